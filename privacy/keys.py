@@ -1,0 +1,165 @@
+"""Secret keys: where they live, what is refused, and the sub-keys that the rest of the package is given.
+
+A key set is a directory with one file per key. Symmetric keys are 32 random bytes, raw or as 64 hexadecimal digits;
+the release signing key is an Ed25519 private key in PEM. A sender that pseudonymises on its own premises holds only
+the first three keys; it never holds `linker.key`.
+
+Keys never leave this module as they are: callers get sub-keys (HKDF-SHA256, RFC 5869, one per purpose) and
+fingerprints. No message, `repr` or pickle of a key ring holds key material.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+from typing import NoReturn
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_BYTES = 32
+SIGNING_FILE = "signing.pem"
+SENDER_KEYS = ("linkage", "upn", "nhs")
+"""What a sender needs to pseudonymise: health and education share all three, or nothing links."""
+PIPELINE_KEYS = (*SENDER_KEYS, "linker", "input-mac")
+"""What the pipeline holds: the second keying of tokens, and the identity of the child table in the ledger, besides."""
+
+_MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
+_OTHERS = 0o077
+
+
+class KeyProblem(Exception):
+    """A key set cannot be used. The message names the file and the remedy, never the content."""
+
+
+class KeyRing:
+    """The keys of one directory, checked. Made by `load` or `create`."""
+
+    def __init__(self, directory: Path, symmetric: dict[str, bytes], signing: Ed25519PrivateKey | None) -> None:
+        self._directory = directory
+        self._symmetric = symmetric
+        self._signing = signing
+
+    @classmethod
+    def load(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
+        """Read and check the key set in `directory`.
+
+        With `at_sender` only the keys a sender needs are asked for (the others are read where present). Raises
+        `KeyProblem` for a missing, short, guessable or exposed key.
+        """
+        needed = SENDER_KEYS if at_sender else PIPELINE_KEYS
+        symmetric = {}
+        for name in PIPELINE_KEYS:
+            path = directory / f"{name}.key"
+            if name in needed or path.exists():
+                symmetric[name] = _symmetric_key(path)
+        signing_path = directory / SIGNING_FILE
+        if at_sender and not signing_path.exists():
+            return cls(directory, symmetric, None)
+        return cls(directory, symmetric, _signing_key(signing_path))
+
+    @classmethod
+    def create(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
+        """Make a new key set in `directory` (mode 0700, files 0600) and load it.
+
+        An existing key file is never replaced: rotation is a new directory. Raises `KeyProblem` where one is there.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        names = SENDER_KEYS if at_sender else PIPELINE_KEYS
+        contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
+        if not at_sender:
+            contents[SIGNING_FILE] = Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        present = [file for file in contents if (directory / file).exists()]
+        if present:
+            raise KeyProblem(f"{directory} already holds {', '.join(present)}; keys are never replaced in place")
+        for file, content in contents.items():
+            with open(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+                handle.write(content)
+        return cls.load(directory, at_sender=at_sender)
+
+    def holds(self, key: str) -> bool:
+        """Whether the set has this symmetric key."""
+        return key in self._symmetric
+
+    def subkey(self, key: str, purpose: str) -> bytes:
+        """32 bytes derived from one key for one purpose (HKDF-SHA256 with the purpose as `info`)."""
+        if key not in self._symmetric:
+            raise KeyProblem(f"{self._directory / (key + '.key')} is needed here and is not in this key set")
+        info = f"readiness/{key}/{purpose}".encode()
+        return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
+
+    @property
+    def signing_key(self) -> Ed25519PrivateKey:
+        """The key that signs releases."""
+        if self._signing is None:
+            raise KeyProblem(f"{self._directory / SIGNING_FILE} is needed here and is not in this key set")
+        return self._signing
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key."""
+        return {
+            name: hashlib.sha256(
+                hmac.digest(self.subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
+            ).hexdigest()[:16]
+            for name in self._symmetric
+        }
+
+    def __repr__(self) -> str:
+        return f"KeyRing({', '.join(sorted(self._symmetric))})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key ring cannot be pickled: load it where it is used")
+
+
+def _symmetric_key(path: Path) -> bytes:
+    content = _private_bytes(path)
+    text = content.strip()
+    if text and all(byte in b"0123456789abcdefABCDEF" for byte in text) and len(text) % 2 == 0:
+        content = bytes.fromhex(text.decode())
+    if len(content) < KEY_BYTES:
+        raise KeyProblem(f"{path} is shorter than {KEY_BYTES} bytes; {_REMEDY}")
+    if _guessable(content):
+        raise KeyProblem(f"{path} is not random (a constant, a pattern, a default or text); {_REMEDY}")
+    return content
+
+
+def _signing_key(path: Path) -> Ed25519PrivateKey:
+    content = _private_bytes(path)
+    try:
+        key = serialization.load_pem_private_key(content, password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyProblem(f"{path} is not an Ed25519 private key in PEM; {_REMEDY}")
+    return key
+
+
+def _private_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise KeyProblem(f"{path} is missing; {_REMEDY}")
+    if path.stat().st_mode & _OTHERS:
+        raise KeyProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
+    return path.read_bytes()
+
+
+def _guessable(key: bytes) -> bool:
+    """Constants, short alphabets, arithmetic sequences, repeated halves, printable text."""
+    steps = {(after - before) % 256 for before, after in zip(key, key[1:], strict=False)}
+    half = len(key) // 2
+    return (
+        len(set(key)) < _MIN_DISTINCT_BYTES
+        or len(steps) < _MIN_DISTINCT_BYTES // 2
+        or key[:half] == key[half : 2 * half]
+        or all(32 <= byte < 127 for byte in key)
+    )
+
+
+_REMEDY = "`readiness keys create` makes a set"

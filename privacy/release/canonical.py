@@ -1,0 +1,32 @@
+"""The one byte form of a JSON value, and its SHA-256.
+
+Plans, ledger entries and measurement files are all identified by a hash of their content. They share this module so
+that "the same content" means the same bytes everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def canonical_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces. Raises ValueError for NaN and infinities."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def sha256_hex(content: bytes) -> str:
+    """Lower-case hexadecimal SHA-256 of `content`."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_name(kind: str, value: str) -> str:
+    """Return `value` if it can stand in a path and in a message: letters, digits, `.`, `_`, `-`; else ValueError."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"{kind} {value!r} may hold only letters, digits, '.', '_' and '-'")
+    return value

@@ -1,0 +1,137 @@
+"""From a noisy measurement to every published figure, with its exact variance; deterministic post-processing.
+
+Each measured marginal is summed to the residual components it contains, and every component is the average of what the
+marginals say about it, weighted by inverse variance. Because components are orthogonal this is exact weighted least
+squares over all measurements at once: rebuilding a table from its components gives estimates that are unbiased, have
+the least variance of all linear ones, and agree on every total they share. Estimates may be negative; rounding and
+clipping belong to publication (see `intervals`), never to anything that is added up.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.release.covariance import Covariances
+from privacy.release.identities import impose
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
+from privacy.release.workload import Cube, Figures, terms_of
+
+Array = NDArray[np.float64]
+
+
+class Estimates:
+    """The figures of one measurement. Raises ValueError where the measurement was made under another plan.
+
+    The same functional asked through any two tables is computed on the same smallest marginal in the same order, and
+    gives the identical float. Figures equal by an identity agree to rounding error.
+    """
+
+    def __init__(self, plan: Plan, measurement: Measurement) -> None:
+        if measurement.plan_sha256 != plan.sha256:
+            raise ValueError("this measurement was made under another plan")
+        self._plan = plan
+        self._covariances = Covariances(plan)
+        self._residuals = impose(self._covariances.constraints, _residuals(plan, measurement), plan.family)
+        self._marginals: dict[tuple[str, ...], Array] = {}
+
+    def values(self, figures: Figures) -> Array:
+        """Estimates, in rows of the child table; shape of `figures`. Raises WorkloadError outside the workload."""
+        total = np.zeros(figures.shape)
+        for coefficient, cube in terms_of(figures):
+            total = total + coefficient * self._cube(cube)
+        return total
+
+    def variance(self, figures: Figures) -> Array:
+        """Exact variance of every estimate; shape of `figures`."""
+        return self._covariances.variance(figures)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        """Exact covariance of the estimates in the same place of two arrays of figures of one shape."""
+        return self._covariances.covariance(left, right)
+
+    def marginal(self, attributes: tuple[str, ...]) -> Array:
+        """Estimated counts over `attributes`, given and shaped in the family's attribute order."""
+        if attributes not in self._marginals:
+            self._marginals[attributes] = self._rebuilt(attributes)
+        return self._marginals[attributes]
+
+    def _rebuilt(self, attributes: tuple[str, ...]) -> Array:
+        """Sum over C of r_C spread evenly over the cells of the attributes outside C."""
+        self._plan.lattice.index(attributes)
+        shape = self._plan.family.shape(attributes)
+        table = np.zeros(shape)
+        for size in range(len(attributes) + 1):
+            for component in combinations(attributes, size):
+                spread = [n if name in component else 1 for name, n in zip(attributes, shape, strict=True)]
+                outside = np.prod([n for name, n in zip(attributes, shape, strict=True) if name not in component])
+                table = table + self._residuals[component].reshape(spread) / outside
+        return table
+
+    def _cube(self, cube: Cube) -> Array:
+        """Values of a cube, block by block: rows that sum an attribute out are told apart from those that do not."""
+        values = np.empty(cube.shape)
+        splits = [_split(selector.is_total) for selector in cube.selectors.values()]
+        for block in product(*splits):
+            rows = {
+                name: selector.matrix[index]
+                for (name, selector), (index, total) in zip(cube.selectors.items(), block, strict=True)
+                if not total
+            }
+            rows |= {name: s.matrix for name, s in cube.where.items() if not s.is_total.all()}
+            figures = self._block(rows)
+            shape = [1 if total else len(index) for index, total in block]
+            kept = [name for name in cube.selectors if name in rows]
+            order = [self._plan.family.ordered(rows).index(name) for name in kept]
+            restricted = [axis for axis in range(figures.ndim) if axis not in order]
+            laid = figures.transpose(order + restricted).reshape(shape)
+            values[np.ix_(*(index for index, _ in block))] = laid
+        return values
+
+    def _block(self, rows: dict[str, Array]) -> Array:
+        """The outer product of row matrices applied to the smallest marginal, axes in family order."""
+        names = self._plan.family.ordered(rows)
+        figures = self.marginal(names)
+        for axis, name in enumerate(names):
+            figures = _weighted(figures, axis, rows[name])
+        return figures
+
+
+def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Array]:
+    """Inverse-variance average of every residual component: attributes -> array of their domain's shape."""
+    sums = {subset: np.zeros(plan.family.shape(subset)) for subset in plan.lattice.subsets}
+    for attributes, sigma in plan.sigmas.items():
+        noisy = measurement.noisy[attributes]
+        for size in range(len(attributes) + 1):
+            for component in combinations(attributes, size):
+                outside = tuple(axis for axis, name in enumerate(attributes) if name not in component)
+                cells = np.prod([noisy.shape[axis] for axis in outside])
+                sums[component] += noisy.sum(axis=outside) / (sigma**2 * cells)
+    precisions = dict(zip(plan.lattice.subsets, plan.component_precisions, strict=True))
+    return {component: _centred(total / precisions[component]) for component, total in sums.items()}
+
+
+def _centred(table: Array) -> Array:
+    """The table with its mean taken off along every axis in turn, the projection P_C."""
+    for axis in range(table.ndim):
+        table = table - table.mean(axis=axis, keepdims=True)
+    return table
+
+
+def _split(is_total: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], bool]]:
+    """The rows that sum out and those that do not, each where there are any, with which of the two they are."""
+    groups = ((np.flatnonzero(is_total), True), (np.flatnonzero(~is_total), False))
+    return [(index, total) for index, total in groups if len(index)]
+
+
+def _weighted(table: Array, axis: int, rows: Array) -> Array:
+    """Replace an axis of categories by one of rows; adds category by category, so rows do not affect each other."""
+    slabs = np.moveaxis(table, axis, 0)
+    result = np.zeros((len(rows), *slabs.shape[1:]))
+    for weights, slab in zip(rows.T, slabs, strict=True):
+        used = np.flatnonzero(weights)
+        result[used] += np.multiply.outer(weights[used], slab)
+    return np.moveaxis(result, 0, axis)

@@ -1,0 +1,156 @@
+"""Equalities that hold for every child table, imposed on the estimates and credited to their variances.
+
+Estimates x with covariance S that must obey A x = 0 become, by generalised least squares,
+
+    x' = x - S A' (A S A')^+ A x,        S' = S - S A' (A S A')^+ A S.
+
+One identity gives an equality per cell of the attributes it runs over, so A has thousands of rows for a country. But
+over those attributes A is the identity matrix and S a multiple of a projection in every residual component: the problem
+falls apart into one tiny problem per subset D of the attributes run over, with a row per identity and a column per cell
+of the attributes whose categories the identities weigh. `constraints_of` prepares these; a redundant identity, or one
+that follows from others, is a zero eigenvalue of A S A' and drops out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.release.lattice import Lattice
+from privacy.release.workload import Family, Selector, Term
+
+Array = NDArray[np.float64]
+
+REDUNDANT = 1e-10
+"""An eigenvalue of the correlation matrix of the equalities below this is a redundancy; rounding leaves some 1e-15."""
+
+VACUOUS = 1e-20
+"""An equality whose variance is below this share of its own terms' variances says nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """The equalities that act on the residual components D + E, for one D = `over` and all E in `rows`.
+
+    `rows[e]`: (R, *sizes of e), whitened equalities (their variance is the identity matrix of size R).
+    `gains[e]`: the same divided by tau of D + E, that is S A' in whitened form.
+    """
+
+    over: tuple[str, ...]
+    rows: Mapping[tuple[str, ...], Array]
+    gains: Mapping[tuple[str, ...], Array]
+
+
+def constraints_of(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...]:
+    """The constraints of the family's identities under component precisions tau, (K,); none where all are vacuous."""
+    found = (_constraint(lattice, precisions, over) for over in _components_run_over(lattice.family))
+    return tuple(constraint for constraint in found if constraint is not None)
+
+
+def impose(constraints: tuple[Constraint, ...], residuals: Mapping[tuple[str, ...], Array], family: Family) -> dict[
+    tuple[str, ...], Array
+]:
+    """The residual components, attributes -> array of their domain's shape, updated to obey the constraints."""
+    updated = dict(residuals)
+    for constraint in constraints:
+        over = constraint.over
+        layouts = {block: _Layout(family, over, block) for block in constraint.rows}
+        stacked = {block: layout.split(updated[layout.joint]) for block, layout in layouts.items()}
+        breach = sum(np.einsum("de,re->dr", stacked[b], _flat(rows)) for b, rows in constraint.rows.items())
+        for block, gains in constraint.gains.items():
+            corrected = stacked[block] - np.einsum("dr,re->de", breach, _flat(gains))
+            updated[layouts[block].joint] = layouts[block].merge(corrected)
+    return updated
+
+
+class _Layout:
+    """View of component D + E as a (cells of D) x (cells of E) matrix, and back to the family's attribute order."""
+
+    def __init__(self, family: Family, over: tuple[str, ...], block: tuple[str, ...]) -> None:
+        self.joint = family.ordered(over + block)
+        self._order = [self.joint.index(name) for name in over + block]
+        self._split_shape = family.shape(over + block)
+        self._cells = int(np.prod(family.shape(over)))
+
+    def split(self, residual: Array) -> Array:
+        return residual.transpose(self._order).reshape(self._cells, -1)
+
+    def merge(self, matrix: Array) -> Array:
+        return matrix.reshape(self._split_shape).transpose(np.argsort(self._order))
+
+
+def _components_run_over(family: Family) -> list[tuple[str, ...]]:
+    """Every subset of the attributes some identity runs over, smallest first."""
+    subsets = {
+        subset
+        for identity in family.identities
+        for size in range(len(identity.over) + 1)
+        for subset in combinations(family.ordered(identity.over), size)
+    }
+    return sorted(subsets, key=lambda subset: (len(subset), subset))
+
+
+def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
+    """The whitened equalities on one component D, or None where they say nothing."""
+    family = lattice.family
+    active = [identity for identity in family.identities if set(over) <= set(identity.over)]
+    parts = [
+        [_blocks(family, term, coefficient) for coefficient, term in identity.signed_terms()] for identity in active
+    ]
+    blocks = family_ordered_blocks(family, {block for terms in parts for term in terms for block in term})
+    variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
+    sizes = {block: int(np.prod(family.shape(block))) for block in blocks}
+    rows = {
+        block: np.array([sum((t[block].ravel() for t in terms if block in t), np.zeros(sizes[block])) for terms in parts])
+        for block in blocks
+    }
+    covariance = sum(rows[block] @ rows[block].T * variances[block] for block in blocks)
+    reference = [sum(float((t[b] ** 2).sum()) * variances[b] for t in terms for b in t) for terms in parts]
+    whitener = _whitener(np.asarray(covariance), np.array(reference))
+    if not len(whitener):
+        return None
+    whitened = {block: (whitener @ rows[block]).reshape(-1, *family.shape(block)) for block in blocks}
+    return Constraint(over, whitened, {block: whitened[block] * variances[block] for block in blocks})
+
+
+def family_ordered_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The blocks, smallest first, then by attribute position."""
+    position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
+    return sorted(blocks, key=lambda block: (len(block), [position[name] for name in block]))
+
+
+def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
+    """The residual parts of a term: for each subset E of its attributes, the tensor of centred vectors over E times
+    the means of the others."""
+    names = family.ordered(term.vectors)
+    vectors = {name: Selector.of(family.attribute(name), {name: term.vectors[name]}) for name in names}
+
+    def part(block: tuple[str, ...]) -> Array:
+        scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])
+        return reduce(np.multiply.outer, (vectors[name].centred[0] for name in block), np.asarray(scale))
+
+    return {block: part(block) for block in _subsets(names)}
+
+
+def _subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for size in range(len(names) + 1):
+        yield from combinations(names, size)
+
+
+def _whitener(covariance: Array, reference: Array) -> Array:
+    """(R x equalities): W with W covariance W' = I on the range of the covariance, rank R; the pseudo-inverse is W'W."""
+    deviations = np.sqrt(np.diag(covariance))
+    said = np.diag(covariance) > VACUOUS * reference
+    scale = np.where(said, 1 / np.where(said, deviations, 1.0), 0.0)
+    eigenvalues, vectors = np.linalg.eigh(covariance * scale[:, None] * scale[None, :])
+    kept = eigenvalues > REDUNDANT
+    return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T * scale[None, :]
+
+
+def _flat(rows: Array) -> Array:
+    return rows.reshape(len(rows), -1)

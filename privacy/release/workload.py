@@ -1,0 +1,352 @@
+"""What a family of tables asks for: attributes, marginals, identities, and the figures read from them.
+
+Everything here is a declaration, made from public facts alone: the domain of an attribute comes from a contract, never
+from the data. Nothing here counts, draws or estimates. Vocabulary:
+
+- an *attribute* is a column of the child table with its public categories;
+- a *marginal* is the table of counts over some attributes, with the weight its accuracy has in the plan;
+- a *functional* is a weighted sum of cells in product form: one vector of weights per attribute, and ones (summed out)
+  for every attribute that is not named;
+- a *cube* is an array of functionals, the outer product of one *selector* per axis;
+- an *identity* says that two batches of functionals agree for every possible child table, for instance because two
+  attributes record the same fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ATTRIBUTES = 62
+"""A set of attributes is a bit mask in a signed 64-bit integer."""
+
+Vector = Mapping[str, float] | tuple[str, ...]
+"""Weights of an attribute's categories: a mapping category -> weight, or the categories that weigh one."""
+
+
+class WorkloadError(ValueError):
+    """A declaration that contradicts itself or names something that does not exist."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A column of the child table and its public categories, in publication order."""
+
+    name: str
+    categories: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise WorkloadError("an attribute needs a name")
+        if not self.categories:
+            raise WorkloadError(f"attribute {self.name!r} has no categories")
+        _refuse_duplicates(self.categories, f"attribute {self.name!r}: category")
+
+    @property
+    def size(self) -> int:
+        """Number of categories."""
+        return len(self.categories)
+
+    def weights(self, vector: Vector) -> tuple[float, ...]:
+        """The vector as one weight per category, in category order. Raises WorkloadError for an unknown category."""
+        weight_of = _as_weights(self.name, vector)
+        unknown = [category for category in weight_of if category not in self.categories]
+        if unknown:
+            raise WorkloadError(f"attribute {self.name!r} has no category {unknown[0]!r}")
+        return tuple(float(weight_of.get(category, 0.0)) for category in self.categories)
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """The counts over `attributes`; `weight` multiplies the sum of the variances of its cells in the plan's objective."""
+
+    attributes: tuple[str, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse_duplicates(self.attributes, "marginal: attribute")
+        if not (0 < self.weight < float("inf")):
+            raise WorkloadError(f"marginal {_listed(self.attributes)}: weight must be positive, not {self.weight}")
+
+
+@dataclass(frozen=True)
+class Term:
+    """`coefficient` times a functional: one vector per named attribute, ones for every other."""
+
+    vectors: Mapping[str, Vector]
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        weights = {name: _as_weights(name, vector) for name, vector in self.vectors.items()}
+        object.__setattr__(self, "vectors", weights)
+        if self.coefficient == 0 or not np.isfinite(self.coefficient):
+            raise WorkloadError(f"term over {_listed(self.vectors)}: coefficient must be finite and not zero")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """For every cell of `over`, the sum of `terms` within that cell."""
+
+    over: tuple[str, ...]
+    terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_duplicates(self.over, "batch: attribute")
+        if not self.terms:
+            raise WorkloadError(f"batch over {_listed(self.over)} has no terms")
+        for term in self.terms:
+            both = [name for name in term.vectors if name in self.over]
+            if both:
+                raise WorkloadError(f"batch over {_listed(self.over)}: a term also weighs {both[0]!r}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`left` equals `right`, cell by cell, for every child table there could be. Both run over the same attributes."""
+
+    left: Batch
+    right: Batch
+    description: str
+
+    def __post_init__(self) -> None:
+        if set(self.left.over) != set(self.right.over):
+            raise WorkloadError(f"identity {self.description!r}: its two sides run over different attributes")
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """The attributes whose every cell gives one equality."""
+        return self.left.over
+
+    def signed_terms(self) -> Iterator[tuple[float, Term]]:
+        """The terms of left minus right, each with its signed coefficient; their sum is zero in every cell."""
+        yield from ((term.coefficient, term) for term in self.left.terms)
+        yield from ((-term.coefficient, term) for term in self.right.terms)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Tables over one population, measured together. `unit` says in words what one row of the child table is."""
+
+    name: str
+    unit: str
+    attributes: tuple[Attribute, ...]
+    marginals: tuple[Marginal, ...]
+    identities: tuple[Identity, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.unit:
+            raise WorkloadError("a family needs a name and a unit")
+        if not self.attributes or not self.marginals:
+            raise WorkloadError(f"family {self.name!r} needs attributes and marginals")
+        if len(self.attributes) > MAX_ATTRIBUTES:
+            raise WorkloadError(f"family {self.name!r} has more than {MAX_ATTRIBUTES} attributes")
+        _refuse_duplicates([a.name for a in self.attributes], f"family {self.name!r}: attribute")
+        workload = [self.ordered(marginal.attributes) for marginal in self.marginals]
+        _refuse_duplicates(workload, f"family {self.name!r}: marginal")
+        for identity in self.identities:
+            self._check_identity(identity)
+        self._check_identity_roles()
+
+    def attribute(self, name: str) -> Attribute:
+        """The attribute of that name. Raises WorkloadError where there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise WorkloadError(f"family {self.name!r} has no attribute {name!r}") from None
+
+    def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names in the family's attribute order. Raises WorkloadError for an unknown name."""
+        return tuple(sorted(names, key=lambda name: self._position[self.attribute(name).name]))
+
+    def shape(self, names: Iterable[str]) -> tuple[int, ...]:
+        """Domain sizes of the named attributes, in the order given."""
+        return tuple(self.attribute(name).size for name in names)
+
+    def covers(self, names: Iterable[str]) -> bool:
+        """Whether some marginal of the workload holds all the named attributes."""
+        wanted = set(names)
+        return any(wanted <= set(marginal.attributes) for marginal in self.marginals)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Attribute]:
+        return {attribute.name: attribute for attribute in self.attributes}
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {attribute.name: index for index, attribute in enumerate(self.attributes)}
+
+    def _check_identity(self, identity: Identity) -> None:
+        for _, term in identity.signed_terms():
+            for name, vector in term.vectors.items():
+                self.attribute(name).weights(vector)
+            marginal = self.ordered((*identity.over, *term.vectors))
+            if not self.covers(marginal):
+                raise WorkloadError(
+                    f"identity {identity.description!r} needs the marginal {_listed(marginal)}, "
+                    f"which no marginal of family {self.name!r} contains"
+                )
+
+    def _check_identity_roles(self) -> None:
+        over = {name for identity in self.identities for name in identity.over}
+        weighed = {name for i in self.identities for _, term in i.signed_terms() for name in term.vectors}
+        if over & weighed:
+            raise WorkloadError(
+                f"family {self.name!r}: identities run over {min(over & weighed)!r} and also weigh its categories; "
+                "an attribute can do only one of the two"
+            )
+
+
+@dataclass(frozen=True)
+class Selector:
+    """The rows of one axis of a cube: `labels[i]` names `rows[i]`, one weight per category of `attribute`."""
+
+    attribute: Attribute
+    labels: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.labels or len(self.labels) != len(self.rows):
+            raise WorkloadError(f"selector on {self.attribute.name!r} needs one label per row, and at least one row")
+        _refuse_duplicates(self.labels, f"selector on {self.attribute.name!r}: label")
+        if any(len(row) != self.attribute.size for row in self.rows):
+            raise WorkloadError(f"selector on {self.attribute.name!r}: a row needs {self.attribute.size} weights")
+
+    @classmethod
+    def of(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
+        """One row per group: label -> the categories it adds up, or their weights."""
+        rows = tuple(attribute.weights(vector) for vector in groups.values())
+        return cls(attribute, tuple(groups), rows)
+
+    @classmethod
+    def each(cls, attribute: Attribute) -> Selector:
+        """One row per category."""
+        return cls.of(attribute, {category: (category,) for category in attribute.categories})
+
+    @classmethod
+    def total(cls, attribute: Attribute, label: str = "Total") -> Selector:
+        """A single row that sums over every category."""
+        return cls.of(attribute, {label: attribute.categories})
+
+    @classmethod
+    def only(cls, attribute: Attribute, *categories: str) -> Selector:
+        """A single row that sums over the given categories."""
+        return cls.of(attribute, {" + ".join(categories): categories})
+
+    def __add__(self, other: Selector) -> Selector:
+        """The rows of both, in order."""
+        if other.attribute != self.attribute:
+            raise WorkloadError(f"cannot join selectors on {self.attribute.name!r} and {other.attribute.name!r}")
+        return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float64]:
+        """The rows as a (rows x categories) array."""
+        return np.array(self.rows, dtype=np.float64)
+
+    @cached_property
+    def is_total(self) -> NDArray[np.bool_]:
+        """Per row, whether it sums out the attribute."""
+        return (self.matrix == 1.0).all(axis=1)
+
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """Per row, the mean of its weights; added category by category, so that a row's mean does not depend on its
+        neighbours."""
+        total = np.zeros(len(self.rows))
+        for column in self.matrix.T:
+            total = total + column
+        return total / self.attribute.size
+
+    @cached_property
+    def centred(self) -> NDArray[np.float64]:
+        """The (rows x categories) weights with each row's mean taken off; exactly zero for a total."""
+        return self.matrix - self.means[:, None]
+
+
+@dataclass(frozen=True)
+class Cube:
+    """An array of functionals: one axis per selector, in order; `where` restricts every figure and adds no axis.
+
+    `Cube({"council": Selector.each(council)}, where={"gld": Selector.only(gld, "yes")})` has shape (councils,).
+    """
+
+    selectors: Mapping[str, Selector]
+    where: Mapping[str, Selector] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, selector in (*self.selectors.items(), *self.where.items()):
+            if selector.attribute.name != name:
+                raise WorkloadError(f"cube: {name!r} is given a selector on {selector.attribute.name!r}")
+        for name, selector in self.where.items():
+            if name in self.selectors:
+                raise WorkloadError(f"cube: {name!r} is both an axis and a restriction")
+            if len(selector.rows) != 1:
+                raise WorkloadError(f"cube: the restriction on {name!r} must be a single row")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows of each selector."""
+        return tuple(len(selector.rows) for selector in self.selectors.values())
+
+    @property
+    def labels(self) -> tuple[tuple[str, ...], ...]:
+        """The labels along each axis."""
+        return tuple(selector.labels for selector in self.selectors.values())
+
+
+@dataclass(frozen=True)
+class LinearCombination:
+    """The sum of `coefficient * cube` over `terms`, cell by cell; all cubes have one shape."""
+
+    terms: tuple[tuple[float, Cube], ...]
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise WorkloadError("a linear combination needs a term")
+        if len({cube.shape for _, cube in self.terms}) > 1:
+            raise WorkloadError(f"cubes of different shapes: {[cube.shape for _, cube in self.terms]}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of every cube in it."""
+        return self.terms[0][1].shape
+
+
+Figures = Cube | LinearCombination
+"""Anything that has values, variances and covariances."""
+
+
+def terms_of(figures: Figures) -> tuple[tuple[float, Cube], ...]:
+    """The figures as (coefficient, cube) pairs."""
+    return figures.terms if isinstance(figures, LinearCombination) else ((1.0, figures),)
+
+
+def _as_weights(name: str, vector: Vector) -> dict[str, float]:
+    if isinstance(vector, str):
+        raise WorkloadError(f"attribute {name!r}: give a tuple of categories, not the text {vector!r}")
+    if not vector:
+        raise WorkloadError(f"attribute {name!r}: an empty choice of categories")
+    if isinstance(vector, Mapping):
+        weights = {category: float(weight) for category, weight in vector.items()}
+    else:
+        _refuse_duplicates(vector, f"attribute {name!r}: category")
+        weights = dict.fromkeys(vector, 1.0)
+    if not all(np.isfinite(weight) for weight in weights.values()):
+        raise WorkloadError(f"attribute {name!r}: weights must be finite")
+    return weights
+
+
+def _refuse_duplicates(values: Iterable[object], what: str) -> None:
+    seen: set[object] = set()
+    for value in values:
+        if value in seen:
+            raise WorkloadError(f"{what} {value!r} stands twice")
+        seen.add(value)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return "(" + ", ".join(names) + ")"

@@ -1,0 +1,86 @@
+"""`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
+
+from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
+
+# The 17 early learning goals of the EYFS statutory framework in force since September 2021.
+GOALS: dict[str, str] = {
+    "com_e01": "Listening, attention and understanding",
+    "com_e02": "Speaking",
+    "pse_e03": "Self-regulation",
+    "pse_e04": "Managing self",
+    "pse_e05": "Building relationships",
+    "phy_e06": "Gross motor skills",
+    "phy_e07": "Fine motor skills",
+    "lit_e08": "Comprehension",
+    "lit_e09": "Word reading",
+    "lit_e10": "Writing",
+    "mat_e11": "Number",
+    "mat_e12": "Numerical patterns",
+    "utw_e13": "Past and present",
+    "utw_e14": "People, culture and communities",
+    "utw_e15": "The natural world",
+    "exp_e16": "Creating with materials",
+    "exp_e17": "Being imaginative and expressive",
+}
+GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
+"""A good level of development is "expected" in all of these (DfE, EYFSP methodology)."""
+
+GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
+PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
+
+_ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
+_ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
+
+CONTRACT = SourceContract(
+    name="eyfsp",
+    title="EYFS Profile return",
+    row_per="child assessed",
+    columns=(
+        Column("la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False),
+        Column("estab", Kind.TEXT, Role.CHECK, "DfE four-digit establishment number", required=False),
+        Column("urn", Kind.TEXT, Role.CHECK, "Unique reference number of the school", required=False),
+        Column("academic_year", Kind.TEXT, Role.CHECK, "Academic year of the assessment, 202425", required=False),
+        UPN,
+        NHS_NUMBER,
+        *DEMOGRAPHICS,
+        *(
+            Column(goal, Kind.CODE, Role.PAYLOAD, label, GOAL_CODES, blank=Severity.REJECT)
+            for goal, label in GOALS.items()
+        ),
+    ),
+    rules=(
+        *PEOPLE_RULES,
+        Rule(
+            "goals-a-in-all-or-none",
+            Severity.REJECT,
+            "A child not assessed (A) must be A in all 17 goals; this row mixes A with results.",
+            tuple(GOALS),
+            f"({_ANY_A}) AND NOT ({_ALL_A})",
+        ),
+        Rule(
+            "another-academic-year",
+            Severity.REJECT,
+            "The academic year in the row is not the cohort of the file.",
+            ("academic_year",),
+            "left(regexp_replace(academic_year, '[^0-9]', '', 'g'), 4) || right(academic_year, 2) <> $cohort",
+            stop_share=0.5,
+        ),
+        Rule(
+            "another-council",
+            Severity.REJECT,
+            "The local authority code in the row is not the sending council's.",
+            ("la_code",),
+            "la_code <> $la_code",
+            stop_share=0.5,
+        ),
+    ),
+    refused_columns={
+        f"{prefix}{number:02d}": (
+            "the file holds pre-2021 early learning goals (G01 to G17, emerging/expected/exceeding); the Profile has"
+            " had E01 to E17 since September 2021"
+        )
+        for prefix in PRE_2021_PREFIXES
+        for number in range(1, 18)
+    },
+)

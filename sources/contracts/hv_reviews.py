@@ -1,0 +1,115 @@
+"""`hv_reviews`: health-visitor reviews from the Community Services Data Set, one row per review."""
+
+from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
+
+REVIEW_CODES = {
+    "ANV": "Antenatal visit",
+    "NBV": "New birth visit",
+    "6-8W": "Six to eight week review",
+    "12M": "Twelve month review",
+    "2-2.5Y": "Two to two-and-a-half year review",
+}
+TWO_YEAR_REVIEW = "2-2.5Y"
+DOMAINS: dict[str, str] = {
+    "asq3_communication": "Communication",
+    "asq3_gross_motor": "Gross motor",
+    "asq3_fine_motor": "Fine motor",
+    "asq3_problem_solving": "Problem solving",
+    "asq3_personal_social": "Personal-social",
+}
+"""Column of each ASQ-3 domain, with the name used by the table of cut-offs."""
+ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
+
+CONTRACT = SourceContract(
+    name="hv_reviews",
+    title="Health-visitor reviews",
+    row_per="review",
+    columns=(
+        Column("local_patient_id", Kind.TEXT, Role.IDENTIFIER, "The provider's own patient number", required=False),
+        NHS_NUMBER,
+        Column(
+            "nhs_number_status",
+            Kind.TEXT,
+            Role.CHECK,
+            "NHS number status indicator code (01 = present and verified)",
+            required=False,
+        ),
+        *DEMOGRAPHICS,
+        Column("review", Kind.CODE, Role.PAYLOAD, "Which mandated review", REVIEW_CODES, blank=Severity.REJECT),
+        Column("review_date", Kind.DATE, Role.PAYLOAD, "Date of the review", invalid=Severity.WARN),
+        Column(
+            "asq3_months",
+            Kind.CODE,
+            Role.PAYLOAD,
+            "Age of the ASQ-3 questionnaire, months",
+            ASQ3_MONTHS,
+            required=False,
+            invalid=Severity.WARN,
+        ),
+        *(
+            Column(
+                domain,
+                Kind.DECIMAL,
+                Role.PAYLOAD,
+                f"ASQ-3 score, {label.lower()}, 0 to 60",
+                required=False,
+                invalid=Severity.WARN,
+                minimum=0,
+                maximum=60,
+            )
+            for domain, label in DOMAINS.items()
+        ),
+        Column(
+            "asq_se2_score",
+            Kind.DECIMAL,
+            Role.PAYLOAD,
+            "ASQ:SE-2 total score",
+            required=False,
+            invalid=Severity.WARN,
+            minimum=0,
+        ),
+        Column(
+            "concern",
+            Kind.CODE,
+            Role.PAYLOAD,
+            "The reviewer recorded a concern",
+            YES_NO,
+            required=False,
+            invalid=Severity.WARN,
+        ),
+        Column(
+            "referral",
+            Kind.CODE,
+            Role.PAYLOAD,
+            "The reviewer referred the child on",
+            YES_NO,
+            required=False,
+            invalid=Severity.WARN,
+        ),
+    ),
+    rules=(
+        *PEOPLE_RULES,
+        Rule(
+            "review-before-birth",
+            Severity.WARN,
+            "The review is dated before the child was born; the row is kept.",
+            ("review_date", "date_of_birth"),
+            "review <> 'ANV' AND review_date < date_of_birth",
+        ),
+        Rule(
+            "asq3-age-against-review-date",
+            Severity.WARN,
+            "The ASQ-3 questionnaire's age is more than nine months from the child's age at the review.",
+            ("asq3_months", "review_date", "date_of_birth"),
+            "abs(datediff('month', date_of_birth, review_date) - asq3_months::INTEGER) > 9",
+        ),
+        Rule(
+            "asq3-score-without-age",
+            Severity.WARN,
+            "ASQ-3 scores without the questionnaire's age cannot be banded: the review counts as one without ASQ-3.",
+            ("asq3_months",),
+            "asq3_months IS NULL AND coalesce(" + ", ".join(DOMAINS) + ") IS NOT NULL",
+        ),
+    ),
+)

@@ -1,0 +1,115 @@
+"""The vocabulary that source contracts are written in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+
+class Kind(StrEnum):
+    """How a value is written in a contract-named file."""
+
+    TEXT = "text"
+    CODE = "code"
+    DATE = "date"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+
+
+class Role(StrEnum):
+    """What becomes of a column after intake."""
+
+    IDENTIFIER = "identifier"
+    """Points at a person: becomes tokens inside the intake pass and is never written."""
+    PAYLOAD = "payload"
+    """Kept, typed, in the pseudonymised extract."""
+    CHECK = "check"
+    """Read by the rules of the intake pass, then dropped."""
+
+
+class Severity(StrEnum):
+    """What happens when a rule is broken."""
+
+    STOP = "stop"
+    """The extract is not taken; the previous good one stays in place."""
+    REJECT = "reject"
+    """The row goes to quarantine."""
+    WARN = "warn"
+    """The row is kept and the finding is reported; a value that breaks its own column's rule counts as missing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a source.
+
+    `codes` maps each accepted value to its label. `required` means that a file without the column is stopped;
+    `blank` is what an empty value does; `invalid` is what a value outside `codes`, `minimum`..`maximum` or the
+    kind's own form does.
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    description: str
+    codes: Mapping[str, str] | None = None
+    required: bool = True
+    blank: Severity | None = None
+    invalid: Severity = Severity.REJECT
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule about a row, beyond what its columns say for themselves.
+
+    `broken` is a SQL condition over the contract's columns in their typed form (DATE, INTEGER, DOUBLE or VARCHAR)
+    and the parameters `$cohort_start`, `$cohort_end` (DATE), `$cohort` and `$la_code` (VARCHAR); the row breaks the
+    rule where it is true. `stop_share` stops the extract when more than that share of its rows break the rule.
+    """
+
+    id: str
+    severity: Severity
+    sentence: str
+    columns: tuple[str, ...]
+    broken: str
+    stop_share: float | None = None
+
+
+@dataclass(frozen=True)
+class SourceContract:
+    """Everything that is agreed with the senders of one source."""
+
+    name: str
+    title: str
+    row_per: str
+    columns: tuple[Column, ...]
+    rules: tuple[Rule, ...] = ()
+    refused_columns: Mapping[str, str] = field(default_factory=dict)
+    """Column names that show a file to be of another kind, each with the sentence that says why it is stopped."""
+
+    def __getitem__(self, column: str) -> Column:
+        return self._by_name[column]
+
+    def __contains__(self, column: object) -> bool:
+        return column in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns if column.required)
+
+    def with_role(self, role: Role) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.role is role)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the contract's content, carried by every file made under it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=dict).encode()).hexdigest()

@@ -1,0 +1,103 @@
+"""Columns and rules that every source about named children shares."""
+
+from sources.contracts.model import Column, Kind, Role, Rule, Severity
+
+SEX_CODES = {"F": "Female", "M": "Male"}
+YES_NO = {"Y": "Yes", "N": "No"}
+
+# DfE common basic data set (CBDS), main ethnicity codes.
+ETHNICITY_CODES = {
+    "WBRI": "White - British",
+    "WIRI": "White - Irish",
+    "WIRT": "Traveller of Irish heritage",
+    "WROM": "Gypsy / Roma",
+    "WOTH": "Any other White background",
+    "MWBC": "White and Black Caribbean",
+    "MWBA": "White and Black African",
+    "MWAS": "White and Asian",
+    "MOTH": "Any other Mixed background",
+    "AIND": "Indian",
+    "APKN": "Pakistani",
+    "ABAN": "Bangladeshi",
+    "CHNE": "Chinese",
+    "AOTH": "Any other Asian background",
+    "BCRB": "Black Caribbean",
+    "BAFR": "Black African",
+    "BOTH": "Any other Black background",
+    "OOTH": "Any other ethnic group",
+    "REFU": "Refused",
+    "NOBT": "Information not yet obtained",
+}
+SEN_CODES = {"N": "No special educational need", "K": "SEN support", "E": "Education, health and care plan"}
+
+UPN = Column(
+    "upn",
+    Kind.TEXT,
+    Role.IDENTIFIER,
+    "Unique pupil number: check letter and 12 digits; a temporary number ends in a letter",
+    blank=Severity.WARN,
+    invalid=Severity.WARN,
+)
+NHS_NUMBER = Column(
+    "nhs_number",
+    Kind.TEXT,
+    Role.IDENTIFIER,
+    "NHS number, ten digits, modulus 11",
+    required=False,
+    invalid=Severity.WARN,
+)
+SURNAME = Column("surname", Kind.TEXT, Role.IDENTIFIER, "Family name", blank=Severity.WARN)
+FORENAME = Column("forename", Kind.TEXT, Role.IDENTIFIER, "Given name", blank=Severity.WARN)
+SEX = Column("sex", Kind.CODE, Role.PAYLOAD, "Sex as recorded by the sender", SEX_CODES, blank=Severity.WARN)
+DATE_OF_BIRTH = Column(
+    "date_of_birth",
+    Kind.DATE,
+    Role.IDENTIFIER,
+    "Date of birth; 1900-01-01 is a placeholder and counts as missing",
+    blank=Severity.WARN,
+    invalid=Severity.WARN,
+)
+POSTCODE = Column(
+    "postcode",
+    Kind.TEXT,
+    Role.IDENTIFIER,
+    "Home postcode; ZZ99 postcodes are placeholders and count as missing",
+    blank=Severity.WARN,
+    invalid=Severity.WARN,
+)
+DEMOGRAPHICS = (SURNAME, FORENAME, SEX, DATE_OF_BIRTH, POSTCODE)
+
+ETHNICITY = Column(
+    "ethnicity",
+    Kind.CODE,
+    Role.PAYLOAD,
+    "DfE main ethnicity code; blank, REFU and NOBT are published as Unknown",
+    ETHNICITY_CODES,
+    invalid=Severity.WARN,
+)
+
+BORN_OUTSIDE_COHORT = Rule(
+    "born-outside-cohort",
+    Severity.WARN,
+    "The date of birth is outside the cohort's school year (1 September to 31 August); the row is kept.",
+    ("date_of_birth",),
+    "date_of_birth NOT BETWEEN $cohort_start AND $cohort_end"
+    " AND date_of_birth BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
+    stop_share=0.5,
+)
+BORN_IN_ANOTHER_COHORT = Rule(
+    "born-in-another-cohort",
+    Severity.REJECT,
+    "The date of birth is more than a year outside the cohort: the row is of another cohort or the year is wrong.",
+    ("date_of_birth",),
+    "date_of_birth NOT BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
+    stop_share=0.5,
+)
+NAMELESS = Rule(
+    "nothing-to-link-on",
+    Severity.WARN,
+    "The row has neither a name nor an identifier number: it is counted, but cannot be linked.",
+    ("surname", "forename"),
+    "surname IS NULL AND forename IS NULL",
+)
+PEOPLE_RULES = (BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, NAMELESS)

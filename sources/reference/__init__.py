@@ -1,0 +1,11 @@
+"""Public reference data: places, cohorts, code lists, cut-offs and published figures, each with its source.
+
+- `places.csv`: the 153 upper-tier local authorities of England in 2024/25, with the Department for Education's and the
+  Office for National Statistics' codes and names (DfE, Explore Education Statistics geography look-ups).
+- `asq3_cut_offs.csv`: SNOMED CT codes, age and cut-off of each ASQ-3 domain (NHS England, CSDS and the ASQ-3 technical
+  note); a score below the cut-off is "below", any other is "at or above".
+- `published_eyfsp_202425.csv`: figures of "Early years foundation stage profile results, 2024/25" (DfE) for England and
+  the pilot councils; `how_read` says whether a figure was read or added up.
+
+All under the Open Government Licence v3.0, except the ASQ-3 cut-offs, which are facts of a published instrument.
+"""

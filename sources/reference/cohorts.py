@@ -1,0 +1,50 @@
+"""Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+FIRST_COHORT = 2021
+"""The current goals have been assessed since the academic year 2021/22."""
+
+
+class InvalidCohort(ValueError):
+    """A cohort that is not written as two consecutive years, or is before the current goals."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """An academic year and the birth dates of the children who reach it: five by its 31 August."""
+
+    code: str
+
+    def __post_init__(self) -> None:
+        match = re.fullmatch(r"(\d{4})(\d{2})", self.code)
+        if not match or (int(match[1]) + 1) % 100 != int(match[2]):
+            raise InvalidCohort(f"{self.code!r} is not a cohort: write two consecutive years as 202425")
+        if int(match[1]) < FIRST_COHORT:
+            raise InvalidCohort(f"cohort {self.code} is before {FIRST_COHORT}/22, when the current goals began")
+
+    @property
+    def first_year(self) -> int:
+        return int(self.code[:4])
+
+    @property
+    def born_from(self) -> dt.date:
+        return dt.date(self.first_year - 5, 9, 1)
+
+    @property
+    def born_to(self) -> dt.date:
+        return dt.date(self.first_year - 4, 8, 31)
+
+    @property
+    def label(self) -> str:
+        """`2024/25`, as printed."""
+        return f"{self.code[:4]}/{self.code[4:]}"
+
+
+def cohort_codes(until_year: int) -> list[str]:
+    """Every cohort from the first to the one that starts in `until_year`."""
+    return [f"{year}{(year + 1) % 100:02d}" for year in range(FIRST_COHORT, until_year + 1)]

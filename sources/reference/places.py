@@ -1,0 +1,51 @@
+"""The councils of England and the areas they belong to."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PILOT = ("leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral")
+LIVERPOOL_CITY_REGION = "E47000004"
+COUNTRY = ("E92000001", "England")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One upper-tier local authority; `council` is the name of its folders."""
+
+    council: str
+    la_name: str
+    new_la_code: str
+    old_la_code: str
+    region_code: str
+    region_name: str
+    english_devolved_area_code: str
+    english_devolved_area_name: str
+
+
+class UnknownCouncil(ValueError):
+    """A folder, option or file names a council that the list of English authorities does not have."""
+
+
+@cache
+def places() -> dict[str, Place]:
+    """Every English authority by its `council` name, in order of that name."""
+    with (Path(__file__).parent / "places.csv").open(encoding="utf-8", newline="") as file:
+        return {row["council"]: Place(**row) for row in csv.DictReader(file)}
+
+
+def place(council: str) -> Place:
+    """The authority called `council`; raises `UnknownCouncil`."""
+    try:
+        return places()[council]
+    except KeyError:
+        raise UnknownCouncil(
+            f"{council!r} is not the name of an English authority; names are as in sources/reference/places.csv"
+        ) from None
+
+
+def devolved_area_members(code: str) -> tuple[str, ...]:
+    return tuple(name for name, entry in places().items() if entry.english_devolved_area_code == code)
