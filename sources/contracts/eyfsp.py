@@ -2,29 +2,7 @@
 
 from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
-
-# The 17 early learning goals of the EYFS statutory framework in force since September 2021.
-GOALS: dict[str, str] = {
-    "com_e01": "Listening, attention and understanding",
-    "com_e02": "Speaking",
-    "pse_e03": "Self-regulation",
-    "pse_e04": "Managing self",
-    "pse_e05": "Building relationships",
-    "phy_e06": "Gross motor skills",
-    "phy_e07": "Fine motor skills",
-    "lit_e08": "Comprehension",
-    "lit_e09": "Word reading",
-    "lit_e10": "Writing",
-    "mat_e11": "Number",
-    "mat_e12": "Numerical patterns",
-    "utw_e13": "Past and present",
-    "utw_e14": "People, culture and communities",
-    "utw_e15": "The natural world",
-    "exp_e16": "Creating with materials",
-    "exp_e17": "Being imaginative and expressive",
-}
-GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
-"""A good level of development is "expected" in all of these (DfE, EYFSP methodology)."""
+from sources.reference.goals import GOALS
 
 GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
 PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
@@ -37,10 +15,14 @@ CONTRACT = SourceContract(
     title="EYFS Profile return",
     row_per="child assessed",
     columns=(
-        Column("la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False),
+        Column(
+            "la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False
+        ),
         Column("estab", Kind.TEXT, Role.CHECK, "DfE four-digit establishment number", required=False),
         Column("urn", Kind.TEXT, Role.CHECK, "Unique reference number of the school", required=False),
-        Column("academic_year", Kind.TEXT, Role.CHECK, "Academic year of the assessment, 202425", required=False),
+        Column(
+            "academic_year", Kind.TEXT, Role.CHECK, "Academic year of the assessment, 202425", required=False
+        ),
         UPN,
         NHS_NUMBER,
         *DEMOGRAPHICS,

@@ -2,6 +2,7 @@
 
 from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
+from sources.reference.asq3 import DOMAINS
 
 REVIEW_CODES = {
     "ANV": "Antenatal visit",
@@ -11,14 +12,6 @@ REVIEW_CODES = {
     "2-2.5Y": "Two to two-and-a-half year review",
 }
 TWO_YEAR_REVIEW = "2-2.5Y"
-DOMAINS: dict[str, str] = {
-    "asq3_communication": "Communication",
-    "asq3_gross_motor": "Gross motor",
-    "asq3_fine_motor": "Fine motor",
-    "asq3_problem_solving": "Problem solving",
-    "asq3_personal_social": "Personal-social",
-}
-"""Column of each ASQ-3 domain, with the name used by the table of cut-offs."""
 ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 
 CONTRACT = SourceContract(
@@ -26,7 +19,13 @@ CONTRACT = SourceContract(
     title="Health-visitor reviews",
     row_per="review",
     columns=(
-        Column("local_patient_id", Kind.TEXT, Role.IDENTIFIER, "The provider's own patient number", required=False),
+        Column(
+            "local_patient_id",
+            Kind.TEXT,
+            Role.IDENTIFIER,
+            "The provider's own patient number",
+            required=False,
+        ),
         NHS_NUMBER,
         Column(
             "nhs_number_status",
@@ -36,7 +35,9 @@ CONTRACT = SourceContract(
             required=False,
         ),
         *DEMOGRAPHICS,
-        Column("review", Kind.CODE, Role.PAYLOAD, "Which mandated review", REVIEW_CODES, blank=Severity.REJECT),
+        Column(
+            "review", Kind.CODE, Role.PAYLOAD, "Which mandated review", REVIEW_CODES, blank=Severity.REJECT
+        ),
         Column("review_date", Kind.DATE, Role.PAYLOAD, "Date of the review", invalid=Severity.WARN),
         Column(
             "asq3_months",

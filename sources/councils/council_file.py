@@ -84,10 +84,7 @@ def load(path: Path) -> CouncilFile:
     _only_keys(path, "sources", content.get("sources"), set(CONTRACTS))
     return CouncilFile(
         council,
-        {
-            source: _dialect(path, CONTRACTS[source], entry)
-            for source, entry in content["sources"].items()
-        },
+        {source: _dialect(path, CONTRACTS[source], entry) for source, entry in content["sources"].items()},
     )
 
 
@@ -111,7 +108,8 @@ def _dialect(path: Path, contract: SourceContract, entry: Any) -> Dialect:
         **{key: str(entry[key]) for key in ("delimiter", "encoding", "date_format") if key in entry},
         columns={column: str(name) for column, name in columns.items()},
         codes={
-            column: {str(value): str(code) for value, code in mapping.items()} for column, mapping in codes.items()
+            column: {str(value): str(code) for value, code in mapping.items()}
+            for column, mapping in codes.items()
         },
         constants={column: str(value) for column, value in constants.items()},
     )

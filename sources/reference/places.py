@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-PILOT = ("leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral")
+PILOT = (
+    "leeds",
+    "hammersmith-and-fulham",
+    "halton",
+    "knowsley",
+    "liverpool",
+    "sefton",
+    "st-helens",
+    "wirral",
+)
 LIVERPOOL_CITY_REGION = "E47000004"
 COUNTRY = ("E92000001", "England")
 

@@ -1,0 +1,31 @@
+"""Attributes that several families share, in the words of the Department for Education's own tables."""
+
+from ndl_export.tables.model import Attribute, Filter
+
+UNKNOWN = "Unknown"
+
+SEX = Attribute("sex", "Sex", ("Female", "Male", UNKNOWN))
+FSM = Attribute(
+    "fsm",
+    "Free school meal eligibility",
+    ("Eligible for free school meals", "Not eligible for free school meals", UNKNOWN),
+)
+IMD = Attribute(
+    "imd_quintile",
+    "IMD quintile",
+    (
+        "Quintile 1 (most deprived)",
+        "Quintile 2",
+        "Quintile 3",
+        "Quintile 4",
+        "Quintile 5 (least deprived)",
+        UNKNOWN,
+    ),
+)
+
+SEX_FILTER = Filter("sex", "Sex", "Sex as recorded by the school or service")
+FSM_FILTER = Filter(
+    "fsm_eligibility", "Free school meal eligibility", "From the spring school census, by UPN"
+)
+TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic that the row breaks down by")
+BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")

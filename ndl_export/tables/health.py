@@ -1,0 +1,84 @@
+"""Family `health`: children with a two-year review, one row a child, by council of residence."""
+
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, SEX, TOPIC_FILTER
+from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Table, each
+from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
+
+POPULATION = (
+    "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
+)
+
+AT_OR_ABOVE, BELOW, NO_SCORE = "At or above the cut-off", "Below the cut-off", "No score"
+_OUTCOMES = (AT_OR_ABOVE, BELOW, NO_SCORE)
+
+ALL_FIVE = "asq3_all_five"
+DOMAINS = ASQ3_DOMAINS | {ALL_FIVE: "All five domains"}
+
+REVIEWED = Measure(
+    "reviewed_children_count",
+    "Number of children reviewed",
+    MeasureKind.COUNT,
+    "Children with a two-year review",
+    0,
+)
+AT_OR_ABOVE_CHILDREN = Measure(
+    "at_or_above_children_count",
+    "Number of children at or above the cut-off",
+    MeasureKind.COUNT,
+    "Children who scored at or above the ASQ-3 cut-off in the domain; in all five for the row of all five",
+    0,
+)
+AT_OR_ABOVE_PERCENT = Measure(
+    "at_or_above_children_percent",
+    "Percentage of children at or above the cut-off",
+    MeasureKind.PERCENT,
+    "Children at or above the ASQ-3 cut-off as a percentage of the children reviewed",
+    1,
+)
+
+
+def _block(domain: str, axis: Axis | None, topic: str) -> Block:
+    return Block(
+        axes=(axis,) if axis else (),
+        constants={"asq3_domain": DOMAINS[domain], "breakdown_topic": topic}
+        | ({} if axis else {"breakdown": "Total"}),
+        base="reviewed_children_count",
+        numerator=(domain, (AT_OR_ABOVE,)),
+        part="at_or_above_children_count",
+        ratio="at_or_above_children_percent",
+    )
+
+
+ASQ3_OUTCOMES = Table(
+    name="asq3_outcomes",
+    title="Two-year review: ASQ-3 outcomes",
+    family="health",
+    population=POPULATION,
+    description=(
+        "Children at or above the ASQ-3 cut-off by domain, sex and area deprivation. By cohort of the children, not by"
+        " the financial year of the review"
+    ),
+    filters=(
+        Filter("asq3_domain", "ASQ-3 domain", "Developmental domain, or all five together"),
+        TOPIC_FILTER,
+        BREAKDOWN_FILTER,
+    ),
+    measures=(REVIEWED, AT_OR_ABOVE_CHILDREN, AT_OR_ABOVE_PERCENT),
+    blocks=tuple(
+        _block(domain, axis, topic)
+        for domain in DOMAINS
+        for axis, topic in (
+            (None, "Total"),
+            (Axis("breakdown", "sex", each(SEX)), SEX.label),
+            (Axis("breakdown", "imd_quintile", each(IMD)), IMD.label),
+        )
+    ),
+)
+
+FAMILY = Family(
+    name="health",
+    unit="child",
+    population=POPULATION,
+    attributes=(SEX, IMD, *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items())),
+    tables=(ASQ3_OUTCOMES,),
+)

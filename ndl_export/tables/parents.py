@@ -1,0 +1,73 @@
+"""Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
+
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Table, each
+from sources.reference import survey
+
+POPULATION = "Responses to the survey of parents, by the council that ran it"
+NOT_ANSWERED = "Not answered"
+
+
+def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
+    return Attribute(name, label, (*answers.values(), NOT_ANSWERED))
+
+
+AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
+FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
+QUESTIONS = tuple(
+    _attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items()
+)
+
+RESPONSES = Measure(
+    "response_count", "Number of responses", MeasureKind.COUNT, "Responses with this answer", 0
+)
+RESPONSE_PERCENT = Measure(
+    "response_percent",
+    "Percentage of responses",
+    MeasureKind.PERCENT,
+    "Responses with this answer as a percentage of all responses in the breakdown",
+    1,
+)
+
+
+def _block(question: Attribute, breakdown: Attribute | None) -> Block:
+    answers = Axis("answer", question.name, each(question))
+    levels = (Axis("breakdown", breakdown.name, each(breakdown)),) if breakdown else ()
+    return Block(
+        axes=(answers, *levels),
+        constants={
+            "question": question.label,
+            "breakdown_topic": breakdown.label if breakdown else "Total",
+        }
+        | ({} if breakdown else {"breakdown": "Total"}),
+        base="response_count",
+        ratio="response_percent",
+        share_of="answer",
+    )
+
+
+PARENT_EXPERIENCE = Table(
+    name="parent_experience",
+    title="Parents' experience of getting support",
+    family="parents",
+    population=POPULATION,
+    description="Answers to the survey of parents by the child's age and by free school meals or a funded place",
+    filters=(
+        Filter("question", "Question", "The question asked"),
+        Filter("answer", "Answer", "The answer given"),
+        TOPIC_FILTER,
+        BREAKDOWN_FILTER,
+    ),
+    measures=(RESPONSES, RESPONSE_PERCENT),
+    blocks=tuple(
+        _block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)
+    ),
+)
+
+FAMILY = Family(
+    name="parents",
+    unit="response",
+    population=POPULATION,
+    attributes=(AGE_BAND, FUNDED, *QUESTIONS),
+    tables=(PARENT_EXPERIENCE,),
+)

@@ -1,0 +1,472 @@
+"""Family `pupil`: children with an EYFS Profile in the cohort, one row a child."""
+
+from __future__ import annotations
+
+from ndl_export.tables.dimensions import (
+    BREAKDOWN_FILTER,
+    FSM,
+    FSM_FILTER,
+    IMD,
+    SEX,
+    SEX_FILTER,
+    TOPIC_FILTER,
+    UNKNOWN,
+)
+from ndl_export.tables.model import (
+    ALL,
+    Attribute,
+    Axis,
+    Block,
+    Family,
+    Filter,
+    Measure,
+    MeasureKind,
+    Selection,
+    SharedTotal,
+    Table,
+    each,
+    total_and_each,
+)
+from sources.reference.goals import GOALS
+
+POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
+
+ETHNIC = Attribute(
+    "ethnic_group",
+    "Ethnic group",
+    (
+        "Asian / Asian British",
+        "Black / African / Caribbean / Black British",
+        "Mixed / Multiple ethnic groups",
+        "White",
+        "Other ethnic group",
+        UNKNOWN,
+    ),
+)
+SEN = Attribute(
+    "sen_provision",
+    "SEN provision",
+    ("No SEN provision", "SEN support / SEN without an EHC plan", "Education, health and care plan", UNKNOWN),
+)
+LANGUAGE = Attribute("first_language", "First language", ("English", "Other than English", UNKNOWN))
+TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born", "Summer-born", UNKNOWN))
+GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
+
+NO_REVIEW = "No linked review"
+ASQ3 = Attribute(
+    "asq3",
+    "ASQ-3 at 2 to 2.5 years",
+    (
+        "All five domains at or above the cut-off",
+        "One domain below the cut-off",
+        "Two or more domains below the cut-off",
+        "Review without ASQ-3",
+        NO_REVIEW,
+    ),
+)
+LINKED = tuple(category for category in ASQ3.categories if category != NO_REVIEW)
+
+NOT_LINKED_TO_SETTING = "Not linked to a setting"
+ENTITLEMENT = Attribute(
+    "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING)
+)
+
+BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
+CONCERN_GIVEN_SEEN = {
+    BOTH: (BOTH, HV_ONLY, SETTING_ONLY, NONE),
+    HV_ONLY: (HV_ONLY, NONE),
+    SETTING_ONLY: (SETTING_ONLY, NONE),
+    NEITHER: (NONE,),
+}
+"""Who can have raised a concern, given who has seen the child."""
+
+
+def dots_category(seen_by: str, concern_by: str) -> str:
+    """Category of the attribute `dots` for a child seen by and of concern to these services."""
+    return f"Seen by: {seen_by}; concern: {concern_by}"
+
+
+DOTS = Attribute(
+    "dots",
+    "Seen by and concern raised by",
+    tuple(
+        dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns
+    ),
+)
+
+EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
+GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
+
+CHILDREN = Measure(
+    "children_count", "Number of children", MeasureKind.COUNT, "Children in the row's population", 0
+)
+GLD_CHILDREN = Measure(
+    "gld_children_count",
+    "Number of children with a good level of development",
+    MeasureKind.COUNT,
+    "Children at the expected level in all 12 goals of the five areas that make up a good level of development",
+    0,
+)
+GLD_PERCENT = Measure(
+    "gld_children_percent",
+    "Percentage of children with a good level of development",
+    MeasureKind.PERCENT,
+    "Children with a good level of development as a percentage of the children in the row",
+    1,
+)
+AVERAGE_GOALS = Measure(
+    "elgs_expected_average",
+    "Average number of early learning goals at the expected level",
+    MeasureKind.AVERAGE,
+    "Mean number, of 17, of early learning goals at the expected level per child",
+    1,
+)
+
+_GLD_YES = ("gld", ("Yes",))
+_ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
+BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
+    (FSM, each(FSM)),
+    (ETHNIC, each(ETHNIC)),
+    (SEN, (each(SEN)[0], _ALL_SEN, *each(SEN)[1:])),
+    (LANGUAGE, each(LANGUAGE)),
+    (TERM, each(TERM)),
+    (IMD, each(IMD)),
+)
+_SEX_AXIS = Axis("sex", "sex", total_and_each(SEX))
+_FSM_AXIS = Axis("fsm_eligibility", "fsm", total_and_each(FSM))
+_TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
+
+GLD_HEADLINE = Table(
+    name="gld_headline",
+    title="Good level of development by characteristic",
+    family="pupil",
+    population=POPULATION,
+    description="Children with a good level of development at the end of Reception, by characteristic and sex",
+    filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
+    measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT, AVERAGE_GOALS),
+    blocks=(
+        Block(
+            axes=(_SEX_AXIS,),
+            constants=_TOTAL_TOPIC,
+            base="children_count",
+            numerator=_GLD_YES,
+            part="gld_children_count",
+            ratio="gld_children_percent",
+        ),
+        Block(
+            axes=(Axis("sex", "sex", (ALL,)),),
+            constants=_TOTAL_TOPIC,
+            average_of={goal: EXPECTED for goal in GOALS},
+            ratio="elgs_expected_average",
+        ),
+        *(
+            Block(
+                axes=(Axis("breakdown", attribute.name, selections), _SEX_AXIS),
+                constants={"breakdown_topic": attribute.label},
+                base="children_count",
+                numerator=_GLD_YES,
+                part="gld_children_count",
+                ratio="gld_children_percent",
+            )
+            for attribute, selections in BREAKDOWNS
+        ),
+    ),
+)
+
+EXPECTED_CHILDREN = Measure(
+    "expected_children_count",
+    "Number of children at the expected level",
+    MeasureKind.COUNT,
+    "Children at the expected level in the early learning goal",
+    0,
+)
+EXPECTED_PERCENT = Measure(
+    "expected_children_percent",
+    "Percentage of children at the expected level",
+    MeasureKind.PERCENT,
+    "Children at the expected level in the goal as a percentage of the children in the row",
+    1,
+)
+
+
+def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
+    return Block(
+        axes=(axis,) if axis else (),
+        constants={"early_learning_goal": GOALS[goal], "breakdown_topic": topic}
+        | ({} if axis else {"breakdown": "Total"}),
+        numerator=(goal, (EXPECTED,)),
+        part="expected_children_count",
+        ratio="expected_children_percent",
+        councils=axis is None,
+    )
+
+
+EARLY_LEARNING_GOALS = Table(
+    name="early_learning_goals",
+    title="Early learning goals",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children at the expected level in each of the 17 early learning goals: by council, and by sex and free school"
+        " meal eligibility for all councils together"
+    ),
+    filters=(
+        Filter("early_learning_goal", "Early learning goal", "One of the 17 early learning goals"),
+        TOPIC_FILTER,
+        BREAKDOWN_FILTER,
+    ),
+    measures=(EXPECTED_CHILDREN, EXPECTED_PERCENT),
+    blocks=tuple(
+        _goal_block(goal, axis, topic)
+        for goal in GOALS
+        for axis, topic in (
+            (None, "Total"),
+            (Axis("breakdown", "sex", each(SEX)), SEX.label),
+            (Axis("breakdown", "fsm", each(FSM)), FSM.label),
+        )
+    ),
+)
+
+READINESS_PATHWAY = Table(
+    name="readiness_pathway",
+    title="From the two-year review to a good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children with a good level of development by the outcome of the linked health-visitor review at 2 to 2.5"
+        " years (ASQ-3) and free school meal eligibility"
+    ),
+    filters=(
+        Filter("asq3_outcome", "ASQ-3 at 2 to 2.5 years", "Domains below the cut-off at the linked review"),
+        FSM_FILTER,
+    ),
+    measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT),
+    blocks=(
+        Block(
+            axes=(Axis("asq3_outcome", "asq3", total_and_each(ASQ3)), _FSM_AXIS),
+            base="children_count",
+            numerator=_GLD_YES,
+            part="gld_children_count",
+            ratio="gld_children_percent",
+        ),
+    ),
+)
+
+
+JOINED_DOTS = Table(
+    name="joined_dots",
+    title="Who had seen the child, and who had raised a concern",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children by which early services had seen them before school (linked two-year review, linked early years"
+        " census row) and which had raised a concern: the children no one joined up"
+    ),
+    filters=(
+        Filter(
+            "seen_by", "Seen by", "Linked two-year review, linked early years census row, both or neither"
+        ),
+        Filter("concern_by", "Concern raised by", "Service that had raised a concern"),
+    ),
+    measures=(CHILDREN, GLD_PERCENT),
+    blocks=(
+        Block(
+            axes=(
+                Axis(
+                    "seen_by",
+                    "dots",
+                    (
+                        ALL,
+                        *(
+                            Selection(seen, tuple(dots_category(seen, concern) for concern in concerns))
+                            for seen, concerns in CONCERN_GIVEN_SEEN.items()
+                        ),
+                    ),
+                ),
+            ),
+            constants={"concern_by": "Total"},
+            base="children_count",
+            numerator=_GLD_YES,
+            ratio="gld_children_percent",
+        ),
+        Block(
+            axes=(
+                Axis(
+                    "concern_by",
+                    "dots",
+                    tuple(
+                        Selection(
+                            concern,
+                            tuple(
+                                dots_category(seen, concern)
+                                for seen, concerns in CONCERN_GIVEN_SEEN.items()
+                                if concern in concerns
+                            ),
+                        )
+                        for concern in CONCERN_GIVEN_SEEN[BOTH]
+                    ),
+                ),
+            ),
+            constants={"seen_by": "Total"},
+            base="children_count",
+            numerator=_GLD_YES,
+            ratio="gld_children_percent",
+        ),
+        *(
+            Block(
+                axes=(
+                    Axis(
+                        "concern_by",
+                        "dots",
+                        tuple(
+                            Selection(concern, (dots_category(seen, concern),) if concern in concerns else ())
+                            for concern in CONCERN_GIVEN_SEEN[BOTH]
+                        ),
+                    ),
+                ),
+                constants={"seen_by": seen},
+                base="children_count",
+                numerator=_GLD_YES,
+                ratio="gld_children_percent",
+                structural_zeros=frozenset(
+                    (concern,) for concern in CONCERN_GIVEN_SEEN[BOTH] if concern not in concerns
+                ),
+            )
+            for seen, concerns in CONCERN_GIVEN_SEEN.items()
+        ),
+    ),
+)
+
+FUNDED_ENTITLEMENT = Table(
+    name="funded_entitlement",
+    title="Two-year-old entitlement and a good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children with a good level of development by whether the entitlement for disadvantaged two-year-olds was taken"
+        " (linked early years census) and free school meal eligibility"
+    ),
+    filters=(
+        Filter(
+            "two_year_old_entitlement",
+            "Two-year-old entitlement",
+            "Entitlement taken, from the linked census row",
+        ),
+        FSM_FILTER,
+    ),
+    measures=(CHILDREN, GLD_PERCENT),
+    blocks=(
+        Block(
+            axes=(Axis("two_year_old_entitlement", "entitlement", total_and_each(ENTITLEMENT)), _FSM_AXIS),
+            base="children_count",
+            numerator=_GLD_YES,
+            ratio="gld_children_percent",
+        ),
+    ),
+)
+
+LINKED_PERCENT = Measure(
+    "linked_children_percent",
+    "Percentage of children linked to a two-year review",
+    MeasureKind.PERCENT,
+    "Children linked to a health-visitor review at 2 to 2.5 years as a percentage of the children in the row;"
+    " given where the filter on linkage is at its total",
+    1,
+)
+_LINKED_AXIS = Axis("linked_to_review", "asq3", (Selection("Yes", LINKED), Selection("No", (NO_REVIEW,))))
+_LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
+
+
+def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block, Block]:
+    axes = (axis,) if axis else ()
+    return (
+        Block(
+            axes=axes,
+            constants=constants | {"linked_to_review": "Total"},
+            base="children_count",
+            numerator=("asq3", LINKED),
+            ratio="linked_children_percent",
+        ),
+        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count"),
+    )
+
+
+LINKAGE_QUALITY = Table(
+    name="linkage_quality",
+    title="Children linked to a two-year review",
+    family="pupil",
+    population=POPULATION,
+    description="How many children were linked to a health-visitor review at 2 to 2.5 years, by characteristic",
+    filters=(
+        Filter("linked_to_review", "Linked to a two-year review", "Whether a review was linked to the child"),
+        TOPIC_FILTER,
+        BREAKDOWN_FILTER,
+    ),
+    measures=(CHILDREN, LINKED_PERCENT),
+    blocks=(
+        *_linkage_blocks(None, _TOTAL_TOPIC),
+        *(
+            block
+            for attribute in _LINKAGE_BREAKDOWNS
+            for block in _linkage_blocks(
+                Axis("breakdown", attribute.name, each(attribute)), {"breakdown_topic": attribute.label}
+            )
+        ),
+    ),
+)
+
+FAMILY = Family(
+    name="pupil",
+    unit="child",
+    population=POPULATION,
+    attributes=(
+        SEX,
+        FSM,
+        ETHNIC,
+        SEN,
+        LANGUAGE,
+        TERM,
+        IMD,
+        GLD,
+        ASQ3,
+        ENTITLEMENT,
+        DOTS,
+        *GOAL_ATTRIBUTES.values(),
+    ),
+    tables=(
+        GLD_HEADLINE,
+        EARLY_LEARNING_GOALS,
+        READINESS_PATHWAY,
+        JOINED_DOTS,
+        FUNDED_ENTITLEMENT,
+        LINKAGE_QUALITY,
+    ),
+    shared_totals=(
+        SharedTotal(
+            "children without a linked review are those seen by a setting only or by neither service",
+            left=("asq3", (NO_REVIEW,)),
+            right=(
+                "dots",
+                tuple(
+                    dots_category(seen, concern)
+                    for seen in (SETTING_ONLY, NEITHER)
+                    for concern in CONCERN_GIVEN_SEEN[seen]
+                ),
+            ),
+            within="gld",
+        ),
+        SharedTotal(
+            "children not linked to a setting are those seen by the health visitor only or by neither service",
+            left=("entitlement", (NOT_LINKED_TO_SETTING,)),
+            right=(
+                "dots",
+                tuple(
+                    dots_category(seen, concern)
+                    for seen in (HV_ONLY, NEITHER)
+                    for concern in CONCERN_GIVEN_SEEN[seen]
+                ),
+            ),
+            within="gld",
+        ),
+    ),
+)

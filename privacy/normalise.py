@@ -1,0 +1,257 @@
+"""One form for names, dates, postcodes and numbers, before anything is compared or hashed.
+
+All of it is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: two files normalised
+under different versions are not comparable, and the linker refuses to mix them.
+
+- Names are upper-cased, apostrophes go, hyphens and spaces part words, titles and suffixes go. Accented Latin letters
+  lose their accents through an explicit map (Unicode decomposition alone would make UKASZ of Łukasz); letters of other
+  scripts stay as they are (NFC), so 李, Мария and محمد remain names.
+- A name of several words is kept whole (joined) beside its first and last word: DE SILVA is DESILVA, SMITH-JONES is
+  SMITHJONES with the words SMITH and JONES.
+- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes) and blanks are NULL.
+- A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from importlib import resources
+
+import duckdb
+
+NORMALISER_VERSION = "1"
+
+INPUTS = ("surname", "forename", "postcode", "date_of_birth", "upn", "nhs_number")
+"""Contract columns that are read, where present: VARCHAR, and DATE for date_of_birth."""
+OUTPUTS = (
+    "n_surname",
+    "n_surname_first",
+    "n_surname_last",
+    "n_surname_sound",
+    "n_surname_start",
+    "n_forename",
+    "n_forename_written",
+    "n_forename_first",
+    "n_forename_last",
+    "n_forename_sound",
+    "n_forename_start",
+    "n_dob",
+    "n_dob_sorted",
+    "n_postcode",
+    "n_upn",
+    "n_upn_temporary",
+    "n_nhs",
+)
+"""Columns that `normalise_sql` adds: VARCHAR or NULL, and DATE for n_dob.
+
+`*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
+`n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and
+month first, so that a swap of the two makes no difference; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+"""
+
+EARLIEST_BIRTH = "2000-01-02"
+"""Earlier dates, 2000-01-01 included, are placeholders in records about children under ten."""
+
+_LATIN_RANGES = ((0x00C0, 0x0250), (0x1E00, 0x1F00), (0x2C60, 0x2C80), (0xFF21, 0xFF3B))
+_LETTERS = {
+    **dict(zip("ŁØĐÐĦŦŊƏƁƊƘƳŒÆÞ", ("L", "O", "D", "D", "H", "T", "N", "E", "B", "D", "K", "Y", "OE", "AE", "TH"), strict=True)),
+    "ẞ": "SS",
+    "ß": "SS",
+    "ı": "I",
+    "ŉ": "N",
+    "ſ": "S",
+    "ĸ": "K",
+    "ƒ": "F",
+}
+_APOSTROPHES = "'`´‘’‛ʹʻʼʽʾʿ′＇"
+_PARTING = "-‐‑‒–—―−_./\\,;:&+·・"
+_MARKS_OF_OPTIONAL_VOWELS = r"\x{0640}\x{064B}-\x{0652}\x{0670}\x{05B0}-\x{05C7}"  # Arabic, Hebrew
+_TITLES = "MASTER|MISS|MR|MRS|MS|MX|DR"
+_SUFFIXES = "JR|JNR|JUNIOR|SNR|SENIOR|II|III"
+_PARTICLES = "AL|EL|DE|DEL|DELLA|DI|DA|DOS|DU|LA|LE|VAN|VON|DER|DEN|TER|BIN|IBN|BEN|BINT|UL|UR|ABU|MC|MAC|ST|SAINT"
+_PLACEHOLDERS = (
+    r"(?:BABY|INFANT|TWIN|TRIPLET|NEWBORN|NEW BORN)(?: .*)?",
+    r"BABY ?(?:BOY|GIRL|SON|DAUGHTER|OF|TWIN|ONE|TWO|A|B).*",
+    r"(?:INFANT|TWIN|TRIPLET) ?(?:OF|BOY|GIRL|ONE|TWO|THREE|I|II|III|A|B|C)",
+    r"INFANT ?OF.*",
+    r"(?:SURNAME |FORENAME |NAME )?UNKNOWN(?: .*)?|UNK|NOT ?KNOWN|NK|N K|N A|NONE|NULL|UNNAMED|NO ?NAME",
+    r"NOT ?(?:GIVEN|STATED|PROVIDED|RECORDED|AVAILABLE|APPLICABLE|YET ?NAMED|NAMED)",
+    r"ANON|ANONYMOUS|TB ?[ACD]|X{2,}|DUMMY|DO ?NOT ?USE|REDACTED|WITHHELD|MISSING|BLANK",
+    r"(?:ZZ)?TEST(?:ING)?(?: ?(?:PATIENT|CHILD|PUPIL|RECORD|USER|NAME|SURNAME|FORENAME))?",
+)
+_UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
+
+
+def install(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the normaliser's macros and its table of given names (`given_name_forms`) in a connection.
+
+    The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case do
+    not matter) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
+    """
+    for macro in (*_name_macros(), *_number_macros(), *_place_and_date_macros()):
+        con.execute(f"CREATE OR REPLACE TEMP MACRO {macro}").fetchall()
+    con.execute("CREATE OR REPLACE TEMP TABLE given_name_forms (form VARCHAR, canonical VARCHAR)").fetchall()
+    forms = given_name_forms()
+    con.execute(
+        "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
+        [list(forms), list(forms.values())],
+    ).fetchall()
+
+
+@cache
+def given_name_forms() -> dict[str, str]:
+    """Form -> canonical form, from the public table. A form stands for one canonical name only."""
+    text = resources.files("privacy").joinpath("names/given_names.txt").read_text(encoding="utf-8")
+    forms: dict[str, str] = {}
+    for line in text.splitlines():
+        canonical, _, written = line.partition(":")
+        if written and not line.startswith("#"):
+            forms |= {form: canonical for form in written.split() if form not in forms}
+    return forms
+
+
+def normalise_sql(relation: str, columns: set[str]) -> str:
+    """A SELECT of every column of `relation` plus `OUTPUTS`; `columns` says which of `INPUTS` the relation has.
+
+    Streams: expressions, and probes of one small table. Needs `install` on the connection.
+    """
+    raw = {name: name if name in columns else f"NULL::{'DATE' if name == 'date_of_birth' else 'VARCHAR'}" for name in INPUTS}
+    return f"""
+        SELECT rows.* EXCLUDE (n_forename_joined, n_upn_sent),
+               coalesce(whole.canonical,
+                        CASE WHEN n_forename_first || n_forename_last = n_forename_joined
+                             THEN coalesce(front.canonical, n_forename_first) || coalesce(back.canonical, n_forename_last)
+                        END,
+                        n_forename_joined) AS n_forename,
+               n_forename_joined AS n_forename_written,
+               coalesce(front.canonical, n_forename_first) AS n_forename_first,
+               coalesce(back.canonical, n_forename_last) AS n_forename_last,
+               CASE WHEN upn_permanent(n_upn_sent) THEN n_upn_sent END AS n_upn,
+               CASE WHEN NOT upn_permanent(n_upn_sent) THEN n_upn_sent END AS n_upn_temporary
+          FROM (
+            SELECT named.* EXCLUDE (surname_words, forename_words, n_forename_first, n_forename_last),
+                   soundex(n_surname) AS n_surname_sound,
+                   left(n_surname, 3) AS n_surname_start,
+                   soundex(n_forename_joined) AS n_forename_sound,
+                   left(n_forename_joined, 3) AS n_forename_start,
+                   n_forename_first, n_forename_last
+              FROM (
+                SELECT worded.*,
+                       replace(surname_words, ' ', '') AS n_surname,
+                       first_word(surname_words) AS n_surname_first,
+                       last_word(surname_words) AS n_surname_last,
+                       replace(forename_words, ' ', '') AS n_forename_joined,
+                       first_word(forename_words) AS n_forename_first,
+                       last_word(forename_words) AS n_forename_last
+                  FROM (
+                    SELECT sent.*,
+                           name_words(fold_name({raw["surname"]})) AS surname_words,
+                           name_words(fold_name({raw["forename"]})) AS forename_words,
+                           birth_date({raw["date_of_birth"]}) AS n_dob,
+                           sorted_date(birth_date({raw["date_of_birth"]})) AS n_dob_sorted,
+                           compact_postcode({raw["postcode"]}) AS n_postcode,
+                           CASE WHEN upn_valid({raw["upn"]}) THEN compact_code({raw["upn"]}) END AS n_upn_sent,
+                           CASE WHEN nhs_valid({raw["nhs_number"]}) THEN compact_code({raw["nhs_number"]}) END AS n_nhs
+                      FROM {relation} AS sent
+                  ) AS worded
+              ) AS named
+          ) AS rows
+          LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_joined
+          LEFT JOIN given_name_forms AS front ON front.form = n_forename_first
+          LEFT JOIN given_name_forms AS back ON back.form = n_forename_last
+    """
+
+
+def _name_macros() -> list[str]:
+    singles, several = _letter_maps()
+    folded = "upper(nfc_normalize(x))"
+    for letter, letters in several.items():
+        folded = f"replace({folded}, {_quoted(letter)}, {_quoted(letters)})"
+    folded = f"translate({folded}, {_quoted(''.join(singles))}, {_quoted(''.join(singles.values()))})"
+    folded = rf"regexp_replace({folded}, '([A-Z])[\x{{0300}}-\x{{036F}}]+', '\1', 'g')"
+    folded = f"nfc_normalize(regexp_replace({folded}, '[{_MARKS_OF_OPTIONAL_VOWELS}]', '', 'g'))"
+    apostrophes = _quoted("[" + _APOSTROPHES + "]")
+    parting = _quoted(r"[\s\x{00A0}\x{2000}-\x{200B}\x{3000}" + _PARTING.replace("\\", r"\\").replace("-", r"\-") + "]+")
+    words = rf"regexp_replace(regexp_replace(x, '\([^)]*\)', ' ', 'g'), {apostrophes}, '', 'g')"
+    words = rf"regexp_replace(regexp_replace({words}, {parting}, ' ', 'g'), '[^\p{{L}}\p{{M}} ]', '', 'g')"
+    words = rf"trim(regexp_replace({words}, ' +', ' ', 'g'))"
+    words = rf"regexp_replace(regexp_replace({words}, '^(?:{_TITLES}) ', ''), ' (?:{_SUFFIXES})$', '')"
+    placeholder = _quoted("|".join(_PLACEHOLDERS))
+    return [
+        f"fold_name(x) AS CASE WHEN strlen(x) = length(x) THEN upper(x) ELSE {folded} END",
+        f"spaced_name(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN x ELSE nullif({words}, '') END",
+        f"""real_name(x) AS CASE WHEN NOT regexp_full_match(x, {placeholder})
+                                  AND NOT regexp_full_match(replace(x, ' ', ''), {placeholder}) THEN x END""",
+        "name_words(x) AS real_name(spaced_name(x))",
+        f"""first_word(x) AS CASE WHEN contains(x, ' ')
+                             THEN nullif(regexp_extract(x, '^(?:(?:{_PARTICLES}) )*([^ ]{{2,}}) ', 1), '') END""",
+        "last_word(x) AS CASE WHEN contains(x, ' ') THEN nullif(regexp_extract(x, ' ([^ ]{2,})$', 1), '') END",
+        f"soundex(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {_soundex('x')} END",
+    ]
+
+
+def _letter_maps() -> tuple[dict[str, str], dict[str, str]]:
+    """Latin letters -> A-Z: those with one letter (for `translate`), those with several (for `replace`)."""
+    letters = dict(_LETTERS)
+    for low, high in _LATIN_RANGES:
+        for letter in map(chr, range(low, high)):
+            bare = "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c)).upper()
+            if bare.isascii() and bare.isalpha() and letter not in letters:
+                letters[letter] = bare
+    accented = {c: bare for c, bare in letters.items() if c in _LETTERS or c != bare}
+    marked = {c: letters[base] for c in map(chr, range(0x00C0, 0x1F00)) for base in [unicodedata.normalize("NFD", c)[0]]
+              if c not in accented and base in _LETTERS}
+    accented |= marked
+    singles = {c: bare for c, bare in accented.items() if len(bare) == 1}
+    return singles, {c: bare for c, bare in accented.items() if len(bare) > 1}
+
+
+def _soundex(x: str) -> str:
+    """American Soundex (US National Archives): H and W do not part equal codes, vowels do."""
+    coded = f"left({x}, 1) || replace(replace(substr({x}, 2), 'H', ''), 'W', '')"
+    for letters, code in (
+        ("BFPV", 1), ("CGJKQSXZ", 2), ("DT", 3), ("L", 4), ("MN", 5), ("R", 6), ("AEIOUYHW", 0),
+    ):  # fmt: skip
+        coded = f"regexp_replace({coded}, '[{letters}]+', '{code}', 'g')"
+    return f"left({x}, 1) || left(replace(substr({coded}, 2), '0', '') || '000', 3)"
+
+
+def _number_macros() -> list[str]:
+    upn_sum = " + ".join(f"{i} * (ascii(substr(x, {i}, 1)) - 48)" for i in range(2, 13))
+    last = f"CASE WHEN ascii(right(x, 1)) < 58 THEN ascii(right(x, 1)) - 48 ELSE instr('{_UPN_LETTERS}', right(x, 1)) - 1 END"
+    nhs_sum = " + ".join(f"{11 - i} * (ascii(substr(x, {i}, 1)) - 48)" for i in range(1, 10))
+    return [
+        r"compact_code(x) AS upper(regexp_replace(x, '[\s-]', '', 'g'))",
+        # Department for Education, UPN guide: weights 2 to 13, modulus 23; the alphabet has no I, O, S.
+        f"""upn_checks(x) AS CASE WHEN regexp_full_match(x, '[{_UPN_LETTERS}][0-9]{{11}}[0-9{_UPN_LETTERS}]')
+                             THEN substr('{_UPN_LETTERS}', 1 + ({upn_sum} + 13 * ({last})) % 23, 1) = left(x, 1)
+                             ELSE x IS NULL AND NULL END""",
+        "upn_valid(x) AS upn_checks(compact_code(x))",
+        "upn_permanent(x) AS upn_checks(compact_code(x)) AND ascii(right(compact_code(x), 1)) < 58",
+        # NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is no check digit.
+        f"""nhs_checks(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{10}}')
+                             THEN (11 - ({nhs_sum}) % 11) % 11 = ascii(right(x, 1)) - 48
+                              AND x <> repeat(left(x, 1), 10)
+                             ELSE x IS NULL AND NULL END""",
+        "nhs_valid(x) AS nhs_checks(compact_code(x))",
+    ]
+
+
+def _place_and_date_macros() -> list[str]:
+    return [
+        "letters_and_digits(x) AS regexp_replace(upper(x), '[^A-Z0-9]', '', 'g')",
+        # The letter O for the digit of the inward part is the one confusion that leaves no doubt.
+        r"""inward_digit(x) AS CASE WHEN regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?O[A-Z]{2}')
+                               THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",
+        r"""real_postcode(x) AS CASE WHEN NOT starts_with(x, 'ZZ99') AND regexp_matches(x, '[0-9]')
+                                  AND NOT regexp_full_match(x, '0+|9+') THEN inward_digit(x) END""",
+        "compact_postcode(x) AS real_postcode(letters_and_digits(x))",
+        f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",
+        """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
+                              + greatest(month(x), day(x)))::VARCHAR""",
+    ]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
