@@ -107,7 +107,7 @@ def given_name_forms() -> dict[str, str]:
     for line in text.splitlines():
         canonical, _, written = line.partition(":")
         if written and not line.startswith("#"):
-            forms |= {form: canonical for form in written.split() if form not in forms}
+            forms |= dict.fromkeys(written.split(), canonical)
     return forms
 
 
@@ -184,8 +184,8 @@ def _name_macros() -> list[str]:
         f"""real_name(x) AS CASE WHEN NOT regexp_full_match(x, {placeholder})
                                   AND NOT regexp_full_match(replace(x, ' ', ''), {placeholder}) THEN x END""",
         "name_words(x) AS real_name(spaced_name(x))",
-        f"""first_word(x) AS CASE WHEN contains(x, ' ')
-                             THEN nullif(regexp_extract(x, '^(?:(?:{_PARTICLES}) )*([^ ]{{2,}}) ', 1), '') END""",
+        f"""first_word(x) AS CASE WHEN contains(x, ' ') THEN
+             nullif(regexp_extract(regexp_replace(x, '^(?:(?:{_PARTICLES}) )+', ''), '^([^ ]{{2,}}) ', 1), '') END""",
         "last_word(x) AS CASE WHEN contains(x, ' ') THEN nullif(regexp_extract(x, ' ([^ ]{2,})$', 1), '') END",
         f"soundex(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {_soundex('x')} END",
     ]

@@ -15,9 +15,7 @@ from ndl_export.tables.model import (
     Table,
 )
 
-FAMILIES: dict[str, Family] = {
-    family.name: family for family in (pupil.FAMILY, health.FAMILY, parents.FAMILY)
-}
+FAMILIES: dict[str, Family] = {family.name: family for family in (pupil.FAMILY, health.FAMILY, parents.FAMILY)}
 TABLES: dict[str, Table] = {table.name: table for family in FAMILIES.values() for table in family.tables}
 
 __all__ = [

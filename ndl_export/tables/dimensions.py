@@ -24,8 +24,6 @@ IMD = Attribute(
 )
 
 SEX_FILTER = Filter("sex", "Sex", "Sex as recorded by the school or service")
-FSM_FILTER = Filter(
-    "fsm_eligibility", "Free school meal eligibility", "From the spring school census, by UPN"
-)
+FSM_FILTER = Filter("fsm_eligibility", "Free school meal eligibility", "From the spring school census, by UPN")
 TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic that the row breaks down by")
 BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")

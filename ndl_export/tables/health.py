@@ -4,9 +4,7 @@ from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, SEX, TOPIC_FILTE
 from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Table, each
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 
-POPULATION = (
-    "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
-)
+POPULATION = "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
 
 AT_OR_ABOVE, BELOW, NO_SCORE = "At or above the cut-off", "Below the cut-off", "No score"
 _OUTCOMES = (AT_OR_ABOVE, BELOW, NO_SCORE)
@@ -40,8 +38,7 @@ AT_OR_ABOVE_PERCENT = Measure(
 def _block(domain: str, axis: Axis | None, topic: str) -> Block:
     return Block(
         axes=(axis,) if axis else (),
-        constants={"asq3_domain": DOMAINS[domain], "breakdown_topic": topic}
-        | ({} if axis else {"breakdown": "Total"}),
+        constants={"asq3_domain": DOMAINS[domain], "breakdown_topic": topic} | ({} if axis else {"breakdown": "Total"}),
         base="reviewed_children_count",
         numerator=(domain, (AT_OR_ABOVE,)),
         part="at_or_above_children_count",

@@ -14,13 +14,9 @@ def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
 
 AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
 FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
-QUESTIONS = tuple(
-    _attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items()
-)
+QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
 
-RESPONSES = Measure(
-    "response_count", "Number of responses", MeasureKind.COUNT, "Responses with this answer", 0
-)
+RESPONSES = Measure("response_count", "Number of responses", MeasureKind.COUNT, "Responses with this answer", 0)
 RESPONSE_PERCENT = Measure(
     "response_percent",
     "Percentage of responses",
@@ -59,9 +55,7 @@ PARENT_EXPERIENCE = Table(
         BREAKDOWN_FILTER,
     ),
     measures=(RESPONSES, RESPONSE_PERCENT),
-    blocks=tuple(
-        _block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)
-    ),
+    blocks=tuple(_block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)),
 )
 
 FAMILY = Family(

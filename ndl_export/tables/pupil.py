@@ -67,9 +67,7 @@ ASQ3 = Attribute(
 LINKED = tuple(category for category in ASQ3.categories if category != NO_REVIEW)
 
 NOT_LINKED_TO_SETTING = "Not linked to a setting"
-ENTITLEMENT = Attribute(
-    "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING)
-)
+ENTITLEMENT = Attribute("entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING))
 
 BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
 CONCERN_GIVEN_SEEN = {
@@ -89,17 +87,13 @@ def dots_category(seen_by: str, concern_by: str) -> str:
 DOTS = Attribute(
     "dots",
     "Seen by and concern raised by",
-    tuple(
-        dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns
-    ),
+    tuple(dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
 )
 
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 
-CHILDREN = Measure(
-    "children_count", "Number of children", MeasureKind.COUNT, "Children in the row's population", 0
-)
+CHILDREN = Measure("children_count", "Number of children", MeasureKind.COUNT, "Children in the row's population", 0)
 GLD_CHILDREN = Measure(
     "gld_children_count",
     "Number of children with a good level of development",
@@ -156,7 +150,7 @@ GLD_HEADLINE = Table(
         Block(
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
-            average_of={goal: EXPECTED for goal in GOALS},
+            average_of=dict.fromkeys(GOALS, EXPECTED),
             ratio="elgs_expected_average",
         ),
         *(
@@ -263,9 +257,7 @@ JOINED_DOTS = Table(
         " census row) and which had raised a concern: the children no one joined up"
     ),
     filters=(
-        Filter(
-            "seen_by", "Seen by", "Linked two-year review, linked early years census row, both or neither"
-        ),
+        Filter("seen_by", "Seen by", "Linked two-year review, linked early years census row, both or neither"),
         Filter("concern_by", "Concern raised by", "Service that had raised a concern"),
     ),
     measures=(CHILDREN, GLD_PERCENT),
@@ -461,9 +453,7 @@ FAMILY = Family(
             right=(
                 "dots",
                 tuple(
-                    dots_category(seen, concern)
-                    for seen in (HV_ONLY, NEITHER)
-                    for concern in CONCERN_GIVEN_SEEN[seen]
+                    dots_category(seen, concern) for seen in (HV_ONLY, NEITHER) for concern in CONCERN_GIVEN_SEEN[seen]
                 ),
             ),
             within="gld",

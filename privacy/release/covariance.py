@@ -3,7 +3,8 @@
 For two functionals f and g in product form, with v_i and w_i their vectors over attribute i, bars for means and
 v_i - mean(v_i) for the centred vector,
 
-    Cov(f, g) = sum over C of prod(<v_i - mean v_i, w_i - mean w_i>, i in C) prod(mean v_i mean w_i, i not in C) / tau_C,
+    Cov(f, g) = sum over C of prod(<v_i - mean v_i, w_i - mean w_i>, i in C)
+                              prod(mean v_i mean w_i, i not in C) / tau_C,
 
 the sum running over subsets C of the attributes both name (a total's centred vector is zero, its mean one). Identities
 take off, for every component D they act on, the same product over D times the inner product of the two functionals'
@@ -109,9 +110,7 @@ class _Pair:
         self._left, self._right = left, right
         self._named = lattice.family.ordered({*left, *right})
         self.shared = tuple(
-            name
-            for name in self._named
-            if name in left and name in right and not left[name].selector.is_total.all()
+            name for name in self._named if name in left and name in right and not left[name].selector.is_total.all()
         )
         self._means = {name: _mean(left.get(name)) * _mean(right.get(name)) for name in self._named}
         self._inner = {name: _inner(left[name], right[name]) for name in self.shared}
@@ -133,7 +132,10 @@ class _Pair:
     def known_from(self, constraint: Constraint) -> Array:
         """The covariance that the constraint takes off."""
         weighed = frozenset(name for block in constraint.gains for name in block)
-        left, right = _shares(self._left, constraint.gains, weighed), _shares(self._right, constraint.gains, weighed)
+        left, right = (
+            _shares(self._left, constraint.gains, weighed),
+            _shares(self._right, constraint.gains, weighed),
+        )
         common = sum(one * other for one, other in zip(left, right, strict=True))
         return self.product(constraint.over, besides=weighed) * common
 
@@ -149,9 +151,7 @@ def _inner(left: _Placed, right: _Placed) -> Array:
     return total
 
 
-def _shares(
-    cube: dict[str, _Placed], gains: Mapping[tuple[str, ...], Array], weighed: frozenset[str]
-) -> list[Array]:
+def _shares(cube: dict[str, _Placed], gains: Mapping[tuple[str, ...], Array], weighed: frozenset[str]) -> list[Array]:
     """Per whitened equality, the share u of every figure of the cube in it, over the attributes identities weigh."""
     rank = len(next(iter(gains.values())))
     shares = [np.zeros(()) for _ in range(rank)]

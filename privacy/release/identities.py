@@ -52,9 +52,9 @@ def constraints_of(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...
     return tuple(constraint for constraint in found if constraint is not None)
 
 
-def impose(constraints: tuple[Constraint, ...], residuals: Mapping[tuple[str, ...], Array], family: Family) -> dict[
-    tuple[str, ...], Array
-]:
+def impose(
+    constraints: tuple[Constraint, ...], residuals: Mapping[tuple[str, ...], Array], family: Family
+) -> dict[tuple[str, ...], Array]:
     """The residual components, attributes -> array of their domain's shape, updated to obey the constraints."""
     updated = dict(residuals)
     for constraint in constraints:
@@ -106,7 +106,9 @@ def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> C
     variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
     sizes = {block: int(np.prod(family.shape(block))) for block in blocks}
     rows = {
-        block: np.array([sum((t[block].ravel() for t in terms if block in t), np.zeros(sizes[block])) for terms in parts])
+        block: np.array(
+            [sum((t[block].ravel() for t in terms if block in t), np.zeros(sizes[block])) for terms in parts]
+        )
         for block in blocks
     }
     covariance = sum(rows[block] @ rows[block].T * variances[block] for block in blocks)
@@ -143,7 +145,7 @@ def _subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _whitener(covariance: Array, reference: Array) -> Array:
-    """(R x equalities): W with W covariance W' = I on the range of the covariance, rank R; the pseudo-inverse is W'W."""
+    """(R x equalities): W with W covariance W' = I, R the covariance's rank; W'W is its pseudo-inverse."""
     deviations = np.sqrt(np.diag(covariance))
     said = np.diag(covariance) > VACUOUS * reference
     scale = np.where(said, 1 / np.where(said, deviations, 1.0), 0.0)

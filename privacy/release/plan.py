@@ -145,9 +145,7 @@ def make_plan(family: Family, rho: float, *, delta: float) -> Plan:
     precisions = np.where(kept, allocation.precisions, 0.0)
     precisions *= budget / precisions.sum()
     scale = 10**SIGMA_DECIMALS
-    sigmas = {
-        lattice.subsets[k]: math.ceil(scale / math.sqrt(precisions[k])) / scale for k in np.flatnonzero(kept)
-    }
+    sigmas = {lattice.subsets[k]: math.ceil(scale / math.sqrt(precisions[k])) / scale for k in np.flatnonzero(kept)}
     return Plan(family, rho, delta, sigmas)
 
 
@@ -188,8 +186,7 @@ def _family_document(family: Family) -> dict[str, Any]:
 
 def _batch_document(batch: Batch) -> dict[str, Any]:
     terms = [
-        {"coefficient": t.coefficient, "vectors": {name: dict(v) for name, v in t.vectors.items()}}
-        for t in batch.terms
+        {"coefficient": t.coefficient, "vectors": {name: dict(v) for name, v in t.vectors.items()}} for t in batch.terms
     ]
     return {"over": list(batch.over), "terms": terms}
 

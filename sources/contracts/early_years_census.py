@@ -19,9 +19,7 @@ CONTRACT = SourceContract(
     title="Early years census",
     row_per="child and setting",
     columns=(
-        Column(
-            "setting_urn", Kind.TEXT, Role.CHECK, "Unique reference number of the setting", required=False
-        ),
+        Column("setting_urn", Kind.TEXT, Role.CHECK, "Unique reference number of the setting", required=False),
         NHS_NUMBER,
         *DEMOGRAPHICS,
         ETHNICITY,

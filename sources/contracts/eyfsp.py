@@ -15,14 +15,10 @@ CONTRACT = SourceContract(
     title="EYFS Profile return",
     row_per="child assessed",
     columns=(
-        Column(
-            "la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False
-        ),
+        Column("la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False),
         Column("estab", Kind.TEXT, Role.CHECK, "DfE four-digit establishment number", required=False),
         Column("urn", Kind.TEXT, Role.CHECK, "Unique reference number of the school", required=False),
-        Column(
-            "academic_year", Kind.TEXT, Role.CHECK, "Academic year of the assessment, 202425", required=False
-        ),
+        Column("academic_year", Kind.TEXT, Role.CHECK, "Academic year of the assessment, 202425", required=False),
         UPN,
         NHS_NUMBER,
         *DEMOGRAPHICS,
@@ -53,7 +49,7 @@ CONTRACT = SourceContract(
             Severity.REJECT,
             "The local authority code in the row is not the sending council's.",
             ("la_code",),
-            "la_code <> $la_code",
+            "la_code NOT IN $la_codes",
             stop_share=0.5,
         ),
     ),

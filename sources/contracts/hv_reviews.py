@@ -35,9 +35,7 @@ CONTRACT = SourceContract(
             required=False,
         ),
         *DEMOGRAPHICS,
-        Column(
-            "review", Kind.CODE, Role.PAYLOAD, "Which mandated review", REVIEW_CODES, blank=Severity.REJECT
-        ),
+        Column("review", Kind.CODE, Role.PAYLOAD, "Which mandated review", REVIEW_CODES, blank=Severity.REJECT),
         Column("review_date", Kind.DATE, Role.PAYLOAD, "Date of the review", invalid=Severity.WARN),
         Column(
             "asq3_months",

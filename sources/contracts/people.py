@@ -94,9 +94,9 @@ BORN_IN_ANOTHER_COHORT = Rule(
     stop_share=0.5,
 )
 NAMELESS = Rule(
-    "nothing-to-link-on",
+    "no-name",
     Severity.WARN,
-    "The row has neither a name nor an identifier number: it is counted, but cannot be linked.",
+    "Neither surname nor forename is given: the row is kept and links by number only.",
     ("surname", "forename"),
     "surname IS NULL AND forename IS NULL",
 )

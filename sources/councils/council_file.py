@@ -107,10 +107,7 @@ def _dialect(path: Path, contract: SourceContract, entry: Any) -> Dialect:
     return Dialect(
         **{key: str(entry[key]) for key in ("delimiter", "encoding", "date_format") if key in entry},
         columns={column: str(name) for column, name in columns.items()},
-        codes={
-            column: {str(value): str(code) for value, code in mapping.items()}
-            for column, mapping in codes.items()
-        },
+        codes={column: {str(value): str(code) for value, code in mapping.items()} for column, mapping in codes.items()},
         constants={column: str(value) for column, value in constants.items()},
     )
 

@@ -25,9 +25,7 @@ class Cohort:
         if not match or (int(match[1]) + 1) % 100 != int(match[2]):
             raise InvalidCohort(f"{self.code!r} is not a cohort: write two consecutive years as 202425")
         if int(match[1]) < FIRST_COHORT:
-            raise InvalidCohort(
-                f"cohort {self.code} is before {FIRST_COHORT}/22, when the current goals began"
-            )
+            raise InvalidCohort(f"cohort {self.code} is before {FIRST_COHORT}/22, when the current goals began")
 
     @property
     def first_year(self) -> int:

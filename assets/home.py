@@ -1,0 +1,83 @@
+"""Where things lie below a home folder: `restricted/`, `release/`, `ledger.sqlite`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+OWNER_ONLY = 0o700
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders of one installation."""
+
+    root: Path
+
+    @property
+    def restricted(self) -> Path:
+        return self.root / "restricted"
+
+    @property
+    def release(self) -> Path:
+        return self.root / "release"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
+        return self._extract("pseudonymised", source, cohort, council, "parquet")
+
+    def quarantine(self, source: str, cohort: str, council: str) -> Path:
+        """Row number, rule, columns and severity of every finding; no values."""
+        return self._extract("quarantine", source, cohort, council, "parquet")
+
+    def quality(self, source: str, cohort: str, council: str) -> Path:
+        return self._extract("quality", source, cohort, council, "json")
+
+    def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
+        return self.restricted / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
+
+    def linked(self, cohort: str) -> Path:
+        return self.restricted / "linked" / f"cohort={cohort}"
+
+    def links(self, cohort: str) -> Path:
+        return self.linked(cohort) / "links.parquet"
+
+    def linkage_report(self, cohort: str) -> Path:
+        return self.linked(cohort) / "linkage.json"
+
+    def confidential(self, family: str, cohort: str) -> Path:
+        """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
+        names = {"pupil": "children", "health": "reviewed_children", "parents": "responses"}
+        return self.linked(cohort) / f"{names[family]}.parquet"
+
+    def prepare(self) -> None:
+        """Create the zones; the restricted one for its owner only."""
+        self.restricted.mkdir(parents=True, exist_ok=True)
+        self.restricted.chmod(OWNER_ONLY)
+        self.release.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A folder of the restricted zone for files that are not yet good; gone afterwards."""
+        self.prepare()
+        folder = Path(tempfile.mkdtemp(prefix="staging-", dir=self.restricted))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def promote(staged: Path, final: Path) -> None:
+    """Move a finished file into place: durable first, then visible at once."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    staged.replace(final)

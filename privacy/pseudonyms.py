@@ -1,0 +1,182 @@
+"""Pseudonyms: keyed tokens in the place of identifiers, made in one streaming pass.
+
+A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key of its own type, cut to 64 bits. In a table
+of n rows some two different values of one type share a token with probability below n**2 / 2**65: 1e-7 for two
+million rows, and a link never rests on one token.
+
+Every token about a person joins a name with a date of birth or a postcode, or those two with one another. There is
+no token of a name alone, nor of a date or a postcode alone: ranking such tokens by frequency gives the names away.
+Surname and given name share the key of their context, so that names in each other's place can be recognised.
+
+Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first token
+under `linker.key`, which no sender holds, so that a sender cannot look its own tokens up in what the pipeline stores.
+`tokenise_sql` does both in one pass, or the first alone; `rekey_sql` does the second; the results are the same bits.
+
+Missing stays missing: a NULL component gives a NULL token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from privacy import normalise
+from privacy.keys import KeyRing
+
+PSEUDONYM_VERSION = "1"
+
+_UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
+_BLOCK_BYTES = 64
+_PADS = "hmac_pads"
+
+
+@dataclass(frozen=True)
+class TokenColumn:
+    """One token of a row: `name` (UBIGINT), HMAC of `components` under the sub-key `domain` of `key`.
+
+    `components` are columns of the normalised relation, or a quoted SQL literal `$council`; `inputs` are the contract
+    columns that must all be in the source for the token to exist. Columns of the same domain are comparable.
+    """
+
+    name: str
+    key: str
+    domain: str
+    components: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+def _name_tokens(context: str, component: str, input_name: str, parts: dict[str, str]) -> list[TokenColumn]:
+    tokens = []
+    for part, domain in parts.items():
+        source = "surname" if part.startswith("surname") else "forename"
+        expression = f"n_{part}"
+        if part == "forename_written":
+            expression = "nullif(n_forename_written, n_forename)"
+        tokens.append(
+            TokenColumn(
+                f"t_{part}_{context}", "linkage", f"{domain}|{context}", (expression, component), (source, input_name)
+            )
+        )
+    return tokens
+
+
+_NAME_PARTS = {
+    "surname": "name",
+    "surname_first": "name",
+    "surname_last": "name",
+    "forename": "name",
+    "forename_written": "name",
+    "forename_first": "name",
+    "forename_last": "name",
+    "surname_sound": "sound",
+    "forename_sound": "sound",
+}
+_STARTS = {"surname_start": "start", "forename_start": "start"}
+_PERSON = ("surname", "forename", "date_of_birth")
+_NAMES_IN_ORDER = "least(n_surname, n_forename) || ' ' || greatest(n_surname, n_forename)"
+
+TOKENS: tuple[TokenColumn, ...] = (
+    TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
+    TokenColumn("t_upn_temporary", "upn", "upn-temporary", ("n_upn_temporary", "$council"), ("upn",)),
+    TokenColumn("t_nhs", "nhs", "nhs", ("n_nhs",), ("nhs_number",)),
+    TokenColumn(
+        "t_patient", "nhs", "patient", ("nullif(trim(local_patient_id), '')", "$council"), ("local_patient_id",)
+    ),
+    TokenColumn("t_dob_postcode", "linkage", "dob|postcode", ("n_dob", "n_postcode"), ("date_of_birth", "postcode")),
+    *_name_tokens("dob", "n_dob_sorted", "date_of_birth", _NAME_PARTS | _STARTS),
+    *_name_tokens("postcode", "n_postcode", "postcode", _NAME_PARTS),
+    TokenColumn("t_names_month", "linkage", "names|month", (_NAMES_IN_ORDER, "strftime(n_dob, '%Y%m')"), _PERSON),
+    TokenColumn("t_names_day", "linkage", "names|day", (_NAMES_IN_ORDER, "strftime(n_dob, '%d')"), _PERSON),
+)
+"""Every token, in column order. `forename_written` is set only where it differs from the canonical form, and the first
+and last words only for names of several words, so most rows carry about 15 tokens. `*_dob` name tokens take the date with
+day and month sorted; `t_dob_postcode` takes it plain."""
+TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
+SCOPED_INPUTS = ("local_patient_id",)
+"""Contract identifiers, beyond those the normaliser reads, that tokens are made of."""
+SOURCE_COLUMNS = frozenset((*normalise.INPUTS, *SCOPED_INPUTS))
+"""Every contract column that `tokenise_sql` can read; pass the ones a source has."""
+
+
+def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
+    """Make a connection ready for `tokenise_sql`, and for `rekey_sql` where the ring holds `linker.key`.
+
+    The connection must be in memory, without a temporary directory: it sees identifiers. Keys go in as bound values of
+    a one-row table, never as SQL text, so no message, plan or profile shows them.
+    """
+    normalise.install(con)
+    con.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'").fetchall()  # the small table is the build side
+    domains = {("first", token.domain): keys.subkey(token.key, f"token/{token.domain}") for token in TOKENS}
+    if keys.holds("linker"):
+        domains |= {("second", token.domain): keys.subkey("linker", f"token/{token.domain}") for token in TOKENS}
+    pads: dict[str, bytes] = {}
+    for (keying, domain), key in domains.items():
+        padded = key.ljust(_BLOCK_BYTES, b"\0")
+        pads[_pad(keying, domain, "inner")] = bytes(byte ^ 0x36 for byte in padded)
+        pads[_pad(keying, domain, "outer")] = bytes(byte ^ 0x5C for byte in padded)
+    columns = ", ".join(f"?::BLOB AS {name}" for name in pads)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_PADS} AS SELECT {columns}", list(pads.values())).fetchall()
+
+
+def token_columns(source_columns: set[str]) -> list[TokenColumn]:
+    """The tokens that can be made from a source with these contract columns."""
+    return [token for token in TOKENS if source_columns.issuperset(token.inputs)]
+
+
+def tokenise_sql(
+    relation: str, columns: set[str], council: str, passthrough: list[str], *, second_keying: bool = True
+) -> str:
+    """A SELECT of the `passthrough` columns of `relation` and a UBIGINT column per token, rows in order, streaming.
+
+    `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth. `council` scopes the
+    identifiers that mean something only within one sender. With `second_keying=False` the result is what a sender
+    hands over; `rekey_sql` turns it into what the pipeline makes itself. Needs `prepare` on the connection.
+    """
+    tokens = token_columns(columns)
+    messages = ", ".join(f"{_message(token, council)} AS {token.name}" for token in tokens)
+    normalised = normalise.normalise_sql(relation, columns)
+    plain = f"SELECT {', '.join([*passthrough, messages] if tokens else passthrough)} FROM ({normalised})"
+    first = _keyed("first", tokens, plain, passthrough, "encode({})")
+    return rekey_sql(f"({first})", [token.name for token in tokens], passthrough) if second_keying else first
+
+
+def rekey_sql(relation: str, columns: list[str], passthrough: list[str]) -> str:
+    """A SELECT of `passthrough` and the token `columns` of `relation` under the second keying, rows in order, streaming.
+
+    Needs `prepare` with a ring that holds `linker.key`; without it the binder does not find the pads.
+    """
+    tokens = [token for token in TOKENS if token.name in columns]
+    return _keyed("second", tokens, f"SELECT * FROM {relation}", passthrough, "unhex(printf('%016x', {}))")
+
+
+def manifest(keys: KeyRing) -> dict[str, str]:
+    """What a tokenised file must say about itself; files that differ in any of these cannot be linked."""
+    return {
+        "pseudonym_version": PSEUDONYM_VERSION,
+        "normaliser_version": normalise.NORMALISER_VERSION,
+        **{f"{name}_key_fingerprint": print_ for name, print_ in keys.fingerprints.items() if name in _MANIFEST_KEYS},
+    }
+
+
+_MANIFEST_KEYS = ("linkage", "upn", "nhs", "linker")
+
+
+def _message(token: TokenColumn, council: str) -> str:
+    literal = "'" + council.replace("'", "''") + "'"
+    parts = [literal if component == "$council" else f"({component})::VARCHAR" for component in token.components]
+    return f" || chr({_UNIT_SEPARATOR}) || ".join(parts)
+
+
+def _keyed(keying: str, tokens: list[TokenColumn], query: str, passthrough: list[str], as_bytes: str) -> str:
+    """HMAC-SHA256(sub-key, bytes of the column) cut to its first 64 bits, for each token column of `query`."""
+    columns = list(passthrough)
+    for token in tokens:
+        inner, outer = _pad(keying, token.domain, "inner"), _pad(keying, token.domain, "outer")
+        digest = f"sha256({outer} || unhex(sha256({inner} || {as_bytes.format(token.name)})))"
+        columns.append(f"('0x' || left({digest}, 16))::UBIGINT AS {token.name}")
+    return f"SELECT {', '.join(columns)} FROM ({query}), {_PADS}"
+
+
+def _pad(keying: str, domain: str, side: str) -> str:
+    return f"{keying}_{domain.replace('|', '_').replace('-', '_')}_{side}"

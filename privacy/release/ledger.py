@@ -1,0 +1,284 @@
+"""The budget ledger: what each cohort may spend, what was charged, and what became of every charge.
+
+Rules, each enforced here with a message for people and again by the storage itself:
+
+- the budget of a cohort is approved once; its cap never changes;
+- entries are only ever added, and each carries the hash of the one before;
+- RESERVE charges a family of a release before any noise is drawn, once, and only within the cap;
+- a charge ends as COMMIT (its measurement is stored) or WRITE_OFF (none was stored); either way it stays spent.
+
+Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the
+entries live is a small seam, `ledger_storage`, so that workers on several machines can share one ledger in a database
+server; `ledger_sqlite` is the storage that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from pathlib import Path
+
+from privacy.release.canonical import check_name
+from privacy.release.ledger_sqlite import SQLiteStorage
+from privacy.release.ledger_storage import Entry, Kind, Log, Storage
+
+GENESIS = "0" * 64
+"""`previous_hash` of the first entry."""
+
+NANO = 1_000_000_000
+
+
+class LedgerError(Exception):
+    """Something the ledger refuses. The message says what, and what would be possible."""
+
+
+class BudgetNotApproved(LedgerError):
+    """A charge to a cohort that has no approved budget, or a second approval with another cap."""
+
+
+class BudgetExceeded(LedgerError):
+    """A charge larger than what is left of the cohort's budget."""
+
+
+class ReleaseConflict(LedgerError):
+    """A family of a release that was charged before, and would now be measured differently or again."""
+
+
+class LedgerCorrupt(LedgerError):
+    """Entries that were altered, removed or reordered, or a measurement the ledger knows nothing of."""
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A charge: its RESERVE entry and, once it has ended, the entry that ended it."""
+
+    entry: Entry
+    end: Entry | None = None
+
+    @property
+    def rho(self) -> float:
+        """Amount charged, rho (zCDP), never less than what was asked."""
+        return self.entry.nano_rho / NANO
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether its measurement is stored."""
+        return self.end is not None and self.end.kind == Kind.COMMIT
+
+    @property
+    def is_written_off(self) -> bool:
+        """Whether it was spent without a measurement."""
+        return self.end is not None and self.end.kind == Kind.WRITE_OFF
+
+
+class Ledger:
+    """The budget ledger in the SQLite file at `path`, made on first use, or in another `Storage`."""
+
+    def __init__(self, path: Path | str | Storage) -> None:
+        self._storage: Storage = SQLiteStorage(Path(path)) if isinstance(path, (Path, str)) else path
+
+    def approve(self, cohort: str, cap_rho: float, note: str = "") -> Entry:
+        """Set the cohort's cap, once. The same cap again changes nothing; another raises BudgetNotApproved."""
+        cap = _nano(cap_rho, ROUND_FLOOR)
+        with self._storage.writing() as log:
+            entries = _checked(log.entries())
+            approved = _approval(entries, cohort)
+            if approved is None:
+                return _append(log, entries, kind=Kind.APPROVE, cohort=cohort, nano_rho=cap, note=note)
+            if approved.nano_rho != cap:
+                raise BudgetNotApproved(
+                    f"cohort {cohort} was approved with rho {_shown(approved.nano_rho)}; a cap of {_shown(cap)} is not "
+                    "possible, because a cohort's budget is approved once"
+                )
+            return approved
+
+    def reserve(
+        self, cohort: str, release: str, family: str, rho: float, plan_sha256: str, input_mac: str
+    ) -> Reservation:
+        """Charge one family of one release; durable on return.
+
+        Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict where it was charged before.
+        """
+        amount = _nano(rho, ROUND_CEILING)
+        with self._storage.writing() as log:
+            entries = _checked(log.entries())
+            if _reservation(entries, cohort, release, family):
+                raise ReleaseConflict(
+                    f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
+                    "release. To measure it again, publish a new release."
+                )
+            _check_fits(entries, cohort, f"{family} of release {release}", amount)
+            entry = _append(
+                log,
+                entries,
+                kind=Kind.RESERVE,
+                cohort=cohort,
+                release=release,
+                family=family,
+                nano_rho=amount,
+                plan_sha256=plan_sha256,
+                input_mac=input_mac,
+            )
+            return Reservation(entry)
+
+    def commit(self, reservation: Reservation, measurement_sha256: str) -> Reservation:
+        """End a charge as measured and stored. Raises ReleaseConflict where it has ended before."""
+        return self._end(reservation, Kind.COMMIT, measurement_sha256=measurement_sha256)
+
+    def write_off(self, reservation: Reservation, note: str) -> Reservation:
+        """End a charge as spent with nothing stored. Raises ReleaseConflict where it has ended before."""
+        return self._end(reservation, Kind.WRITE_OFF, note=note)
+
+    def find(self, cohort: str, release: str, family: str) -> Reservation | None:
+        """The charge of a family of a release, with its end if it has one."""
+        return _reservation(_checked(self._storage.read()), cohort, release, family)
+
+    def entries(self) -> list[Entry]:
+        """Every entry, oldest first."""
+        return self._storage.read()
+
+    def cap(self, cohort: str) -> float:
+        """Approved budget, rho; 0 where none was approved."""
+        approved = _approval(self._storage.read(), cohort)
+        return approved.nano_rho / NANO if approved else 0.0
+
+    def remaining(self, cohort: str) -> float:
+        """What is left of the cohort's budget, rho; 0 where none was approved."""
+        return _remaining(self._storage.read(), cohort) / NANO
+
+    def verify_chain(self, anchors: Iterable[str] = ()) -> None:
+        """Check every hash and link. `anchors` are entry hashes kept outside, as in measurements and published privacy
+        statements: a chain that was cut short or rebuilt lacks them. Raises LedgerCorrupt."""
+        known = {entry.entry_hash for entry in _checked(self._storage.read())}
+        if missing := [anchor for anchor in anchors if anchor not in known]:
+            raise LedgerCorrupt(f"the ledger has no entry {missing[0]}, which was published: entries were removed")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Lock out every other process that would measure, for the block."""
+        return self._storage.exclusive()
+
+    def _end(
+        self, reservation: Reservation, kind: Kind, *, measurement_sha256: str = "", note: str = ""
+    ) -> Reservation:
+        begun = reservation.entry
+        with self._storage.writing() as log:
+            entries = _checked(log.entries())
+            known = _reservation(entries, begun.cohort, begun.release, begun.family)
+            if known is None or known.entry != begun:
+                raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
+            if known.end is not None:
+                raise ReleaseConflict(
+                    f"the charge of {begun.family} of release {begun.release}, cohort {begun.cohort}, has already "
+                    f"ended as {known.end.kind}"
+                )
+            end = _append(
+                log,
+                entries,
+                kind=kind,
+                cohort=begun.cohort,
+                release=begun.release,
+                family=begun.family,
+                nano_rho=begun.nano_rho,
+                plan_sha256=begun.plan_sha256,
+                input_mac=begun.input_mac,
+                measurement_sha256=measurement_sha256,
+                note=note,
+            )
+            return Reservation(begun, end)
+
+
+def _append(
+    log: Log,
+    entries: list[Entry],
+    *,
+    kind: Kind,
+    cohort: str,
+    nano_rho: int,
+    release: str = "",
+    family: str = "",
+    plan_sha256: str = "",
+    input_mac: str = "",
+    measurement_sha256: str = "",
+    note: str = "",
+) -> Entry:
+    for what, name in (("cohort", cohort), ("release", release), ("family", family)):
+        if name or kind != Kind.APPROVE:
+            check_name(what, name)
+    unsealed = Entry(
+        seq=len(entries) + 1,
+        kind=kind.value,
+        cohort=cohort,
+        release=release,
+        family=family,
+        nano_rho=nano_rho,
+        plan_sha256=plan_sha256,
+        input_mac=input_mac,
+        measurement_sha256=measurement_sha256,
+        note=note,
+        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        previous_hash=entries[-1].entry_hash if entries else GENESIS,
+        entry_hash="",
+    )
+    entry = replace(unsealed, entry_hash=unsealed.computed_hash())
+    log.append(entry)
+    return entry
+
+
+def _checked(entries: list[Entry]) -> list[Entry]:
+    """The entries, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
+    previous = GENESIS
+    for position, entry in enumerate(entries, start=1):
+        if entry.seq != position or entry.previous_hash != previous or entry.entry_hash != entry.computed_hash():
+            raise LedgerCorrupt(f"entry {position} of the ledger was altered, or one before it removed or reordered")
+        previous = entry.entry_hash
+    return entries
+
+
+def _approval(entries: list[Entry], cohort: str) -> Entry | None:
+    return next((e for e in entries if e.kind == Kind.APPROVE and e.cohort == cohort), None)
+
+
+def _reservation(entries: list[Entry], cohort: str, release: str, family: str) -> Reservation | None:
+    charge = [e for e in entries if (e.cohort, e.release, e.family) == (cohort, release, family)]
+    begun = next((e for e in charge if e.kind == Kind.RESERVE), None)
+    if begun is None:
+        return None
+    return Reservation(begun, next((e for e in charge if e.kind in (Kind.COMMIT, Kind.WRITE_OFF)), None))
+
+
+def _remaining(entries: list[Entry], cohort: str) -> int:
+    approved = _approval(entries, cohort)
+    spent = sum(e.nano_rho for e in entries if e.kind == Kind.RESERVE and e.cohort == cohort)
+    return (approved.nano_rho if approved else 0) - spent
+
+
+def _check_fits(entries: list[Entry], cohort: str, what: str, amount: int) -> None:
+    approved = _approval(entries, cohort)
+    if approved is None:
+        raise BudgetNotApproved(f"cohort {cohort} has no approved budget; approve one before anything is measured")
+    left = _remaining(entries, cohort)
+    if amount > left:
+        advice = (
+            f"a plan of rho {_shown(left)} or less would fit, with noise {(amount / left) ** 0.5:.2f} times as wide"
+            if left
+            else "nothing more can be released about this cohort"
+        )
+        raise BudgetExceeded(
+            f"{what} would charge rho {_shown(amount)} to cohort {cohort}, which has rho {_shown(left)} left of "
+            f"{_shown(approved.nano_rho)}: {advice}"
+        )
+
+
+def _nano(rho: float, rounding: str) -> int:
+    """Whole nano-rho of the decimal number that `rho` prints as. Raises ValueError unless it is positive and finite."""
+    amount = Decimal(repr(float(rho)))
+    if not amount.is_finite() or amount <= 0:
+        raise ValueError(f"rho must be positive, not {rho}")
+    return int((amount * NANO).to_integral_value(rounding=rounding))
+
+
+def _shown(nano_rho: int) -> str:
+    return f"{Decimal(nano_rho) / NANO:f}"

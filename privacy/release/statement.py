@@ -1,0 +1,201 @@
+"""The privacy statement of a release, as a record for machines and a page for people.
+
+Vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected, under which
+definition and parameters, by which mechanism, trusting whom, and what lies outside the guarantee. Everything in it is
+public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from privacy.release.ledger import NANO
+from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.mechanism import Measurement, epsilon
+from privacy.release.plan import METHOD, Plan
+from privacy.release.policy import Policy
+
+Record = dict[str, Any]
+
+_NEIGHBOURS = (
+    "two tables are neighbours if one is the other with one row added or removed; every category of every attribute is "
+    "public and fixed beforehand"
+)
+
+_GROUPS = (
+    ("one row replaced by another", 2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2"),
+    (
+        "two rows added or removed, such as those of two siblings",
+        4,
+        "a cell may change by 2: squared L2 distance 4",
+    ),
+)
+"""Changes larger than a neighbour, each with the factor on rho: zCDP of Gaussian noise grows with squared distance."""
+
+_OUTSIDE = (
+    "Official statistics on the EYFS Profile are published exactly, by council and characteristic, by their own producer. "
+    "The guarantee is in addition to whatever they disclose; what it newly protects is the linked information.",
+    "The guarantee starts at the linked row. Linkage, de-duplication and derivation happen before it and can change more "
+    "than one row when one record changes; their parameters are fixed beforehand and never fitted to the data released.",
+    "What is true of a group is learnt on purpose, and may be applied to a member of the group, in the data or not.",
+    "Linked facts about one child in sources of other cohorts are charged to those cohorts, and add up.",
+    "Security of the extracts, of the keys and of the restricted zone rests on other controls, and so does protection "
+    "against side channels such as the time a computation takes.",
+)
+
+_TRUST = (
+    "central model: a trusted curator holds the child table in a restricted zone and adds the noise; nobody outside it "
+    "sees a true count"
+)
+
+_POST_PROCESSING = (
+    "every published figure, interval and flag is computed from the noisy counts and public facts alone, and costs no "
+    "further privacy; nothing is suppressed, kept or ordered by a true count"
+)
+
+
+def privacy_record(
+    plans: Iterable[Plan],
+    entries: Iterable[Entry],
+    policy: Policy,
+    measurements: Mapping[str, Measurement],
+    *,
+    cohort: str,
+    release: str,
+) -> Record:
+    """The statement as JSON-ready values: plans of the release's families, entries of the ledger, measurements by
+    family name.
+
+    Depends on the ledger only up to the release's own charges, so it stays the same when later releases are charged.
+    Raises ValueError where a family was not charged and committed under its plan, or its measurement has another plan.
+    """
+    ledger = [entry for entry in entries if entry.cohort == cohort]
+    charges = {plan.family.name: _charge(plan, ledger, release) for plan in plans}
+    last = max(entry.seq for entry in charges.values())
+    to_date = sum(e.nano_rho for e in ledger if e.kind == Kind.RESERVE and e.seq <= last) / NANO
+    spent = sum(entry.nano_rho for entry in charges.values()) / NANO
+    return {
+        "vocabulary": "NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees",
+        "cohort": cohort,
+        "release": release,
+        "neighbouring_relation": _NEIGHBOURS,
+        "privacy_measure": "zero-concentrated differential privacy, rho-zCDP (Bun and Steinke 2016)",
+        "privacy_parameters": _parameters(spent, policy.delta),
+        "larger_changes": [
+            {
+                "change": change,
+                "rho_factor": factor,
+                **_parameters(factor * spent, policy.delta),
+                "reason": reason,
+            }
+            for change, factor, reason in _GROUPS
+        ],
+        "families": [
+            _family(plan, charges[plan.family.name], measurements[plan.family.name], policy) for plan in plans
+        ],
+        "budget": {
+            "cap_rho": policy.cap_rho,
+            "charged_by_this_release_rho": round(spent, 9),
+            "charged_to_date_rho": round(to_date, 9),
+            "remaining_rho": round(policy.cap_rho - to_date, 9),
+        },
+        "trust_model": _TRUST,
+        "post_processing": _POST_PROCESSING,
+        "outside_the_guarantee": list(_OUTSIDE),
+    }
+
+
+def privacy_page(record: Record) -> str:
+    """The record as a page of Markdown."""
+    parameters, budget = record["privacy_parameters"], record["budget"]
+    lines = [
+        f"# Privacy statement: cohort {record['cohort']}, release {record['release']}",
+        "",
+        f"This release satisfies **rho = {parameters['rho']:g}** zero-concentrated differential privacy: "
+        f"**epsilon = {parameters['epsilon']:.2f}** at delta = {parameters['delta']:g}, all its tables together. "
+        f"The terms are those of {record['vocabulary']}.",
+        "",
+        "## What is protected",
+        "",
+        *(
+            f"- Privacy unit of the {family['family']} tables: {family['privacy_unit']}."
+            for family in record["families"]
+        ),
+        f"- Neighbouring relation: {record['neighbouring_relation']}.",
+        f"- Privacy measure: {record['privacy_measure']}.",
+        f"- Trust model: {record['trust_model']}.",
+        "",
+        "A larger change is protected less:",
+        "",
+        "| change | rho | epsilon | why |",
+        "|---|---|---|---|",
+        *(
+            f"| {change['change']} | {change['rho']:g} ({change['rho_factor']}x) | {change['epsilon']:.2f} "
+            f"| {change['reason']} |"
+            for change in record["larger_changes"]
+        ),
+        "",
+        "## How",
+        "",
+        "| tables | rho | epsilon | mechanism | noise scale | tables measured | plan | ledger entry |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_family_row(family) for family in record["families"]),
+        "",
+        f"Post-processing: {record['post_processing']}.",
+        "",
+        "## Budget",
+        "",
+        f"Everything released about this cohort may cost rho {budget['cap_rho']:g} at most. This release was charged "
+        f"{budget['charged_by_this_release_rho']:g}; with it, {budget['charged_to_date_rho']:g} has been charged and "
+        f"{budget['remaining_rho']:g} is left. A charge is recorded before its noise is drawn and is never returned.",
+        "",
+        "## What lies outside the guarantee",
+        "",
+        *(f"- {sentence}" for sentence in record["outside_the_guarantee"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _charge(plan: Plan, ledger: list[Entry], release: str) -> Entry:
+    family = plan.family.name
+    own = {e.kind: e for e in ledger if (e.release, e.family, e.plan_sha256) == (release, family, plan.sha256)}
+    if Kind.RESERVE not in own or Kind.COMMIT not in own:
+        raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
+    return own[Kind.RESERVE]
+
+
+def _family(plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
+    if measurement.plan_sha256 != plan.sha256:
+        raise ValueError(f"the measurement of {plan.family.name} was made under another plan")
+    return {
+        "family": plan.family.name,
+        "privacy_unit": plan.family.unit,
+        **_parameters(charged.nano_rho / NANO, policy.delta),
+        "mechanism": "discrete Gaussian noise on integer counts (Canonne, Kamath and Steinke 2020)",
+        "noise_source": measurement.noise_source,
+        "opendp_version": measurement.opendp_version,
+        "l2_sensitivity_of_each_marginal": 1,
+        "contribution_bound": "one row, counted once in every marginal",
+        "marginals_measured": len(plan.sigmas),
+        "noise_scale_least": min(plan.sigmas.values()),
+        "noise_scale_greatest": max(plan.sigmas.values()),
+        "composition": "adaptive composition of zCDP: rho adds up over marginals",
+        "method": METHOD,
+        "plan_sha256": plan.sha256,
+        "ledger_entry": charged.entry_hash,
+    }
+
+
+def _parameters(rho: float, delta: float) -> Record:
+    return {"rho": round(rho, 9), "epsilon": round(epsilon(rho, delta), 4), "delta": delta}
+
+
+def _family_row(family: Record) -> str:
+    noise = f"{family['noise_scale_least']:.2f} to {family['noise_scale_greatest']:.2f}"
+    source = f"{family['mechanism']}, {family['noise_source']} {family['opendp_version']}"
+    return (
+        f"| {family['family']} | {family['rho']:g} | {family['epsilon']:.2f} | {source} | {noise} "
+        f"| {family['marginals_measured']} | `{family['plan_sha256'][:16]}` | `{family['ledger_entry'][:16]}` |"
+    )

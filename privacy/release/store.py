@@ -1,0 +1,168 @@
+"""Measurement files: noisy integers kept once, exactly as drawn, in the restricted zone.
+
+`<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only. A file appears whole or not
+at all (temporary file, fsync, rename, fsync of the folder). Its name, its own hash, the plan's hash and the ledger entry
+it was charged to must all agree before it is read, and it must come from OpenDP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privacy.release.canonical import canonical_json, check_name, sha256_hex
+from privacy.release.mechanism import OPENDP, Measurement, check_counts
+from privacy.release.plan import Plan
+
+
+class StoreError(Exception):
+    """A measurement file that is missing, altered, or not the one that was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMeasurement:
+    """A measurement with what it belongs to; `ledger_entry` is the hash of the RESERVE entry that paid for it."""
+
+    cohort: str
+    release: str
+    family: str
+    input_mac: str
+    ledger_entry: str
+    measurement: Measurement
+
+
+def path_of(restricted: Path, cohort: str, release: str, family: str) -> Path:
+    """Where the measurement of a family of a release is kept. Raises ValueError for names unfit for a path."""
+    for kind, name in (("cohort", cohort), ("release", release), ("family", family)):
+        check_name(kind, name)
+    return restricted / "measurements" / f"cohort={cohort}" / f"release={release}" / f"{family}.json"
+
+
+def write(restricted: Path, stored: StoredMeasurement) -> str:
+    """Write the file, durable on return, and return its SHA-256. Raises FileExistsError: none is ever replaced."""
+    path = path_of(restricted, stored.cohort, stored.release, stored.family)
+    if path.exists():
+        raise FileExistsError(path)
+    _make_folders(path.parent, restricted)
+    content = _document(stored)
+    temporary = _temporary(path)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+    _sync_folder(path.parent)
+    return sha256_hex(content)
+
+
+def read(
+    restricted: Path,
+    cohort: str,
+    release: str,
+    family: str,
+    *,
+    plan: Plan,
+    sha256: str | None = None,
+    noise_source: str = OPENDP,
+) -> tuple[StoredMeasurement, str]:
+    """The stored measurement and the SHA-256 of its file.
+
+    Raises StoreError where the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
+    family, release or cohort, or does not come from `noise_source`; only tests name another than OpenDP.
+    """
+    path = path_of(restricted, cohort, release, family)
+    what = f"the measurement of {family}, release {release}, cohort {cohort}"
+    if not path.exists():
+        raise StoreError(f"{what} is not in the store")
+    content = path.read_bytes()
+    found = sha256_hex(content)
+    if sha256 not in (None, found):
+        raise StoreError(f"{what} is not the file that the ledger recorded")
+    stored = _parsed(content, what)
+    if (stored.cohort, stored.release, stored.family) != (cohort, release, family):
+        raise StoreError(f"{what} holds that of another family, release or cohort")
+    _check(stored.measurement, plan, noise_source, what)
+    return stored, found
+
+
+def discard_unfinished(restricted: Path, cohort: str, release: str, family: str) -> None:
+    """Remove what a crash left of a file that was never finished."""
+    _temporary(path_of(restricted, cohort, release, family)).unlink(missing_ok=True)
+
+
+def _check(measurement: Measurement, plan: Plan, noise_source: str, what: str) -> None:
+    if measurement.noise_source != noise_source:
+        raise StoreError(f"{what} has its noise from {measurement.noise_source!r}, not from {noise_source!r}")
+    if measurement.plan_sha256 != plan.sha256:
+        raise StoreError(f"{what} was made under another plan")
+    try:
+        check_counts(plan, measurement.noisy)
+    except ValueError as error:
+        raise StoreError(f"{what} does not fit its plan: {error}") from error
+
+
+def _document(stored: StoredMeasurement) -> bytes:
+    measurement = stored.measurement
+    body = {
+        "cohort": stored.cohort,
+        "release": stored.release,
+        "family": stored.family,
+        "input_mac": stored.input_mac,
+        "ledger_entry": stored.ledger_entry,
+        "plan_sha256": measurement.plan_sha256,
+        "noise_source": measurement.noise_source,
+        "opendp_version": measurement.opendp_version,
+        "rho": measurement.rho,
+        "marginals": [
+            {"attributes": list(attributes), "shape": list(noisy.shape), "noisy": noisy.ravel().tolist()}
+            for attributes, noisy in measurement.noisy.items()
+        ],
+    }
+    return canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))})
+
+
+def _parsed(content: bytes, what: str) -> StoredMeasurement:
+    try:
+        document = json.loads(content)
+        body = document["measurement"]
+        if document["sha256"] != sha256_hex(canonical_json(body)):
+            raise StoreError(f"{what} was altered: its content does not have the hash it states")
+        return _stored(body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{what} is not a measurement file") from error
+
+
+def _stored(body: dict[str, Any]) -> StoredMeasurement:
+    noisy = {
+        tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
+        for marginal in body["marginals"]
+    }
+    measurement = Measurement(body["plan_sha256"], body["noise_source"], body["opendp_version"], body["rho"], noisy)
+    return StoredMeasurement(
+        body["cohort"], body["release"], body["family"], body["input_mac"], body["ledger_entry"], measurement
+    )
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    """Create `folder` below `root` for the owner only, each step durable."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    while folder != root:
+        folder = folder.parent
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

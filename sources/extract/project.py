@@ -1,0 +1,187 @@
+"""SQL that types an opened extract under its contract and finds, row by row, what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sources.contracts import Column, Kind, Rule, Severity, SourceContract
+from sources.councils.council_file import Dialect
+from sources.extract.open import SOURCE_ROW
+from sources.reference.cohorts import Cohort
+from sources.reference.places import Place
+
+_ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
+_BITS = 62
+"""Findings carried in one BIGINT."""
+
+MALFORMED = Rule("malformed-row", Severity.REJECT, "The row does not have as many fields as the header.", (), "false")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that can be wrong with a row: a rule, and where its finding stands in the projected rows."""
+
+    rule: Rule
+    position: int
+
+    @property
+    def found(self) -> str:
+        """SQL condition over the projected rows."""
+        return f"(issues_{self.position // _BITS} & {1 << self.position % _BITS}) <> 0"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """`sql` selects `source_row`, every contract column typed, and the `issues_*` columns (BIGINT bit masks)."""
+
+    sql: str
+    checks: tuple[Check, ...]
+    issue_columns: tuple[str, ...]
+
+    def any_of(self, severity: Severity) -> str:
+        """SQL condition: some check of this severity is broken."""
+        return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
+
+
+def project(
+    relation: str,
+    present: tuple[str, ...],
+    contract: SourceContract,
+    dialect: Dialect,
+    cohort: Cohort,
+    place: Place,
+    valid: Mapping[str, str],
+) -> Projection:
+    """SQL over `relation` (text columns `present`, `source_row`).
+
+    `valid` gives, for identifiers with a check digit, a SQL condition on the column `{}` that a usable value meets.
+    """
+    raw = ", ".join(f"{_raw(column, present, dialect)} AS raw_{column.name}" for column in contract.columns)
+    typed = ", ".join(f"{_typed(column, dialect, valid)} AS {column.name}" for column in contract.columns)
+    checks = tuple(Check(rule, position) for position, rule in enumerate(_rules(contract, present, dialect, valid)))
+    masks = [checks[start : start + _BITS] for start in range(0, len(checks), _BITS)]
+    issues = ", ".join(f"{_mask(group, cohort, place)} AS issues_{index}" for index, group in enumerate(masks))
+    columns = ", ".join(column.name for column in contract.columns)
+    rows = f"SELECT {SOURCE_ROW}, {raw} FROM {relation}"
+    sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({rows}))"
+    return Projection(sql, checks, tuple(f"issues_{index}" for index in range(len(masks))))
+
+
+def _rules(
+    contract: SourceContract, present: tuple[str, ...], dialect: Dialect, valid: Mapping[str, str]
+) -> list[Rule]:
+    """Rules that follow from the columns, then the contract's own."""
+    rules = []
+    for column in contract.columns:
+        if column.name not in present and column.name not in dialect.constants:
+            continue
+        local = dialect.local_name(column.name)
+        if column.blank:
+            rules.append(
+                Rule(
+                    f"{column.name}-blank",
+                    column.blank,
+                    f"{local} is blank.",
+                    (column.name,),
+                    f"raw_{column.name} IS NULL",
+                )
+            )
+        if column.kind is not Kind.TEXT or column.name in valid:
+            rules.append(
+                Rule(
+                    f"{column.name}-invalid",
+                    column.invalid,
+                    f"{local} {_expectation(column, dialect)}.",
+                    (column.name,),
+                    f"raw_{column.name} IS NOT NULL AND {column.name} IS NULL",
+                )
+            )
+    return [*rules, *contract.rules]
+
+
+def _expectation(column: Column, dialect: Dialect) -> str:
+    match column.kind:
+        case Kind.CODE:
+            return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps"
+        case Kind.DATE:
+            return f"must be a date written {dialect.date_format}"
+        case Kind.INTEGER | Kind.DECIMAL:
+            bounds = [
+                text
+                for text, bound in (("at least", column.minimum), ("at most", column.maximum))
+                if bound is not None
+                for text in (f"{text} {bound:g}",)
+            ]
+            return " ".join(["must be a number", " and ".join(bounds)]).strip()
+        case Kind.TEXT:
+            return "does not pass its check digit"
+
+
+def _raw(column: Column, present: tuple[str, ...], dialect: Dialect) -> str:
+    if column.name in present:
+        return f"nullif(trim({column.name}, E' \\t\\r\\n\\u00A0'), '')"
+    return _text(dialect.constants[column.name]) if column.name in dialect.constants else "NULL::VARCHAR"
+
+
+def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
+    raw = f"raw_{column.name}"
+    match column.kind:
+        case Kind.CODE:
+            return _code(column, dialect.codes.get(column.name, {}))
+        case Kind.DATE:
+            formats = ", ".join(_text(form) for form in dict.fromkeys((dialect.date_format, *_ISO_DATES)))
+            return f"try_strptime({raw}, [{formats}])::DATE"
+        case Kind.INTEGER:
+            return _within(column, f"try_cast({raw} AS INTEGER)")
+        case Kind.DECIMAL:
+            return _within(column, f"try_cast({raw} AS DOUBLE)")
+        case Kind.TEXT:
+            mapped = _mapped(raw, dialect.codes.get(column.name, {}), otherwise=raw)
+            return f"CASE WHEN {valid[column.name].format(raw)} THEN {raw} END" if column.name in valid else mapped
+
+
+def _code(column: Column, local: Mapping[str, str]) -> str:
+    """Contract code of a value: the council's map first, then the contract's own codes, letter case aside.
+
+    A code that passed through a spreadsheet as a number (`2.0`) is that code.
+    """
+    raw = f"regexp_replace(raw_{column.name}, '^([0-9]+)\\.0+$', '\\1')"
+    return _mapped(raw, {**{code: code for code in column.codes or ()}, **local}, otherwise="NULL")
+
+
+def _mapped(raw: str, mapping: Mapping[str, str], otherwise: str) -> str:
+    if not mapping:
+        return otherwise
+    folded = {value.lower(): code for value, code in mapping.items()}
+    cases = " ".join(f"WHEN {_text(value)} THEN {_text(code)}" for value, code in folded.items())
+    return f"CASE lower({raw}) {cases} ELSE {otherwise} END"
+
+
+def _within(column: Column, number: str) -> str:
+    bounds = [
+        f"{number} {operator} {bound:g}"
+        for operator, bound in ((">=", column.minimum), ("<=", column.maximum))
+        if bound is not None
+    ]
+    return f"CASE WHEN {' AND '.join(bounds)} THEN {number} END" if bounds else number
+
+
+def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
+    values = {
+        "$cohort_start": f"DATE '{cohort.born_from}'",
+        "$cohort_end": f"DATE '{cohort.born_to}'",
+        "$cohort": _text(cohort.code),
+        "$la_codes": f"({_text(place.old_la_code)}, {_text(place.new_la_code)})",
+    }
+    terms = []
+    for check in checks:
+        broken = check.rule.broken
+        for name, value in values.items():
+            broken = broken.replace(name, value)
+        terms.append(f"CASE WHEN {broken} THEN {1 << check.position % _BITS}::BIGINT ELSE 0 END")
+    return " + ".join(terms) if terms else "0::BIGINT"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
