@@ -1,7 +1,7 @@
 """Take one extract in: read, check, normalise and tokenise in one pass over the identifiable file.
 
-What is written holds tokens, payload and row numbers only. Rows are staged, judged and then promoted, so that an extract
-that is stopped leaves the previous good one where it was.
+What is written holds tokens, payload and row numbers only. Rows are staged, judged and then promoted, so that an
+extract that is stopped leaves the previous good one where it was.
 """
 
 from __future__ import annotations
@@ -142,18 +142,17 @@ def _connect(keys: KeyRing, directory: Path) -> duckdb.DuckDBPyConnection:
     con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
     normalise.install(con)
     pseudonyms.prepare(con, keys)
-    rows = f"read_csv('{directory}', all_varchar = true)" if directory.exists() else None
+    nothing = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
+    rows = f"read_csv('{directory}', all_varchar = true)" if directory.exists() else nothing
     con.execute(
         "CREATE TEMP TABLE imd AS SELECT compact_postcode(postcode) AS imd_postcode,"
-        " any_value((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
-        f" FROM {rows or '(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)'} WHERE postcode IS NOT NULL GROUP BY 1"
+        " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
+        f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
     )
     return con
 
 
-def _stage(
-    con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, staged: Path
-) -> Projection:
+def _stage(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, staged: Path) -> Projection:
     """Write every row, pseudonymised, with its findings: the one pass over the identifiable file."""
     landed = extract.landed
     con.register("extract", extract.batches)
@@ -219,7 +218,8 @@ def _rule_counts(
     totals = con.execute(
         "SELECT " + ", ".join(f"count(*) FILTER ({check.found})" for check in checks) + " FROM staged"
     ).fetchall()[0]
-    broken = [(check.rule, total, _first_rows(con, check)) for check, total in zip(checks, totals, strict=True) if total]
+    found = zip(checks, totals, strict=True)
+    broken = [(check.rule, total, _first_rows(con, check)) for check, total in found if total]
     if malformed:
         broken.append((MALFORMED, len(malformed), tuple(malformed[:_MAX_EXAMPLE_ROWS])))
     return tuple(

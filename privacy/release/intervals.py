@@ -75,7 +75,7 @@ class DifferenceTable:
     upper: Array
 
 
-def counts(moments: Moments, figures: Figures) -> CountTable:
+def published_counts(moments: Moments, figures: Figures) -> CountTable:
     """Counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
@@ -86,12 +86,12 @@ def counts(moments: Moments, figures: Figures) -> CountTable:
     )
 
 
-def rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
+def published_rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
     """Percentages, within [0, 100]; figures of one shape."""
-    return ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)
+    return published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)
 
 
-def ratios(
+def published_ratios(
     moments: Moments,
     numerator: Figures,
     denominator: Figures,

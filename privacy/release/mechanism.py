@@ -1,9 +1,8 @@
 """The only way a true count leaves: exact counts in, discrete Gaussian noise from OpenDP, noisy integers out.
 
-- `true_counts` counts the child table, one contribution a row; its result never leaves the restricted zone.
 - `OpenDPNoise` draws; it is the only noise source of production.
 - `charge` asks OpenDP what the whole plan costs. OpenDP's privacy map is the charge, not our arithmetic.
-- `measure` puts the three together and returns a `Measurement`.
+- `measure` puts the two together and returns a `Measurement`.
 
 Unit and neighbours: one row of the child table, added or removed. That changes one cell of every marginal by one, so
 every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma costs rho = 1/(2 sigma^2).
@@ -12,22 +11,17 @@ every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import duckdb
 import numpy as np
 import opendp.prelude as dp
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from privacy.release.plan import Plan
-from privacy.release.workload import Attribute
 
 dp.enable_features("contrib", "honest-but-curious")
 
@@ -35,15 +29,10 @@ Integers = NDArray[np.int64]
 Counts = Mapping[tuple[str, ...], Integers]
 """Marginal -> exact counts, int64, shape = domain sizes of its attributes in family order."""
 
-UNIT_COLUMN = "child_id"
 OPENDP = "OpenDP discrete Gaussian"
 
 _COUNTS = dp.vector_domain(dp.atom_domain(T="i64"))
 _L2 = dp.l2_distance(T="f64")
-
-
-class ChildTableError(ValueError):
-    """A child table that must not be counted. The message names a column, never a value or a number of rows."""
 
 
 class ChargeError(ValueError):
@@ -155,91 +144,5 @@ def check_counts(plan: Plan, counts: Counts) -> None:
             raise ValueError(f"the counts over {attributes} must be int64 of shape {plan.family.shape(attributes)}")
 
 
-def true_counts(table: pa.Table | Path | str, plan: Plan) -> dict[tuple[str, ...], Integers]:
-    """Exact counts of every measured marginal: one contribution per row of the child table.
-
-    `table`: Arrow table or Parquet file with a unique `child_id` and, per attribute of the family, a column of category
-    texts. Restricted zone only. Raises ChildTableError for a missing column, a repeated or missing `child_id`, or a
-    value outside its public domain.
-    """
-    with opened(table) as connection:
-        _check_columns(connection, [UNIT_COLUMN, *(a.name for a in plan.family.attributes)])
-        _check_units(connection)
-        codes = ", ".join(_code(attribute) for attribute in plan.family.attributes)
-        connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
-        _check_domains(connection, plan.family.attributes)
-        return {attributes: _count(connection, plan, attributes) for attributes in plan.sigmas}
-
-
-@contextmanager
-def opened(table: pa.Table | Path | str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection with the table as the view `children`; in memory, it never spills to disk."""
-    with duckdb.connect(":memory:", config={"temp_directory": "", "max_temp_directory_size": "0B"}) as connection:
-        if isinstance(table, pa.Table):
-            connection.register("children", table)
-        else:
-            connection.execute(f"CREATE VIEW children AS SELECT * FROM read_parquet({_text(str(table))})")
-        yield connection
-
-
-def columns_of(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Column names of the view `children`."""
-    return [column[0] for column in connection.execute("SELECT * FROM children LIMIT 0").description]
-
-
-def quoted(name: str) -> str:
-    """A column name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _gaussian(sigma: float) -> dp.Measurement:
     return dp.m.make_gaussian(_COUNTS, _L2, scale=sigma)
-
-
-def _check_columns(connection: duckdb.DuckDBPyConnection, required: list[str]) -> None:
-    missing = [name for name in required if name not in columns_of(connection)]
-    if missing:
-        raise ChildTableError(f"the child table has no column {missing[0]!r}")
-
-
-def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
-    rows, present, distinct = _row(
-        connection, f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
-    )
-    if not rows == present == distinct:
-        raise ChildTableError(f"column {UNIT_COLUMN!r} must hold one value per row, each once: a child counts once")
-
-
-def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attribute, ...]) -> None:
-    unknown = ", ".join(f"count(*) - count({quoted(attribute.name)})" for attribute in attributes)
-    for attribute, rows in zip(attributes, _row(connection, f"SELECT {unknown} FROM coded"), strict=True):
-        if rows:
-            raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
-
-
-def _count(connection: duckdb.DuckDBPyConnection, plan: Plan, attributes: tuple[str, ...]) -> Integers:
-    shape = plan.family.shape(attributes)
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    parts = [f"{quoted(n)}::BIGINT * {stride}" for n, stride in zip(attributes, strides, strict=True)]
-    cell = " + ".join(parts) or "0"
-    grouped = connection.execute(f"SELECT {cell} AS cell, count(*) AS n FROM coded GROUP BY cell").fetchnumpy()
-    counts = np.zeros(math.prod(shape), dtype=np.int64)
-    counts[grouped["cell"]] = grouped["n"]
-    return counts.reshape(shape)
-
-
-def _code(attribute: Attribute) -> str:
-    """SQL: position of the column's value in the public domain; NULL outside it."""
-    cases = " ".join(f"WHEN {_text(category)} THEN {i}" for i, category in enumerate(attribute.categories))
-    column = quoted(attribute.name)
-    return f"(CASE CAST({column} AS VARCHAR) {cases} END)::USMALLINT AS {column}"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return row

@@ -185,9 +185,7 @@ def _family_document(family: Family) -> dict[str, Any]:
 
 
 def _batch_document(batch: Batch) -> dict[str, Any]:
-    terms = [
-        {"coefficient": t.coefficient, "vectors": {name: dict(v) for name, v in t.vectors.items()}} for t in batch.terms
-    ]
+    terms = [{"coefficient": t.coefficient, "vectors": t.vectors} for t in batch.terms]
     return {"over": list(batch.over), "terms": terms}
 
 

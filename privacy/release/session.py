@@ -21,31 +21,24 @@ reads; it is let go by a dying process, which is how a crash is told from work i
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
 
 from privacy.release import store
 from privacy.release.ledger import Ledger, LedgerCorrupt, ReleaseConflict, Reservation
 from privacy.release.mechanism import (
-    UNIT_COLUMN,
+    OPENDP,
     Counts,
     Measurement,
     NoiseSource,
     OpenDPNoise,
     charge,
     check_counts,
-    columns_of,
     measure,
-    opened,
-    quoted,
 )
 from privacy.release.plan import Plan
-
-MINIMUM_KEY_BYTES = 32
 
 
 class ChargeLost(ReleaseConflict):
@@ -72,79 +65,66 @@ def measure_once(
     """
     if family != plan.family.name:
         raise ValueError(f"the plan is for family {plan.family.name!r}, not {family!r}")
-    path = store.path_of(store_dir, cohort, release, family)
+    wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.exclusive():
         reservation = ledger.find(cohort, release, family)
-        if reservation is None:
-            if path.exists():
-                raise LedgerCorrupt(
-                    f"a measurement of {family}, release {release}, exists that no ledger entry paid for"
-                )
-            return _measure(ledger, store_dir, cohort, release, plan, input_mac, count, noise)
-        _refuse_change(reservation, plan, input_mac)
-        return _found(ledger, store_dir, reservation, plan, noise)
+        if reservation is not None:
+            return _found(wanted, reservation, noise)
+        if wanted.path.exists():
+            raise LedgerCorrupt(f"a measurement of {family}, release {release}, exists that no ledger entry paid for")
+        return _drawn(wanted, count, noise)
 
 
-def input_mac(table: pa.Table | Path | str, key: bytes, columns: Sequence[str] | None = None) -> str:
-    """Keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
+@dataclass(frozen=True)
+class _Wanted:
+    """One family of one release, as asked for now, and where to look for it."""
 
-    Order of rows and of columns does not matter, nor does `child_id`. `columns` defaults to every other column. A plain
-    hash would let a guesser confirm a data set; this needs the key. Raises ValueError for a key under 32 bytes.
-    """
-    if len(key) < MINIMUM_KEY_BYTES:
-        raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")
-    digest = hmac.new(key, digestmod=hashlib.sha256)
-    with opened(table) as connection:
-        names = sorted(columns or (name for name in columns_of(connection) if name != UNIT_COLUMN))
-        digest.update(("\n".join(names) + "\n").encode())
-        fields = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in names)
-        rows = connection.execute(f"SELECT CAST(to_json([{fields}]) AS VARCHAR) AS row FROM children ORDER BY row")
-        for batch in rows.to_arrow_reader(100_000):
-            digest.update("".join(f"{row}\n" for row in batch.column(0).to_pylist()).encode())
-    return digest.hexdigest()
+    ledger: Ledger
+    store_dir: Path
+    cohort: str
+    release: str
+    plan: Plan
+    input_mac: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.cohort, self.release, self.plan.family.name
+
+    @property
+    def path(self) -> Path:
+        return store.path_of(self.store_dir, *self.key)
 
 
-def _measure(
-    ledger: Ledger,
-    store_dir: Path,
-    cohort: str,
-    release: str,
-    plan: Plan,
-    input_mac: str,
-    count: Callable[[], Counts],
-    noise: NoiseSource | None,
-) -> Measurement:
-    family, rho = plan.family.name, charge(plan)
+def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
+    """Count, charge, draw, store, commit, in this order."""
+    rho = charge(wanted.plan)
     counts = count()
-    check_counts(plan, counts)
-    reservation = ledger.reserve(cohort, release, family, rho, plan.sha256, input_mac)
-    measurement = measure(plan, counts, noise or OpenDPNoise(reservation.rho))
-    entry = reservation.entry.entry_hash
-    stored = store.StoredMeasurement(cohort, release, family, input_mac, entry, measurement)
-    ledger.commit(reservation, store.write(store_dir, stored))
+    check_counts(wanted.plan, counts)
+    reservation = wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac)
+    measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
+    paid_by = reservation.entry.entry_hash
+    stored = store.StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
+    wanted.ledger.commit(reservation, store.write(wanted.store_dir, stored))
     return measurement
 
 
-def _found(
-    ledger: Ledger, store_dir: Path, reservation: Reservation, plan: Plan, noise: NoiseSource | None
-) -> Measurement:
+def _found(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
     """What a charge made earlier has left: its measurement, or a refusal that says it is gone."""
-    charged = reservation.entry
-    where = (store_dir, charged.cohort, charged.release, charged.family)
+    _refuse_change(reservation, wanted.plan, wanted.input_mac)
     if reservation.is_written_off:
         raise _lost(reservation)
-    if reservation.end is None and not store.path_of(*where).exists():
-        store.discard_unfinished(*where)
-        raise _lost(ledger.write_off(reservation, "no measurement was stored: the process that drew it stopped"))
+    if reservation.end is None and not wanted.path.exists():
+        store.discard_unfinished(wanted.store_dir, *wanted.key)
+        raise _lost(wanted.ledger.write_off(reservation, "no measurement was stored: the process that drew it stopped"))
     recorded = reservation.end.measurement_sha256 if reservation.end else None
-    source = {"noise_source": noise.name} if noise else {}
-    stored, sha256 = store.read(*where, plan=plan, sha256=recorded, **source)
-    if stored.ledger_entry != charged.entry_hash or stored.input_mac != charged.input_mac:
+    source = noise.name if noise else OPENDP
+    stored, sha256 = store.read(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)
+    if (stored.ledger_entry, stored.input_mac) != (reservation.entry.entry_hash, wanted.input_mac):
         raise LedgerCorrupt(
-            f"the measurement of {charged.family}, release {charged.release}, was paid by another charge"
+            f"the measurement at {wanted.path.name}, release {wanted.release}, was paid by another charge"
         )
     if reservation.end is None:
-        ledger.commit(reservation, sha256)
+        wanted.ledger.commit(reservation, sha256)
     return stored.measurement
 
 
@@ -168,7 +148,7 @@ def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None
 def _lost(reservation: Reservation) -> ChargeLost:
     charged = reservation.entry
     return ChargeLost(
-        f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged rho {reservation.rho:g}, and "
-        "the process stopped before its measurement was stored. The charge is spent and written off. To measure again, "
-        "run a new release version: it is charged anew, if the budget of the cohort allows."
+        f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged rho {reservation.rho:g}, "
+        "and the process stopped before its measurement was stored. The charge is spent and written off. To measure "
+        "again, run a new release version: it is charged anew, if the budget of the cohort allows."
     )

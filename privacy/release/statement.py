@@ -34,12 +34,12 @@ _GROUPS = (
 """Changes larger than a neighbour, each with the factor on rho: zCDP of Gaussian noise grows with squared distance."""
 
 _OUTSIDE = (
-    "Official statistics on the EYFS Profile are published exactly, by council and characteristic, by their own producer. "
-    "The guarantee is in addition to whatever they disclose; what it newly protects is the linked information.",
-    "The guarantee starts at the linked row. Linkage, de-duplication and derivation happen before it and can change more "
-    "than one row when one record changes; their parameters are fixed beforehand and never fitted to the data released.",
+    "Official statistics on the EYFS Profile are published exactly, by council and characteristic, by their own "
+    "producer. The guarantee is in addition to whatever they disclose; what it newly protects is the linked facts.",
+    "The guarantee starts at the linked row. Linkage, de-duplication and derivation happen before it and can change "
+    "more than one row when one record changes; their parameters are fixed beforehand and never fitted to the data.",
     "What is true of a group is learnt on purpose, and may be applied to a member of the group, in the data or not.",
-    "Linked facts about one child in sources of other cohorts are charged to those cohorts, and add up.",
+    "Facts about one child that are counted in another cohort are charged to that cohort, and the two add up.",
     "Security of the extracts, of the keys and of the restricted zone rests on other controls, and so does protection "
     "against side channels such as the time a computation takes.",
 )

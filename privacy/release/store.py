@@ -1,8 +1,8 @@
 """Measurement files: noisy integers kept once, exactly as drawn, in the restricted zone.
 
-`<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only. A file appears whole or not
-at all (temporary file, fsync, rename, fsync of the folder). Its name, its own hash, the plan's hash and the ledger entry
-it was charged to must all agree before it is read, and it must come from OpenDP.
+`<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only. A file appears whole or
+not at all (temporary file, fsync, rename, fsync of the folder). Its name, its own hash and the plan's hash must all
+agree before it is read, and its noise must come from OpenDP.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def write(restricted: Path, stored: StoredMeasurement) -> str:
     _make_folders(path.parent, restricted)
     content = _document(stored)
     temporary = _temporary(path)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(temporary, path)
+    temporary.rename(path)
     _sync_folder(path.parent)
     return sha256_hex(content)
 

@@ -62,7 +62,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Marginal:
-    """The counts over `attributes`; `weight` multiplies the sum of the variances of its cells in the plan's objective."""
+    """The counts over `attributes`; in the plan's objective `weight` multiplies the sum of their variances."""
 
     attributes: tuple[str, ...]
     weight: float = 1.0
@@ -250,12 +250,11 @@ class Selector:
     @cached_property
     def is_total(self) -> NDArray[np.bool_]:
         """Per row, whether it sums out the attribute."""
-        return (self.matrix == 1.0).all(axis=1)
+        return np.all(self.matrix == 1.0, axis=1)
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
-        """Per row, the mean of its weights; added category by category, so that a row's mean does not depend on its
-        neighbours."""
+        """Per row, the mean of its weights, added up in category order whatever the rows beside it."""
         total = np.zeros(len(self.rows))
         for column in self.matrix.T:
             total = total + column

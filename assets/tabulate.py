@@ -1,0 +1,156 @@
+"""From consistent estimates to published tables: every row of the definition, with intervals and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from assets.workload import BlockFigures, block_figures
+from ndl_export.geography import geographies
+from ndl_export.rows import Layout, layout
+from ndl_export.schema import Flag, Role, arrow_schema, column_name
+from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
+from privacy.release import Estimates, Measurement, Plan, Reliability, published_counts, published_ratios
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Figures:
+    """One measure's figures for some rows, all of one shape; NaN where there is none."""
+
+    value: Array
+    estimate: Array
+    lower: Array
+    upper: Array
+    flag: NDArray[np.str_]
+
+
+def tabulate(
+    measured: Mapping[str, tuple[Plan, Measurement]], councils: Sequence[str], cohort: str, reliability: Reliability
+) -> dict[str, pa.Table]:
+    """Every table of the families in `measured`, by name, with the columns of `ndl_export.schema`."""
+    tables = {}
+    for family, (plan, measurement) in measured.items():
+        estimates = Estimates(plan, measurement)
+        for table in FAMILIES[family].tables:
+            tables[table.name] = _table(table, plan, estimates, councils, cohort, reliability)
+    return tables
+
+
+def _table(
+    table: Table,
+    plan: Plan,
+    estimates: Estimates,
+    councils: Sequence[str],
+    cohort: str,
+    reliability: Reliability,
+) -> pa.Table:
+    rows = layout(table, geographies(councils), [cohort])
+    columns = {measure.name: _empty(len(rows.row_of)) for measure in table.measures}
+    for block in table.blocks:
+        figures = block_figures(block, plan.family, councils)
+        positions = _positions(rows, block, len(figures.areas))
+        for name, found in _block(table, block, figures, estimates, reliability):
+            _fill(columns[name], positions, found)
+    keys = {name: rows.keys[name] for name in rows.keys.column_names}
+    filled = {
+        column: values
+        for measure in table.measures
+        for column, values in _columns(measure, columns[measure.name]).items()
+    }
+    return pa.table(keys | filled, schema=arrow_schema(table))
+
+
+def _block(
+    table: Table, block: Block, figures: BlockFigures, estimates: Estimates, reliability: Reliability
+) -> Iterator[tuple[str, _Figures]]:
+    """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
+    impossible = _impossible(block, figures.base.shape)
+    for name, cube in ((block.base, figures.base), (block.part, figures.part)):
+        if name and cube is not None:
+            counted = published_counts(estimates, cube)
+            value = counted.count.astype(np.float64)
+            flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
+            yield (
+                name,
+                _not_applicable(
+                    _Figures(value, estimates.values(cube), counted.lower, counted.upper, flag), impossible
+                ),
+            )
+    if block.ratio and figures.part is not None and figures.whole is not None:
+        measure = table.measure(block.ratio)
+        largest, unit = (
+            (1.0, 100.0) if measure.kind is MeasureKind.PERCENT else (float(len(block.average_of or ())), 1.0)
+        )
+        ratio = published_ratios(estimates, figures.part, figures.whole, reliability, largest=largest, unit=unit)
+        nothing = np.full(ratio.value.shape, np.nan)
+        yield (
+            block.ratio,
+            _not_applicable(
+                _Figures(np.round(ratio.value, measure.decimals), nothing, ratio.lower, ratio.upper, ratio.flag),
+                impossible,
+            ),
+        )
+
+
+def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    levels = product(*(axis.selections for axis in block.axes))
+    structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
+    return np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
+
+
+def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
+    return _Figures(
+        *(np.where(where, np.nan, part) for part in (figures.value, figures.estimate, figures.lower, figures.upper)),
+        np.where(where, Flag.NOT_APPLICABLE.value, figures.flag),
+    )
+
+
+def _empty(rows: int) -> _Figures:
+    nothing = (np.full(rows, np.nan) for _ in range(4))
+    return _Figures(*nothing, np.full(rows, Flag.NOT_APPLICABLE.value, dtype="<U3"))
+
+
+def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> None:
+    for target, values in (
+        (column.value, found.value),
+        (column.estimate, found.estimate),
+        (column.lower, found.lower),
+        (column.upper, found.upper),
+        (column.flag, found.flag),
+    ):
+        target[positions] = values.ravel()
+
+
+def _positions(rows: Layout, block: Block, areas: int) -> NDArray[np.int64]:
+    """Rows of the table that a block's figures go to: area by area, in the order of its levels."""
+    wanted = []
+    for chosen in product(*(axis.selections for axis in block.axes)):
+        by_filter = dict(block.constants) | {
+            axis.filter: level.label for axis, level in zip(block.axes, chosen, strict=True)
+        }
+        wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
+    place = {
+        (area, rows.rows[row].levels): index
+        for index, (area, row) in enumerate(zip(rows.area_of.tolist(), rows.row_of.tolist(), strict=True))
+    }
+    return np.array([place[area, levels] for area in range(areas) for levels in wanted])
+
+
+def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
+    count = measure.kind is MeasureKind.COUNT
+    shown = pa.array(figures.value, pa.float64(), from_pandas=True)
+    parts = {
+        Role.FIGURE: shown.cast(pa.int64()) if count else shown,
+        Role.ESTIMATE: pa.array(figures.estimate, pa.float64(), from_pandas=True),
+        Role.LOWER: pa.array(figures.lower, pa.float64(), from_pandas=True),
+        Role.UPPER: pa.array(figures.upper, pa.float64(), from_pandas=True),
+        Role.FLAG: pa.array(figures.flag.tolist(), pa.string()),
+    }
+    return {column_name(measure, role): part for role, part in parts.items() if role is not Role.ESTIMATE or count}

@@ -1,0 +1,133 @@
+"""From table definitions to what the noise plan needs: attributes, marginals with weights, and cubes of figures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import prod
+
+from ndl_export.geography import Geography, geographies
+from ndl_export.tables import Block, Family
+from ndl_export.tables.model import COUNCIL, Axis, Selection, SharedTotal
+from privacy.release import workload as noise
+from privacy.release.workload import Cube, LinearCombination, Selector
+
+
+def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
+    """The family as the plan sees it: everything its tables publish, over the councils that take part.
+
+    A marginal's weight is its block's weight over its number of cells, so that a table counts by its mean variance and
+    a table published at several levels of detail counts at each.
+    """
+    attributes = {
+        attribute.name: noise.Attribute(attribute.name, attribute.categories)
+        for attribute in (_council(councils), *family.attributes)
+    }
+    weights: dict[frozenset[str], float] = defaultdict(float)
+    for block in (block for table in family.tables for block in table.blocks):
+        for marginal in _marginals(block):
+            weights[marginal] += block.weight / prod(attributes[name].size for name in marginal)
+    order = list(attributes)
+    return noise.Family(
+        family.name,
+        family.unit,
+        tuple(attributes.values()),
+        tuple(
+            noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
+            for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
+        ),
+        tuple(_identity(shared) for shared in family.shared_totals),
+    )
+
+
+@dataclass(frozen=True)
+class BlockFigures:
+    """The figures behind a block, each of shape (areas, *levels of the axes)."""
+
+    areas: tuple[Geography, ...]
+    base: Cube
+    part: Cube | LinearCombination | None
+    whole: Cube | None
+    """Denominator of the block's ratio, where it has one."""
+
+
+def block_figures(block: Block, family: noise.Family, councils: Sequence[str]) -> BlockFigures:
+    """Cubes of a block over the areas that are published for these councils."""
+    areas = geographies(councils)
+    if not block.councils:
+        areas = areas[:1]
+    council = family.attribute(COUNCIL)
+    where = Selector.of(council, {area.code: area.councils for area in areas})
+    axes = {axis.attribute: _selector(family, axis) for axis in block.axes}
+    base = Cube({COUNCIL: where, **axes})
+    if block.average_of is not None:
+        part: Cube | LinearCombination = LinearCombination(
+            tuple(
+                (1.0, Cube({COUNCIL: where, **axes}, {name: Selector.only(family.attribute(name), category)}))
+                for name, category in block.average_of.items()
+            )
+        )
+        return BlockFigures(areas, base, part, base)
+    if block.numerator is not None:
+        name, categories = block.numerator
+        part = Cube({COUNCIL: where, **axes}, {name: Selector.only(family.attribute(name), *categories)})
+        return BlockFigures(areas, base, part, base)
+    if block.share_of is not None:
+        whole = {
+            axis.attribute: _total_of(family, axis) if axis.filter == block.share_of else axes[axis.attribute]
+            for axis in block.axes
+        }
+        return BlockFigures(areas, base, base, Cube({COUNCIL: where, **whole}))
+    return BlockFigures(areas, base, None, None)
+
+
+def _council(councils: Sequence[str]) -> noise.Attribute:
+    return noise.Attribute(COUNCIL, tuple(councils))
+
+
+def _marginals(block: Block) -> set[frozenset[str]]:
+    """Attribute sets a block reads: at full detail, and without each axis that also has a total."""
+    fixed = {COUNCIL} if block.councils else set()
+    detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
+    optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
+    tails: list[set[str]] = [{block.numerator[0]}] if block.numerator else [set()]
+    if block.average_of is not None:
+        tails = [{name} for name in block.average_of]
+    return {
+        frozenset(fixed | detailed | set(kept) | tail)
+        for size in range(len(optional) + 1)
+        for kept in combinations(optional, size)
+        for tail in tails
+        if fixed | detailed | set(kept) | tail
+    }
+
+
+def _has_total(block: Block, axis: Axis) -> bool:
+    return axis.filter == block.share_of or any(selection.categories is None for selection in axis.selections)
+
+
+def _selector(family: noise.Family, axis: Axis) -> Selector:
+    attribute = family.attribute(axis.attribute)
+    return Selector.of(attribute, {level.label: _weights(attribute, level) for level in axis.selections})
+
+
+def _weights(attribute: noise.Attribute, level: Selection) -> dict[str, float]:
+    chosen = attribute.categories if level.categories is None else level.categories
+    return {category: float(category in chosen) for category in attribute.categories}
+
+
+def _total_of(family: noise.Family, axis: Axis) -> Selector:
+    """Every level of the axis paired with the whole, so that shapes agree."""
+    attribute = family.attribute(axis.attribute)
+    return Selector.of(attribute, {selection.label: attribute.categories for selection in axis.selections})
+
+
+def _identity(shared: SharedTotal) -> noise.Identity:
+    over = (COUNCIL, shared.within)
+    return noise.Identity(
+        noise.Batch(over, (noise.Term(dict([shared.left])),)),
+        noise.Batch(over, (noise.Term(dict([shared.right])),)),
+        shared.description,
+    )

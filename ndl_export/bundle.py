@@ -1,0 +1,188 @@
+"""A release bundle: the folder `<version>` and the archive `<version>.zip` in the release directory, and `latest`.
+
+A bundle is written beside its place, completely, and renamed there; once there it never changes. Its bytes are a
+function of facts, tables and signing key. `latest` is a symbolic link to the folder of the newest version (by version,
+not by time of writing), replaced in one step, so that a reader finds either the old release or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export import signing
+from ndl_export.archive import zip_bytes
+from ndl_export.canonical_json import canonical_json
+from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
+from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
+from ndl_export.documents.datapackage import datapackage
+from ndl_export.documents.pages import licence_page, methodology_page, readme_page
+from ndl_export.documents.reconciliation import reconciliation_csv
+from ndl_export.ees import meta_csv, write_csv
+from ndl_export.parquet_files import write_parquet
+from ndl_export.release_facts import InvalidVersion, ReleaseFacts, Version
+from ndl_export.tables import TABLES
+
+LATEST = "latest"
+DATAPACKAGE_FILE = "datapackage.json"
+PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
+DOCUMENTS = (
+    DATAPACKAGE_FILE,
+    PRIVACY_RECORD_FILE,
+    "LICENCE.md",
+    "README.md",
+    "data_dictionary.csv",
+    "data_dictionary.md",
+    "methodology.md",
+    PRIVACY_PAGE_FILE,
+    "reconciliation.csv",
+)
+TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
+BUNDLE_FILES = frozenset(
+    (*DOCUMENTS, SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE, *(n + s for n in TABLES for s in TABLE_SUFFIXES))
+)
+"""Names of all files of a bundle."""
+
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
+
+
+class BundleRefused(Exception):
+    """The bundle was not written; the message says why and what to do."""
+
+
+def write_bundle(
+    release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> Path:
+    """Write the release to `release_dir`; returns the bundle's folder.
+
+    `tables` by name, with the columns of `schema.arrow_schema` and exactly the rows of `rows.layout`, in any order.
+    Where the version is there already with the same bytes, nothing changes. Raises `BundleRefused` for tables or a
+    privacy record that do not pass the checks, and where the version is there with other bytes.
+    """
+    ordered = _checked(facts, tables)
+    release_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=release_dir) as scratch:
+        staged = Path(scratch) / facts.version
+        staged.mkdir()
+        files = _fill(staged, facts, ordered, signing_key)
+        archive = Path(scratch) / f"{facts.version}.zip"
+        _write(archive, zip_bytes(files, facts.version))
+        bundle = _promote(staged, release_dir)
+        _promote(archive, release_dir)
+    _point_latest(release_dir)
+    return bundle
+
+
+def versions(release_dir: Path) -> list[Version]:
+    """Versions that have a bundle in `release_dir`, oldest first."""
+    found = []
+    for path in release_dir.iterdir() if release_dir.is_dir() else ():
+        try:
+            found.append(Version.parse(path.name))
+        except InvalidVersion:
+            continue
+    return sorted(found)
+
+
+def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """The tables with their rows in the order of the definitions."""
+    layouts = table_layouts(facts.councils, facts.cohorts)
+    faults = [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
+    faults += [
+        f"privacy record: {fault}" for fault in privacy_faults(facts.privacy_record, facts.version, facts.cohorts)
+    ]
+    if faults:
+        raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
+    return {name: layouts[name].ordered(tables[name]) for name in TABLES}
+
+
+def _fill(
+    folder: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> dict[str, bytes]:
+    """Write every file into `folder`; returns their content by name."""
+    for name, data in tables.items():
+        write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
+        write_csv(data, TABLES[name], folder / f"{name}.csv")
+        _write(folder / f"{name}.meta.csv", meta_csv(data, TABLES[name]))
+    for name, text in _pages(facts, tables).items():
+        _write(folder / name, text.encode())
+    _write(folder / PRIVACY_RECORD_FILE, canonical_json(facts.privacy_record))
+    _write(folder / PUBLIC_KEY_FILE, signing.public_pem(signing_key))
+    _write(folder / DATAPACKAGE_FILE, canonical_json(datapackage(facts, _read(folder))))
+    covered = sums(_read(folder))
+    _write(folder / SUMS_FILE, covered)
+    _write(folder / SIGNATURE_FILE, signing.sign(signing_key, covered))
+    for path in folder.iterdir():
+        path.chmod(_FILE_MODE)
+        _sync(path)
+    folder.chmod(_FOLDER_MODE)
+    _sync(folder)
+    return _read(folder)
+
+
+def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, str]:
+    return {
+        "LICENCE.md": licence_page(facts),
+        "README.md": readme_page(facts),
+        "data_dictionary.csv": data_dictionary_csv(),
+        "data_dictionary.md": data_dictionary_page(),
+        "methodology.md": methodology_page(facts),
+        PRIVACY_PAGE_FILE: facts.privacy_page,
+        "reconciliation.csv": reconciliation_csv(tables["gld_headline"], facts.cohorts),
+    }
+
+
+def _promote(staged: Path, release_dir: Path) -> Path:
+    """Move `staged` into the release directory, or leave what is there if it is the same; else `BundleRefused`."""
+    place = release_dir / staged.name
+    if not place.exists():
+        staged.rename(place)
+        _sync(release_dir)
+        return place
+    there, new = _read(place), _read(staged)
+    differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
+    if differing:
+        raise BundleRefused(
+            f"{place} is published already and is never replaced; this one differs in: {', '.join(differing)}."
+            " Publish the new figures under a new version."
+        )
+    return place
+
+
+def _point_latest(release_dir: Path) -> None:
+    newest = str(versions(release_dir)[-1])
+    link = release_dir / LATEST
+    if link.is_symlink() and str(link.readlink()) == newest:
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{LATEST}.", dir=release_dir) as scratch:
+        staged = Path(scratch) / LATEST
+        staged.symlink_to(newest)
+        staged.replace(link)
+    _sync(release_dir)
+
+
+def _read(place: Path) -> dict[str, bytes]:
+    """Content by name of the files in a folder, or of the one file."""
+    return {path.name: path.read_bytes() for path in (place.iterdir() if place.is_dir() else (place,))}
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    """Ask the system to put the file or folder on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,169 @@
+"""What must be true of the content of a release, whoever made it: its tables and its privacy record.
+
+Used on both sides: before a bundle is written, and by whoever verifies one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ndl_export.consistency import disagreements
+from ndl_export.geography import geographies
+from ndl_export.rows import Layout, RowsDiffer, layout
+from ndl_export.schema import Flag, Role, arrow_schema, column_name, key_names
+from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
+
+_ROUNDING = 1e-9
+
+
+def table_layouts(councils: tuple[str, ...], cohorts: tuple[str, ...]) -> dict[str, Layout]:
+    """The rows that a release of these councils and cohorts has, by table name."""
+    areas = geographies(councils)
+    return {name: layout(table, areas, cohorts) for name, table in TABLES.items()}
+
+
+def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
+    """(table name, what is wrong) for the tables of a release; empty where all is well.
+
+    Names and types of columns, exactly the rows of the definition, legal flags, figures against their intervals, and
+    agreement of every number with every other.
+    """
+    faults = [(name, "the table is missing") for name in TABLES if name not in tables]
+    faults += [(name, "there is no such table") for name in tables if name not in TABLES]
+    ordered: dict[str, pa.Table] = {}
+    for name in TABLES.keys() & tables.keys():
+        try:
+            ordered[name] = _in_order(tables[name], layouts[name])
+        except ValueError as error:
+            faults.append((name, str(error)))
+    for name, data in ordered.items():
+        faults += [
+            (name, fault) for measure in TABLES[name].measures for fault in _measure(data, layouts[name], measure)
+        ]
+    if not faults:
+        faults += disagreements(ordered, layouts)
+    return sorted(faults)
+
+
+def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
+    """What is missing from a privacy record or cannot be true; empty where all is well.
+
+    Asks for `release`, `cohort`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`,
+    `delta`) and `families`, each with `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and
+    `ledger_entry`. Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain
+    conversion of zero-concentrated differential privacy, so that it is neither understated nor made up.
+    """
+    try:
+        return list(_privacy_faults(record, version, cohorts))
+    except (KeyError, TypeError, AttributeError) as error:
+        return [f"the privacy record is not of the expected shape: {error!r}"]
+
+
+def _in_order(data: pa.Table, expected: Layout) -> pa.Table:
+    """`data` in the order of the definition; ValueError for other columns or rows."""
+    _check_columns(data.schema, arrow_schema(expected.table))
+    for name in data.column_names:
+        if not data.schema.field(name).nullable and data[name].null_count:
+            raise ValueError(f"column {name} has empty cells")
+    try:
+        return expected.ordered(data)
+    except RowsDiffer as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
+    if found.names != expected.names:
+        odd = sorted(set(found.names) ^ set(expected.names))
+        raise ValueError(f"columns differ from the definition: {', '.join(odd) or 'their order'}")
+    for field, wanted in zip(found, expected, strict=True):
+        if (field.type, field.nullable) != (wanted.type, wanted.nullable):
+            raise ValueError(f"column {field.name} is {field}, and should be {wanted}")
+
+
+def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
+    flag = data[column_name(measure, Role.FLAG)]
+    withheld, absent = (pc.equal(flag, value).to_numpy() for value in (Flag.WITHHELD.value, Flag.NOT_APPLICABLE.value))
+    figure, lower, upper = (_numbers(data, measure, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
+    shown, interval = ~(withheld | absent), ~absent
+    slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
+    is_count = measure.kind is MeasureKind.COUNT
+    checks = {
+        "flags that are not legal": ~pc.is_in(flag, value_set=pa.array(list(Flag), pa.string())).to_numpy(),
+        "flag z where the figure applies, or the reverse": absent == expected.applies(measure.name),
+        "figures missing, or shown where the flag says otherwise": np.isnan(figure) == shown,
+        "intervals missing, or given where the figure does not apply": (np.isnan(lower) | np.isnan(upper)) == interval,
+        "intervals whose ends are the wrong way round": interval & (lower > upper),
+        "figures outside their interval": shown & ~((lower - slack <= figure) & (figure <= upper + slack)),
+        "figures or limits below 0": (figure < 0) | (lower < 0) | (upper < 0),
+        "infinite values": np.isinf(figure) | np.isinf(lower) | np.isinf(upper),
+    }
+    if is_count:
+        estimate = _numbers(data, measure, Role.ESTIMATE)
+        checks |= {
+            "counts withheld: a count is always shown": withheld,
+            "estimates missing, or given where the figure does not apply": np.isnan(estimate) == interval,
+            "counts that are not their estimate rounded": shown & (np.abs(figure - np.maximum(estimate, 0)) > slack),
+        }
+    if measure.kind is MeasureKind.PERCENT:
+        checks["percentages above 100"] = (figure > 100) | (upper > 100 + _ROUNDING)
+    for what, wrong in checks.items():
+        if wrong.any():
+            yield f"{measure.name}: {int(wrong.sum())} {what}, first in row {_row(data, expected.table, wrong)}"
+
+
+def _numbers(data: pa.Table, measure: Measure, role: Role) -> NDArray[np.float64]:
+    """Values of a column, NaN where there is none."""
+    return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
+
+
+def _row(data: pa.Table, table: Table, wrong: NDArray[np.bool_]) -> str:
+    keys = data.select(key_names(table)).slice(int(np.flatnonzero(wrong)[0]), 1).to_pylist()[0]
+    return "/".join(value for value in keys.values() if value)
+
+
+def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> Iterator[str]:
+    if record["release"] != version:
+        yield f"it is about release {record['release']}"
+    if (record["cohort"],) != cohorts:
+        yield f"it is about cohort {record['cohort']}, the tables about {', '.join(cohorts)}"
+    for text in ("neighbouring_relation", "trust_model"):
+        if not record[text]:
+            yield f"{text} is empty"
+    stated = {family["family"]: family for family in record["families"]}
+    if stated.keys() != FAMILIES.keys():
+        yield f"it speaks of the families {', '.join(sorted(stated))}, not {', '.join(sorted(FAMILIES))}"
+    yield from _parameter_faults("the release", record["privacy_parameters"])
+    total = math.fsum(family["rho"] for family in stated.values())
+    if not math.isclose(total, record["privacy_parameters"]["rho"], abs_tol=1e-6):
+        yield f"rho of the families adds up to {total:g}, not to that of the release"
+    for name, family in stated.items():
+        yield from _parameter_faults(f"family {name}", family)
+        for text in ("privacy_unit", "mechanism", "ledger_entry"):
+            if not family[text]:
+                yield f"family {name}: {text} is empty"
+        if not str(family["noise_source"]).lower().startswith("opendp"):
+            yield f"family {name}: its noise came from {family['noise_source']!r}, not from OpenDP"
+
+
+def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[str]:
+    rho, epsilon, delta = parameters["rho"], parameters["epsilon"], parameters["delta"]
+    if not (0 < rho < 100 and 0 < delta <= 1e-5 and epsilon > 0):
+        yield f"{what}: rho {rho}, epsilon {epsilon}, delta {delta} are out of range"
+    elif epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
+        yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
+    elif _gaussian_delta(rho, epsilon) > delta:
+        yield f"{what}: epsilon {epsilon} is less than Gaussian noise of rho {rho} gives at delta {delta}"
+
+
+def _gaussian_delta(rho: float, epsilon: float) -> float:
+    """Delta of the Gaussian mechanism of that rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018, theorem 8)."""
+    mu = math.sqrt(2 * rho)
+    above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
+    return above - math.exp(epsilon) * below

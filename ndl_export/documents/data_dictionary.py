@@ -1,0 +1,90 @@
+"""The data dictionary: every column of every table, with its type, meaning and, for filters, its levels."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from ndl_export.documents.markdown import grid, page
+from ndl_export.rows import rows
+from ndl_export.schema import Column, Role, columns
+from ndl_export.tables import TABLES, MeasureKind, Table
+
+_FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
+_TYPES = {"string": "text", "int64": "whole number", "double": "number"}
+
+
+def data_dictionary_csv() -> str:
+    """One line for each column of each table, in order; levels are separated by ' | '."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_FIELDS)
+    for table in TABLES.values():
+        for column in columns(table):
+            writer.writerow(
+                (
+                    table.name,
+                    column.name,
+                    column.role.value,
+                    column_type(column),
+                    _unit(column),
+                    str(column.measure.decimals) if column.measure and column.role is Role.FIGURE else "",
+                    column.label,
+                    column.description,
+                    " | ".join(levels(table, column.name)) if column.role is Role.FILTER else "",
+                )
+            )
+    return stream.getvalue()
+
+
+def data_dictionary_page() -> str:
+    """The same as a page for people; columns of time and place, which all tables share, are given once."""
+    shared = [column for column in columns(next(iter(TABLES.values()))) if column.role in (Role.TIME, Role.PLACE)]
+    return page(
+        "# Data dictionary",
+        "Columns of the Parquet files and of the analyst database. The CSV files have the same columns, with flags in "
+        "words (`_reliability` in the place of `_flag`) and symbols in the place of figures that are not shown.",
+        "## Columns of time and place, in every table",
+        _columns_grid(shared),
+        *(part for table in TABLES.values() for part in _table_parts(table)),
+    )
+
+
+def levels(table: Table, name: str) -> tuple[str, ...]:
+    """Published levels of a filter, in order of the definition."""
+    position = [entry.name for entry in table.filters].index(name)
+    return tuple(dict.fromkeys(row.levels[position] for row in rows(table, all_together=True)))
+
+
+def column_type(column: Column) -> str:
+    return _TYPES[str(column.type)]
+
+
+def _table_parts(table: Table) -> tuple[str, ...]:
+    own = [column for column in columns(table) if column.role not in (Role.TIME, Role.PLACE)]
+    filters = ((f"`{entry.name}`", "; ".join(levels(table, entry.name))) for entry in table.filters)
+    return (
+        f"## `{table.name}`: {table.title}",
+        f"{table.description}. Population: {table.population}.",
+        _columns_grid(own),
+        grid(("filter", "levels"), filters),
+    )
+
+
+def _columns_grid(entries: list[Column]) -> str:
+    return grid(
+        ("column", "type", "unit", "meaning"),
+        ((f"`{c.name}`", column_type(c), _unit(c), f"{c.label}. {c.description}") for c in entries),
+    )
+
+
+def _unit(column: Column) -> str:
+    if column.measure is None or column.role is Role.FLAG:
+        return ""
+    if column.measure.kind is MeasureKind.PERCENT:
+        return "percent"
+    return "goals per child" if column.measure.kind is MeasureKind.AVERAGE else _counted(column.measure.name)
+
+
+def _counted(name: str) -> str:
+    return "responses" if name.startswith("response") else "children"

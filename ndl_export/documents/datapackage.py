@@ -1,0 +1,115 @@
+"""`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
+
+CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
+and hash. Two properties are our own: `cohorts` and `councils` say which rows the tables must have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from ndl_export.documents.data_dictionary import levels
+from ndl_export.documents.pages import OGL_ADDRESS, OGL_NAME
+from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns
+from ndl_export.release_facts import TITLE, ReleaseFacts
+from ndl_export.schema import Role
+from ndl_export.tables import TABLES, MeasureKind, Table
+
+_MEDIA_TYPES = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "md": "text/markdown",
+    "parquet": "application/vnd.apache.parquet",
+    "pem": "application/x-pem-file",
+}
+
+
+def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """The descriptor of `files` (content by name), JSON-ready. It covers the files given, in order of name."""
+    return {
+        "profile": "data-package",
+        "name": "school-readiness",
+        "id": f"school-readiness-{facts.version}",
+        "title": TITLE,
+        "description": "Differentially private statistics on school readiness, from linked early-years records",
+        "version": facts.version,
+        "created": f"{facts.published_on}T00:00:00Z",
+        "licenses": [{"name": "OGL-UK-3.0", "title": OGL_NAME, "path": OGL_ADDRESS}],
+        "contributors": [{"title": facts.publisher, "email": facts.contact, "role": "publisher"}],
+        "keywords": ["early years", "school readiness", "EYFS Profile", "ASQ-3", "differential privacy"],
+        "cohorts": list(facts.cohorts),
+        "councils": list(facts.councils),
+        "resources": [_resource(name, files[name]) for name in sorted(files)],
+    }
+
+
+def _resource(name: str, content: bytes) -> dict[str, Any]:
+    path = PurePath(name)
+    table = TABLES.get(path.stem) if path.suffix == ".csv" else None
+    described = _tabular(table) if table else {"title": _title(path), "profile": "data-resource", "type": "file"}
+    return described | {
+        "name": name.lower().replace(".", "-").replace("_", "-"),
+        "path": name,
+        "format": path.suffix.lstrip("."),
+        "mediatype": _MEDIA_TYPES[path.suffix.lstrip(".")],
+        "encoding": "utf-8",
+        "bytes": len(content),
+        "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
+    }
+
+
+def _title(path: PurePath) -> str:
+    table = TABLES.get(path.name.partition(".")[0])
+    if table is None:
+        return path.stem.replace("_", " ").capitalize()
+    return f"{table.title} ({'all rows, Parquet' if path.suffix == '.parquet' else 'EES metadata'})"
+
+
+def _tabular(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "description": f"{table.description}. Population: {table.population}",
+        "profile": "tabular-data-resource",
+        "type": "table",
+        "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
+        "schema": {
+            "fields": [_field(table, column) for column in csv_columns(table)],
+            "missingValues": ["", *SYMBOLS],
+            "primaryKey": [
+                "time_period",
+                "geographic_level",
+                *(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area")),
+                *(entry.name for entry in table.filters),
+            ],
+        },
+    }
+
+
+def _field(table: Table, column: CsvColumn) -> dict[str, Any]:
+    source = column.source
+    described = {"name": column.name, "title": column.label, "description": source.description}
+    if source.measure is None:
+        needed = source.role is not Role.PLACE or source.name in ("geographic_level", "country_code", "country_name")
+        constraints: dict[str, Any] = {"required": True} if needed else {}
+        if source.role is Role.FILTER:
+            constraints["enum"] = list(levels(table, source.name))
+        return described | {"type": "string", "constraints": constraints}
+    if source.role is Role.FLAG:
+        return described | {
+            "type": "string",
+            "description": f"Whether {source.measure.label} can be used",
+            "constraints": {"enum": list(RELIABILITY.values())},
+        }
+    whole = source.role is Role.FIGURE and source.measure.kind is MeasureKind.COUNT
+    symbols = "; ".join(f"{symbol}: {meaning}" for symbol, meaning in SYMBOLS.items())
+    constraints = {} if source.role is Role.ESTIMATE else {"minimum": 0}
+    if source.measure.kind is MeasureKind.PERCENT:
+        constraints["maximum"] = 100
+    return described | {
+        "type": "integer" if whole else "number",
+        "description": f"{source.description} ({symbols})",
+        "constraints": constraints,
+    }

@@ -1,0 +1,20 @@
+"""Small parts of Markdown pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def page(*parts: str) -> str:
+    """Blocks of text with an empty line between them."""
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table; bars in cells are escaped."""
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,89 @@
+"""The pages of a bundle that are prose: README, licence and methodology.
+
+Their words are in `templates/`, for anyone to edit; this module fills in what follows from facts and definitions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+from ndl_export.documents.markdown import bullets, grid
+from ndl_export.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
+from ndl_export.release_facts import TITLE, ReleaseFacts
+from ndl_export.schema import FLAG_MEANINGS
+from ndl_export.tables import FAMILIES, TABLES
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import GLD_GOALS, GOALS
+
+OGL_NAME = "Open Government Licence v3.0"
+OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/"
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def readme_page(facts: ReleaseFacts) -> str:
+    """README.md: what is in the bundle and how to check it."""
+    return _filled(
+        "README.md",
+        facts,
+        publisher=facts.publisher,
+        contact=facts.contact,
+        councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
+        tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
+    )
+
+
+def licence_page(facts: ReleaseFacts) -> str:
+    """LICENCE.md: the Open Government Licence with the attribution it asks for."""
+    return _filled("LICENCE.md", facts, publisher=facts.publisher, licence=OGL_NAME, licence_address=OGL_ADDRESS)
+
+
+def methodology_page(facts: ReleaseFacts) -> str:
+    """methodology.md: what the figures are and how they may be used."""
+    limits = facts.thresholds
+    return _filled(
+        "methodology.md",
+        facts,
+        gld_goals_number=str(len(GLD_GOALS)),
+        gld_goals="; ".join(GOALS[goal] for goal in GLD_GOALS),
+        goals_number=str(len(GOALS)),
+        populations=_populations(),
+        geography=_geography(facts),
+        flags=grid(("flag", "meaning"), ((f"`{f}`" if f else "(empty)", text) for f, text in FLAG_MEANINGS.items())),
+        unreliable_half_width=f"{limits.unreliable_half_width:g}",
+        withheld_half_width=f"{limits.withheld_half_width:g}",
+        denominator_standard_errors=f"{limits.denominator_standard_errors:g}",
+    )
+
+
+def _filled(name: str, facts: ReleaseFacts, **values: str) -> str:
+    """The template `name` with its values; KeyError for a placeholder without one."""
+    template = Template((_TEMPLATES / name).read_text(encoding="utf-8"))
+    cohorts = ", ".join(Cohort(cohort).label for cohort in facts.cohorts)
+    return template.substitute(values, title=TITLE, version=facts.version, published=facts.published, cohorts=cohorts)
+
+
+def _populations() -> str:
+    return grid(
+        ("tables", "one row of the data is", "population"),
+        (
+            (", ".join(f"`{table.name}`" for table in family.tables), f"one {family.unit}", family.population)
+            for family in FAMILIES.values()
+        ),
+    )
+
+
+def _geography(facts: ReleaseFacts) -> str:
+    top, lines = facts.areas[0], []
+    if top.level == ALL_TOGETHER:
+        lines.append(
+            f"Rows of level `{ALL_TOGETHER}` are all {len(top.councils)} councils together. They have no official"
+            " geography: they are in the Parquet files and the analyst database, and left out of the CSV files."
+        )
+    lines += [
+        f"{area.name} has rows of its own, at level `{DEVOLVED}`: they repeat the children of its councils."
+        for area in facts.areas
+        if area.level == DEVOLVED
+    ]
+    return bullets(lines)

@@ -1,0 +1,133 @@
+"""Our percentages at a good level of development against the figures the Department for Education has published.
+
+Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
+in the extracts, so most differences should lie within the interval and none should surprise.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndl_export.geography import CODE_COLUMNS
+from ndl_export.schema import Flag, Role, column_name
+from ndl_export.tables.pupil import GLD_PERCENT
+
+_HEADER = (
+    "time_period",
+    "geographic_level",
+    "area_code",
+    "area_name",
+    "breakdown_topic",
+    "breakdown",
+    "sex",
+    "official_percent",
+    "percent",
+    "lower_ci",
+    "upper_ci",
+    "difference",
+    "within_interval",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class OfficialFigure:
+    """One published percentage of children at a good level of development."""
+
+    cohort: str
+    geographic_level: str
+    area_code: str
+    area_name: str
+    breakdown_topic: str
+    breakdown: str
+    sex: str
+    percent: float
+
+
+def official_figures(cohort: str) -> list[OfficialFigure]:
+    """Published figures of the cohort, in the order of the reference file; none where nothing is published yet."""
+    file = resources.files("sources.reference") / f"published_eyfsp_{cohort}.csv"
+    if not file.is_file():
+        return []
+    return [
+        OfficialFigure(
+            cohort,
+            row["geographic_level"],
+            row["new_la_code"],
+            row["la_name"],
+            row["breakdown_topic"],
+            row["breakdown"],
+            row["sex"],
+            float(row["gld_children_percent"]),
+        )
+        for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
+        if row["gld_children_percent"]
+    ]
+
+
+def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
+    """One line for each official figure of an area in the release; only a header where there are none."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_HEADER)
+    for cohort in cohorts:
+        writer.writerows(_compared(gld_headline, official_figures(cohort)))
+    return stream.getvalue()
+
+
+def _compared(gld_headline: pa.Table, figures: list[OfficialFigure]) -> Iterator[tuple[str, ...]]:
+    totals = gld_headline.filter(pc.is_in(gld_headline["time_period"], pa.array(sorted({f.cohort for f in figures}))))
+    ours = {_key(row): row for row in totals.to_pylist()}
+    for figure in figures:
+        key = (
+            figure.cohort,
+            figure.geographic_level,
+            figure.area_code,
+            figure.breakdown_topic,
+            figure.breakdown,
+            figure.sex,
+        )
+        if key in ours:
+            yield _line(figure, ours[key])
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    level = row["geographic_level"]
+    area = row[CODE_COLUMNS[level]] if level in CODE_COLUMNS else ""
+    return (row["time_period"], level, area, row["breakdown_topic"], row["breakdown"], row["sex"])
+
+
+def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
+    percent, lower, upper = (ours[column_name(GLD_PERCENT, role)] for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
+    inside = lower <= figure.percent <= upper
+    return (
+        figure.cohort,
+        figure.geographic_level,
+        figure.area_code,
+        figure.area_name,
+        figure.breakdown_topic,
+        figure.breakdown,
+        figure.sex,
+        f"{figure.percent:.2f}",
+        "" if percent is None else f"{percent:.1f}",
+        f"{lower:.2f}",
+        f"{upper:.2f}",
+        "" if percent is None else f"{percent - figure.percent:.2f}",
+        "yes" if inside else "no",
+        _note(inside, ours[column_name(GLD_PERCENT, Role.FLAG)]),
+    )
+
+
+def _note(inside: bool, flag: str) -> str:
+    notes = [] if inside else ["The published figure lies outside our 95% interval"]
+    if flag == Flag.WITHHELD:
+        notes.append("Our figure is withheld because it is too uncertain")
+    return "; ".join(notes)

@@ -1,0 +1,158 @@
+"""The CSV and `.meta.csv` pair of a table, in the shape that Explore Education Statistics (EES) takes.
+
+Rules: the EES open data standards and the Department for Education's data screener. What follows from them here:
+
+- Rows of all councils together are left out where these are not England: that area has no official geography.
+- A cell of a figure holds a number or a GSS symbol, never a blank: `z` not applicable, `u` withheld for low
+  reliability. (GSS `low` means "rounds to zero", so it is not used for a withheld figure.) A figure that is shown but
+  unreliable stays a number; the indicator `<measure>_reliability` says so in words.
+- Estimates and interval limits are indicators too.
+- A filter with a single level stays in the data and out of the metadata.
+- `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
+- A filter without `Total` names its first level as its default.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndl_export.geography import ALL_TOGETHER
+from ndl_export.rows import rows
+from ndl_export.schema import Column, Flag, Role, column_name, columns
+from ndl_export.tables import ALL, Filter, MeasureKind, Table
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+
+SYMBOLS = {"u": "withheld because it is too uncertain (low reliability)", "z": "not applicable"}
+"""GSS symbols that stand in the place of a figure."""
+
+LIMIT_DECIMALS = 3
+"""Decimals of estimates and interval limits in the CSV files; the Parquet files hold them in full."""
+
+META_COLUMNS = (
+    "col_name",
+    "col_type",
+    "label",
+    "indicator_grouping",
+    "indicator_unit",
+    "indicator_dp",
+    "filter_hint",
+    "filter_grouping_column",
+    "filter_default",
+)
+NOT_APPLICABLE_SYMBOL, WITHHELD_SYMBOL = "z", "u"
+RELIABILITY = {Flag.RELIABLE: "Reliable", Flag.UNRELIABLE: "Unreliable", Flag.WITHHELD: "Withheld"}
+
+_GROUPS = {
+    Role.FIGURE: "Figures",
+    Role.ESTIMATE: "Estimates for adding up",
+    Role.LOWER: "95% intervals",
+    Role.UPPER: "95% intervals",
+    Role.FLAG: "Reliability",
+}
+
+
+@dataclass(frozen=True)
+class CsvColumn:
+    """A column of a CSV file: its name and label there, and the table's column that it is made from."""
+
+    name: str
+    label: str
+    source: Column
+
+
+def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
+    """Columns of the CSV file: those of the table, with flags in words, and without those of counts (always shown)."""
+    found = []
+    for column in columns(table):
+        if column.measure is None or column.role is not Role.FLAG:
+            found.append(CsvColumn(column.name, column.label, column))
+        elif column.measure.kind is not MeasureKind.COUNT:
+            name, label = f"{column.measure.name}_reliability", f"{column.measure.label} (reliability)"
+            found.append(CsvColumn(name, label, column))
+    return tuple(found)
+
+
+def official_rows(data: pa.Table) -> pa.Table:
+    """The rows of areas that have an official geography."""
+    return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))
+
+
+def write_csv(data: pa.Table, table: Table, path: Path) -> None:
+    """Write the official rows of `data`, in their order, to `path`."""
+    selected = ", ".join(f'{_cell(column)} AS "{column.name}"' for column in csv_columns(table))
+    with duckdb.connect() as connection:
+        connection.register("official", official_rows(data))
+        connection.execute(
+            f"COPY (SELECT {selected} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [str(path)]
+        )
+
+
+def meta_csv(data: pa.Table, table: Table) -> bytes:
+    """The metadata file: one row for each filter that has two or more levels in the CSV file, and each indicator."""
+    official = official_rows(data)
+    varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, META_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_filter_row(table, entry, varying) for entry in table.filters if entry.name in varying)
+    writer.writerows(_indicator_rows(table))
+    return stream.getvalue().encode()
+
+
+def default_level(table: Table, entry: Filter) -> str:
+    """The level shown first: `Total`, or the first of the definition where there is none."""
+    position = table.filters.index(entry)
+    levels = [row.levels[position] for row in rows(table, all_together=True)]
+    return ALL.label if ALL.label in levels else levels[0]
+
+
+def _cell(column: CsvColumn) -> str:
+    """SQL of a cell's text."""
+    role, measure = column.source.role, column.source.measure
+    if measure is None:
+        return f'"{column.source.name}"'
+    flag = f'"{column_name(measure, Role.FLAG)}"'
+    absent = f"WHEN {flag} = '{Flag.NOT_APPLICABLE}' THEN '{NOT_APPLICABLE_SYMBOL}'"
+    if role is Role.FLAG:
+        words = " ".join(f"WHEN {flag} = '{value}' THEN '{word}'" for value, word in RELIABILITY.items())
+        return f"CASE {absent} {words} END"
+    decimals = measure.decimals if role is Role.FIGURE else LIMIT_DECIMALS
+    withheld = f"WHEN {flag} = '{Flag.WITHHELD}' THEN '{WITHHELD_SYMBOL}'" if role is Role.FIGURE else ""
+    return f'CASE {absent} {withheld} ELSE CAST(CAST("{column.source.name}" AS DECIMAL(18, {decimals})) AS VARCHAR) END'
+
+
+def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
+    default = default_level(table, entry)
+    grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
+    return {
+        "col_name": entry.name,
+        "col_type": "Filter",
+        "label": entry.label,
+        "filter_hint": entry.description,
+        "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
+        "filter_default": "" if default == ALL.label else default,
+    }
+
+
+def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
+    for column in csv_columns(table):
+        measure, role = column.source.measure, column.source.role
+        if measure:
+            in_words = role is Role.FLAG
+            decimals = max(measure.decimals, 1) if role is Role.ESTIMATE else measure.decimals
+            yield {
+                "col_name": column.name,
+                "col_type": "Indicator",
+                "label": column.label,
+                "indicator_grouping": _GROUPS[role],
+                "indicator_unit": "" if in_words else measure.unit,
+                "indicator_dp": "0" if in_words else str(decimals),
+            }

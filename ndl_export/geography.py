@@ -1,0 +1,116 @@
+"""Areas that a release has rows for, given the councils that take part.
+
+Order of rows: the area of all councils together first, then regions, devolved areas, councils. An area with an official
+code is published only where all of its councils take part, so that a code never stands for part of a place. All
+councils together are England only when all 153 take part; anything less has no official geography and is the level
+`Pilot councils`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ndl_export.schema import PLACE_COLUMNS
+from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, Place, devolved_area_members, place, places
+
+NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"
+ALL_TOGETHER = "Pilot councils"
+"""Level of all councils that take part, where they are not the whole of England."""
+
+REGIONS_ABOVE = 20
+"""Regions are published with more councils than this."""
+
+NAME_COLUMNS = {
+    NATIONAL: "country_name",
+    REGIONAL: "region_name",
+    DEVOLVED: "english_devolved_area_name",
+    LOCAL_AUTHORITY: "la_name",
+}
+CODE_COLUMNS = {
+    NATIONAL: "country_code",
+    REGIONAL: "region_code",
+    DEVOLVED: "english_devolved_area_code",
+    LOCAL_AUTHORITY: "new_la_code",
+}
+"""Column that holds the official code of a row's own area, by level; `ALL_TOGETHER` has none."""
+
+
+@dataclass(frozen=True)
+class Geography:
+    """One area: its level, what its rows hold in every column of place, and the names of the councils it adds up."""
+
+    level: str
+    columns: Mapping[str, str | None]
+    councils: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The area's own name."""
+        return str(self.columns[NAME_COLUMNS[self.level]]) if self.level in NAME_COLUMNS else ALL_TOGETHER
+
+    @property
+    def code(self) -> str:
+        """The area's official code, or its level where it has none."""
+        return str(self.columns[CODE_COLUMNS[self.level]]) if self.level in CODE_COLUMNS else self.level
+
+
+def geographies(councils: Iterable[str]) -> tuple[Geography, ...]:
+    """The areas of a release, the one of all councils first.
+
+    Raises `sources.reference.places.UnknownCouncil`, and ValueError where no council takes part.
+    """
+    members = {council: place(council) for council in sorted(set(councils))}
+    if not members:
+        raise ValueError("a release needs at least one council")
+    top = NATIONAL if len(members) == len(places()) else ALL_TOGETHER
+    return (
+        Geography(top, _columns(top), tuple(members)),
+        *_regions(members),
+        *_devolved_areas(members),
+        *(Geography(LOCAL_AUTHORITY, _council_columns(entry), (council,)) for council, entry in members.items()),
+    )
+
+
+def _regions(members: Mapping[str, Place]) -> list[Geography]:
+    if len(members) <= REGIONS_ABOVE:
+        return []
+    regions: dict[tuple[str, str], list[str]] = {}
+    for council, entry in places().items():
+        regions.setdefault((entry.region_code, entry.region_name), []).append(council)
+    return [
+        Geography(REGIONAL, _columns(REGIONAL, region_code=code, region_name=name), tuple(inside))
+        for (code, name), inside in sorted(regions.items())
+        if members.keys() >= set(inside)
+    ]
+
+
+def _devolved_areas(members: Mapping[str, Place]) -> list[Geography]:
+    inside = devolved_area_members(LIVERPOOL_CITY_REGION)
+    if not members.keys() >= set(inside):
+        return []
+    entry = members[inside[0]]
+    named = _columns(
+        DEVOLVED,
+        english_devolved_area_code=entry.english_devolved_area_code,
+        english_devolved_area_name=entry.english_devolved_area_name,
+    )
+    return [Geography(DEVOLVED, named, inside)]
+
+
+def _council_columns(entry: Place) -> dict[str, str | None]:
+    """Of the areas a council lies in only the region is filled: EES refuses a devolved area on rows of its members."""
+    return _columns(
+        LOCAL_AUTHORITY,
+        region_code=entry.region_code,
+        region_name=entry.region_name,
+        old_la_code=entry.old_la_code,
+        new_la_code=entry.new_la_code,
+        la_name=entry.la_name,
+    )
+
+
+def _columns(level: str, **filled: str) -> dict[str, str | None]:
+    code, name = COUNTRY
+    known = {"geographic_level": level, "country_code": code, "country_name": name, **filled}
+    return {column.name: known.get(column.name) for column in PLACE_COLUMNS}

@@ -1,0 +1,99 @@
+"""What a release says about itself besides its tables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ndl_export.geography import Geography, geographies
+
+TITLE = "School readiness: linked early-years statistics"
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+_VERSION = re.compile(r"(\d{4})\.(0[1-9]|1[0-2])\.(\d+)")
+
+
+class InvalidVersion(ValueError):
+    """A version that is not written year.month.number."""
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """A calendar version such as 2026.11.0; ordered by year, month and number."""
+
+    year: int
+    month: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Raises `InvalidVersion`."""
+        match = _VERSION.fullmatch(text)
+        if not match or str(int(match[3])) != match[3]:
+            raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
+        return cls(*(int(part) for part in match.groups()))
+
+    def __str__(self) -> str:
+        return f"{self.year}.{self.month:02d}.{self.number}"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a percentage or average is flagged; half-widths of the 95% interval in points per hundred of its range."""
+
+    unreliable_half_width: float = 5.0
+    withheld_half_width: float = 15.0
+    denominator_standard_errors: float = 3.0
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """Everything in a bundle that is not a table, a definition or public reference data.
+
+    `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
+    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an address readers can write to.
+    Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
+    Raises `InvalidVersion`.
+    """
+
+    version: str
+    cohorts: tuple[str, ...]
+    councils: tuple[str, ...]
+    privacy_record: dict[str, Any]
+    privacy_page: str
+    publisher: str
+    contact: str
+    thresholds: Thresholds = Thresholds()
+
+    def __post_init__(self) -> None:
+        Version.parse(self.version)
+
+    @property
+    def published(self) -> str:
+        """Month of publication as told by the version: 'November 2026'."""
+        version = Version.parse(self.version)
+        return f"{_MONTHS[version.month - 1]} {version.year}"
+
+    @property
+    def published_on(self) -> str:
+        """First day of that month, for standards that ask for a date: '2026-11-01'."""
+        version = Version.parse(self.version)
+        return f"{version.year}-{version.month:02d}-01"
+
+    @property
+    def areas(self) -> tuple[Geography, ...]:
+        """The areas that the tables have rows for."""
+        return geographies(self.councils)

@@ -1,0 +1,170 @@
+"""Rows of a published table: which there are, in which order, and which figures apply to each.
+
+Derived from the table definition, the areas and the cohorts alone, so every release of the same councils has the same
+rows whatever the data say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ndl_export.geography import Geography
+from ndl_export.schema import TIME_IDENTIFIER, arrow_schema, key_names
+from ndl_export.tables import FAMILIES, Block, Selection, Table
+
+Children = frozenset[tuple[str, frozenset[str]]]
+"""A set of children, named by the categories it is restricted to: (attribute, categories); no restriction is all."""
+
+_SEPARATOR = "\x1f"
+_SHOWN = 3
+
+
+class RowsDiffer(ValueError):
+    """A table does not have exactly the rows that its definition gives; the message names some."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The level of each filter, in their order; the measures that apply; and for counts, which children they count."""
+
+    levels: tuple[str, ...]
+    applies: frozenset[str]
+    counts: Mapping[str, Children]
+
+
+def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
+    """Rows of one area in order of the definition; `all_together` for the area of all councils.
+
+    Blocks that give the same levels make one row with the measures of both.
+    """
+    applies: dict[tuple[str, ...], set[str]] = {}
+    counts: dict[tuple[str, ...], dict[str, Children]] = {}
+    for block in table.blocks:
+        if not (block.councils or all_together):
+            continue
+        for chosen in product(*(axis.selections for axis in block.axes)):
+            labels = tuple(selection.label for selection in chosen)
+            varying = {axis.filter: label for axis, label in zip(block.axes, labels, strict=True)}
+            by_filter = {**block.constants, **varying}
+            levels = tuple(by_filter[f.name] for f in table.filters)
+            applies.setdefault(levels, set())
+            counts.setdefault(levels, {})
+            if labels not in block.structural_zeros:
+                applies[levels] |= {name for name in (block.base, block.part, block.ratio) if name}
+                counts[levels] |= _counted(table, block, chosen)
+    return tuple(Row(levels, frozenset(applies[levels]), counts[levels]) for levels in applies)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All rows of a table for some areas and cohorts: cohort by cohort, area by area, in order of the definition.
+
+    `cohort_of`, `area_of` and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row of the table.
+    """
+
+    table: Table
+    areas: tuple[Geography, ...]
+    cohorts: tuple[str, ...]
+    rows: tuple[Row, ...]
+    cohort_of: NDArray[np.int64]
+    area_of: NDArray[np.int64]
+    row_of: NDArray[np.int64]
+
+    @cached_property
+    def keys(self) -> pa.Table:
+        """The columns that say what each row is about, in order of the schema; (n,) rows."""
+        columns = {
+            "time_period": pa.array(self.cohorts, pa.string()).take(pa.array(self.cohort_of)),
+            "time_identifier": pa.repeat(TIME_IDENTIFIER, len(self.row_of)),
+        }
+        for name in self.areas[0].columns:
+            values = pa.array([area.columns[name] for area in self.areas], pa.string())
+            columns[name] = values.take(pa.array(self.area_of))
+        for position, entry in enumerate(self.table.filters):
+            values = pa.array([row.levels[position] for row in self.rows], pa.string())
+            columns[entry.name] = values.take(pa.array(self.row_of))
+        schema = arrow_schema(self.table)
+        return pa.table(columns, schema=pa.schema([schema.field(name) for name in key_names(self.table)]))
+
+    def applies(self, measure: str) -> NDArray[np.bool_]:
+        """(n,): whether the measure is defined for the row."""
+        return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
+
+    def ordered(self, data: pa.Table) -> pa.Table:
+        """`data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice there."""
+        names = key_names(self.table)
+        given, expected = _key_strings(data, names), _key_strings(self.keys, names)
+        position = pc.index_in(expected, value_set=given)
+        missing = expected.filter(pc.is_null(position))
+        unknown = given.filter(pc.invert(pc.is_in(given, value_set=expected)))
+        twice = len(given) - len(pc.unique(given))
+        if len(missing) or len(unknown) or twice:
+            found = (*_some("missing", missing), *_some("not in the definition", unknown))
+            raise RowsDiffer("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))
+        return data.take(position)
+
+
+def layout(table: Table, areas: Sequence[Geography], cohorts: Iterable[str]) -> Layout:
+    """The rows of `table` for `areas` (as from `geographies`: the one of all councils first) and `cohorts`."""
+    top, others = rows(table, all_together=True), rows(table, all_together=False)
+    per_area = [np.arange(len(top)), *([len(top) + np.arange(len(others))] * (len(areas) - 1))]
+    row_of = np.concatenate(per_area)
+    area_of = np.repeat(np.arange(len(areas)), [len(indices) for indices in per_area])
+    periods = tuple(sorted(cohorts))
+    return Layout(
+        table,
+        tuple(areas),
+        periods,
+        (*top, *others),
+        np.repeat(np.arange(len(periods)), len(row_of)),
+        np.tile(area_of, len(periods)),
+        np.tile(row_of, len(periods)),
+    )
+
+
+def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:
+    """Which children the base and the part of a row count."""
+    restricted: dict[str, frozenset[str]] = {}
+    for axis, selection in zip(block.axes, chosen, strict=True):
+        _restrict(restricted, axis.attribute, selection.categories)
+    counted = {block.base: _children(table, restricted)} if block.base else {}
+    if block.part and block.numerator:
+        _restrict(restricted, *block.numerator)
+        counted[block.part] = _children(table, restricted)
+    return counted
+
+
+def _restrict(restricted: dict[str, frozenset[str]], attribute: str, categories: tuple[str, ...] | None) -> None:
+    if categories is not None:
+        restricted[attribute] = restricted.get(attribute, frozenset(categories)) & frozenset(categories)
+
+
+def _children(table: Table, restricted: Mapping[str, frozenset[str]]) -> Children:
+    """Restrictions to the whole domain of an attribute are none."""
+    family = FAMILIES[table.family]
+    return frozenset(
+        (name, categories)
+        for name, categories in restricted.items()
+        if categories != frozenset(family.attribute(name).categories)
+    )
+
+
+def _key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
+    """One string a row that no other combination of key values has."""
+    parts = [pc.fill_null(data[name].combine_chunks(), "") for name in names]
+    return pc.binary_join_element_wise(*parts, _SEPARATOR)
+
+
+def _some(what: str, keys: pa.Array) -> list[str]:
+    if not len(keys):
+        return []
+    shown = ["/".join(part for part in key.split(_SEPARATOR) if part) for key in keys.slice(0, _SHOWN).to_pylist()]
+    return [f"{len(keys)} rows are {what}, such as {', '.join(shown)}"]

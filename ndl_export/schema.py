@@ -1,0 +1,178 @@
+"""Columns of a published table, in their order: the contract between whoever fills the tables and whoever ships them.
+
+Every table has columns of time, of place, its filters, and then for each measure the figure shown, for counts the
+unbiased estimate behind it, both ends of the 95% interval and a flag. Names, types and descriptions are derived from
+the table definition; nothing else in the project spells them out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from ndl_export.tables import Measure, MeasureKind, Table
+
+TIME_IDENTIFIER = "Academic year"
+INTERVAL = "95% interval"
+
+
+class Flag(StrEnum):
+    """What a `_flag` column may hold."""
+
+    RELIABLE = ""
+    UNRELIABLE = "u"
+    WITHHELD = "low"
+    NOT_APPLICABLE = "z"
+
+
+FLAG_MEANINGS: dict[Flag, str] = {
+    Flag.RELIABLE: "the figure can be used",
+    Flag.UNRELIABLE: "shown, but unreliable: the interval is wide",
+    Flag.WITHHELD: "withheld because it is too uncertain; its interval still stands",
+    Flag.NOT_APPLICABLE: "not applicable: the figure is not defined for this row",
+}
+
+
+class Role(StrEnum):
+    """What a column is for."""
+
+    TIME = "time"
+    PLACE = "place"
+    FILTER = "filter"
+    FIGURE = "figure"
+    ESTIMATE = "estimate"
+    LOWER = "lower"
+    UPPER = "upper"
+    FLAG = "flag"
+
+
+KEY_ROLES = (Role.TIME, Role.PLACE, Role.FILTER)
+"""Roles of the columns that say what a row is about; no two rows of a table agree in all of them."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; `measure` is given for all but those of time, place and filters."""
+
+    name: str
+    label: str
+    type: pa.DataType
+    description: str
+    role: Role
+    measure: Measure | None = None
+
+    @property
+    def is_key(self) -> bool:
+        return self.role in KEY_ROLES
+
+
+TIME_COLUMNS = (
+    Column("time_period", "Time period", pa.string(), "Academic year of the assessment, 202425 for 2024/25", Role.TIME),
+    Column("time_identifier", "Time identifier", pa.string(), f"Kind of period, always {TIME_IDENTIFIER!r}", Role.TIME),
+)
+
+PLACE_COLUMNS = tuple(
+    Column(name, label, pa.string(), description, Role.PLACE)
+    for name, label, description in (
+        ("geographic_level", "Geographic level", "Kind of area the row is about"),
+        ("country_code", "Country code", "ONS code of the country"),
+        ("country_name", "Country", "Name of the country"),
+        ("region_code", "Region code", "ONS code of the region; on rows of regions and local authorities"),
+        ("region_name", "Region", "Name of the region; on rows of regions and local authorities"),
+        ("old_la_code", "DfE local authority code", "DfE three-digit code; on rows of local authorities"),
+        ("new_la_code", "ONS local authority code", "ONS nine-character code; on rows of local authorities"),
+        ("la_name", "Local authority", "Name of the local authority; on its own rows"),
+        ("english_devolved_area_code", "English devolved area code", "ONS code; on rows of devolved areas"),
+        ("english_devolved_area_name", "English devolved area", "Name of the devolved area; on its own rows"),
+    )
+)
+
+
+def columns(table: Table) -> tuple[Column, ...]:
+    """Every column of `table`, in order."""
+    filters = (Column(f.name, f.label, pa.string(), f.description, Role.FILTER) for f in table.filters)
+    figures = (column for measure in table.measures for column in measure_columns(measure))
+    return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, *figures)
+
+
+def key_names(table: Table) -> tuple[str, ...]:
+    """Names of the columns that say what a row is about."""
+    return tuple(column.name for column in columns(table) if column.is_key)
+
+
+def measure_columns(measure: Measure) -> tuple[Column, ...]:
+    """The columns of one measure: figure, estimate (counts only), lower and upper end of the interval, flag."""
+    return tuple(
+        Column(column_name(measure, role), label, kind, description, role, measure)
+        for role, label, kind, description in (
+            (Role.FIGURE, measure.label, _figure_type(measure), measure.description + _caveat(measure)),
+            (
+                Role.ESTIMATE,
+                f"{measure.label} (estimate)",
+                pa.float64(),
+                f"{measure.description}: unbiased estimate, not rounded, may be negative; add up this, never the count",
+            ),
+            (
+                Role.LOWER,
+                f"{measure.label} (lower 95% limit)",
+                pa.float64(),
+                f"{measure.description}: lower end of the {INTERVAL}",
+            ),
+            (
+                Role.UPPER,
+                f"{measure.label} (upper 95% limit)",
+                pa.float64(),
+                f"{measure.description}: upper end of the {INTERVAL}",
+            ),
+            (Role.FLAG, f"{measure.label} (flag)", pa.string(), _flag_description()),
+        )
+        if role is not Role.ESTIMATE or measure.kind is MeasureKind.COUNT
+    )
+
+
+def column_name(measure: Measure, role: Role) -> str:
+    """Name of a measure's column in that role."""
+    return measure.name + _SUFFIXES[role]
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """Names and types of the columns of `table`, each with `label` and `description` as field metadata.
+
+    Only figures, estimates, interval ends and columns of place may be null.
+    """
+    fields = [
+        pa.field(
+            column.name,
+            column.type,
+            nullable=column.role not in (Role.TIME, Role.FILTER, Role.FLAG) and column.name != "geographic_level",
+            metadata={"label": column.label, "description": column.description},
+        )
+        for column in columns(table)
+    ]
+    metadata = {"title": table.title, "description": table.description, "population": table.population}
+    return pa.schema(fields, metadata=metadata)
+
+
+_SUFFIXES = {
+    Role.FIGURE: "",
+    Role.ESTIMATE: "_estimate",
+    Role.LOWER: "_lower_ci",
+    Role.UPPER: "_upper_ci",
+    Role.FLAG: "_flag",
+}
+
+
+def _figure_type(measure: Measure) -> pa.DataType:
+    return pa.int64() if measure.kind is MeasureKind.COUNT else pa.float64()
+
+
+def _caveat(measure: Measure) -> str:
+    if measure.kind is MeasureKind.COUNT:
+        return "; estimate rounded to a whole number of at least 0, for display: never add these up"
+    return f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
+
+
+def _flag_description() -> str:
+    return "; ".join(f"{flag.value or 'empty'}: {meaning}" for flag, meaning in FLAG_MEANINGS.items())

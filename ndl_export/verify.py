@@ -1,0 +1,157 @@
+"""Check a release bundle: that it is the publisher's, whole and unchanged, and that its content is sound.
+
+Signature and checksums come first. Where they do not hold, nothing in the bundle is trusted enough to be opened, and
+the report stops there. A folder and the `.zip` archive are checked alike; of the archive every byte counts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ndl_export import signing
+from ndl_export.archive import unzip
+from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
+from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.ees import meta_csv, write_csv
+from ndl_export.integrity import Faults, integrity_faults
+from ndl_export.release_facts import Version
+from ndl_export.rows import Layout
+from ndl_export.tables import TABLES
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: the file of the bundle, and what."""
+
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome. `pinned` tells whether the signature was checked against a key from outside the bundle.
+
+    `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read.
+    """
+
+    bundle: Path
+    version: str | None
+    fingerprint: str | None
+    pinned: bool
+    faults: tuple[Fault, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    def __str__(self) -> str:
+        name = f"{self.bundle} (release {self.version})" if self.version else str(self.bundle)
+        lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
+        if self.fingerprint:
+            lines.append(f"signing key, SHA-256: {self.fingerprint}")
+        if not self.pinned:
+            lines.append(
+                "The key is only the bundle's own: this shows that nothing changed since it was signed, not who signed"
+                " it. Compare the fingerprint with the publisher's, or check again with the publisher's key."
+            )
+        return "\n".join(lines)
+
+
+def verify(bundle: Path, trusted_key: Path | None = None) -> Report:
+    """Check the bundle in the folder or archive `bundle`, against the PEM public key `trusted_key` where given.
+
+    Every fault of a bundle is reported and none raised. Raises OSError where a path cannot be read and `UnusableKey`
+    where the trusted key is not a key.
+    """
+    trusted = trusted_key.read_bytes() if trusted_key else None
+    if trusted is not None:
+        signing.fingerprint(trusted)
+    try:
+        folder, files = _open(bundle)
+    except ValueError as error:
+        return Report(bundle, None, None, trusted is not None, (Fault(bundle.name, str(error)),))
+    version = None
+    faults = integrity_faults(files, trusted)
+    if not faults:
+        version, faults = _content(files)
+    if folder and version and folder != version:
+        faults.append((bundle.name, f"its folder is called {folder}, its content is release {version}"))
+    fingerprint = _fingerprint(files)
+    return Report(bundle, version, fingerprint, trusted is not None, tuple(Fault(*fault) for fault in faults))
+
+
+def _open(bundle: Path) -> tuple[str | None, Files]:
+    """The folder in an archive, and content of every file by name.
+
+    Raises ValueError where it is neither a folder of plain files nor an archive as we pack it.
+    """
+    if not bundle.is_dir():
+        return unzip(bundle.read_bytes())
+    odd = sorted(path.name for path in bundle.iterdir() if path.is_symlink() or not path.is_file())
+    if odd:
+        raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
+    return None, {path.name: path.read_bytes() for path in bundle.iterdir()}
+
+
+def _fingerprint(files: Files) -> str | None:
+    try:
+        return signing.fingerprint(files.get(PUBLIC_KEY_FILE, b""))
+    except signing.UnusableKey:
+        return None
+
+
+def _content(files: Files) -> tuple[str | None, Faults]:
+    """The version, and what is wrong with the content of files whose signature holds."""
+    try:
+        package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+        version = str(Version.parse(package["version"]))
+        cohorts = tuple(package["cohorts"])
+        layouts = table_layouts(tuple(package["councils"]), cohorts)
+    except (ValueError, KeyError, TypeError) as error:
+        return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
+    faults = _package_faults(files, package)
+    faults += [(PRIVACY_RECORD_FILE, what) for what in privacy_faults(record, version, cohorts)]
+    if not files[PRIVACY_PAGE_FILE].strip():
+        faults.append((PRIVACY_PAGE_FILE, "it is empty"))
+    try:
+        tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in TABLES}
+    except (pa.ArrowException, OSError) as error:
+        return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
+    unsound = [(f"{name}.parquet", what) for name, what in table_faults(tables, layouts)]
+    return version, faults + (unsound or _csv_faults(files, tables, layouts))
+
+
+def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
+    listed = {resource["path"] for resource in package["resources"]}
+    expected = files.keys() - {DATAPACKAGE_FILE, *UNCOVERED}
+    return [(DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)]
+
+
+def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Faults:
+    """CSV files are made from the Parquet files, so they must be what these give again, byte for byte."""
+    faults = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, data in tables.items():
+            path = Path(scratch) / f"{name}.csv"
+            ordered = layouts[name].ordered(data)
+            write_csv(ordered, TABLES[name], path)
+            if path.read_bytes() != files[path.name]:
+                faults.append((path.name, f"does not hold the same figures as {name}.parquet"))
+            if meta_csv(ordered, TABLES[name]) != files[f"{name}.meta.csv"]:
+                faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
+    return faults

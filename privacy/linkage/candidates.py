@@ -1,0 +1,97 @@
+"""Between services: which pairs are looked at, and their match weights by Splink.
+
+A pair is looked at when it shares date of birth and postcode, or two names (alike in some form) with one of these, or
+both names with the month or day of birth, or an NHS number. Any other pair could not reach the threshold.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from privacy.linkage import model
+
+_DOB, _POSTCODE = "dob", "postcode"
+
+
+def _names(surname: tuple[str, str], forename: tuple[str, str], context: str) -> str:
+    (s_l, s_r), (f_l, f_r) = surname, forename
+    return f"l.t_{s_l}_{context} = r.t_{s_r}_{context} AND l.t_{f_l}_{context} = r.t_{f_r}_{context}"
+
+
+def _blocks() -> list[str]:
+    def twice(name: str) -> tuple[str, str]:
+        return (name, name)
+
+    pairs = [(_DOB, s, f) for s, f in (
+        ("surname", "forename"), ("surname", "forename_sound"), ("surname", "forename_start"),
+        ("surname_sound", "forename"), ("surname_start", "forename"), ("surname_sound", "forename_sound"),
+    )] + [(_POSTCODE, s, f) for s, f in (
+        ("surname", "forename"), ("surname", "forename_sound"), ("surname_sound", "forename"),
+    )]  # fmt: skip
+    blocks = [_names(twice(s), twice(f), context) for context, s, f in pairs]
+    for context in (_DOB, _POSTCODE):
+        for part in ("surname_first", "surname_last"):
+            blocks += [_names(sides, twice("forename"), context) for sides in ((part, "surname"), ("surname", part))]
+        for part in ("forename_first", "forename_last"):
+            blocks += [_names(twice("surname"), sides, context) for sides in ((part, "forename"), ("forename", part))]
+        blocks += [
+            _names(("surname", form), (form, "surname"), context) for form in ("forename", "forename_written")
+        ]
+    return blocks + ["l.t_names_month = r.t_names_month", "l.t_names_day = r.t_names_day"]
+
+
+def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
+    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers agree).
+
+    `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units takes its
+    strongest pair of patterns.
+    """
+    for side, condition in (("l", left), ("r", right)):
+        con.execute(
+            f"CREATE OR REPLACE TEMP VIEW side_{side} AS SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
+        ).fetchall()
+    household = "l.t_dob_postcode = r.t_dob_postcode"
+    queries = [
+        f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
+        for condition in (
+            household,
+            "l.t_nhs = r.t_nhs",
+            *(f"{block} AND l.t_dob_postcode IS DISTINCT FROM r.t_dob_postcode" for block in _blocks()),
+        )
+    ]
+    con.execute(
+        f"""
+        CREATE OR REPLACE TABLE pairs AS
+        SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM ({" UNION ".join(queries)})
+        """
+    ).fetchall()
+    (children,) = con.execute(
+        "SELECT max(n) FROM (SELECT count(DISTINCT unit) AS n FROM side_l UNION ALL SELECT count(DISTINCT unit) FROM side_r)"
+    ).fetchall()[0]
+    predictions = _predict(con, children)
+    con.execute(
+        f"""
+        CREATE OR REPLACE TABLE scored AS
+        SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
+          FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
+                       {{'forename': mw_forename, 'nhs': mw_nhs_number > 0}} AS evidence
+                  FROM {predictions}
+                  JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
+         GROUP BY unit_l, unit_r
+        """
+    ).fetchall()
+
+
+def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
+    from splink import DuckDBAPI, Linker  # 2 s to import
+
+    con.execute("CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns").fetchall()
+    api = DuckDBAPI(con)
+    linker = Linker(
+        api.register("splink_patterns", dataset_display_name="patterns"),
+        model.splink_settings(children),
+        log_level=40,
+        validate_settings=False,
+    )
+    linker.table_management.register_blocked_pairs_for_predict(api.register("pairs"))
+    return linker.inference.predict(warning_mode="never").physical_name

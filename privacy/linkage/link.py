@@ -1,0 +1,164 @@
+"""The linkage of one cohort, from pseudonymised extracts to links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy.linkage import assignment, candidates, entities, model, rows
+from privacy.linkage.identity import assign_ids
+
+THRESHOLD = 0.5
+"""Posterior probability from which a pair may be a link."""
+REVIEW_BAND = (0.2, 0.8)
+FURTHER = 0.99
+"""Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
+LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
+
+
+@dataclass(frozen=True)
+class LinkResult:
+    """`links`: one row per input row, LINK_COLUMNS, ordered by the first three. `steps`: counts, restricted zone only."""
+
+    links: pa.Table
+    steps: list[dict[str, Any]]
+
+
+def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None) -> LinkResult:
+    """Link the rows of all extracts of one cohort.
+
+    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to its Parquet files or an Arrow
+    table, with council, source_row, sex and token columns under the second keying. `previous` are the links of an
+    earlier run, whose child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`, `scoped_id`,
+    `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others were brought
+    to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
+    """
+    con = duckdb.connect()
+    con.execute("SET temp_directory = ''").fetchall()
+    rows.load(con, extracts)
+    entities.find_entities(con)
+    _remember_entities(con)
+    con.execute("CREATE TABLE joins (unit BIGINT, target BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
+    steps = [_step(con, *step) for step in _STEPS]
+    _number_children(con)
+    assign_ids(con, previous)
+    return LinkResult(_links(con), steps)
+
+
+def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
+    """Units merge from here on; `entities` stays. `numbered` and `numbers` hold what units know of their own numbers."""
+    con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
+    con.execute(
+        "CREATE TABLE numbered AS SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
+    ).fetchall()
+    con.execute(
+        """
+        CREATE VIEW numbers AS
+        SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern) WHERE t_nhs IS NOT NULL
+        """
+    ).fetchall()
+
+
+_STEPS = (
+    (
+        "education rows without a permanent UPN to education",
+        "service = 'education' AND unit IN (FROM numbered)",
+        "service = 'education' AND unit NOT IN (FROM numbered)",
+        False,
+    ),
+    ("settings to education", "service = 'education'", "service = 'settings'", True),
+    ("health to children", "service <> 'health'", "service = 'health'", True),
+)
+"""Name, left side, right side, and whether there is a one-to-one assignment before further records are added."""
+
+
+def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_to_one: bool) -> dict[str, Any]:
+    """Score the pairs of two sides, join right units to left ones, and count what was done."""
+    candidates.score(con, left, right)
+    scored = con.sql("FROM scored").to_arrow_table()
+    left_unit, right_unit, weight, tie, forename = (
+        scored.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename")
+    )
+    vague = assignment.undecided(left_unit, right_unit, weight) & (forename <= 0)
+
+    def assign(threshold: float) -> np.ndarray:
+        at = np.flatnonzero((weight >= _bits(threshold)) & ~vague)
+        return at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at], tie[at])]
+
+    kept = assign(THRESHOLD) if one_to_one else np.zeros(0, np.int64)
+    by_number = _merge(con, scored.take(pa.array(kept)))
+    further = con.sql(_FURTHER).to_arrow_table()
+    by_number += _merge(con, further)
+    low, high = (_bits(edge) for edge in REVIEW_BAND)
+    return {
+        "step": name,
+        "pairs_scored": len(weight),
+        "linked_one_to_one": len(kept),
+        "linked_at_0.3": len(assign(0.3)) if one_to_one else 0,
+        "linked_at_0.8": len(assign(0.8)) if one_to_one else 0,
+        "further_records": further.num_rows,
+        "by_nhs_number": by_number,
+        "undecided_ties": int(((weight >= _bits(THRESHOLD)) & vague).sum()),
+        "in_review_band": int(((weight >= low) & (weight < high)).sum()),
+    }
+
+
+def _bits(probability: float) -> float:
+    return float(np.log2(probability / (1 - probability)))
+
+
+_FURTHER = f"""
+    SELECT unit_l, unit_r, weight, nhs FROM scored
+     WHERE weight >= {_bits(FURTHER)} AND forename >= {model.weight("forename", "another form")}
+       AND unit_r NOT IN (SELECT unit FROM joins)
+       AND NOT EXISTS (SELECT 1 FROM numbers a JOIN numbers b USING (service)
+                        WHERE a.unit = unit_l AND b.unit = unit_r AND a.number <> b.number)
+    QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY weight DESC, tie) = 1
+"""
+
+
+def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
+    """Join the right units of `chosen` (unit_l, unit_r, weight, nhs) to the left ones; how many by NHS number."""
+    con.register("chosen", chosen)
+    con.execute(
+        """
+        INSERT INTO joins
+        SELECT unit_r, unit_l, CASE WHEN nhs THEN 'nhs_number' ELSE 'probabilistic' END, 1 / (1 + 2 ** -weight) FROM chosen
+        """
+    ).fetchall()
+    con.execute("UPDATE units SET unit = unit_l FROM chosen WHERE unit = unit_r").fetchall()
+    (by_number,) = con.execute("SELECT count(*) FROM chosen WHERE nhs").fetchall()[0]
+    con.unregister("chosen")
+    return int(by_number)
+
+
+def _number_children(con: duckdb.DuckDBPyConnection) -> None:
+    """Create `linked`: every row with its child 0, 1, ..., the rule and the probability that brought it there."""
+    own = "patterns.{0} IS NOT NULL AND count(*) OVER (PARTITION BY entity, patterns.{0}) > 1"
+    con.execute(
+        f"""
+        CREATE TABLE linked AS
+        SELECT source, council, source_row, dense_rank() OVER (ORDER BY units.unit) - 1 AS child,
+               CASE WHEN joins.rule IS NOT NULL THEN joins.rule
+                    WHEN {own.format("t_upn")} THEN 'upn'
+                    WHEN {own.format("t_nhs")} THEN 'nhs_number'
+                    WHEN {own.format("t_upn_temporary")} OR {own.format("t_patient")} THEN 'scoped_id'
+                    WHEN count(*) OVER (PARTITION BY entity) > 1 THEN 'identical_demographics'
+                    ELSE 'none' END AS match_rule,
+               CASE WHEN joins.rule IS NOT NULL THEN joins.probability
+                    WHEN count(*) OVER (PARTITION BY entity) > 1 THEN 1.0 END AS match_probability
+          FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern) JOIN entities USING (pattern)
+          LEFT JOIN joins ON joins.unit = entity
+        """
+    ).fetchall()
+
+
+def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    return con.sql(
+        f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, source_row"
+    ).to_arrow_table()

@@ -1,0 +1,112 @@
+"""Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
+
+`rows`: row, source, council, source_row, pattern; one per input row.
+`patterns`: pattern, service, tie, sex, has_dob, has_postcode, has_surname, has_forename, token columns; rows of one
+service that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a
+function of the content alone; it settles ties, so that the order of rows settles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from privacy.pseudonyms import TOKEN_COLUMNS
+
+SERVICES: dict[str, str] = {
+    "eyfsp": "education",
+    "school_census": "education",
+    "early_years_census": "settings",
+    "hv_reviews": "health",
+}
+"""Each linked source and the service whose own records it holds. Parents' responses are never linked."""
+OWN_NUMBERS = ("t_upn", "t_nhs")
+SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
+MAX_CHILDREN_A_NUMBER = 6
+"""A number on records of more children than this (forename and date of birth) within one service identifies nobody."""
+
+_COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
+
+Extract = Sequence[Path] | pa.Table
+
+
+def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> None:
+    """Create `rows` and `patterns` from extracts by source name.
+
+    Each extract has council, source_row, sex and any of the token columns. Raises ValueError for an unknown source.
+    """
+    unknown = set(extracts) - set(SERVICES)
+    if unknown:
+        raise ValueError(f"not a linked source: {', '.join(sorted(unknown))}")
+    selects = [_select(con, source, extract) for source, extract in extracts.items() if len(extract)]
+    if not selects:
+        raise ValueError("no extract to link")
+    con.execute(f"CREATE TABLE sent AS {' UNION ALL '.join(selects)}").fetchall()
+    for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
+        _forget_default_numbers(con, number)
+    tokens = ", ".join(TOKEN_COLUMNS)
+    alone = f"CASE WHEN NOT ({_COMPLETE}) THEN row END"
+    con.execute(
+        f"""
+        CREATE TABLE contents AS
+        SELECT row, hash(service, sex, {tokens}) AS tie, hash(service, sex, {tokens}, {alone}) AS content FROM sent;
+        """
+    ).fetchall()
+    con.execute(
+        f"""
+        CREATE TABLE patterns AS
+        SELECT row_number() OVER () - 1 AS pattern, content, tie, service, sex,
+               {_any_of("dob")} AS has_dob, {_any_of("postcode")} AS has_postcode,
+               {_any_of("surname_")} AS has_surname, {_any_of("forename_")} AS has_forename, {tokens}
+          FROM (SELECT * FROM sent JOIN contents USING (row)
+                 WHERE row IN (SELECT min(row) FROM contents GROUP BY content))
+        """
+    ).fetchall()
+    con.execute(
+        """
+        CREATE TABLE rows AS
+        SELECT row, source, council, source_row, pattern
+          FROM sent JOIN contents USING (row) JOIN patterns USING (content)
+        """
+    ).fetchall()
+    con.execute("DROP TABLE contents").fetchall()
+    con.execute("DROP TABLE sent").fetchall()
+
+
+def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> str:
+    if isinstance(extract, pa.Table):
+        relation = f"sent_{source}"
+        con.register(relation, extract)
+        present = set(extract.column_names)
+    else:
+        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in extract)
+        relation = f"read_parquet([{files}], union_by_name = true)"
+        present = {column[0] for column in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+    tokens = ", ".join(token if token in present else f"NULL::UBIGINT AS {token}" for token in TOKEN_COLUMNS)
+    sex = "nullif(sex, '')" if "sex" in present else "NULL"
+    number = list(SERVICES).index(source)
+    return f"""
+        SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, '{source}' AS source,
+               '{SERVICES[source]}' AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex, {tokens}
+          FROM {relation}
+    """
+
+
+def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None:
+    """A number typed for want of a better one must not make one child of many."""
+    con.execute(
+        f"""
+        UPDATE sent SET {number} = NULL
+         WHERE (service, {number}) IN (
+               SELECT (service, {number}) FROM sent WHERE {number} IS NOT NULL GROUP BY service, {number}
+               HAVING count(DISTINCT coalesce(t_forename_dob, t_surname_dob, t_dob_postcode, row::UBIGINT))
+                      > {MAX_CHILDREN_A_NUMBER})
+        """
+    ).fetchall()
+
+
+def _any_of(word: str) -> str:
+    return "coalesce(" + ", ".join(t for t in TOKEN_COLUMNS if word in f"{t}_") + ") IS NOT NULL"

@@ -1,0 +1,137 @@
+"""The child table: counted exactly, and identified without revealing it. Restricted zone only.
+
+This is the only module that reads rows. Its counts go to the noise mechanism and nowhere else; its error messages name
+a column at most, never a value or a number of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy.release.mechanism import Counts, Integers
+from privacy.release.plan import Plan
+from privacy.release.workload import Attribute
+
+UNIT_COLUMN = "child_id"
+MINIMUM_KEY_BYTES = 32
+BATCH_ROWS = 100_000
+
+ChildTable: TypeAlias = pa.Table | Path | str
+"""An Arrow table, or the path of a Parquet file."""
+
+
+class ChildTableError(ValueError):
+    """A child table that must not be counted."""
+
+
+def true_counts(table: ChildTable, plan: Plan) -> Counts:
+    """Exact counts of every measured marginal: one contribution per row of the child table.
+
+    The table has a unique `child_id` and, per attribute of the family, a column of category texts. Raises
+    ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
+    """
+    with _opened(table) as connection:
+        _check_columns(connection, [UNIT_COLUMN, *(a.name for a in plan.family.attributes)])
+        _check_units(connection)
+        codes = ", ".join(_code(attribute) for attribute in plan.family.attributes)
+        connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
+        _check_domains(connection, plan.family.attributes)
+        return {attributes: _count(connection, plan, attributes) for attributes in plan.sigmas}
+
+
+def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
+    """Keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
+
+    Order of rows and of columns does not matter, nor does `child_id`. `columns` defaults to every other column. A plain
+    hash would let a guesser confirm a data set; this needs the key. Raises ValueError for a key under 32 bytes.
+    """
+    if len(key) < MINIMUM_KEY_BYTES:
+        raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")
+    digest = hmac.new(key, digestmod=hashlib.sha256)
+    with _opened(table) as connection:
+        names = sorted(columns or (name for name in _columns(connection) if name != UNIT_COLUMN))
+        _check_columns(connection, names)
+        digest.update(("\n".join(names) + "\n").encode())
+        values = ", ".join(f"CAST({_quoted(name)} AS VARCHAR)" for name in names)
+        rows = connection.execute(f"SELECT CAST(to_json([{values}]) AS VARCHAR) AS line FROM children ORDER BY line")
+        while batch := rows.fetchmany(BATCH_ROWS):
+            digest.update("".join(f"{line}\n" for (line,) in batch).encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _opened(table: ChildTable) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection with the table as the view `children`; it works in memory and never spills to disk."""
+    with duckdb.connect(":memory:", config={"temp_directory": "", "max_temp_directory_size": "0B"}) as connection:
+        if isinstance(table, pa.Table):
+            connection.register("children", table)
+        else:
+            connection.execute(f"CREATE VIEW children AS SELECT * FROM read_parquet({_text(str(table))})")
+        yield connection
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return [column[0] for column in connection.execute("SELECT * FROM children LIMIT 0").description or ()]
+
+
+def _check_columns(connection: duckdb.DuckDBPyConnection, required: Sequence[str]) -> None:
+    present = _columns(connection)
+    missing = [name for name in required if name not in present]
+    if missing:
+        raise ChildTableError(f"the child table has no column {missing[0]!r}")
+
+
+def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
+    rows, present, distinct = _row(
+        connection, f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
+    )
+    if not rows == present == distinct:
+        raise ChildTableError(f"column {UNIT_COLUMN!r} must hold one value per row, each once: a child counts once")
+
+
+def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attribute, ...]) -> None:
+    unknown = ", ".join(f"count(*) - count({_quoted(attribute.name)})" for attribute in attributes)
+    for attribute, rows in zip(attributes, _row(connection, f"SELECT {unknown} FROM coded"), strict=True):
+        if rows:
+            raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, plan: Plan, attributes: tuple[str, ...]) -> Integers:
+    """Rows per cell of one marginal; a cell's number is its position in row-major order."""
+    shape = plan.family.shape(attributes)
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    parts = [f"{_quoted(name)}::BIGINT * {stride}" for name, stride in zip(attributes, strides, strict=True)]
+    cell = " + ".join(parts) or "0::BIGINT"
+    grouped = connection.execute(f"SELECT {cell} AS cell, count(*) AS n FROM coded GROUP BY ALL").fetchnumpy()
+    counts = np.zeros(math.prod(shape), dtype=np.int64)
+    counts[grouped["cell"]] = grouped["n"]
+    return counts.reshape(shape)
+
+
+def _code(attribute: Attribute) -> str:
+    """SQL: position of the column's value in the public domain; NULL outside it."""
+    cases = " ".join(f"WHEN {_text(category)} THEN {i}" for i, category in enumerate(attribute.categories))
+    column = _quoted(attribute.name)
+    return f"(CASE CAST({column} AS VARCHAR) {cases} END)::UINTEGER AS {column}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    return connection.execute(query).fetchall()[0]

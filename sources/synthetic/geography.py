@@ -1,0 +1,129 @@
+"""A map of postcodes: which council, small area and deprivation decile each lies in.
+
+It is the same for every seed, cohort and scale. Postcodes of the pilot councils lie in their real districts; those of
+the other councils in areas whose letters the Royal Mail does not use. Units, small areas (LSOA) and deciles are invented
+everywhere: deprived areas are commoner in councils with more children eligible for free school meals.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from sources.reference.places import PILOT
+from sources.synthetic import margins
+from sources.synthetic.quotas import Bools, Ints, Texts, pick
+
+PILOT_DISTRICTS = {
+    "leeds": [f"LS{n}" for n in range(1, 30)],
+    "hammersmith-and-fulham": ["W6", "W12", "W14", "SW6"],
+    "halton": ["WA7", "WA8"],
+    "knowsley": ["L26", "L28", *(f"L{n}" for n in range(32, 37))],
+    "liverpool": [*(f"L{n}" for n in range(1, 20)), "L24", "L25", "L27"],
+    "sefton": ["L20", "L21", "L22", "L23", "L30", "L31", "L37", "PR8", "PR9"],
+    "st-helens": ["WA9", "WA10", "WA11", "WA12"],
+    "wirral": [*(f"CH{n}" for n in range(41, 50)), *(f"CH{n}" for n in range(60, 64))],
+}
+ROYAL_MAIL_AREAS = set(
+    """AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU
+    GY HA HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH
+    PL PO PR RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE
+    """.split()
+)
+_UNIT_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
+_UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2
+_POSTCODES_A_CHILD = 1.2
+_POSTCODES_AN_LSOA = 40
+_SHARE_NOT_IN_DIRECTORY = 0.005
+DECILES = np.arange(1, 11)
+_POSITION = (DECILES - 5.5) / 4.5
+_FSM_TILT = np.array([0.4, 1.5, 0.0])
+"""How much likelier (log scale, most against middle decile) children of FSM unknown, eligible, not eligible live there."""
+
+
+@dataclass(frozen=True)
+class Geography:
+    """Postcodes in order of council and decile; `council` indexes the margins' councils; deciles are 1 to 10."""
+
+    postcode: Texts
+    lsoa: Texts
+    council: Ints
+    decile: Ints
+    listed: Bools
+    first: Ints
+    """Index of the first postcode of (council, decile), shape (councils, 11): the last column ends the council."""
+
+    def draw(self, rng: np.random.Generator, council: Ints, fsm: Ints) -> Ints:
+        """Index of a home postcode for children of these councils and FSM codes (as in `TOPICS`)."""
+        size = np.diff(self.first, axis=1)
+        tilt = np.exp(-_FSM_TILT[:, None] * _POSITION)
+        table = size[:, None, :] * tilt[None, :, :]
+        decile = pick(rng, table[council, fsm])
+        return self.first[council, decile] + np.floor(rng.random(len(council)) * size[council, decile]).astype(np.int64)
+
+    def quintile(self, postcode: Ints) -> Ints:
+        """IMD quintile 1 (most deprived) to 5 of postcodes by index; 0 where the directory does not list it."""
+        return np.where(self.listed[postcode], (self.decile[postcode] + 1) // 2, 0)
+
+    def write_directory(self, path: Path) -> None:
+        """The postcode look-up as the landing folder holds it: `postcode, lsoa21cd, imd_decile`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        order = np.argsort(self.postcode[self.listed], kind="stable")
+        columns = {"postcode": self.postcode, "lsoa21cd": self.lsoa, "imd_decile": self.decile}
+        table = pa.table({name: pa.array(values[self.listed][order]) for name, values in columns.items()})
+        options = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
+        pyarrow.csv.write_csv(table, path, options)
+
+
+def geography(england: bool) -> Geography:
+    """The map of the pilot councils, or of all England; the pilot's part is the same in both."""
+    full = margins.margins(england, 1.0)
+    fsm_share = full.counts[margins.FSM][:, 1] / full.children
+    parts = [
+        _council_postcodes(place.council, int(size), float(share), index)
+        for index, (place, size, share) in enumerate(zip(full.councils, full.children, fsm_share, strict=True))
+    ]
+    postcode, lsoa, decile, listed = (np.concatenate(part) for part in zip(*parts, strict=True))
+    council = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+    edges = np.searchsorted(council * 100 + decile, np.arange(len(parts))[:, None] * 100 + np.arange(1, 12))
+    return Geography(postcode, lsoa, council, decile, listed, edges)
+
+
+def _council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
+    """Postcodes, LSOA codes, deciles and whether listed, of one council in order of decile."""
+    rng = np.random.default_rng(zlib.crc32(council.encode()))
+    wanted = int(size * _POSTCODES_A_CHILD) + 60
+    districts = PILOT_DISTRICTS.get(council) or _invented_districts(index, wanted)
+    space = len(districts) * _UNITS_A_DISTRICT
+    unit = np.sort(rng.choice(space, min(wanted, space), replace=False))
+    area = np.arange(len(unit)) // _POSTCODES_AN_LSOA
+    weights = np.exp(-(12 * (fsm_share - 0.17) + 0.1) * _POSITION)
+    decile = pick(rng, np.tile(weights, (int(area[-1]) + 1, 1)))[area] + 1
+    order = np.argsort(decile, kind="stable")
+    unit, area, decile = unit[order], area[order], decile[order]
+    lsoa = np.strings.add("E019", np.strings.zfill((index * 600 + area).astype("U5"), 5))
+    return _as_text(np.array(districts), unit), lsoa, decile, rng.random(len(unit)) >= _SHARE_NOT_IN_DIRECTORY
+
+
+def _as_text(districts: Texts, unit: Ints) -> Texts:
+    """Postcodes of unit numbers: district, sector 1 to 9, two letters."""
+    letters = np.array(list(_UNIT_LETTERS))
+    base = len(letters)
+    district, rest = np.divmod(unit, _UNITS_A_DISTRICT)
+    sector, pair = np.divmod(rest, base**2)
+    inward = np.strings.add(np.strings.add((sector + 1).astype("U1"), letters[pair // base]), letters[pair % base])
+    return np.strings.add(np.strings.add(districts[district], " "), inward)
+
+
+def _invented_districts(index: int, postcodes: int) -> list[str]:
+    """Enough districts of one area whose letters no real postcode has."""
+    firsts, seconds = "ABCDEFGHJKLMNOPRSTUWYZ", "ABCDEFGHKLMNOPQRSTUVWXY"
+    areas = [first + second for first, second in product(firsts, seconds) if first + second not in ROYAL_MAIL_AREAS]
+    count = postcodes // 2500 + 1
+    return [f"{areas[index - len(PILOT)]}{number}" for number in range(1, count + 1)]

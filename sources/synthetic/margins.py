@@ -1,0 +1,225 @@
+"""How many children of each kind a cohort has, and how many of them reach a good level of development.
+
+For England and the pilot councils: published figures of 2024/25 (`sources/reference`), completed by `pilot_mix.csv`.
+For the other councils no figures are held: sizes, mixes and rates are a believable spread, drawn once under a fixed seed
+and scaled so that every national total is the published one. Every cohort is given the margins of 2024/25.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from sources.reference import places as reference_places
+from sources.reference.places import PILOT, Place
+from sources.synthetic.quotas import Floats, Ints, whole_numbers
+
+UNKNOWN = "Unknown"
+SEX, FSM, ETHNICITY, LANGUAGE, SEN, TERM = (
+    "Sex",
+    "Free school meal eligibility",
+    "Ethnic group",
+    "First language",
+    "SEN provision",
+    "Term of birth",
+)
+TOPICS: dict[str, tuple[str, ...]] = {
+    SEX: ("Female", "Male"),
+    FSM: (UNKNOWN, "Eligible for free school meals", "Not eligible for free school meals"),
+    ETHNICITY: (
+        UNKNOWN,
+        "Asian / Asian British",
+        "Black / African / Caribbean / Black British",
+        "Mixed / Multiple ethnic groups",
+        "Other ethnic group",
+        "White",
+    ),
+    LANGUAGE: (UNKNOWN, "Other than English", "English"),
+    SEN: (UNKNOWN, "Education, health and care plan", "SEN support / SEN without an EHC plan", "No SEN provision"),
+    TERM: ("Autumn-born", "Spring-born", "Summer-born"),
+}
+"""Breakdowns of each topic; the last is the one whose rate follows from the others and the total."""
+
+_SPREAD_SEED = 202425
+_SIZE_BY_KIND = {"E06": 0.75, "E08": 1.1, "E09": 0.85, "E10": 2.6}
+"""Relative size of unitary, metropolitan, London and county authorities."""
+_TINY = {"city-of-london": 30, "isles-of-scilly": 20}
+_MINORITY_TILT = {"London": 3.0, "West Midlands": 1.5}
+_MINORITY = {"Asian / Asian British", "Black / African / Caribbean / Black British", "Other ethnic group"}
+_ELGS_IF_GLD, _ELGS_IF_NOT = 16.97, 8.1
+"""Average goals at the expected level; with the published GLD rates they give the published national 14.1."""
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Figures by council; arrays have one row per council, `counts` and `rates` one column per breakdown.
+
+    `rates` are shares at GLD, NaN where only the total holds them; `pooled_rates` hold over all councils together.
+    """
+
+    councils: tuple[Place, ...]
+    children: Ints
+    gld: Floats
+    average_elgs: Floats
+    counts: dict[str, Ints]
+    rates: dict[str, Floats]
+    pooled_rates: dict[str, Floats]
+
+
+def margins(england: bool, scale: float) -> Margins:
+    """Margins of the pilot councils or of all England, with `scale` times the children."""
+    full = _england() if england else _pilot()
+    if scale == 1:
+        return full
+    children = np.maximum(1, np.round(full.children * scale)).astype(np.int64)
+    return Margins(
+        full.councils,
+        children,
+        full.gld * children / full.children,
+        full.average_elgs,
+        {topic: whole_numbers(counts.astype(float), children) for topic, counts in full.counts.items()},
+        full.rates,
+        full.pooled_rates,
+    )
+
+
+@cache
+def _pilot() -> Margins:
+    councils = tuple(reference_places.place(name) for name in PILOT)
+    totals = [_published(place.new_la_code)["Total", "Total", "Total"] for place in councils]
+    children = np.array([int(row["children_count"]) for row in totals])
+    gld = np.array([float(row["gld_children_count"]) for row in totals])
+    elgs = np.array([float(row["elgs_expected_average"]) for row in totals])
+    counts = {topic: _pilot_counts(topic, councils, children) for topic in TOPICS}
+    rates = {topic: _pilot_rates(topic, councils, gld / children) for topic in (SEX, FSM, ETHNICITY, SEN)}
+    gap = gld.sum() / children.sum() - _national_gld()
+    pooled = {topic: _national_rates(topic) + gap for topic in (LANGUAGE, TERM)}
+    return Margins(councils, children, gld, elgs, counts, rates, pooled)
+
+
+@cache
+def _england() -> Margins:
+    pilot = _pilot()
+    others = tuple(place for name, place in reference_places.places().items() if name not in PILOT)
+    rng = np.random.default_rng(_SPREAD_SEED)
+    national = _published("E92000001")["Total", "Total", "Total"]
+    sizes = _other_sizes(rng, others, int(national["children_count"]) - int(pilot.children.sum()))
+    counts = {topic: _other_counts(rng, topic, others, sizes, pilot.counts[topic]) for topic in TOPICS}
+    fsm_share = counts[FSM][:, 1] / sizes
+    rate = 0.7 - 0.5 * fsm_share + rng.normal(0, 0.018, len(others))
+    rate += (float(national["gld_children_count"]) - pilot.gld.sum() - (rate * sizes).sum()) / sizes.sum()
+    elgs = _ELGS_IF_GLD * rate + _ELGS_IF_NOT * (1 - rate)
+    blank = {topic: np.full((len(others), values.shape[1]), np.nan) for topic, values in pilot.rates.items()}
+    return Margins(
+        pilot.councils + others,
+        np.concatenate([pilot.children, sizes]),
+        np.concatenate([pilot.gld, rate * sizes]),
+        np.concatenate([pilot.average_elgs, elgs]),
+        {topic: np.vstack([pilot.counts[topic], counts[topic]]) for topic in TOPICS},
+        {topic: np.vstack([values, blank[topic]]) for topic, values in pilot.rates.items()},
+        {topic: _national_rates(topic) for topic in TOPICS},
+    )
+
+
+def _other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: int) -> Ints:
+    """Sizes of councils without published figures: log-normal around their kind, adding up to `total`."""
+    kind = np.array([_SIZE_BY_KIND[place.new_la_code[:3]] for place in councils])
+    size = kind * rng.lognormal(0, 0.45, len(councils))
+    tiny = np.array([_TINY.get(place.council, 0) for place in councils])
+    size[tiny > 0] = 0
+    return tiny + whole_numbers(size[None, :], np.array([total - tiny.sum()]))[0]
+
+
+def _other_counts(
+    rng: np.random.Generator, topic: str, councils: tuple[Place, ...], sizes: Ints, pilot_counts: Ints
+) -> Ints:
+    """Children by breakdown in the other councils: a spread around the national mix that adds up both ways."""
+    totals = _national_counts(topic) - pilot_counts.sum(axis=0)
+    spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
+    table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
+    tilt = np.array([_MINORITY_TILT.get(place.region_name, 1.0) for place in councils])
+    minority = [index for index, label in enumerate(TOPICS[topic]) if label in _MINORITY or label == "Other than English"]
+    table[:, minority] *= tilt[:, None]
+    for _ in range(200):
+        table *= (totals / table.sum(axis=0))[None, :]
+        table *= (sizes / table.sum(axis=1))[:, None]
+    return whole_numbers(table, sizes)
+
+
+def _pilot_counts(topic: str, councils: tuple[Place, ...], children: Ints) -> Ints:
+    if topic == TERM:
+        shares = np.tile(_national_counts(topic), (len(councils), 1)).astype(float)
+    elif topic == SEX:
+        female = _national_counts(SEX)[0] / _national_counts(SEX).sum()
+        known = [_published(place.new_la_code).get(("Total", "Total", "Female"), {}) for place in councils]
+        share = [int(row["children_count"]) / n if row else female for row, n in zip(known, children, strict=True)]
+        shares = np.array([share, 1 - np.array(share)]).T
+    else:
+        mix = _pilot_mix()
+        shares = np.array(
+            [[float(mix[place.council, topic, label]["children_share"]) for label in TOPICS[topic]] for place in councils]
+        )
+    return whole_numbers(shares, children)
+
+
+def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floats:
+    """Shares at GLD by council and breakdown, NaN where unpublished.
+
+    The first breakdown (girls, Unknown) is always given: where unpublished, by the national gap to the total.
+    """
+    rates = np.full((len(councils), len(TOPICS[topic])), np.nan)
+    for row, place in enumerate(councils):
+        for column, label in enumerate(TOPICS[topic][:-1]):
+            if topic == SEX:
+                percent = _published(place.new_la_code).get(("Total", "Total", label), {}).get("gld_children_percent")
+            else:
+                percent = _pilot_mix()[place.council, topic, label]["gld_percent"]
+            rates[row, column] = float(percent or np.nan) / 100
+    by_gap = total + _national_rates(topic)[0] - _national_gld()
+    rates[:, 0] = np.where(np.isnan(rates[:, 0]), by_gap, rates[:, 0])
+    return rates
+
+
+@cache
+def _published(code: str) -> dict[tuple[str, str, str], dict[str, str]]:
+    """Rows of the published figures of one area, by topic, breakdown and sex."""
+    rows = _rows(Path(reference_places.__file__).parent / "published_eyfsp_202425.csv")
+    return {(r["breakdown_topic"], r["breakdown"], r["sex"]): r for r in rows if r["new_la_code"] == code}
+
+
+def _national(topic: str) -> list[dict[str, str]]:
+    rows = _published("E92000001")
+    return [rows["Total", "Total", label] if topic == SEX else rows[topic, label, "Total"] for label in TOPICS[topic]]
+
+
+def _national_counts(topic: str) -> Ints:
+    counts = np.array([int(row["children_count"]) for row in _national(topic)])
+    counts[-1] += int(_published("E92000001")["Total", "Total", "Total"]["children_count"]) - counts.sum()
+    return counts
+
+
+def _national_rates(topic: str) -> Floats:
+    """Published national shares at GLD, NaN for the last breakdown."""
+    rates = np.array([float(row["gld_children_percent"]) / 100 for row in _national(topic)])
+    rates[-1] = np.nan
+    return rates
+
+
+def _national_gld() -> float:
+    return float(_published("E92000001")["Total", "Total", "Total"]["gld_children_percent"]) / 100
+
+
+@cache
+def _pilot_mix() -> dict[tuple[str, str, str], dict[str, str]]:
+    rows = _rows(Path(__file__).parent / "pilot_mix.csv")
+    return {(row["council"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)

@@ -1,0 +1,257 @@
+"""The true children of a cohort: who they are, where they live and go to school, before any service writes them down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sources.contracts.people import ETHNICITY_CODES
+from sources.reference.cohorts import Cohort
+from sources.synthetic import naming, numbers
+from sources.synthetic.geography import Geography
+from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, Margins
+from sources.synthetic.quotas import Bools, Floats, Ints, Texts, assign, pick, rank_within, whole_numbers
+from sources.synthetic.streams import Streams
+
+Dates = npt.NDArray[np.datetime64]
+
+LEAVERS_SHARE = 0.06
+"""Children known to early services who moved out before the Profile, for each child with a Profile."""
+TWIN_SHARE = 0.0296
+"""Children who are a twin: 1.5% of maternities."""
+_COUSIN_SHARE = 0.004
+"""Children who share surname and postcode with another of the cohort without being twins."""
+_MOVED_COUNCIL, _MOVED_WITHIN = 0.04, 0.12
+"""Children who lived in another council, or at another address of the same council, in their early years."""
+_CHILDREN_A_SCHOOL = 35
+_TEMPORARY_UPN, _SECOND_UPN = 0.01, 0.003
+
+CODES = tuple(ETHNICITY_CODES)
+_MINOR_MIX: dict[str, dict[str, float]] = {
+    "Unknown": {"REFU": 0.3, "NOBT": 0.7},
+    "Asian / Asian British": {"AIND": 0.3, "APKN": 0.33, "ABAN": 0.13, "CHNE": 0.06, "AOTH": 0.18},
+    "Black / African / Caribbean / Black British": {"BCRB": 0.16, "BAFR": 0.67, "BOTH": 0.17},
+    "Mixed / Multiple ethnic groups": {"MWBC": 0.22, "MWBA": 0.14, "MWAS": 0.28, "MOTH": 0.36},
+    "Other ethnic group": {"OOTH": 1.0},
+    "White": {"WBRI": 0.985, "WIRI": 0.005, "WIRT": 0.003, "WROM": 0.007, "WOTH": 0.0},
+}
+_OTHER_WHITE_BY_LANGUAGE = 0.6
+"""Share of White children of another White background, for each share of children with another first language."""
+_LANGUAGE_LIKELIHOOD = {"WBRI": -5.0, "WIRI": -4.0, "WIRT": -4.0, "BCRB": -4.0, "MWBC": -4.0, "MOTH": -1.0, "MWAS": -1.0} | {
+    code: 1.5 for code in ("WOTH", "ABAN", "APKN", "OOTH", "AOTH", "CHNE", "WROM")
+}
+_LANGUAGES: dict[str, dict[str, float]] = {
+    "APKN": {"URD": 0.7, "PNJ": 0.3},
+    "ABAN": {"BNG": 1},
+    "AIND": {"PNJ": 0.3, "GUJ": 0.25, "HIN": 0.2, "TAM": 0.25},
+    "CHNE": {"CHI": 1},
+    "WOTH": {"POL": 0.4, "RMN": 0.3, "POR": 0.1, "SPA": 0.1, "ALB": 0.1},
+    "WROM": {"RMN": 1},
+    "BAFR": {"SOM": 0.4, "YOR": 0.3, "FRN": 0.3},
+    "OOTH": {"ARA": 0.6, "KUR": 0.3, "TUR": 0.1},
+}
+_OTHER_LANGUAGES = {"ARA": 0.4, "POL": 0.2, "URD": 0.2, "FRN": 0.2}
+LANGUAGE_CODES = ("", "ENG", *sorted({c for mix in _LANGUAGES.values() for c in mix} | set(_OTHER_LANGUAGES)))
+_FSM_LIKELIHOOD = {"BCRB": 0.5, "BAFR": 0.4, "MWBC": 0.4, "WIRT": 1.5, "WROM": 0.9, "AIND": -0.9, "CHNE": -1.2}
+
+
+@dataclass(frozen=True)
+class People:
+    """One entry per child; indices are into `Margins.councils`, `TOPICS`, `CODES`, `LANGUAGE_CODES`, `Geography`.
+
+    Children with a Profile (`pupil`) come first, in order of council.
+    """
+
+    council: Ints
+    pupil: Bools
+    categories: dict[str, Ints]
+    """Topic -> index of the child's breakdown."""
+    in_census: Bools
+    ethnicity: Ints
+    language: Ints
+    twin: Bools
+    born: Dates
+    surname: Texts
+    forename: Texts
+    postcode: Ints
+    early_council: Ints
+    early_postcode: Ints
+    estab: Ints
+    urn: Ints
+    nhs_number: Texts
+    upn: Texts
+    """As in the Profile return: permanent but for a few."""
+    census_upn: Texts
+    """As in the school census: for some children an earlier, often temporary one."""
+
+    def __len__(self) -> int:
+        return len(self.council)
+
+
+@dataclass(frozen=True)
+class _Families:
+    """Index of the child whose birth and home, or whose home only, each child shares; its own where none."""
+
+    birth: Ints
+    home: Ints
+    twin: Bools
+
+
+def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: Geography) -> People:
+    """All children of the cohort in these councils."""
+    leavers = np.round(margins.children * LEAVERS_SHARE).astype(np.int64)
+    council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
+    pupil = np.arange(len(council)) < margins.children.sum()
+    stratum = council + np.where(pupil, 0, len(margins.councils))
+    counts = {topic: np.vstack([c, whole_numbers(c + 1e-9, leavers)]) for topic, c in margins.counts.items()}
+    families = _families(streams("families"), stratum)
+    in_census = _in_census(streams("in census"), stratum, counts)[families.home]
+    categories, ethnicity = _characteristics(streams("characteristics"), stratum, counts, in_census, families)
+    postcode = geography.draw(streams("homes"), council, categories[FSM])[families.home]
+    early_council, early_postcode = _early_homes(streams("moves"), margins, geography, council, categories[FSM], postcode)
+    surname, forename = _names(streams("names"), ethnicity, categories[SEX] == 0, families)
+    estab, urn = _schools(streams("schools"), council, margins.children, families)
+    upn, census_upn = _upns(streams("upns"), margins, cohort, council, estab)
+    return People(
+        council,
+        pupil,
+        categories,
+        in_census,
+        ethnicity,
+        _languages(streams("languages"), ethnicity, categories[LANGUAGE])[families.home],
+        families.twin,
+        _births(streams("births"), cohort, categories[TERM])[families.birth],
+        surname,
+        forename,
+        postcode,
+        early_council[families.home],
+        early_postcode[families.home],
+        estab,
+        urn,
+        numbers.nhs_numbers(streams("nhs numbers"), len(council)),
+        upn,
+        census_upn,
+    )
+
+
+def _families(rng: np.random.Generator, stratum: Ints) -> _Families:
+    """Pair neighbours of the same stratum as twins or cousins."""
+    index = np.arange(len(stratum))
+    second = (index % 2 == 1) & (stratum == np.roll(stratum, 1))
+    lot = rng.random(len(stratum))
+    twin, cousin = second & (lot < TWIN_SHARE), second & (lot >= 1 - _COUSIN_SHARE)
+    birth = np.where(twin, index - 1, index)
+    pair = twin.copy()
+    pair[index[twin] - 1] = True
+    return _Families(birth, np.where(cousin, index - 1, birth), pair)
+
+
+def _in_census(rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints]) -> Bools:
+    """Whether the spring census knows the child: those it does not are Unknown in every characteristic it brings."""
+    missing = np.min([counts[topic][:, 0] for topic in (FSM, ETHNICITY, LANGUAGE, SEN)], axis=0)
+    size = counts[FSM].sum(axis=1)
+    return assign(rng, stratum, np.stack([missing, size - missing], axis=1)) == 1
+
+
+def _characteristics(
+    rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints], in_census: Bools, families: _Families
+) -> tuple[dict[str, Ints], Ints]:
+    """Breakdown of each topic, and ethnicity code, with the believable dependencies between them."""
+    missing = {0: np.where(in_census, 0.0, np.inf)}
+    term = assign(rng, stratum, counts[TERM])[families.birth]
+    sex = assign(rng, stratum, counts[SEX])
+    major = assign(rng, stratum, counts[ETHNICITY], missing)
+    other_language = counts[LANGUAGE][:, 1] / np.maximum(1, counts[LANGUAGE].sum(axis=1))
+    minor = _minor_ethnicity(rng, major, other_language[stratum])
+    speaks_other = _by_code(_LANGUAGE_LIKELIHOOD)[minor]
+    language = assign(rng, stratum, counts[LANGUAGE], missing | {1: speaks_other})
+    fsm = assign(rng, stratum, counts[FSM], missing | {1: _by_code(_FSM_LIKELIHOOD)[minor]})
+    major, minor, language, fsm = (values[families.home] for values in (major, minor, language, fsm))
+    need = 0.9 * sex + 0.6 * (fsm == 1) + 0.35 * (term == 2)
+    sen = assign(rng, stratum, counts[SEN], missing | {1: need, 2: need})
+    sen = np.where(in_census, sen, 0)
+    return {SEX: sex, FSM: fsm, ETHNICITY: major, LANGUAGE: language, SEN: sen, TERM: term}, minor
+
+
+def _by_code(values: dict[str, float]) -> Floats:
+    return np.array([values.get(code, 0.0) for code in CODES])
+
+
+def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
+    """Ethnicity code (index of `CODES`) within the major group; more other White where more speak other languages."""
+    mix = np.array([[_MINOR_MIX[label].get(code, 0.0) for code in CODES] for label in TOPICS[ETHNICITY]])
+    probabilities = mix[major]
+    other = np.where(major == len(mix) - 1, other_language * _OTHER_WHITE_BY_LANGUAGE, 0.0)
+    probabilities *= (1 - other)[:, None]
+    probabilities[:, CODES.index("WOTH")] = other
+    return pick(rng, probabilities)
+
+
+def _languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
+    """First-language code (index of `LANGUAGE_CODES`) by ethnicity and whether Unknown, other or English."""
+    mixes = [_LANGUAGES.get(code, _OTHER_LANGUAGES) for code in CODES]
+    table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in mixes])
+    return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
+
+
+def _births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
+    """Dates of birth, uniform within the term: September to December, January to March, April to August."""
+    edges = [np.datetime64(f"{cohort.born_from.year + (month < 9)}-{month:02d}-01") for month in (9, 1, 4)]
+    start = np.array(edges, dtype="datetime64[D]")
+    days = np.append(np.diff(start), np.datetime64(cohort.born_to) + 1 - start[-1]).astype(np.int64)
+    return start[term] + np.floor(rng.random(len(term)) * days[term]).astype("timedelta64[D]")
+
+
+def _early_homes(
+    rng: np.random.Generator, margins: Margins, geography: Geography, council: Ints, fsm: Ints, postcode: Ints
+) -> tuple[Ints, Ints]:
+    """Council and postcode where the child lived until about age three."""
+    lot = rng.random(len(council))
+    across, within = lot < _MOVED_COUNCIL, (lot >= _MOVED_COUNCIL) & (lot < _MOVED_COUNCIL + _MOVED_WITHIN)
+    region = np.array([place.region_code for place in margins.councils])
+    pull = margins.children * np.where(region[:, None] == region, 20.0, 1.0)
+    np.fill_diagonal(pull, 0)
+    early = council.copy()
+    early[across] = pick(rng, pull[council[across]])
+    home = postcode.copy()
+    home[across | within] = geography.draw(rng, early[across | within], fsm[across | within])
+    return early, home
+
+
+def _names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _Families) -> tuple[Texts, Texts]:
+    """Surname and forename; no two twins have the same."""
+    forename_group, surname_group = naming.name_groups(rng, ethnicity, CODES)
+    surname = naming.draw_surnames(rng, surname_group[families.home])[families.home]
+    forename = naming.draw_forenames(rng, forename_group, female)
+    twins = np.flatnonzero(families.birth != np.arange(len(ethnicity)))
+    while len(twins := twins[forename[twins] == forename[families.birth[twins]]]):
+        forename[twins] = naming.draw_forenames(rng, forename_group[twins], female[twins])
+    return surname, forename
+
+
+def _schools(rng: np.random.Generator, council: Ints, children: Ints, families: _Families) -> tuple[Ints, Ints]:
+    """Establishment number (2000 to 3999) and URN of each child's school."""
+    schools = np.clip(children // _CHILDREN_A_SCHOOL, 1, 1800)
+    school = np.floor(rng.random(len(council)) * schools[council]).astype(np.int64)[families.home]
+    return 2000 + school, 100_000 + (np.cumsum(schools) - schools)[council] + school
+
+
+def _upns(
+    rng: np.random.Generator, margins: Margins, cohort: Cohort, council: Ints, estab: Ints
+) -> tuple[Texts, Texts]:
+    """UPN in the Profile and UPN in the census: for most children the same."""
+    la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
+    serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
+    upn = numbers.upns(la_code, estab, cohort.first_year, serial)
+    lot = rng.random(len(council))
+    temporary, second = lot < _TEMPORARY_UPN, lot > 1 - _SECOND_UPN
+    census_upn = upn.copy()
+    spare = numbers.temporary_upns(la_code, estab, cohort.first_year, serial)
+    census_upn[temporary] = spare[temporary]
+    earlier = numbers.upns(la_code, estab, cohort.first_year - 1, serial)
+    census_upn[second] = earlier[second]
+    still = lot < _TEMPORARY_UPN / 3
+    upn[still] = census_upn[still]
+    return upn, census_upn

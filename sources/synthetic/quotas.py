@@ -1,0 +1,59 @@
+"""Sharing out exact numbers of children: rounding that keeps totals, and drawing who gets what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Texts = npt.NDArray[np.str_]
+AnyArray = npt.NDArray[Any]
+
+
+def whole_numbers(shares: Floats, totals: Ints) -> Ints:
+    """Whole numbers in proportion to `shares` (row x category) that add up to `totals`: largest remainders."""
+    exact = shares / shares.sum(axis=1, keepdims=True) * totals[:, None]
+    counts = np.floor(exact).astype(np.int64)
+    order = np.argsort(np.argsort(counts - exact, axis=1, kind="stable"), axis=1, kind="stable")
+    counts += order < (totals - counts.sum(axis=1))[:, None]
+    return counts
+
+
+def assign(
+    rng: np.random.Generator, stratum: Ints, counts: Ints, log_weights: Mapping[int, Floats] | None = None
+) -> Ints:
+    """A category for every child, with exactly `counts[stratum, category]` children in each.
+
+    `log_weights[category]` makes a child likelier (log scale) to be drawn into that category; infinity draws it first.
+    Categories are filled in order, the last takes the rest.
+    """
+    category = np.full(len(stratum), counts.shape[1] - 1)
+    free = np.arange(len(stratum))
+    for index in range(counts.shape[1] - 1):
+        key = rng.gumbel(size=len(free))
+        if log_weights and index in log_weights:
+            key += log_weights[index][free]
+        chosen = rank_within(stratum[free], -key) < counts[stratum[free], index]
+        category[free[chosen]] = index
+        free = free[~chosen]
+    return category
+
+
+def rank_within(group: Ints, key: AnyArray) -> Ints:
+    """0-based rank of each element by `key` among those of its group."""
+    order = np.lexsort((key, group))
+    grouped = group[order]
+    rank = np.empty(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - np.searchsorted(grouped, grouped)
+    return rank
+
+
+def pick(rng: np.random.Generator, probabilities: Floats) -> Ints:
+    """One category for each row of `probabilities` (row x category, need not add up to 1)."""
+    cumulative = np.cumsum(probabilities, axis=1)
+    return np.asarray((rng.random(len(cumulative)) * cumulative[:, -1])[:, None] >= cumulative).sum(axis=1)

@@ -1,0 +1,248 @@
+"""A small population of children seen by four services, with the errors that real records have, and the truth.
+
+Vectorised; a seed fixes everything. `extracts(children)` gives clear-text frames in contract columns, each with
+`child` (the truth) and `source_row`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+COUNCILS = np.array(
+    ["leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral"]
+)
+_COUNCIL_SHARES = np.array([0.34, 0.08, 0.06, 0.07, 0.2, 0.1, 0.07, 0.08])
+
+_BRITISH_SURNAMES = """Smith Jones Taylor Brown Williams Wilson Johnson Davies Robinson Wright Thompson Evans Walker White
+Roberts Green Hall Wood Jackson Clarke Harris Clark Scott Turner Hill Moore Cooper Ward Morris King Baker Harrison Morgan
+Allen James Watson Lee Mitchell Cook Bennett Parker Hughes Price Phillips Bailey Carter Shaw Young Murphy Adams Ellis
+Richardson Foster Gray Chapman Powell Webb Holmes Rogers Walsh Gibson Mills Knight Palmer Fisher Barnes Kelly Butler Marshall
+Ryan O'Brien O'Connor McDonald McCarthy Murray Graham Simpson Kennedy Atkinson Fletcher Dawson Booth Barker Holt Lamb Kirk
+Whitehead Pickering Ashworth Sutcliffe Hargreaves Crabtree Fairhurst Entwistle Rimmer Molyneux Blundell Halsall Ashcroft""".split()
+_SYLLABLES = "ash bar car den el far gar hal ing kel lam mar nor ox pen rad sal tan wal wes thor hol bur cra dun".split()
+_ENDINGS = "ton ley ford ham by wick field worth land well son man er shaw thwaite combe den stow bridge ridge".split()
+_BRITISH_GIRLS = """Olivia Amelia Isla Ava Lily Mia Freya Ivy Florence Isabella Willow Sophie Evie Grace Poppy Elsie Charlotte
+Emily Sienna Rosie Evelyn Ella Phoebe Daisy Alice Ruby Matilda Sofia Harper Millie Ellie Jessica Maisie Robyn Emma Eva Lucy
+Holly Molly Lottie Erin Thea Penelope Luna Eliza Heidi Nancy Orla Zoë Katherine Elizabeth Abigail Harriet Rebecca Bethany""".split()
+_BRITISH_BOYS = """Oliver George Arthur Noah Muhammad Leo Oscar Harry Archie Jack Henry Charlie Freddie Theodore Jacob Theo Thomas
+Alfie Lucas Joshua William James Isaac Edward Max Logan Alexander Reggie Harrison Tommy Mason Daniel Samuel Benjamin Joseph
+Ethan Albie Louie Sebastian Jude Roman Finley Rory Hunter Jaxon Elijah Adam Luca Teddy Toby Michael Robert Matthew Dylan""".split()
+_ASIAN_SURNAMES = """Khan Ahmed Ali Hussain Begum Patel Singh Kaur Akhtar Mahmood Iqbal Hussein Bibi Malik Shah Rahman Miah Uddin
+Chowdhury Aslam Rashid Sharif Mirza Qureshi Choudhury Butt Javed Hassan Sharma Gill Sandhu Dhillon Islam""".split()
+_ASIAN_BOYS = """Mohammed Muhammad Mohammad Ali Ibrahim Yusuf Hamza Adam Zayn Abdullah Ahmed Hassan Musa Yahya Ismail Omar Umar
+Arjun Rohan Bilal Haris Ayaan Zakariya Idris Mustafa Mohammed-Ali Muhammad-Ibrahim Eesa Rayyan Arham""".split()
+_ASIAN_GIRLS = """Fatima Aisha Maryam Zainab Khadija Hafsa Amina Sara Zara Inaya Anaya Safa Ayesha Hana Aaliyah Noor Sumayyah Priya
+Anika Simran Eshal Haniya Mariam Ruqayyah Zoya Alisha Iqra Hira Laiba""".split()
+_POLISH_SURNAMES = """Nowak Kowalski Wiśniewski Wójcik Kowalczyk Kamiński Lewandowski Zieliński Szymański Woźniak Dąbrowski Kozłowski
+Jankowski Mazur Łukasik Popescu Ionescu Ivanov Petrov Müller Øverland García-López""".split()
+_POLISH_BOYS = "Jakub Jan Filip Antoni Łukasz Mateusz Kacper Aleksander Szymon Wojciech Mikołaj Adrian David Stefan".split()
+_POLISH_GIRLS = "Zofia Zuzanna Maja Hanna Julia Oliwia Lena Alicja Amelia Natalia Wiktoria Gabriela Maria Nadia".split()
+_GROUPS = (
+    (0.72, _BRITISH_SURNAMES, _BRITISH_GIRLS, _BRITISH_BOYS, 0.55),
+    (0.2, _ASIAN_SURNAMES, _ASIAN_GIRLS, _ASIAN_BOYS, 0.12),
+    (0.08, _POLISH_SURNAMES, _POLISH_GIRLS, _POLISH_BOYS, 0.3),
+)
+_NICKNAMES = {
+    "Theodore": "Theo", "Freddie": "Frederick", "Archie": "Archibald", "Alfie": "Alfred", "Thomas": "Tom", "William": "Billy",
+    "Alexander": "Alex", "Samuel": "Sam", "Benjamin": "Ben", "Joseph": "Joey", "Daniel": "Danny", "Edward": "Teddy",
+    "Isabella": "Bella", "Elizabeth": "Lizzie", "Katherine": "Katie", "Matilda": "Tilly", "Charlotte": "Lottie",
+    "Abigail": "Abbie", "Rebecca": "Becky", "Harriet": "Hattie", "Muhammad": "Mohammed", "Mohammed": "Mohamed",
+    "Mohammad": "Muhammad", "Zoë": "Zoe", "Łukasz": "Lukasz", "Mikołaj": "Mikolaj", "Robert": "Bobby", "Michael": "Mikey",
+    "Evelyn": "Evie", "Penelope": "Penny", "Florence": "Flo", "Millie": "Amelia", "Joshua": "Josh", "Yusuf": "Yousuf",
+    "Aisha": "Ayesha", "Fatima": "Fatimah", "Khadija": "Khadijah", "Ibrahim": "Ebrahim", "Ahmed": "Ahmad",
+}  # fmt: skip
+_UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
+
+
+def population(children: int, seed: int = 1) -> pd.DataFrame:
+    """One row per child: child, family, council, sex, surname, forename, date_of_birth, postcode, upn, nhs_number."""
+    rng = np.random.default_rng(seed)
+    family = np.arange(children)
+    twin = rng.random(children) < 0.0147  # makes 2.9% of children twins
+    family[1:] = np.where(twin[1:], family[:-1], family[1:])
+    twin[0] = False
+    sibling = (rng.random(children) < 0.012) & ~twin
+    home = family.copy()
+    home[1:] = np.where(sibling[1:], home[:-1], home[1:])
+    group = rng.choice(len(_GROUPS), children, p=[g[0] for g in _GROUPS])[home]
+    sex = np.where(rng.random(children) < 0.512, "M", "F")
+    surname, forename = np.empty(children, object), np.empty(children, object)
+    for g, (_, surnames, girls, boys, tail) in enumerate(_GROUPS):
+        mine = group == g
+        surname[mine] = _surnames(rng, mine.sum(), surnames, tail)
+        for s, names in (("F", girls), ("M", boys)):
+            chosen = mine & (sex == s)
+            forename[chosen] = _zipf(rng, chosen.sum(), np.array(names, object), 0.55)
+    surname = surname[home]
+    for _ in range(8):  # no family gives twins the same name
+        same = np.zeros(children, bool)
+        same[1:] = twin[1:] & (forename[1:] == forename[:-1])
+        if not same.any():
+            break
+        forename[same] = _redraw(rng, group[same], sex[same])
+    days = rng.integers(0, 366, children)[family]
+    born = pd.Timestamp("2019-09-01") + pd.to_timedelta(days, unit="D")
+    council = rng.choice(8, children, p=_COUNCIL_SHARES)[home]
+    postcode = _postcodes(rng, council, children)[home]
+    return pd.DataFrame(
+        {
+            "child": np.arange(children),
+            "family": family,
+            "twin": np.isin(family, family[twin]),
+            "council": COUNCILS[council],
+            "sex": sex,
+            "surname": surname,
+            "forename": forename,
+            "date_of_birth": born,
+            "postcode": postcode,
+            "upn": upns(rng.permutation(children)),
+            "nhs_number": nhs_numbers(rng.permutation(children)),
+        }
+    )
+
+
+def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dict[str, pd.DataFrame]:
+    """The four linked sources of one population, in contract columns, with `child`, `council`, `source_row`."""
+    people = population(children, seed)
+    rng = np.random.default_rng(seed + 1)
+    eyfsp = _seen(rng, people, 0.985, moved=0.0, errors=0.4)
+    census = _seen(rng, people, 0.98, moved=0.01, errors=0.4)
+    for frame in (eyfsp, census):
+        temporary = rng.random(len(frame)) < 0.004
+        frame.loc[temporary, "upn"] = upns(frame.child.to_numpy()[temporary], temporary=True)
+        frame.loc[rng.random(len(frame)) >= nhs_on_education, "nhs_number"] = None
+    settings = _seen(rng, people, 0.88, moved=0.06, errors=1.0)
+    second = settings.sample(frac=0.12, random_state=seed)
+    settings = pd.concat([settings, _with_errors(rng, second.copy(), 0.5)], ignore_index=True)
+    settings["nhs_number"] = None
+    health = _seen(rng, people, 0.85, moved=0.09, errors=1.0)
+    again = health.sample(frac=0.3, random_state=seed)
+    health = pd.concat([health, _with_errors(rng, again.copy(), 0.3)], ignore_index=True)
+    health["local_patient_id"] = "P" + health.child.astype(str)
+    health.loc[rng.random(len(health)) < 0.04, "nhs_number"] = None
+    frames = {"eyfsp": eyfsp, "school_census": census, "early_years_census": settings, "hv_reviews": health}
+    for name, frame in frames.items():
+        frame.drop(columns=["family"] + ([] if name in ("eyfsp", "school_census") else ["upn"]), inplace=True)
+        shuffled = frame.sample(frac=1, random_state=seed).sort_values("council", kind="stable").reset_index(drop=True)
+        shuffled["source_row"] = shuffled.groupby("council").cumcount() + 1
+        frames[name] = shuffled
+    return frames
+
+
+def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
+    """Valid UPNs with these serial numbers."""
+    digits = np.char.zfill(numbers.astype(str), 11)
+    columns = np.array([list("8" + d[1:]) for d in digits]).astype(int) if len(digits) else np.zeros((0, 11), int)
+    last = np.full(len(digits), 3)
+    total = (columns * np.arange(2, 13)).sum(axis=1) + 13 * last
+    ends = "D" if temporary else "3"
+    letters = np.array(list(_UPN_LETTERS))[total % 23]
+    return np.array([f"{a}{''.join(map(str, c))}{ends}" for a, c in zip(letters, columns, strict=True)], object)
+
+
+def nhs_numbers(numbers: np.ndarray) -> np.ndarray:
+    """Valid NHS numbers of the reserved 999 range; numbers whose check digit would be 10 give their neighbour's."""
+    out = []
+    for n in numbers:
+        for candidate in (2 * n, 2 * n + 1, 2 * n + 500_001):
+            body = f"999{candidate % 1_000_000:06d}"
+            check = (11 - sum((10 - i) * int(d) for i, d in enumerate(body)) % 11) % 11
+            if check < 10:
+                break
+        out.append(f"{body}{check}")
+    return np.array(out, object)
+
+
+def _zipf(rng: np.random.Generator, n: int, values: np.ndarray, power: float) -> np.ndarray:
+    weights = np.arange(1, len(values) + 1) ** -power
+    return rng.choice(values, n, p=weights / weights.sum())
+
+
+def _surnames(rng: np.random.Generator, n: int, common: list[str], tail: float) -> np.ndarray:
+    names = _zipf(rng, n, np.array(common, object), 0.7)
+    made = rng.random(n) < tail
+    built = [f"{a}{b}{c}".capitalize() for a, b, c in zip(
+        rng.choice(_SYLLABLES, n), rng.choice(["", "", *_SYLLABLES], n), rng.choice(_ENDINGS, n), strict=True)]  # fmt: skip
+    names = np.where(made, np.array(built, object), names)
+    double = rng.random(n) < 0.035
+    return np.where(double, names + "-" + rng.permutation(names), names)
+
+
+def _redraw(rng: np.random.Generator, group: np.ndarray, sex: np.ndarray) -> np.ndarray:
+    return np.array(
+        [rng.choice(_GROUPS[g][2 if s == "F" else 3]) for g, s in zip(group, sex, strict=True)], object
+    )
+
+
+def _postcodes(rng: np.random.Generator, council: np.ndarray, children: int) -> np.ndarray:
+    areas = np.array(["LS", "W", "WA", "L", "L", "PR", "WA", "CH"])
+    district = council * 7 + rng.integers(1, 8, len(council))
+    unit = rng.integers(0, max(60, children // 5), len(council))
+    letters = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
+    return np.array(
+        [f"{areas[c]}{d} {u % 9 + 1}{letters[u // 9 % 20]}{letters[u // 180 % 20]}"
+         for c, d, u in zip(council, district, unit, strict=True)], object
+    )  # fmt: skip
+
+
+def _seen(rng: np.random.Generator, people: pd.DataFrame, coverage: float, moved: float, errors: float) -> pd.DataFrame:
+    seen = people[rng.random(len(people)) < coverage].reset_index(drop=True)
+    movers = rng.random(len(seen)) < moved
+    council = np.where(rng.random(len(seen)) < 0.2, rng.choice(COUNCILS, len(seen)), seen.council)
+    elsewhere = _postcodes(rng, np.searchsorted(np.sort(COUNCILS), council), len(people))
+    seen["postcode"] = np.where(movers, elsewhere, seen.postcode)
+    seen["council"] = np.where(movers, council, seen.council)
+    return _with_errors(rng, seen, errors)
+
+
+def _with_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> pd.DataFrame:
+    """Typing errors, swaps, short names, placeholders, each at its own rate times `rate`."""
+    n = len(frame)
+    frame = frame.reset_index(drop=True)
+
+    def hit(share: float) -> np.ndarray:
+        return rng.random(n) < share * rate
+
+    short = frame.forename.map(_NICKNAMES)
+    frame["forename"] = np.where(hit(0.06) & short.notna(), short, frame.forename)
+    for column, share in (("surname", 0.025), ("forename", 0.025)):
+        wrong = hit(share)
+        frame.loc[wrong, column] = _typos(rng, frame.loc[wrong, column])
+    half = frame.surname.str.contains("-") & hit(0.25)
+    frame.loc[half, "surname"] = frame.surname[half].str.split("-").str[0 if rng.random() < 0.5 else 1]
+    changed = hit(0.008)
+    frame.loc[changed, "surname"] = rng.permutation(frame.surname)[: changed.sum()]
+    swapped = hit(0.004)
+    frame.loc[swapped, ["surname", "forename"]] = frame.loc[swapped, ["forename", "surname"]].to_numpy()
+    flipped = hit(0.008) & (frame.date_of_birth.dt.day <= 12)
+    born = frame.date_of_birth
+    turned = pd.to_datetime(
+        {"year": born.dt.year, "month": born.dt.day.where(flipped, born.dt.month), "day": born.dt.month.where(flipped, born.dt.day)}
+    )
+    off = pd.to_timedelta(np.where(hit(0.006), rng.choice([-10, -1, 1, 10, 30], n), 0), unit="D")
+    frame["date_of_birth"] = turned + off
+    frame.loc[hit(0.004), "date_of_birth"] = pd.Timestamp("1900-01-01")
+    frame.loc[hit(0.006), "forename"] = "Baby"
+    frame.loc[hit(0.004), "postcode"] = "ZZ99 3VZ"
+    wrong = hit(0.008)
+    frame.loc[wrong, "postcode"] = _typos(rng, frame.loc[wrong, "postcode"])
+    upper = hit(0.3)
+    frame["surname"] = np.where(upper, frame.surname.str.upper(), frame.surname)
+    frame["forename"] = np.where(upper, frame.forename.str.upper(), frame.forename)
+    frame.loc[hit(0.003), "sex"] = None
+    return frame
+
+
+def _typos(rng: np.random.Generator, values: pd.Series) -> list[str]:
+    out = []
+    for value in values:
+        at, kind = int(rng.integers(0, max(1, len(value) - 1))), rng.integers(0, 4)
+        letter = str(rng.choice(list("aeiourstnl")))
+        out.append(
+            value[:at] + value[at + 1 :] if kind == 0
+            else value[:at] + letter + value[at:] if kind == 1
+            else value[:at] + letter + value[at + 1 :] if kind == 2
+            else value[:at] + value[at + 1 : at + 2] + value[at : at + 1] + value[at + 2 :]
+        )  # fmt: skip
+    return out

@@ -1,0 +1,116 @@
+"""What the session tests run in processes of their own: a measurement that is killed, or that races with others.
+
+Started by `multiprocessing` with the spawn method, so nothing is shared with the test but the files.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.release import Ledger, Measurement, NoiseSource, OpenDPNoise, charge, measure_once, session, store
+
+from .examples import small_plan
+
+POINTS = ("count", "reserve", "draw", "write", "rename", "commit", "committed")
+"""Where a process can be killed: just before counting, and just after each step of a measurement begins to matter."""
+
+SURVIVES = {"rename", "commit", "committed"}
+"""The points after which the measurement is in the store."""
+
+
+def measure_here(
+    home: Path, noise: NoiseSource | None = None, count: Callable[[], object] | None = None
+) -> Measurement:
+    """The measurement all these tests ask for."""
+    plan = small_plan()
+    counts = {a: np.full(plan.family.shape(a), 7, dtype=np.int64) for a in plan.sigmas}
+    return measure_once(
+        Ledger(home / "ledger.sqlite"),
+        home / "restricted",
+        cohort="202425",
+        release="2026.11.0",
+        family="small",
+        plan=plan,
+        input_mac="a" * 64,
+        count=count or (lambda: counts),
+        noise=noise,
+    )
+
+
+def killed_at(point: str, home: Path) -> None:
+    """Measure, and be killed at `point`."""
+    with patches(point):
+        measure_here(home)
+
+
+def racing(barrier: Barrier, home: Path) -> None:
+    """Wait for the others, measure, and leave a note of every draw."""
+    barrier.wait()
+    measure_here(home, NotingNoise(home / "draws"))
+
+
+class NotingNoise:
+    """OpenDP, writing down which process draws."""
+
+    name = OpenDPNoise.name
+
+    def __init__(self, notes: Path) -> None:
+        self._noise = OpenDPNoise(charge(small_plan()))
+        self._notes = notes
+
+    def add(self, counts: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
+        with self._notes.open("a") as notes:
+            notes.write(f"{os.getpid()}\n")
+        return self._noise.add(counts, sigma)
+
+
+def patches(point: str):
+    """The patch that kills this process at `point`."""
+    if point == "count":
+        return patch.object(session, "check_counts", _kill)
+    if point == "reserve":
+        return patch.object(session, "measure", _kill)
+    if point == "draw":
+        return patch.object(session, "OpenDPNoise", _KilledNoise)
+    if point == "write":
+        return patch.object(store.os, "fsync", _after_writing)
+    if point == "rename":
+        return patch.object(store, "_sync_folder", _after_renaming)
+    if point == "commit":
+        return patch.object(Ledger, "commit", _kill)
+    original = session._drawn
+    return patch.object(session, "_drawn", lambda *a: (original(*a), _kill()))
+
+
+class _KilledNoise(OpenDPNoise):
+    draws = 0
+
+    def add(self, counts: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
+        noisy = super().add(counts, sigma)
+        self.draws += 1
+        if self.draws == 2:
+            _kill()
+        return noisy
+
+
+def _after_writing(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
+    fsync(descriptor)
+    if os.path.isfile(f"/proc/self/fd/{descriptor}"):  # noqa: PTH113
+        _kill()
+
+
+def _after_renaming(folder: Path) -> None:
+    if (folder / "small.json").exists():
+        _kill()
+
+
+def _kill(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

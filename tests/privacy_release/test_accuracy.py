@@ -1,0 +1,102 @@
+"""What a plan is expected to deliver is what it delivers, and it beats one query per table by the margin we state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from privacy.release import (
+    Cube,
+    Estimates,
+    OpenDPNoise,
+    Selector,
+    charge,
+    expected_half_widths,
+    expected_rate_half_widths,
+    load_policy,
+    make_plan,
+    measure,
+    published_counts,
+    published_rates,
+    true_counts,
+)
+from privacy.release.workload import Family
+
+from .doubles import NoNoise
+from .examples import CHARACTERISTICS, pilot_family, pilot_table
+
+TARGET = 0.45
+"""Mean absolute error of GLD rates, cells of 200 children or more, against one equal-budget query per table."""
+
+
+@pytest.fixture(scope="module")
+def pilot():
+    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
+    return plan, true_counts(pilot_table(), plan)
+
+
+def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
+    axes = {name: Selector.each(family.attribute(name)) for name in ("council", characteristic)}
+    return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "gld 1")}), Cube(axes)
+
+
+def test_rates_are_far_more_accurate_than_one_query_per_table(pilot):
+    plan, counts = pilot
+    equal_share = plan.rho / len(plan.family.marginals)
+    ours, baseline = [], []
+    for _ in range(10):
+        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        query = OpenDPNoise(plan.rho)
+        for name in CHARACTERISTICS:
+            exact = np.rint(Estimates(plan, measure(plan, counts, NoNoise())).marginal(("council", name, "gld")))
+            cells = exact.sum(axis=2) >= 200
+            truth = 100 * exact[..., 1] / np.maximum(exact.sum(axis=2), 1)
+            numerator, denominator = rate_cubes(plan.family, name)
+            rate = 100 * estimates.values(numerator) / estimates.values(denominator)
+            noisy = query.add(exact.astype(np.int64).ravel(), (2 * equal_share) ** -0.5).reshape(exact.shape)
+            baseline += list(np.abs(100 * noisy[..., 1] / noisy.sum(axis=2) - truth)[cells])
+            ours += list(np.abs(rate - truth)[cells])
+    assert np.mean(ours) < TARGET * np.mean(baseline)
+
+
+def test_expected_half_widths_are_those_of_the_release(pilot):
+    plan, counts = pilot
+    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+    reliability = load_policy().reliability
+    for name in CHARACTERISTICS:
+        numerator, denominator = rate_cubes(plan.family, name)
+        table = published_counts(estimates, denominator)
+        whole = table.lower > 0
+        np.testing.assert_allclose(
+            expected_half_widths(plan, denominator)[whole], ((table.upper - table.lower) / 2)[whole]
+        )
+        exact = Estimates(plan, measure(plan, counts, NoNoise()))
+        size = exact.values(denominator)
+        expected = expected_rate_half_widths(
+            plan, numerator, denominator, size, exact.values(numerator) / np.maximum(size, 1)
+        )
+        released = published_rates(estimates, numerator, denominator, reliability)
+        large = size >= 500
+        np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
+
+
+def test_a_denominator_drowned_in_noise_may_be_anything():
+    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
+    numerator, denominator = rate_cubes(plan.family, "fsm")
+    nothing = np.zeros(denominator.shape)
+    assert (expected_rate_half_widths(plan, numerator, denominator, nothing, nothing) == 50).all()
+
+
+def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
+    plan, counts = pilot
+    wanted = load_policy().minimum_accuracy
+    exact = Estimates(plan, measure(plan, counts, NoNoise()))
+    widths = []
+    for name in CHARACTERISTICS:
+        numerator, denominator = rate_cubes(plan.family, name)
+        size = exact.values(denominator)
+        expected = expected_rate_half_widths(
+            plan, numerator, denominator, size, exact.values(numerator) / np.maximum(size, 1)
+        )
+        widths += list(expected[size >= wanted.denominator_at_least])
+    assert np.mean(np.array(widths) <= wanted.half_width_points) >= wanted.share_of_rates

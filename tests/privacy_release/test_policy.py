@@ -1,0 +1,53 @@
+"""The policy file is the only place where a budget or a threshold is set, and a file that errs is refused."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from privacy.release import Policy, PolicyError, Reliability, load_policy
+from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy
+
+
+def test_the_policy_of_the_project():
+    policy = load_policy()
+    assert policy == Policy(
+        cap_rho=0.30,
+        delta=1e-6,
+        split={"pupil": 0.185, "health": 0.03, "parents": 0.03},
+        minimum_accuracy=MinimumAccuracy(200, 5, 0.9),
+        reliability=Reliability(5, 15, 3),
+    )
+    assert policy.rho("pupil") == 0.185
+    with pytest.raises(PolicyError, match="gives family 'others' no budget"):
+        policy.rho("others")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.update(version=2), "policy version 1, not 2"),
+        (lambda p: p.update(cap=1), "'cap'"),
+        (lambda p: p.pop("delta"), "'delta'"),
+        (lambda p: p.update(delta=1.5), "between 0 and 1"),
+        (lambda p: p.update(delta="1e-6"), "delta must be a number"),
+        (lambda p: p.update(cap_rho=0), "cap_rho: rho must be positive"),
+        (lambda p: p.update(cap_rho=0.2), r"spend rho 0\.245, more than the cap of 0\.2"),
+        (lambda p: p.update(split={}), "names no family"),
+        (lambda p: p.update(split=0.1), "must map families"),
+        (lambda p: p["split"].update(pupil=True), "split.pupil must be a number"),
+        (lambda p: p["minimum_accuracy"].update(share_of_rates=1.2), "share_of_rates"),
+        (
+            lambda p: p["reliability"].pop("withheld_half_width"),
+            "reliability: missing or unknown 'withheld_half_width'",
+        ),
+        (lambda p: p["reliability"].update(withheld_half_width=1), "withheld before it is flagged"),
+    ],
+)
+def test_a_policy_that_errs_is_refused(tmp_path, change, message):
+    content = yaml.safe_load(DEFAULT_PATH.read_text())
+    change(content)
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(PolicyError, match=message):
+        load_policy(path)
