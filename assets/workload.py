@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import prod
 
 from ndl_export.geography import Geography, geographies
 from ndl_export.tables import Block, Family
@@ -18,8 +17,8 @@ from privacy.release.workload import Cube, LinearCombination, Selector
 def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
     """The family as the plan sees it: everything its tables publish, over the councils that take part.
 
-    A marginal's weight is its block's weight over its number of cells, so that a table counts by its mean variance and
-    a table published at several levels of detail counts at each.
+    Every published cell counts alike, times its block's weight: a marginal's weight multiplies the sum of the variances
+    of its cells, and a table published at several levels of detail counts at each.
     """
     attributes = {
         attribute.name: noise.Attribute(attribute.name, attribute.categories)
@@ -28,7 +27,7 @@ def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block in (block for table in family.tables for block in table.blocks):
         for marginal in _marginals(block):
-            weights[marginal] += block.weight / prod(attributes[name].size for name in marginal)
+            weights[marginal] += block.weight
     order = list(attributes)
     return noise.Family(
         family.name,

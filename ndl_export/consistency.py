@@ -1,7 +1,8 @@
 """Whether the tables of a family agree: one number for one set of children, wherever it is published.
 
-Works on the unbiased estimates. Three things must hold up to rounding error: the same children counted in two rows or
-tables give the same number; the categories of an attribute add up to the number they split; the areas add up.
+Works on the unbiased estimates. These must hold up to rounding error: the same children counted in two rows or tables
+give the same number; the categories of an attribute add up to the number they split, and shared totals of different
+attributes to each other; the areas add up.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ TOLERANCE = 1e-5
 Sums = dict[Children, NDArray[np.float64]]
 """Estimate by children counted: (areas,), NaN where not published for the area."""
 
+Splits = dict[tuple[Children, str], list[frozenset[str]]]
+"""Sets of categories, smallest first, by which a number is published further split: by (children, attribute)."""
+
 
 def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
-    """(table, what disagrees), for ordered tables of one release and their layouts, both by table name."""
+    """(table or family, what disagrees), for ordered tables of one release and their layouts, both by table name."""
     for family in FAMILIES.values():
         present = [table.name for table in family.tables if table.name in tables]
         for period in layouts[present[0]].cohorts if present else ():
@@ -36,9 +40,15 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
                     sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
                     if known is not None and not _equal(known, values):
                         yield name, f"{period}: {_named(counted)} differs from the same number elsewhere"
-            areas = layouts[present[0]].areas
-            for fault in (*_unequal_parts(sums, family), *_unequal_areas(sums, areas)):
-                yield family.tables[0].name, f"{period}: {fault}"
+            splits = _splits(sums)
+            yield from (
+                (family.name, f"{period}: {fault}")
+                for fault in (
+                    *_unequal_parts(sums, splits, family),
+                    *_unequal_shared(sums, splits, family),
+                    *_unequal_areas(sums, layouts[present[0]].areas),
+                )
+            )
 
 
 def _estimates(data: pa.Table, layout: Layout, period: str) -> Iterator[tuple[Children, NDArray[np.float64]]]:
@@ -54,31 +64,56 @@ def _estimates(data: pa.Table, layout: Layout, period: str) -> Iterator[tuple[Ch
                     yield row.counts[measure.name], grid[:, index].copy()
 
 
-def _unequal_parts(sums: Sums, family: Family) -> Iterator[str]:
+def _splits(sums: Sums) -> Splits:
+    splits: Splits = {}
+    for counted in sums:
+        for name, categories in counted:
+            splits.setdefault((counted - {(name, categories)}, name), []).append(categories)
+    return {key: sorted(found, key=lambda categories: (len(categories), *categories)) for key, found in splits.items()}
+
+
+def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
     """Numbers that differ from the sum over one attribute's categories, where all of these are published."""
-    domains = {attribute.name: attribute.categories for attribute in family.attributes}
-    wholes = {
-        (counted - {(name, categories)}, name)
-        for counted in sums
-        for name, categories in counted
-        if len(categories) == 1
-    }
-    for whole, name in sorted(wholes, key=lambda pair: (_named(pair[0]), pair[1])):
-        parts = [whole | {(name, frozenset({category}))} for category in domains[name]]
-        if whole in sums and all(part in sums for part in parts):
-            total = np.sum([sums[part] for part in parts], axis=0)
-            if not _equal(total, sums[whole]):
-                yield f"{_named(whole)} is not the sum over {name}"
+    domains = {attribute.name: frozenset(attribute.categories) for attribute in family.attributes}
+    for whole, name in splits:
+        total = _sum_over(sums, splits, whole, name, domains[name])
+        if whole in sums and total is not None and not _equal(total, sums[whole]):
+            yield f"{_named(whole)} is not the sum over {name}"
+
+
+def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
+    """Shared totals of two attributes that differ, where both sides are published."""
+    for shared in family.shared_totals:
+        for category in (None, *family.attribute(shared.within).categories):
+            within: Children = frozenset({(shared.within, frozenset({category}))} if category else ())
+            left, right = (
+                _sum_over(sums, splits, within, name, frozenset(categories))
+                for name, categories in (shared.left, shared.right)
+            )
+            if left is not None and right is not None and not _equal(left, right):
+                yield f"it does not hold that {shared.description}"
+
+
+def _sum_over(
+    sums: Sums, splits: Splits, whole: Children, name: str, categories: frozenset[str]
+) -> NDArray[np.float64] | None:
+    """Sum of the numbers that split `whole` by `name`, over `categories`; None where not all are published."""
+    total, left = np.zeros(()), categories
+    for chosen in splits.get((whole, name), ()):
+        if chosen <= left:
+            total, left = total + sums[whole | {(name, chosen)}], left - chosen
+    return None if left else total
 
 
 def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
     """Numbers of areas that differ from the sum over their councils."""
     councils = {area.councils[0]: index for index, area in enumerate(areas) if len(area.councils) == 1}
+    counted, values = list(sums), np.array(list(sums.values()))
     for index, area in enumerate(areas):
         inside = [councils[council] for council in area.councils]
-        for counted, values in sums.items():
-            if not _equal(values[inside].sum(), values[index]):
-                yield f"{_named(counted)} of {area.name} is not the sum of its councils"
+        differs = np.abs(values[:, inside].sum(axis=1) - values[:, index]) > TOLERANCE
+        for position in np.flatnonzero(differs):
+            yield f"{_named(counted[position])} of {area.name} is not the sum of its councils"
 
 
 def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:

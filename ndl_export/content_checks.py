@@ -30,7 +30,7 @@ def table_layouts(councils: tuple[str, ...], cohorts: tuple[str, ...]) -> dict[s
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
-    """(table name, what is wrong) for the tables of a release; empty where all is well.
+    """(table, or family of tables; what is wrong) for the tables of a release; empty where all is well.
 
     Names and types of columns, exactly the rows of the definition, legal flags, figures against their intervals, and
     agreement of every number with every other.

@@ -132,7 +132,10 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in TABLES}
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    unsound = [(f"{name}.parquet", what) for name, what in table_faults(tables, layouts)]
+    unsound = [
+        (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)
+        for name, what in table_faults(tables, layouts)
+    ]
     return version, faults + (unsound or _csv_faults(files, tables, layouts))
 
 

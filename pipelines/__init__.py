@@ -1,1 +1,1 @@
-"""placeholder"""
+"""What runs, when and from where: definitions, jobs, schedules, sensors, settings, command line."""

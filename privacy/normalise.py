@@ -30,6 +30,7 @@ OUTPUTS = (
     "n_surname_last",
     "n_surname_sound",
     "n_surname_start",
+    "n_surname_end",
     "n_forename",
     "n_forename_written",
     "n_forename_first",
@@ -133,6 +134,7 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
             SELECT named.* EXCLUDE (surname_words, forename_words, n_forename_first, n_forename_last),
                    soundex(n_surname) AS n_surname_sound,
                    left(n_surname, 3) AS n_surname_start,
+                   right(n_surname, 3) AS n_surname_end,
                    soundex(n_forename_joined) AS n_forename_sound,
                    left(n_forename_joined, 3) AS n_forename_start,
                    n_forename_first, n_forename_last

@@ -72,7 +72,7 @@ _NAME_PARTS = {
     "surname_sound": "sound",
     "forename_sound": "sound",
 }
-_STARTS = {"surname_start": "start", "forename_start": "start"}
+_STARTS = {"surname_start": "start", "forename_start": "start", "surname_end": "end"}
 _PERSON = ("surname", "forename", "date_of_birth")
 _NAMES_IN_ORDER = "least(n_surname, n_forename) || ' ' || greatest(n_surname, n_forename)"
 

@@ -79,13 +79,13 @@ def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_HEADER)
     for cohort in cohorts:
-        writer.writerows(_compared(gld_headline, official_figures(cohort)))
+        ours = gld_headline.filter(pc.equal(gld_headline["time_period"], cohort))
+        writer.writerows(_compared(ours, official_figures(cohort)))
     return stream.getvalue()
 
 
 def _compared(gld_headline: pa.Table, figures: list[OfficialFigure]) -> Iterator[tuple[str, ...]]:
-    totals = gld_headline.filter(pc.is_in(gld_headline["time_period"], pa.array(sorted({f.cohort for f in figures}))))
-    ours = {_key(row): row for row in totals.to_pylist()}
+    ours = {_key(row): row for row in gld_headline.to_pylist()} if figures else {}
     for figure in figures:
         key = (
             figure.cohort,

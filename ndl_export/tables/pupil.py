@@ -183,6 +183,11 @@ EXPECTED_PERCENT = Measure(
 )
 
 
+GOAL_WEIGHT = 0.15
+"""Of a cell of this table in the noise plan: its denominators are whole councils, so that its rates are precise at a
+seventh of the accuracy that the cells of small groups need."""
+
+
 def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
     return Block(
         axes=(axis,) if axis else (),
@@ -192,6 +197,7 @@ def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
         part="expected_children_count",
         ratio="expected_children_percent",
         councils=axis is None,
+        weight=GOAL_WEIGHT,
     )
 
 

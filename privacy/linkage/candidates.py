@@ -22,13 +22,13 @@ def _blocks() -> list[str]:
     def twice(name: str) -> tuple[str, str]:
         return (name, name)
 
-    pairs = [(_DOB, s, f) for s, f in (
+    alike = (
         ("surname", "forename"), ("surname", "forename_sound"), ("surname", "forename_start"),
-        ("surname_sound", "forename"), ("surname_start", "forename"), ("surname_sound", "forename_sound"),
-    )] + [(_POSTCODE, s, f) for s, f in (
-        ("surname", "forename"), ("surname", "forename_sound"), ("surname_sound", "forename"),
-    )]  # fmt: skip
-    blocks = [_names(twice(s), twice(f), context) for context, s, f in pairs]
+        ("surname_sound", "forename"), ("surname_start", "forename"), ("surname_end", "forename"),
+        ("surname_sound", "forename_sound"),
+    )  # fmt: skip
+    blocks = [_names(twice(s), twice(f), _DOB) for s, f in alike]
+    blocks += [f"l.t_{name}_postcode = r.t_{name}_postcode" for name in ("surname", "forename")]
     for context in (_DOB, _POSTCODE):
         for part in ("surname_first", "surname_last"):
             blocks += [_names(sides, twice("forename"), context) for sides in ((part, "surname"), ("surname", part))]
@@ -56,7 +56,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         for condition in (
             household,
             "l.t_nhs = r.t_nhs",
-            *(f"{block} AND l.t_dob_postcode IS DISTINCT FROM r.t_dob_postcode" for block in _blocks()),
+            *(f"({block}) AND NOT coalesce({household}, false)" for block in _blocks()),
         )
     ]
     con.execute(

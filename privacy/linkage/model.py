@@ -27,9 +27,12 @@ def _same(left: str, right: str, *contexts: str) -> str:
 
 
 def _exchanged(context: str) -> str:
+    """Each name in the other's place, one of them exactly, the other at least by sound."""
     forward = " OR ".join(f"t_surname_{context}_l = t_{form}_{context}_r" for form in _FORENAME_FORMS)
     back = " OR ".join(f"t_{form}_{context}_l = t_surname_{context}_r" for form in _FORENAME_FORMS)
-    return f"(({forward}) AND ({back}))"
+    forward_sound = f"{forward} OR t_surname_sound_{context}_l = t_forename_sound_{context}_r"
+    back_sound = f"{back} OR t_forename_sound_{context}_l = t_surname_sound_{context}_r"
+    return f"(({forward}) AND ({back_sound}) OR ({forward_sound}) AND ({back}))"
 
 
 def _part(name: str, *contexts: str) -> str:
@@ -44,7 +47,7 @@ def _any_name_in(context: str) -> str:
     tests += [_same(f"{name}_{kind}", f"{name}_{kind}", context) for name, kind in kinds]
     tests += [_part("surname", context), _part("forename", context), _exchanged(context)]
     if context == _DOB:
-        tests += [_same(f"{name}_start", f"{name}_start", context) for name in ("surname", "forename")]
+        tests += [_same(part, part, context) for part in ("surname_start", "forename_start", "surname_end")]
     return " OR ".join(tests)
 
 
@@ -81,7 +84,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "exchanged with forename": _EXCHANGED,
         "part": _part("surname"),
         "sounds the same": _same("surname_sound", "surname_sound"),
-        "starts the same": _same("surname_start", "surname_start", _DOB),
+        "starts or ends the same": f"{_same('surname_start', 'surname_start', _DOB)} OR {_same('surname_end', 'surname_end', _DOB)}",
     },
     "forename": {
         "exact": f"{_SAME_WRITTEN} OR {_NAMES_AGREE}",

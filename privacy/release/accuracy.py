@@ -29,12 +29,11 @@ def expected_rate_half_widths(
     All arguments have the shape of the figures. A denominator the noise drowns gives 50, the whole range.
     """
     covariances = Covariances(plan)
-    low, high = fieller(
+    _, half_width = fieller(
         public_rates * public_denominators,
         public_denominators,
         covariances.variance(numerator),
         covariances.variance(denominator),
         covariances.covariance(numerator, denominator),
-        1.0,
     )
-    return (high - low) * 50
+    return np.minimum(100 * half_width, 50.0)

@@ -8,6 +8,7 @@ added for privacy, and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,9 @@ Array = NDArray[np.float64]
 
 Z95 = 1.959963984540054
 """97.5% quantile of the standard normal distribution."""
+
+NEGLIGIBLE = 1e-12
+"""Relative distance between a squared denominator and its noise below which rounding decides; taken as no distance."""
 
 RELIABLE, UNRELIABLE, WITHHELD = "", "u", "low"
 
@@ -101,11 +105,10 @@ def published_ratios(
     unit: float = 1.0,
 ) -> RatioTable:
     """Ratios known to lie in [0, largest], given in multiples of 1/unit: an average of 17 goals has largest 17."""
-    pair = _Pair.of(moments, numerator, denominator)
-    low, high = fieller(pair.x, pair.y, pair.xx, pair.yy, pair.xy, largest)
-    flag = _flags(pair, (high - low) / 2 * 100 / largest, reliability)
-    value = np.where(flag == WITHHELD, np.nan, np.clip(pair.ratio, 0.0, largest))
-    return RatioTable(value * unit, low * unit, high * unit, flag)
+    pair = _Pair.of(moments, numerator, denominator, largest)
+    flag = _flags(pair, reliability)
+    value = np.where(flag == WITHHELD, np.nan, pair.ratio)
+    return RatioTable(value * unit, pair.low * unit, pair.high * unit, flag)
 
 
 def rate_differences(
@@ -120,18 +123,14 @@ def rate_differences(
     the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), a and b the arms of the first interval
     downwards and of the second upwards; upper with the other arms. Within [-100, 100].
     """
-    one, two = _Pair.of(moments, *first), _Pair.of(moments, *second)
+    one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
-    low1, high1 = fieller(one.x, one.y, one.xx, one.yy, one.xy, 1.0)
-    low2, high2 = fieller(two.x, two.y, two.xx, two.yy, two.xy, 1.0)
-    rate1, rate2 = np.clip(one.ratio, low1, high1), np.clip(two.ratio, low2, high2)
     correlation = _correlation(one, two, cross)
+    rate1, rate2 = np.clip(one.ratio, one.low, one.high), np.clip(two.ratio, two.low, two.high)
     difference = rate1 - rate2
-    down = _arm(rate1 - low1, high2 - rate2, correlation)
-    up = _arm(high1 - rate1, rate2 - low2, correlation)
-    flags1 = _flags(one, (high1 - low1) * 50, reliability)
-    flags2 = _flags(two, (high2 - low2) * 50, reliability)
-    withheld = (flags1 == WITHHELD) | (flags2 == WITHHELD)
+    down = _arm(rate1 - one.low, two.high - rate2, correlation)
+    up = _arm(one.high - rate1, rate2 - two.low, correlation)
+    withheld = (_flags(one, reliability) == WITHHELD) | (_flags(two, reliability) == WITHHELD)
     return DifferenceTable(
         *(
             np.where(withheld, np.nan, 100 * np.clip(points, -1.0, 1.0))
@@ -140,67 +139,82 @@ def rate_differences(
     )
 
 
-def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, largest: float) -> tuple[Array, Array]:
-    """95% interval for E[x]/E[y] by Fieller's theorem, within [0, largest]; xx, yy, xy are variances and covariance.
+def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array) -> tuple[Array, Array]:
+    """Centre and half-width of the 95% interval for E[x]/E[y] by Fieller's theorem; xx, yy, xy are (co)variances.
 
     The interval is the set of r with (x - r y)^2 <= z^2 (xx - 2 r xy + r^2 yy), a quadratic in r. It is bounded where y
-    differs from zero by more than z standard errors; anywhere else the whole of [0, largest] is returned.
+    exceeds zero by more than z standard errors; anywhere else the half-width is infinite and the centre 0.
     """
     square = y**2 - Z95**2 * yy
     middle = x * y - Z95**2 * xy
     constant = x**2 - Z95**2 * xx
-    bounded = (square > 0) & (y > 0)
+    bounded = (y > 0) & (square > NEGLIGIBLE * y**2)
     root = np.sqrt(np.maximum(middle**2 - square * constant, 0.0))
     divisor = np.where(bounded, square, 1.0)
-    low = np.where(bounded, (middle - root) / divisor, 0.0)
-    high = np.where(bounded, (middle + root) / divisor, largest)
-    return np.clip(low, 0.0, largest), np.clip(high, 0.0, largest)
+    return np.where(bounded, middle / divisor, 0.0), np.where(bounded, root / divisor, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Numerator x and denominator y with their variances xx, yy and covariance xy."""
+    """Numerator x and denominator y, variances xx, yy and covariance xy, of ratios known to lie in [0, largest]."""
 
     x: Array
     y: Array
     xx: Array
     yy: Array
     xy: Array
+    largest: float
 
     @classmethod
-    def of(cls, moments: Moments, numerator: Figures, denominator: Figures) -> _Pair:
+    def of(cls, moments: Moments, numerator: Figures, denominator: Figures, largest: float) -> _Pair:
         return cls(
             moments.values(numerator),
             moments.values(denominator),
             moments.variance(numerator),
             moments.variance(denominator),
             moments.covariance(numerator, denominator),
+            largest,
         )
 
-    @property
+    @cached_property
     def ratio(self) -> Array:
-        """x / y, and 0 where y is not positive (such a ratio is always withheld)."""
-        return np.where(self.y > 0, self.x, 0.0) / np.where(self.y > 0, self.y, 1.0)
+        """x / y within [0, largest], and 0 where y is not positive (such a ratio is always withheld)."""
+        with np.errstate(over="ignore"):
+            ratio = np.where(self.y > 0, self.x, 0.0) / np.where(self.y > 0, self.y, 1.0)
+        return np.clip(ratio, 0.0, self.largest)
+
+    @cached_property
+    def interval(self) -> tuple[Array, Array]:
+        """Fieller's centre and half-width."""
+        return fieller(self.x, self.y, self.xx, self.yy, self.xy)
 
     @property
-    def ratio_variance(self) -> Array:
-        """Variance of x - ratio * y, the linearised ratio times y."""
+    def low(self) -> Array:
+        return np.clip(self.interval[0] - self.interval[1], 0.0, self.largest)
+
+    @property
+    def high(self) -> Array:
+        return np.clip(self.interval[0] + self.interval[1], 0.0, self.largest)
+
+    @property
+    def linearised_variance(self) -> Array:
+        """Variance of x - ratio * y, which is y times the linearised ratio."""
         return np.maximum(self.xx - 2 * self.ratio * self.xy + self.ratio**2 * self.yy, 0.0)
 
 
-def _flags(pair: _Pair, half_width: Array, reliability: Reliability) -> NDArray[np.str_]:
-    """Flag per ratio; `half_width` in points per hundred of the ratio's range."""
-    weak = pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy)
-    withheld = weak | (pair.y <= 0) | (half_width > reliability.withheld_half_width)
-    unreliable = half_width > reliability.unreliable_half_width
-    return np.select([withheld, unreliable], [WITHHELD, UNRELIABLE], RELIABLE)
+def _flags(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
+    """Flag per ratio, from its interval before that is cut to the possible range."""
+    points = 100 * pair.interval[1] / pair.largest
+    weak = (pair.y <= 0) | (pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy))
+    withheld = weak | (points > reliability.withheld_half_width)
+    return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
 
 
 def _correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
     """Correlation of the linearised ratios; 0 where either has no variance."""
     (xx, xy), (yx, yy) = cross
     covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
-    scale = np.sqrt(one.ratio_variance * two.ratio_variance)
+    scale = np.sqrt(one.linearised_variance * two.linearised_variance)
     return np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
 
 

@@ -20,7 +20,7 @@ from scipy.special import expit, ndtri
 from sources.reference.goals import GLD_GOALS, GOALS
 from sources.synthetic.margins import SEN, TOPICS, Margins
 from sources.synthetic.people import People
-from sources.synthetic.quotas import Bools, Floats, Ints
+from sources.synthetic.quotas import Bools, Floats, Ints, rank_within
 from sources.synthetic.streams import Streams
 
 EMERGING, EXPECTED, NOT_ASSESSED = 0, 1, 2
@@ -41,6 +41,7 @@ _NOT_ASSESSED_OTHERS = 0.018
 _DEPRIVATION = np.array([-0.08, -0.24, -0.12, 0.0, 0.12, 0.24])
 """Effect (log odds) of IMD quintile unknown, 1 to 5."""
 _SMALLEST_FITTED = 25
+_SCORE = 20
 
 
 class Target(NamedTuple):
@@ -62,12 +63,23 @@ class Attainment:
 def draw_attainment(streams: Streams, people: People, margins: Margins, quintile: Ints) -> Attainment:
     """GLD and ability of every child, goals of the pupils."""
     chance = expit(_fit(_DEPRIVATION[quintile], people.pupil, list(_targets(people, margins))))
-    above_threshold = streams("ability").standard_normal(len(people)) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
+    above_threshold = _deviates(streams("ability"), people, chance) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
     gld = above_threshold > 0
     pupils = int(people.pupil.sum())
     goals = _goals(streams("goals"), people, above_threshold[:pupils], gld[:pupils], margins)
     ability = (above_threshold - above_threshold.mean()) / above_threshold.std()
     return Attainment(ability, gld, goals)
+
+
+def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Floats:
+    """Standard normal deviates, spread evenly within each score of children of a council with like chances.
+
+    So a council's number at GLD stays within a few children of the expected one.
+    """
+    score = people.council * len(people) + rank_within(people.council, chance) // _SCORE
+    place = rank_within(score, rng.random(len(people)))
+    _, group, sizes = np.unique(score, return_inverse=True, return_counts=True)
+    return np.asarray(ndtri(np.clip((place + rng.random(len(people))) / sizes[group], 1e-9, 1 - 1e-9)))
 
 
 def _targets(people: People, margins: Margins) -> Iterator[Target]:

@@ -164,7 +164,7 @@ def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
     return Selector(a, tuple(map(str, range(length))), rows)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_everything_equals_dense_least_squares(data):
     family = data.draw(families())

@@ -28,9 +28,12 @@ def standardised(plan: Plan, releases: int) -> np.ndarray:
     )
 
 
-def test_the_variance_of_every_cell_and_of_all_is_what_is_charged_for():
-    plan = small_plan()
-    residuals = standardised(plan, 400)
+@pytest.fixture(scope="module")
+def residuals():
+    return standardised(small_plan(), 400)
+
+
+def test_the_variance_of_every_cell_and_of_all_is_what_is_charged_for(residuals):
     releases, cells = residuals.shape
     squares = (residuals**2).sum(axis=0)
     chance = 2 * np.minimum(stats.chi2.cdf(squares, releases), stats.chi2.sf(squares, releases))
@@ -39,11 +42,13 @@ def test_the_variance_of_every_cell_and_of_all_is_what_is_charged_for():
     assert 1e-6 < stats.chi2.cdf(total, releases * cells) < 1 - 1e-6
 
 
-def test_noise_is_integer_fresh_and_independent():
+def test_noise_is_integer():
     plan = small_plan()
     measurement = measure(plan, zeros(plan), OpenDPNoise(charge(plan)))
     assert all(noisy.dtype == np.int64 for noisy in measurement.noisy.values())
-    residuals = standardised(plan, 400)
+
+
+def test_noise_is_independent_across_cells_tables_and_releases(residuals):
     releases, cells = residuals.shape
     bound = 6 / np.sqrt(releases)
     between_cells = np.corrcoef(residuals.T) - np.eye(cells)
@@ -118,6 +123,6 @@ def test_estimates_are_unbiased():
     exact = Estimates(plan, measure(plan, counts, NoNoise())).marginal(("council", "fsm", "gld"))
     errors = [
         Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan)))).marginal(("council", "fsm", "gld")) - exact
-        for _ in range(400)
+        for _ in range(150)
     ]
-    assert np.abs(np.mean(errors, axis=0)).max() < 5 * np.std(errors) / np.sqrt(400)
+    assert np.abs(np.mean(errors, axis=0)).max() < 5.5 * np.std(errors) / np.sqrt(150)

@@ -1,0 +1,30 @@
+"""The one resource that assets need: where landing, home and keys are."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from assets.home import Home
+from privacy.keys import KeyRing
+
+
+class Installation(dg.ConfigurableResource):
+    """Folders of one installation, as absolute paths."""
+
+    landing_dir: str
+    home_dir: str
+    keys_dir: str
+
+    @property
+    def landing_folder(self) -> Path:
+        return Path(self.landing_dir)
+
+    @property
+    def home_folder(self) -> Home:
+        home = Home(Path(self.home_dir))
+        home.prepare()
+        return home
+
+    def key_ring(self) -> KeyRing:
+        """The key set, read and checked each time it is needed; raises `KeyProblem`."""
+        return KeyRing.load(Path(self.keys_dir))

@@ -1,0 +1,127 @@
+"""Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.installation import Installation
+from assets.intake import ExtractQuality, take_in
+from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
+from sources.contracts import CONTRACTS, SourceContract
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import find
+
+GROUP = "intake"
+LANDING = "landing"
+RESTRICTED = "restricted"
+QUALITY_CHECK = "quality"
+
+postcode_directory = dg.AssetSpec(
+    [LANDING, "postcode_directory"],
+    group_name=LANDING,
+    description="Public look-up from postcode to deprivation decile, `landing/reference/postcode_directory.csv`.",
+    kinds={"csv"},
+    owners=["team:data-engineering"],
+)
+
+
+def _landed(contract: SourceContract) -> dg.AssetSpec:
+    columns = "\n".join(f"- `{column.name}` ({column.role}): {column.description}" for column in contract.columns)
+    return dg.AssetSpec(
+        [LANDING, contract.name],
+        group_name=LANDING,
+        description=(
+            f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
+            f" Identifiable; read by intake alone.\n\n{columns}"
+        ),
+        kinds={"csv"},
+        owners=["team:councils"],
+    )
+
+
+def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
+    key = dg.AssetKey([RESTRICTED, contract.name])
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetKey([LANDING, contract.name]), postcode_directory.key],
+        partitions_def=COUNCIL_COHORTS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                QUALITY_CHECK,
+                asset=key,
+                blocking=True,
+                description="The extract meets its contract: rules of intake and Great Expectations over the payload",
+            )
+        ],
+        output_required=False,
+        group_name=GROUP,
+        kinds={"duckdb", "parquet", "greatexpectations"},
+        owners=["team:data-engineering"],
+        tags={"zone": RESTRICTED},
+        description=(
+            f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
+            " kept, beside the quarantine and the quality result. Taken in one streaming pass."
+        ),
+    )
+    def intake(
+        context: dg.AssetExecutionContext, installation: Installation
+    ) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
+        stopped = yield from _take_in_all(context, installation, contract.name, key)
+        yield dg.AssetCheckResult(
+            check_name=QUALITY_CHECK,
+            asset_key=key,
+            passed=not stopped,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="; ".join(stopped) or "every extract was taken",
+        )
+
+    return intake
+
+
+def _take_in_all(
+    context: dg.AssetExecutionContext, installation: Installation, source: str, key: dg.AssetKey
+) -> Iterator[dg.Output[None]]:
+    """Take in each partition's extract; the sentences of those that were stopped."""
+    stopped: list[str] = []
+    keys, home = installation.key_ring(), installation.home_folder
+    for partition in context.partition_keys:
+        council, cohort = parts(partition)
+        try:
+            landed = find(installation.landing_folder, council, source, cohort)
+            if landed is None:
+                continue
+            quality = take_in(landed, installation.landing_folder, home, keys)
+        except ExtractStopped as stop:
+            context.log.error(str(stop))
+            stopped.append(str(stop))
+            continue
+        context.log.info(_sentence(quality))
+        context.log_event(
+            dg.AssetMaterialization(key, partition=council_cohort(council, cohort), metadata=_metadata(quality))
+        )
+    return stopped
+    yield
+
+
+def _sentence(quality: ExtractQuality) -> str:
+    warned = sum(rule.rows for rule in quality.rules if rule.severity == "warn")
+    return (
+        f"{quality.council}/{quality.source}/{quality.file}: {quality.rows_read:,} rows read,"
+        f" {quality.rows_rejected:,} rejected, {warned:,} warnings{' (unchanged)' if quality.unchanged else ''}"
+    )
+
+
+def _metadata(quality: ExtractQuality) -> dict[str, int | str]:
+    """What the event log may hold: the file's own counts and hash."""
+    return {
+        "rows_read": quality.rows_read,
+        "rows_rejected": quality.rows_rejected,
+        "file_sha256": quality.file_sha256,
+        "contract": quality.made_under["contract"],
+    }
+
+
+landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
+pseudonymised_extracts = [_pseudonymised(contract) for contract in CONTRACTS.values()]

@@ -1,0 +1,74 @@
+"""Assets of the linkage: links between rows, and the one-row-a-unit tables of each family, by cohort."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.installation import Installation
+from assets.intake_assets import RESTRICTED, pseudonymised_extracts
+from assets.linkage import derive_confidential_tables, link_cohort
+from assets.partitions import COHORTS
+from privacy.linkage.rows import SERVICES
+from sources.extract.landed import taking_part
+
+GROUP = "linkage"
+LINKS = dg.AssetKey([RESTRICTED, "links"])
+CONFIDENTIAL = {
+    "pupil": dg.AssetKey([RESTRICTED, "children"]),
+    "health": dg.AssetKey([RESTRICTED, "reviewed_children"]),
+    "parents": dg.AssetKey([RESTRICTED, "responses"]),
+}
+_DESCRIPTIONS = {
+    "pupil": "Children with an EYFS Profile, one row each: every dimension and measure as a public category.",
+    "health": "Children with a two-year review, one row each: ASQ-3 outcome of each domain, sex, deprivation.",
+    "parents": "Responses to the survey of parents, one row each.",
+}
+
+
+def _every_council(key: dg.AssetKey) -> dg.AssetDep:
+    return dg.AssetDep(key, partition_mapping=dg.MultiToSingleDimensionPartitionMapping("cohort"))
+
+
+@dg.asset(
+    key=LINKS,
+    deps=[_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in SERVICES],
+    partitions_def=COHORTS,
+    output_required=True,
+    group_name=GROUP,
+    kinds={"splink", "duckdb", "parquet"},
+    owners=["team:data-engineering"],
+    tags={"zone": RESTRICTED},
+    description=(
+        "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
+        " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
+        " match_probability."
+    ),
+)
+def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    link_cohort(installation.home_folder, context.partition_key, taking_part(installation.landing_folder))
+    return dg.MaterializeResult()
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            key,
+            deps=[LINKS, *(_every_council(asset.key) for asset in pseudonymised_extracts)],
+            partitions_def=COHORTS,
+            group_name=GROUP,
+            kinds={"duckdb", "parquet"},
+            owners=["team:data-engineering"],
+            tags={"zone": RESTRICTED},
+            description=_DESCRIPTIONS[family],
+        )
+        for family, key in CONFIDENTIAL.items()
+    ]
+)
+def confidential_tables(
+    context: dg.AssetExecutionContext, installation: Installation
+) -> Iterator[dg.MaterializeResult]:
+    derive_confidential_tables(
+        installation.home_folder, context.partition_key, taking_part(installation.landing_folder)
+    )
+    for key in CONFIDENTIAL.values():
+        yield dg.MaterializeResult(asset_key=key)

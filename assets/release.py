@@ -1,0 +1,111 @@
+"""Measure a cohort's confidential tables once, and turn stored measurements into a bundle.
+
+The only path from the restricted zone to the release zone: what passes are noisy integers that the ledger has charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from assets.home import Home
+from assets.tabulate import tabulate
+from assets.workload import noise_family
+from ndl_export.analyst_db import build_database
+from ndl_export.bundle import write_bundle
+from ndl_export.release_facts import ReleaseFacts, Thresholds
+from ndl_export.tables import FAMILIES
+from privacy.keys import KeyRing
+from privacy.release import (
+    Ledger,
+    Measurement,
+    Plan,
+    Policy,
+    input_mac,
+    load_policy,
+    make_plan,
+    measure_once,
+    privacy_page,
+    privacy_record,
+    true_counts,
+)
+from privacy.release.store import read
+
+PUBLISHER = "School readiness pilot, National Data Library"
+CONTACT = "school-readiness@national-data-library.example"
+
+
+class CouncilsMissing(Exception):
+    """A council takes part but has sent no EYFS Profile extract for the cohort."""
+
+
+def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
+    """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
+    return make_plan(noise_family(FAMILIES[family], councils), policy.rho(family), delta=policy.delta)
+
+
+def check_complete(home: Home, cohort: str, councils: Sequence[str]) -> None:
+    """Raises `CouncilsMissing` where a council that takes part has no EYFS Profile extract in."""
+    missing = [council for council in councils if not home.pseudonymised("eyfsp", cohort, council).exists()]
+    if missing:
+        raise CouncilsMissing(
+            f"cohort {cohort} has no EYFS Profile extract from {', '.join(missing)}."
+            " Take it in, or release without them by saying so (allow_missing, --allow-missing)."
+        )
+
+
+def measure_family(
+    home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
+) -> Measurement:
+    """Charge the ledger and draw the noise of one family, or read back what the same release drew before."""
+    policy = load_policy()
+    plan = plan_family(family, councils, policy)
+    table = home.confidential(family, cohort)
+    ledger = Ledger(home.ledger)
+    ledger.approve(cohort, policy.cap_rho)
+    return measure_once(
+        ledger,
+        home.restricted,
+        cohort=cohort,
+        release=version,
+        family=family,
+        plan=plan,
+        input_mac=input_mac(table, keys.subkey("input-mac", family), [a.name for a in plan.family.attributes]),
+        count=lambda: true_counts(table, plan),
+    )
+
+
+def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
+    """Write and sign the bundle of a release from its stored measurements; returns its folder."""
+    policy = load_policy()
+    plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
+    measurements = {
+        family: read(home.restricted, cohort, version, family, plan=plan)[0].measurement
+        for family, plan in plans.items()
+    }
+    tables = tabulate(
+        {family: (plan, measurements[family]) for family, plan in plans.items()}, councils, cohort, policy.reliability
+    )
+    record = privacy_record(
+        plans.values(), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
+    )
+    facts = ReleaseFacts(
+        version=version,
+        cohorts=(cohort,),
+        councils=tuple(councils),
+        privacy_record=record,
+        privacy_page=privacy_page(record),
+        publisher=PUBLISHER,
+        contact=CONTACT,
+        thresholds=Thresholds(
+            policy.reliability.unreliable_half_width,
+            policy.reliability.withheld_half_width,
+            policy.reliability.denominator_standard_errors,
+        ),
+    )
+    return write_bundle(home.release, facts, tables, keys.signing_key)
+
+
+def publish_database(home: Home) -> Path:
+    """Rebuild the analyst database from every bundle."""
+    return build_database(home.release)

@@ -1,0 +1,226 @@
+"""The command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
+
+
+def _landing_option(**kwargs: Any) -> Any:
+    return click.option("--landing", type=FOLDER, envvar="READINESS_LANDING", help="Where extracts lie.", **kwargs)
+
+
+def _home_option() -> Any:
+    return click.option(
+        "--home",
+        type=FOLDER,
+        envvar="READINESS_HOME",
+        required=True,
+        help="Holds restricted/, release/, ledger.sqlite.",
+    )
+
+
+def _keys_option() -> Any:
+    return click.option(
+        "--keys", type=FOLDER, envvar="READINESS_KEYS", help="Directory of keys; the project's keys/ by default."
+    )
+
+
+def _cohort_option() -> Any:
+    return click.option("--cohort", required=True, help="Academic year of the assessment, as 202425.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """From councils' extracts to safe school-readiness statistics."""
+
+
+@main.command()
+@click.option("--landing", type=FOLDER, required=True, help="Where to write the extracts.")
+@_cohort_option()
+@click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
+@click.option("--seed", default=2026, show_default=True, help="The same seed gives the same extracts.")
+@click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
+@click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
+def synth(landing: Path, cohort: str, scale: float, seed: int, england: bool, contract_names: bool) -> None:
+    """Write synthetic extracts, with the truth beside the landing folder."""
+    from sources.synthetic import generate
+
+    generate(
+        landing,
+        _cohort(cohort).code,
+        scale=scale,
+        seed=seed,
+        councils="england" if england else "pilot",
+        contract_names=contract_names,
+    )
+    click.echo(f"Extracts are in {landing}; the truth is beside it, in {landing.resolve().parent}/truth*.parquet")
+
+
+@main.command()
+@_landing_option(required=True)
+@_home_option()
+@_cohort_option()
+@_keys_option()
+@click.option("--release", "version", help="Version such as 2026.11.0; by default the cohort's own, or this month's.")
+@click.option("--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile.")
+@click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
+def run(
+    landing: Path,
+    home: Path,
+    cohort: str,
+    keys: Path | None,
+    version: str | None,
+    allow_missing: bool,
+    create_keys: bool,
+) -> None:
+    """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
+    checked = _cohort(cohort)
+    _check_version(version)
+    from pipelines import settings
+    from privacy.keys import KeyProblem, KeyRing
+
+    directory = settings.folder(settings.KEYS, keys)
+    try:
+        if create_keys and not directory.exists():
+            KeyRing.create(directory)
+        KeyRing.load(directory)
+    except KeyProblem as problem:
+        _stop(str(problem))
+    from pipelines.run import RunStopped, run_cohort
+
+    try:
+        bundle = run_cohort(
+            settings.installation(landing, home, directory), checked, version, allow_missing, click.echo
+        )
+    except RunStopped as stopped:
+        _stop(str(stopped))
+    _report_release(bundle)
+
+
+@main.command()
+@click.argument("bundle", type=FILE)
+@click.option("--key", type=click.Path(path_type=Path, exists=True), help="The publisher's public key (PEM).")
+def verify(bundle: Path, key: Path | None) -> None:
+    """Check a bundle (folder or archive): signature, checksums, schema, consistency."""
+    from ndl_export.verify import verify as check
+
+    report = check(bundle, key)
+    click.echo(str(report))
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@_home_option()
+@_cohort_option()
+@_landing_option()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def plan(home: Path, cohort: str, landing: Path | None, as_json: bool) -> None:
+    """Expected accuracy of every table under the policy, from public figures. Reads no extract, spends nothing."""
+    _cohort(cohort)
+    from assets.expected_accuracy import expected_accuracy
+    from pipelines.plan_report import render
+    from sources.extract.landed import taking_part
+    from sources.reference.places import PILOT
+
+    found = expected_accuracy(taking_part(landing) if landing else sorted(PILOT))
+    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@main.command()
+@_home_option()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def budget(home: Path, as_json: bool) -> None:
+    """What was spent of each cohort's privacy budget, on what, and what is left."""
+    from pipelines.budget_report import render, statement
+
+    path = home / "ledger.sqlite"
+    if not path.exists():
+        _stop(f"{path} does not exist: no release has been made in this home folder")
+    found = statement(path)
+    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@main.group()
+def keys() -> None:
+    """Make and look at key sets."""
+
+
+@keys.command()
+@click.argument("directory", type=FOLDER)
+@click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
+def create(directory: Path, at_sender: bool) -> None:
+    """Make a key set in DIRECTORY. Existing keys are never replaced."""
+    from privacy.keys import KeyProblem, KeyRing
+
+    try:
+        ring = KeyRing.create(directory, at_sender=at_sender)
+    except KeyProblem as problem:
+        _stop(str(problem))
+    for name, fingerprint in ring.fingerprints.items():
+        click.echo(f"{name}: {fingerprint}")
+
+
+@keys.command()
+@click.argument("directory", type=FOLDER)
+def show(directory: Path) -> None:
+    """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
+    from privacy.keys import KeyProblem, KeyRing
+
+    try:
+        ring = KeyRing.load(directory, at_sender=True)
+    except KeyProblem as problem:
+        _stop(str(problem))
+    for name, fingerprint in ring.fingerprints.items():
+        click.echo(f"{name}: {fingerprint}")
+
+
+def _cohort(code: str) -> Any:
+    from sources.reference.cohorts import Cohort, InvalidCohort
+
+    try:
+        return Cohort(code)
+    except InvalidCohort as error:
+        _stop(str(error))
+
+
+def _check_version(version: str | None) -> None:
+    if version is None:
+        return
+    from ndl_export.release_facts import InvalidVersion, Version
+
+    try:
+        Version.parse(version)
+    except InvalidVersion as error:
+        _stop(str(error))
+
+
+def _report_release(bundle: Path) -> None:
+    from ndl_export.verify import verify as check
+
+    report = check(bundle)
+    if not report.ok:
+        _stop(str(report))
+    release = bundle.parent
+    click.echo(
+        f"\nBundle, verified:   {bundle}\n"
+        f"Archive:            {release / (bundle.name + '.zip')}\n"
+        f"Analyst database:   {release / 'readiness.duckdb'}\n"
+        "\nNext:\n"
+        f"  readiness verify {bundle}\n"
+        f"  readiness budget --home {release.parent}\n"
+        f"  duckdb {release / 'readiness.duckdb'} 'FROM help.worked_queries'\n"
+        f"  DAGSTER_HOME={release.parent / 'dagster'} dagster dev -w workspace.yaml"
+    )
+
+
+def _stop(message: str) -> NoReturn:
+    click.echo(f"readiness: {message}", err=True)
+    sys.exit(1)

@@ -1,0 +1,23 @@
+"""The console logger: what assets say, one plain line each, and nothing of the engine's."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import dagster as dg
+
+
+@dg.logger(description="One plain line for each message of an asset")
+def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("readiness", logging.INFO)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Plain())
+    logger.addHandler(handler)
+    return logger
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        message = str(getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage()))
+        return f"  {'! ' if record.levelno >= logging.ERROR else ''}{message}"

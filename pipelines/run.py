@@ -1,0 +1,124 @@
+"""`readiness run`: materialise the same assets through the same jobs, in order, with progress."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.home import Home
+from assets.installation import Installation
+from assets.partitions import all_councils
+from ndl_export.bundle import versions
+from ndl_export.release_facts import Version
+from pipelines.definitions import build_definitions
+from privacy.release import Ledger
+from sources.extract.landed import find_all, taking_part, unknown_folders
+from sources.reference.cohorts import Cohort
+
+INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
+_PACKAGES_OF_RUNTIME_ERRORS = ("builtins",)
+
+
+class RunStopped(Exception):
+    """The run cannot go on; the message says why and what to do."""
+
+
+def run_cohort(
+    installation: Installation, cohort: Cohort, version: str | None, allow_missing: bool, say: Callable[[str], None]
+) -> Path:
+    """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`."""
+    home = installation.home_folder
+    _check_landing(installation.landing_folder, cohort)
+    release = version or release_of(home, cohort)
+    definitions = build_definitions(installation)
+    config = {"config": {"version": release, "allow_missing": allow_missing}}
+    steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
+    stages: list[tuple[str, str, dict[str, Any]]] = [
+        ("intake", "Intake: read, check, pseudonymise", {"tags": all_councils(cohort.code)}),
+        ("linkage", "Linkage: who is who, without names", {"partition_key": cohort.code}),
+        (
+            "release",
+            f"Release {release}: charge the budget, add noise, write the bundle",
+            {
+                "partition_key": cohort.code,
+                "run_config": {"ops": {f"release__{step}": config for step in steps}},
+            },
+        ),
+        ("analyst_database", "Analyst database", {}),
+    ]
+    with instance(home) as dagster_instance:
+        for number, (job, title, options) in enumerate(stages, 1):
+            say(f"[{number}/{len(stages)}] {title}")
+            started = time.monotonic()
+            _run(definitions, job, dagster_instance, options)
+            say(f"      done in {time.monotonic() - started:.1f} s")
+    return home.release / release
+
+
+def instance(home: Home) -> dg.DagsterInstance:
+    """The Dagster instance of a home folder, with the project's settings."""
+    folder = home.root / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
+    return dg.DagsterInstance.from_config(str(folder))
+
+
+def release_of(home: Home, cohort: Cohort) -> str:
+    """The version a run makes when none is named: the cohort's newest release, or the first free one of this month.
+
+    So that a repeated run repeats the release and never spends again by default; a revision names its version.
+    """
+    earlier = {
+        entry.release for entry in Ledger(home.ledger).entries() if entry.cohort == cohort.code and entry.release
+    }
+    if earlier:
+        return str(max(Version.parse(version) for version in earlier))
+    today = dt.date.today()
+    charged = {entry.release for entry in Ledger(home.ledger).entries() if entry.release}
+    taken = {*(str(version) for version in versions(home.release)), *charged}
+    number = 0
+    while (version := f"{today.year}.{today.month:02d}.{number}") in taken:
+        number += 1
+    return version
+
+
+def _check_landing(landing: Path, cohort: Cohort) -> None:
+    if not landing.is_dir():
+        raise RunStopped(f"landing folder {landing} does not exist")
+    if unknown := unknown_folders(landing):
+        raise RunStopped(
+            f"landing has {', '.join(unknown)}, which is not the name of an English authority;"
+            " names are as in sources/reference/places.csv"
+        )
+    if not taking_part(landing):
+        raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
+    if next(find_all(landing, cohort.code), None) is None:
+        raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
+
+
+def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInstance, options: dict[str, Any]) -> None:
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=dagster_instance, raise_on_error=False, **options
+    )
+    if not result.success:
+        raise RunStopped(_reason(result))
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The sentences of failed checks, else of the error that stopped a step."""
+    failed = [check.description for check in result.get_asset_check_evaluations() if not check.passed]
+    if failed:
+        return "; ".join(sentence for sentence in failed if sentence)
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            while error.cause:
+                error = error.cause
+            return f"{event.step_key}: {error.message.strip()}"
+    return "the run failed; its events are in the Dagster instance of the home folder"

@@ -1,0 +1,24 @@
+"""Where an installation's folders are: options first, then the environment, then folders of the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from assets.installation import Installation
+
+PROJECT = Path(__file__).resolve().parent.parent
+LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
+_DEFAULTS = {LANDING: PROJECT / "demo" / "landing", HOME: PROJECT / "demo" / "home", KEYS: PROJECT / "keys"}
+
+
+def folder(variable: str, given: Path | None = None) -> Path:
+    """The folder given, or the environment's, or the project's own."""
+    return Path(given or os.environ.get(variable) or _DEFAULTS[variable]).resolve()
+
+
+def installation(landing: Path | None = None, home: Path | None = None, keys: Path | None = None) -> Installation:
+    """The installation that options and environment describe."""
+    return Installation(
+        landing_dir=str(folder(LANDING, landing)), home_dir=str(folder(HOME, home)), keys_dir=str(folder(KEYS, keys))
+    )

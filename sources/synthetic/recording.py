@@ -1,0 +1,197 @@
+"""How services write a child down: the true names, dates and addresses, with the slips that real records have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources.synthetic import naming
+from sources.synthetic.columns import coded, dates, text
+from sources.synthetic.people import Dates
+from sources.synthetic.quotas import AnyArray, Bools, Ints, Texts
+
+PLACEHOLDER_DATE = np.datetime64("1900-01-01")
+PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
+_FOLDED = {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "Ae", "ı": "i"}
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
+"""A key beside each of `_LETTERS` on a British keyboard."""
+
+
+@dataclass(frozen=True)
+class Slips:
+    """Share of a service's records with each slip."""
+
+    typing: float
+    """In the forename; again, apart, in the surname."""
+    short_form: float = 0.01
+    native_script: float = 0.1
+    """Of names that have a form in their own script, in systems that can hold it."""
+    accents_lost: float = 0.4
+    apostrophe_changed: float = 0.3
+    double_barrel_changed: float = 0.15
+    names_swapped: float = 0.003
+    forename_missing: float = 0.001
+    day_month_swapped: float = 0.004
+    day_wrong: float = 0.003
+    date_placeholder: float = 0.0006
+    postcode_missing: float = 0.004
+    postcode_placeholder: float = 0.003
+    postcode_typing: float = 0.008
+    postcode_unspaced: float = 0.04
+    sex_wrong: float = 0.0015
+
+
+EDUCATION = Slips(typing=0.006)
+NURSERY = Slips(typing=0.012, short_form=0.025, postcode_missing=0.008)
+HEALTH = Slips(typing=0.012, short_form=0.008, names_swapped=0.004, date_placeholder=0.001)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A child as one service has it on file; all arrays alike in length. `sex` indexes F, M."""
+
+    surname: Texts
+    forename: Texts
+    sex: Ints
+    born: Dates
+    postcode: Texts
+
+    def __getitem__(self, rows: Ints) -> Identity:
+        return Identity(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def columns(self) -> dict[str, pa.Array]:
+        """The demographic columns of the contracts."""
+        return {
+            "surname": text(self.surname),
+            "forename": text(self.forename),
+            "sex": coded(self.sex, ("F", "M")),
+            "date_of_birth": dates(self.born),
+            "postcode": text(self.postcode),
+        }
+
+
+def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode: Bools) -> Identity:
+    """What a service's system holds of these children; `holds_unicode` says whether it can hold any script."""
+    size = len(true.surname)
+
+    def some(share: float) -> Bools:
+        return rng.random(size) < share
+
+    forename, surname = true.forename.copy(), true.surname.copy()
+    _change(forename, some(slips.short_form * 3), lambda names: naming.other_form(rng, names, "nicknames.csv"))
+    for names in (forename, surname):
+        own_script = some(slips.native_script) & holds_unicode
+        _change(names, own_script, lambda chosen: naming.other_form(rng, chosen, "native_script.csv"))
+        _change(names, some(slips.accents_lost) & ~_is_ascii(names), without_accents)
+        _change(names, some(slips.apostrophe_changed) & _contains(names, "'"), lambda n: _other_apostrophe(rng, n))
+        _change(names, some(slips.typing), lambda chosen: mistyped(rng, chosen))
+    _change(surname, some(slips.double_barrel_changed) & _contains(surname, "-"), lambda n: _part(rng, n))
+    swapped = some(slips.names_swapped)
+    forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
+    forename[some(slips.forename_missing)] = ""
+    sex = np.where(some(slips.sex_wrong), 1 - true.sex, true.sex)
+    return Identity(
+        surname, forename, sex, _recorded_dates(rng, true.born, slips), _recorded_postcodes(rng, true.postcode, slips)
+    )
+
+
+def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
+    """Words with one slip each after the first letter: a neighbouring key, two letters swapped, or one left out."""
+    letters = words.astype(naming.NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
+    length = np.strings.str_len(words)
+    kind = np.where(length < 4, 3, rng.integers(0, 3, len(words)))
+    place = 1 + np.floor(rng.random(len(words)) * np.maximum(1, length - 2)).astype(np.int64)
+    row = np.arange(len(words))
+    key = letters[row, place]
+    known = np.array([ord(letter) for letter in _LETTERS])
+    at = np.clip(np.searchsorted(known, key), 0, len(known) - 1)
+    beside = np.where(known[at] == key, np.array([ord(letter) for letter in _NEIGHBOURS])[at], key)
+    letters[row, place] = np.where(kind == 0, beside, key)
+    swap = row[kind == 1]
+    letters[swap, place[swap]], letters[swap, place[swap] + 1] = letters[swap, place[swap] + 1], key[swap]
+    gone = row[kind == 2]
+    shifted = np.minimum(np.arange(letters.shape[1]) + (np.arange(letters.shape[1]) >= place[gone, None]), 39)
+    letters[gone] = np.take_along_axis(letters[gone], shifted, axis=1)
+    return letters.reshape(-1).view(naming.NAME_TYPE)
+
+
+def without_accents(names: Texts) -> Texts:
+    """Names in plain Latin letters; letters of other scripts stay."""
+    folded = pa.array(names, pa.string())
+    for letter, plain in _FOLDED.items():
+        folded = pc.replace_substring(folded, letter, plain)
+    marks_apart = pc.utf8_normalize(folded, form="NFD")
+    plain = pc.utf8_normalize(pc.replace_substring_regex(marks_apart, r"([A-Za-z])\p{Mn}+", r"\1"), form="NFC")
+    return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=naming.NAME_TYPE)
+
+
+def day_month_swapped(born: Dates) -> Dates:
+    """Dates with day and month exchanged where that is a date, the others as they are."""
+    months = born.astype("datetime64[M]")
+    day = (born - months).astype(np.int64) + 1
+    month = months.astype(np.int64) % 12 + 1
+    january = born.astype("datetime64[Y]").astype("datetime64[M]")
+    swapped = (january + (day - 1)).astype("datetime64[D]") + (month - 1)
+    return np.where(day <= 12, swapped, born)
+
+
+def _recorded_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
+    lot = rng.random(len(born))
+    edges = np.cumsum([slips.day_month_swapped, slips.day_wrong, slips.date_placeholder])
+    near = born + rng.choice(np.array([-10, -1, 1, 10]), len(born)).astype("timedelta64[D]")
+    choices = [day_month_swapped(born), near, np.full(len(born), PLACEHOLDER_DATE)]
+    return np.select([lot < edge for edge in edges], choices, born)
+
+
+def _recorded_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -> Texts:
+    lot = rng.random(len(postcode))
+    written = np.where(rng.random(len(postcode)) < slips.postcode_unspaced, np.strings.replace(postcode, " ", ""), postcode)
+    mistaken = np.flatnonzero(lot < slips.postcode_typing)
+    last = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))[rng.integers(0, 20, len(mistaken))]
+    stem = postcode[mistaken].astype("U8")
+    letters = stem.view("U1").reshape(len(stem), 8).copy()
+    letters[np.arange(len(stem)), np.strings.str_len(stem) - 1] = last
+    written = written.astype("U8")
+    written[mistaken] = letters.reshape(-1).view("U8")
+    edge = slips.postcode_typing + slips.postcode_missing
+    written[(lot >= slips.postcode_typing) & (lot < edge)] = ""
+    written[(lot >= edge) & (lot < edge + slips.postcode_placeholder)] = PLACEHOLDER_POSTCODE
+    return written
+
+
+def _change(names: Texts, chosen: Bools, change: Callable[[Texts], Texts]) -> None:
+    """Apply `change` (Texts -> Texts) in place to the chosen names."""
+    rows = np.flatnonzero(chosen)
+    if len(rows):
+        names[rows] = change(names[rows])
+
+
+def _contains(names: Texts, part: str) -> Bools:
+    return np.asarray(np.strings.find(names, part) >= 0)
+
+
+def _is_ascii(names: Texts) -> Bools:
+    return np.asarray((names.view(np.uint32).reshape(len(names), -1) < 128).all(axis=1))
+
+
+def _other_apostrophe(rng: np.random.Generator, names: Texts) -> Texts:
+    forms = [np.strings.replace(names, "'", form) for form in ("’", "", " ")]
+    return np.select([rng.random(len(names)) < share for share in (0.3, 0.6)], forms[:2], forms[2])
+
+
+def _part(rng: np.random.Generator, surnames: Texts) -> Texts:
+    """A double-barrelled surname with one part only, or with a space for the hyphen."""
+    first, _, second = np.strings.partition(surnames, "-")
+    lot = rng.random(len(surnames))
+    return np.select([lot < 0.4, lot < 0.75], [first, second], np.strings.replace(surnames, "-", " "))
+
+
+def uppercase(names: Texts, chosen: AnyArray) -> Texts:
+    """The chosen names in capitals, as some systems export them."""
+    capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
+    return np.where(chosen, np.asarray(capitals, dtype=naming.NAME_TYPE), names)

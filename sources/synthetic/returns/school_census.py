@@ -1,0 +1,47 @@
+"""Rows of the spring school census: pupils in Reception, and some who left before the Profile."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from sources.synthetic.columns import Rows, coded, in_file_order, text
+from sources.synthetic.margins import FSM, SEN
+from sources.synthetic.people import CODES, LANGUAGE_CODES
+from sources.synthetic.recording import EDUCATION, record
+from sources.synthetic.world import World
+
+_LEAVERS_ON_ROLL = 0.15
+_SENT_TWICE = 0.002
+_ETHNICITY_BLANK_IF_UNKNOWN = 0.4
+_WITH_NHS_NUMBER = 0.75
+
+
+def rows(world: World) -> Rows:
+    """The rows of every council's file."""
+    rng, people = world.streams("school census"), world.people
+    on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _LEAVERS_ON_ROLL))
+    person = np.flatnonzero(on_roll)
+    council = people.council[person]
+    holds_unicode = world.holds_unicode("school_census")[council]
+    identity = record(rng, world.truth(person, people.postcode[person]), EDUCATION, holds_unicode)
+    ethnicity = people.ethnicity[person]
+    unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
+    ethnicity = np.where(unknown & (rng.random(len(person)) < _ETHNICITY_BLANK_IF_UNKNOWN), len(CODES), ethnicity)
+    nhs_number = np.where(rng.random(len(person)) < _WITH_NHS_NUMBER, people.nhs_number[person], "")
+    table = pa.table(
+        {
+            "upn": text(people.census_upn[person]),
+            "nhs_number": text(nhs_number),
+            **identity.columns(),
+            "ethnicity": coded(ethnicity, (*CODES, "")),
+            "fsm_eligible": coded(people.categories[FSM][person], ("", "Y", "N")),
+            "sen_provision": coded(people.categories[SEN][person], ("", "E", "K", "N")),
+            "first_language": coded(people.language[person], LANGUAGE_CODES),
+        }
+    )
+    again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE)
+    sent = np.concatenate([np.arange(len(person)), again])
+    late = np.arange(len(sent)) >= len(person)
+    sent = sent[in_file_order(council[sent], people.estab[person[sent]], late)]
+    return Rows(council[sent], person[sent], table.take(pa.array(sent)))

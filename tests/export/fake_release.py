@@ -1,0 +1,140 @@
+"""Well-formed tables and facts of a release, made from the definitions with a seed; no data are behind them.
+
+Counts are products of one share per attribute and a size per council, so that they agree in every way in which the
+figures of a real release do: over tables, categories, shared totals and areas. Some shares are negative, as estimates are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ndl_export.content_checks import table_layouts
+from ndl_export.release_facts import ReleaseFacts
+from ndl_export.rows import Children, Layout
+from ndl_export.schema import Flag, Role, arrow_schema, column_name
+from ndl_export.tables import FAMILIES, TABLES, Family, Measure, MeasureKind
+from sources.reference.places import PILOT
+
+COHORT = "202425"
+PARAMETERS = {
+    "pupil": {"rho": 0.185, "epsilon": 3.0, "delta": 1e-6},
+    "health": {"rho": 0.03, "epsilon": 1.12, "delta": 1e-6},
+    "parents": {"rho": 0.03, "epsilon": 1.12, "delta": 1e-6},
+}
+
+
+def fake_facts(version: str = "2026.11.0", councils: tuple[str, ...] = PILOT) -> ReleaseFacts:
+    return ReleaseFacts(
+        version=version,
+        cohorts=(COHORT,),
+        councils=councils,
+        privacy_record=fake_privacy_record(version),
+        privacy_page="# Privacy statement\n\nMade up for a test.\n",
+        publisher="A combined authority",
+        contact="statistics@example.org",
+    )
+
+
+def fake_privacy_record(version: str) -> dict[str, Any]:
+    families = [
+        {
+            "family": name,
+            "privacy_unit": FAMILIES[name].unit,
+            "mechanism": "discrete Gaussian",
+            "noise_source": "opendp",
+            "ledger_entry": "ab" * 32,
+            **parameters,
+        }
+        for name, parameters in PARAMETERS.items()
+    ]
+    return {
+        "release": version,
+        "cohort": COHORT,
+        "neighbouring_relation": "one row added or removed",
+        "trust_model": "central model",
+        "privacy_parameters": {"rho": 0.245, "epsilon": 3.5, "delta": 1e-6},
+        "families": families,
+    }
+
+
+def fake_tables(councils: tuple[str, ...] = PILOT, seed: int = 1) -> dict[str, pa.Table]:
+    layouts = table_layouts(councils, (COHORT,))
+    rng = np.random.default_rng(seed)
+    sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
+    shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
+    return {
+        name: _table(expected, sizes, shares[expected.table.family], rng) for name, expected in layouts.items()
+    }
+
+
+def _shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    """Share of each category, adding up to 1 for each attribute and equal on both sides of shared totals."""
+    shares = {}
+    for attribute in family.attributes:
+        values = rng.dirichlet(np.full(len(attribute.categories), 4.0))
+        if attribute.categories[-1] == "Unknown":
+            values[0] += values[-1] + 0.001
+            values[-1] = -0.001
+        shares[attribute.name] = dict(zip(attribute.categories, values.tolist(), strict=True))
+    for shared in family.shared_totals:
+        (name, (category,)), (other, others) = shared.left, shared.right
+        wanted = math.fsum(shares[other][each] for each in others)
+        scale = (1 - wanted) / (1 - shares[name][category])
+        shares[name] = {each: share * scale for each, share in shares[name].items()} | {category: wanted}
+    return shares
+
+
+def _table(
+    expected: Layout, sizes: Mapping[str, float], shares: Mapping[str, Mapping[str, float]], rng: np.random.Generator
+) -> pa.Table:
+    area_sizes = np.array([math.fsum(sizes[council] for council in area.councils) for area in expected.areas])
+
+    def estimates(measure: str) -> NDArray[np.float64]:
+        of_row = [_share(row.counts[measure], shares) if measure in row.counts else np.nan for row in expected.rows]
+        return np.array(of_row)[expected.row_of] * area_sizes[expected.area_of]
+
+    columns: dict[str, pa.Array] = {name: expected.keys[name] for name in expected.keys.column_names}
+    for measure in expected.table.measures:
+        absent = ~expected.applies(measure.name)
+        if measure.kind is MeasureKind.COUNT:
+            columns |= _count_columns(measure, estimates(measure.name), absent)
+        else:
+            columns |= _ratio_columns(measure, absent, rng)
+    return pa.table(columns).cast(arrow_schema(expected.table))
+
+
+def _share(counted: Children, shares: Mapping[str, Mapping[str, float]]) -> float:
+    return math.prod(math.fsum(shares[name][each] for each in sorted(categories)) for name, categories in counted)
+
+
+def _count_columns(measure: Measure, estimate: NDArray[np.float64], absent: NDArray[np.bool_]) -> dict[str, pa.Array]:
+    shown = np.maximum(np.rint(np.nan_to_num(estimate)), 0).astype(np.int64)
+    return {
+        column_name(measure, Role.FIGURE): pa.array(shown, mask=absent),
+        column_name(measure, Role.ESTIMATE): pa.array(estimate, mask=absent),
+        column_name(measure, Role.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
+        column_name(measure, Role.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
+        column_name(measure, Role.FLAG): pa.array(np.where(absent, Flag.NOT_APPLICABLE.value, "")),
+    }
+
+
+def _ratio_columns(measure: Measure, absent: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, pa.Array]:
+    largest = 100.0 if measure.kind is MeasureKind.PERCENT else 17.0
+    half_width = rng.exponential(largest * 0.04, len(absent))
+    value = rng.uniform(0.0, largest, len(absent))
+    flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
+    return {
+        column_name(measure, Role.FIGURE): pa.array(np.round(value, measure.decimals), mask=absent | (flag == "low")),
+        column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, 0), mask=absent),
+        column_name(measure, Role.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
+        column_name(measure, Role.FLAG): pa.array(np.where(absent, Flag.NOT_APPLICABLE.value, flag)),
+    }
+
+
+__all__ = ["COHORT", "TABLES", "fake_facts", "fake_privacy_record", "fake_tables"]
