@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,29 +77,49 @@ class ExtractQuality:
         return tuple(finding for finding in self.findings if finding.severity == "critical" and not finding.passed)
 
 
-def take_in(landed: Landed, landing: Path, home: Home, keys: KeyRing) -> ExtractQuality:
-    """Pseudonymise one landed extract into the restricted zone.
+class Intake:
+    """Takes extracts in, one after another, over one connection that holds keys, normaliser and look-ups.
 
-    Raises `ExtractStopped`, naming file and rule, when the extract cannot be taken. The same file under the same
-    contract, keys and normaliser is read from its earlier result.
+    The connection lives in memory and cannot spill: what passes through it are identifiers.
     """
-    contract = CONTRACTS[landed.source]
-    directory = landing / REFERENCE / POSTCODE_DIRECTORY
-    made_under = _made_under(contract, keys, directory)
-    earlier = _earlier(home, landed, file_sha256(landed.path), made_under)
-    if earlier:
-        return earlier
-    with home.staging() as staging, _connect(keys, directory) as con:
-        try:
-            extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
-            projection = _stage(con, extract, contract, staging / "rows.parquet")
-            quality = _judge(con, extract, projection, contract, made_under, staging)
-        except duckdb.Error as error:
-            raise ExtractStopped(f"{landed.name}: could not be read ({type(error).__name__})") from None
-        if quality.failures:
-            raise ExtractStopped("; ".join(f"{landed.name}: {finding.sentence}" for finding in quality.failures))
-        _promote(home, landed, quality, staging)
-    return quality
+
+    def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
+        self._home = home
+        directory = landing / REFERENCE / POSTCODE_DIRECTORY
+        self._made_under = {
+            "normaliser": normalise.NORMALISER_VERSION,
+            "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
+            "keys": keys.fingerprints,
+            "postcode_directory": file_sha256(directory) if directory.exists() else None,
+        }
+        self._keys, self._directory = keys, directory
+
+    @cached_property
+    def _con(self) -> duckdb.DuckDBPyConnection:
+        return _connect(self._keys, self._directory)
+
+    def take_in(self, landed: Landed) -> ExtractQuality:
+        """Pseudonymise one landed extract into the restricted zone.
+
+        Raises `ExtractStopped`, naming file and rule, when the extract cannot be taken. The same file under the same
+        contract, keys and normaliser is read from its earlier result.
+        """
+        contract = CONTRACTS[landed.source]
+        made_under = self._made_under | {"contract": contract.sha256}
+        earlier = _earlier(self._home, landed, file_sha256(landed.path), made_under)
+        if earlier:
+            return earlier
+        with self._home.staging() as staging:
+            try:
+                extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
+                projection = _stage(self._con, extract, contract, staging / "rows.parquet")
+                quality = _judge(self._con, extract, projection, contract, made_under, staging)
+            except duckdb.Error as error:
+                raise ExtractStopped(f"{landed.name}: could not be read ({type(error).__name__})") from None
+            if quality.failures:
+                raise ExtractStopped("; ".join(f"{landed.name}: {finding.sentence}" for finding in quality.failures))
+            _promote(self._home, landed, quality, staging)
+        return quality
 
 
 def read_quality(path: Path) -> ExtractQuality:
@@ -116,16 +137,6 @@ def read_quality(path: Path) -> ExtractQuality:
     )
 
 
-def _made_under(contract: SourceContract, keys: KeyRing, directory: Path) -> dict[str, Any]:
-    return {
-        "contract": contract.sha256,
-        "normaliser": normalise.NORMALISER_VERSION,
-        "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
-        "keys": keys.fingerprints,
-        "postcode_directory": file_sha256(directory) if directory.exists() else None,
-    }
-
-
 def _earlier(home: Home, landed: Landed, sha256: str, made_under: dict[str, Any]) -> ExtractQuality | None:
     path = home.quality(landed.source, landed.cohort, landed.council)
     if not path.exists() or not home.pseudonymised(landed.source, landed.cohort, landed.council).exists():
@@ -137,10 +148,8 @@ def _earlier(home: Home, landed: Landed, sha256: str, made_under: dict[str, Any]
 
 
 def _connect(keys: KeyRing, directory: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that cannot spill: what it holds are identifiers."""
     con = duckdb.connect()
     con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
-    normalise.install(con)
     pseudonyms.prepare(con, keys)
     nothing = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     rows = f"read_csv('{directory}', all_varchar = true)" if directory.exists() else nothing
@@ -188,13 +197,16 @@ def _judge(
     """Split staged rows into kept and quarantined, and judge the extract as a whole."""
     landed = extract.landed
     rejected = projection.any_of(Severity.REJECT)
-    con.execute(f"CREATE TEMP VIEW staged AS SELECT *, ({rejected}) AS rejected FROM '{staging / 'rows.parquet'}'")
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW staged AS SELECT *, ({rejected}) AS rejected FROM '{staging / 'rows.parquet'}'"
+    )
     staged, bad = con.execute("SELECT count(*), count(*) FILTER (rejected) FROM staged").fetchall()[0]
     counts = _rule_counts(con, projection.checks, extract.malformed)
+    broken = tuple(check for check in projection.checks if check.rule.id in {count.rule for count in counts})
     read = staged + len(extract.malformed)
     _stop_if_too_many(landed, counts, projection.checks, read)
     _write_kept(con, projection, landed, extract.sha256, staging)
-    _write_quarantine(con, projection.checks, extract.malformed, staging)
+    _write_quarantine(con, broken, extract.malformed, staging)
     payload = ", ".join(column.name for column in contract.with_role(Role.PAYLOAD))
     frame = con.execute(f"SELECT {SOURCE_ROW}, {payload} FROM '{staging / 'kept.parquet'}'").df()
     return ExtractQuality(
@@ -265,7 +277,10 @@ def _write_quarantine(
         for check in checks
     ]
     con.register("malformed", pa.table({SOURCE_ROW: pa.array(malformed, pa.int64())}))
-    found.append(f"SELECT {SOURCE_ROW}, '{MALFORMED.id}', '', '{MALFORMED.severity}', false FROM malformed")
+    found.append(
+        f"SELECT {SOURCE_ROW}, '{MALFORMED.id}' AS rule, '' AS columns, '{MALFORMED.severity}' AS severity,"
+        " false AS row_kept FROM malformed"
+    )
     con.execute(
         f"COPY (SELECT * FROM ({' UNION ALL '.join(found)}) ORDER BY {SOURCE_ROW}, rule)"
         f" TO '{staging / 'quarantine.parquet'}' (FORMAT parquet, COMPRESSION zstd)"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.installation import Installation
-from assets.intake import ExtractQuality, take_in
+from assets.intake import ExtractQuality, Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from sources.contracts import CONTRACTS, SourceContract
 from sources.extract.errors import ExtractStopped
@@ -65,10 +65,8 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             " kept, beside the quarantine and the quality result. Taken in one streaming pass."
         ),
     )
-    def intake(
-        context: dg.AssetExecutionContext, installation: Installation
-    ) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
-        stopped = yield from _take_in_all(context, installation, contract.name, key)
+    def intake(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[dg.AssetCheckResult]:
+        stopped = _take_in_all(context, installation, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
@@ -82,17 +80,17 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
 
 def _take_in_all(
     context: dg.AssetExecutionContext, installation: Installation, source: str, key: dg.AssetKey
-) -> Iterator[dg.Output[None]]:
+) -> list[str]:
     """Take in each partition's extract; the sentences of those that were stopped."""
     stopped: list[str] = []
-    keys, home = installation.key_ring(), installation.home_folder
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring())
     for partition in context.partition_keys:
         council, cohort = parts(partition)
         try:
             landed = find(installation.landing_folder, council, source, cohort)
             if landed is None:
                 continue
-            quality = take_in(landed, installation.landing_folder, home, keys)
+            quality = intake.take_in(landed)
         except ExtractStopped as stop:
             context.log.error(str(stop))
             stopped.append(str(stop))
@@ -102,7 +100,6 @@ def _take_in_all(
             dg.AssetMaterialization(key, partition=council_cohort(council, cohort), metadata=_metadata(quality))
         )
     return stopped
-    yield
 
 
 def _sentence(quality: ExtractQuality) -> str:

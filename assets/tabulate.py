@@ -106,15 +106,15 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
-    return _Figures(
-        *(np.where(where, np.nan, part) for part in (figures.value, figures.estimate, figures.lower, figures.upper)),
-        np.where(where, Flag.NOT_APPLICABLE.value, figures.flag),
+    value, estimate, lower, upper = (
+        np.where(where, np.nan, part) for part in (figures.value, figures.estimate, figures.lower, figures.upper)
     )
+    return _Figures(value, estimate, lower, upper, np.where(where, Flag.NOT_APPLICABLE.value, figures.flag))
 
 
 def _empty(rows: int) -> _Figures:
-    nothing = (np.full(rows, np.nan) for _ in range(4))
-    return _Figures(*nothing, np.full(rows, Flag.NOT_APPLICABLE.value, dtype="<U3"))
+    value, estimate, lower, upper = (np.full(rows, np.nan) for _ in range(4))
+    return _Figures(value, estimate, lower, upper, np.full(rows, Flag.NOT_APPLICABLE.value, dtype="<U3"))
 
 
 def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> None:

@@ -21,8 +21,8 @@ def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
     of its cells, and a table published at several levels of detail counts at each.
     """
     attributes = {
-        attribute.name: noise.Attribute(attribute.name, attribute.categories)
-        for attribute in (_council(councils), *family.attributes)
+        COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
+        **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block in (block for table in family.tables for block in table.blocks):
@@ -80,10 +80,6 @@ def block_figures(block: Block, family: noise.Family, councils: Sequence[str]) -
         }
         return BlockFigures(areas, base, base, Cube({COUNCIL: where, **whole}))
     return BlockFigures(areas, base, None, None)
-
-
-def _council(councils: Sequence[str]) -> noise.Attribute:
-    return noise.Attribute(COUNCIL, tuple(councils))
 
 
 def _marginals(block: Block) -> set[frozenset[str]]:

@@ -27,6 +27,8 @@ def unzip(content: bytes) -> tuple[str, dict[str, bytes]]:
     """Folder and files of an archive made by `zip_bytes`. Raises ValueError for any other ZIP file, byte for byte."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its files are compressed")
             members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"it cannot be read as a ZIP file: {error}") from None

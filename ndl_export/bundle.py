@@ -72,7 +72,8 @@ def write_bundle(
         staged.mkdir()
         files = _fill(staged, facts, ordered, signing_key)
         archive = Path(scratch) / f"{facts.version}.zip"
-        _write(archive, zip_bytes(files, facts.version))
+        archive.write_bytes(zip_bytes(files, facts.version))
+        _sync(archive)
         bundle = _promote(staged, release_dir)
         _promote(archive, release_dir)
     _point_latest(release_dir)
@@ -109,15 +110,15 @@ def _fill(
     for name, data in tables.items():
         write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
         write_csv(data, TABLES[name], folder / f"{name}.csv")
-        _write(folder / f"{name}.meta.csv", meta_csv(data, TABLES[name]))
+        (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     for name, text in _pages(facts, tables).items():
-        _write(folder / name, text.encode())
-    _write(folder / PRIVACY_RECORD_FILE, canonical_json(facts.privacy_record))
-    _write(folder / PUBLIC_KEY_FILE, signing.public_pem(signing_key))
-    _write(folder / DATAPACKAGE_FILE, canonical_json(datapackage(facts, _read(folder))))
+        (folder / name).write_bytes(text.encode())
+    (folder / PRIVACY_RECORD_FILE).write_bytes(canonical_json(facts.privacy_record))
+    (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
+    (folder / DATAPACKAGE_FILE).write_bytes(canonical_json(datapackage(facts, _read(folder))))
     covered = sums(_read(folder))
-    _write(folder / SUMS_FILE, covered)
-    _write(folder / SIGNATURE_FILE, signing.sign(signing_key, covered))
+    (folder / SUMS_FILE).write_bytes(covered)
+    (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
     for path in folder.iterdir():
         path.chmod(_FILE_MODE)
         _sync(path)
@@ -170,13 +171,6 @@ def _point_latest(release_dir: Path) -> None:
 def _read(place: Path) -> dict[str, bytes]:
     """Content by name of the files in a folder, or of the one file."""
     return {path.name: path.read_bytes() for path in (place.iterdir() if place.is_dir() else (place,))}
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync(path: Path) -> None:

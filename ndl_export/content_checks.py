@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ndl_export.consistency import disagreements
 from ndl_export.geography import geographies
 from ndl_export.rows import Layout, RowsDiffer, layout
-from ndl_export.schema import Flag, Role, arrow_schema, column_name, key_names
+from ndl_export.schema import Flag, Role, arrow_schema, column_name, key_names, measure_columns
 from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
 
 _ROUNDING = 1e-9
@@ -102,7 +102,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
         "intervals whose ends are the wrong way round": interval & (lower > upper),
         "figures outside their interval": shown & ~((lower - slack <= figure) & (figure <= upper + slack)),
         "figures or limits below 0": (figure < 0) | (lower < 0) | (upper < 0),
-        "infinite values": np.isinf(figure) | np.isinf(lower) | np.isinf(upper),
+        "values that are not finite numbers": _unbounded(data, measure),
     }
     if is_count:
         estimate = _numbers(data, measure, Role.ESTIMATE)
@@ -121,6 +121,13 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
 def _numbers(data: pa.Table, measure: Measure, role: Role) -> NDArray[np.float64]:
     """Values of a column, NaN where there is none."""
     return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
+
+
+def _unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
+    """Where a value of the measure is there and is infinite or not a number."""
+    values = [data[column.name] for column in measure_columns(measure) if column.role is not Role.FLAG]
+    finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
+    return ~np.logical_and.reduce(finite)
 
 
 def _row(data: pa.Table, table: Table, wrong: NDArray[np.bool_]) -> str:

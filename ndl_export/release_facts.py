@@ -54,9 +54,9 @@ class Version:
 class Thresholds:
     """When a percentage or average is flagged; half-widths of the 95% interval in points per hundred of its range."""
 
-    unreliable_half_width: float = 5.0
-    withheld_half_width: float = 15.0
-    denominator_standard_errors: float = 3.0
+    unreliable_half_width: float
+    withheld_half_width: float
+    denominator_standard_errors: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
-    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an address readers can write to.
+    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an e-mail address for readers.
     Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
     Raises `InvalidVersion`.
     """
@@ -76,7 +76,7 @@ class ReleaseFacts:
     privacy_page: str
     publisher: str
     contact: str
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds
 
     def __post_init__(self) -> None:
         Version.parse(self.version)

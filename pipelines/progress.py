@@ -8,13 +8,15 @@ import sys
 import dagster as dg
 
 
-@dg.logger(description="One plain line for each message of an asset")
-def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
+def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("readiness", logging.INFO)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Plain())
     logger.addHandler(handler)
     return logger
+
+
+progress_logger = dg.LoggerDefinition(_plain_lines, description="One plain line for each message of an asset")
 
 
 class _Plain(logging.Formatter):

@@ -22,7 +22,6 @@ from sources.extract.landed import find_all, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
-_PACKAGES_OF_RUNTIME_ERRORS = ("builtins",)
 
 
 class RunStopped(Exception):
@@ -103,6 +102,7 @@ def _check_landing(landing: Path, cohort: Cohort) -> None:
 
 
 def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInstance, options: dict[str, Any]) -> None:
+    options["run_config"] = {"loggers": {"console": {"config": {}}}} | options.get("run_config", {})
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=dagster_instance, raise_on_error=False, **options
     )

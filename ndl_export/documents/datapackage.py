@@ -40,8 +40,8 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "licenses": [{"name": "OGL-UK-3.0", "title": OGL_NAME, "path": OGL_ADDRESS}],
         "contributors": [{"title": facts.publisher, "email": facts.contact, "role": "publisher"}],
         "keywords": ["early years", "school readiness", "EYFS Profile", "ASQ-3", "differential privacy"],
-        "cohorts": list(facts.cohorts),
-        "councils": list(facts.councils),
+        "cohorts": sorted(facts.cohorts),
+        "councils": sorted(facts.councils),
         "resources": [_resource(name, files[name]) for name in sorted(files)],
     }
 

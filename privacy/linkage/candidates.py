@@ -1,7 +1,7 @@
 """Between services: which pairs are looked at, and their match weights by Splink.
 
-A pair is looked at when it shares date of birth and postcode, or two names (alike in some form) with one of these, or
-both names with the month or day of birth, or an NHS number. Any other pair could not reach the threshold.
+A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
+or the postcode and a name, or an NHS number. Any other pair could not reach the threshold.
 """
 
 from __future__ import annotations
@@ -10,34 +10,35 @@ import duckdb
 
 from privacy.linkage import model
 
-_DOB, _POSTCODE = "dob", "postcode"
-
-
-def _names(surname: tuple[str, str], forename: tuple[str, str], context: str) -> str:
-    (s_l, s_r), (f_l, f_r) = surname, forename
-    return f"l.t_{s_l}_{context} = r.t_{s_r}_{context} AND l.t_{f_l}_{context} = r.t_{f_r}_{context}"
+_ALIKE = (
+    ("surname", "forename"),
+    ("surname", "forename_sound"),
+    ("surname", "forename_start"),
+    ("surname_sound", "forename"),
+    ("surname_start", "forename"),
+    ("surname_end", "forename"),
+    ("surname_sound", "forename_sound"),
+)
+"""Forms of the two names that must both agree, where the date of birth does."""
 
 
 def _blocks() -> list[str]:
-    def twice(name: str) -> tuple[str, str]:
-        return (name, name)
-
-    alike = (
-        ("surname", "forename"), ("surname", "forename_sound"), ("surname", "forename_start"),
-        ("surname_sound", "forename"), ("surname_start", "forename"), ("surname_end", "forename"),
-        ("surname_sound", "forename_sound"),
-    )  # fmt: skip
-    blocks = [_names(twice(s), twice(f), _DOB) for s, f in alike]
-    blocks += [f"l.t_{name}_postcode = r.t_{name}_postcode" for name in ("surname", "forename")]
-    for context in (_DOB, _POSTCODE):
-        for part in ("surname_first", "surname_last"):
-            blocks += [_names(sides, twice("forename"), context) for sides in ((part, "surname"), ("surname", part))]
-        for part in ("forename_first", "forename_last"):
-            blocks += [_names(twice("surname"), sides, context) for sides in ((part, "forename"), ("forename", part))]
-        blocks += [
-            _names(("surname", form), (form, "surname"), context) for form in ("forename", "forename_written")
-        ]
-    return blocks + ["l.t_names_month = r.t_names_month", "l.t_names_day = r.t_names_day"]
+    """Conditions over l and r; each is answered by a hash join."""
+    sides = [((s, s), (f, f)) for s, f in _ALIKE]
+    for part in ("surname_first", "surname_last"):
+        sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]
+    for part in ("forename_first", "forename_last"):
+        sides += [(("surname",) * 2, (part, "forename")), (("surname",) * 2, ("forename", part))]
+    for form in ("forename", "forename_written"):
+        sides.append((("surname", form), (form, "surname")))
+    sides += [(("surname", "forename"), ("forename_sound", "surname_sound"))]
+    sides += [(("surname_sound", "forename_sound"), ("forename", "surname"))]
+    return [
+        "l.t_surname_postcode = r.t_surname_postcode",
+        "l.t_forename_postcode = r.t_forename_postcode",
+        "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_postcode = r.t_surname_postcode",
+        *(f"l.t_{a}_dob = r.t_{b}_dob AND l.t_{c}_dob = r.t_{d}_dob" for (a, b), (c, d) in sides),
+    ]
 
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:

@@ -19,7 +19,7 @@ from privacy.linkage.rows import OWN_NUMBERS, SCOPED_NUMBERS
 
 _EVIDENCE = (
     "t_surname_dob", "t_forename_dob", "t_surname_sound_dob", "t_forename_sound_dob", "t_dob_postcode",
-    "t_surname_postcode", "t_forename_postcode", "t_names_month", "t_names_day",
+    "t_surname_postcode", "t_forename_postcode",
 )  # fmt: skip
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
 

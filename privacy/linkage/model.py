@@ -1,8 +1,7 @@
 """The linkage model: agreement levels rebuilt from compound tokens, and their fixed, versioned m and u probabilities.
 
-Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them (or
-the pair of names with the month or the day of birth). So levels, and m and u, are those of clear text; `estimate.py`
-shows where the numbers of `model.json` come from. Nothing is trained on the records being linked.
+Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them. So
+levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from. Nothing is trained on the records being linked.
 
 Two levels make a household of a match: when date of birth, postcode and surname all agree, the pair may as well be twins.
 The surname then adds next to nothing, and a forename that disagrees decides against the pair.
@@ -16,83 +15,73 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-_DOB = "dob"
-_POSTCODE = "postcode"
-_FORENAME_FORMS = ("forename", "forename_written")
-_PARTS = {"surname": ("surname_first", "surname_last"), "forename": ("forename_first", "forename_last")}
+def _equal(left: str, right: str | None = None) -> str:
+    return f"t_{left}_l = t_{right or left}_r"
 
 
-def _same(left: str, right: str, *contexts: str) -> str:
-    return " OR ".join(f"t_{left}_{c}_l = t_{right}_{c}_r" for c in contexts or (_DOB, _POSTCODE))
+def _any(*tests: str) -> str:
+    return "(" + " OR ".join(tests) + ")"
 
 
-def _exchanged(context: str) -> str:
+def _exchanged() -> str:
     """Each name in the other's place, one of them exactly, the other at least by sound."""
-    forward = " OR ".join(f"t_surname_{context}_l = t_{form}_{context}_r" for form in _FORENAME_FORMS)
-    back = " OR ".join(f"t_{form}_{context}_l = t_surname_{context}_r" for form in _FORENAME_FORMS)
-    forward_sound = f"{forward} OR t_surname_sound_{context}_l = t_forename_sound_{context}_r"
-    back_sound = f"{back} OR t_forename_sound_{context}_l = t_surname_sound_{context}_r"
-    return f"(({forward}) AND ({back_sound}) OR ({forward_sound}) AND ({back}))"
+    forward = _any(*(_equal("surname_dob", f"{form}_dob") for form in _FORENAME_FORMS))
+    back = _any(*(_equal(f"{form}_dob", "surname_dob") for form in _FORENAME_FORMS))
+    forward_sound = _any(forward, _equal("surname_sound_dob", "forename_sound_dob"))
+    back_sound = _any(back, _equal("forename_sound_dob", "surname_sound_dob"))
+    at_home = f"{_equal('surname_postcode', 'forename_postcode')} AND {_equal('forename_postcode', 'surname_postcode')}"
+    return _any(f"{forward} AND {back_sound}", f"{forward_sound} AND {back}", at_home)
 
 
-def _part(name: str, *contexts: str) -> str:
-    return " OR ".join(
-        f"{_same(part, name, *contexts)} OR {_same(name, part, *contexts)}" for part in _PARTS[name]
-    )
+def _part(name: str) -> str:
+    """One record has the whole name, the other has it as its first or last word."""
+    words = (f"{name}_first_dob", f"{name}_last_dob")
+    return _any(*(_equal(w, f"{name}_dob") for w in words), *(_equal(f"{name}_dob", w) for w in words))
 
 
-def _any_name_in(context: str) -> str:
-    kinds = [("surname", "sound"), ("forename", "sound")]
-    tests = [_same(name, name, context) for name in ("surname", "forename")]
-    tests += [_same(f"{name}_{kind}", f"{name}_{kind}", context) for name, kind in kinds]
-    tests += [_part("surname", context), _part("forename", context), _exchanged(context)]
-    if context == _DOB:
-        tests += [_same(part, part, context) for part in ("surname_start", "forename_start", "surname_end")]
-    return " OR ".join(tests)
-
-
-_BOTH = "t_dob_postcode_l = t_dob_postcode_r"
-_SAME_DOB = f"({_BOTH} OR {_any_name_in(_DOB)})"
-_SAME_POSTCODE = f"({_BOTH} OR {_any_name_in(_POSTCODE)})"
-_SAME_MONTH = "t_names_month_l = t_names_month_r"
-_SAME_DAY = "t_names_day_l = t_names_day_r"
-_NAMES_AGREE = f"{_SAME_MONTH} OR {_SAME_DAY}"
-_SHARED = f"({_SAME_DOB} OR {_SAME_POSTCODE} OR {_NAMES_AGREE})"
-_HOUSEHOLD = f"({_BOTH} AND ({_same('surname', 'surname')} OR {_part('surname')}))"
-_EXCHANGED = f"({_exchanged(_DOB)} OR {_exchanged(_POSTCODE)})"
-_SAME_WRITTEN = " OR ".join(
-    f"t_forename_written_{c}_l IS NOT DISTINCT FROM t_forename_written_{c}_r AND t_forename_{c}_l = t_forename_{c}_r"
-    for c in (_DOB, _POSTCODE)
+_FORENAME_FORMS = ("forename", "forename_written")
+_EXCHANGED = _exchanged()
+_BOTH = _equal("dob_postcode")
+_SAME_SURNAME = _any(_equal("surname_dob"), _equal("surname_postcode"))
+_SAME_FORENAME = _any(_equal("forename_dob"), _equal("forename_postcode"))
+_SOUNDS, _STARTS = (("surname_sound_dob", "forename_sound_dob"), ("surname_start_dob", "forename_start_dob"))
+_SAME_DOB = _any(
+    _BOTH,
+    *map(_equal, ("surname_dob", "forename_dob", *_SOUNDS, *_STARTS, "surname_end_dob")),
+    _part("surname"),
+    _part("forename"),
+    _EXCHANGED,
 )
+_SAME_POSTCODE = _any(_BOTH, *map(_equal, ("surname_postcode", "forename_postcode")), _EXCHANGED)
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
     "postcode": "NOT has_postcode_l OR NOT has_postcode_r",
-    "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_SHARED}",
-    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_SHARED} OR {_EXCHANGED}",
+    "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_any(_SAME_DOB, _SAME_POSTCODE)}",
+    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_any(_SAME_DOB, _SAME_POSTCODE)} OR {_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",
     "nhs_number": "t_nhs_l IS NULL OR t_nhs_r IS NULL",
 }
 """When a comparison says nothing. Names in each other's place are weighed once, as a surname level."""
 
 LEVELS: dict[str, dict[str, str]] = {
-    "date_of_birth": {"same": _SAME_DOB, "same month": _SAME_MONTH, "same day": _SAME_DAY},
+    "date_of_birth": {"same": _SAME_DOB},
     "postcode": {"same": _SAME_POSTCODE},
     "surname": {
-        "exact, one household": f"{_BOTH} AND ({_same('surname', 'surname')})",
-        "exact": f"{_same('surname', 'surname')} OR ({_NAMES_AGREE}) AND NOT {_EXCHANGED}",
+        "exact, one household": f"{_BOTH} AND {_SAME_SURNAME}",
+        "exact": _SAME_SURNAME,
         "exchanged with forename": _EXCHANGED,
         "part": _part("surname"),
-        "sounds the same": _same("surname_sound", "surname_sound"),
-        "starts or ends the same": f"{_same('surname_start', 'surname_start', _DOB)} OR {_same('surname_end', 'surname_end', _DOB)}",
+        "sounds the same": _equal("surname_sound_dob"),
+        "starts or ends the same": _any(_equal("surname_start_dob"), _equal("surname_end_dob")),
     },
     "forename": {
-        "exact": f"{_SAME_WRITTEN} OR {_NAMES_AGREE}",
-        "another form": _same("forename", "forename"),
+        "exact": f"{_SAME_FORENAME} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r",
+        "another form": _SAME_FORENAME,
         "part": _part("forename"),
-        "sounds the same": _same("forename_sound", "forename_sound"),
-        "starts the same": _same("forename_start", "forename_start", _DOB),
-        "different, one household": _HOUSEHOLD,
+        "sounds the same": _equal("forename_sound_dob"),
+        "starts the same": _equal("forename_start_dob"),
+        "different, one household": f"{_BOTH} AND {_any(_SAME_SURNAME, _part('surname'))}",
     },
     "sex": {"same": "sex_l = sex_r"},
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},

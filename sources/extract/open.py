@@ -182,7 +182,7 @@ def _encoding(landed: Landed, dialect: Dialect) -> str:
 def _header(landed: Landed, contract: SourceContract, dialect: Dialect, encoding: str) -> tuple[list[str], str]:
     """Column names as the file has them, and the delimiter under which most of them are known."""
     with _bytes(landed.path) as raw:
-        text = codecs.getreader(encoding)(raw, errors="replace")
+        text = codecs.getreader(encoding)(raw, "replace")
         line = text.readline().lstrip("\ufeff").rstrip("\r\n")
     if not line.strip():
         raise ExtractStopped(f"{landed.name}: the file is empty; it needs at least its header line")

@@ -12,6 +12,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import Place
 
 _ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
+_WHITE_SPACE = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
 _BITS = 62
 """Findings carried in one BIGINT."""
 
@@ -120,7 +121,7 @@ def _expectation(column: Column, dialect: Dialect) -> str:
 
 def _raw(column: Column, present: tuple[str, ...], dialect: Dialect) -> str:
     if column.name in present:
-        return f"nullif(trim({column.name}, E' \\t\\r\\n\\u00A0'), '')"
+        return f"nullif(trim({column.name}, {_WHITE_SPACE}), '')"
     return _text(dialect.constants[column.name]) if column.name in dialect.constants else "NULL::VARCHAR"
 
 

@@ -1,0 +1,13 @@
+"""Believable extracts, made up from public statistics: no row is about a real child.
+
+`generate` draws the true children of a cohort (`people`, `attainment`, to the published `margins`), has every service
+write them down with the slips of real records (`recording`, `returns/`), and writes each council's files in that
+council's own dialect (`writing`). The truth - who each row is about, and what the published figures would be - lies
+beside the landing folder, never in it (`truth`).
+
+All randomness is seeded; nothing here reads an extract or knows of keys, tokens or linkage.
+"""
+
+from sources.synthetic.generate import DEFAULT_SEED, generate
+
+__all__ = ["DEFAULT_SEED", "generate"]

@@ -30,7 +30,25 @@ GOAL_CODES = ("1", "2", "A")
 # communication and language 79.5%, personal 83.1%, physical 84.7%, literacy 70.5%, mathematics 77.6%, understanding the
 # world 80.4%, arts 85.1%) and with the published average of 14.1 goals; single goals are believable, not published here.
 _NATIONAL_SHARE = np.array(
-    [0.815, 0.825, 0.845, 0.87, 0.88, 0.915, 0.855, 0.80, 0.755, 0.72, 0.785, 0.78, 0.81, 0.815, 0.84, 0.87, 0.87]
+    [
+        0.815,
+        0.825,
+        0.845,
+        0.87,
+        0.88,
+        0.915,
+        0.855,
+        0.80,
+        0.755,
+        0.72,
+        0.785,
+        0.78,
+        0.81,
+        0.815,
+        0.84,
+        0.87,
+        0.87,
+    ]
 )
 _NATIONAL_GLD = 0.683
 _OTHER_GOALS_IF_GLD = 0.994

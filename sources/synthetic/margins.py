@@ -40,7 +40,12 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "White",
     ),
     LANGUAGE: (UNKNOWN, "Other than English", "English"),
-    SEN: (UNKNOWN, "Education, health and care plan", "SEN support / SEN without an EHC plan", "No SEN provision"),
+    SEN: (
+        UNKNOWN,
+        "Education, health and care plan",
+        "SEN support / SEN without an EHC plan",
+        "No SEN provision",
+    ),
     TERM: ("Autumn-born", "Spring-born", "Summer-born"),
 }
 """Breakdowns of each topic; the last is the one whose rate follows from the others and the total."""
@@ -143,7 +148,9 @@ def _other_counts(
     spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
     table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
     tilt = np.array([_MINORITY_TILT.get(place.region_name, 1.0) for place in councils])
-    minority = [index for index, label in enumerate(TOPICS[topic]) if label in _MINORITY or label == "Other than English"]
+    minority = [
+        index for index, label in enumerate(TOPICS[topic]) if label in _MINORITY or label == "Other than English"
+    ]
     table[:, minority] *= tilt[:, None]
     for _ in range(200):
         table *= (totals / table.sum(axis=0))[None, :]
@@ -162,7 +169,10 @@ def _pilot_counts(topic: str, councils: tuple[Place, ...], children: Ints) -> In
     else:
         mix = _pilot_mix()
         shares = np.array(
-            [[float(mix[place.council, topic, label]["children_share"]) for label in TOPICS[topic]] for place in councils]
+            [
+                [float(mix[place.council, topic, label]["children_share"]) for label in TOPICS[topic]]
+                for place in councils
+            ]
         )
     return whole_numbers(shares, children)
 

@@ -107,19 +107,28 @@ def _composed(parts: dict[str, str]) -> list[str]:
     return [stem + ending for stem, ending in product(parts["stems"].split(), parts["endings"].split())]
 
 
+def nickname(rng: np.random.Generator, names: Texts) -> Texts:
+    """A short form or other spelling of each name that has one."""
+    return _other_form(rng, names, "nicknames.csv")
+
+
+def in_own_script(rng: np.random.Generator, names: Texts) -> Texts:
+    """Names as written in the script of their language, where the list has them."""
+    return _other_form(rng, names, "native_script.csv")
+
+
+def _other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
+    known, others = _forms(file)
+    low, high = np.searchsorted(known, names, side="left"), np.searchsorted(known, names, side="right")
+    found = high > low
+    index = low + np.floor(rng.random(len(names)) * (high - low)).astype(np.int64)
+    return np.where(found, others[np.where(found, index, 0)], names)
+
+
 @cache
-def aliases(file: str) -> tuple[Texts, Texts]:
+def _forms(file: str) -> tuple[Texts, Texts]:
     """Names in order, and another form of each, from a two-column list; a name with several forms has several rows."""
     with (_LISTS / file).open(encoding="utf-8", newline="") as lines:
         rows = sorted(tuple(row) for row in list(csv.reader(lines))[1:])
     names, others = zip(*rows, strict=True)
     return np.array(names, dtype=NAME_TYPE), np.array(others, dtype=NAME_TYPE)
-
-
-def other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
-    """Another form of each name (`nicknames.csv`, `native_script.csv`); names without one stay."""
-    known, others = aliases(file)
-    low, high = np.searchsorted(known, names, side="left"), np.searchsorted(known, names, side="right")
-    found = high > low
-    index = low + np.floor(rng.random(len(names)) * (high - low)).astype(np.int64)
-    return np.where(found, others[np.where(found, index, 0)], names)

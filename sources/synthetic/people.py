@@ -39,9 +39,15 @@ _MINOR_MIX: dict[str, dict[str, float]] = {
 }
 _OTHER_WHITE_BY_LANGUAGE = 0.6
 """Share of White children of another White background, for each share of children with another first language."""
-_LANGUAGE_LIKELIHOOD = {"WBRI": -5.0, "WIRI": -4.0, "WIRT": -4.0, "BCRB": -4.0, "MWBC": -4.0, "MOTH": -1.0, "MWAS": -1.0} | {
-    code: 1.5 for code in ("WOTH", "ABAN", "APKN", "OOTH", "AOTH", "CHNE", "WROM")
-}
+_LANGUAGE_LIKELIHOOD = {
+    "WBRI": -5.0,
+    "WIRI": -4.0,
+    "WIRT": -4.0,
+    "BCRB": -4.0,
+    "MWBC": -4.0,
+    "MOTH": -1.0,
+    "MWAS": -1.0,
+} | dict.fromkeys(("WOTH", "ABAN", "APKN", "OOTH", "AOTH", "CHNE", "WROM"), 1.5)
 _LANGUAGES: dict[str, dict[str, float]] = {
     "APKN": {"URD": 0.7, "PNJ": 0.3},
     "ABAN": {"BNG": 1},
@@ -54,7 +60,15 @@ _LANGUAGES: dict[str, dict[str, float]] = {
 }
 _OTHER_LANGUAGES = {"ARA": 0.4, "POL": 0.2, "URD": 0.2, "FRN": 0.2}
 LANGUAGE_CODES = ("", "ENG", *sorted({c for mix in _LANGUAGES.values() for c in mix} | set(_OTHER_LANGUAGES)))
-_FSM_LIKELIHOOD = {"BCRB": 0.5, "BAFR": 0.4, "MWBC": 0.4, "WIRT": 1.5, "WROM": 0.9, "AIND": -0.9, "CHNE": -1.2}
+_FSM_LIKELIHOOD = {
+    "BCRB": 0.5,
+    "BAFR": 0.4,
+    "MWBC": 0.4,
+    "WIRT": 1.5,
+    "WROM": 0.9,
+    "AIND": -0.9,
+    "CHNE": -1.2,
+}
 
 
 @dataclass(frozen=True)
@@ -105,12 +119,17 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
     stratum = council + np.where(pupil, 0, len(margins.councils))
-    counts = {topic: np.vstack([c, whole_numbers(c + 1e-9, leavers)]) for topic, c in margins.counts.items()}
+    counts = {
+        topic: np.vstack([c, whole_numbers(c.astype(np.float64) + 1e-9, leavers)])
+        for topic, c in margins.counts.items()
+    }
     families = _families(streams("families"), stratum)
     in_census = _in_census(streams("in census"), stratum, counts)[families.home]
     categories, ethnicity = _characteristics(streams("characteristics"), stratum, counts, in_census, families)
     postcode = geography.draw(streams("homes"), council, categories[FSM])[families.home]
-    early_council, early_postcode = _early_homes(streams("moves"), margins, geography, council, categories[FSM], postcode)
+    early_council, early_postcode = _early_homes(
+        streams("moves"), margins, geography, council, categories[FSM], postcode
+    )
     surname, forename = _names(streams("names"), ethnicity, categories[SEX] == 0, families)
     estab, urn = _schools(streams("schools"), council, margins.children, families)
     upn, census_upn = _upns(streams("upns"), margins, cohort, council, estab)
@@ -214,7 +233,7 @@ def _early_homes(
     pull = margins.children * np.where(region[:, None] == region, 20.0, 1.0)
     np.fill_diagonal(pull, 0)
     early = council.copy()
-    early[across] = pick(rng, pull[council[across]])
+    early[across] = pick(rng, pull[council[across]].astype(np.float64))
     home = postcode.copy()
     home[across | within] = geography.draw(rng, early[across | within], fsm[across | within])
     return early, home

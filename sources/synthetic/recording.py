@@ -16,7 +16,18 @@ from sources.synthetic.quotas import AnyArray, Bools, Ints, Texts
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
-_FOLDED = {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "Ae", "ı": "i"}
+_FOLDED = {
+    "ł": "l",
+    "Ł": "L",
+    "ø": "o",
+    "Ø": "O",
+    "đ": "d",
+    "Đ": "D",
+    "ß": "ss",
+    "æ": "ae",
+    "Æ": "Ae",
+    "ı": "i",
+}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A key beside each of `_LETTERS` on a British keyboard."""
@@ -28,7 +39,8 @@ class Slips:
 
     typing: float
     """In the forename; again, apart, in the surname."""
-    short_form: float = 0.01
+    short_form: float = 0.03
+    """Of children whose forename has one."""
     native_script: float = 0.1
     """Of names that have a form in their own script, in systems that can hold it."""
     accents_lost: float = 0.4
@@ -47,8 +59,8 @@ class Slips:
 
 
 EDUCATION = Slips(typing=0.006)
-NURSERY = Slips(typing=0.012, short_form=0.025, postcode_missing=0.008)
-HEALTH = Slips(typing=0.012, short_form=0.008, names_swapped=0.004, date_placeholder=0.001)
+NURSERY = Slips(typing=0.012, short_form=0.08, postcode_missing=0.008)
+HEALTH = Slips(typing=0.012, short_form=0.025, names_swapped=0.004, date_placeholder=0.001)
 
 
 @dataclass(frozen=True)
@@ -76,27 +88,39 @@ class Identity:
 
 
 def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode: Bools) -> Identity:
-    """What a service's system holds of these children; `holds_unicode` says whether it can hold any script."""
+    """What a service's system holds of these children; `holds_unicode` says whether it can hold any script.
+
+    Each kind of slip draws from a stream of its own, so that which records have one does not move the others.
+    """
     size = len(true.surname)
 
     def some(share: float) -> Bools:
         return rng.random(size) < share
 
     forename, surname = true.forename.copy(), true.surname.copy()
-    _change(forename, some(slips.short_form * 3), lambda names: naming.other_form(rng, names, "nicknames.csv"))
+    _change(rng, forename, some(slips.short_form), naming.nickname)
     for names in (forename, surname):
         own_script = some(slips.native_script) & holds_unicode
-        _change(names, own_script, lambda chosen: naming.other_form(rng, chosen, "native_script.csv"))
-        _change(names, some(slips.accents_lost) & ~_is_ascii(names), without_accents)
-        _change(names, some(slips.apostrophe_changed) & _contains(names, "'"), lambda n: _other_apostrophe(rng, n))
-        _change(names, some(slips.typing), lambda chosen: mistyped(rng, chosen))
-    _change(surname, some(slips.double_barrel_changed) & _contains(surname, "-"), lambda n: _part(rng, n))
+        _change(rng, names, own_script, naming.in_own_script)
+        _change(
+            rng,
+            names,
+            some(slips.accents_lost) & ~_is_ascii(names),
+            lambda _, chosen: without_accents(chosen),
+        )
+        _change(rng, names, some(slips.apostrophe_changed) & _contains(names, "'"), _other_apostrophe)
+        _change(rng, names, some(slips.typing), mistyped)
+    _change(rng, surname, some(slips.double_barrel_changed) & _contains(surname, "-"), _part)
     swapped = some(slips.names_swapped)
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
     forename[some(slips.forename_missing)] = ""
     sex = np.where(some(slips.sex_wrong), 1 - true.sex, true.sex)
     return Identity(
-        surname, forename, sex, _recorded_dates(rng, true.born, slips), _recorded_postcodes(rng, true.postcode, slips)
+        surname,
+        forename,
+        sex,
+        _recorded_dates(rng, true.born, slips),
+        _recorded_postcodes(rng, true.postcode, slips),
     )
 
 
@@ -150,7 +174,9 @@ def _recorded_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Date
 
 def _recorded_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -> Texts:
     lot = rng.random(len(postcode))
-    written = np.where(rng.random(len(postcode)) < slips.postcode_unspaced, np.strings.replace(postcode, " ", ""), postcode)
+    written = np.where(
+        rng.random(len(postcode)) < slips.postcode_unspaced, np.strings.replace(postcode, " ", ""), postcode
+    )
     mistaken = np.flatnonzero(lot < slips.postcode_typing)
     last = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))[rng.integers(0, 20, len(mistaken))]
     stem = postcode[mistaken].astype("U8")
@@ -164,11 +190,17 @@ def _recorded_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips)
     return written
 
 
-def _change(names: Texts, chosen: Bools, change: Callable[[Texts], Texts]) -> None:
-    """Apply `change` (Texts -> Texts) in place to the chosen names."""
+def _change(
+    rng: np.random.Generator,
+    names: Texts,
+    chosen: Bools,
+    change: Callable[[np.random.Generator, Texts], Texts],
+) -> None:
+    """Apply `change` in place to the chosen names."""
     rows = np.flatnonzero(chosen)
+    own = rng.spawn(1)[0]
     if len(rows):
-        names[rows] = change(names[rows])
+        names[rows] = change(own, names[rows])
 
 
 def _contains(names: Texts, part: str) -> Bools:

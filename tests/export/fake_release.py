@@ -1,7 +1,7 @@
 """Well-formed tables and facts of a release, made from the definitions with a seed; no data are behind them.
 
-Counts are products of one share per attribute and a size per council, so that they agree in every way in which the
-figures of a real release do: over tables, categories, shared totals and areas. Some shares are negative, as estimates are.
+Counts are products of one share per attribute and a size per council, so that they agree in every way that the
+figures of a real release do: over tables, categories, shared totals and areas. Some shares are negative.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ndl_export.content_checks import table_layouts
-from ndl_export.release_facts import ReleaseFacts
+from ndl_export.release_facts import ReleaseFacts, Thresholds
 from ndl_export.rows import Children, Layout
 from ndl_export.schema import Flag, Role, arrow_schema, column_name
-from ndl_export.tables import FAMILIES, TABLES, Family, Measure, MeasureKind
+from ndl_export.tables import FAMILIES, Family, Measure, MeasureKind
 from sources.reference.places import PILOT
 
 COHORT = "202425"
@@ -38,6 +38,7 @@ def fake_facts(version: str = "2026.11.0", councils: tuple[str, ...] = PILOT) ->
         privacy_page="# Privacy statement\n\nMade up for a test.\n",
         publisher="A combined authority",
         contact="statistics@example.org",
+        thresholds=Thresholds(5.0, 15.0, 3.0),
     )
 
 
@@ -68,9 +69,7 @@ def fake_tables(councils: tuple[str, ...] = PILOT, seed: int = 1) -> dict[str, p
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
     shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
-    return {
-        name: _table(expected, sizes, shares[expected.table.family], rng) for name, expected in layouts.items()
-    }
+    return {name: _table(expected, sizes, shares[expected.table.family], rng) for name, expected in layouts.items()}
 
 
 def _shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, float]]:
@@ -109,8 +108,15 @@ def _table(
     return pa.table(columns).cast(arrow_schema(expected.table))
 
 
+def _attribute(pair: tuple[str, frozenset[str]]) -> str:
+    return pair[0]
+
+
 def _share(counted: Children, shares: Mapping[str, Mapping[str, float]]) -> float:
-    return math.prod(math.fsum(shares[name][each] for each in sorted(categories)) for name, categories in counted)
+    return math.prod(
+        math.fsum(shares[name][each] for each in sorted(categories))
+        for name, categories in sorted(counted, key=_attribute)
+    )
 
 
 def _count_columns(measure: Measure, estimate: NDArray[np.float64], absent: NDArray[np.bool_]) -> dict[str, pa.Array]:
@@ -135,6 +141,3 @@ def _ratio_columns(measure: Measure, absent: NDArray[np.bool_], rng: np.random.G
         column_name(measure, Role.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
         column_name(measure, Role.FLAG): pa.array(np.where(absent, Flag.NOT_APPLICABLE.value, flag)),
     }
-
-
-__all__ = ["COHORT", "TABLES", "fake_facts", "fake_privacy_record", "fake_tables"]

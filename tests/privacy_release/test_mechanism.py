@@ -30,7 +30,7 @@ def standardised(plan: Plan, releases: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def residuals():
-    return standardised(small_plan(), 400)
+    return standardised(small_plan(), 300)
 
 
 def test_the_variance_of_every_cell_and_of_all_is_what_is_charged_for(residuals):

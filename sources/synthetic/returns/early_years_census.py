@@ -31,7 +31,8 @@ _SEN_CODES = ("N", "K", "E")
 _EARLY_SEN = np.array([[0.94, 0.06, 0.0], [0.15, 0.5, 0.35], [0.58, 0.41, 0.01], [0.965, 0.034, 0.001]])
 """Share of children of later SEN unknown, plan, support, none with each early provision."""
 _NOT_CHECKED = 0.15
-_CHECK_MONTHS = (24, 36)
+_CHECK_DAYS = (731, 1095)
+"""Age at the progress check: two years to three."""
 
 
 def rows(world: World) -> Rows:
@@ -88,7 +89,7 @@ def _progress_check(rng: np.random.Generator, world: World, person: Ints) -> dic
     concern: Floats = expit(-2.2 - 1.1 * world.attainment.ability[person])
     outcome = (rng.random(len(person)) < concern).astype(np.int64)
     outcome[rng.random(len(person)) < _NOT_CHECKED] = 2
-    days = np.floor(rng.uniform(*(months * 30.4 for months in _CHECK_MONTHS), len(person))).astype("timedelta64[D]")
+    days = rng.integers(*_CHECK_DAYS, len(person)).astype("timedelta64[D]")
     done = world.people.born[person] + days
     return {
         "progress_check_date": dates(np.where(outcome == 2, np.datetime64("NaT"), done)),

@@ -17,7 +17,7 @@ from sources.reference.asq3 import DOMAINS, cut_offs
 from sources.synthetic.columns import Rows, coded, dates, decimals, in_file_order, text
 from sources.synthetic.margins import FSM
 from sources.synthetic.people import Dates
-from sources.synthetic.quotas import Bools, Floats, Ints, pick
+from sources.synthetic.quotas import Bools, Floats, Ints
 from sources.synthetic.recording import HEALTH, Identity, record, uppercase
 from sources.synthetic.world import World
 
@@ -37,7 +37,8 @@ _UNNAMED = (0.12, 0.02, 0.0, 0.0)
 _UNNAMED_FORMS = np.array(["Baby", "Baby Girl", "Baby Boy", "Twin 1", "Twin 2"])
 
 MONTHS = (24, 27, 30)
-_MONTHS_SHARE = np.array([[0.55, 0.35, 0.10]])
+_NEXT_QUESTIONNAIRE_FROM = (25.5, 28.5)
+"""Age in months from which the questionnaire of 27, then of 30 months is used."""
 _WITHOUT_ASQ3 = 0.07
 _BELOW_SHARE = {
     "asq3_communication": 0.125,
@@ -132,13 +133,15 @@ def _outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Re
     size, two_year = len(person), reviews.kind == TWO_YEAR
     ability = world.attainment.ability[person]
     age = (reviews.date - world.people.born[person]).astype(np.int64) / 30.4
-    months = np.where(age > 28.5, 2, np.where(age > 25.5, 1, pick(rng, np.tile(_MONTHS_SHARE, (size, 1))) // 2))
+    months = np.searchsorted(_NEXT_QUESTIONNAIRE_FROM, age)
     with_asq3 = two_year & (rng.random(size) >= _WITHOUT_ASQ3)
     scores, below = _scores(rng, ability, months, with_asq3)
     concern = rng.random(size) < expit(np.array([-2.4, -0.3, 1.3])[np.clip(below, 0, 2)] - 0.35 * ability)
     referral = np.where(concern, rng.random(size) < 0.55, rng.random(size) < 0.01)
     asq_se2 = np.where(
-        with_asq3 & (rng.random(size) < 0.6), 5 * np.round(rng.gamma(2.0, np.exp(1.7 - 0.25 * ability)) / 2), np.nan
+        with_asq3 & (rng.random(size) < 0.6),
+        5 * np.round(rng.gamma(2.0, np.exp(1.7 - 0.25 * ability)) / 2),
+        np.nan,
     )
     return {
         "asq3_months": coded(np.where(with_asq3, months, 3), (*map(str, MONTHS), "")),

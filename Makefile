@@ -1,0 +1,48 @@
+# One word for each thing a person does here. Everything needed is installed into .uv/ and .venv/ on first use.
+
+PYTHON ?= python3
+UV_VERSION := 0.9.9
+UV := .uv/bin/uv
+RUN := $(UV) run --frozen --no-sync
+DEMO ?= demo
+COHORT ?= 202425
+READINESS_KEYS ?= $(CURDIR)/keys
+export READINESS_KEYS
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench ui clean-demo
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: .venv/.synced  ## install everything, from the lock file
+
+.venv/.synced: pyproject.toml uv.lock
+	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	$(UV) sync --frozen --quiet --all-extras --python $(PYTHON)
+	@touch $@
+
+demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
+	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
+	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home --cohort $(COHORT) --create-keys
+
+test: setup  ## every test
+	$(RUN) pytest
+
+lint: setup  ## style and types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: setup  ## put code into the house style
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: setup  ## time and memory of every stage, into docs/benchmark.md
+	$(RUN) python -m tests.benchmark
+
+ui: setup  ## the Dagster UI over the demo's home folder
+	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
+
+clean-demo:  ## remove the demo's folders, not its keys
+	rm -rf $(DEMO)

@@ -1,0 +1,63 @@
+"""Which areas a release has rows for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ndl_export.geography import geographies
+from sources.reference.places import PILOT, UnknownCouncil, places
+
+EVERYWHERE = tuple(places())
+LIVERPOOL_CITY_REGION = {"halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral"}
+
+
+def test_the_pilot_has_a_total_a_devolved_area_and_its_councils() -> None:
+    areas = geographies(PILOT)
+    assert [area.level for area in areas] == ["Pilot councils", "English devolved area", *["Local authority"] * 8]
+    assert set(areas[0].councils) == set(PILOT)
+    assert set(areas[1].councils) == LIVERPOOL_CITY_REGION
+    assert (areas[1].code, areas[1].name) == ("E47000004", "Liverpool City Region")
+
+
+def test_order_does_not_depend_on_the_order_given() -> None:
+    assert geographies(PILOT) == geographies(tuple(reversed(PILOT)))
+
+
+def test_a_devolved_area_needs_all_of_its_councils() -> None:
+    assert "English devolved area" not in {area.level for area in geographies(set(PILOT) - {"wirral"})}
+
+
+def test_more_than_twenty_councils_bring_the_regions_that_are_whole() -> None:
+    london = [name for name, entry in places().items() if entry.region_name == "London"]
+    areas = geographies([*london, "leeds"])
+    assert [area.name for area in areas if area.level == "Regional"] == ["London"]
+    assert areas[0].level == "Pilot councils"
+    assert "Regional" not in {area.level for area in geographies(london[:20])}
+
+
+def test_all_councils_are_england() -> None:
+    areas = geographies(EVERYWHERE)
+    assert (areas[0].level, areas[0].name, areas[0].code) == ("National", "England", "E92000001")
+    assert sum(area.level == "Regional" for area in areas) == 9
+    assert sum(area.level == "Local authority" for area in areas) == 153
+
+
+def test_a_council_lies_in_its_region_and_leaves_other_areas_blank() -> None:
+    leeds = geographies(["leeds"])[-1]
+    assert {name: value for name, value in leeds.columns.items() if value} == {
+        "geographic_level": "Local authority",
+        "country_code": "E92000001",
+        "country_name": "England",
+        "region_code": "E12000003",
+        "region_name": "Yorkshire and The Humber",
+        "old_la_code": "383",
+        "new_la_code": "E08000035",
+        "la_name": "Leeds",
+    }
+
+
+def test_unknown_and_no_councils_are_refused() -> None:
+    with pytest.raises(UnknownCouncil, match="atlantis"):
+        geographies(["atlantis"])
+    with pytest.raises(ValueError, match="at least one council"):
+        geographies([])

@@ -1,0 +1,171 @@
+"""Whether a bundle that was tampered with, damaged or badly made is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ndl_export import signing
+from ndl_export.bundle import BUNDLE_FILES
+from ndl_export.checksums import sums
+from ndl_export.verify import verify
+
+FILES = sorted(BUNDLE_FILES)
+
+
+@pytest.fixture(scope="session")
+def trusted(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "publisher.pem"
+    path.write_bytes(signing.public_pem(signing_key))
+    return path
+
+
+@contextmanager
+def flipped(path: Path, place: float, bits: int) -> Iterator[None]:
+    """One byte of the file changed, at that share of its length; put right afterwards."""
+    before = path.read_bytes()
+    index = min(int(place * len(before)), len(before) - 1)
+    path.write_bytes(before[:index] + bytes([before[index] ^ bits]) + before[index + 1 :])
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def resign(folder: Path, key: Ed25519PrivateKey) -> None:
+    """Make sums and signature fit whatever the folder holds now."""
+    covered = sums({path.name: path.read_bytes() for path in folder.iterdir()})
+    (folder / "SHA256SUMS").write_bytes(covered)
+    (folder / "SHA256SUMS.sig").write_bytes(signing.sign(key, covered))
+
+
+def test_folder_and_archive_of_a_release_are_sound(release_dir: Path, trusted: Path) -> None:
+    for place in ("2026.11.0", "latest", "2026.11.0.zip"):
+        report = verify(release_dir / place, trusted)
+        assert report.ok, report
+        assert report.pinned
+        assert report.version == "2026.11.0"
+        assert "only the bundle's own" not in str(report)
+
+
+def test_without_the_publishers_key_the_report_says_so(bundle: Path) -> None:
+    report = verify(bundle)
+    assert report.ok
+    assert not report.pinned
+    assert "only the bundle's own" in str(report)
+    assert report.fingerprint is not None
+    assert report.fingerprint in str(report)
+
+
+def test_a_bundle_signed_by_someone_else_is_only_caught_by_the_publishers_key(copy: Path, trusted: Path) -> None:
+    other = Ed25519PrivateKey.generate()
+    (copy / "public_key.pem").write_bytes(signing.public_pem(other))
+    resign(copy, other)
+    assert verify(copy).ok
+    assert [str(fault) for fault in verify(copy, trusted).faults] == ["public_key.pem: this is not the trusted key"]
+
+
+@pytest.mark.parametrize("file", FILES)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(place=0.0, bits=1)
+@example(place=1.0, bits=0x80)
+@given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
+def test_any_changed_byte_of_any_file_is_caught(copy: Path, file: str, place: float, bits: int) -> None:
+    with flipped(copy / file, place, bits):
+        report = verify(copy)
+    named = "SHA256SUMS.sig" if file == "SHA256SUMS" else file
+    assert named in {fault.file for fault in report.faults}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(place=0.0, bits=1)
+@example(place=1.0, bits=1)
+@given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
+def test_any_changed_byte_of_the_archive_is_caught(archive: Path, place: float, bits: int) -> None:
+    with flipped(archive, place, bits):
+        assert not verify(archive).ok
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tail=st.floats(0, 0.004), bits=st.integers(1, 255))
+def test_any_changed_byte_of_the_archives_directory_is_caught(archive: Path, tail: float, bits: int) -> None:
+    with flipped(archive, 1 - tail, bits):
+        assert not verify(archive).ok
+
+
+@pytest.fixture
+def archive(release_dir: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "2026.11.0.zip"
+    path.write_bytes((release_dir / path.name).read_bytes())
+    return path
+
+
+def test_something_appended_or_cut_off_is_caught(archive: Path, copy: Path) -> None:
+    whole = archive.read_bytes()
+    for content in (whole + b"x", whole[:-1], b"", b"not a zip file"):
+        archive.write_bytes(content)
+        assert not verify(archive).ok
+    with (copy / "README.md").open("ab") as file:
+        file.write(b"x")
+    assert [fault.file for fault in verify(copy).faults] == ["README.md"]
+
+
+def test_missing_and_extra_files_are_named(copy: Path) -> None:
+    (copy / "methodology.md").unlink()
+    (copy / "extra.csv").write_text("x")
+    assert {str(fault) for fault in verify(copy).faults} == {
+        "methodology.md: missing",
+        "extra.csv: not part of a bundle",
+    }
+
+
+def test_links_and_folders_inside_a_bundle_are_refused(copy: Path) -> None:
+    (copy / "README.md").rename(copy.parent / "README.md")
+    (copy / "README.md").symlink_to(copy.parent / "README.md")
+    (copy / "inside").mkdir()
+    assert "not plain files: README.md, inside" in str(verify(copy))
+
+
+def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
+    path = copy / "joined_dots.csv"
+    path.write_text(path.read_text().replace("Reliable", "Unreliable", 1))
+    resign(copy, signing_key)
+    assert [str(fault) for fault in verify(copy).faults] == [
+        "joined_dots.csv: does not hold the same figures as joined_dots.parquet"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "what"),
+    [
+        ("privacy_statement.json", b"{}\n", "not of the expected shape"),
+        ("privacy_statement.json", b"nothing", "does not say what the release is"),
+        ("privacy_statement.md", b"\n", "it is empty"),
+        ("datapackage.json", b"[]\n", "does not say what the release is"),
+        ("joined_dots.parquet", b"PAR1", "cannot be read"),
+        ("joined_dots.meta.csv", b"col_name\n", "does not describe joined_dots.csv"),
+    ],
+)
+def test_a_signed_bundle_with_bad_content_is_reported_not_raised(
+    copy: Path, signing_key: Ed25519PrivateKey, file: str, content: bytes, what: str
+) -> None:
+    (copy / file).write_bytes(content)
+    resign(copy, signing_key)
+    report = verify(copy)
+    assert not report.ok
+    assert what in str(report)
+
+
+def test_a_trusted_key_that_is_no_key_is_refused(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    path.write_text("no key")
+    with pytest.raises(signing.UnusableKey):
+        verify(bundle, path)
+    with pytest.raises(signing.UnusableKey, match=r"key\.pem"):
+        signing.load_private_key(path)
