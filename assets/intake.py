@@ -7,8 +7,10 @@ extract that is stopped leaves the previous good one where it was.
 from __future__ import annotations
 
 import json
+import traceback
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,7 @@ class Intake:
         self._home = home
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._made_under = {
+            "software": version("readiness"),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
             "keys": keys.fingerprints,
@@ -114,8 +117,10 @@ class Intake:
                 extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
                 projection = _stage(self._con, extract, contract, staging / "rows.parquet")
                 quality = _judge(self._con, extract, projection, contract, made_under, staging)
-            except duckdb.Error as error:
-                raise ExtractStopped(f"{landed.name}: could not be read ({type(error).__name__})") from None
+            except ExtractStopped:
+                raise
+            except Exception as error:
+                raise ExtractStopped(_unexpected(landed, error)) from None
             if quality.failures:
                 raise ExtractStopped("; ".join(f"{landed.name}: {finding.sentence}" for finding in quality.failures))
             _promote(self._home, landed, quality, staging)
@@ -135,6 +140,13 @@ def read_quality(path: Path) -> ExtractQuality:
             "findings": tuple(Finding(**finding) for finding in content["findings"]),
         }
     )
+
+
+def _unexpected(landed: Landed, error: Exception) -> str:
+    """Kind and place of an error, without its message, which may quote a value."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place_in_code = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"{landed.name}: the file could not be read ({type(error).__name__} at {place_in_code}); please report this"
 
 
 def _earlier(home: Home, landed: Landed, sha256: str, made_under: dict[str, Any]) -> ExtractQuality | None:

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 import dagster as dg
 
 from sources.reference.cohorts import cohort_codes
-from sources.reference.places import places
+from sources.reference.places import PILOT, places
 
 LAST_COHORT_YEAR = 2030
 
 COHORTS = dg.StaticPartitionsDefinition(cohort_codes(LAST_COHORT_YEAR))
-COUNCILS = dg.StaticPartitionsDefinition(list(places()))
+COUNCIL_NAMES = (*PILOT, *(council for council in places() if council not in PILOT))
+"""The pilot first, so that a range of partitions that holds the pilot holds nothing else."""
+COUNCILS = dg.StaticPartitionsDefinition(COUNCIL_NAMES)
 COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -29,15 +31,10 @@ def parts(key: str) -> tuple[str, str]:
     return council, cohort
 
 
-def all_councils(cohort: str) -> dict[str, str]:
-    """Run tags that ask for every council of a cohort in one run."""
-    councils = list(places())
+def one_run(councils: Iterable[str], cohort: str) -> dict[str, str]:
+    """Run tags that ask for the smallest range of partitions holding these councils of a cohort, as one run."""
+    positions = [COUNCIL_NAMES.index(council) for council in councils]
     return {
-        RANGE_START: council_cohort(councils[0], cohort),
-        RANGE_END: council_cohort(councils[-1], cohort),
+        RANGE_START: council_cohort(COUNCIL_NAMES[min(positions)], cohort),
+        RANGE_END: council_cohort(COUNCIL_NAMES[max(positions)], cohort),
     }
-
-
-def only(councils: Iterable[str], cohort: str) -> list[str]:
-    """Partition keys of these councils."""
-    return [council_cohort(council, cohort) for council in councils]

@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets.home import Home
 from assets.installation import Installation
-from assets.partitions import all_councils
+from assets.partitions import one_run
 from ndl_export.bundle import versions
 from ndl_export.release_facts import Version
 from pipelines.definitions import build_definitions
@@ -33,13 +33,13 @@ def run_cohort(
 ) -> Path:
     """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`."""
     home = installation.home_folder
-    _check_landing(installation.landing_folder, cohort)
+    councils = _councils(installation.landing_folder, cohort)
     release = version or release_of(home, cohort)
     definitions = build_definitions(installation)
     config = {"config": {"version": release, "allow_missing": allow_missing}}
     steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
-        ("intake", "Intake: read, check, pseudonymise", {"tags": all_councils(cohort.code)}),
+        ("intake", "Intake: read, check, pseudonymise", {"tags": one_run(councils, cohort.code)}),
         ("linkage", "Linkage: who is who, without names", {"partition_key": cohort.code}),
         (
             "release",
@@ -87,7 +87,8 @@ def release_of(home: Home, cohort: Cohort) -> str:
     return version
 
 
-def _check_landing(landing: Path, cohort: Cohort) -> None:
+def _councils(landing: Path, cohort: Cohort) -> list[str]:
+    """The councils that take part; raises `RunStopped` where landing cannot be used."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
     if unknown := unknown_folders(landing):
@@ -95,10 +96,12 @@ def _check_landing(landing: Path, cohort: Cohort) -> None:
             f"landing has {', '.join(unknown)}, which is not the name of an English authority;"
             " names are as in sources/reference/places.csv"
         )
-    if not taking_part(landing):
+    councils = taking_part(landing)
+    if not councils:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
     if next(find_all(landing, cohort.code), None) is None:
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
+    return councils
 
 
 def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInstance, options: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import csv
 import difflib
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from sources.extract.landed import Landed
 DELIMITERS = (",", ";", "|", "\t")
 MAX_COLUMNS = 500
 SOURCE_ROW = "source_row"
+_LOOK_BYTES = 1 << 10
 _BLOCK_BYTES = 8 << 20
 _PARQUET_ROWS = 64 << 10
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -91,7 +93,7 @@ def _open_delimited(landed: Landed, contract: SourceContract, council_dialect: D
                 ),
             )
             yield from _numbered(reader, malformed)
-        except (pa.ArrowInvalid, UnicodeDecodeError, EOFError, gzip.BadGzipFile, OSError):
+        except (pa.ArrowInvalid, UnicodeError, EOFError, OSError, zlib.error):
             raise ExtractStopped(
                 f"{landed.name}: the file breaks off or is not {encoding} text throughout; send it again"
             ) from None
@@ -157,26 +159,33 @@ def _bytes(path: Path) -> BinaryIO:
 
 
 def _encoding(landed: Landed, dialect: Dialect) -> str:
-    """The byte-order mark's encoding; UTF-8 where the whole file is; else the council file's."""
+    """What the file itself shows (a byte-order mark, UTF-16's zero bytes, UTF-8 throughout); else the council file's."""
     try:
         with _bytes(landed.path) as file:
-            start = file.read(4)
+            start = file.read(_LOOK_BYTES)
             for mark, encoding in _BOMS:
                 if start.startswith(mark):
                     return encoding
-            if codecs.lookup(dialect.encoding).name.startswith("utf-16"):
-                return dialect.encoding
-            decoder = codecs.getincrementaldecoder("utf-8")()
-            decoder.decode(start)
-            while block := file.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-            return "utf-8"
-    except UnicodeDecodeError:
-        declared = codecs.lookup(dialect.encoding).name
-        return dialect.encoding if declared != "utf-8" else "windows-1252"
-    except (EOFError, OSError):
+            if b"\0" in start:
+                return "utf-16-le" if b"\0" in start[1::2] else "utf-16-be"
+            if _is_utf8(start, file):
+                return "utf-8"
+    except (EOFError, OSError, zlib.error):
         raise ExtractStopped(f"{landed.name}: the file breaks off or cannot be read; send it again") from None
+    declared = codecs.lookup(dialect.encoding).name
+    return declared if not declared.startswith("utf") else "windows-1252"
+
+
+def _is_utf8(start: bytes, rest: BinaryIO) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        decoder.decode(start)
+        while block := rest.read(1 << 20):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _header(landed: Landed, contract: SourceContract, dialect: Dialect, encoding: str) -> tuple[list[str], str]:

@@ -28,7 +28,7 @@ GOAL_CODES = ("1", "2", "A")
 
 # Shares at the expected level in England: set to agree with the published shares by area of learning (DfE, 2024/25:
 # communication and language 79.5%, personal 83.1%, physical 84.7%, literacy 70.5%, mathematics 77.6%, understanding the
-# world 80.4%, arts 85.1%) and with the published average of 14.1 goals; single goals are believable, not published here.
+# world 80.4%, arts 85.1%) and with the published average of 14.1 goals; those of single goals are believable only.
 _NATIONAL_SHARE = np.array(
     [
         0.815,

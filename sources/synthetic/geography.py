@@ -1,8 +1,8 @@
 """A map of postcodes: which council, small area and deprivation decile each lies in.
 
 It is the same for every seed, cohort and scale. Postcodes of the pilot councils lie in their real districts; those of
-the other councils in areas whose letters the Royal Mail does not use. Units, small areas (LSOA) and deciles are invented
-everywhere: deprived areas are commoner in councils with more children eligible for free school meals.
+the other councils in areas whose letters the Royal Mail does not use. Units, small areas (LSOA) and deciles are
+invented everywhere: deprived areas are commoner in councils with more children eligible for free school meals.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ PILOT_DISTRICTS = {
     "st-helens": ["WA9", "WA10", "WA11", "WA12"],
     "wirral": [*(f"CH{n}" for n in range(41, 50)), *(f"CH{n}" for n in range(60, 64))],
 }
-ROYAL_MAIL_AREAS = set(
-    ["AB", "AL", "BA", "BB", "BD", "BH", "BL", "BN", "BR", "BS", "BT", "CA", "CB", "CF", "CH", "CM", "CO", "CR", "CT", "CV", "CW", "DA", "DD", "DE", "DG", "DH", "DL", "DN", "DT", "DY", "EC", "EH", "EN", "EX", "FK", "FY", "GL", "GU", "GY", "HA", "HD", "HG", "HP", "HR", "HS", "HU", "HX", "IG", "IM", "IP", "IV", "JE", "KA", "KT", "KW", "KY", "LA", "LD", "LE", "LL", "LN", "LS", "LU", "ME", "MK", "ML", "NE", "NG", "NN", "NP", "NR", "NW", "OL", "OX", "PA", "PE", "PH", "PL", "PO", "PR", "RG", "RH", "RM", "SA", "SE", "SG", "SK", "SL", "SM", "SN", "SO", "SP", "SR", "SS", "ST", "SW", "SY", "TA", "TD", "TF", "TN", "TQ", "TR", "TS", "TW", "UB", "WA", "WC", "WD", "WF", "WN", "WR", "WS", "WV", "YO", "ZE"]
-)
+ROYAL_MAIL_AREAS = frozenset((Path(__file__).parent / "royal_mail_areas.txt").read_text(encoding="ascii").split())
+"""Two-letter postcode areas in use; invented ones keep clear of them."""
 _UNIT_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
 _UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2
 _POSTCODES_A_CHILD = 1.2
@@ -41,7 +40,7 @@ _SHARE_NOT_IN_DIRECTORY = 0.005
 DECILES = np.arange(1, 11)
 _POSITION = (DECILES - 5.5) / 4.5
 _FSM_TILT = np.array([0.4, 1.5, 0.0])
-"""How much likelier (log scale, most against middle decile) children of FSM unknown, eligible, not eligible live there."""
+"""How much likelier children live in the most deprived than in a middle decile (log): FSM unknown, eligible, not."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """How many children of each kind a cohort has, and how many of them reach a good level of development.
 
 For England and the pilot councils: published figures of 2024/25 (`sources/reference`), completed by `pilot_mix.csv`.
-For the other councils no figures are held: sizes, mixes and rates are a believable spread, drawn once under a fixed seed
-and scaled so that every national total is the published one. Every cohort is given the margins of 2024/25.
+For the other councils no figures are held: sizes, mixes and rates are a believable spread, drawn once under a fixed
+seed and scaled so that every national total is the published one. Every cohort is given the margins of 2024/25.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The true children of a cohort: who they are, where they live and go to school, before any service writes them down."""
+"""The true children of a cohort: who they are, where they live and go to school, before any service notes them."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
     leavers = np.round(margins.children * LEAVERS_SHARE).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
+    nhs_number = numbers.nhs_numbers(streams("nhs numbers"), len(council))
     stratum = council + np.where(pupil, 0, len(margins.councils))
     counts = {
         topic: np.vstack([c, whole_numbers(c.astype(np.float64) + 1e-9, leavers)])
@@ -149,7 +150,7 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
         early_postcode[families.home],
         estab,
         urn,
-        numbers.nhs_numbers(streams("nhs numbers"), len(council)),
+        nhs_number,
         upn,
         census_upn,
     )

@@ -48,7 +48,7 @@ _BELOW_SHARE = {
     "asq3_personal_social": 0.085,
 }
 """Believable shares below the cut-off, near those that the Office for Health Improvement and Disparities publishes."""
-_ABILITY_WEIGHT, _COMMON_WEIGHT = 0.5, 0.5
+_ABILITY_WEIGHT, _COMMON_WEIGHT = 0.5, 0.62
 _DECIMAL_SCORES = 0.03
 """Of questionnaires with an answer left out, where the score is scaled up and so has decimals."""
 

@@ -1,0 +1,60 @@
+"""Slips are the slips they claim to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sources.synthetic import naming
+from sources.synthetic.quotas import assign, whole_numbers
+from sources.synthetic.recording import day_month_swapped, mistyped, without_accents
+from sources.synthetic.writing import _encoded
+
+
+def test_a_mistyped_name_is_one_slip_away() -> None:
+    words = np.array(["Katherine", "Łukasz", "O'Brien", "Amelia"] * 50, dtype=naming.NAME_TYPE)
+    typed = mistyped(np.random.default_rng(1), words)
+    for word, other in zip(words, typed, strict=True):
+        assert word[0] == other[0]
+        assert abs(len(word) - len(other)) <= 1
+        if len(word) == len(other):
+            assert sum(a != b for a, b in zip(word, other, strict=True)) <= 2
+    assert (typed != words).mean() > 0.9
+
+
+def test_short_names_are_left_alone() -> None:
+    words = np.array(["Li", "Ng", "Ava"], dtype=naming.NAME_TYPE)
+    assert list(mistyped(np.random.default_rng(1), words)) == list(words)
+
+
+def test_accents() -> None:
+    names = np.array(["Łukasz", "Siân", "Nguyễn", "محمد", "Јован"], dtype=naming.NAME_TYPE)
+    assert list(without_accents(names)) == ["Lukasz", "Sian", "Nguyen", "محمد", "Јован"]
+
+
+def test_day_and_month() -> None:
+    dates = np.array(["2020-03-10", "2019-12-25", "2019-10-01"], dtype="datetime64[D]")
+    assert [str(date) for date in day_month_swapped(dates)] == ["2020-10-03", "2019-12-25", "2019-01-10"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("utf-8", "Łukasz Zoë 李"), ("latin-1", "Lukasz Zoë ?"), ("windows-1252", "Lukasz Zoë ?")],
+)
+def test_letters_that_an_encoding_lacks(encoding: str, expected: str) -> None:
+    assert _encoded("Łukasz Zoë 李".encode(), encoding).decode(encoding) == expected
+
+
+def test_whole_numbers_add_up() -> None:
+    counts = whole_numbers(np.array([[0.2, 0.3, 0.5], [1.0, 1.0, 1.0]]), np.array([7, 10]))
+    assert counts.sum(axis=1).tolist() == [7, 10]
+
+
+def test_assign_gives_exact_numbers_and_forced_children_first() -> None:
+    stratum = np.repeat([0, 1], [6, 4])
+    counts = np.array([[2, 1, 3], [1, 1, 2]])
+    forced = np.where(np.arange(10) % 5 == 0, np.inf, 0.0)
+    category = assign(np.random.default_rng(3), stratum, counts, {0: forced})
+    table = np.array([np.bincount(category[stratum == s], minlength=3) for s in (0, 1)])
+    assert (table == counts).all()
+    assert category[0] == category[5] == 0
