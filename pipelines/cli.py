@@ -46,18 +46,18 @@ def main() -> None:
 @click.option("--landing", type=FOLDER, required=True, help="Where to write the extracts.")
 @_cohort_option()
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
-@click.option("--seed", default=2026, show_default=True, help="The same seed gives the same extracts.")
+@click.option("--seed", type=int, help="The same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
-def synth(landing: Path, cohort: str, scale: float, seed: int, england: bool, contract_names: bool) -> None:
+def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: bool, contract_names: bool) -> None:
     """Write synthetic extracts, with the truth beside the landing folder."""
-    from sources.synthetic import generate
+    from sources.synthetic import DEFAULT_SEED, generate
 
     generate(
         landing,
         _cohort(cohort).code,
         scale=scale,
-        seed=seed,
+        seed=DEFAULT_SEED if seed is None else seed,
         councils="england" if england else "pilot",
         contract_names=contract_names,
     )

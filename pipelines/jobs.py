@@ -6,25 +6,21 @@ import dagster as dg
 
 from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
-from assets.partitions import COHORTS, COUNCIL_COHORTS
 from assets.release_assets import analyst_database, bundle, measurements
 
 intake_job = dg.define_asset_job(
     "intake",
     selection=dg.AssetSelection.assets(*pseudonymised_extracts),
-    partitions_def=COUNCIL_COHORTS,
     description="Take in what has landed, for one council and cohort or, as a backfill, for all councils in one run.",
 )
 linkage_job = dg.define_asset_job(
     "linkage",
     selection=dg.AssetSelection.assets(links, confidential_tables),
-    partitions_def=COHORTS,
     description="Link a cohort and derive its confidential tables. Spends nothing.",
 )
 release_job = dg.define_asset_job(
     "release",
     selection=dg.AssetSelection.assets(*measurements, bundle),
-    partitions_def=COHORTS,
     tags={"spends_budget": "true"},
     description="Charge the privacy budget and publish a cohort. The run must name the release version.",
 )

@@ -56,7 +56,13 @@ EARLIEST_BIRTH = "2000-01-02"
 
 _LATIN_RANGES = ((0x00C0, 0x0250), (0x1E00, 0x1F00), (0x2C60, 0x2C80), (0xFF21, 0xFF3B))
 _LETTERS = {
-    **dict(zip("ŁØĐÐĦŦŊƏƁƊƘƳŒÆÞ", ("L", "O", "D", "D", "H", "T", "N", "E", "B", "D", "K", "Y", "OE", "AE", "TH"), strict=True)),
+    **dict(
+        zip(
+            "ŁØĐÐĦŦŊƏƁƊƘƳŒÆÞ",
+            ("L", "O", "D", "D", "H", "T", "N", "E", "B", "D", "K", "Y", "OE", "AE", "TH"),
+            strict=True,
+        )
+    ),
     "ẞ": "SS",
     "ß": "SS",
     "ı": "I",
@@ -117,7 +123,10 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
 
     Streams: expressions, and probes of one small table. Needs `install` on the connection.
     """
-    raw = {name: name if name in columns else f"NULL::{'DATE' if name == 'date_of_birth' else 'VARCHAR'}" for name in INPUTS}
+    raw = {
+        name: name if name in columns else f"NULL::{'DATE' if name == 'date_of_birth' else 'VARCHAR'}"
+        for name in INPUTS
+    }
     return f"""
         SELECT rows.* EXCLUDE (n_forename_joined, n_upn_sent),
                coalesce(whole.canonical,
@@ -174,7 +183,9 @@ def _name_macros() -> list[str]:
     folded = rf"regexp_replace({folded}, '([A-Z])[\x{{0300}}-\x{{036F}}]+', '\1', 'g')"
     folded = f"nfc_normalize(regexp_replace({folded}, '[{_MARKS_OF_OPTIONAL_VOWELS}]', '', 'g'))"
     apostrophes = _quoted("[" + _APOSTROPHES + "]")
-    parting = _quoted(r"[\s\x{00A0}\x{2000}-\x{200B}\x{3000}" + _PARTING.replace("\\", r"\\").replace("-", r"\-") + "]+")
+    parting = _quoted(
+        r"[\s\x{00A0}\x{2000}-\x{200B}\x{3000}" + _PARTING.replace("\\", r"\\").replace("-", r"\-") + "]+"
+    )
     words = rf"regexp_replace(regexp_replace(x, '\([^)]*\)', ' ', 'g'), {apostrophes}, '', 'g')"
     words = rf"regexp_replace(regexp_replace({words}, {parting}, ' ', 'g'), '[^\p{{L}}\p{{M}} ]', '', 'g')"
     words = rf"trim(regexp_replace({words}, ' +', ' ', 'g'))"
@@ -202,8 +213,12 @@ def _letter_maps() -> tuple[dict[str, str], dict[str, str]]:
             if bare.isascii() and bare.isalpha() and letter not in letters:
                 letters[letter] = bare
     accented = {c: bare for c, bare in letters.items() if c in _LETTERS or c != bare}
-    marked = {c: letters[base] for c in map(chr, range(0x00C0, 0x1F00)) for base in [unicodedata.normalize("NFD", c)[0]]
-              if c not in accented and base in _LETTERS}
+    marked = {
+        c: letters[base]
+        for c in map(chr, range(0x00C0, 0x1F00))
+        for base in [unicodedata.normalize("NFD", c)[0]]
+        if c not in accented and base in _LETTERS
+    }
     accented |= marked
     singles = {c: bare for c, bare in accented.items() if len(bare) == 1}
     return singles, {c: bare for c, bare in accented.items() if len(bare) > 1}

@@ -105,7 +105,9 @@ def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     a one-row table, never as SQL text, so no message, plan or profile shows them.
     """
     normalise.install(con)
-    con.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'").fetchall()  # the small table is the build side
+    con.execute(
+        "SET disabled_optimizers = 'build_side_probe_side,join_order'"
+    ).fetchall()  # the small table is the build side
     domains = {("first", token.domain): keys.subkey(token.key, f"token/{token.domain}") for token in TOKENS}
     if keys.holds("linker"):
         domains |= {("second", token.domain): keys.subkey("linker", f"token/{token.domain}") for token in TOKENS}

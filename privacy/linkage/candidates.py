@@ -86,7 +86,9 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
 def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
     from splink import DuckDBAPI, Linker  # 2 s to import
 
-    con.execute("CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns").fetchall()
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns"
+    ).fetchall()
     api = DuckDBAPI(con)
     linker = Linker(
         api.register("splink_patterns", dataset_display_name="patterns"),

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+
 def _equal(left: str, right: str | None = None) -> str:
     return f"t_{left}_l = t_{right or left}_r"
 

@@ -76,6 +76,13 @@ ETHNICITY = Column(
     invalid=Severity.WARN,
 )
 
+NO_REAL_DATE = Rule(
+    "date-of-birth-placeholder",
+    Severity.WARN,
+    "The date of birth is a placeholder (1900-01-01): it counts as missing and the row is kept.",
+    ("date_of_birth",),
+    "date_of_birth = DATE '1900-01-01'",
+)
 BORN_OUTSIDE_COHORT = Rule(
     "born-outside-cohort",
     Severity.WARN,
@@ -90,7 +97,8 @@ BORN_IN_ANOTHER_COHORT = Rule(
     Severity.REJECT,
     "The date of birth is more than a year outside the cohort: the row is of another cohort or the year is wrong.",
     ("date_of_birth",),
-    "date_of_birth NOT BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
+    "date_of_birth <> DATE '1900-01-01'"
+    " AND date_of_birth NOT BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
     stop_share=0.5,
 )
 NAMELESS = Rule(
@@ -100,4 +108,4 @@ NAMELESS = Rule(
     ("surname", "forename"),
     "surname IS NULL AND forename IS NULL",
 )
-PEOPLE_RULES = (BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, NAMELESS)
+PEOPLE_RULES = (NO_REAL_DATE, BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, NAMELESS)

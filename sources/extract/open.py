@@ -159,7 +159,7 @@ def _bytes(path: Path) -> BinaryIO:
 
 
 def _encoding(landed: Landed, dialect: Dialect) -> str:
-    """What the file itself shows (a byte-order mark, UTF-16's zero bytes, UTF-8 throughout); else the council file's."""
+    """What the file shows (byte-order mark, UTF-16's zero bytes, UTF-8 throughout); else the council file's."""
     try:
         with _bytes(landed.path) as file:
             start = file.read(_LOOK_BYTES)

@@ -22,8 +22,11 @@ FORENAMES = (
     "Olivia Amelia Isla Ava Freya Lily Florence Mia Ivy Rosie Noah George Oliver Leo Arthur Harry Theo Jack Muhammad"
     " Archie Yusuf Aisha Zofia Ola Grace Ella Evie Sienna Poppy Willow Alfie Tommy Reuben Caleb Ezra Felix Hugo Jude"
 ).split()
-SURNAMES = [a + b for a in "Ash Bar Cam Dun El Far Gar Har Ing Jar Kel Lan Mor Nor Pel Ros Stan Thorn Wal York".split()
-            for b in "by ton well ford man son ley wood field worth".split()]
+SURNAMES = [
+    a + b
+    for a in "Ash Bar Cam Dun El Far Gar Har Ing Jar Kel Lan Mor Nor Pel Ros Stan Thorn Wal York".split()
+    for b in "by ton well ford man son ley wood field worth".split()
+]
 UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
@@ -66,7 +69,12 @@ def nhs_number(number: int) -> str | None:
 
 
 def _child(
-    rng: random.Random, council: str, number: int, rows: dict[str, list[dict[str, object]]], truth: Truth, directory: list
+    rng: random.Random,
+    council: str,
+    number: int,
+    rows: dict[str, list[dict[str, object]]],
+    truth: Truth,
+    directory: list,
 ) -> None:
     born = dt.date(2019, 9, 1) + dt.timedelta(days=rng.randrange(366))
     postcode = f"L{rng.randrange(1, 30)} {rng.randrange(1, 9)}{rng.choice('ABDEFG')}{rng.choice('HJLNP')}"
@@ -84,12 +92,15 @@ def _child(
     number_in_schools = upn(800_000_000_000 + number)
     rows["eyfsp"].append(
         {"la_code": place(council).old_la_code, "estab": "2001", "urn": "100001", "academic_year": "202425"}
-        | {"upn": number_in_schools} | person | goals
+        | {"upn": number_in_schools}
+        | person
+        | goals
     )
     truth.children[council] += 1
     truth.gld[council] += reaches
     rows["school_census"].append(
-        {"upn": number_in_schools} | person
+        {"upn": number_in_schools}
+        | person
         | {
             "ethnicity": rng.choice(("WBRI", "APKN", "BAFR", "MOTH", "OOTH", "")),
             "fsm_eligible": rng.choice("YNNN"),
@@ -99,7 +110,8 @@ def _child(
     )
     if rng.random() < 0.9:
         rows["early_years_census"].append(
-            {"setting_urn": "EY1"} | person
+            {"setting_urn": "EY1"}
+            | person
             | {
                 "ethnicity": "WBRI",
                 "entitlement": rng.choice(("2YO", "UNI", "WP")),
@@ -117,9 +129,20 @@ def _child(
         rows["parent_experience"].append(
             {"response_id": number, "wave": "1"}
             | dict.fromkeys(
-                ("respondent_role", "child_age_band", "fsm_or_funded", "child_send", "sought_support", "wait_band",
-                 "ease_of_access", "repeat_story_count", "sharing_would_have_helped", "comfortable_with_sharing",
-                 "main_barrier", "overall_satisfaction"),
+                (
+                    "respondent_role",
+                    "child_age_band",
+                    "fsm_or_funded",
+                    "child_send",
+                    "sought_support",
+                    "wait_band",
+                    "ease_of_access",
+                    "repeat_story_count",
+                    "sharing_would_have_helped",
+                    "comfortable_with_sharing",
+                    "main_barrier",
+                    "overall_satisfaction",
+                ),
                 rng.choice("12"),
             )
         )

@@ -20,7 +20,9 @@ Allen James Watson Lee Mitchell Cook Bennett Parker Hughes Price Phillips Bailey
 Richardson Foster Gray Chapman Powell Webb Holmes Rogers Walsh Gibson Mills Knight Palmer Fisher Barnes Kelly Butler Marshall
 Ryan O'Brien O'Connor McDonald McCarthy Murray Graham Simpson Kennedy Atkinson Fletcher Dawson Booth Barker Holt Lamb Kirk
 Whitehead Pickering Ashworth Sutcliffe Hargreaves Crabtree Fairhurst Entwistle Rimmer Molyneux Blundell Halsall Ashcroft""".split()
-_SYLLABLES = "ash bar car den el far gar hal ing kel lam mar nor ox pen rad sal tan wal wes thor hol bur cra dun".split()
+_SYLLABLES = (
+    "ash bar car den el far gar hal ing kel lam mar nor ox pen rad sal tan wal wes thor hol bur cra dun".split()
+)
 _ENDINGS = "ton ley ford ham by wick field worth land well son man er shaw thwaite combe den stow bridge ridge".split()
 _BRITISH_GIRLS = """Olivia Amelia Isla Ava Lily Mia Freya Ivy Florence Isabella Willow Sophie Evie Grace Poppy Elsie Charlotte
 Emily Sienna Rosie Evelyn Ella Phoebe Daisy Alice Ruby Matilda Sofia Harper Millie Ellie Jessica Maisie Robyn Emma Eva Lucy
@@ -36,7 +38,9 @@ _ASIAN_GIRLS = """Fatima Aisha Maryam Zainab Khadija Hafsa Amina Sara Zara Inaya
 Anika Simran Eshal Haniya Mariam Ruqayyah Zoya Alisha Iqra Hira Laiba""".split()
 _POLISH_SURNAMES = """Nowak Kowalski Wiśniewski Wójcik Kowalczyk Kamiński Lewandowski Zieliński Szymański Woźniak Dąbrowski Kozłowski
 Jankowski Mazur Łukasik Popescu Ionescu Ivanov Petrov Müller Øverland García-López""".split()
-_POLISH_BOYS = "Jakub Jan Filip Antoni Łukasz Mateusz Kacper Aleksander Szymon Wojciech Mikołaj Adrian David Stefan".split()
+_POLISH_BOYS = (
+    "Jakub Jan Filip Antoni Łukasz Mateusz Kacper Aleksander Szymon Wojciech Mikołaj Adrian David Stefan".split()
+)
 _POLISH_GIRLS = "Zofia Zuzanna Maja Hanna Julia Oliwia Lena Alicja Amelia Natalia Wiktoria Gabriela Maria Nadia".split()
 _GROUPS = (
     (0.72, _BRITISH_SURNAMES, _BRITISH_GIRLS, _BRITISH_BOYS, 0.55),
@@ -170,9 +174,7 @@ def _surnames(rng: np.random.Generator, n: int, common: list[str], tail: float) 
 
 
 def _redraw(rng: np.random.Generator, group: np.ndarray, sex: np.ndarray) -> np.ndarray:
-    return np.array(
-        [rng.choice(_GROUPS[g][2 if s == "F" else 3]) for g, s in zip(group, sex, strict=True)], object
-    )
+    return np.array([rng.choice(_GROUPS[g][2 if s == "F" else 3]) for g, s in zip(group, sex, strict=True)], object)
 
 
 def _postcodes(rng: np.random.Generator, council: np.ndarray, children: int) -> np.ndarray:
@@ -218,7 +220,11 @@ def _with_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> 
     flipped = hit(0.008) & (frame.date_of_birth.dt.day <= 12)
     born = frame.date_of_birth
     turned = pd.to_datetime(
-        {"year": born.dt.year, "month": born.dt.day.where(flipped, born.dt.month), "day": born.dt.month.where(flipped, born.dt.day)}
+        {
+            "year": born.dt.year,
+            "month": born.dt.day.where(flipped, born.dt.month),
+            "day": born.dt.month.where(flipped, born.dt.day),
+        }
     )
     off = pd.to_timedelta(np.where(hit(0.006), rng.choice([-10, -1, 1, 10, 30], n), 0), unit="D")
     frame["date_of_birth"] = turned + off

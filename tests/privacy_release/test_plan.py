@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from privacy.release import Family, Marginal, Plan, PlanError, make_plan
@@ -73,24 +75,30 @@ def test_the_objective_is_the_weighted_sum_of_cell_variances_of_dense_least_squa
     assert objective(lattice, precisions) == pytest.approx(dense, rel=1e-8)
 
 
-def test_each_step_lowers_the_objective():
-    lattice = Lattice.of(small_family())
-    weights, precisions, last = lattice.component_weights(), np.full(len(lattice.subsets), 1.0), math.inf
-    precisions /= precisions.sum()
-    for _ in range(200):
-        value = objective(lattice, precisions)
-        assert value <= last * (1 + 1e-12)
-        last = value
-        precisions = precisions * np.sqrt(lattice.information.T @ (weights / (lattice.information @ precisions) ** 2))
-        precisions /= precisions.sum()
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_workload_is_solved_to_its_certificate(data):
+    """Degenerate workloads included, where several allocations are equally good."""
+    names = ["a", "b", "c", "d"]
+    attributes = tuple(attribute(name, data.draw(st.integers(2, 5))) for name in names)
+    tables = data.draw(
+        st.lists(st.sets(st.sampled_from(names), max_size=3).map(sorted).map(tuple), min_size=1, unique=True)
+    )
+    marginals = tuple(Marginal(table, data.draw(st.sampled_from([0.01, 1.0, 1.0, 30.0]))) for table in tables)
+    lattice = Lattice.of(Family("f", "u", attributes, marginals))
+    allocation = allocate(lattice.information, lattice.component_weights(), 0.37)
+    assert allocation.gap < GAP
+    assert allocation.precisions.sum() == pytest.approx(0.37)
+    assert (allocation.precisions >= 0).all()
+    make_plan(lattice.family, 0.185, delta=1e-6)
 
 
 @pytest.mark.parametrize("councils", [8, 153])
 def test_a_real_plan_is_quick_spends_its_budget_and_stays_optimal_when_rounded(councils):
     family = pilot_family(councils)
-    begun = time.perf_counter()
+    begun = time.process_time()
     plan = make_plan(family, 0.185, delta=1e-6)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
     spent = sum(0.5 / sigma**2 for sigma in plan.sigmas.values())
     assert 0.185 * (1 - 1e-4) < spent <= 0.185
     lattice = plan.lattice

@@ -33,9 +33,9 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
-        (lambda: Attribute("sex", ()), "has no categories"),
+        (lambda: Attribute("sex", ("F",)), "needs two categories"),
         (lambda: Attribute("sex", ("F", "F")), "'F' stands twice"),
-        (lambda: Attribute("", ("F",)), "needs a name"),
+        (lambda: Attribute("", ("F", "M")), "needs a name"),
         (lambda: Marginal(("sex", "sex")), "'sex' stands twice"),
         (lambda: Marginal(("sex",), weight=0), "weight must be positive"),
         (lambda: Term({"sex": ()}), "empty choice"),

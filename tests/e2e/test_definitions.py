@@ -1,0 +1,120 @@
+"""The Dagster definitions as an operator loads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import assets
+from assets.installation import Installation
+from pipelines.definitions import build_definitions
+from pipelines.schedules import last_assessed
+from pipelines.sensors import landing_sensor
+
+PROJECT = Path(assets.__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    (tmp_path / "landing").mkdir()
+    return Installation(
+        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
+    )
+
+
+def test_loads_without_a_warning() -> None:
+    environment = os.environ | {"PYTHONWARNINGS": "error::UserWarning,error::DeprecationWarning:__main__"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import pipelines.definitions"],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_graph_reads_like_the_process(installation: Installation) -> None:
+    graph = build_definitions(installation).resolve_asset_graph()
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert parents["restricted/eyfsp"] == {"landing/eyfsp", "landing/postcode_directory"}
+    assert parents["restricted/links"] == {
+        f"restricted/{source}" for source in ("eyfsp", "school_census", "early_years_census", "hv_reviews")
+    }
+    assert "restricted/links" in parents["restricted/children"]
+    assert parents["release/pupil_measurement"] == {"restricted/children"}
+    assert parents["release/bundle"] == {f"release/{family}_measurement" for family in ("pupil", "health", "parents")}
+    assert parents["release/analyst_database"] == {"release/bundle"}
+
+
+def test_every_asset_explains_itself(installation: Installation) -> None:
+    for asset in build_definitions(installation).resolve_all_asset_specs():
+        assert asset.description, asset.key
+        assert asset.group_name != "default", asset.key
+        assert asset.owners, asset.key
+        assert asset.kinds, asset.key
+
+
+def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -> None:
+    definitions = build_definitions(installation)
+    spending = {"release", "__ASSET_JOB"}
+    assert not {schedule.job_name for schedule in definitions.schedules or ()} & spending
+    for asset in definitions.resolve_all_asset_specs():
+        if asset.key.path[0] == "release":
+            assert asset.automation_condition is None
+    release = definitions.resolve_job_def("release")
+    with pytest.raises(dg.DagsterInvalidConfigError, match="version"):
+        release.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
+
+
+def test_sensor_waits_for_a_file_to_settle_and_asks_once(installation: Installation) -> None:
+    landed = installation.landing_folder / "leeds" / "eyfsp" / "202425.csv"
+    landed.parent.mkdir(parents=True)
+    landed.write_text("half")
+
+    def look(cursor: str | None) -> tuple[list[str | None], str]:
+        context = dg.build_sensor_context(cursor=cursor, resources={"installation": installation})
+        found = [
+            request.partition_key
+            for request in landing_sensor(context) or ()  # type: ignore[union-attr]
+            if isinstance(request, dg.RunRequest)
+        ]
+        return found, str(context.cursor)
+
+    first, cursor = look(None)
+    landed.write_text("half and half")
+    growing, cursor = look(cursor)
+    settled, cursor = look(cursor)
+    quiet, cursor = look(cursor)
+    time.sleep(0.01)
+    landed.write_text("a corrected file")
+    _, cursor = look(cursor)
+    corrected, cursor = look(cursor)
+    assert (first, growing, settled, quiet, corrected) == ([], [], ["202425|leeds"], [], ["202425|leeds"])
+    assert "requested" in json.loads(cursor)
+
+
+@pytest.mark.parametrize(
+    ("month", "cohort"), [((2026, 6), "202425"), ((2026, 7), "202526"), ((2026, 12), "202526"), ((2026, 1), "202425")]
+)
+def test_last_assessed_cohort(month: tuple[int, int], cohort: str) -> None:
+    from datetime import date
+
+    assert last_assessed(date(*month, 2)) == cohort
+
+
+def test_telemetry_and_copies_of_console_output_are_off() -> None:
+    settings = (PROJECT / "dagster.yaml").read_text()
+    assert "enabled: false" in settings
+    assert "NoOpComputeLogManager" in settings

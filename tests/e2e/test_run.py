@@ -1,0 +1,198 @@
+"""One real run of the whole graph over extracts of another generator, and what its users then find."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from ndl_export.verify import verify
+from privacy.keys import KeyRing
+from sources.reference.places import place
+from tests.e2e.extracts import Truth, nhs_number, upn, write_extracts
+
+COHORT = "202425"
+PLANTED_SURNAME, PLANTED_FORENAME, PLANTED_POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"
+PLANTED_UPN, PLANTED_NHS = upn(899_999_123_456), nhs_number(876_544)
+
+
+@dataclass(frozen=True)
+class Run:
+    root: Path
+    truth: Truth
+    output: str
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def bundle(self) -> Path:
+        return self.home / "release" / "2026.11.0"
+
+
+def readiness(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"READINESS_KEYS": str(root / "keys"), "READINESS_HOME": str(root / "home")}
+    command = [str(Path(sys.executable).with_name("readiness")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def run_release(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return readiness(
+        root, "run", "--landing", str(root / "landing"), "--cohort", COHORT, "--release", "2026.11.0", *more
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root = tmp_path_factory.mktemp("run")
+    truth = write_extracts(root / "landing", children=1600)
+    _plant(root / "landing")
+    KeyRing.create(root / "keys")
+    done = run_release(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(root, truth, done.stdout + done.stderr)
+
+
+def _plant(landing: Path) -> None:
+    """One child whose identifiers occur nowhere else, in an education and a health extract."""
+    goals = ",".join("2" * 17)
+    person = f"{PLANTED_SURNAME},{PLANTED_FORENAME},F,2020-02-02,{PLANTED_POSTCODE}"
+    with (landing / "leeds" / "eyfsp" / f"{COHORT}.csv").open("a") as file:
+        file.write(f"383,2001,100001,{COHORT},{PLANTED_UPN},{person},{goals}\n")
+        file.write(f"383,2001,100001,{COHORT},{PLANTED_UPN},{person},{goals.replace('2', '9', 1)}\n")
+    with (landing / "leeds" / "hv_reviews" / f"{COHORT}.csv").open("a") as file:
+        file.write(f"P-{PLANTED_SURNAME},{PLANTED_NHS},01,{person},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+
+
+def test_the_bundle_is_sound_under_the_publishers_own_key(run: Run) -> None:
+    report = verify(run.bundle, run.bundle / "public_key.pem")
+    assert report.ok, str(report)
+    assert verify(run.bundle.parent / f"{run.bundle.name}.zip").ok
+
+
+def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
+    """Within twice the half-width of its 95% interval, which one honest figure in 10,000 is not."""
+    table = pq.read_table(run.bundle / "gld_headline.parquet")
+    con = duckdb.connect()
+    con.register("headline", table)
+    for council, children in run.truth.children.items():
+        planted = council == "leeds"
+        ((percent, lower, upper),) = con.execute(
+            "SELECT gld_children_percent, gld_children_percent_lower_ci, gld_children_percent_upper_ci FROM headline"
+            " WHERE new_la_code = ? AND breakdown_topic = 'Total' AND sex = 'Total'",
+            [place(council).new_la_code],
+        ).fetchall()
+        expected = 100 * (run.truth.gld[council] + planted) / (children + planted)
+        assert abs(percent - expected) <= upper - lower, council
+        assert 0 < upper - lower < 30, council
+
+
+def test_education_is_linked_to_health_visiting(run: Run) -> None:
+    links = pq.read_table(run.home / "restricted" / "linked" / f"cohort={COHORT}" / "links.parquet")
+    rows: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+    for link in links.to_pylist():
+        rows[link["child_id"]][link["source"]].append((link["council"], link["source_row"]))
+    found = {(e, h) for child in rows.values() for e in child["eyfsp"] for h in child["hv_reviews"]}
+    right = len(found & run.truth.pairs)
+    assert 2 * right / (len(found) + len(run.truth.pairs)) > 0.97
+    assert {"upn", "probabilistic", "none"} <= set(links["match_rule"].to_pylist())
+
+
+def test_no_identifier_leaves_landing(run: Run) -> None:
+    planted = [PLANTED_SURNAME, PLANTED_FORENAME, PLANTED_POSTCODE, PLANTED_UPN, str(PLANTED_NHS)]
+    variants = {text.encode() for word in planted for text in (word, word.upper(), word.lower(), word.replace(" ", ""))}
+    assert not [word for word in variants if word in run.output.encode()]
+    for path in (path for path in run.home.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.suffix == ".parquet":
+            content += pq.read_table(path).to_pandas().to_csv().encode()
+        elif path.suffix in {".db", ".sqlite"}:
+            content += "\n".join(sqlite3.connect(path).iterdump()).encode()
+        assert not [word for word in variants if word in content], path
+
+
+def test_a_broken_row_is_quarantined_by_number_and_rule(run: Run) -> None:
+    path = run.home / "restricted" / "quarantine" / "source=eyfsp" / f"cohort={COHORT}" / "leeds.parquet"
+    broken = [row for row in pq.read_table(path).to_pylist() if not row["row_kept"]]
+    assert [(row["source_row"], row["rule"]) for row in broken] == [
+        (run.truth.children["leeds"] + 2, "com_e01-invalid")
+    ]
+
+
+def test_running_again_changes_nothing_and_spends_nothing(run: Run) -> None:
+    def state() -> dict[str, bytes]:
+        paths = [run.home / "ledger.sqlite", *sorted(path for path in run.bundle.rglob("*") if path.is_file())]
+        paths += sorted((run.home / "restricted").rglob("*.parquet"))
+        return {str(path): path.read_bytes() for path in paths}
+
+    before, budget = state(), readiness(run.root, "budget").stdout
+    again = run_release(run.root)
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = state()
+    assert {path for path in before if before[path] != after[path]} <= {str(run.home / "ledger.sqlite")}
+    assert readiness(run.root, "budget").stdout == budget
+    assert budget.count("measured") == 3
+
+
+def test_analyst_database_opens_and_is_described(run: Run) -> None:
+    con = duckdb.connect(str(run.home / "release" / "readiness.duckdb"), read_only=True)
+    assert con.execute("SELECT count(*) FROM latest.gld_headline").fetchall()[0][0] > 0
+    undescribed = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND schema_name = 'releases'"
+    ).fetchall()
+    assert undescribed == []
+    for (query,) in con.execute("SELECT sql FROM help.worked_queries").fetchall():
+        con.execute(query).fetchall()
+
+
+def test_a_broken_extract_stops_the_run_and_leaves_the_good_one(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "broken"
+    shutil.copytree(run.root, root)
+    good = root / "home/restricted/pseudonymised/source=eyfsp" / f"cohort={COHORT}" / "halton.parquet"
+    before = good.read_bytes()
+    extract = root / "landing" / "halton" / "eyfsp" / f"{COHORT}.csv"
+    extract.write_text(extract.read_text().replace("com_e01", "com_g01", 1))
+    stopped = run_release(root)
+    assert stopped.returncode == 1
+    last = stopped.stderr.strip().splitlines()[-1]
+    assert "halton/eyfsp/202425.csv" in last
+    assert "pre-2021 early learning goals" in last
+    assert good.read_bytes() == before
+
+
+def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "changed"
+    shutil.copytree(run.root, root)
+    extract = root / "landing" / "halton" / "eyfsp" / f"{COHORT}.csv"
+    lines = extract.read_text().splitlines(keepends=True)
+    extract.write_text("".join(lines[:-1]))
+    refused = run_release(root)
+    assert refused.returncode == 1
+    assert "was charged with another child table" in refused.stderr
+    assert readiness(root, "budget").stdout == readiness(run.root, "budget").stdout
+
+
+def test_a_missing_council_must_be_said(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "missing"
+    shutil.copytree(run.landing, root / "landing")
+    shutil.copytree(run.root / "keys", root / "keys")
+    (root / "landing" / "wirral" / "eyfsp" / f"{COHORT}.csv").unlink()
+    refused = run_release(root)
+    assert refused.returncode == 1
+    assert "no EYFS Profile extract from wirral" in refused.stderr
+    allowed = run_release(root, "--allow-missing")
+    assert allowed.returncode == 0, allowed.stderr
