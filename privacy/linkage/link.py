@@ -51,16 +51,10 @@ def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None)
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
-    """Units merge from here on; `entities` stays. `numbered` and `numbers` hold what units know of their own numbers."""
+    """Units merge from here on; `entities` stays, and `numbered` holds the units with a permanent UPN."""
     con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
     con.execute(
         "CREATE TABLE numbered AS SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
-    ).fetchall()
-    con.execute(
-        """
-        CREATE VIEW numbers AS
-        SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern) WHERE t_nhs IS NOT NULL
-        """
     ).fetchall()
 
 
@@ -113,13 +107,20 @@ def _bits(probability: float) -> float:
 
 
 _FURTHER = f"""
-    SELECT unit_l, unit_r, weight, nhs FROM scored
-     WHERE weight >= {_bits(FURTHER)} AND forename >= {model.weight("forename", "another form")}
-       AND unit_r NOT IN (SELECT unit FROM joins)
-       AND NOT EXISTS (SELECT 1 FROM numbers a JOIN numbers b USING (service)
-                        WHERE a.unit = unit_l AND b.unit = unit_r AND a.number <> b.number)
+    WITH sure AS MATERIALIZED (
+        SELECT unit_l, unit_r, weight, nhs, tie FROM scored
+         WHERE weight >= {_bits(FURTHER)} AND forename >= {model.weight("forename", "another form")}
+           AND unit_r NOT IN (SELECT unit FROM joins)),
+    numbers AS MATERIALIZED (
+        SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern) WHERE t_nhs IS NOT NULL),
+    conflicts AS (
+        SELECT DISTINCT unit_l, unit_r FROM sure
+          JOIN numbers a ON a.unit = unit_l JOIN numbers b ON b.unit = unit_r AND b.service = a.service
+         WHERE a.number <> b.number)
+    SELECT unit_l, unit_r, weight, nhs FROM sure ANTI JOIN conflicts USING (unit_l, unit_r)
     QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY weight DESC, tie) = 1
 """
+"""Records that are surely one more of a child already linked, unless their service gives the two different NHS numbers."""
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
