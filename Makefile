@@ -10,7 +10,7 @@ READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench ui clean-demo
+.PHONY: help setup demo test lint format docs bench ui clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,6 +37,9 @@ lint: setup  ## style and types
 format: setup  ## put code into the house style
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+docs: setup  ## the pages that are made from the code
+	$(RUN) python -m sources.contracts.document > docs/sources.md
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m tests.benchmark

@@ -49,7 +49,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     """
     for side, condition in (("l", left), ("r", right)):
         con.execute(
-            f"CREATE OR REPLACE TEMP VIEW side_{side} AS SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
+            f"CREATE OR REPLACE TABLE side_{side} AS SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
         ).fetchall()
     household = "l.t_dob_postcode = r.t_dob_postcode"
     queries = [
@@ -81,6 +81,8 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
          GROUP BY unit_l, unit_r
         """
     ).fetchall()
+    for table in ("side_l", "side_r", "pairs", predictions):
+        con.execute(f"DROP TABLE {table}").fetchall()
 
 
 def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
