@@ -40,6 +40,7 @@ def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None)
     """
     con = duckdb.connect()
     con.execute("SET temp_directory = ''").fetchall()
+    con.execute("SET enable_progress_bar = false").fetchall()
     rows.load(con, extracts)
     entities.find_entities(con)
     _remember_entities(con)
@@ -82,7 +83,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
 
     def assign(threshold: float) -> np.ndarray:
         at = np.flatnonzero((weight >= _bits(threshold)) & ~vague)
-        return at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at], tie[at])]
+        return at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at] - _bits(threshold), tie[at])]
 
     kept = assign(THRESHOLD) if one_to_one else np.zeros(0, np.int64)
     by_number = _merge(con, scored.take(pa.array(kept)))

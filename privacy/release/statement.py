@@ -75,6 +75,7 @@ def privacy_record(
     last = max(entry.seq for entry in charges.values())
     to_date = sum(e.nano_rho for e in ledger if e.kind == Kind.RESERVE and e.seq <= last) / NANO
     spent = sum(entry.nano_rho for entry in charges.values()) / NANO
+    cap = next(entry.nano_rho for entry in ledger if entry.kind == Kind.APPROVE) / NANO
     return {
         "vocabulary": "NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees",
         "cohort": cohort,
@@ -95,10 +96,10 @@ def privacy_record(
             _family(plan, charges[plan.family.name], measurements[plan.family.name], policy) for plan in plans
         ],
         "budget": {
-            "cap_rho": policy.cap_rho,
+            "cap_rho": cap,
             "charged_by_this_release_rho": round(spent, 9),
             "charged_to_date_rho": round(to_date, 9),
-            "remaining_rho": round(policy.cap_rho - to_date, 9),
+            "remaining_rho": round(cap - to_date, 9),
         },
         "trust_model": _TRUST,
         "post_processing": _POST_PROCESSING,

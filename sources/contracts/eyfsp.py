@@ -5,6 +5,7 @@ from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
 from sources.reference.goals import GOALS
 
 GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
+_NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"
 PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
 
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
@@ -23,7 +24,7 @@ CONTRACT = SourceContract(
         NHS_NUMBER,
         *DEMOGRAPHICS,
         *(
-            Column(goal, Kind.CODE, Role.PAYLOAD, label, GOAL_CODES, blank=Severity.REJECT)
+            Column(goal, Kind.CODE, Role.PAYLOAD, label, GOAL_CODES, blank=Severity.REJECT, note=_NO_EXCEEDING)
             for goal, label in GOALS.items()
         ),
     ),

@@ -61,6 +61,8 @@ class Column:
     invalid: Severity = Severity.REJECT
     minimum: float | None = None
     maximum: float | None = None
+    note: str = ""
+    """Added to the message about a wrong value."""
 
 
 @dataclass(frozen=True)

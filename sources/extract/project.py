@@ -93,7 +93,7 @@ def _rules(
                 Rule(
                     f"{column.name}-invalid",
                     column.invalid,
-                    f"{local} {_expectation(column, dialect)}.",
+                    f"{local} {_expectation(column, dialect)}{'; ' + column.note if column.note else ''}.",
                     (column.name,),
                     f"raw_{column.name} IS NOT NULL AND {column.name} IS NULL",
                 )

@@ -1,0 +1,201 @@
+"""Where the numbers of `model.json` come from: pairs made for the purpose, counted by agreement level.
+
+    python -m privacy.linkage.estimate            # prints m and u beside the ones in force
+    python -m privacy.linkage.estimate --write    # puts them into model.json
+
+Two records are made of each of 200,000 children, the second with the errors of `RATES`; their tokens are made under
+throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one child. u
+is its share among records of different children, given the same date of birth so that names can be compared. Shares are
+rounded to two figures; an m below 0.0005 and a u below 0.00002 are set to that, since rarer things are not counted well.
+What synthetic pairs cannot tell is set by hand in `SET`, with the reason, and left out of the counting.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy import pseudonyms
+from privacy.keys import KeyRing
+from privacy.linkage import model
+from privacy.normalise import given_name_forms
+
+CHILDREN = 200_000
+RATES = {
+    "typing error in surname": 0.025,
+    "typing error in forename": 0.025,
+    "short or pet form of forename": 0.06,
+    "another forename": 0.006,
+    "another surname": 0.012,
+    "half of a double surname": 0.3,
+    "names exchanged": 0.003,
+    "another date of birth": 0.014,
+    "moved, or postcode wrong": 0.1,
+    "sex wrong": 0.004,
+}
+"""Share of second records with each error: orders of magnitude from published quality reports of school and health
+records, and from linkage studies of them. `half of a double surname` is a share of the double surnames."""
+DOUBLE_SURNAMES = 0.04
+SURNAMES, SURNAME_POWER = 40_000, 0.85
+FORENAMES_POWER = 0.7
+"""Zipf distributions near those of names in England: two random children share a surname once in some 500 pairs."""
+
+SET: dict[str, dict[str, list[float]]] = {
+    # Children of one cohort in a service against postcodes in use; a coarse one keeps small populations safe.
+    "postcode": {"same": [0.9, 0.00006], "different": [0.1, 0.99994]},
+    # Numbers agree by chance only where one was typed wrongly.
+    "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
+    # Who else shares date of birth and postcode? A co-twin: 2.9% of children have one, with the same surname nearly always.
+    # Both names in each other's place by chance: a product of two chances that the count is too small to see.
+    "surname": {"exact, one household": [0.9, 0.6], "exchanged with forename": [0.003, 0.000001]},
+    # A co-twin's forename differs. A child's own almost never does, in all its forms.
+    "forename": {"different, one household": [0.002, 0.9]},
+}
+
+
+def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
+    """m and u of every level of every comparison, as `model.json` holds them."""
+    rng = np.random.default_rng(seed)
+    first = _children(rng)
+    second = _second_record(rng, first)
+    others = {column: np.roll(values, 1) for column, values in second.items()} | {"date_of_birth": first["date_of_birth"]}
+    strangers = second | {"date_of_birth": rng.permutation(first["date_of_birth"])}
+    with tempfile.TemporaryDirectory() as directory:
+        keys = KeyRing.create(Path(directory) / "keys", at_sender=True)
+        m = _shares(keys, first, second)
+        u = _shares(keys, first, others)
+        u["date_of_birth"] = _shares(keys, first, strangers, "date_of_birth")["date_of_birth"]
+    parameters: dict[str, dict[str, list[float]]] = {}
+    for comparison, levels in model.LEVELS.items():
+        fixed = SET.get(comparison, {})
+        parameters[comparison] = {
+            level: fixed.get(level)
+            or [_rounded(m[comparison].get(level, 0), 0.0005), _rounded(u[comparison].get(level, 0), 0.00002)]
+            for level in (*levels, "different")
+        }
+    return parameters
+
+
+def _rounded(share: float, least: float) -> float:
+    """Two figures, counted from whichever of 0 and 1 is nearer, so that 0.996 does not become 1."""
+    share = max(share, least)
+    return float(f"{share:.2g}") if share < 0.5 else round(1 - float(f"{1 - share:.2g}"), 6)
+
+
+def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    forms = sorted(set(given_name_forms().values()))
+    letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
+    ends = np.array(["TON", "S", "LEY", "MAN", "SON", "FORD", *rng.choice(letters, 90), *np.char.add(rng.choice(letters, 90), "N")])
+    pool = np.char.add(np.char.add(rng.choice(letters, SURNAMES), rng.choice(letters, SURNAMES)), rng.choice(ends, SURNAMES))
+    double = rng.random(CHILDREN) < DOUBLE_SURNAMES
+    surname = _zipf(rng, pool, SURNAME_POWER)
+    surname = np.where(double, np.char.add(np.char.add(surname, "-"), _zipf(rng, pool, SURNAME_POWER)), surname)
+    return {
+        "surname": surname,
+        "forename": _zipf(rng, rng.permutation(forms), FORENAMES_POWER),
+        "date_of_birth": np.datetime64("2019-09-01") + rng.integers(0, 366, CHILDREN),
+        "postcode": np.char.add("LS1 ", np.arange(CHILDREN).astype(str)),
+        "sex": rng.choice(np.array(["F", "M"]), CHILDREN),
+    }
+
+
+def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    hit = {error: rng.random(CHILDREN) < rate for error, rate in RATES.items()}
+    short = {canonical: form for form, canonical in given_name_forms().items()}
+    record = dict(first)
+    pet = np.array([short[name] for name in first["forename"]])
+    record["forename"] = np.where(hit["short or pet form of forename"], pet, record["forename"])
+    record["forename"] = np.where(hit["another forename"], rng.permutation(first["forename"]), record["forename"])
+    half = np.array([name.rpartition("-")[2] for name in first["surname"]])
+    record["surname"] = np.where(hit["half of a double surname"], half, record["surname"])
+    record["surname"] = np.where(hit["another surname"], rng.permutation(first["surname"]), record["surname"])
+    for name in ("surname", "forename"):
+        record[name] = np.where(hit[f"typing error in {name}"], _mistyped(rng, record[name]), record[name])
+    exchanged = hit["names exchanged"]
+    record["surname"], record["forename"] = (
+        np.where(exchanged, record["forename"], record["surname"]),
+        np.where(exchanged, record["surname"], record["forename"]),
+    )
+    shift = np.where(hit["another date of birth"], rng.integers(1, 30, CHILDREN), 0)
+    record["date_of_birth"] = first["date_of_birth"] + shift
+    moved = hit["moved, or postcode wrong"]
+    record["postcode"] = np.where(moved, np.char.add("LS2 ", np.arange(CHILDREN).astype(str)), first["postcode"])
+    record["sex"] = np.where(hit["sex wrong"], np.where(first["sex"] == "F", "M", "F"), first["sex"])
+    return record
+
+
+def _mistyped(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
+    """One letter left out, added, changed, or exchanged with the next, at a random place."""
+    letters = rng.choice(list("AEIOURSTLNM"), len(names))
+    kinds = rng.integers(0, 4, len(names))
+    places = (rng.random(len(names)) * np.char.str_len(names)).astype(int)
+    made = []
+    for name, letter, kind, at in zip(names.tolist(), letters, kinds, places, strict=True):
+        middle = ("", letter + name[at], letter, name[at + 1 : at + 2] + name[at])[kind]
+        made.append(name[:at] + middle + name[at + (2 if kind == 3 else 1) :])
+    return np.array(made)
+
+
+def _zipf(rng: np.random.Generator, values: Any, power: float) -> np.ndarray:
+    weights = np.arange(1, len(values) + 1) ** -power
+    return rng.choice(np.asarray(values), CHILDREN, p=weights / weights.sum())
+
+
+def _shares(
+    keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
+) -> dict[str, dict[str, float]]:
+    """Share of each level among the pairs (left[i], right[i]) that can be compared at all."""
+    con = duckdb.connect()
+    con.execute("SET enable_progress_bar = false").fetchall()
+    pseudonyms.prepare(con, keys)
+    columns = {"surname", "forename", "date_of_birth", "postcode"}
+    for side, records in (("l", left), ("r", right)):
+        con.register("records", pa.table({"pair": np.arange(CHILDREN), **records}))
+        con.execute("CREATE OR REPLACE TABLE typed AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records").fetchall()
+        tokens = pseudonyms.tokenise_sql("typed", columns, "any", ["pair", "sex"], second_keying=False)
+        con.execute(f"CREATE TABLE tokens_{side} AS {tokens}").fetchall()
+    present = [row[0] for row in con.execute("DESCRIBE tokens_l").fetchall() if row[0] != "pair"]
+    absent = [token for token in pseudonyms.TOKEN_COLUMNS if token not in present]
+    sides = [f"l.{c} AS {c}_l, r.{c} AS {c}_r" for c in present] + [f"NULL AS {c}_l, NULL AS {c}_r" for c in absent]
+    has = [f"true AS has_{word}_{side}" for word in ("dob", "postcode", "surname", "forename") for side in "lr"]
+    con.execute(
+        f"CREATE TABLE pairs AS SELECT {', '.join(sides + has)} FROM tokens_l l JOIN tokens_r r USING (pair)"
+    ).fetchall()
+    return {name: _level_shares(con, name) for name in comparisons or model.LEVELS}
+
+
+def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
+    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if level not in SET.get(comparison, {})}
+    whens = " ".join(f"WHEN {condition} THEN '{level}'" for level, condition in counted.items())
+    counts = con.execute(
+        f"""
+        SELECT CASE {whens or "WHEN false THEN ''"} ELSE 'different' END AS level, count(*) FROM pairs
+         WHERE NOT coalesce({model.NULL_LEVELS[comparison]}, false) GROUP BY level
+        """
+    ).fetchall()
+    total = sum(count for _, count in counts)
+    return {level: count / total for level, count in counts}
+
+
+def main(arguments: list[str]) -> None:
+    """Print the estimates beside the parameters in force; with --write, put them in force."""
+    found = estimate()
+    in_force = model.parameters()
+    for comparison, levels in found.items():
+        for level, (m, u) in levels.items():
+            now = in_force["comparisons"].get(comparison, {}).get(level, ["-", "-"])
+            print(f"{comparison:14} {level:26} m {m:<10g} u {u:<10g} in force: m {now[0]} u {now[1]}")
+    if "--write" in arguments:
+        content = {"version": in_force["version"], "comparisons": found}
+        Path(__file__).with_name("model.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
