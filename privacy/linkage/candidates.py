@@ -21,6 +21,8 @@ _ALIKE = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
+_WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
+
 
 def _blocks() -> list[str]:
     """Conditions over l and r; each is answered by a hash join."""
@@ -42,7 +44,8 @@ def _blocks() -> list[str]:
 
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
-    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers agree).
+    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers agree),
+    pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units takes its
     strongest pair of patterns.
@@ -75,7 +78,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         CREATE OR REPLACE TABLE scored AS
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'nhs': mw_nhs_number > 0}} AS evidence
+                       {{'forename': mw_forename, 'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
                   FROM {predictions}
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r

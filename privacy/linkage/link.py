@@ -23,10 +23,15 @@ LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "ma
 
 @dataclass(frozen=True)
 class LinkResult:
-    """`links`: one row per input row, LINK_COLUMNS, ordered by the first three. `steps`: counts, restricted zone only."""
+    """`links`: one row per input row, LINK_COLUMNS, ordered by the first three.
+
+    `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
+    agreement pattern (step, one column of log2 Bayes factors per comparison, pairs) have a posterior in REVIEW_BAND.
+    """
 
     links: pa.Table
     steps: list[dict[str, Any]]
+    review_patterns: pa.Table
 
 
 def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None) -> LinkResult:
@@ -45,10 +50,11 @@ def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None)
     entities.find_entities(con)
     _remember_entities(con)
     con.execute("CREATE TABLE joins (unit BIGINT, target BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
+    con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[])").fetchall()
     steps = [_step(con, *step) for step in _STEPS]
     _number_children(con)
     assign_ids(con, previous)
-    return LinkResult(_links(con), steps)
+    return LinkResult(_links(con), steps, _review_patterns(con))
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
@@ -75,7 +81,7 @@ _STEPS = (
 def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_to_one: bool) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
     candidates.score(con, left, right)
-    scored = con.sql("FROM scored").to_arrow_table()
+    scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     left_unit, right_unit, weight, tie, forename = (
         scored.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename")
     )
@@ -90,6 +96,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     further = con.sql(_FURTHER).to_arrow_table()
     by_number += _merge(con, further)
     low, high = (_bits(edge) for edge in REVIEW_BAND)
+    con.execute("INSERT INTO review SELECT ?, pattern FROM scored WHERE weight >= ? AND weight < ?", [name, low, high]).fetchall()
     return {
         "step": name,
         "pairs_scored": len(weight),
@@ -163,4 +170,11 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
 def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:
     return con.sql(
         f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, source_row"
+    ).to_arrow_table()
+
+
+def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    columns = ", ".join(f"pattern[{i}] AS {comparison}" for i, comparison in enumerate(model.LEVELS, 1))
+    return con.sql(
+        f"SELECT step, {columns}, count(*) AS pairs FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern"
     ).to_arrow_table()

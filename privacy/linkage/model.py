@@ -24,14 +24,13 @@ def _any(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
-def _exchanged() -> str:
+def _exchanged_with_dob() -> str:
     """Each name in the other's place, one of them exactly, the other at least by sound."""
     forward = _any(*(_equal("surname_dob", f"{form}_dob") for form in _FORENAME_FORMS))
     back = _any(*(_equal(f"{form}_dob", "surname_dob") for form in _FORENAME_FORMS))
     forward_sound = _any(forward, _equal("surname_sound_dob", "forename_sound_dob"))
     back_sound = _any(back, _equal("forename_sound_dob", "surname_sound_dob"))
-    at_home = f"{_equal('surname_postcode', 'forename_postcode')} AND {_equal('forename_postcode', 'surname_postcode')}"
-    return _any(f"{forward} AND {back_sound}", f"{forward_sound} AND {back}", at_home)
+    return _any(f"{forward} AND {back_sound}", f"{forward_sound} AND {back}")
 
 
 def _part(name: str) -> str:
@@ -41,7 +40,11 @@ def _part(name: str) -> str:
 
 
 _FORENAME_FORMS = ("forename", "forename_written")
-_EXCHANGED = _exchanged()
+_EXCHANGED_WITH_DOB = _exchanged_with_dob()
+_EXCHANGED_AT_HOME = (
+    f"({_equal('surname_postcode', 'forename_postcode')} AND {_equal('forename_postcode', 'surname_postcode')})"
+)
+_EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
 _BOTH = _equal("dob_postcode")
 _SAME_SURNAME = _any(_equal("surname_dob"), _equal("surname_postcode"))
 _SAME_FORENAME = _any(_equal("forename_dob"), _equal("forename_postcode"))
@@ -51,9 +54,9 @@ _SAME_DOB = _any(
     *map(_equal, ("surname_dob", "forename_dob", *_SOUNDS, *_STARTS, "surname_end_dob")),
     _part("surname"),
     _part("forename"),
-    _EXCHANGED,
+    _EXCHANGED_WITH_DOB,
 )
-_SAME_POSTCODE = _any(_BOTH, *map(_equal, ("surname_postcode", "forename_postcode")), _EXCHANGED)
+_SAME_POSTCODE = _any(_BOTH, *map(_equal, ("surname_postcode", "forename_postcode")), _EXCHANGED_AT_HOME)
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",

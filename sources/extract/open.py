@@ -125,6 +125,12 @@ def _open_parquet(landed: Landed, contract: SourceContract, council_dialect: Dia
     return _opened(landed, dialect, names, _numbered(batches(), []), [])
 
 
+def _as_text(values: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.date32(), safe=False)
+    return values.cast(pa.string())
+
+
 def _opened(
     landed: Landed,
     dialect: Dialect,
