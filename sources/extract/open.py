@@ -114,7 +114,7 @@ def _open_parquet(landed: Landed, contract: SourceContract, council_dialect: Dia
         try:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=list(names.values())):
                 yield pa.record_batch(
-                    [batch.column(name).cast(pa.string()) for name in names.values()],
+                    [_as_text(batch.column(name)) for name in names.values()],
                     names=list(names.values()),
                 )
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
