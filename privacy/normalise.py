@@ -128,7 +128,7 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
         for name in INPUTS
     }
     return f"""
-        SELECT rows.* EXCLUDE (n_forename_joined, n_upn_sent),
+        SELECT rows.* EXCLUDE (n_forename_joined, n_forename_first, n_forename_last, n_upn_sent),
                coalesce(whole.canonical,
                         CASE WHEN n_forename_first || n_forename_last = n_forename_joined
                              THEN coalesce(front.canonical, n_forename_first) || coalesce(back.canonical, n_forename_last)

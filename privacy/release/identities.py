@@ -102,7 +102,7 @@ def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> C
     parts = [
         [_blocks(family, term, coefficient) for coefficient, term in identity.signed_terms()] for identity in active
     ]
-    blocks = family_ordered_blocks(family, {block for terms in parts for term in terms for block in term})
+    blocks = _ordered_blocks(family, {block for terms in parts for term in terms for block in term})
     variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
     sizes = {block: int(np.prod(family.shape(block))) for block in blocks}
     rows = {
@@ -120,7 +120,7 @@ def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> C
     return Constraint(over, whitened, {block: whitened[block] * variances[block] for block in blocks})
 
 
-def family_ordered_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _ordered_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The blocks, smallest first, then by attribute position."""
     position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
     return sorted(blocks, key=lambda block: (len(block), [position[name] for name in block]))

@@ -7,7 +7,8 @@ public: it is made from plans, the ledger, the policy and the provenance of meas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from privacy.release.ledger import NANO
@@ -56,7 +57,7 @@ _POST_PROCESSING = (
 
 
 def privacy_record(
-    plans: Iterable[Plan],
+    plans: Sequence[Plan],
     entries: Iterable[Entry],
     policy: Policy,
     measurements: Mapping[str, Measurement],
@@ -114,7 +115,7 @@ def privacy_page(record: Record) -> str:
         f"# Privacy statement: cohort {record['cohort']}, release {record['release']}",
         "",
         f"This release satisfies **rho = {parameters['rho']:g}** zero-concentrated differential privacy: "
-        f"**epsilon = {parameters['epsilon']:.2f}** at delta = {parameters['delta']:g}, all its tables together. "
+        f"**epsilon = {parameters['epsilon']:g}** at delta = {parameters['delta']:g}, all its tables together. "
         f"The terms are those of {record['vocabulary']}.",
         "",
         "## What is protected",
@@ -132,7 +133,7 @@ def privacy_page(record: Record) -> str:
         "| change | rho | epsilon | why |",
         "|---|---|---|---|",
         *(
-            f"| {change['change']} | {change['rho']:g} ({change['rho_factor']}x) | {change['epsilon']:.2f} "
+            f"| {change['change']} | {change['rho']:g} ({change['rho_factor']}x) | {change['epsilon']:g} "
             f"| {change['reason']} |"
             for change in record["larger_changes"]
         ),
@@ -190,13 +191,14 @@ def _family(plan: Plan, charged: Entry, measurement: Measurement, policy: Policy
 
 
 def _parameters(rho: float, delta: float) -> Record:
-    return {"rho": round(rho, 9), "epsilon": round(epsilon(rho, delta), 4), "delta": delta}
+    """rho, and the epsilon it gives at delta, rounded up to four decimals."""
+    return {"rho": round(rho, 9), "epsilon": math.ceil(epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 
 def _family_row(family: Record) -> str:
     noise = f"{family['noise_scale_least']:.2f} to {family['noise_scale_greatest']:.2f}"
     source = f"{family['mechanism']}, {family['noise_source']} {family['opendp_version']}"
     return (
-        f"| {family['family']} | {family['rho']:g} | {family['epsilon']:.2f} | {source} | {noise} "
+        f"| {family['family']} | {family['rho']:g} | {family['epsilon']:g} | {source} | {noise} "
         f"| {family['marginals_measured']} | `{family['plan_sha256'][:16]}` | `{family['ledger_entry'][:16]}` |"
     )

@@ -32,7 +32,7 @@ def attribute(name: str, size: int) -> Attribute:
 
 
 def small_family() -> Family:
-    """Two councils' worth of GLD by FSM and by review, with two attributes that record the same fact."""
+    """GLD by FSM and by review in four councils, with two attributes that record the same fact."""
     return Family(
         name="small",
         unit="one child",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -35,8 +34,6 @@ from privacy.release.workload import Figures, terms_of
 
 from .doubles import NoNoise
 from .examples import attribute, pilot_family, pilot_table, small_plan, small_table
-
-Draw = Callable[[st.SearchStrategy], object]
 
 
 def noisy(plan: Plan, seed: int) -> Measurement:

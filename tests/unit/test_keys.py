@@ -1,0 +1,111 @@
+"""Keys: what is refused, and that nothing of a key ever shows."""
+
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+
+from privacy.keys import PIPELINE_KEYS, SENDER_KEYS, KeyProblem, KeyRing
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    KeyRing.create(tmp_path / "keys")
+    return tmp_path / "keys"
+
+
+def _replace(path: Path, content: bytes, mode: int = 0o600) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def test_a_created_set_loads_and_is_private(directory: Path) -> None:
+    ring = KeyRing.load(directory)
+    assert set(ring.fingerprints) == set(PIPELINE_KEYS)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
+    assert len(ring.signing_key.sign(b"x")) == 64
+
+
+def test_create_never_replaces(directory: Path) -> None:
+    with pytest.raises(KeyProblem, match=r"already holds linkage\.key"):
+        KeyRing.create(directory)
+
+
+@pytest.mark.parametrize("name", [*(f"{key}.key" for key in PIPELINE_KEYS), "signing.pem"])
+def test_a_missing_file_is_named_with_the_remedy(directory: Path, name: str) -> None:
+    (directory / name).unlink()
+    with pytest.raises(KeyProblem, match=rf"{name} is missing; `readiness keys create`"):
+        KeyRing.load(directory)
+
+
+def test_a_sender_needs_no_linker_key(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "keys", at_sender=True)
+    assert set(ring.fingerprints) == set(SENDER_KEYS)
+    assert not ring.holds("linker")
+    with pytest.raises(KeyProblem, match=r"linker\.key"):
+        ring.subkey("linker", "any")
+    with pytest.raises(KeyProblem, match="missing"):
+        KeyRing.load(tmp_path / "keys")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 32,
+        b"changeme-changeme-changeme-changeme!",
+        bytes(range(32)),
+        b"deadbeef" * 8,
+        (bytes(range(0, 160, 10)) * 2),
+        b"The quick brown fox jumps over the lazy dog",
+    ],
+)
+def test_guessable_keys_are_refused_without_being_shown(directory: Path, content: bytes) -> None:
+    _replace(directory / "linkage.key", content)
+    with pytest.raises(KeyProblem, match="not random") as problem:
+        KeyRing.load(directory)
+    assert content.decode("latin1") not in str(problem.value)
+
+
+def test_short_keys_are_refused(directory: Path) -> None:
+    _replace(directory / "upn.key", bytes.fromhex("9f31c07be25d4488aa17"))
+    with pytest.raises(KeyProblem, match="shorter than 32 bytes"):
+        KeyRing.load(directory)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_exposed_keys_are_refused(directory: Path, mode: int) -> None:
+    (directory / "nhs.key").chmod(mode)
+    with pytest.raises(KeyProblem, match=r"chmod 600 .*nhs\.key"):
+        KeyRing.load(directory)
+
+
+def test_raw_and_hexadecimal_files_hold_the_same_key(directory: Path) -> None:
+    before = KeyRing.load(directory).fingerprints
+    path = directory / "linkage.key"
+    _replace(path, bytes.fromhex(path.read_text().strip()))
+    assert KeyRing.load(directory).fingerprints == before
+
+
+def test_subkeys_differ_by_key_and_purpose(directory: Path) -> None:
+    ring = KeyRing.load(directory)
+    made = {ring.subkey(key, purpose) for key in PIPELINE_KEYS for purpose in ("a", "b")}
+    assert len(made) == 2 * len(PIPELINE_KEYS)
+    assert ring.subkey("upn", "a") == KeyRing.load(directory).subkey("upn", "a")
+
+
+def test_a_ring_shows_nothing(directory: Path) -> None:
+    ring = KeyRing.load(directory)
+    shown = repr(ring) + str(ring)
+    for key in PIPELINE_KEYS:
+        assert (directory / f"{key}.key").read_text().strip() not in shown
+        assert ring.subkey(key, "a").hex() not in shown
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(ring)
+
+
+def test_a_signing_key_of_another_kind_is_refused(directory: Path) -> None:
+    _replace(directory / "signing.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(KeyProblem, match="not an Ed25519 private key"):
+        KeyRing.load(directory)
