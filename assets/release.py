@@ -87,7 +87,7 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
         {family: (plan, measurements[family]) for family, plan in plans.items()}, councils, cohort, policy.reliability
     )
     record = privacy_record(
-        plans.values(), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
+        list(plans.values()), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
     )
     facts = ReleaseFacts(
         version=version,

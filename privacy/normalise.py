@@ -121,57 +121,63 @@ def given_name_forms() -> dict[str, str]:
 def normalise_sql(relation: str, columns: set[str]) -> str:
     """A SELECT of every column of `relation` plus `OUTPUTS`; `columns` says which of `INPUTS` the relation has.
 
-    Streams: expressions, and probes of one small table. Needs `install` on the connection.
+    Streams: expressions, and probes of one small table. Needs `install` on the connection. One layer of SELECT a step:
+    macros that repeat their argument are given columns, not expressions, or the planner drowns in copies.
     """
-    raw = {
-        name: name if name in columns else f"NULL::{'DATE' if name == 'date_of_birth' else 'VARCHAR'}"
-        for name in INPUTS
-    }
-    return f"""
-        SELECT rows.* EXCLUDE (n_forename_joined, n_forename_first, n_forename_last, n_upn_sent),
-               coalesce(whole.canonical,
-                        CASE WHEN n_forename_first || n_forename_last = n_forename_joined
-                             THEN coalesce(front.canonical, n_forename_first) || coalesce(back.canonical, n_forename_last)
-                        END,
-                        n_forename_joined) AS n_forename,
-               n_forename_joined AS n_forename_written,
-               coalesce(front.canonical, n_forename_first) AS n_forename_first,
-               coalesce(back.canonical, n_forename_last) AS n_forename_last,
-               CASE WHEN upn_permanent(n_upn_sent) THEN n_upn_sent END AS n_upn,
-               CASE WHEN NOT upn_permanent(n_upn_sent) THEN n_upn_sent END AS n_upn_temporary
-          FROM (
-            SELECT named.* EXCLUDE (surname_words, forename_words, n_forename_first, n_forename_last),
-                   soundex(n_surname) AS n_surname_sound,
-                   left(n_surname, 3) AS n_surname_start,
-                   right(n_surname, 3) AS n_surname_end,
-                   soundex(n_forename_joined) AS n_forename_sound,
-                   left(n_forename_joined, 3) AS n_forename_start,
-                   n_forename_first, n_forename_last
-              FROM (
-                SELECT worded.*,
-                       replace(surname_words, ' ', '') AS n_surname,
-                       first_word(surname_words) AS n_surname_first,
-                       last_word(surname_words) AS n_surname_last,
-                       replace(forename_words, ' ', '') AS n_forename_joined,
-                       first_word(forename_words) AS n_forename_first,
-                       last_word(forename_words) AS n_forename_last
-                  FROM (
-                    SELECT sent.*,
-                           name_words(fold_name({raw["surname"]})) AS surname_words,
-                           name_words(fold_name({raw["forename"]})) AS forename_words,
-                           birth_date({raw["date_of_birth"]}) AS n_dob,
-                           sorted_date(birth_date({raw["date_of_birth"]})) AS n_dob_sorted,
-                           compact_postcode({raw["postcode"]}) AS n_postcode,
-                           CASE WHEN upn_valid({raw["upn"]}) THEN compact_code({raw["upn"]}) END AS n_upn_sent,
-                           CASE WHEN nhs_valid({raw["nhs_number"]}) THEN compact_code({raw["nhs_number"]}) END AS n_nhs
-                      FROM {relation} AS sent
-                  ) AS worded
-              ) AS named
-          ) AS rows
-          LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_joined
-          LEFT JOIN given_name_forms AS front ON front.form = n_forename_first
-          LEFT JOIN given_name_forms AS back ON back.form = n_forename_last
+    types = dict.fromkeys(INPUTS, "VARCHAR") | {"date_of_birth": "DATE"}
+    query = relation
+    for layer in _LAYERS:
+        query = f"({layer.format(query, **{n: n if n in columns else f'NULL::{types[n]}' for n in INPUTS})})"
+    return _GIVEN_NAME_LAYER.format(query)
+
+
+_LAYERS = (
     """
+    SELECT *, fold_name({surname}) AS surname_folded, fold_name({forename}) AS forename_folded,
+           letters_and_digits({postcode}) AS postcode_code, birth_date({date_of_birth}) AS n_dob,
+           compact_code({upn}) AS upn_code, compact_code({nhs_number}) AS nhs_code
+      FROM {0}
+    """,
+    """
+    SELECT * EXCLUDE (surname_folded, forename_folded, postcode_code, upn_code, nhs_code),
+           spaced_name(surname_folded) AS surname_spaced, spaced_name(forename_folded) AS forename_spaced,
+           real_postcode(postcode_code) AS n_postcode, sorted_date(n_dob) AS n_dob_sorted,
+           CASE WHEN upn_checks(upn_code) THEN upn_code END AS upn_code,
+           CASE WHEN nhs_checks(nhs_code) THEN nhs_code END AS n_nhs
+      FROM {0}
+    """,
+    """
+    SELECT * EXCLUDE (surname_spaced, forename_spaced, upn_code),
+           real_name(surname_spaced) AS surname_words, real_name(forename_spaced) AS forename_words,
+           CASE WHEN NOT ends_in_letter(upn_code) THEN upn_code END AS n_upn,
+           CASE WHEN ends_in_letter(upn_code) THEN upn_code END AS n_upn_temporary
+      FROM {0}
+    """,
+    """
+    SELECT * EXCLUDE (surname_words, forename_words),
+           replace(surname_words, ' ', '') AS n_surname,
+           first_word(surname_words) AS n_surname_first, last_word(surname_words) AS n_surname_last,
+           replace(forename_words, ' ', '') AS n_forename_written,
+           first_word(forename_words) AS forename_front, last_word(forename_words) AS forename_back
+      FROM {0}
+    """,
+)
+_GIVEN_NAME_LAYER = """
+    SELECT named.* EXCLUDE (forename_front, forename_back),
+           coalesce(front.canonical, forename_front) AS n_forename_first,
+           coalesce(back.canonical, forename_back) AS n_forename_last,
+           coalesce(whole.canonical,
+                    CASE WHEN forename_front || forename_back = n_forename_written
+                         THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back) END,
+                    n_forename_written) AS n_forename,
+           soundex(n_surname) AS n_surname_sound, soundex(n_forename_written) AS n_forename_sound,
+           left(n_surname, 3) AS n_surname_start, right(n_surname, 3) AS n_surname_end,
+           left(n_forename_written, 3) AS n_forename_start
+      FROM {0} AS named
+      LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_written
+      LEFT JOIN given_name_forms AS front ON front.form = forename_front
+      LEFT JOIN given_name_forms AS back ON back.form = forename_back
+"""
 
 
 def _name_macros() -> list[str]:
@@ -196,7 +202,6 @@ def _name_macros() -> list[str]:
         f"spaced_name(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN x ELSE nullif({words}, '') END",
         f"""real_name(x) AS CASE WHEN NOT regexp_full_match(x, {placeholder})
                                   AND NOT regexp_full_match(replace(x, ' ', ''), {placeholder}) THEN x END""",
-        "name_words(x) AS real_name(spaced_name(x))",
         f"""first_word(x) AS CASE WHEN contains(x, ' ') THEN
              nullif(regexp_extract(regexp_replace(x, '^(?:(?:{_PARTICLES}) )+', ''), '^([^ ]{{2,}}) ', 1), '') END""",
         "last_word(x) AS CASE WHEN contains(x, ' ') THEN nullif(regexp_extract(x, ' ([^ ]{2,})$', 1), '') END",
@@ -245,7 +250,8 @@ def _number_macros() -> list[str]:
                              THEN substr('{_UPN_LETTERS}', 1 + ({upn_sum} + 13 * ({last})) % 23, 1) = left(x, 1)
                              ELSE x IS NULL AND NULL END""",
         "upn_valid(x) AS upn_checks(compact_code(x))",
-        "upn_permanent(x) AS upn_checks(compact_code(x)) AND ascii(right(compact_code(x), 1)) < 58",
+        "ends_in_letter(x) AS ascii(right(x, 1)) >= 58",
+        "upn_permanent(x) AS upn_checks(compact_code(x)) AND NOT ends_in_letter(compact_code(x))",
         # NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is no check digit.
         f"""nhs_checks(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{10}}')
                              THEN (11 - ({nhs_sum}) % 11) % 11 = ascii(right(x, 1)) - 48
@@ -263,7 +269,6 @@ def _place_and_date_macros() -> list[str]:
                                THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",
         r"""real_postcode(x) AS CASE WHEN NOT starts_with(x, 'ZZ99') AND regexp_matches(x, '[0-9]')
                                   AND NOT regexp_full_match(x, '0+|9+') THEN inward_digit(x) END""",
-        "compact_postcode(x) AS real_postcode(letters_and_digits(x))",
         f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",
         """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
                               + greatest(month(x), day(x)))::VARCHAR""",

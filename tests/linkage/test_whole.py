@@ -125,4 +125,4 @@ def test_an_absent_twin_is_well_below_the_threshold() -> None:
     )  # fmt: skip
     for children in (3_000, 26_000, 600_000):
         odds = 2**twin * model.prior(children)
-        assert odds / (1 + odds) < 0.35, children
+        assert odds / (1 + odds) < 0.15, children

@@ -66,7 +66,7 @@ def test_every_token_agrees_with_python_hmac(con: duckdb.DuckDBPyConnection, key
             expected = None if None in parts else reference(keys, token, "\x1f".join(map(str, parts)), keyings)
             assert row[token.name] == expected, token.name
             checked += expected is not None
-    assert checked > 40
+    assert checked > 30
 
 
 def component(plain: dict[str, object], name: str) -> object:
