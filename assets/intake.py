@@ -7,12 +7,14 @@ extract that is stopped leaves the previous good one where it was.
 from __future__ import annotations
 
 import json
+import threading
 import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -42,6 +44,8 @@ TERM_OF_BIRTH = (
 """September to December, January to March, April to August (DfE); the date itself is not kept."""
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
+AT_A_TIME = 2
+"""Extracts in work at once: while one is read inside DuckDB another can be judged."""
 _MAX_EXAMPLE_ROWS = 100
 
 
@@ -80,9 +84,9 @@ class ExtractQuality:
 
 
 class Intake:
-    """Takes extracts in, one after another, over one connection that holds keys, normaliser and look-ups.
+    """Takes extracts in, over a connection a thread that holds keys, normaliser and look-ups.
 
-    The connection lives in memory and cannot spill: what passes through it are identifiers.
+    Connections live in memory and cannot spill: what passes through them are identifiers.
     """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
@@ -96,10 +100,25 @@ class Intake:
             "postcode_directory": file_sha256(directory) if directory.exists() else None,
         }
         self._keys, self._directory = keys, directory
+        self._thread = threading.local()
 
-    @cached_property
+    @property
     def _con(self) -> duckdb.DuckDBPyConnection:
-        return _connect(self._keys, self._directory)
+        if not hasattr(self._thread, "con"):
+            self._thread.con = _connect(self._keys, self._directory)
+        return cast(duckdb.DuckDBPyConnection, self._thread.con)
+
+    def take_in_all(self, extracts: Iterable[Landed]) -> Iterator[ExtractQuality | ExtractStopped]:
+        """The outcome of each extract, in their order; two are worked on at a time."""
+
+        def outcome(landed: Landed) -> ExtractQuality | ExtractStopped:
+            try:
+                return self.take_in(landed)
+            except ExtractStopped as stopped:
+                return stopped
+
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            yield from pool.map(outcome, extracts)
 
     def take_in(self, landed: Landed) -> ExtractQuality:
         """Pseudonymise one landed extract into the restricted zone.
@@ -166,7 +185,7 @@ def _connect(keys: KeyRing, directory: Path) -> duckdb.DuckDBPyConnection:
     nothing = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     rows = f"read_csv('{directory}', all_varchar = true)" if directory.exists() else nothing
     con.execute(
-        "CREATE TEMP TABLE imd AS SELECT compact_postcode(postcode) AS imd_postcode,"
+        "CREATE TEMP TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
         " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
         f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
     )
@@ -187,7 +206,7 @@ def _stage(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Sourc
     if "date_of_birth" in identifiers:
         rows = (
             f"SELECT typed.*, {TERM_OF_BIRTH} AS term_of_birth, imd_quintile FROM"
-            f" ({projection.sql}) AS typed LEFT JOIN imd ON imd_postcode = compact_postcode(postcode)"
+            f" ({projection.sql}) AS typed LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode)"
         )
         kept += ["term_of_birth", "imd_quintile"]
         rows = pseudonyms.tokenise_sql(f"({rows})", identifiers, landed.council, kept)

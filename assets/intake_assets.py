@@ -9,12 +9,14 @@ from assets.intake import ExtractQuality, Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from sources.contracts import CONTRACTS, SourceContract
 from sources.extract.errors import ExtractStopped
-from sources.extract.landed import find
+from sources.extract.landed import Landed, find
 
 GROUP = "intake"
 LANDING = "landing"
 RESTRICTED = "restricted"
 QUALITY_CHECK = "quality"
+_SHOWN = 3
+"""Stopped extracts named in the outcome of a check; the log names every one."""
 
 postcode_directory = dg.AssetSpec(
     [LANDING, "postcode_directory"],
@@ -72,7 +74,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             asset_key=key,
             passed=not stopped,
             severity=dg.AssetCheckSeverity.ERROR,
-            description="; ".join(stopped) or "every extract was taken",
+            description=_stopped_sentence(stopped) if stopped else "every extract was taken",
         )
 
     return intake
@@ -83,23 +85,31 @@ def _take_in_all(
 ) -> list[str]:
     """Take in each partition's extract; the sentences of those that were stopped."""
     stopped: list[str] = []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring())
+    landed: list[Landed] = []
     for partition in context.partition_keys:
         council, cohort = parts(partition)
         try:
-            landed = find(installation.landing_folder, council, source, cohort)
-            if landed is None:
-                continue
-            quality = intake.take_in(landed)
+            found = find(installation.landing_folder, council, source, cohort)
         except ExtractStopped as stop:
-            context.log.error(str(stop))
             stopped.append(str(stop))
+        else:
+            landed += [found] if found else []
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring())
+    for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
+        if isinstance(outcome, ExtractStopped):
+            stopped.append(str(outcome))
             continue
-        context.log.info(_sentence(quality))
-        context.log_event(
-            dg.AssetMaterialization(key, partition=council_cohort(council, cohort), metadata=_metadata(quality))
-        )
+        context.log.info(_sentence(outcome))
+        partition = council_cohort(extract.council, extract.cohort)
+        context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=_metadata(outcome)))
+    for sentence in stopped:
+        context.log.error(sentence)
     return stopped
+
+
+def _stopped_sentence(stopped: list[str]) -> str:
+    more = f"; and {len(stopped) - _SHOWN} more extracts" if len(stopped) > _SHOWN else ""
+    return "; ".join(stopped[:_SHOWN]) + more
 
 
 def _sentence(quality: ExtractQuality) -> str:

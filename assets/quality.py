@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,6 +22,8 @@ MAX_REJECTED_SHARE = 0.2
 MIN_COMPLETE_SHARE = 0.9
 """Below this share of filled cells a column is reported as thin."""
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Great Expectations' context is shared and not made for threads."""
 _RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """The one result format that stores no offending values."""
 
@@ -40,9 +43,10 @@ class Finding:
 def validate(contract: SourceContract, rows: pd.DataFrame, rejected_share: float) -> tuple[Finding, ...]:
     """Run the contract's suite over the kept rows (`source_row` and payload columns) of one extract."""
     frame = rows.assign(rejected_share=rejected_share)
-    batch = _batch_definition().get_batch(batch_parameters={"dataframe": frame})
-    suite, sentences = _suite(contract.name)
-    result = batch.validate(suite, result_format=_RESULT_FORMAT)
+    with _ONE_AT_A_TIME:
+        batch = _batch_definition().get_batch(batch_parameters={"dataframe": frame})
+        suite, sentences = _suite(contract.name)
+        result = batch.validate(suite, result_format=_RESULT_FORMAT)
     return tuple(_finding(outcome, sentences) for outcome in result.results)
 
 

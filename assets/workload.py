@@ -17,8 +17,8 @@ from privacy.release.workload import Cube, LinearCombination, Selector
 def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
     """The family as the plan sees it: everything its tables publish, over the councils that take part.
 
-    Every published cell counts alike, times its block's weight: a marginal's weight multiplies the sum of the variances
-    of its cells, and a table published at several levels of detail counts at each.
+    A marginal's weight multiplies the sum of the variances of its cells. A block that is published at several levels of
+    detail counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest.
     """
     attributes = {
         COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
@@ -26,8 +26,8 @@ def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
     }
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block in (block for table in family.tables for block in table.blocks):
-        for marginal in _marginals(block):
-            weights[marginal] += block.weight
+        for marginal, weight in _marginals(block).items():
+            weights[marginal] = max(weights[marginal], weight)
     order = list(attributes)
     return noise.Family(
         family.name,
@@ -82,8 +82,8 @@ def block_figures(block: Block, family: noise.Family, councils: Sequence[str]) -
     return BlockFigures(areas, base, None, None)
 
 
-def _marginals(block: Block) -> set[frozenset[str]]:
-    """Attribute sets a block reads: at full detail, and without each axis that also has a total."""
+def _marginals(block: Block) -> dict[frozenset[str], float]:
+    """Attribute sets a block reads, with weights: at full detail, and without each axis that also has a total."""
     fixed = {COUNCIL} if block.councils else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
@@ -91,7 +91,7 @@ def _marginals(block: Block) -> set[frozenset[str]]:
     if block.average_of is not None:
         tails = [{name} for name in block.average_of]
     return {
-        frozenset(fixed | detailed | set(kept) | tail)
+        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else block.total_weight
         for size in range(len(optional) + 1)
         for kept in combinations(optional, size)
         for tail in tails

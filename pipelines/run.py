@@ -115,9 +115,9 @@ def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInst
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     """The sentences of failed checks, else of the error that stopped a step."""
-    failed = [check.description for check in result.get_asset_check_evaluations() if not check.passed]
+    failed = [check.description or "" for check in result.get_asset_check_evaluations() if not check.passed]
     if failed:
-        return "; ".join(sentence for sentence in failed if sentence)
+        return "; ".join(failed)
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error

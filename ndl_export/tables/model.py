@@ -89,6 +89,9 @@ class Block:
     average_of: Mapping[str, str] | None = None
     councils: bool = True
     weight: float = 1.0
+    """Of a cell at full detail in the noise plan."""
+    total_weight: float = 1.0
+    """Of a cell with one or more axes at their total."""
     structural_zeros: frozenset[tuple[str, ...]] = frozenset()
     """Levels of the axes, in their order, that cannot occur by definition: published as not applicable."""
 

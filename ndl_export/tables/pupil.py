@@ -116,6 +116,11 @@ AVERAGE_GOALS = Measure(
     1,
 )
 
+# Weights in the noise plan, chosen for the error of GLD rates by council and characteristic relative to one
+# equal-budget query a table (docs/privacy.md); a rate by sex as well matters less, and goals and linkage rates have
+# large denominators.
+HEADLINE_WEIGHT, BY_SEX_WEIGHT, GOAL_WEIGHT, LINKAGE_WEIGHT = 12.0, 0.5, 0.5, 0.5
+
 _GLD_YES = ("gld", ("Yes",))
 _ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
 BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
@@ -146,6 +151,8 @@ GLD_HEADLINE = Table(
             numerator=_GLD_YES,
             part="gld_children_count",
             ratio="gld_children_percent",
+            weight=HEADLINE_WEIGHT,
+            total_weight=HEADLINE_WEIGHT,
         ),
         Block(
             axes=(Axis("sex", "sex", (ALL,)),),
@@ -161,6 +168,8 @@ GLD_HEADLINE = Table(
                 numerator=_GLD_YES,
                 part="gld_children_count",
                 ratio="gld_children_percent",
+                weight=BY_SEX_WEIGHT,
+                total_weight=HEADLINE_WEIGHT,
             )
             for attribute, selections in BREAKDOWNS
         ),
@@ -181,11 +190,6 @@ EXPECTED_PERCENT = Measure(
     "Children at the expected level in the goal as a percentage of the children in the row",
     1,
 )
-
-
-GOAL_WEIGHT = 0.15
-"""Of a cell of this table in the noise plan: its denominators are whole councils, so that its rates are precise at a
-seventh of the accuracy that the cells of small groups need."""
 
 
 def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
@@ -384,8 +388,9 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             base="children_count",
             numerator=("asq3", LINKED),
             ratio="linked_children_percent",
+            weight=LINKAGE_WEIGHT,
         ),
-        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count"),
+        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight=LINKAGE_WEIGHT),
     )
 
 

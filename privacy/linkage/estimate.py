@@ -3,10 +3,10 @@
     python -m privacy.linkage.estimate            # prints m and u beside the ones in force
     python -m privacy.linkage.estimate --write    # puts them into model.json
 
-Two records are made of each of 200,000 children, the second with the errors of `RATES`; their tokens are made under
+Two records are made of each of 60,000 children, the second with the errors of `RATES`; their tokens are made under
 throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one child. u
 is its share among records of different children, given the same date of birth so that names can be compared. Shares are
-rounded to two figures; an m below 0.0005 and a u below 0.00002 are set to that, since rarer things are not counted well.
+rounded to two figures; an m below 0.0005 and a u below 0.00005 are set to that, since rarer things are not counted well.
 What synthetic pairs cannot tell is set by hand in `SET`, with the reason, and left out of the counting.
 """
 
@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.normalise import given_name_forms
 
-CHILDREN = 200_000
+CHILDREN = 60_000
 RATES = {
     "typing error in surname": 0.025,
     "typing error in forename": 0.025,
@@ -79,7 +79,7 @@ def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
         fixed = SET.get(comparison, {})
         parameters[comparison] = {
             level: fixed.get(level)
-            or [_rounded(m[comparison].get(level, 0), 0.0005), _rounded(u[comparison].get(level, 0), 0.00002)]
+            or [_rounded(m[comparison].get(level, 0), 0.0005), _rounded(u[comparison].get(level, 0), 0.00005)]
             for level in (*levels, "different")
         }
     return parameters

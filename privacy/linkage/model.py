@@ -3,8 +3,8 @@
 Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them. So
 levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from. Nothing is trained on the records being linked.
 
-Two levels make a household of a match: when date of birth, postcode and surname all agree, the pair may as well be twins.
-The surname then adds next to nothing, and a forename that disagrees decides against the pair.
+Two levels keep households apart. When date of birth and postcode agree, the surname adds next to nothing: twins share all
+three. When postcode and surname agree, a forename that disagrees decides against the pair: a twin, a brother, a cousin.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),
         "starts the same": _equal("forename_start_dob"),
-        "different, one household": f"{_BOTH} AND {_any(_SAME_SURNAME, _part('surname'))}",
+        "different, one household": f"{_equal('surname_postcode')} OR {_BOTH} AND {_any(_SAME_SURNAME, _part('surname'))}",
     },
     "sex": {"same": "sex_l = sex_r"},
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},

@@ -96,14 +96,15 @@ def test_missing_nhs_numbers_on_thousands(frames: Frames, tables: dict[str, pa.T
 
 
 def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables: dict[str, pa.Table]) -> None:
-    frame, tokens = frames["eyfsp"], tables["eyfsp"].to_pandas()
-    known = frame.merge(tokens, on=["council", "source_row"])
-    ranked = frame.surname.str.upper().value_counts().index
-    for token in TOKEN_COLUMNS:
-        if token not in known or not token.startswith(("t_surname", "t_forename")):
-            continue
-        guess = dict(zip(known[token].value_counts().index, ranked, strict=False))
-        assert (known[token].map(guess) == known.surname.str.upper()).mean() < 0.001, token
+    """The commonest token is taken for the commonest name, and so on down. Names themselves give 30% away; forms of names
+    (sounds, starts) may be right by chance as often as two children share a name."""
+    known = frames["eyfsp"].merge(tables["eyfsp"].to_pandas(), on=["council", "source_row"])
+    for name in ("surname", "forename"):
+        names = known[name].str.upper()
+        for token in (token for token in TOKEN_COLUMNS if token.startswith(f"t_{name}") and token in known):
+            guess = dict(zip(known[token].value_counts().index, names.value_counts().index, strict=False))
+            limit = 0.001 if token in (f"t_{name}_dob", f"t_{name}_postcode") else 0.002
+            assert (known[token].map(guess) == names).mean() < limit, token
 
 
 def test_the_report_explains_every_weight(result: LinkResult) -> None:
