@@ -13,6 +13,7 @@ import duckdb
 
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from ndl_export.tables.model import Attribute
+from sources.contracts import CONTRACTS, Kind, Role
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.contracts.people import ETHNICITY_CODES
 from sources.reference import survey
@@ -47,14 +48,36 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
 
 
 def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
+    """The rows of a source, with the child of each; empty, with the contract's columns, where none has been sent."""
     files = ", ".join(f"'{path}'" for path in paths)
+    rows = f"SELECT * FROM read_parquet([{files}], hive_partitioning = false)" if paths else _no_rows(source)
     linked = (
-        f"SELECT rows.*, links.child_id FROM read_parquet([{files}], hive_partitioning = false) AS rows"
+        f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
         f" JOIN links ON links.source = '{source}' AND links.council = rows.council"
         " AND links.source_row = rows.source_row"
     )
-    unlinked = f"SELECT * FROM read_parquet([{files}], hive_partitioning = false)"
-    con.execute(f"CREATE VIEW {source} AS {unlinked if source == 'parent_experience' else linked}")
+    con.execute(f"CREATE VIEW {source} AS {rows if source == 'parent_experience' else linked}")
+
+
+_SQL_TYPES = {
+    Kind.TEXT: "VARCHAR",
+    Kind.CODE: "VARCHAR",
+    Kind.DATE: "DATE",
+    Kind.INTEGER: "INTEGER",
+    Kind.DECIMAL: "DOUBLE",
+}
+
+
+def _no_rows(source: str) -> str:
+    payload = [(column.name, _SQL_TYPES[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
+    columns = [
+        ("council", "VARCHAR"),
+        ("source_row", "BIGINT"),
+        *payload,
+        ("term_of_birth", "VARCHAR"),
+        ("imd_quintile", "INTEGER"),
+    ]
+    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns)} WHERE false"
 
 
 def _pupil() -> str:

@@ -37,6 +37,7 @@ OUTPUTS = (
     "n_forename_last",
     "n_forename_sound",
     "n_forename_start",
+    "n_forename_end",
     "n_dob",
     "n_dob_sorted",
     "n_postcode",
@@ -172,7 +173,7 @@ _GIVEN_NAME_LAYER = """
                     n_forename_written) AS n_forename,
            soundex(n_surname) AS n_surname_sound, soundex(n_forename_written) AS n_forename_sound,
            left(n_surname, 3) AS n_surname_start, right(n_surname, 3) AS n_surname_end,
-           left(n_forename_written, 3) AS n_forename_start
+           left(n_forename_written, 3) AS n_forename_start, right(n_forename_written, 3) AS n_forename_end
       FROM {0} AS named
       LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_written
       LEFT JOIN given_name_forms AS front ON front.form = forename_front

@@ -70,6 +70,7 @@ _WITH_DOB = {
     "forename_last": "name",
     "forename_sound": "sound",
     "forename_start": "start",
+    "forename_end": "end",
 }
 _WITH_POSTCODE = {"surname": "name", "forename": "name"}
 
@@ -85,7 +86,7 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and last
-words only for names of several words: most rows carry 11 tokens. Name tokens take the date of birth with day and month
+words only for names of several words: most rows carry 12 tokens. Name tokens take the date of birth with day and month
 sorted, so that a swap costs nothing; `t_dob_postcode` takes it plain.
 
 The set is the smallest that loses nothing on our tests: name forms with the postcode, and pairs of names with the month

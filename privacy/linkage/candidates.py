@@ -14,6 +14,7 @@ _ALIKE = (
     ("surname", "forename"),
     ("surname", "forename_sound"),
     ("surname", "forename_start"),
+    ("surname", "forename_end"),
     ("surname_sound", "forename"),
     ("surname_start", "forename"),
     ("surname_end", "forename"),

@@ -58,7 +58,7 @@ SET: dict[str, dict[str, list[float]]] = {
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
     # times in a cohort of 3,000). This level carries that correction, so that an absent twin stays unlinked in any cohort.
-    "forename": {"different, one household": [0.00003, 0.9]},
+    "forename": {"different, one household": [0.00006, 0.9]},
 }
 
 

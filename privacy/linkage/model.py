@@ -48,10 +48,12 @@ _EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
 _BOTH = _equal("dob_postcode")
 _SAME_SURNAME = _any(_equal("surname_dob"), _equal("surname_postcode"))
 _SAME_FORENAME = _any(_equal("forename_dob"), _equal("forename_postcode"))
-_SOUNDS, _STARTS = (("surname_sound_dob", "forename_sound_dob"), ("surname_start_dob", "forename_start_dob"))
+_SOUNDS, _STARTS, _ENDS = (
+    (f"surname_{form}_dob", f"forename_{form}_dob") for form in ("sound", "start", "end")
+)
 _SAME_DOB = _any(
     _BOTH,
-    *map(_equal, ("surname_dob", "forename_dob", *_SOUNDS, *_STARTS, "surname_end_dob")),
+    *map(_equal, ("surname_dob", "forename_dob", *_SOUNDS, *_STARTS, *_ENDS)),
     _part("surname"),
     _part("forename"),
     _EXCHANGED_WITH_DOB,
@@ -85,6 +87,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),
         "starts the same": _equal("forename_start_dob"),
+        "ends the same": _equal("forename_end_dob"),
         "different, one household": f"{_equal('surname_postcode')} OR {_BOTH} AND {_any(_SAME_SURNAME, _part('surname'))}",
     },
     "sex": {"same": "sex_l = sex_r"},

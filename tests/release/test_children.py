@@ -1,0 +1,183 @@
+"""The rules that turn linked rows into one row a child, each shown on a child or two."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.children import build_confidential_tables
+from ndl_export.tables import FAMILIES, health, parents, pupil
+from sources.contracts import CONTRACTS, Kind, Role
+from sources.reference.goals import GOALS
+
+ARROW = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
+ALL_EXPECTED = dict.fromkeys(GOALS, "2")
+ABOVE = {
+    "asq3_communication": 60.0,
+    "asq3_gross_motor": 60.0,
+    "asq3_fine_motor": 60.0,
+    "asq3_problem_solving": 60.0,
+    "asq3_personal_social": 60.0,
+}
+REVIEW = {"review": "2-2.5Y", "review_date": dt.date(2022, 4, 1), "asq3_months": "27", "concern": "N", "referral": "N"}
+
+Rows = list[dict[str, Any]]
+
+
+class Case:
+    """Rows by source, each with the `child` it is linked to; `council` is Leeds unless said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def tables(self, **rows: Rows) -> dict[str, list[dict[str, Any]]]:
+        links: Rows = []
+        extracts: dict[str, list[Path]] = {}
+        for source in CONTRACTS:
+            written = [{"council": "leeds", "source_row": n} | row for n, row in enumerate(rows.get(source, []), 1)]
+            extracts[source] = self._write(source, written) if written else []
+            links += [
+                {
+                    "source": source,
+                    "council": row["council"],
+                    "source_row": row["source_row"],
+                    "child_id": row.get("child", "?"),
+                }
+                for row in written
+            ]
+        schema = pa.schema(
+            [("source", pa.string()), ("council", pa.string()), ("source_row", pa.int64()), ("child_id", pa.string())]
+        )
+        pq.write_table(pa.Table.from_pylist(links, schema), self.folder / "links.parquet")
+        out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
+        build_confidential_tables(self.folder / "links.parquet", extracts, out)
+        return {family: pq.read_table(path).to_pylist() for family, path in out.items()}
+
+    def _write(self, source: str, rows: Rows) -> list[Path]:
+        fields = [("council", pa.string()), ("source_row", pa.int64())]
+        fields += [(column.name, ARROW[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
+        if source != "parent_experience":
+            fields += [("term_of_birth", pa.string()), ("imd_quintile", pa.int32())]
+        path = self.folder / f"{source}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path)
+        return [path]
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+def profile(child: str, **more: Any) -> dict[str, Any]:
+    return {"child": child, "sex": "F", "term_of_birth": "Autumn-born", "imd_quintile": 1} | ALL_EXPECTED | more
+
+
+def test_a_child_with_nothing_linked(case: Case) -> None:
+    (child,) = case.tables(eyfsp=[profile("a", sex=None, term_of_birth=None, imd_quintile=None)])["pupil"]
+    assert (child["sex"], child["fsm"], child["ethnic_group"]) == ("Unknown",) * 3
+    assert (child["sen_provision"], child["first_language"]) == ("Unknown",) * 2
+    assert (child["term_of_birth"], child["imd_quintile"]) == ("Unknown",) * 2
+    assert child["asq3"] == pupil.NO_REVIEW
+    assert child["entitlement"] == pupil.NOT_LINKED_TO_SETTING
+    assert child["dots"] == pupil.dots_category("Neither", "None")
+    assert child["gld"] == "Yes"
+
+
+@pytest.mark.parametrize(
+    ("changes", "gld"),
+    [
+        ({}, "Yes"),
+        ({"utw_e13": "1", "exp_e17": "1"}, "Yes"),
+        ({"mat_e12": "1"}, "No"),
+        (dict.fromkeys(GOALS, "A"), "No"),
+    ],
+)
+def test_a_good_level_of_development_is_twelve_goals(case: Case, changes: dict[str, str], gld: str) -> None:
+    (child,) = case.tables(eyfsp=[profile("a", **changes)])["pupil"]
+    assert child["gld"] == gld
+
+
+def test_a_child_counts_once_by_the_last_complete_profile(case: Case) -> None:
+    (child,) = case.tables(eyfsp=[profile("a", com_e01="1"), profile("a"), profile("a", **dict.fromkeys(GOALS, "A"))])[
+        "pupil"
+    ]
+    assert child["gld"] == "Yes"
+
+
+def test_the_census_reaches_the_child(case: Case) -> None:
+    census = {"child": "a", "ethnicity": "CHNE", "fsm_eligible": "N", "sen_provision": "K", "first_language": "URD"}
+    (child,) = case.tables(
+        eyfsp=[profile("a")], school_census=[census, census | {"fsm_eligible": "Y", "ethnicity": None}]
+    )["pupil"]
+    assert child["fsm"] == "Eligible for free school meals"
+    assert child["ethnic_group"] == "Asian / Asian British"
+    assert child["sen_provision"] == "SEN support / SEN without an EHC plan"
+    assert child["first_language"] == "Other than English"
+
+
+@pytest.mark.parametrize(
+    ("scores", "asq3", "communication", "concern"),
+    [
+        (ABOVE, pupil.ASQ3.categories[0], health.AT_OR_ABOVE, "None"),
+        (ABOVE | {"asq3_communication": 24.02}, pupil.ASQ3.categories[0], health.AT_OR_ABOVE, "None"),
+        (ABOVE | {"asq3_communication": 24.01}, pupil.ASQ3.categories[1], health.BELOW, "Health visitor only"),
+        (dict.fromkeys(ABOVE, 1.0), pupil.ASQ3.categories[2], health.BELOW, "Health visitor only"),
+        ({}, "Review without ASQ-3", health.NO_SCORE, "None"),
+        (ABOVE | {"asq3_months": None}, "Review without ASQ-3", health.NO_SCORE, "None"),
+    ],
+)
+def test_asq3_bands(case: Case, scores: dict[str, Any], asq3: str, communication: str, concern: str) -> None:
+    made = case.tables(eyfsp=[profile("a")], hv_reviews=[{"child": "a"} | REVIEW | scores])
+    assert made["pupil"][0]["asq3"] == asq3
+    assert made["pupil"][0]["dots"] == pupil.dots_category("Health visitor only", concern)
+    assert made["health"][0]["asq3_communication"] == communication
+
+
+def test_only_the_two_year_review_counts_and_a_child_once(case: Case) -> None:
+    review = {"child": "a"} | REVIEW | ABOVE
+    made = case.tables(
+        eyfsp=[profile("a"), profile("b")],
+        hv_reviews=[review, review, {"child": "b"} | REVIEW | {"review": "12M"}, {"child": "c"} | REVIEW],
+    )
+    assert [child["asq3"] for child in made["pupil"]] == [pupil.ASQ3.categories[0], pupil.NO_REVIEW]
+    assert len(made["health"]) == 2
+
+
+def test_settings_give_entitlement_and_concern(case: Case) -> None:
+    made = case.tables(
+        eyfsp=[profile("a"), profile("b")],
+        hv_reviews=[{"child": "a"} | REVIEW | ABOVE],
+        early_years_census=[
+            {"child": "a", "entitlement": "UNI", "progress_check_outcome": "on_track", "sen_provision": "N"},
+            {"child": "a", "entitlement": "2YO", "progress_check_outcome": "concern"},
+            {"child": "b", "entitlement": "WP", "sen_provision": "K"},
+        ],
+    )["pupil"]
+    assert [child["entitlement"] for child in made] == ["Taken", "Not taken"]
+    assert [child["dots"] for child in made] == [
+        pupil.dots_category("Both", "Setting only"),
+        pupil.dots_category("Setting only", "Setting only"),
+    ]
+
+
+def test_responses_are_labelled_and_blanks_are_not_answered(case: Case) -> None:
+    (response,) = case.tables(parent_experience=[{"child_age_band": "3", "main_barrier": "10"}])["parents"]
+    assert (response["child_age_band"], response["main_barrier"]) == ("Two", "Other")
+    assert response["wait_band"] == parents.NOT_ANSWERED
+
+
+def test_every_value_is_of_the_public_domain(case: Case) -> None:
+    made = case.tables(
+        eyfsp=[profile("a"), profile("b", sex="M")],
+        hv_reviews=[{"child": "a"} | REVIEW | ABOVE],
+        parent_experience=[{"child_age_band": "6"}],
+    )
+    for family, rows in made.items():
+        assert rows
+        for attribute in FAMILIES[family].attributes:
+            assert {row[attribute.name] for row in rows} <= set(attribute.categories), attribute.name

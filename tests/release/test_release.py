@@ -1,0 +1,99 @@
+"""What a release looks like never depends on who is in it; what it costs is what the ledger says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.expected_accuracy import expected_accuracy
+from assets.home import Home
+from assets.release import measure_family, plan_family, publish_bundle
+from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.verify import verify
+from privacy.keys import KeyRing
+from privacy.release import Ledger, load_policy
+from sources.reference.places import PILOT, places
+
+COUNCILS = sorted(PILOT)
+COHORT, VERSION = "202425", "2026.11.0"
+
+
+def _table(family: str, rows: int, seed: int = 1) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    domains = MappingProxyType(
+        {"council": tuple(COUNCILS)} | {a.name: a.categories for a in FAMILIES[family].attributes}
+    )
+    columns = {name: [values[i] for i in rng.integers(0, len(values), rows)] for name, values in domains.items()}
+    schema = pa.schema([("child_id", pa.string()), *((name, pa.string()) for name in domains)])
+    return pa.table({"child_id": [f"c{n}" for n in range(rows)]} | columns, schema=schema)
+
+
+def _release(root: Path, keys: KeyRing, rows: int) -> Path:
+    home = Home(root)
+    home.prepare()
+    for family in FAMILIES:
+        path = home.confidential(family, COHORT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(_table(family, rows), path)
+        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+    return publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> dict[int, Path]:
+    return {rows: _release(tmp_path_factory.mktemp(f"rows{rows}"), keys, rows) for rows in (0, 2000, 2001)}
+
+
+def test_an_empty_cohort_publishes_every_cell(bundles: dict[int, Path]) -> None:
+    assert verify(bundles[0]).ok, str(verify(bundles[0]))
+
+
+def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int, Path]) -> None:
+    files = {rows: sorted(path.name for path in bundle.iterdir()) for rows, bundle in bundles.items()}
+    assert files[0] == files[2000] == files[2001]
+    for table in TABLES:
+        read = {rows: pq.read_table(bundle / f"{table}.parquet") for rows, bundle in bundles.items()}
+        keys = [name for name in read[0].column_names if not name.endswith(("_ci", "_estimate", "_flag"))]
+        keys = [name for name in keys if read[0].schema.field(name).type == pa.string()]
+        assert read[0].schema == read[2000].schema == read[2001].schema
+        assert read[0].select(keys) == read[2000].select(keys) == read[2001].select(keys)
+        for name in (name for name in read[0].column_names if name.endswith("_flag")):
+            not_applicable = {rows: [flag == "z" for flag in data[name].to_pylist()] for rows, data in read.items()}
+            assert not_applicable[0] == not_applicable[2000] == not_applicable[2001]
+
+
+def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
+    _release(tmp_path, keys, 100)
+    _release(tmp_path, keys, 100)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    reserved = [entry for entry in ledger.entries() if entry.kind == "RESERVE"]
+    assert sorted(entry.family for entry in reserved) == sorted(FAMILIES)
+    policy = load_policy()
+    for entry in reserved:
+        assert entry.nano_rho <= policy.rho(entry.family) * 1e9
+        assert entry.nano_rho > policy.rho(entry.family) * 0.9999e9
+
+
+def test_the_plan_depends_on_no_data_and_fits_england() -> None:
+    policy = load_policy()
+    assert plan_family("pupil", COUNCILS, policy).sha256 == plan_family("pupil", COUNCILS, policy).sha256
+    assert plan_family("pupil", list(places()), policy).rho == policy.rho("pupil")
+
+
+def test_expected_accuracy_is_finer_for_larger_councils() -> None:
+    found = expected_accuracy(COUNCILS)
+    widths = {
+        row["area"]: row["median_rate_half_width"] for row in found["tables"] if row["table"] == "readiness_pathway"
+    }
+    assert widths["Leeds"] < widths["Liverpool"] < widths["Halton"]
+    assert {row["table"] for row in found["tables"]} == set(TABLES)
