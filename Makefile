@@ -1,7 +1,7 @@
 # One word for each thing a person does here. Everything needed is installed into .uv/ and .venv/ on first use.
 
 PYTHON ?= python3
-UV_VERSION := 0.9.9
+UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 DEMO ?= demo

@@ -54,7 +54,7 @@ SET: dict[str, dict[str, list[float]]] = {
     "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
     # Who else shares date of birth and postcode? A co-twin: 2.9% of children have one, with the same surname nearly always.
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
-    "surname": {"exact, one household": [0.9, 0.6], "exchanged with forename": [0.003, 0.000001]},
+    "surname": {"alike, one household": [0.9, 0.6], "exchanged with forename": [0.003, 0.000001]},
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
     # times in a cohort of 3,000). This level carries that correction, so that an absent twin stays unlinked in any cohort.

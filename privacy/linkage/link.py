@@ -114,10 +114,11 @@ def _bits(probability: float) -> float:
     return float(np.log2(probability / (1 - probability)))
 
 
+_FORENAME_AGREES = min(model.weight("forename", level) for level in ("exact", "another form"))
 _FURTHER = f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {_bits(FURTHER)} AND forename >= {model.weight("forename", "another form")}
+         WHERE weight >= {_bits(FURTHER)} AND forename >= {_FORENAME_AGREES}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern) WHERE t_nhs IS NOT NULL),

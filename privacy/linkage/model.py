@@ -3,8 +3,8 @@
 Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them. So
 levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from. Nothing is trained on the records being linked.
 
-Two levels keep households apart. When date of birth and postcode agree, the surname adds next to nothing: twins share all
-three. When postcode and surname agree, a forename that disagrees decides against the pair: a twin, a brother, a cousin.
+Two levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to nothing: twins
+share all three. When postcode and surname agree, a forename that disagrees decides against the pair: a twin, a brother, a cousin.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _EXCHANGED_AT_HOME = (
 _EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
 _BOTH = _equal("dob_postcode")
 _SAME_SURNAME = _any(_equal("surname_dob"), _equal("surname_postcode"))
+_LIKE_SURNAME = _any(*(_equal(f"surname_{form}_dob") for form in ("sound", "start", "end")))
 _SAME_FORENAME = _any(_equal("forename_dob"), _equal("forename_postcode"))
 _SOUNDS, _STARTS, _ENDS = (
     (f"surname_{form}_dob", f"forename_{form}_dob") for form in ("sound", "start", "end")
@@ -74,7 +75,7 @@ LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {"same": _SAME_DOB},
     "postcode": {"same": _SAME_POSTCODE},
     "surname": {
-        "exact, one household": f"{_BOTH} AND {_SAME_SURNAME}",
+        "alike, one household": f"{_BOTH} AND {_any(_SAME_SURNAME, _part('surname'), _LIKE_SURNAME)}",
         "exact": _SAME_SURNAME,
         "exchanged with forename": _EXCHANGED,
         "part": _part("surname"),

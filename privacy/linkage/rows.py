@@ -3,13 +3,15 @@
 `rows`: row, source, council, source_row, pattern; one per input row.
 `patterns`: pattern, service, tie, sex, has_dob, has_postcode, has_surname, has_forename, token columns; rows of one
 service that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a
-function of the content alone; it settles ties, so that the order of rows settles nothing.
+64-bit hash of what the pattern says (and of the row's place in its file where demographics are incomplete); it settles
+ties, so that the order in which rows are read settles nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -30,7 +32,8 @@ MAX_CHILDREN_A_NUMBER = 6
 
 _COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 
-Extract = Sequence[Path] | pa.Table
+Extract: TypeAlias = "Sequence[Path] | Any"
+"""Parquet files of one source, or an Arrow table of its rows."""
 
 
 def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> None:
@@ -48,28 +51,23 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
         _forget_default_numbers(con, number)
     tokens = ", ".join(TOKEN_COLUMNS)
-    alone = f"CASE WHEN NOT ({_COMPLETE}) THEN row END"
-    con.execute(
-        f"""
-        CREATE TABLE contents AS
-        SELECT row, hash(service, sex, {tokens}) AS tie, hash(service, sex, {tokens}, {alone}) AS content FROM sent;
-        """
-    ).fetchall()
+    alone = f"CASE WHEN NOT ({_COMPLETE}) THEN hash(source, council, source_row) END"
+    con.execute(f"CREATE TABLE contents AS SELECT row, hash(service, sex, {tokens}, {alone}) AS tie FROM sent").fetchall()
     con.execute(
         f"""
         CREATE TABLE patterns AS
-        SELECT row_number() OVER () - 1 AS pattern, content, tie, service, sex,
+        SELECT row_number() OVER () - 1 AS pattern, tie, service, sex,
                {_any_of("dob")} AS has_dob, {_any_of("postcode")} AS has_postcode,
                {_any_of("surname_")} AS has_surname, {_any_of("forename_")} AS has_forename, {tokens}
           FROM (SELECT * FROM sent JOIN contents USING (row)
-                 WHERE row IN (SELECT min(row) FROM contents GROUP BY content))
+                 WHERE row IN (SELECT min(row) FROM contents GROUP BY tie))
         """
     ).fetchall()
     con.execute(
         """
         CREATE TABLE rows AS
         SELECT row, source, council, source_row, pattern
-          FROM sent JOIN contents USING (row) JOIN patterns USING (content)
+          FROM sent JOIN contents USING (row) JOIN patterns USING (tie)
         """
     ).fetchall()
     con.execute("DROP TABLE contents").fetchall()

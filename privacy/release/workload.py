@@ -42,8 +42,8 @@ class Attribute:
     def __post_init__(self) -> None:
         if not self.name:
             raise WorkloadError("an attribute needs a name")
-        if len(self.categories) < 2:
-            raise WorkloadError(f"attribute {self.name!r} needs two categories or more")
+        if not self.categories:
+            raise WorkloadError(f"attribute {self.name!r} needs a category")
         _refuse_duplicates(self.categories, f"attribute {self.name!r}: category")
 
     @property

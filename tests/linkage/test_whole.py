@@ -120,10 +120,10 @@ def test_an_absent_twin_is_well_below_the_threshold() -> None:
     twin = sum(
         model.weight(*level)
         for level in (
-            ("date_of_birth", "same"), ("postcode", "same"), ("surname", "exact, one household"),
+            ("date_of_birth", "same"), ("postcode", "same"), ("surname", "alike, one household"),
             ("forename", "different, one household"), ("sex", "same"),
         )
     )  # fmt: skip
     for children in (3_000, 26_000, 600_000):
         odds = 2**twin * model.prior(children)
-        assert odds / (1 + odds) < 0.15, children
+        assert odds / (1 + odds) < 0.2, children

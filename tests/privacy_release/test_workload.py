@@ -33,7 +33,7 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
-        (lambda: Attribute("sex", ("F",)), "needs two categories"),
+        (lambda: Attribute("sex", ()), "needs a category"),
         (lambda: Attribute("sex", ("F", "F")), "'F' stands twice"),
         (lambda: Attribute("", ("F", "M")), "needs a name"),
         (lambda: Marginal(("sex", "sex")), "'sex' stands twice"),

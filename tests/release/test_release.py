@@ -72,6 +72,26 @@ def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int,
             assert not_applicable[0] == not_applicable[2000] == not_applicable[2001]
 
 
+def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
+    """Its figures are those of all councils together, to the last digit."""
+    home = Home(tmp_path)
+    home.prepare()
+    for family in FAMILIES:
+        path = home.confidential(family, COHORT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = _table(family, 500)
+        leeds = pa.array(["leeds"] * table.num_rows)
+        pq.write_table(table.set_column(1, "council", leeds), path)
+        measure_family(home, keys, family, COHORT, VERSION, ["leeds"])
+    bundle = publish_bundle(home, keys, COHORT, VERSION, ["leeds"])
+    assert verify(bundle).ok
+    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    figures = headline.groupby("geographic_level")["children_count_estimate"].apply(list)
+    assert figures["Local authority"] == figures["Pilot councils"]
+    total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].iloc[0]
+    assert abs(total.children_count_estimate - 500) < 60
+
+
 def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
     _release(tmp_path, keys, 100)
     _release(tmp_path, keys, 100)
