@@ -102,7 +102,7 @@ def run(
         )
     except RunStopped as stopped:
         _stop(str(stopped))
-    _report_release(bundle)
+    _report_release(bundle, landing.resolve(), directory)
 
 
 @main.command()
@@ -202,23 +202,31 @@ def _check_version(version: str | None) -> None:
         _stop(str(error))
 
 
-def _report_release(bundle: Path) -> None:
+def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
     from ndl_export.verify import verify as check
 
     report = check(bundle)
     if not report.ok:
         _stop(str(report))
-    release = bundle.parent
+    release, home = bundle.parent, bundle.parent.parent
+    tools = _short(Path(sys.executable).parent)
+    environment = (
+        f"DAGSTER_HOME={home / 'dagster'} READINESS_LANDING={landing} READINESS_HOME={home} READINESS_KEYS={keys}"
+    )
     click.echo(
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
-        f"Analyst database:   {release / 'readiness.duckdb'}\n"
+        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.worked_queries)\n"
         "\nNext:\n"
-        f"  readiness verify {bundle}\n"
-        f"  readiness budget --home {release.parent}\n"
-        f"  duckdb {release / 'readiness.duckdb'} 'FROM help.worked_queries'\n"
-        f"  DAGSTER_HOME={release.parent / 'dagster'} dagster dev -w workspace.yaml"
+        f"  {tools}/readiness verify {_short(bundle)}\n"
+        f"  {tools}/readiness budget --home {_short(home)}\n"
+        f"  {environment} {tools}/dagster dev -w workspace.yaml"
     )
+
+
+def _short(path: Path) -> Path:
+    """The path from here, where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _stop(message: str) -> NoReturn:

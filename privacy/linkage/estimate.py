@@ -5,7 +5,8 @@
 
 Two records are made of each of 60,000 children, the second with the errors of `RATES`; their tokens are made under
 throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one child. u
-is its share among records of different children, given the same date of birth so that names can be compared. Shares are
+is its share among records of different children, given the same date of birth so that names can be compared; for the date of
+birth itself, among all pairs of birthdays of a cohort. Shares are
 rounded to two figures; an m below 0.0005 and a u below 0.00005 are set to that, since rarer things are not counted well.
 What synthetic pairs cannot tell is set by hand in `SET`, with the reason, and left out of the counting.
 """
@@ -67,13 +68,14 @@ def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
     rng = np.random.default_rng(seed)
     first = _children(rng)
     second = _second_record(rng, first)
-    others = {column: np.roll(values, 1) for column, values in second.items()} | {"date_of_birth": first["date_of_birth"]}
-    strangers = second | {"date_of_birth": rng.permutation(first["date_of_birth"])}
+    others = {column: np.roll(values, 1) for column, values in second.items()} | {
+        "date_of_birth": first["date_of_birth"]
+    }
     with tempfile.TemporaryDirectory() as directory:
         keys = KeyRing.create(Path(directory) / "keys", at_sender=True)
         m = _shares(keys, first, second)
         u = _shares(keys, first, others)
-        u["date_of_birth"] = _shares(keys, first, strangers, "date_of_birth")["date_of_birth"]
+        u["date_of_birth"] = _shares(keys, *_every_two_birthdays(), "date_of_birth")["date_of_birth"]
     parameters: dict[str, dict[str, list[float]]] = {}
     for comparison, levels in model.LEVELS.items():
         fixed = SET.get(comparison, {})
@@ -91,11 +93,25 @@ def _rounded(share: float, least: float) -> float:
     return float(f"{share:.2g}") if share < 0.5 else round(1 - float(f"{1 - share:.2g}"), 6)
 
 
+def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    days = np.datetime64("2019-09-01") + np.arange(366)
+    count = len(days) ** 2
+    names = {"surname": np.full(count, "SMITH"), "forename": np.full(count, "MARY"), "sex": np.full(count, "F")}
+    return (
+        names | {"date_of_birth": np.repeat(days, len(days)), "postcode": np.full(count, "LS1 1AA")},
+        names | {"date_of_birth": np.tile(days, len(days)), "postcode": np.full(count, "LS2 2AA")},
+    )
+
+
 def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     forms = sorted(set(given_name_forms().values()))
     letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
-    ends = np.array(["TON", "S", "LEY", "MAN", "SON", "FORD", *rng.choice(letters, 90), *np.char.add(rng.choice(letters, 90), "N")])
-    pool = np.char.add(np.char.add(rng.choice(letters, SURNAMES), rng.choice(letters, SURNAMES)), rng.choice(ends, SURNAMES))
+    ends = np.array(
+        ["TON", "S", "LEY", "MAN", "SON", "FORD", *rng.choice(letters, 90), *np.char.add(rng.choice(letters, 90), "N")]
+    )
+    pool = np.char.add(
+        np.char.add(rng.choice(letters, SURNAMES), rng.choice(letters, SURNAMES)), rng.choice(ends, SURNAMES)
+    )
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
     surname = _zipf(rng, pool, SURNAME_POWER)
     surname = np.where(double, np.char.add(np.char.add(surname, "-"), _zipf(rng, pool, SURNAME_POWER)), surname)
@@ -159,8 +175,10 @@ def _shares(
     pseudonyms.prepare(con, keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}
     for side, records in (("l", left), ("r", right)):
-        con.register("records", pa.table({"pair": np.arange(CHILDREN), **records}))
-        con.execute("CREATE OR REPLACE TABLE typed AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records").fetchall()
+        con.register("records", pa.table({"pair": np.arange(len(records["sex"])), **records}))
+        con.execute(
+            "CREATE OR REPLACE TABLE typed AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records"
+        ).fetchall()
         tokens = pseudonyms.tokenise_sql("typed", columns, "any", ["pair", "sex"], second_keying=False)
         con.execute(f"CREATE TABLE tokens_{side} AS {tokens}").fetchall()
     present = [row[0] for row in con.execute("DESCRIBE tokens_l").fetchall() if row[0] != "pair"]

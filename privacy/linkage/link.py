@@ -96,7 +96,9 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     further = con.sql(_FURTHER).to_arrow_table()
     by_number += _merge(con, further)
     low, high = (_bits(edge) for edge in REVIEW_BAND)
-    con.execute("INSERT INTO review SELECT ?, pattern FROM scored WHERE weight >= ? AND weight < ?", [name, low, high]).fetchall()
+    con.execute(
+        "INSERT INTO review SELECT ?, pattern FROM scored WHERE weight >= ? AND weight < ?", [name, low, high]
+    ).fetchall()
     return {
         "step": name,
         "pairs_scored": len(weight),

@@ -49,9 +49,7 @@ _BOTH = _equal("dob_postcode")
 _SAME_SURNAME = _any(_equal("surname_dob"), _equal("surname_postcode"))
 _LIKE_SURNAME = _any(*(_equal(f"surname_{form}_dob") for form in ("sound", "start", "end")))
 _SAME_FORENAME = _any(_equal("forename_dob"), _equal("forename_postcode"))
-_SOUNDS, _STARTS, _ENDS = (
-    (f"surname_{form}_dob", f"forename_{form}_dob") for form in ("sound", "start", "end")
-)
+_SOUNDS, _STARTS, _ENDS = ((f"surname_{form}_dob", f"forename_{form}_dob") for form in ("sound", "start", "end"))
 _SAME_DOB = _any(
     _BOTH,
     *map(_equal, ("surname_dob", "forename_dob", *_SOUNDS, *_STARTS, *_ENDS)),

@@ -52,7 +52,9 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
         _forget_default_numbers(con, number)
     tokens = ", ".join(TOKEN_COLUMNS)
     alone = f"CASE WHEN NOT ({_COMPLETE}) THEN hash(source, council, source_row) END"
-    con.execute(f"CREATE TABLE contents AS SELECT row, hash(service, sex, {tokens}, {alone}) AS tie FROM sent").fetchall()
+    con.execute(
+        f"CREATE TABLE contents AS SELECT row, hash(service, sex, {tokens}, {alone}) AS tie FROM sent"
+    ).fetchall()
     con.execute(
         f"""
         CREATE TABLE patterns AS

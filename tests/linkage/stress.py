@@ -128,7 +128,12 @@ def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dic
     frames = {"eyfsp": eyfsp, "school_census": census, "early_years_census": settings, "hv_reviews": health}
     for name, frame in frames.items():
         unused = ["family"] if name in ("eyfsp", "school_census") else ["family", "upn"]
-        shuffled = frame.drop(columns=unused).sample(frac=1, random_state=seed).sort_values("council", kind="stable").reset_index(drop=True)
+        shuffled = (
+            frame.drop(columns=unused)
+            .sample(frac=1, random_state=seed)
+            .sort_values("council", kind="stable")
+            .reset_index(drop=True)
+        )
         shuffled["source_row"] = shuffled.groupby("council").cumcount() + 1
         frames[name] = shuffled
     return frames

@@ -172,13 +172,13 @@ def test_nhs_number_on_an_education_record(case: Callable[..., dict[str, str]]) 
 
 def test_an_nhs_number_of_someone_else_is_not_enough(case: Callable[..., dict[str, str]]) -> None:
     other = {"surname": "Okafor", "forename": "Amelia", "sex": "F", "date_of_birth": "2019-11-30", "postcode": "L3 5TF"}
-    ids = case(profile=("eyfsp", {"upn": UPN[0], "nhs_number": NHS[0]}), seen=("hv_reviews", other | {"nhs_number": NHS[0]}))
+    ids = case(
+        profile=("eyfsp", {"upn": UPN[0], "nhs_number": NHS[0]}), seen=("hv_reviews", other | {"nhs_number": NHS[0]})
+    )
     assert ids["profile"] != ids["seen"]
 
 
-def test_a_default_nhs_number_makes_no_child_of_many(
-    crowd: Frames, linked: Callable[[Frames], LinkResult]
-) -> None:
+def test_a_default_nhs_number_makes_no_child_of_many(crowd: Frames, linked: Callable[[Frames], LinkResult]) -> None:
     health = crowd["hv_reviews"].copy()
     health.loc[health.child % 10 == 0, "nhs_number"] = NHS[5]
     sizes = linked({"hv_reviews": health}).links.group_by("child_id").aggregate([([], "count_all")])
@@ -215,7 +215,9 @@ def test_the_same_file_sent_twice(crowd: Frames, linked: Callable[[Frames], Link
 
 
 def test_a_row_without_anything_still_has_a_child() -> None:
-    table = pa.table({"council": ["leeds"] * 2, "source_row": [1, 2], **{t: pa.nulls(2, pa.uint64()) for t in TOKEN_COLUMNS}})
+    table = pa.table(
+        {"council": ["leeds"] * 2, "source_row": [1, 2], **{t: pa.nulls(2, pa.uint64()) for t in TOKEN_COLUMNS}}
+    )
     links = link({"eyfsp": table}).links
     assert len(set(links["child_id"].to_pylist())) == 2
     assert links["match_rule"].to_pylist() == ["none", "none"]

@@ -64,7 +64,12 @@ def test_placeholders_are_missing(con: duckdb.DuckDBPyConnection, sent: str | No
 
 @pytest.mark.parametrize(
     ("sent", "first", "last"),
-    [("Smith-Jones", "SMITH", "JONES"), ("Smith", None, None), ("Al-Hassan", None, "HASSAN"), ("de Souza Lima", "SOUZA", "LIMA")],
+    [
+        ("Smith-Jones", "SMITH", "JONES"),
+        ("Smith", None, None),
+        ("Al-Hassan", None, "HASSAN"),
+        ("de Souza Lima", "SOUZA", "LIMA"),
+    ],
 )
 def test_words(con: duckdb.DuckDBPyConnection, sent: str, first: str | None, last: str | None) -> None:
     row = one(con, surname=sent)
@@ -73,7 +78,13 @@ def test_words(con: duckdb.DuckDBPyConnection, sent: str, first: str | None, las
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [("Bill", "William"), ("Kate", "Katherine"), ("Mohammed", "Muhammad"), ("Lizzie", "Elizabeth"), ("Mohamed Ali", "Muhammad-Ali")],
+    [
+        ("Bill", "William"),
+        ("Kate", "Katherine"),
+        ("Mohammed", "Muhammad"),
+        ("Lizzie", "Elizabeth"),
+        ("Mohamed Ali", "Muhammad-Ali"),
+    ],
 )
 def test_forms_of_a_given_name(con: duckdb.DuckDBPyConnection, a: str, b: str) -> None:
     assert one(con, forename=a)["n_forename"] == one(con, forename=b)["n_forename"]
@@ -130,7 +141,11 @@ def nhs(body: str) -> str | None:
 
 
 @FAST
-@given(digits=st.from_regex(r"[0-9]{11}", fullmatch=True), last=st.sampled_from("0123456789" + UPN_LETTERS), at=st.integers(1, 11))
+@given(
+    digits=st.from_regex(r"[0-9]{11}", fullmatch=True),
+    last=st.sampled_from("0123456789" + UPN_LETTERS),
+    at=st.integers(1, 11),
+)
 def test_upn(con: duckdb.DuckDBPyConnection, digits: str, last: str, at: int) -> None:
     good = upn(digits + last)
     assert scalar(con, "upn_valid(?)", good) is True
@@ -166,7 +181,11 @@ def test_missing_numbers_are_neither_valid_nor_invalid(con: duckdb.DuckDBPyConne
 
 def soundex(name: str) -> str:
     """American Soundex as the US National Archives describe it, letter by letter."""
-    codes = {letter: str(code) for code, letters in enumerate(("BFPV", "CGJKQSXZ", "DT", "L", "MN", "R"), 1) for letter in letters}
+    codes = {
+        letter: str(code)
+        for code, letters in enumerate(("BFPV", "CGJKQSXZ", "DT", "L", "MN", "R"), 1)
+        for letter in letters
+    }
     out, previous = name[0], codes.get(name[0], "")
     for letter in name[1:]:
         code = codes.get(letter, "")
@@ -179,7 +198,14 @@ def soundex(name: str) -> str:
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("ROBERT", "R163"), ("RUPERT", "R163"), ("RUBIN", "R150"), ("ASHCRAFT", "A261"), ("TYMCZAK", "T522"), ("PFISTER", "P236")],
+    [
+        ("ROBERT", "R163"),
+        ("RUPERT", "R163"),
+        ("RUBIN", "R150"),
+        ("ASHCRAFT", "A261"),
+        ("TYMCZAK", "T522"),
+        ("PFISTER", "P236"),
+    ],
 )
 def test_soundex_of_the_national_archives(con: duckdb.DuckDBPyConnection, name: str, code: str) -> None:
     assert scalar(con, "soundex(?)", name) == code == soundex(name)

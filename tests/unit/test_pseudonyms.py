@@ -36,7 +36,9 @@ def con(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
                              postcode VARCHAR, upn VARCHAR, nhs_number VARCHAR, local_patient_id VARCHAR)
         """
     ).fetchall()
-    connection.executemany("INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(i, *p) for i, p in enumerate(PEOPLE)])
+    connection.executemany(
+        "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(i, *p) for i, p in enumerate(PEOPLE)]
+    )
     yield connection
     connection.close()
 
@@ -85,7 +87,9 @@ def test_keying_at_the_sender_then_in_the_pipeline_is_keying_at_once(
     sender = duckdb.connect()
     pseudonyms.prepare(sender, keys)
     sender.register("sent", con.execute("FROM people").df())
-    sender.execute("CREATE TABLE people AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM sent").fetchall()
+    sender.execute(
+        "CREATE TABLE people AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM sent"
+    ).fetchall()
     file = tmp_path / "tokens.parquet"
     first = pseudonyms.tokenise_sql("people", COLUMNS, "leeds", ["source_row"], second_keying=False)
     sender.execute(f"COPY ({first}) TO '{file}' (FORMAT parquet)").fetchall()
@@ -107,7 +111,9 @@ def test_no_token_of_a_name_a_date_or_a_postcode_alone() -> None:
 
 
 def test_scoped_numbers_mean_nothing_at_another_sender(con: duckdb.DuckDBPyConnection) -> None:
-    here, there = (rows(con, pseudonyms.tokenise_sql("people", COLUMNS, c, ["source_row"]))[0] for c in ("leeds", "wirral"))
+    here, there = (
+        rows(con, pseudonyms.tokenise_sql("people", COLUMNS, c, ["source_row"]))[0] for c in ("leeds", "wirral")
+    )
     assert here["t_patient"] != there["t_patient"]
     assert here["t_nhs"] == there["t_nhs"]
 
@@ -117,7 +123,9 @@ def test_tokens_of_other_keys_differ(con: duckdb.DuckDBPyConnection, tmp_path: P
     before = rows(con, sql)[0]
     pseudonyms.prepare(con, KeyRing.create(tmp_path / "another"))
     after = rows(con, sql)[0]
-    assert not {v for n, v in before.items() if n.startswith("t_")} & {v for n, v in after.items() if n.startswith("t_")} - {None}
+    assert not {v for n, v in before.items() if n.startswith("t_")} & {
+        v for n, v in after.items() if n.startswith("t_")
+    } - {None}
 
 
 def test_a_source_gets_the_tokens_its_columns_allow() -> None:
