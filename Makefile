@@ -27,7 +27,7 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home --cohort $(COHORT) --create-keys
 
 test: setup  ## every test
-	$(RUN) pytest
+	OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 
 lint: setup  ## style and types
 	$(RUN) ruff check .

@@ -1,13 +1,13 @@
 """Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
 from assets.installation import Installation
 from assets.intake import ExtractQuality, Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
-from sources.contracts import CONTRACTS, SourceContract
+from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed, find
 
@@ -28,17 +28,21 @@ postcode_directory = dg.AssetSpec(
 
 
 def _landed(contract: SourceContract) -> dg.AssetSpec:
-    columns = "\n".join(f"- `{column.name}` ({column.role}): {column.description}" for column in contract.columns)
     return dg.AssetSpec(
         [LANDING, contract.name],
         group_name=LANDING,
         description=(
             f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
-            f" Identifiable; read by intake alone.\n\n{columns}"
+            " Identifiable; read by intake alone."
         ),
         kinds={"csv"},
         owners=["team:councils"],
+        metadata={"dagster/column_schema": _schema(contract.columns)},
     )
+
+
+def _schema(columns: Iterable[Column]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(c.name, c.kind.value, description=c.description) for c in columns])
 
 
 def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
@@ -62,6 +66,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet", "greatexpectations"},
         owners=["team:data-engineering"],
         tags={"zone": RESTRICTED},
+        metadata={"dagster/column_schema": _schema(contract.with_role(Role.PAYLOAD))},
         description=(
             f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
             " kept, beside the quarantine and the quality result. Taken in one streaming pass."

@@ -13,6 +13,7 @@ from assets.children import build_confidential_tables
 from assets.home import Home, promote
 from ndl_export.tables import FAMILIES
 from privacy.linkage.link import link
+from privacy.linkage.report import report
 from privacy.linkage.rows import SERVICES
 from sources.contracts import CONTRACTS
 
@@ -34,7 +35,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
     result = link({source: paths for source, paths in extracts.items() if paths}, previous)
     with home.staging() as staging:
         _write(result.links, staging / "links.parquet")
-        (staging / "linkage.json").write_text(json.dumps(result.steps, indent=1), encoding="utf-8")
+        (staging / "linkage.json").write_text(json.dumps(report(result), indent=1), encoding="utf-8")
         promote(staging / "links.parquet", home.links(cohort))
         promote(staging / "linkage.json", home.linkage_report(cohort))
 

@@ -49,11 +49,19 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     return dg.MaterializeResult()
 
 
+_SOURCES = {"pupil": tuple(SERVICES), "health": ("hv_reviews",), "parents": ("parent_experience",)}
+
+
+def _made_from(family: str) -> list[dg.AssetDep]:
+    extracts = [_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in _SOURCES[family]]
+    return extracts if family == "parents" else [dg.AssetDep(LINKS), *extracts]
+
+
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
             key,
-            deps=[LINKS, *(_every_council(asset.key) for asset in pseudonymised_extracts)],
+            deps=_made_from(family),
             partitions_def=COHORTS,
             group_name=GROUP,
             kinds={"duckdb", "parquet"},

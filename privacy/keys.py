@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,7 +27,8 @@ SIGNING_FILE = "signing.pem"
 SENDER_KEYS = ("linkage", "upn", "nhs")
 """What a sender needs to pseudonymise: health and education share all three, or nothing links."""
 PIPELINE_KEYS = (*SENDER_KEYS, "linker", "input-mac")
-"""What the pipeline holds: the second keying of tokens, and the identity of the child table in the ledger, besides."""
+"""What the pipeline holds: the second keying of tokens, and the identity of the child table in the ledger,
+besides."""
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
 _OTHERS = 0o077
@@ -80,7 +82,7 @@ class KeyRing:
         if present:
             raise KeyProblem(f"{directory} already holds {', '.join(present)}; keys are never replaced in place")
         for file, content in contents.items():
-            with open(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+            with os.fdopen(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
                 handle.write(content)
         return cls.load(directory, at_sender=at_sender)
 
@@ -152,7 +154,7 @@ def _private_bytes(path: Path) -> bytes:
 
 def _guessable(key: bytes) -> bool:
     """Constants, short alphabets, arithmetic sequences, repeated halves, printable text."""
-    steps = {(after - before) % 256 for before, after in zip(key, key[1:], strict=False)}
+    steps = {(after - before) % 256 for before, after in pairwise(key)}
     half = len(key) // 2
     return (
         len(set(key)) < _MIN_DISTINCT_BYTES

@@ -1,14 +1,15 @@
 """One form for names, dates, postcodes and numbers, before anything is compared or hashed.
 
-All of it is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: two files normalised
-under different versions are not comparable, and the linker refuses to mix them.
+All of it is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: two files
+normalised under different versions are not comparable, and the linker refuses to mix them.
 
-- Names are upper-cased, apostrophes go, hyphens and spaces part words, titles and suffixes go. Accented Latin letters
-  lose their accents through an explicit map (Unicode decomposition alone would make UKASZ of Łukasz); letters of other
-  scripts stay as they are (NFC), so 李, Мария and محمد remain names.
+- Names are upper-cased, apostrophes go, hyphens and spaces part words, titles and suffixes go. Accented Latin
+  letters lose their accents through an explicit map (Unicode decomposition alone would make UKASZ of Łukasz);
+  letters of other scripts stay as they are (NFC), so 李, Мария and محمد remain names.
 - A name of several words is kept whole (joined) beside its first and last word: DE SILVA is DESILVA, SMITH-JONES is
   SMITHJONES with the words SMITH and JONES.
-- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes) and blanks are NULL.
+- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes) and blanks are
+  NULL.
 - A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).
 """
 
@@ -48,8 +49,9 @@ OUTPUTS = (
 """Columns that `normalise_sql` adds: VARCHAR or NULL, and DATE for n_dob.
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and
-month first, so that a swap of the two makes no difference; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+`n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day
+and month first, so that a swap of the two makes no difference; `n_upn` holds permanent, `n_upn_temporary` temporary
+numbers.
 """
 
 EARLIEST_BIRTH = "2000-01-02"
@@ -94,8 +96,8 @@ _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 def install(con: duckdb.DuckDBPyConnection) -> None:
     """Create the normaliser's macros and its table of given names (`given_name_forms`) in a connection.
 
-    The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case do
-    not matter) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
+    The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case
+    do not matter) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
     """
     for macro in (*_name_macros(), *_number_macros(), *_place_and_date_macros()):
         con.execute(f"CREATE OR REPLACE TEMP MACRO {macro}").fetchall()
@@ -169,15 +171,13 @@ _GIVEN_NAME_LAYER = """
            coalesce(back.canonical, forename_back) AS n_forename_last,
            coalesce(whole.canonical,
                     CASE WHEN forename_front || forename_back = n_forename_written
-                         THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back) END,
-                    n_forename_written) AS n_forename,
-           soundex(n_surname) AS n_surname_sound, soundex(n_forename_written) AS n_forename_sound,
-           left(n_surname, 3) AS n_surname_start, right(n_surname, 3) AS n_surname_end,
-           left(n_forename_written, 3) AS n_forename_start, right(n_forename_written, 3) AS n_forename_end
-      FROM {0} AS named
-      LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_written
-      LEFT JOIN given_name_forms AS front ON front.form = forename_front
-      LEFT JOIN given_name_forms AS back ON back.form = forename_back
+                         THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back)
+                         END, n_forename_written) AS n_forename, soundex(n_surname) AS n_surname_sound,
+                         soundex(n_forename_written) AS n_forename_sound, left(n_surname, 3) AS n_surname_start,
+                         right(n_surname, 3) AS n_surname_end, left(n_forename_written, 3) AS n_forename_start,
+                         right(n_forename_written, 3) AS n_forename_end FROM {0} AS named LEFT JOIN given_name_forms
+                         AS whole ON whole.form = n_forename_written LEFT JOIN given_name_forms AS front ON
+                         front.form = forename_front LEFT JOIN given_name_forms AS back ON back.form = forename_back
 """
 
 
@@ -204,7 +204,8 @@ def _name_macros() -> list[str]:
         f"""real_name(x) AS CASE WHEN NOT regexp_full_match(x, {placeholder})
                                   AND NOT regexp_full_match(replace(x, ' ', ''), {placeholder}) THEN x END""",
         f"""first_word(x) AS CASE WHEN contains(x, ' ') THEN
-             nullif(regexp_extract(regexp_replace(x, '^(?:(?:{_PARTICLES}) )+', ''), '^([^ ]{{2,}}) ', 1), '') END""",
+             nullif(regexp_extract(regexp_replace(x, '^(?:(?:{_PARTICLES}) )+', ''), '^([^ ]{{2,}}) ', 1), '')
+             END""",
         "last_word(x) AS CASE WHEN contains(x, ' ') THEN nullif(regexp_extract(x, ' ([^ ]{2,})$', 1), '') END",
         f"soundex(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {_soundex('x')} END",
     ]
@@ -242,16 +243,17 @@ def _soundex(x: str) -> str:
 
 def _number_macros() -> list[str]:
     upn_sum = " + ".join(f"{i} * (ascii(substr(x, {i}, 1)) - 48)" for i in range(2, 13))
-    last = f"CASE WHEN ascii(right(x, 1)) < 58 THEN ascii(right(x, 1)) - 48 ELSE instr('{_UPN_LETTERS}', right(x, 1)) - 1 END"
+    letter = f"instr('{_UPN_LETTERS}', right(x, 1)) - 1"
+    last = f"CASE WHEN ends_in_letter(x) THEN {letter} ELSE ascii(right(x, 1)) - 48 END"
     nhs_sum = " + ".join(f"{11 - i} * (ascii(substr(x, {i}, 1)) - 48)" for i in range(1, 10))
     return [
+        "ends_in_letter(x) AS ascii(right(x, 1)) >= 58",
         r"compact_code(x) AS upper(regexp_replace(x, '[\s-]', '', 'g'))",
         # Department for Education, UPN guide: weights 2 to 13, modulus 23; the alphabet has no I, O, S.
         f"""upn_checks(x) AS CASE WHEN regexp_full_match(x, '[{_UPN_LETTERS}][0-9]{{11}}[0-9{_UPN_LETTERS}]')
                              THEN substr('{_UPN_LETTERS}', 1 + ({upn_sum} + 13 * ({last})) % 23, 1) = left(x, 1)
                              ELSE x IS NULL AND NULL END""",
         "upn_valid(x) AS upn_checks(compact_code(x))",
-        "ends_in_letter(x) AS ascii(right(x, 1)) >= 58",
         "upn_permanent(x) AS upn_checks(compact_code(x)) AND NOT ends_in_letter(compact_code(x))",
         # NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is no check digit.
         f"""nhs_checks(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{10}}')

@@ -1,8 +1,9 @@
 """One to one: of all pairs at or above the threshold, those that together weigh most and use no unit twice.
 
-The result is a maximum-weight matching. A pair at least as heavy as its heaviest rivals at both ends together is in one;
-taking such pairs, and what they exclude away, settles nearly everything, and the exact sparse assignment
-(Jonker-Volgenant) settles the rest. Equal weights are decided by a function of the records' content, never by their order.
+The result is a maximum-weight matching. A pair at least as heavy as its heaviest rivals at both ends together is in
+one; taking such pairs, and what they exclude away, settles nearly everything, and the exact sparse assignment
+(Jonker-Volgenant) settles the rest. Equal weights are decided by a function of the records' content, never by their
+order.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ SAME_WEIGHT = 1e-6
 
 
 def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Indices, ascending, of the pairs that are kept; pairs are (left unit, right unit, weight >= 0 in bits, tie)."""
+    """Indices, ascending, of the pairs that are kept; pairs are (left unit, right unit, weight >= 0 in bits,
+    tie)."""
     weight = _distinct(weight, tie)
     open_ = np.arange(len(left))
     kept = [np.zeros(0, np.int64)]
     while len(open_):
-        l, r, w = left[open_], right[open_], weight[open_]
-        sure = w >= _heaviest_rival(l, w) + _heaviest_rival(r, w)
+        ends_l, ends_r, w = left[open_], right[open_], weight[open_]
+        sure = w >= _heaviest_rival(ends_l, w) + _heaviest_rival(ends_r, w)
         if not sure.any():
-            kept.append(open_[_matching(l, r, w)])
+            kept.append(open_[_matching(ends_l, ends_r, w)])
             break
         kept.append(open_[sure])
-        open_ = open_[~np.isin(l, l[sure]) & ~np.isin(r, r[sure])]
+        open_ = open_[~np.isin(ends_l, ends_l[sure]) & ~np.isin(ends_r, ends_r[sure])]
     return np.sort(np.concatenate(kept))
 
 
@@ -66,14 +68,14 @@ def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Indices of the pairs of a maximum-weight matching; a left unit may also stay alone, at weight 0."""
-    _, l = np.unique(left, return_inverse=True)
-    _, r = np.unique(right, return_inverse=True)
-    lefts, rights = int(l.max()) + 1, int(r.max()) + 1
+    _, ends_l = np.unique(left, return_inverse=True)
+    _, ends_r = np.unique(right, return_inverse=True)
+    lefts, rights = int(ends_l.max()) + 1, int(ends_r.max()) + 1
     top = weight.max() + 1
     cost = np.r_[top - weight, np.full(lefts, top)]
-    columns = np.r_[r, rights + np.arange(lefts)]
-    matrix = coo_array((cost, (np.r_[l, np.arange(lefts)], columns)), shape=(lefts, rights + lefts)).tocsr()
+    columns = np.r_[ends_r, rights + np.arange(lefts)]
+    matrix = coo_array((cost, (np.r_[ends_l, np.arange(lefts)], columns)), shape=(lefts, rights + lefts)).tocsr()
     chosen = np.full(lefts, -1)
     row, column = min_weight_full_bipartite_matching(matrix)
     chosen[row] = column
-    return np.flatnonzero(chosen[l] == r)
+    return np.flatnonzero(chosen[ends_l] == ends_r)

@@ -1,7 +1,7 @@
 """Between services: which pairs are looked at, and their match weights by Splink.
 
-A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
-or the postcode and a name, or an NHS number. Any other pair could not reach the threshold.
+A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some
+form), or the postcode and a name, or an NHS number. Any other pair could not reach the threshold.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ def _blocks() -> list[str]:
 
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
-    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers agree),
-    pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
+    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers
+    agree), pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern, without a
+    token).
 
-    `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units takes its
-    strongest pair of patterns.
+    `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
+    takes its strongest pair of patterns.
     """
     for side, condition in (("l", left), ("r", right)):
-        con.execute(
-            f"CREATE OR REPLACE TABLE side_{side} AS SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
-        ).fetchall()
+        chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
+        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
     household = "l.t_dob_postcode = r.t_dob_postcode"
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
@@ -71,7 +71,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         """
     ).fetchall()
     (children,) = con.execute(
-        "SELECT max(n) FROM (SELECT count(DISTINCT unit) AS n FROM side_l UNION ALL SELECT count(DISTINCT unit) FROM side_r)"
+        "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
     predictions = _predict(con, children)
     con.execute(

@@ -4,11 +4,11 @@
     python -m privacy.linkage.estimate --write    # puts them into model.json
 
 Two records are made of each of 60,000 children, the second with the errors of `RATES`; their tokens are made under
-throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one child. u
-is its share among records of different children, given the same date of birth so that names can be compared; for the date of
-birth itself, among all pairs of birthdays of a cohort. Shares are
-rounded to two figures; an m below 0.0005 and a u below 0.00005 are set to that, since rarer things are not counted well.
-What synthetic pairs cannot tell is set by hand in `SET`, with the reason, and left out of the counting.
+throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one
+child. u is its share among records of different children, given the same date of birth so that names can be
+compared; for the date of birth itself, among all pairs of birthdays of a cohort. Shares are rounded to two figures;
+an m below 0.0005 and a u below 0.00005 are set to that, since rarer things are not counted well. What synthetic
+pairs cannot tell is set by hand in `SET`, with the reason, and left out of the counting.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ SET: dict[str, dict[str, list[float]]] = {
     "postcode": {"same": [0.9, 0.00006], "different": [0.1, 0.99994]},
     # Numbers agree by chance only where one was typed wrongly.
     "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
-    # Who else shares date of birth and postcode? A co-twin: 2.9% of children have one, with the same surname nearly always.
+    # Who else shares date of birth and postcode? A co-twin (2.9% of children have one), nearly always of one surname.
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     "surname": {"alike, one household": [0.9, 0.6], "exchanged with forename": [0.003, 0.000001]},
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
-    # times in a cohort of 3,000). This level carries that correction, so that an absent twin stays unlinked in any cohort.
+    # times in a cohort of 3,000). This level carries that correction: an absent twin stays unlinked in any cohort.
     "forename": {"different, one household": [0.00006, 0.9]},
 }
 

@@ -23,8 +23,8 @@ def random_ids(count: int) -> pa.Array:
 def assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> None:
     """Create `ids` (child, child_id) from `linked` (source, council, source_row, child), `child` being 0, 1, ...
 
-    With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child with more
-    of its rows, then to the one that holds the first of them.
+    With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
+    with more of its rows, then to the one that holds the first of them.
     """
     (count,) = con.execute("SELECT coalesce(max(child) + 1, 0) FROM linked").fetchall()[0]
     con.register("fresh", pa.table({"child": pa.array(range(count), pa.int64()), "fresh_id": random_ids(count)}))

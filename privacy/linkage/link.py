@@ -26,7 +26,8 @@ class LinkResult:
     """`links`: one row per input row, LINK_COLUMNS, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
-    agreement pattern (step, one column of log2 Bayes factors per comparison, pairs) have a posterior in REVIEW_BAND.
+    agreement pattern (step, one column of log2 Bayes factors per comparison, pairs) have a posterior in
+    REVIEW_BAND.
     """
 
     links: pa.Table
@@ -39,30 +40,29 @@ def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None)
 
     `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to its Parquet files or an Arrow
     table, with council, source_row, sex and token columns under the second keying. `previous` are the links of an
-    earlier run, whose child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`, `scoped_id`,
-    `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others were brought
-    to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
+    earlier run, whose child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
+    `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
+    were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
     """
-    con = duckdb.connect()
-    con.execute("SET temp_directory = ''").fetchall()
-    con.execute("SET enable_progress_bar = false").fetchall()
-    rows.load(con, extracts)
-    entities.find_entities(con)
-    _remember_entities(con)
-    con.execute("CREATE TABLE joins (unit BIGINT, target BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
-    con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[])").fetchall()
-    steps = [_step(con, *step) for step in _STEPS]
-    _number_children(con)
-    assign_ids(con, previous)
-    return LinkResult(_links(con), steps, _review_patterns(con))
+    with duckdb.connect() as con:
+        con.execute("SET temp_directory = ''").fetchall()
+        con.execute("SET enable_progress_bar = false").fetchall()
+        rows.load(con, extracts)
+        entities.find_entities(con)
+        _remember_entities(con)
+        con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
+        con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[])").fetchall()
+        steps = [_step(con, *step) for step in _STEPS]
+        _number_children(con)
+        assign_ids(con, previous)
+        return LinkResult(_links(con), steps, _review_patterns(con))
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
     """Units merge from here on; `entities` stays, and `numbered` holds the units with a permanent UPN."""
     con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
-    con.execute(
-        "CREATE TABLE numbered AS SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
-    ).fetchall()
+    with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
+    con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
 
 
 _STEPS = (
@@ -123,7 +123,8 @@ _FURTHER = f"""
          WHERE weight >= {_bits(FURTHER)} AND forename >= {_FORENAME_AGREES}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
-        SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern) WHERE t_nhs IS NOT NULL),
+        SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)
+         WHERE t_nhs IS NOT NULL),
     conflicts AS (
         SELECT DISTINCT unit_l, unit_r FROM sure
           JOIN numbers a ON a.unit = unit_l JOIN numbers b ON b.unit = unit_r AND b.service = a.service
@@ -131,7 +132,8 @@ _FURTHER = f"""
     SELECT unit_l, unit_r, weight, nhs FROM sure ANTI JOIN conflicts USING (unit_l, unit_r)
     QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY weight DESC, tie) = 1
 """
-"""Records that are surely one more of a child already linked, unless their service gives the two different NHS numbers."""
+"""Records that are surely one more of a child already linked, unless their service gives the two different NHS
+numbers."""
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
@@ -140,7 +142,7 @@ def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
     con.execute(
         """
         INSERT INTO joins
-        SELECT unit_r, unit_l, CASE WHEN nhs THEN 'nhs_number' ELSE 'probabilistic' END, 1 / (1 + 2 ** -weight) FROM chosen
+        SELECT unit_r, CASE WHEN nhs THEN 'nhs_number' ELSE 'probabilistic' END, 1 / (1 + 2 ** -weight) FROM chosen
         """
     ).fetchall()
     con.execute("UPDATE units SET unit = unit_l FROM chosen WHERE unit = unit_r").fetchall()
@@ -179,5 +181,8 @@ def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:
 def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
     columns = ", ".join(f"pattern[{i}] AS {comparison}" for i, comparison in enumerate(model.LEVELS, 1))
     return con.sql(
-        f"SELECT step, {columns}, count(*) AS pairs FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern"
+        f"""
+        SELECT step, {columns}, count(*) AS pairs FROM review
+         GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
+        """
     ).to_arrow_table()

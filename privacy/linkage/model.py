@@ -1,10 +1,13 @@
-"""The linkage model: agreement levels rebuilt from compound tokens, and their fixed, versioned m and u probabilities.
+"""The linkage model: agreement levels rebuilt from compound tokens, and their fixed, versioned m and u
+probabilities.
 
-Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them. So
-levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from. Nothing is trained on the records being linked.
+Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them.
+So levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from.
+Nothing is trained on the records being linked.
 
-Two levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to nothing: twins
-share all three. When postcode and surname agree, a forename that disagrees decides against the pair: a twin, a brother, a cousin.
+Two levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
+nothing: twins share all three. When postcode and surname agree, a forename that disagrees decides against the pair:
+a twin, a brother, a cousin.
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "sounds the same": _equal("forename_sound_dob"),
         "starts the same": _equal("forename_start_dob"),
         "ends the same": _equal("forename_end_dob"),
-        "different, one household": f"{_equal('surname_postcode')} OR {_BOTH} AND {_any(_SAME_SURNAME, _part('surname'))}",
+        "different, one household": _any(_equal("surname_postcode"), f"{_BOTH} AND {_part('surname')}"),
     },
     "sex": {"same": "sex_l = sex_r"},
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},
@@ -111,8 +114,8 @@ def weight(comparison: str, level: str) -> float:
 def prior(records: int) -> float:
     """Probability that two random records of two services are one child, for services of this many children.
 
-    One over the number of children, rounded to a power of two: an order of magnitude, so that one record more or less
-    changes no link.
+    One over the number of children, rounded to a power of two: an order of magnitude, so that one record more or
+    less changes no link.
     """
     return 2.0 ** -round(math.log2(max(records, 2)))
 

@@ -1,10 +1,10 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
-`rows`: row, source, council, source_row, pattern; one per input row.
-`patterns`: pattern, service, tie, sex, has_dob, has_postcode, has_surname, has_forename, token columns; rows of one
-service that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a
-64-bit hash of what the pattern says (and of the row's place in its file where demographics are incomplete); it settles
-ties, so that the order in which rows are read settles nothing.
+`rows`: row, source, council, source_row, pattern; one per input row. `patterns`: pattern, service, tie, sex,
+has_dob, has_postcode, has_surname, has_forename, token columns; rows of one service that say exactly the same about
+a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit hash of what the pattern says
+(and of the row's place in its file where demographics are incomplete); it settles ties, so that the order in which
+rows are read settles nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ SERVICES: dict[str, str] = {
 OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 MAX_CHILDREN_A_NUMBER = 6
-"""A number on records of more children than this (forename and date of birth) within one service identifies nobody."""
+"""A number on records of more children than this (forename and date of birth) within one service identifies
+nobody."""
 
 _COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 
@@ -90,8 +91,8 @@ def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> st
     number = list(SERVICES).index(source)
     return f"""
         SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, '{source}' AS source,
-               '{SERVICES[source]}' AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex, {tokens}
-          FROM {relation}
+               '{SERVICES[source]}' AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex,
+               {tokens} FROM {relation}
     """
 
 

@@ -96,8 +96,8 @@ def test_missing_nhs_numbers_on_thousands(frames: Frames, tables: dict[str, pa.T
 
 
 def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables: dict[str, pa.Table]) -> None:
-    """The commonest token is taken for the commonest name, and so on down. Names themselves give 30% away; forms of names
-    (sounds, starts) may be right by chance as often as two children share a name."""
+    """The commonest token is taken for the commonest name, and so on down. Names themselves give 30% away; forms of
+    names (sounds, starts) may be right by chance as often as two children share a name."""
     known = frames["eyfsp"].merge(tables["eyfsp"].to_pandas(), on=["council", "source_row"])
     for name in ("surname", "forename"):
         names = known[name].str.upper()
