@@ -8,6 +8,7 @@ GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
 _NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"
 PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
 
+_PLAIN_YEAR = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
 _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
 
@@ -42,7 +43,7 @@ CONTRACT = SourceContract(
             Severity.REJECT,
             "The academic year in the row is not the cohort of the file.",
             ("academic_year",),
-            "left(regexp_replace(academic_year, '[^0-9]', '', 'g'), 4) || right(academic_year, 2) <> $cohort",
+            f"left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
             stop_share=0.5,
         ),
         Rule(
@@ -50,7 +51,7 @@ CONTRACT = SourceContract(
             Severity.REJECT,
             "The local authority code in the row is not the sending council's.",
             ("la_code",),
-            "la_code NOT IN $la_codes",
+            r"regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",
             stop_share=0.5,
         ),
     ),

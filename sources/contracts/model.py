@@ -71,7 +71,8 @@ class Rule:
 
     `broken` is a SQL condition over the contract's columns in their typed form (DATE, INTEGER, DOUBLE or VARCHAR)
     and the parameters `$cohort_start`, `$cohort_end` (DATE), `$cohort` (VARCHAR) and `$la_codes` (the council's two
-    codes); the row breaks the rule where it is true. `stop_share` stops the extract when more than that share of its rows break the rule.
+    codes); the row breaks the rule where it is true. `stop_share` stops the extract when more than that share of its
+    rows break the rule.
     """
 
     id: str

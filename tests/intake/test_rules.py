@@ -60,6 +60,23 @@ def test_warns_and_keeps_the_row(desk: Desk, eyfsp: Text, change: dict[str, str]
     assert desk.kept() == list(range(1, 11))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"academic_year": "2024/25"},
+        {"academic_year": "2024-2025"},
+        {"academic_year": "202425.0"},
+        {"la_code": "383.0"},
+        {"la_code": "E08000035"},
+        {"com_e01": "2.0"},
+        {"sex": "f"},
+    ],
+)
+def test_other_ways_to_write_the_same_are_accepted(desk: Desk, eyfsp: Text, change: dict[str, str]) -> None:
+    desk.land(eyfsp(change))
+    assert desk.take().rows_rejected == 0
+
+
 def test_a_child_not_assessed_is_kept(desk: Desk, eyfsp: Text) -> None:
     desk.land(eyfsp({}, dict.fromkeys(GOALS, "A")))
     assert desk.take().rows_rejected == 0
