@@ -11,8 +11,8 @@ Made from the source contracts by `make docs`.
 
 An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`,
 `.csv.gz` or `.parquet`, with a header line. A file with the column names below is taken from any council as it is, in
-any order, with further columns ignored; a council's own names and codes are mapped by its council file. Dates are written
-`2020-02-29`.
+any order, with further columns ignored; a council's own names and codes are mapped by its council file. Dates are
+written `2020-02-29`.
 
 Identifiers become tokens while the file is read and are written nowhere. *Checked* columns are read by the rules and
 dropped. A value that breaks a rule of severity *warn* counts as missing and the row is kept; *reject* puts the row into
