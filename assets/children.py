@@ -12,7 +12,6 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
-from ndl_export.tables.model import Attribute
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.contracts.people import ETHNICITY_CODES
@@ -236,12 +235,9 @@ def _sex(column: str) -> str:
 
 
 def _imd(column: str) -> str:
-    return _numbered(dimensions.IMD, column)
-
-
-def _numbered(attribute: Attribute, column: str) -> str:
-    cases = " ".join(f"WHEN {number} THEN '{label}'" for number, label in enumerate(attribute.categories[:-1], 1))
-    return f"CASE {column} {cases} ELSE '{attribute.categories[-1]}' END"
+    *quintiles, unknown = dimensions.IMD.categories
+    cases = " ".join(f"WHEN {number} THEN '{label}'" for number, label in enumerate(quintiles, 1))
+    return f"CASE {column} {cases} ELSE '{unknown}' END"
 
 
 def _text(value: str) -> str:
