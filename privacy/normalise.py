@@ -41,7 +41,10 @@ OUTPUTS = (
     "n_forename_end",
     "n_dob",
     "n_dob_sorted",
+    "n_dob_day",
+    "n_dob_month",
     "n_postcode",
+    "n_postcode_outward",
     "n_upn",
     "n_upn_temporary",
     "n_nhs",
@@ -88,6 +91,9 @@ _PLACEHOLDERS = (
     r"(?:SURNAME |FORENAME |NAME )?UNKNOWN(?: .*)?|UNK|NOT ?KNOWN|NK|N K|N A|NONE|NULL|UNNAMED|NO ?NAME",
     r"NOT ?(?:GIVEN|STATED|PROVIDED|RECORDED|AVAILABLE|APPLICABLE|YET ?NAMED|NAMED)",
     r"ANON|ANONYMOUS|TB ?[ACD]|X{2,}|DUMMY|DO ?NOT ?USE|REDACTED|WITHHELD|MISSING|BLANK",
+    r"(?:GRAND|STEP|FOSTER )?(?:CHILD|SON|DAUGHTER)|(?:GRAND|STEP)?(?:MOTHER|FATHER|PARENT)|NEPHEW|NIECE|KID|MINOR",
+    r"HUSBAND|WIFE|SPOUSE|OCCUPANT|OCCUPIER|RESIDENT|LADY ?OF ?THE ?(?:HOUSE|HOME)|OF ?THE ?(?:HOUSE|HOME)|REFUSED",
+    r"[A-Z]",
     r"(?:ZZ)?TEST(?:ING)?(?: ?(?:PATIENT|CHILD|PUPIL|RECORD|USER|NAME|SURNAME|FORENAME))?",
 )
 _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
@@ -145,6 +151,7 @@ _LAYERS = (
     SELECT * EXCLUDE (surname_folded, forename_folded, postcode_code, upn_code, nhs_code),
            spaced_name(surname_folded) AS surname_spaced, spaced_name(forename_folded) AS forename_spaced,
            real_postcode(postcode_code) AS n_postcode, sorted_date(n_dob) AS n_dob_sorted,
+           day(n_dob)::VARCHAR AS n_dob_day, month(n_dob)::VARCHAR AS n_dob_month,
            CASE WHEN upn_checks(upn_code) THEN upn_code END AS upn_code,
            CASE WHEN nhs_checks(nhs_code) THEN nhs_code END AS n_nhs
       FROM {0}
@@ -158,7 +165,7 @@ _LAYERS = (
     """,
     """
     SELECT * EXCLUDE (surname_words, forename_words),
-           replace(surname_words, ' ', '') AS n_surname,
+           outward(n_postcode) AS n_postcode_outward, replace(surname_words, ' ', '') AS n_surname,
            first_word(surname_words) AS n_surname_first, last_word(surname_words) AS n_surname_last,
            replace(forename_words, ' ', '') AS n_forename_written,
            first_word(forename_words) AS forename_front, last_word(forename_words) AS forename_back
@@ -173,9 +180,9 @@ _GIVEN_NAME_LAYER = """
                     CASE WHEN forename_front || forename_back = n_forename_written
                          THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back)
                          END, n_forename_written) AS n_forename, soundex(n_surname) AS n_surname_sound,
-                         soundex(n_forename_written) AS n_forename_sound, left(n_surname, 3) AS n_surname_start,
-                         right(n_surname, 3) AS n_surname_end, left(n_forename_written, 3) AS n_forename_start,
-                         right(n_forename_written, 3) AS n_forename_end FROM {0} AS named LEFT JOIN given_name_forms
+                         soundex(n_forename_written) AS n_forename_sound, left(n_surname, 2) AS n_surname_start,
+                         right(n_surname, 2) AS n_surname_end, left(n_forename_written, 2) AS n_forename_start,
+                         right(n_forename_written, 2) AS n_forename_end FROM {0} AS named LEFT JOIN given_name_forms
                          AS whole ON whole.form = n_forename_written LEFT JOIN given_name_forms AS front ON
                          front.form = forename_front LEFT JOIN given_name_forms AS back ON back.form = forename_back
 """
@@ -272,6 +279,8 @@ def _place_and_date_macros() -> list[str]:
                                THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",
         r"""real_postcode(x) AS CASE WHEN NOT starts_with(x, 'ZZ99') AND regexp_matches(x, '[0-9]')
                                   AND NOT regexp_full_match(x, '0+|9+') THEN inward_digit(x) END""",
+        r"""outward(x) AS CASE WHEN regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}')
+                        THEN left(x, length(x) - 3) ELSE left(x, 2) END""",
         f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",
         """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
                               + greatest(month(x), day(x)))::VARCHAR""",

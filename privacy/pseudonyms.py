@@ -74,7 +74,10 @@ _WITH_DOB = {
     "forename_start": "start",
     "forename_end": "end",
 }
-_WITH_POSTCODE = {"surname": "name", "forename": "name"}
+_WITH_POSTCODE = {
+    part: _WITH_DOB[part]
+    for part in ("surname", "surname_start", "surname_end", "forename", "forename_start", "forename_end")
+}
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
@@ -84,6 +87,15 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_patient", "nhs", "patient", ("nullif(trim(local_patient_id), '')", "$council"), ("local_patient_id",)
     ),
     TokenColumn("t_dob_postcode", "linkage", "dob|postcode", ("n_dob", "n_postcode"), ("date_of_birth", "postcode")),
+    *(
+        TokenColumn(
+            f"t_{part}_postcode", "linkage", f"{part}|postcode", (f"n_dob_{part}", "n_postcode"), ("date_of_birth", "postcode")
+        )
+        for part in ("day", "month")
+    ),
+    TokenColumn(
+        "t_dob_outward", "linkage", "dob|outward", ("n_dob_sorted", "n_postcode_outward"), ("date_of_birth", "postcode")
+    ),
     *(_name_token(part, kind, "dob", "n_dob_sorted", "date_of_birth") for part, kind in _WITH_DOB.items()),
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )

@@ -19,9 +19,20 @@ _ALIKE = (
     ("surname_start", "forename"),
     ("surname_end", "forename"),
     ("surname_sound", "forename_sound"),
+    ("surname_start", "forename_start"),
+    ("surname_start", "forename_end"),
+    ("surname_end", "forename_start"),
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
+_REPLACED_FORENAME = 1.0
+_HOUSEHOLD_WEIGHT = f"""
+    CASE WHEN abs(mw_forename - {model.weight("forename", "different, one household")}) < 0.01 AND mw_date_of_birth > 5
+          AND mw_postcode > 5 AND abs(mw_surname - {model.weight("surname", "alike, one household")}) < 0.01
+          AND coalesce(mw_nhs_number, 0) = 0
+         THEN CASE WHEN mw_sex < 0 THEN -{_REPLACED_FORENAME} * 2 ELSE {_REPLACED_FORENAME} END
+         ELSE match_weight END
+"""
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
 
 
@@ -34,12 +45,19 @@ def _blocks() -> list[str]:
         sides += [(("surname",) * 2, (part, "forename")), (("surname",) * 2, ("forename", part))]
     for form in ("forename", "forename_written"):
         sides.append((("surname", form), (form, "surname")))
-    sides += [(("surname", "forename"), ("forename_sound", "surname_sound"))]
-    sides += [(("surname_sound", "forename_sound"), ("forename", "surname"))]
+    for form in ("sound", "start"):
+        sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
+        sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
         "l.t_surname_postcode = r.t_surname_postcode",
         "l.t_forename_postcode = r.t_forename_postcode",
-        "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_postcode = r.t_surname_postcode",
+        "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_start_postcode = r.t_surname_start_postcode",
+        "l.t_surname_start_postcode = r.t_forename_start_postcode AND l.t_forename_postcode = r.t_surname_postcode",
+        *(
+            f"l.t_surname_{a}_postcode = r.t_surname_{a}_postcode"
+            f" AND l.t_forename_{b}_postcode = r.t_forename_{b}_postcode"
+            for a, b in (("start", "start"), ("start", "end"), ("end", "start"), ("end", "end"))
+        ),
         *(f"l.t_{a}_dob = r.t_{b}_dob AND l.t_{c}_dob = r.t_{d}_dob" for (a, b), (c, d) in sides),
     ]
 
@@ -80,7 +98,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
                        {{'forename': mw_forename, 'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
-                  FROM {predictions}
+                  FROM (SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r
         """

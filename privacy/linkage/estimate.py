@@ -30,14 +30,14 @@ from privacy.normalise import given_name_forms
 
 CHILDREN = 60_000
 RATES = {
-    "typing error in surname": 0.025,
-    "typing error in forename": 0.025,
+    "typing error in surname": 0.1,
+    "typing error in forename": 0.1,
     "short or pet form of forename": 0.06,
     "another forename": 0.006,
     "another surname": 0.012,
     "half of a double surname": 0.3,
     "names exchanged": 0.003,
-    "another date of birth": 0.014,
+    "another date of birth": 0.03,
     "moved, or postcode wrong": 0.1,
     "sex wrong": 0.004,
 }
@@ -50,7 +50,7 @@ FORENAMES_POWER = 0.7
 
 SET: dict[str, dict[str, list[float]]] = {
     # Children of one cohort in a service against postcodes in use; a coarse one keeps small populations safe.
-    "postcode": {"same": [0.9, 0.00006], "different": [0.1, 0.99994]},
+    "postcode": {"same": [0.9, 0.0003], "same outward part": [0.06, 0.01], "different": [0.04, 0.9897]},
     # Numbers agree by chance only where one was typed wrongly.
     "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
     # Who else shares date of birth and postcode? A co-twin (2.9% of children have one), nearly always of one surname.
@@ -99,7 +99,7 @@ def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
     names = {"surname": np.full(count, "SMITH"), "forename": np.full(count, "MARY"), "sex": np.full(count, "F")}
     return (
         names | {"date_of_birth": np.repeat(days, len(days)), "postcode": np.full(count, "LS1 1AA")},
-        names | {"date_of_birth": np.tile(days, len(days)), "postcode": np.full(count, "LS2 2AA")},
+        names | {"date_of_birth": np.tile(days, len(days)), "postcode": np.full(count, "LS1 1AA")},
     )
 
 
@@ -141,8 +141,9 @@ def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> di
         np.where(exchanged, record["forename"], record["surname"]),
         np.where(exchanged, record["surname"], record["forename"]),
     )
-    shift = np.where(hit["another date of birth"], rng.integers(1, 30, CHILDREN), 0)
-    record["date_of_birth"] = first["date_of_birth"] + shift
+    record["date_of_birth"] = np.where(
+        hit["another date of birth"], _another_date(rng, first["date_of_birth"]), first["date_of_birth"]
+    )
     moved = hit["moved, or postcode wrong"]
     record["postcode"] = np.where(moved, np.char.add("LS2 ", np.arange(CHILDREN).astype(str)), first["postcode"])
     record["sex"] = np.where(hit["sex wrong"], np.where(first["sex"] == "F", "M", "F"), first["sex"])
@@ -159,6 +160,15 @@ def _mistyped(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
         middle = ("", letter + name[at], letter, name[at + 1 : at + 2] + name[at])[kind]
         made.append(name[:at] + middle + name[at + (2 if kind == 3 else 1) :])
     return np.array(made)
+
+
+def _another_date(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
+    """A quarter with another day, half with another month, a quarter with both."""
+    months, days = dates.astype("datetime64[M]"), (dates - dates.astype("datetime64[M]")).astype(int)
+    kind = rng.integers(0, 4, len(dates))
+    other_days, other_months = rng.integers(0, 28, len(dates)), months + rng.integers(1, 9, len(dates))
+    days = np.where(kind == 0, other_days, np.where(kind == 3, other_days, np.minimum(days, 27)))
+    return np.where(kind == 0, months, other_months).astype("datetime64[D]") + days
 
 
 def _zipf(rng: np.random.Generator, values: Any, power: float) -> np.ndarray:

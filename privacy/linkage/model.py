@@ -27,13 +27,28 @@ def _any(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
-def _exchanged_with_dob() -> str:
-    """Each name in the other's place, one of them exactly, the other at least by sound."""
-    forward = _any(*(_equal("surname_dob", f"{form}_dob") for form in _FORENAME_FORMS))
-    back = _any(*(_equal(f"{form}_dob", "surname_dob") for form in _FORENAME_FORMS))
-    forward_sound = _any(forward, _equal("surname_sound_dob", "forename_sound_dob"))
-    back_sound = _any(back, _equal("forename_sound_dob", "surname_sound_dob"))
-    return _any(f"{forward} AND {back_sound}", f"{forward_sound} AND {back}")
+def _alike(name: str, form: str, other: str | None = None) -> str:
+    """A form of a name agrees, wherever a date of birth or a postcode lets it be compared."""
+    return _any(*(_equal(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode")))
+
+
+def _exchanged(context: str) -> str:
+    """Each name in the other's place, one of them exactly, the other at least by its start or its sound."""
+    forms = _FORENAME_FORMS if context == "dob" else ("forename",)
+    ways = []
+    for exact, like in (("surname", "forename"), ("forename", "surname")):
+        whole = _any(
+            *(
+                _equal(f"surname_{context}", f"{form}_{context}")
+                if exact == "surname"
+                else _equal(f"{form}_{context}", f"surname_{context}")
+                for form in forms
+            )
+        )
+        parts = ("start", "sound") if context == "dob" else ("start",)
+        loose = _any(*(_equal(f"{like}_{part}_{context}", f"{exact}_{part}_{context}") for part in parts))
+        ways.append(f"({whole} AND {loose})")
+    return _any(*ways)
 
 
 def _part(name: str) -> str:
@@ -43,24 +58,37 @@ def _part(name: str) -> str:
 
 
 _FORENAME_FORMS = ("forename", "forename_written")
-_EXCHANGED_WITH_DOB = _exchanged_with_dob()
-_EXCHANGED_AT_HOME = (
-    f"({_equal('surname_postcode', 'forename_postcode')} AND {_equal('forename_postcode', 'surname_postcode')})"
-)
+_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _exchanged("dob"), _exchanged("postcode")
 _EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
 _BOTH = _equal("dob_postcode")
-_SAME_SURNAME = _any(_equal("surname_dob"), _equal("surname_postcode"))
-_LIKE_SURNAME = _any(*(_equal(f"surname_{form}_dob") for form in ("sound", "start", "end")))
-_SAME_FORENAME = _any(_equal("forename_dob"), _equal("forename_postcode"))
-_SOUNDS, _STARTS, _ENDS = ((f"surname_{form}_dob", f"forename_{form}_dob") for form in ("sound", "start", "end"))
+_SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode")) for name in ("surname", "forename")}
+_STARTS = {name: _alike(name, "start") for name in _SAME}
+_ENDS = {name: _alike(name, "end") for name in _SAME}
 _SAME_DOB = _any(
     _BOTH,
-    *map(_equal, ("surname_dob", "forename_dob", *_SOUNDS, *_STARTS, *_ENDS)),
+    _equal("dob_outward"),
+    *(
+        _equal(f"{name}_dob" if not form else f"{name}_{form}_dob")
+        for name in _SAME
+        for form in ("", "sound", "start", "end")
+    ),
     _part("surname"),
     _part("forename"),
     _EXCHANGED_WITH_DOB,
 )
-_SAME_POSTCODE = _any(_BOTH, *map(_equal, ("surname_postcode", "forename_postcode")), _EXCHANGED_AT_HOME)
+_SAME_POSTCODE = _any(
+    _BOTH,
+    *map(_equal, ("day_postcode", "month_postcode")),
+    *(
+        _equal(f"{name}_postcode" if not form else f"{name}_{form}_postcode")
+        for name in _SAME
+        for form in ("", "start", "end")
+    ),
+    _EXCHANGED_AT_HOME,
+)
+_LIKE_SURNAME = _any(
+    _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
+)
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
@@ -73,24 +101,31 @@ NULL_LEVELS: dict[str, str] = {
 """When a comparison says nothing. Names in each other's place are weighed once, as a surname level."""
 
 LEVELS: dict[str, dict[str, str]] = {
-    "date_of_birth": {"same": _SAME_DOB},
-    "postcode": {"same": _SAME_POSTCODE},
+    "date_of_birth": {
+        "same": _SAME_DOB,
+        "same day of the month": _equal("day_postcode"),
+        "same month": _equal("month_postcode"),
+    },
+    "postcode": {"same": _SAME_POSTCODE, "same outward part": _equal("dob_outward")},
     "surname": {
-        "alike, one household": f"{_BOTH} AND {_any(_SAME_SURNAME, _part('surname'), _LIKE_SURNAME)}",
-        "exact": _SAME_SURNAME,
+        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
+        "exact": _SAME["surname"],
         "exchanged with forename": _EXCHANGED,
         "part": _part("surname"),
         "sounds the same": _equal("surname_sound_dob"),
-        "starts or ends the same": _any(_equal("surname_start_dob"), _equal("surname_end_dob")),
+        "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
+        "starts the same": _STARTS["surname"],
+        "ends the same": _ENDS["surname"],
     },
     "forename": {
-        "exact": f"{_SAME_FORENAME} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r",
-        "another form": _SAME_FORENAME,
+        "exact": f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r",
+        "another form": _SAME["forename"],
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),
-        "starts the same": _equal("forename_start_dob"),
-        "ends the same": _equal("forename_end_dob"),
-        "different, one household": _any(_equal("surname_postcode"), f"{_BOTH} AND {_part('surname')}"),
+        "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
+        "starts the same": _STARTS["forename"],
+        "ends the same": _ENDS["forename"],
+        "different, one household": _any(_equal("surname_postcode"), f"{_BOTH} AND {_LIKE_SURNAME}"),
     },
     "sex": {"same": "sex_l = sex_r"},
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},

@@ -60,8 +60,8 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
         f"""
         CREATE TABLE patterns AS
         SELECT row_number() OVER () - 1 AS pattern, tie, service, sex,
-               {_any_of("dob")} AS has_dob, {_any_of("postcode")} AS has_postcode,
-               {_any_of("surname_")} AS has_surname, {_any_of("forename_")} AS has_forename, {tokens}
+               {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
+               {_any_of("_surname_")} AS has_surname, {_any_of("_forename_")} AS has_forename, {tokens}
           FROM (SELECT * FROM sent JOIN contents USING (row)
                  WHERE row IN (SELECT min(row) FROM contents GROUP BY tie))
         """
