@@ -30,19 +30,21 @@ from privacy.normalise import given_name_forms
 
 CHILDREN = 60_000
 RATES = {
-    "typing error in surname": 0.1,
-    "typing error in forename": 0.1,
+    "typing error in surname": 0.17,
+    "typing error in forename": 0.17,
     "short or pet form of forename": 0.06,
-    "another forename": 0.006,
-    "another surname": 0.012,
+    "another forename": 0.03,
+    "another surname": 0.03,
     "half of a double surname": 0.3,
     "names exchanged": 0.003,
-    "another date of birth": 0.03,
+    "another date of birth": 0.06,
     "moved, or postcode wrong": 0.1,
-    "sex wrong": 0.004,
+    "sex wrong": 0.008,
 }
 """Share of second records with each error: orders of magnitude from published quality reports of school and health
 records, and from linkage studies of them. `half of a double surname` is a share of the double surnames."""
+FURTHER_ERROR = 0.5
+"""Share of the names with a typing error that have another."""
 DOUBLE_SURNAMES = 0.04
 SURNAMES, SURNAME_POWER = 40_000, 0.85
 FORENAMES_POWER = 0.7
@@ -136,6 +138,8 @@ def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> di
     record["surname"] = np.where(hit["another surname"], rng.permutation(first["surname"]), record["surname"])
     for name in ("surname", "forename"):
         record[name] = np.where(hit[f"typing error in {name}"], _mistyped(rng, record[name]), record[name])
+        again = hit[f"typing error in {name}"] & (rng.random(CHILDREN) < FURTHER_ERROR)
+        record[name] = np.where(again, _mistyped(rng, record[name]), record[name])
     exchanged = hit["names exchanged"]
     record["surname"], record["forename"] = (
         np.where(exchanged, record["forename"], record["surname"]),
