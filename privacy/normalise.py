@@ -10,6 +10,8 @@ normalised under different versions are not comparable, and the linker refuses t
   SMITHJONES with the words SMITH and JONES.
 - Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes) and blanks are
   NULL.
+- A surname outside a public list of common ones (`names/common_surnames.txt`) and a given name outside the table of
+  given names are uncommon: that two records share one says more.
 - A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).
 """
 
@@ -32,8 +34,10 @@ OUTPUTS = (
     "n_surname_sound",
     "n_surname_start",
     "n_surname_end",
+    "n_surname_uncommon",
     "n_forename",
     "n_forename_written",
+    "n_forename_uncommon",
     "n_forename_first",
     "n_forename_last",
     "n_forename_sound",
@@ -93,7 +97,7 @@ _PLACEHOLDERS = (
     r"ANON|ANONYMOUS|TB ?[ACD]|X{2,}|DUMMY|DO ?NOT ?USE|REDACTED|WITHHELD|MISSING|BLANK",
     r"(?:GRAND|STEP|FOSTER )?(?:CHILD|SON|DAUGHTER)|(?:GRAND|STEP)?(?:MOTHER|FATHER|PARENT)|NEPHEW|NIECE|KID|MINOR",
     r"HUSBAND|WIFE|SPOUSE|OCCUPANT|OCCUPIER|RESIDENT|LADY ?OF ?THE ?(?:HOUSE|HOME)|OF ?THE ?(?:HOUSE|HOME)|REFUSED",
-    r"[A-Z]",
+    r"[A-Z]|MASTER|MISS|MR|MRS",
     r"(?:ZZ)?TEST(?:ING)?(?: ?(?:PATIENT|CHILD|PUPIL|RECORD|USER|NAME|SURNAME|FORENAME))?",
 )
 _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
@@ -113,6 +117,10 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
         [list(forms), list(forms.values())],
     ).fetchall()
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE common_surnames AS SELECT unnest($1::VARCHAR[]) AS common_surname",
+        [sorted(common_surnames())],
+    ).fetchall()
 
 
 @cache
@@ -127,6 +135,13 @@ def given_name_forms() -> dict[str, str]:
     return forms
 
 
+@cache
+def common_surnames() -> frozenset[str]:
+    """Surnames that many families share, from the public list."""
+    text = resources.files("privacy").joinpath("names/common_surnames.txt").read_text(encoding="utf-8")
+    return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
+
+
 def normalise_sql(relation: str, columns: set[str]) -> str:
     """A SELECT of every column of `relation` plus `OUTPUTS`; `columns` says which of `INPUTS` the relation has.
 
@@ -137,7 +152,7 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
     query = relation
     for layer in _LAYERS:
         query = f"({layer.format(query, **{n: n if n in columns else f'NULL::{types[n]}' for n in INPUTS})})"
-    return _GIVEN_NAME_LAYER.format(query)
+    return _UNCOMMON_LAYER.format(_GIVEN_NAME_LAYER.format(query))
 
 
 _LAYERS = (
@@ -179,12 +194,21 @@ _GIVEN_NAME_LAYER = """
            coalesce(whole.canonical,
                     CASE WHEN forename_front || forename_back = n_forename_written
                          THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back)
-                         END, n_forename_written) AS n_forename, soundex(n_surname) AS n_surname_sound,
-                         soundex(n_forename_written) AS n_forename_sound, left(n_surname, 2) AS n_surname_start,
-                         right(n_surname, 2) AS n_surname_end, left(n_forename_written, 2) AS n_forename_start,
-                         right(n_forename_written, 2) AS n_forename_end FROM {0} AS named LEFT JOIN given_name_forms
-                         AS whole ON whole.form = n_forename_written LEFT JOIN given_name_forms AS front ON
-                         front.form = forename_front LEFT JOIN given_name_forms AS back ON back.form = forename_back
+                         END, n_forename_written) AS n_forename,
+           whole.canonical IS NOT NULL OR front.canonical IS NOT NULL AS forename_common,
+           soundex(n_surname) AS n_surname_sound, soundex(n_forename_written) AS n_forename_sound,
+           left(n_surname, 2) AS n_surname_start, right(n_surname, 2) AS n_surname_end,
+           left(n_forename_written, 2) AS n_forename_start, right(n_forename_written, 2) AS n_forename_end
+      FROM {0} AS named
+      LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_written
+      LEFT JOIN given_name_forms AS front ON front.form = forename_front
+      LEFT JOIN given_name_forms AS back ON back.form = forename_back
+"""
+_UNCOMMON_LAYER = """
+    SELECT * EXCLUDE (forename_common, common_surname),
+           CASE WHEN common_surname IS NULL THEN n_surname END AS n_surname_uncommon,
+           CASE WHEN NOT forename_common THEN n_forename END AS n_forename_uncommon
+      FROM ({0}) LEFT JOIN common_surnames ON common_surname = n_surname
 """
 
 

@@ -63,6 +63,7 @@ _WITH_DOB = {
     "surname": "name",
     "surname_first": "name",
     "surname_last": "name",
+    "surname_uncommon": "uncommon",
     "surname_sound": "sound",
     "surname_start": "start",
     "surname_end": "end",
@@ -70,6 +71,7 @@ _WITH_DOB = {
     "forename_written": "name",
     "forename_first": "name",
     "forename_last": "name",
+    "forename_uncommon": "uncommon",
     "forename_sound": "sound",
     "forename_start": "start",
     "forename_end": "end",
@@ -87,6 +89,13 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_patient", "nhs", "patient", ("nullif(trim(local_patient_id), '')", "$council"), ("local_patient_id",)
     ),
     TokenColumn("t_dob_postcode", "linkage", "dob|postcode", ("n_dob", "n_postcode"), ("date_of_birth", "postcode")),
+    TokenColumn(
+        "t_uncommon_names",
+        "linkage",
+        "names",
+        ("CASE WHEN coalesce(n_surname_uncommon, n_forename_uncommon) IS NOT NULL THEN n_surname END", "n_forename"),
+        ("surname", "forename"),
+    ),
     *(
         TokenColumn(
             f"t_{part}_postcode", "linkage", f"{part}|postcode", (f"n_dob_{part}", "n_postcode"), ("date_of_birth", "postcode")

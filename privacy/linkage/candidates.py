@@ -49,6 +49,7 @@ def _blocks() -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
+        "l.t_uncommon_names = r.t_uncommon_names",
         "l.t_surname_postcode = r.t_surname_postcode",
         "l.t_forename_postcode = r.t_forename_postcode",
         "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_start_postcode = r.t_surname_start_postcode",

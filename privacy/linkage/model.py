@@ -60,8 +60,14 @@ def _part(name: str) -> str:
 _FORENAME_FORMS = ("forename", "forename_written")
 _EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _exchanged("dob"), _exchanged("postcode")
 _EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
+_IN_OTHER_PLACE = _any(
+    *(_equal(f"{a}_{c}", f"{b}_{c}") for c in ("dob", "postcode") for a, b in (("surname", "forename"), ("forename", "surname")))
+)
+_UNCOMMON_NAMES = _equal("uncommon_names")
 _BOTH = _equal("dob_postcode")
-_SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode")) for name in ("surname", "forename")}
+_SAME = {
+    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES) for name in ("surname", "forename")
+}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}
 _SAME_DOB = _any(
@@ -86,6 +92,7 @@ _SAME_POSTCODE = _any(
     ),
     _EXCHANGED_AT_HOME,
 )
+_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _UNCOMMON_NAMES)
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
@@ -93,8 +100,8 @@ _LIKE_SURNAME = _any(
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
     "postcode": "NOT has_postcode_l OR NOT has_postcode_r",
-    "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_any(_SAME_DOB, _SAME_POSTCODE)}",
-    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_any(_SAME_DOB, _SAME_POSTCODE)} OR {_EXCHANGED}",
+    "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_COMPARABLE}",
+    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",
     "nhs_number": "t_nhs_l IS NULL OR t_nhs_r IS NULL",
 }
@@ -109,8 +116,10 @@ LEVELS: dict[str, dict[str, str]] = {
     "postcode": {"same": _SAME_POSTCODE, "same outward part": _equal("dob_outward")},
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
+        "exact and uncommon": _any(_equal("surname_uncommon_dob"), _UNCOMMON_NAMES),
         "exact": _SAME["surname"],
         "exchanged with forename": _EXCHANGED,
+        "in the place of the forename": _IN_OTHER_PLACE,
         "part": _part("surname"),
         "sounds the same": _equal("surname_sound_dob"),
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
@@ -118,6 +127,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "ends the same": _ENDS["surname"],
     },
     "forename": {
+        "exact and uncommon": _equal("forename_uncommon_dob"),
         "exact": f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r",
         "another form": _SAME["forename"],
         "part": _part("forename"),
