@@ -112,7 +112,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     for macro in (*_name_macros(), *_number_macros(), *_place_and_date_macros()):
         con.execute(f"CREATE OR REPLACE TEMP MACRO {macro}").fetchall()
     con.execute("CREATE OR REPLACE TEMP TABLE given_name_forms (form VARCHAR, canonical VARCHAR)").fetchall()
-    forms = given_name_forms()
+    forms = {canonical: canonical for canonical in given_name_forms().values()} | given_name_forms()
     con.execute(
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
         [list(forms), list(forms.values())],

@@ -96,6 +96,13 @@ TOKENS: tuple[TokenColumn, ...] = (
         ("CASE WHEN coalesce(n_surname_uncommon, n_forename_uncommon) IS NOT NULL THEN n_surname END", "n_forename"),
         ("surname", "forename"),
     ),
+    TokenColumn(
+        "t_names_outward",
+        "linkage",
+        "names|outward",
+        ("n_surname", "n_forename", "n_postcode_outward"),
+        ("surname", "forename", "postcode"),
+    ),
     *(
         TokenColumn(
             f"t_{part}_postcode", "linkage", f"{part}|postcode", (f"n_dob_{part}", "n_postcode"), ("date_of_birth", "postcode")

@@ -25,14 +25,12 @@ _ALIKE = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
-_REPLACED_FORENAME = 1.0
-_HOUSEHOLD_WEIGHT = f"""
-    CASE WHEN abs(mw_forename - {model.weight("forename", "different, one household")}) < 0.01 AND mw_date_of_birth > 5
-          AND mw_postcode > 5 AND abs(mw_surname - {model.weight("surname", "alike, one household")}) < 0.01
-          AND coalesce(mw_nhs_number, 0) = 0
-         THEN CASE WHEN mw_sex < 0 THEN -{_REPLACED_FORENAME} * 2 ELSE {_REPLACED_FORENAME} END
-         ELSE match_weight END
+_HOUSEHOLD = f"""
+    (abs(mw_forename - {model.weight("forename", "different, one household")}) < 0.01
+     AND abs(mw_surname - {model.weight("surname", "alike, one household")}) < 0.01 AND coalesce(mw_nhs_number, 0) = 0)
 """
+"""Date of birth, postcode and surname agree, the forename does not: a replaced forename, or an absent twin."""
+_HOUSEHOLD_WEIGHT = f"CASE WHEN {_HOUSEHOLD} THEN CASE WHEN mw_sex < 0 THEN -2 ELSE 1 END ELSE match_weight END"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
 
 
@@ -50,6 +48,9 @@ def _blocks() -> list[str]:
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
         "l.t_uncommon_names = r.t_uncommon_names",
+        "l.t_names_outward = r.t_names_outward",
+        "l.t_surname_uncommon_dob = r.t_surname_uncommon_dob",
+        "l.t_forename_uncommon_dob = r.t_forename_uncommon_dob",
         "l.t_surname_postcode = r.t_surname_postcode",
         "l.t_forename_postcode = r.t_forename_postcode",
         "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_start_postcode = r.t_surname_start_postcode",
@@ -98,7 +99,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         CREATE OR REPLACE TABLE scored AS
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
+                       {{'forename': mw_forename, 'household': {_HOUSEHOLD}, 'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
                   FROM (SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r

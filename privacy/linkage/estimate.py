@@ -52,14 +52,14 @@ FORENAMES_POWER = 0.7
 
 SET: dict[str, dict[str, list[float]]] = {
     # Children of one cohort in a service against postcodes in use; a coarse one keeps small populations safe.
-    "postcode": {"same": [0.9, 0.0003], "same outward part": [0.06, 0.01], "different": [0.04, 0.9897]},
+    "postcode": {"same": [0.85, 0.0003], "same outward part": [0.07, 0.008], "different": [0.08, 0.9917]},
     # Numbers agree by chance only where one was typed wrongly.
     "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
     # Who else shares date of birth and postcode? A co-twin (2.9% of children have one), nearly always of one surname.
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     "surname": {
         "alike, one household": [0.9, 0.6],
-        "exact and uncommon": [0.43, 0.0002],
+        "exact and uncommon": [0.43, 0.00006],
         "exact": [0.36, 0.0023],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
@@ -68,8 +68,9 @@ SET: dict[str, dict[str, list[float]]] = {
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
     # times in a cohort of 3,000). This level carries that correction: an absent twin stays unlinked in any cohort.
     "forename": {
-        "exact and uncommon": [0.2, 0.0006],
+        "exact and uncommon": [0.2, 0.0002],
         "exact": [0.56, 0.008],
+        "starts or ends the same, one family": [0.02, 0.2],
         "different, one household": [0.00006, 0.9],
     },
 }
@@ -216,7 +217,7 @@ def _shares(
 
 
 def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
-    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if "one household" not in level}
+    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if "one " not in level}
     whens = " ".join(f"WHEN {condition} THEN '{level}'" for level, condition in counted.items())
     counts = con.execute(
         f"""

@@ -82,8 +82,8 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
     candidates.score(con, left, right)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
-    left_unit, right_unit, weight, tie, forename = (
-        scored.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename")
+    left_unit, right_unit, weight, tie, forename, household = (
+        scored.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left_unit, right_unit, weight) & (forename <= 0)
 
@@ -92,6 +92,15 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
         return at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at] - _bits(threshold), tie[at])]
 
     kept = assign(THRESHOLD) if one_to_one else np.zeros(0, np.int64)
+    late = np.zeros(0, np.int64)
+    if one_to_one:
+        shift = _shift(con, left_unit, right_unit, kept)
+        free = ~np.isin(left_unit, left_unit[kept]) & ~np.isin(right_unit, right_unit[kept]) & ~household
+        at = np.flatnonzero(free & (weight + shift >= _bits(THRESHOLD)) & ~vague)
+        late = at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at] + shift, tie[at])]
+        weight = weight.copy(); weight[late] += shift
+        scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(weight))
+        kept = np.r_[kept, late]
     by_number = _merge(con, scored.take(pa.array(kept)))
     further = con.sql(_FURTHER).to_arrow_table()
     by_number += _merge(con, further)
@@ -110,6 +119,12 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
         "undecided_ties": int(((weight >= _bits(THRESHOLD)) & vague).sum()),
         "in_review_band": int(((weight >= low) & (weight < high)).sum()),
     }
+
+
+def _shift(con: duckdb.DuckDBPyConnection, left: np.ndarray, right: np.ndarray, kept: np.ndarray) -> int:
+    counts = [con.execute(f"SELECT count(DISTINCT unit) FROM units JOIN patterns USING (pattern) WHERE service = '{x}'").fetchall()[0][0] for x in ("education","health")]
+    most = max(counts); rest = max(c - len(kept) for c in counts)
+    return max(int(np.floor(np.log2(max(most, 1) / max(rest, 1)))) - 1, 0)
 
 
 def _bits(probability: float) -> float:

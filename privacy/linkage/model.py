@@ -66,7 +66,7 @@ _IN_OTHER_PLACE = _any(
 _UNCOMMON_NAMES = _equal("uncommon_names")
 _BOTH = _equal("dob_postcode")
 _SAME = {
-    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES) for name in ("surname", "forename")
+    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES, _equal("names_outward")) for name in ("surname", "forename")
 }
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}
@@ -92,7 +92,7 @@ _SAME_POSTCODE = _any(
     ),
     _EXCHANGED_AT_HOME,
 )
-_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _UNCOMMON_NAMES)
+_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _UNCOMMON_NAMES, _equal("names_outward"))
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
@@ -113,7 +113,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "same day of the month": _equal("day_postcode"),
         "same month": _equal("month_postcode"),
     },
-    "postcode": {"same": _SAME_POSTCODE, "same outward part": _equal("dob_outward")},
+    "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "exact and uncommon": _any(_equal("surname_uncommon_dob"), _UNCOMMON_NAMES),
@@ -133,6 +133,10 @@ LEVELS: dict[str, dict[str, str]] = {
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),
         "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
+        "starts or ends the same, one family": (
+            f"{_equal('surname_postcode')} AND NOT coalesce({_BOTH}, false)"
+            f" AND {_any(_STARTS['forename'], _ENDS['forename'])}"
+        ),
         "starts the same": _STARTS["forename"],
         "ends the same": _ENDS["forename"],
         "different, one household": _any(_equal("surname_postcode"), f"{_BOTH} AND {_LIKE_SURNAME}"),
