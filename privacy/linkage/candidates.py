@@ -49,6 +49,10 @@ def _blocks() -> list[str]:
     return [
         "l.t_uncommon_names = r.t_uncommon_names",
         "l.t_names_outward = r.t_names_outward",
+        *(
+            f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"
+            for form in ("surname_start", "forename_start", "forename_end")
+        ),
         "l.t_surname_uncommon_dob = r.t_surname_uncommon_dob",
         "l.t_forename_uncommon_dob = r.t_forename_uncommon_dob",
         "l.t_surname_postcode = r.t_surname_postcode",

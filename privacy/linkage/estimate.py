@@ -59,16 +59,17 @@ SET: dict[str, dict[str, list[float]]] = {
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     "surname": {
         "alike, one household": [0.9, 0.6],
-        "exact and uncommon": [0.43, 0.00006],
+        "exact and uncommon": [0.43, 0.00005],
         "exact": [0.36, 0.0023],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
+        "different, and so is the date": [0.015, 0.9],
     },
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
     # times in a cohort of 3,000). This level carries that correction: an absent twin stays unlinked in any cohort.
     "forename": {
-        "exact and uncommon": [0.2, 0.0002],
+        "exact and uncommon": [0.2, 0.0004],
         "exact": [0.56, 0.008],
         "starts or ends the same, one family": [0.02, 0.2],
         "different, one household": [0.00006, 0.9],
@@ -217,7 +218,7 @@ def _shares(
 
 
 def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
-    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if "one " not in level}
+    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if "one " not in level and "and so" not in level}
     whens = " ".join(f"WHEN {condition} THEN '{level}'" for level, condition in counted.items())
     counts = con.execute(
         f"""

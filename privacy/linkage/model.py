@@ -32,6 +32,10 @@ def _alike(name: str, form: str, other: str | None = None) -> str:
     return _any(*(_equal(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode")))
 
 
+def _known(condition: str) -> str:
+    return f"coalesce({condition}, false)"
+
+
 def _exchanged(context: str) -> str:
     """Each name in the other's place, one of them exactly, the other at least by its start or its sound."""
     forms = _FORENAME_FORMS if context == "dob" else ("forename",)
@@ -125,6 +129,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
         "starts the same": _STARTS["surname"],
         "ends the same": _ENDS["surname"],
+        "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
     },
     "forename": {
         "exact and uncommon": _equal("forename_uncommon_dob"),
