@@ -124,7 +124,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
 def _shift(con: duckdb.DuckDBPyConnection, left: np.ndarray, right: np.ndarray, kept: np.ndarray) -> int:
     counts = [con.execute(f"SELECT count(DISTINCT unit) FROM units JOIN patterns USING (pattern) WHERE service = '{x}'").fetchall()[0][0] for x in ("education","health")]
     most = max(counts); rest = max(c - len(kept) for c in counts)
-    return max(int(np.floor(np.log2(max(most, 1) / max(rest, 1)))) - 1, 0)
+    return max(round(np.log2(max(most, 1) / max(rest, 1))) - 1, 0)
 
 
 def _bits(probability: float) -> float:
