@@ -34,7 +34,7 @@ RATES = {
     "typing error in forename": 0.17,
     "short or pet form of forename": 0.06,
     "another forename": 0.03,
-    "another surname": 0.03,
+    "another surname": 0.02,
     "half of a double surname": 0.3,
     "names exchanged": 0.003,
     "another date of birth": 0.06,
@@ -59,8 +59,8 @@ SET: dict[str, dict[str, list[float]]] = {
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     "surname": {
         "alike, one household": [0.9, 0.6],
-        "exact and uncommon": [0.43, 0.00005],
-        "exact": [0.36, 0.0023],
+        "exact and uncommon": [0.43, 0.00004],
+        "exact": [0.36, 0.002],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
         "different, and so is the date": [0.015, 0.9],
