@@ -23,7 +23,7 @@ from importlib import resources
 
 import duckdb
 
-NORMALISER_VERSION = "1"
+NORMALISER_VERSION = "2"
 
 INPUTS = ("surname", "forename", "postcode", "date_of_birth", "upn", "nhs_number")
 """Contract columns that are read, where present: VARCHAR, and DATE for date_of_birth."""
@@ -56,9 +56,10 @@ OUTPUTS = (
 """Columns that `normalise_sql` adds: VARCHAR or NULL, and DATE for n_dob.
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day
-and month first, so that a swap of the two makes no difference; `n_upn` holds permanent, `n_upn_temporary` temporary
-numbers.
+`*_start` and `*_end` are two letters; `*_uncommon` is the name where it is outside the public lists; `n_forename` is
+the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that
+a swap of the two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code
+of another form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
 """
 
 EARLIEST_BIRTH = "2000-01-02"

@@ -4,8 +4,10 @@ A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key of 
 table of n rows some two different values of one type share a token with probability below n**2 / 2**65: 1e-7 for
 two million rows, and a link never rests on one token.
 
-Every token about a person joins a name with a date of birth or a postcode, or those two with one another. There is
-no token of a name alone, nor of a date or a postcode alone: ranking such tokens by frequency gives the names away.
+Every token about a person joins a name with a date of birth or a postcode, or a part of one of these with the other,
+or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
+frequency gives the names away. The one token of two names without more exists only where one of them is uncommon, so
+that it has no frequency to speak of.
 Surname and given name share the key of their context, so that names in each other's place can be recognised.
 
 Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
@@ -25,7 +27,7 @@ import duckdb
 from privacy import normalise
 from privacy.keys import KeyRing
 
-PSEUDONYM_VERSION = "1"
+PSEUDONYM_VERSION = "2"
 
 _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
 _BLOCK_BYTES = 64
@@ -81,6 +83,10 @@ _WITH_POSTCODE = {
     for part in ("surname", "surname_start", "surname_end", "forename", "forename_start", "forename_end")
 }
 
+_SURNAME_OF_UNCOMMON_NAMES = (
+    "CASE WHEN coalesce(n_surname_uncommon, n_forename_uncommon) IS NOT NULL THEN n_surname END"
+)
+
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
     TokenColumn("t_upn_temporary", "upn", "upn-temporary", ("n_upn_temporary", "$council"), ("upn",)),
@@ -93,7 +99,7 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_uncommon_names",
         "linkage",
         "names",
-        ("CASE WHEN coalesce(n_surname_uncommon, n_forename_uncommon) IS NOT NULL THEN n_surname END", "n_forename"),
+        (_SURNAME_OF_UNCOMMON_NAMES, "n_forename"),
         ("surname", "forename"),
     ),
     TokenColumn(
@@ -105,7 +111,11 @@ TOKENS: tuple[TokenColumn, ...] = (
     ),
     *(
         TokenColumn(
-            f"t_{part}_postcode", "linkage", f"{part}|postcode", (f"n_dob_{part}", "n_postcode"), ("date_of_birth", "postcode")
+            f"t_{part}_postcode",
+            "linkage",
+            f"{part}|postcode",
+            (f"n_dob_{part}", "n_postcode"),
+            ("date_of_birth", "postcode"),
         )
         for part in ("day", "month")
     ),
@@ -116,11 +126,9 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words: most rows carry 12 tokens. Name tokens take the date of birth with day
-and month sorted, so that a swap costs nothing; `t_dob_postcode` takes it plain.
-
-The set is lean on purpose: each token costs a second and a half for a million rows and keying. Sounds with the
-postcode, and pairs of names with the month or the day of birth, would add less than 0.0003 of recall.
+last words only for names of several words, `uncommon` only for names outside the public lists: most rows carry 22
+tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode`
+takes it plain.
 """
 TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 SCOPED_INPUTS = ("local_patient_id",)

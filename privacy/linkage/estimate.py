@@ -218,7 +218,9 @@ def _shares(
 
 
 def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
-    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if "one " not in level and "and so" not in level}
+    counted = {
+        level: sql for level, sql in model.LEVELS[comparison].items() if "one " not in level and "and so" not in level
+    }
     whens = " ".join(f"WHEN {condition} THEN '{level}'" for level, condition in counted.items())
     counts = con.execute(
         f"""

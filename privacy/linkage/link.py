@@ -80,6 +80,7 @@ _STEPS = (
 
 def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_to_one: bool) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
+    sides = [_units(con, side) for side in (left, right)]
     candidates.score(con, left, right)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     left_unit, right_unit, weight, tie, forename, household = (
@@ -87,20 +88,20 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     )
     vague = assignment.undecided(left_unit, right_unit, weight) & (forename <= 0)
 
-    def assign(threshold: float) -> np.ndarray:
-        at = np.flatnonzero((weight >= _bits(threshold)) & ~vague)
-        return at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at] - _bits(threshold), tie[at])]
+    def assign(threshold: float, among: np.ndarray, bits: float = 0) -> np.ndarray:
+        spare = weight + bits - _bits(threshold)
+        at = np.flatnonzero((spare >= 0) & among)
+        return at[assignment.one_to_one(left_unit[at], right_unit[at], spare[at], tie[at])]
 
-    kept = assign(THRESHOLD) if one_to_one else np.zeros(0, np.int64)
-    late = np.zeros(0, np.int64)
-    if one_to_one:
-        shift = _shift(con, left_unit, right_unit, kept)
-        free = ~np.isin(left_unit, left_unit[kept]) & ~np.isin(right_unit, right_unit[kept]) & ~household
-        at = np.flatnonzero(free & (weight + shift >= _bits(THRESHOLD)) & ~vague)
-        late = at[assignment.one_to_one(left_unit[at], right_unit[at], weight[at] + shift, tie[at])]
-        weight = weight.copy(); weight[late] += shift
-        scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(weight))
-        kept = np.r_[kept, late]
+    first = {threshold: assign(threshold, ~vague & one_to_one) for threshold in (0.3, THRESHOLD, 0.8)}
+    kept = first[THRESHOLD]
+    left_over = ~np.isin(left_unit, left_unit[kept]) & ~np.isin(right_unit, right_unit[kept])
+    bits = _leftover_bits(sides, len(kept))
+    late = assign(THRESHOLD, left_over & ~vague & ~household & one_to_one, bits)
+    posterior = weight.copy()
+    posterior[late] += bits
+    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(posterior))
+    kept = np.concatenate([kept, late])
     by_number = _merge(con, scored.take(pa.array(kept)))
     further = con.sql(_FURTHER).to_arrow_table()
     by_number += _merge(con, further)
@@ -112,8 +113,9 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
         "step": name,
         "pairs_scored": len(weight),
         "linked_one_to_one": len(kept),
-        "linked_at_0.3": len(assign(0.3)) if one_to_one else 0,
-        "linked_at_0.8": len(assign(0.8)) if one_to_one else 0,
+        "linked_of_those_left_over": len(late),
+        "linked_at_0.3": len(first[0.3]),
+        "linked_at_0.8": len(first[0.8]),
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
         "undecided_ties": int(((weight >= _bits(THRESHOLD)) & vague).sum()),
@@ -121,10 +123,17 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     }
 
 
-def _shift(con: duckdb.DuckDBPyConnection, left: np.ndarray, right: np.ndarray, kept: np.ndarray) -> int:
-    counts = [con.execute(f"SELECT count(DISTINCT unit) FROM units JOIN patterns USING (pattern) WHERE service = '{x}'").fetchall()[0][0] for x in ("education","health")]
-    most = max(counts); rest = max(c - len(kept) for c in counts)
-    return max(round(np.log2(max(most, 1) / max(rest, 1))) - 1, 0)
+def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
+    query = f"SELECT count(DISTINCT unit) FROM patterns JOIN units USING (pattern) WHERE {side}"
+    return int(con.execute(query).fetchall()[0][0])
+
+
+def _leftover_bits(sides: list[int], linked: int) -> int:
+    """How much likelier (log2, rounded) two records that were left over are one child than any two records were.
+
+    There are fewer to choose from; the guess that half of them have a partner takes one bit off.
+    """
+    return max(round(np.log2(max(*sides, 1) / max(*(side - linked for side in sides), 1))) - 1, 0)
 
 
 def _bits(probability: float) -> float:

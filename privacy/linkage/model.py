@@ -5,9 +5,10 @@ Names can be compared wherever a date of birth or a postcode is shared, and ever
 So levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from.
 Nothing is trained on the records being linked.
 
-Two levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
-nothing: twins share all three. When postcode and surname agree, a forename that disagrees decides against the pair:
-a twin, a brother, a cousin.
+Some levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
+nothing: twins share all three. When postcode and surname agree, a forename that disagrees, or is alike only at one
+end, decides against the pair: a twin, a brother, a cousin. Where the date of birth agrees as well, what is left is a
+child whose forename was replaced, or a twin whose own record is missing: `candidates` weighs these two.
 """
 
 from __future__ import annotations
@@ -65,12 +66,17 @@ _FORENAME_FORMS = ("forename", "forename_written")
 _EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _exchanged("dob"), _exchanged("postcode")
 _EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
 _IN_OTHER_PLACE = _any(
-    *(_equal(f"{a}_{c}", f"{b}_{c}") for c in ("dob", "postcode") for a, b in (("surname", "forename"), ("forename", "surname")))
+    *(
+        _equal(f"{a}_{c}", f"{b}_{c}")
+        for c in ("dob", "postcode")
+        for a, b in (("surname", "forename"), ("forename", "surname"))
+    )
 )
 _UNCOMMON_NAMES = _equal("uncommon_names")
 _BOTH = _equal("dob_postcode")
 _SAME = {
-    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES, _equal("names_outward")) for name in ("surname", "forename")
+    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES, _equal("names_outward"))
+    for name in ("surname", "forename")
 }
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}

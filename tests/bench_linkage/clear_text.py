@@ -31,9 +31,7 @@ def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float =
     )
     logging.disable(logging.WARNING)
     api = DuckDBAPI(con)
-    tables = [
-        api.register(frame, dataset_display_name=name) for frame, name in zip(frames, ("a", "b"), strict=True)
-    ]
+    tables = [api.register(frame, dataset_display_name=name) for frame, name in zip(frames, ("a", "b"), strict=True)]
     linker = Linker(tables, settings, log_level=50, validate_settings=False)
     linker.training.estimate_probability_two_random_records_match(
         [block_on("forename", "surname", "date_of_birth")]
@@ -60,7 +58,9 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
     """Names, dates and postcodes in one case and without spaces at the ends; blanks are missing."""
     out = pd.DataFrame({"unique_id": np.arange(len(frame))})
     for column in _COLUMNS:
-        values = frame[column].astype("object").reset_index(drop=True) if column in frame else pd.Series([None] * len(frame))
+        values = (
+            frame[column].astype("object").reset_index(drop=True) if column in frame else pd.Series([None] * len(frame))
+        )
         text = values.where(values.notna(), "").astype(str).str.strip().str.upper()
         if column == "postcode":
             text = text.str.replace(" ", "").where(~text.str.startswith("ZZ99"), "")
@@ -68,7 +68,7 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
             text = text.str[:10].where(~text.str.startswith("1900-01-01"), "")
         out[column] = text.where(text != "", None)
     out["outward"] = out.postcode.str[:-3].where(out.postcode.str.len() > 4, out.postcode.str[:3])
-    return out.astype({column: "str" for column in (*_COLUMNS, "outward")}).astype(object).where(lambda f: f.notna(), None)
+    return out.astype(dict.fromkeys((*_COLUMNS, "outward"), "str")).astype(object).where(lambda f: f.notna(), None)
 
 
 def _comparisons(present: list[str]) -> list[object]:

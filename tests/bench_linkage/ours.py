@@ -83,5 +83,6 @@ def _upns(count: int) -> list[str]:
     digits = np.char.zfill(np.arange(count).astype(str), 12)
     columns = np.array([list(d) for d in digits]).astype(int)
     return [
-        _ALPHABET[total % 23] + number for total, number in zip((columns * np.arange(2, 14)).sum(axis=1), digits, strict=True)
+        _ALPHABET[total % 23] + number
+        for total, number in zip((columns * np.arange(2, 14)).sum(axis=1), digits, strict=True)
     ]

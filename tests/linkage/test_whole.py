@@ -114,16 +114,3 @@ def test_the_report_explains_every_weight(result: LinkResult) -> None:
     assert {row["comparison"] for row in made["weights"]} == set(model.LEVELS)
     in_band = sum(row["pairs"] for row in made["review_patterns"])
     assert in_band == sum(step["in_review_band"] for step in made["steps"])
-
-
-def test_an_absent_twin_is_well_below_the_threshold() -> None:
-    twin = sum(
-        model.weight(*level)
-        for level in (
-            ("date_of_birth", "same"), ("postcode", "same"), ("surname", "alike, one household"),
-            ("forename", "different, one household"), ("sex", "same"),
-        )
-    )  # fmt: skip
-    for children in (3_000, 26_000, 600_000):
-        odds = 2**twin * model.prior(children)
-        assert odds / (1 + odds) < 0.2, children

@@ -76,6 +76,8 @@ def component(plain: dict[str, object], name: str) -> object:
         return "leeds"
     if name.startswith("nullif(n_forename_written"):
         return plain["n_forename_written"] if plain["n_forename_written"] != plain["n_forename"] else None
+    if name.startswith("CASE WHEN coalesce(n_surname_uncommon"):
+        return plain["n_surname"] if plain["n_surname_uncommon"] or plain["n_forename_uncommon"] else None
     if name.startswith("nullif(trim(local_patient_id)"):
         return str(plain["local_patient_id"] or "").strip() or None
     return plain[name]
@@ -105,9 +107,23 @@ def test_missing_is_never_a_token(con: duckdb.DuckDBPyConnection) -> None:
 def test_no_token_of_a_name_a_date_or_a_postcode_alone() -> None:
     for token in pseudonyms.TOKENS:
         if token.key == "linkage":
-            assert len(token.components) == 2
-            assert {"date_of_birth", "postcode"} & set(token.inputs)
-            assert len(set(token.inputs)) == 2
+            assert len(token.components) == len(set(token.inputs)) >= 2
+            assert {"date_of_birth", "postcode"} & set(token.inputs) or token.name == "t_uncommon_names"
+
+
+@pytest.mark.parametrize(
+    ("surname", "forename", "made"),
+    [("Smith", "Oliver", False), ("Fenwick", "Oliver", True), ("Smith", "Peregrine", True), (None, "Peregrine", False)],
+)
+def test_two_names_make_a_token_only_where_one_is_uncommon(
+    con: duckdb.DuckDBPyConnection, surname: str | None, forename: str, made: bool
+) -> None:
+    con.execute(
+        "CREATE OR REPLACE TABLE one AS SELECT 1 AS source_row, ?::VARCHAR AS surname, ?::VARCHAR AS forename",
+        [surname, forename],
+    )
+    (row,) = rows(con, pseudonyms.tokenise_sql("one", {"surname", "forename"}, "leeds", ["source_row"]))
+    assert (row["t_uncommon_names"] is not None) == made
 
 
 def test_scoped_numbers_mean_nothing_at_another_sender(con: duckdb.DuckDBPyConnection) -> None:
@@ -130,7 +146,8 @@ def test_tokens_of_other_keys_differ(con: duckdb.DuckDBPyConnection, tmp_path: P
 
 def test_a_source_gets_the_tokens_its_columns_allow() -> None:
     names = {token.name for token in pseudonyms.token_columns({"surname", "forename", "postcode"})}
-    assert names == {"t_surname_postcode", "t_forename_postcode"}
+    assert {"t_surname_postcode", "t_forename_postcode", "t_names_outward"} < names
+    assert not {name for name in names if "dob" in name}
 
 
 def test_keys_show_in_no_plan_and_no_error(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
