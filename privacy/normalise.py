@@ -8,8 +8,8 @@ normalised under different versions are not comparable, and the linker refuses t
   letters of other scripts stay as they are (NFC), so 李, Мария and محمد remain names.
 - A name of several words is kept whole (joined) beside its first and last word: DE SILVA is DESILVA, SMITH-JONES is
   SMITHJONES with the words SMITH and JONES.
-- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes) and blanks are
-  NULL.
+- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, an initial or
+  a relation ("Son") alone, and blanks are NULL.
 - A surname outside a public list of common ones (`names/common_surnames.txt`) and a given name outside the table of
   given names are uncommon: that two records share one says more.
 - A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).
@@ -57,9 +57,9 @@ OUTPUTS = (
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
 `*_start` and `*_end` are two letters; `*_uncommon` is the name where it is outside the public lists; `n_forename` is
-the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that
-a swap of the two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code
-of another form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so
+that a swap of the two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a
+code of another form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
 """
 
 EARLIEST_BIRTH = "2000-01-02"

@@ -34,10 +34,11 @@ _HOUSEHOLD = f"""
 """Date of birth, postcode and surname agree, the forename does not."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
-cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at hand only
-where the record of each is missing from the other's service: with 98% seen by one service and 85% by the other, in 0.2
-of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse. A
-pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that."""
+cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at
+hand only where each one's record is missing from the other's service: with 98% seen by one service and 85% by the
+other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
+A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
+"""
 _HOUSEHOLD_WEIGHT = f"""
     CASE WHEN {_HOUSEHOLD} THEN CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END ELSE match_weight END
 """

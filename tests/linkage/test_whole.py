@@ -105,6 +105,10 @@ def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables:
             guess = dict(zip(known[token].value_counts().index, names.value_counts().index, strict=False))
             limit = 0.001 if token in (f"t_{name}_dob", f"t_{name}_postcode") else 0.002
             assert (known[token].map(guess) == names).mean() < limit, token
+    both = (known.surname + " " + known.forename).str.upper()
+    for token in ("t_uncommon_names", "t_names_outward"):
+        guess = dict(zip(known[token].value_counts().index, both.value_counts().index, strict=False))
+        assert (known[token].map(guess) == both).mean() < 0.002, token
 
 
 def test_the_report_explains_every_weight(result: LinkResult) -> None:
