@@ -8,8 +8,8 @@ normalised under different versions are not comparable, and the linker refuses t
   letters of other scripts stay as they are (NFC), so 李, Мария and محمد remain names.
 - A name of several words is kept whole (joined) beside its first and last word: DE SILVA is DESILVA, SMITH-JONES is
   SMITHJONES with the words SMITH and JONES.
-- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, an initial or
-  a relation ("Son") alone, and blanks are NULL.
+- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, an initial
+  or a relation ("Son") alone, and blanks are NULL.
 - A surname outside a public list of common ones (`names/common_surnames.txt`) and a given name outside the table of
   given names are uncommon: that two records share one says more.
 - A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).

@@ -102,6 +102,8 @@ _SAME_POSTCODE = _any(
     ),
     _EXCHANGED_AT_HOME,
 )
+_ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
+"""Not Ahmed Ahmed and Ahmed Ahmed."""
 _COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _UNCOMMON_NAMES, _equal("names_outward"))
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
@@ -111,7 +113,7 @@ NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
     "postcode": "NOT has_postcode_l OR NOT has_postcode_r",
     "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_COMPARABLE}",
-    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_EXCHANGED}",
+    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_ONLY_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",
     "nhs_number": "t_nhs_l IS NULL OR t_nhs_r IS NULL",
 }
@@ -128,8 +130,8 @@ LEVELS: dict[str, dict[str, str]] = {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "exact and uncommon": _any(_equal("surname_uncommon_dob"), _UNCOMMON_NAMES),
         "exact": _SAME["surname"],
-        "exchanged with forename": _EXCHANGED,
-        "in the place of the forename": _IN_OTHER_PLACE,
+        "exchanged with forename": _ONLY_EXCHANGED,
+        "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
         "part": _part("surname"),
         "sounds the same": _equal("surname_sound_dob"),
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",

@@ -101,6 +101,7 @@ def test_the_same_child(case: Callable[..., dict[str, str]], changes: dict[str, 
         ({"forename": "Łukasz", "surname": "Wójcik"}, {"forename": "Lukasz", "surname": "Wojcik"}),
         ({"forename": "伟", "surname": "李"}, {"forename": "伟", "surname": "李", "postcode": "W6 9JU"}),
         ({"forename": "Mohammed", "surname": "Al-Hassan"}, {"forename": "Muhammad", "surname": "Hassan"}),
+        ({"forename": "Ahmed", "surname": "Ahmed"}, {"forename": "Ahmed", "surname": "Ahmed", "postcode": "W6 9JU"}),
         ({"forename": "Siân", "surname": "O’Neill"}, {"forename": "Sian", "surname": "ONeill"}),
     ],
 )
