@@ -28,8 +28,10 @@ from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.councils.council_file import council_file
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import REFERENCE, Landed
-from sources.extract.open import SOURCE_ROW, OpenExtract, file_sha256, open_extract
-from sources.extract.project import MALFORMED, Check, Projection, project
+from sources.extract.open import OpenExtract, file_sha256, open_extract
+from sources.extract.project import Check, Projection, project
+from sources.extract.readers.delimited import MALFORMED
+from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -195,9 +197,19 @@ def _connect(keys: KeyRing, directory: Path) -> duckdb.DuckDBPyConnection:
 def _stage(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, staged: Path) -> Projection:
     """Write every row, pseudonymised, with its findings: the one pass over the identifiable file."""
     landed = extract.landed
-    con.register("extract", extract.batches)
+    schema = pa.schema(
+        [*((name, pa.string()) for name in (*extract.headings, *extract.inputs.values())), (SOURCE_ROW, pa.int64())]
+    )
+    con.register("extract", pa.RecordBatchReader.from_batches(schema, extract.batches))
     projection = project(
-        "extract", extract.columns, contract, extract.dialect, Cohort(landed.cohort), place(landed.council), VALID
+        "extract",
+        extract.headings,
+        extract.inputs,
+        contract,
+        extract.dialect,
+        Cohort(landed.cohort),
+        place(landed.council),
+        VALID,
     )
     payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
@@ -232,12 +244,12 @@ def _judge(
         f"CREATE OR REPLACE TEMP VIEW staged AS SELECT *, ({rejected}) AS rejected FROM '{staging / 'rows.parquet'}'"
     )
     staged, bad = con.execute("SELECT count(*), count(*) FILTER (rejected) FROM staged").fetchall()[0]
-    counts = _rule_counts(con, projection.checks, extract.malformed)
+    counts = _rule_counts(con, projection.checks, extract.set_aside.get(MALFORMED, []))
     broken = tuple(check for check in projection.checks if check.rule.id in {count.rule for count in counts})
-    read = staged + len(extract.malformed)
+    read = staged + len(extract.set_aside.get(MALFORMED, []))
     _stop_if_too_many(landed, counts, projection.checks, read)
-    _write_kept(con, projection, landed, extract.sha256, staging)
-    _write_quarantine(con, broken, extract.malformed, staging)
+    _write_kept(con, projection, landed, file_sha256(extract.landed.path), staging)
+    _write_quarantine(con, broken, extract.set_aside.get(MALFORMED, []), staging)
     payload = ", ".join(column.name for column in contract.with_role(Role.PAYLOAD))
     frame = con.execute(f"SELECT {SOURCE_ROW}, {payload} FROM '{staging / 'kept.parquet'}'").df()
     return ExtractQuality(
@@ -245,7 +257,7 @@ def _judge(
         landed.source,
         landed.cohort,
         landed.path.name,
-        extract.sha256,
+        file_sha256(extract.landed.path),
         made_under,
         rows_read=read,
         rows_kept=staged - bad,

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.extract.open import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW
 
 MAX_REJECTED_SHARE = 0.2
 """An extract with a larger share of rejected rows is stopped: the file, not its rows, is wrong."""

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from sources.contracts import CONTRACTS, SourceContract
+from sources.councils.derived import Derived
 from sources.reference.places import place
 
 HERE = Path(__file__).parent
@@ -43,6 +44,12 @@ class Dialect:
     columns: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The council's own names of the columns that derived ones are made from."""
+        return tuple(dict.fromkeys(name for derived in self.derived.values() for name in derived.inputs))
 
     def local_name(self, column: str) -> str:
         """The council's own name of a contract column."""
@@ -105,7 +112,9 @@ def _dialect(path: Path, contract: SourceContract, entry: Any) -> Dialect:
     if len(set(columns.values())) < len(columns):
         raise InvalidCouncilFile(f"{path.name}: {where}.columns gives one local name to two contract columns")
     return Dialect(
-        **{key: str(entry[key]) for key in ("delimiter", "encoding", "date_format") if key in entry},
+        delimiter=str(entry.get("delimiter", CONTRACT_DIALECT.delimiter)),
+        encoding=str(entry.get("encoding", CONTRACT_DIALECT.encoding)),
+        date_format=str(entry.get("date_format", CONTRACT_DIALECT.date_format)),
         columns={column: str(name) for column, name in columns.items()},
         codes={column: {str(value): str(code) for value, code in mapping.items()} for column, mapping in codes.items()},
         constants={column: str(value) for column, value in constants.items()},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sources.contracts import Column, Kind, Rule, Severity, SourceContract
 from sources.councils.council_file import Dialect
-from sources.extract.open import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import Place
 
@@ -15,8 +15,6 @@ _ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 _WHITE_SPACE = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
 _BITS = 62
 """Findings carried in one BIGINT."""
-
-MALFORMED = Rule("malformed-row", Severity.REJECT, "The row does not have as many fields as the header.", (), "false")
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,20 @@ class Projection:
 
 def project(
     relation: str,
-    present: tuple[str, ...],
+    present: Collection[str],
+    inputs: Mapping[str, str],
     contract: SourceContract,
     dialect: Dialect,
     cohort: Cohort,
     place: Place,
     valid: Mapping[str, str],
 ) -> Projection:
-    """SQL over `relation` (text columns `present`, `source_row`).
+    """SQL over `relation` (text columns `present`, the inputs of derived columns, `source_row`).
 
-    `valid` gives, for identifiers with a check digit, a SQL condition on the column `{}` that a usable value meets.
+    `inputs` maps the council's own names of such inputs to columns of `relation`. `valid` gives, for identifiers with
+    a check digit, a SQL condition on the column `{}` that a usable value meets.
     """
-    raw = ", ".join(f"{_raw(column, present, dialect)} AS raw_{column.name}" for column in contract.columns)
+    raw = ", ".join(f"{_raw(column, present, inputs, dialect)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(f"{_typed(column, dialect, valid)} AS {column.name}" for column in contract.columns)
     checks = tuple(Check(rule, position) for position, rule in enumerate(_rules(contract, present, dialect, valid)))
     masks = [checks[start : start + _BITS] for start in range(0, len(checks), _BITS)]
@@ -70,12 +70,12 @@ def project(
 
 
 def _rules(
-    contract: SourceContract, present: tuple[str, ...], dialect: Dialect, valid: Mapping[str, str]
+    contract: SourceContract, present: Collection[str], dialect: Dialect, valid: Mapping[str, str]
 ) -> list[Rule]:
     """Rules that follow from the columns, then the contract's own."""
     rules = []
     for column in contract.columns:
-        if column.name not in present and column.name not in dialect.constants:
+        if not {column.name} & {*present, *dialect.constants, *dialect.derived}:
             continue
         local = dialect.local_name(column.name)
         if column.blank:
@@ -119,10 +119,16 @@ def _expectation(column: Column, dialect: Dialect) -> str:
             return "does not pass its check digit"
 
 
-def _raw(column: Column, present: tuple[str, ...], dialect: Dialect) -> str:
+def _raw(column: Column, present: Collection[str], inputs: Mapping[str, str], dialect: Dialect) -> str:
     if column.name in present:
-        return f"nullif(trim({column.name}, {_WHITE_SPACE}), '')"
+        return _trimmed(column.name)
+    if column.name in dialect.derived:
+        return _trimmed(dialect.derived[column.name].sql({local: _trimmed(name) for local, name in inputs.items()}))
     return _text(dialect.constants[column.name]) if column.name in dialect.constants else "NULL::VARCHAR"
+
+
+def _trimmed(expression: str) -> str:
+    return f"nullif(trim({expression}, {_WHITE_SPACE}), '')"
 
 
 def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
