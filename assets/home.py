@@ -41,6 +41,14 @@ class Home:
     def quality(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("quality", source, cohort, council, "json")
 
+    def stopped(self, source: str, cohort: str, council: str) -> Path:
+        """The newest delivery, where it was stopped; gone once a good one is taken."""
+        return self._extract("stopped", source, cohort, council, "json")
+
+    def history(self, source: str, cohort: str, council: str) -> Path:
+        """Folder of the quality results of deliveries that were superseded, by MAC of the file."""
+        return self._extract("history", source, cohort, council, "d")
+
     def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
         return self.restricted / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
 

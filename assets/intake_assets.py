@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
+from assets.deliveries import ExtractQuality
 from assets.installation import Installation
-from assets.intake import ExtractQuality, Intake
+from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
@@ -130,7 +131,7 @@ def _metadata(quality: ExtractQuality) -> dict[str, int | str]:
     return {
         "rows_read": quality.rows_read,
         "rows_rejected": quality.rows_rejected,
-        "file_sha256": quality.file_sha256,
+        "file_mac": quality.file_mac,
         "contract": quality.made_under["contract"],
     }
 

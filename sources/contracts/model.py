@@ -83,6 +83,15 @@ class Rule:
     stop_share: float | None = None
 
 
+REPEATED_ROW = Rule(
+    "repeated-row",
+    Severity.WARN,
+    "The row repeats an earlier one in every column; it is kept.",
+    (),
+    "false",
+)
+
+
 @dataclass(frozen=True)
 class SourceContract:
     """Everything that is agreed with the senders of one source."""
@@ -92,6 +101,8 @@ class SourceContract:
     row_per: str
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
+    repeated: Rule = REPEATED_ROW
+    """What becomes of a row with the values of an earlier one in the rule's columns, or in all if it names none."""
     refused_columns: Mapping[str, str] = field(default_factory=dict)
     """Column names that show a file to be of another kind, each with the sentence that says why it is stopped."""
 

@@ -1,6 +1,6 @@
 """`parent_experience`: the survey of parents, one row per response. Never linked to children; no free text."""
 
-from sources.contracts.model import Column, Kind, Role, Severity, SourceContract
+from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import YES_NO
 from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE
 
@@ -66,5 +66,12 @@ CONTRACT = SourceContract(
             Column(name, Kind.CODE, Role.PAYLOAD, question.wording, question.answers, invalid=Severity.WARN)
             for name, question in QUESTIONS.items()
         ),
+    ),
+    repeated=Rule(
+        "response-sent-twice",
+        Severity.REJECT,
+        "An earlier row has the same response number and wave; the first is kept.",
+        ("response_id", "wave"),
+        "false",
     ),
 )

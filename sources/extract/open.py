@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -51,12 +49,6 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
 
     return OpenExtract(landed, found.dialect, found.columns, inputs, batches(), table.set_aside)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:

@@ -13,7 +13,7 @@ from sources.reference.places import Place
 
 _ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 _WHITE_SPACE = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
-_BITS = 62
+BITS = 62
 """Findings carried in one BIGINT."""
 
 
@@ -27,7 +27,7 @@ class Check:
     @property
     def found(self) -> str:
         """SQL condition over the projected rows."""
-        return f"(issues_{self.position // _BITS} & {1 << self.position % _BITS}) <> 0"
+        return f"(issues_{self.position // BITS} & {1 << self.position % BITS}) <> 0"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def project(
     raw = ", ".join(f"{_raw(column, present, inputs, dialect)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(f"{_typed(column, dialect, valid)} AS {column.name}" for column in contract.columns)
     checks = tuple(Check(rule, position) for position, rule in enumerate(_rules(contract, present, dialect, valid)))
-    masks = [checks[start : start + _BITS] for start in range(0, len(checks), _BITS)]
+    masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
     issues = ", ".join(f"{_mask(group, cohort, place)} AS issues_{index}" for index, group in enumerate(masks))
     columns = ", ".join(column.name for column in contract.columns)
     rows = f"SELECT {SOURCE_ROW}, {raw} FROM {relation}"
@@ -186,7 +186,7 @@ def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
         broken = check.rule.broken
         for name, value in values.items():
             broken = broken.replace(name, value)
-        terms.append(f"CASE WHEN {broken} THEN {1 << check.position % _BITS}::BIGINT ELSE 0 END")
+        terms.append(f"CASE WHEN {broken} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END")
     return " + ".join(terms) if terms else "0::BIGINT"
 
 

@@ -1,0 +1,285 @@
+"""The one pass over an identifiable file: read, check, normalise and tokenise, a chunk of rows at a time.
+
+What is written holds tokens, payload and row numbers only. Memory does not grow with the file, but for eight bytes a
+row that tell whether it repeats an earlier one. Connections live in memory and cannot spill: identifiers pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from privacy import pseudonyms
+from privacy.keys import KeyRing
+from sources.contracts import Role, Rule, Severity, SourceContract
+from sources.extract.open import OpenExtract
+from sources.extract.project import BITS, Projection, project
+from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
+"""Identifiers with a check digit, and the normaliser's condition for a usable value."""
+
+TERM_OF_BIRTH = (
+    "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
+    " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
+    " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END"
+)
+"""September to December, January to March, April to August (DfE); the date itself is not kept."""
+
+MAX_EXAMPLE_ROWS = 100
+_CHUNK_ROWS = 1 << 18
+_ROW_HASH = "row_hash"
+QUARANTINE = pa.schema(
+    {
+        SOURCE_ROW: pa.int64(),
+        "rule": pa.string(),
+        "columns": pa.string(),
+        "severity": pa.string(),
+        "row_kept": pa.bool_(),
+    }
+)
+"""One line for each row and rule broken, whether the row was rejected or kept."""
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """How often a rule was broken, with the first rows by number."""
+
+    rule: str
+    severity: str
+    sentence: str
+    columns: tuple[str, ...]
+    rows: int
+    first_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What the pass found and where it wrote: `kept` (tokens, payload) and `quarantine` (row numbers and rules)."""
+
+    kept: Path
+    quarantine: Path
+    headings: Mapping[str, str]
+    rows_read: int
+    rows_kept: int
+    rules: tuple[RuleCount, ...]
+    stop_shares: Mapping[str, float]
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_kept
+
+    @property
+    def too_often(self) -> RuleCount | None:
+        """The rule, if any, that is broken in more rows than an extract may have."""
+        limits = self.stop_shares
+        found = (count for count in self.rules if count.rule in limits)
+        return next((count for count in found if count.rows > limits[count.rule] * self.rows_read), None)
+
+
+def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyConnection:
+    """A connection with keys, normaliser and the look-up of deprivation quintiles by postcode."""
+    con = duckdb.connect()
+    con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
+    pseudonyms.prepare(con, keys)
+    rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
+    if postcode_directory:
+        rows = f"read_csv('{postcode_directory}', all_varchar = true)"
+    con.execute(
+        "CREATE TEMP TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
+        " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
+        f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
+    )
+    return con
+
+
+def stage(
+    con: duckdb.DuckDBPyConnection,
+    extract: OpenExtract,
+    contract: SourceContract,
+    folder: Path,
+    metadata: Mapping[str, str],
+    *,
+    second_keying: bool = True,
+) -> Staged:
+    """Write an extract, pseudonymised, to `folder`; `metadata` goes into the Parquet file's own.
+
+    Raises `ExtractStopped` where the file breaks off.
+    """
+    landed = extract.landed
+    projection = project(
+        "extract",
+        extract.headings,
+        extract.inputs,
+        contract,
+        extract.dialect,
+        Cohort(landed.cohort),
+        place(landed.council),
+        VALID,
+    )
+    sql = _pass_sql(projection, contract, landed.council, second_keying)
+    findings = _Findings(projection, contract)
+    kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
+    with _Writer(kept, {**metadata, "source": contract.name}) as rows, _Writer(quarantine) as found:
+        for chunk in _chunks(extract):
+            con.register("extract", chunk)
+            result = _in_order(con.sql(sql).to_arrow_table())
+            con.unregister("extract")
+            good = findings.add(result, found)
+            result = result.drop_columns([_ROW_HASH, *projection.issue_columns])
+            rows.write(result.filter(good) if not pc.all(good).as_py() else result)
+        findings.set_aside(extract.set_aside, found)
+        found.write(QUARANTINE.empty_table())
+    return Staged(
+        kept,
+        quarantine,
+        extract.headings,
+        findings.rows_read,
+        rows.rows,
+        findings.counts(),
+        findings.stop_shares,
+    )
+
+
+def _pass_sql(projection: Projection, contract: SourceContract, council: str, second_keying: bool) -> str:
+    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    kept = ["council", SOURCE_ROW, *payload, *projection.issue_columns, _ROW_HASH]
+    rows = f"SELECT '{council}' AS council, *, {_row_hash(contract)} AS {_ROW_HASH} FROM ({projection.sql})"
+    if "date_of_birth" not in identifiers:
+        return f"SELECT {', '.join(kept)} FROM ({rows})"
+    rows = (
+        f"SELECT typed.*, {TERM_OF_BIRTH} AS term_of_birth, imd_quintile FROM ({rows}) AS typed"
+        " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode)"
+    )
+    kept += ["term_of_birth", "imd_quintile"]
+    return pseudonyms.tokenise_sql(f"({rows})", identifiers, council, kept, second_keying=second_keying)
+
+
+def _row_hash(contract: SourceContract) -> str:
+    if keys := contract.repeated.columns:
+        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join(keys)}) END"
+    return f"hash({', '.join(column.name for column in contract.columns)})"
+
+
+def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
+    """The file in tables of about `_CHUNK_ROWS` rows; one empty table where it has none."""
+    names = [*extract.headings, *extract.inputs.values()]
+    schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+    waiting: list[pa.RecordBatch] = []
+    given = False
+    for batch in extract.batches:
+        waiting.append(batch)
+        if sum(part.num_rows for part in waiting) >= _CHUNK_ROWS:
+            yield pa.Table.from_batches(waiting, schema)
+            waiting, given = [], True
+    if waiting or not given:
+        yield pa.Table.from_batches(waiting, schema)
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    rows = table[SOURCE_ROW].to_numpy()
+    return table if (np.diff(rows) > 0).all() else table.take(pa.array(np.argsort(rows)))
+
+
+class _Writer:
+    """A Parquet file that is written a table at a time."""
+
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        self._path, self._metadata = path, metadata or {}
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self.rows = 0
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def write(self, table: pa.Table) -> None:
+        if self._writer is None:
+            text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self._path, table.schema, compression="zstd", use_dictionary=text, store_schema=False
+            )
+            self._writer.add_key_value_metadata(self._metadata)
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+
+class _Findings:
+    """Counts of broken rules and their first rows, added up over the chunks of one file."""
+
+    def __init__(self, projection: Projection, contract: SourceContract) -> None:
+        self._projection, self._repeated = projection, contract.repeated
+        rules = [*(check.rule for check in projection.checks), contract.repeated]
+        self._rules = {rule.id: rule for rule in rules}
+        self._totals: dict[str, int] = {}
+        self._first: dict[str, list[int]] = {}
+        self._seen = np.empty(0, np.uint64)
+        self.rows_read = 0
+        self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
+
+    def add(self, chunk: pa.Table, quarantine: _Writer) -> pa.ChunkedArray:
+        """Count what is wrong in `chunk`, write it to `quarantine`; True for each row that is kept."""
+        self.rows_read += chunk.num_rows
+        rows = chunk[SOURCE_ROW].to_numpy()
+        masks = [chunk[name].to_numpy() for name in self._projection.issue_columns]
+        broken = {
+            check.rule: found
+            for check in self._projection.checks
+            if (found := masks[check.position // BITS] & (1 << check.position % BITS) != 0).any()
+        }
+        if (repeats := self._repeats(chunk[_ROW_HASH])).any():
+            broken[self._repeated] = repeats
+        rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
+        rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
+        for rule, found in broken.items():
+            self._note(rule, rows[found], ~rejected[found], quarantine)
+        return pa.chunked_array([pa.array(~rejected)])
+
+    def set_aside(self, rows: Mapping[Rule, list[int]], quarantine: _Writer) -> None:
+        """Add the rows that the reader could not give."""
+        for rule, numbers in rows.items():
+            self.rows_read += len(numbers)
+            self._rules[rule.id] = rule
+            self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), quarantine)
+
+    def counts(self) -> tuple[RuleCount, ...]:
+        """Rules that were broken, in the order of the contract."""
+        return tuple(
+            RuleCount(
+                rule.id, rule.severity, rule.sentence, rule.columns, self._totals[rule.id], tuple(self._first[rule.id])
+            )
+            for rule in self._rules.values()
+            if self._totals.get(rule.id)
+        )
+
+    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, quarantine: _Writer) -> None:
+        self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)
+        first = self._first.setdefault(rule.id, [])
+        first += rows[: MAX_EXAMPLE_ROWS - len(first)].tolist()
+        same = [pa.repeat(text, len(rows)) for text in (rule.id, ", ".join(rule.columns), rule.severity.value)]
+        quarantine.write(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
+
+    def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
+        """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""
+        known = hashes.is_valid().to_numpy()
+        values = hashes.fill_null(0).to_numpy()
+        first = np.zeros(len(values), bool)
+        first[np.unique(values, return_index=True)[1]] = True
+        if len(self._seen):
+            first &= self._seen[np.searchsorted(self._seen, values).clip(max=len(self._seen) - 1)] != values
+        self._seen = np.union1d(self._seen, values[known])
+        return known & ~first
