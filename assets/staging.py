@@ -275,11 +275,11 @@ class _Findings:
 
     def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
         """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""
-        known = hashes.is_valid().to_numpy()
-        values = hashes.fill_null(0).to_numpy()
+        known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
+        seen, self._seen = self._seen, np.sort(np.concatenate([self._seen, values[known]]))
+        if not (self._seen[1:] == self._seen[:-1]).any():
+            return np.zeros(len(values), bool)
+        self._seen = np.unique(self._seen)
         first = np.zeros(len(values), bool)
         first[np.unique(values, return_index=True)[1]] = True
-        if len(self._seen):
-            first &= self._seen[np.searchsorted(self._seen, values).clip(max=len(self._seen) - 1)] != values
-        self._seen = np.union1d(self._seen, values[known])
-        return known & ~first
+        return known & ~(first & ~np.isin(values, seen))
