@@ -34,7 +34,7 @@ NEAR_PUBLISHED = (0.85, 1.15)
 """Shares of the last delivery and of the published number of children between which a row count is as expected."""
 
 _EXTRACT = "extract"
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 19
 _ONE_AT_A_TIME = threading.Lock()
 """Great Expectations' context is shared and not made for threads."""
 _OF_ROWS = {"result_format": "BASIC", "partial_unexpected_count": 0}

@@ -6,7 +6,8 @@ row that tell whether it repeats an earlier one. Connections live in memory and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -14,7 +15,6 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from privacy import pseudonyms
@@ -37,7 +37,7 @@ TERM_OF_BIRTH = (
 """September to December, January to March, April to August (DfE); the date itself is not kept."""
 
 MAX_EXAMPLE_ROWS = 100
-_CHUNK_ROWS = 1 << 18
+_CHUNK_ROWS = 1 << 17
 _ROW_HASH = "row_hash"
 QUARANTINE = pa.schema(
     {
@@ -90,7 +90,7 @@ class Staged:
 def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyConnection:
     """A connection with keys, normaliser and the look-up of deprivation quintiles by postcode."""
     con = duckdb.connect()
-    con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
+    con.execute("SET temp_directory = ''; SET enable_progress_bar = false; SET preserve_insertion_order = false")
     pseudonyms.prepare(con, keys)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
@@ -131,13 +131,9 @@ def stage(
     findings = _Findings(projection, contract)
     kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
     with _Writer(kept, {**metadata, "source": contract.name}) as rows, _Writer(quarantine) as found:
-        for chunk in _chunks(extract):
-            con.register("extract", chunk)
-            result = _in_order(con.sql(sql).to_arrow_table())
-            con.unregister("extract")
+        for result in _ahead(_results(con, sql, _ahead(_chunks(extract)))):
             good = findings.add(result, found)
-            result = result.drop_columns([_ROW_HASH, *projection.issue_columns])
-            rows.write(result.filter(good) if not pc.all(good).as_py() else result)
+            rows.write(result.drop_columns([_ROW_HASH, *projection.issue_columns]).filter(good))
         findings.set_aside(extract.set_aside, found)
         found.write(QUARANTINE.empty_table())
     return Staged(
@@ -185,6 +181,22 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
             waiting, given = [], True
     if waiting or not given:
         yield pa.Table.from_batches(waiting, schema)
+
+
+def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    for chunk in chunks:
+        con.register("extract", chunk)
+        yield _in_order(con.sql(sql).to_arrow_table())
+        con.unregister("extract")
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same tables, each made in a thread of its own while the one before it is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
+            yield table
 
 
 def _in_order(table: pa.Table) -> pa.Table:
@@ -241,10 +253,11 @@ class _Findings:
             for check in self._projection.checks
             if (found := masks[check.position // BITS] & (1 << check.position % BITS) != 0).any()
         }
-        if (repeats := self._repeats(chunk[_ROW_HASH])).any():
-            broken[self._repeated] = repeats
         rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
+        if (repeats := self._repeats(chunk[_ROW_HASH]) & ~rejected).any():
+            broken[self._repeated] = repeats
+            rejected |= repeats & (self._repeated.severity is Severity.REJECT)
         for rule, found in broken.items():
             self._note(rule, rows[found], ~rejected[found], quarantine)
         return pa.chunked_array([pa.array(~rejected)])
@@ -276,7 +289,8 @@ class _Findings:
     def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
         """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""
         known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
-        seen, self._seen = self._seen, np.sort(np.concatenate([self._seen, values[known]]))
+        seen, self._seen = self._seen, np.concatenate([self._seen, values[known]])
+        self._seen.sort()
         if not (self._seen[1:] == self._seen[:-1]).any():
             return np.zeros(len(values), bool)
         self._seen = np.unique(self._seen)

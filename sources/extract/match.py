@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sources.contracts import SourceContract
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.errors import ExtractStopped
 
 
@@ -59,12 +59,18 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
         for column in contract.required
         if column not in columns and column not in dialect.constants and column not in dialect.derived
     ]
-    lacking = [local for local in dialect.inputs if local not in inputs]
+    lacking = {
+        local: column
+        for column in contract.required
+        if column in dialect.derived
+        for local in dialect.derived[column].inputs
+        if local not in inputs
+    }
     if missing or lacking:
         used = {*columns.values(), *inputs.values()}
         spare = {key(column): column for column in header if column not in used}
         parts = [_missing(column, dialect.local_name(column), spare) for column in missing]
-        parts += [_missing(local, local, spare) for local in lacking]
+        parts += [_missing(column, local, spare) for local, column in lacking.items()]
         raise ExtractStopped(f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file")
     return Match(dialect, columns, inputs)
 

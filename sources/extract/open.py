@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
@@ -20,7 +21,7 @@ from sources.extract.table import SOURCE_ROW, Table
 class OpenExtract:
     """A file opened for one reading.
 
-    `batches` yields strings under contract names, then the inputs of derived columns under the names that `inputs`
+    `batches` yields trimmed text under contract names, then the inputs of derived columns under the names that `inputs`
     gives to them, and `source_row` (int64, 1-based data row in the file). `headings` are the file's own names of the
     contract columns. `set_aside` fills, as the batches are read, with the data rows that the reader could not give.
     """
@@ -44,7 +45,8 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in table.read(list(wanted)):
-            by_name = dict(zip((*wanted, SOURCE_ROW), batch.columns, strict=True))
+            trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
+            by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
             columns = [by_name[column] for column in (*found.columns.values(), *found.inputs.values())]
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
 
