@@ -27,6 +27,7 @@ from assets.staging import Staged, connect, stage
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import MANY_ROWS
 from sources.councils.council_file import council_file
 from sources.extract.content import content_sha256, state
 from sources.extract.errors import ExtractStopped
@@ -139,8 +140,8 @@ class Intake:
                 continue
             quality = _quality(entry, next(findings))
             if failures := quality.failures:
-                sentences = "; ".join(f"{entry.landed.name}: {finding.sentence}" for finding in failures)
-                yield self._stopped(entry.landed, entry.mac, ExtractStopped(sentences))
+                sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
+                yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
             else:
                 deliveries.accept(self._home, entry.landed, quality, entry.staged.kept, entry.staged.quarantine)
                 yield quality
@@ -154,7 +155,7 @@ class Intake:
         return Judged(
             staged.kept,
             staged.rows_kept,
-            staged.rows_rejected / max(staged.rows_read, 1),
+            staged.rows_rejected / staged.rows_read if staged.rows_rejected >= MANY_ROWS else None,
             rows_of_last=staged.rows_read / last.rows_read if last and last.rows_read and not accepted else None,
             rows_of_published=staged.rows_read / published if published and comparable else None,
         )

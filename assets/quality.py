@@ -21,17 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts.extract_rules import expected_complete, extract_rules
 from sources.extract.table import SOURCE_ROW
-
-MAX_REJECTED_SHARE = 0.2
-"""An extract with a larger share of rejected rows is stopped: the file, not its rows, is wrong."""
-MIN_COMPLETE_SHARE = 0.9
-"""Below this share of filled cells a column is reported as thin."""
-MIN_SHARE_OF_LAST = 0.5
-"""An extract with fewer rows than this share of the last delivery is stopped: it looks cut off."""
-NEAR_LAST = (0.9, 1.1)
-NEAR_PUBLISHED = (0.85, 1.15)
-"""Shares of the last delivery and of the published number of children between which a row count is as expected."""
 
 _EXTRACT = "extract"
 _ROWS_AT_ONCE = 1 << 19
@@ -50,8 +41,9 @@ _OF_EXTRACTS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation and its outcome."""
+    """One expectation and its outcome; `rule` is its name in the contract's suite."""
 
+    rule: str
     expectation: str
     column: str | None
     severity: str
@@ -62,24 +54,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Judged:
-    """What an extract is judged by: its kept rows (Parquet) and facts about them.
-
-    `rows_of_last` and `rows_of_published` are its rows as a share of the last delivery's and of the published number of
-    children; None where there is nothing to compare with.
-    """
+    """What an extract is judged by: its kept rows (Parquet) and the facts of `ExtractRule`, where there are any."""
 
     kept: Path
     rows_kept: int
-    rejected_share: float
+    rejected_share: float | None
     rows_of_last: float | None
     rows_of_published: float | None
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """An expectation under a name that is unique in its suite, and the sentence for when it fails."""
+    """An expectation under the rule that it holds up: its id, column and sentence."""
 
-    name: str
+    rule: str
+    column: str | None
     expectation: Any
     sentence: str
 
@@ -142,7 +131,7 @@ def _judge_extracts(
     facts = [
         asdict(extract)
         | {_EXTRACT: index, "kept": str(extract.kept)}
-        | {f"{column.name}_complete": _complete_share(extract, filled, column) for column in _thin_if_blank(contract)}
+        | {f"{column.name}_complete": _complete(extract, filled, column) for column in expected_complete(contract)}
         for index, (extract, filled) in enumerate(zip(extracts, complete, strict=True))
     ]
     findings = _run(_extract_suite(contract.name), pd.DataFrame(facts), _OF_EXTRACTS)
@@ -152,7 +141,7 @@ def _judge_extracts(
     ]
 
 
-def _complete_share(extract: Judged, filled: Mapping[str, int], column: Column) -> float | None:
+def _complete(extract: Judged, filled: Mapping[str, int], column: Column) -> float | None:
     return filled.get(column.name, 0) / extract.rows_kept if extract.rows_kept else None
 
 
@@ -165,26 +154,27 @@ def _both(one: Finding | None, other: Finding) -> Finding:
 
 
 def _run(
-    suite: tuple[Any, Mapping[str, str]], frame: pd.DataFrame, result_format: Mapping[str, Any]
+    suite: tuple[Any, Mapping[str, _Expected]], frame: pd.DataFrame, result_format: Mapping[str, Any]
 ) -> dict[str, tuple[Finding, set[int]]]:
-    """By name of the expectation, its finding and the extracts that fail it, where the format says which."""
-    expectations, sentences = suite
+    """By rule, its finding and the extracts that break it, where the format says which."""
+    expectations, expected = suite
     batch = _batch_definition().get_batch(batch_parameters={"dataframe": frame})
     found = {}
     for outcome in batch.validate(expectations, result_format=dict(result_format)).results:
         config = outcome.expectation_config
-        name = config.meta["name"]
+        entry = expected[config.meta["rule"]]
+        if outcome.exception_info.get("raised_exception"):
+            raise RuntimeError(f"expectation {entry.rule} could not be evaluated")
         finding = Finding(
+            rule=entry.rule,
             expectation=config.type,
-            column=config.kwargs.get("column"),
+            column=entry.column,
             severity=str(getattr(config.severity, "value", config.severity)),
             passed=bool(outcome.success),
             unexpected_rows=outcome.result.get("unexpected_count"),
-            sentence=sentences[name],
+            sentence=entry.sentence,
         )
-        if outcome.exception_info.get("raised_exception"):
-            raise RuntimeError(f"expectation {name} could not be evaluated")
-        found[name] = (finding, _failing(outcome.result))
+        found[entry.rule] = (finding, _failing(outcome.result))
     return found
 
 
@@ -212,75 +202,54 @@ def _batch_definition() -> Any:
 
 
 @cache
-def _row_suite(source: str) -> tuple[Any, dict[str, str]]:
+def _row_suite(source: str) -> tuple[Any, dict[str, _Expected]]:
     return _suite(f"{source} rows", _of_rows(CONTRACTS[source], _great_expectations().expectations))
 
 
 @cache
-def _extract_suite(source: str) -> tuple[Any, dict[str, str]]:
+def _extract_suite(source: str) -> tuple[Any, dict[str, _Expected]]:
     return _suite(f"{source} extracts", _of_extracts(CONTRACTS[source], _great_expectations().expectations))
 
 
-def _suite(title: str, expected: Iterator[_Expected]) -> tuple[Any, dict[str, str]]:
+def _suite(title: str, expected: Iterator[_Expected]) -> tuple[Any, dict[str, _Expected]]:
     _batch_definition()
     suite = _great_expectations().ExpectationSuite(name=title)
-    sentences = {}
+    by_rule = {}
     for entry in expected:
-        entry.expectation.meta = {"name": entry.name}
+        entry.expectation.meta = {"rule": entry.rule}
         suite.add_expectation(entry.expectation)
-        sentences[entry.name] = entry.sentence
-    return suite, sentences
+        by_rule[entry.rule] = entry
+    return suite, by_rule
 
 
 def _of_rows(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
-    yield _Expected(
-        "rows-once",
-        gxe.ExpectCompoundColumnsToBeUnique(column_list=[_EXTRACT, SOURCE_ROW], severity="critical"),
-        "a row of the file was taken twice",
-    )
+    once = gxe.ExpectCompoundColumnsToBeUnique(column_list=[_EXTRACT, SOURCE_ROW], severity="critical")
+    yield _Expected("rows-once", None, once, "A row of the file was taken twice.")
     for column in contract.with_role(Role.PAYLOAD):
-        if column.kind is Kind.CODE:
-            codes = list(column.codes or ())
-            yield _Expected(
-                f"{column.name}-codes",
-                gxe.ExpectColumnValuesToBeInSet(column=column.name, value_set=codes, severity="critical"),
-                f"{column.name} holds values outside its code list",
-            )
-        if column.minimum is not None or column.maximum is not None:
-            yield _Expected(
-                f"{column.name}-range",
-                gxe.ExpectColumnValuesToBeBetween(
-                    column=column.name, min_value=column.minimum, max_value=column.maximum, severity="critical"
-                ),
-                f"{column.name} holds values outside its range",
-            )
-        if column.blank is Severity.REJECT:
-            yield _Expected(
-                f"{column.name}-filled",
-                gxe.ExpectColumnValuesToNotBeNull(column=column.name, severity="critical"),
-                f"{column.name} is blank in rows that were kept",
-            )
+        yield from _of_values(column, gxe)
+
+
+def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
+    """What intake promises of a payload column, checked again on what it wrote."""
+
+    def expected(what: str, kind: Any, sentence: str, **kwargs: Any) -> _Expected:
+        expectation = kind(column=column.name, severity="critical", **kwargs)
+        return _Expected(f"{column.name}-{what}", column.name, expectation, f"{column.name} {sentence}.")
+
+    if column.kind is Kind.CODE:
+        kind, codes = gxe.ExpectColumnValuesToBeInSet, list(column.codes or ())
+        yield expected("codes", kind, "holds values outside its code list", value_set=codes)
+    if column.minimum is not None or column.maximum is not None:
+        kind, bounds = gxe.ExpectColumnValuesToBeBetween, {"min_value": column.minimum, "max_value": column.maximum}
+        yield expected("range", kind, "holds values outside its range", **bounds)
+    if column.blank is Severity.REJECT:
+        yield expected("filled", gxe.ExpectColumnValuesToNotBeNull, "is blank in rows that were kept")
 
 
 def _of_extracts(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
-    def between(column: str, low: float | None, high: float | None, severity: str, sentence: str) -> _Expected:
-        expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, severity=severity)
-        return _Expected(f"{column} {severity}", expectation, sentence)
-
-    yield between("rows_kept", 1, None, "critical", "the extract has no usable row")
-    rejected = f"more than {MAX_REJECTED_SHARE:.0%} of the rows were rejected"
-    yield between("rejected_share", None, MAX_REJECTED_SHARE, "critical", rejected)
-    cut_off = f"the extract has fewer than {MIN_SHARE_OF_LAST:.0%} of the rows of the last delivery"
-    yield between("rows_of_last", MIN_SHARE_OF_LAST, None, "critical", cut_off)
-    yield between("rows_of_last", *NEAR_LAST, "warning", "the number of rows is far from the last delivery's")
-    published = "the number of rows is far from the published number of children of the council"
-    yield between("rows_of_published", *NEAR_PUBLISHED, "warning", published)
-    for column in _thin_if_blank(contract):
-        thin = f"{column.name} is filled in fewer than {MIN_COMPLETE_SHARE:.0%} of rows"
-        yield between(f"{column.name}_complete", MIN_COMPLETE_SHARE, None, "warning", thin)
-
-
-def _thin_if_blank(contract: SourceContract) -> tuple[Column, ...]:
-    """Payload columns that should be filled, though a blank does not reject the row."""
-    payload = contract.with_role(Role.PAYLOAD)
-    return tuple(column for column in payload if column.required and column.blank is not Severity.REJECT)
+    for rule in extract_rules(contract):
+        severity = "critical" if rule.severity is Severity.STOP else "warning"
+        expectation = gxe.ExpectColumnValuesToBeBetween(
+            column=rule.fact, min_value=rule.low, max_value=rule.high, severity=severity
+        )
+        yield _Expected(rule.id, rule.column, expectation, rule.sentence)

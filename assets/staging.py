@@ -37,6 +37,8 @@ TERM_OF_BIRTH = (
 """September to December, January to March, April to August (DfE); the date itself is not kept."""
 
 MAX_EXAMPLE_ROWS = 100
+_FEW = 5
+"""Rows that break a rule without showing that the whole file is wrong."""
 _CHUNK_ROWS = 1 << 17
 _ROW_HASH = "row_hash"
 QUARANTINE = pa.schema(
@@ -84,7 +86,7 @@ class Staged:
         """The rule, if any, that is broken in more rows than an extract may have."""
         limits = self.stop_shares
         found = (count for count in self.rules if count.rule in limits)
-        return next((count for count in found if count.rows > limits[count.rule] * self.rows_read), None)
+        return next((count for count in found if count.rows > max(limits[count.rule] * self.rows_read, _FEW)), None)
 
 
 def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyConnection:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sources.contracts import CONTRACTS
-from sources.contracts.model import Column, SourceContract
+from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES, ExtractRule
+from sources.contracts.model import Column, Rule, SourceContract
 
 _INTRODUCTION = """# What each extract holds
 
@@ -22,12 +23,12 @@ quarantine; *stop* leaves the whole extract out and the one before it in place.
 
 def render() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_INTRODUCTION, *(_source(contract) for contract in CONTRACTS.values())])
+    return "\n".join([_INTRODUCTION, *(_source(contract) for contract in CONTRACTS.values()), _extracts()])
 
 
 def _source(contract: SourceContract) -> str:
     rows = [_column(column) for column in contract.columns]
-    rules = [f"- `{rule.id}` ({rule.severity}): {rule.sentence}" for rule in contract.rules]
+    rules = [_rule(rule) for rule in (*contract.rules, contract.repeated)]
     return "\n".join(
         [
             f"## `{contract.name}`: {contract.title}",
@@ -38,9 +39,35 @@ def _source(contract: SourceContract) -> str:
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            *(["Rules across columns:", "", *rules, ""] if rules else []),
+            "Rules across columns:",
+            "",
+            *rules,
+            "",
         ]
     )
+
+
+def _extracts() -> str:
+    return "\n".join(
+        [
+            "## Every extract",
+            "",
+            "Each column has the rules `<column>-blank` and `<column>-invalid`, of the severity that its table says; a"
+            " required date that is wrong in more than half of the rows stops the extract, for it is written in another"
+            " form. A required column that may be blank has `<column>-thin` (warn), when fewer than"
+            f" {MIN_COMPLETE_SHARE:.0%} of the rows have a usable value. Of the extract as a whole:",
+            "",
+            *(_rule(rule) for rule in ROW_COUNT_RULES),
+            "",
+        ]
+    )
+
+
+def _rule(rule: Rule | ExtractRule) -> str:
+    often = (
+        f" In more than {rule.stop_share:.0%} of the rows: stop." if isinstance(rule, Rule) and rule.stop_share else ""
+    )
+    return f"- `{rule.id}` ({rule.severity}): {rule.sentence}{often}"
 
 
 def _column(column: Column) -> str:

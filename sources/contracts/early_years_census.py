@@ -84,5 +84,12 @@ CONTRACT = SourceContract(
             ("progress_check_date", "date_of_birth"),
             "progress_check_date < date_of_birth",
         ),
+        Rule(
+            "progress-check-after-reception",
+            Severity.WARN,
+            "The progress check at age two is dated after the cohort's Reception year; the row is kept.",
+            ("progress_check_date",),
+            "progress_check_date > $cohort_end + INTERVAL 5 YEAR",
+        ),
     ),
 )

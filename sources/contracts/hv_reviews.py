@@ -97,6 +97,21 @@ CONTRACT = SourceContract(
             "review <> 'ANV' AND review_date < date_of_birth",
         ),
         Rule(
+            "review-after-reception",
+            Severity.WARN,
+            "The review is dated after the cohort's Reception year; the row is kept.",
+            ("review_date",),
+            "review_date > $cohort_end + INTERVAL 5 YEAR",
+        ),
+        Rule(
+            "two-year-review-at-another-age",
+            Severity.WARN,
+            "The child was younger than 18 months or older than 42 at the two-year review; the row is kept.",
+            ("review", "review_date", "date_of_birth"),
+            f"review = '{TWO_YEAR_REVIEW}' AND date_of_birth <> DATE '1900-01-01'"
+            " AND datediff('month', date_of_birth, review_date) NOT BETWEEN 18 AND 42",
+        ),
+        Rule(
             "asq3-age-against-review-date",
             Severity.WARN,
             "The ASQ-3 questionnaire's age is more than nine months from the child's age at the review.",

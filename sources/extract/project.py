@@ -13,6 +13,8 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import Place
 from sources.sql import quoted
 
+_MOST = 0.5
+"""A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""
 BITS = 62
 """Findings carried in one BIGINT."""
 
@@ -103,6 +105,7 @@ def _rules(
                     f"{local} {_expectation(column, dialect)}{'; ' + column.note if column.note else ''}.",
                     (column.name,),
                     f"raw_{column.name} IS NOT NULL AND {column.name} IS NULL",
+                    stop_share=_MOST if column.kind is Kind.DATE and column.required else None,
                 )
             )
     return [*rules, *contract.rules]
