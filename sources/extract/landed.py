@@ -10,7 +10,7 @@ from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
 from sources.reference.places import places
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xml")
 REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
 
@@ -46,6 +46,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     """The extract of a council, source and cohort, if it has arrived; raises `ExtractStopped` where two have."""
     folder = landing / council / source
     found = [path for suffix in SUFFIXES if (path := folder / f"{cohort}{suffix}").is_file()]
+    found += [path for path in (folder / cohort,) if path.is_dir()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")

@@ -13,7 +13,9 @@ from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
 from sources.extract.landed import Landed
 from sources.extract.match import match
+from sources.extract.readers.csds import open_csds
 from sources.extract.readers.delimited import open_delimited
+from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.table import SOURCE_ROW, Table
 
@@ -54,12 +56,19 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, streamed."""
+    """SHA-256 of a file's bytes, streamed; of a folder, that of its files' names and hashes."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        return hashlib.sha256(repr([(file.name, file_sha256(file)) for file in files]).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:
+    if landed.path.is_dir():
+        return open_csds(landed)
+    if landed.path.suffix == ".xml":
+        return open_eyfsp_xml(landed.name, lambda: landed.path.open("rb"))
     if landed.path.suffix == ".parquet":
         return open_parquet(landed)
     return open_delimited(landed, contract, council_dialect)
