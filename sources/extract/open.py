@@ -12,10 +12,14 @@ import pyarrow as pa
 from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
 from sources.extract.landed import Landed
-from sources.extract.match import match
+from sources.extract.match import known_keys, match
+from sources.extract.readers.archives import content_of, only_member
+from sources.extract.readers.content import Content, Kind
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.readers.workbook import open_workbook
+from sources.extract.rules import XML, stopped
+from sources.extract.table import SOURCE_ROW, Table, rows_with_content
 
 
 @dataclass
@@ -45,7 +49,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     names = [*found.columns, *inputs.values(), SOURCE_ROW]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in table.read(list(wanted)):
+        for batch in rows_with_content(table, list(wanted)):
             by_name = dict(zip((*wanted, SOURCE_ROW), batch.columns, strict=True))
             columns = [by_name[column] for column in (*found.columns.values(), *found.inputs.values())]
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
@@ -60,6 +64,21 @@ def file_sha256(path: Path) -> str:
 
 
 def _table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:
-    if landed.path.suffix == ".parquet":
-        return open_parquet(landed)
-    return open_delimited(landed, contract, council_dialect)
+    """The reader is chosen by what the file is, whatever its name says."""
+    content = content_of(landed.name, landed.path)
+    if content.kind is Kind.ARCHIVE:
+        content = only_member(content)
+    return _read_as(content, contract, council_dialect)
+
+
+def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect) -> Table:
+    known = known_keys(contract, council_dialect)
+    match content.kind:
+        case Kind.PARQUET:
+            return open_parquet(content)
+        case Kind.WORKBOOK:
+            return open_workbook(content, known)
+        case Kind.XML:
+            raise stopped(content.name, XML)
+        case _:
+            return open_delimited(content, known, council_dialect)
