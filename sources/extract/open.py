@@ -11,13 +11,18 @@ import pyarrow as pa
 
 from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
-from sources.extract.landed import Landed
-from sources.extract.match import match
-from sources.extract.readers.csds import open_csds
+from sources.extract.landed import Landed, files_in
+from sources.extract.match import known_keys, match
+from sources.extract.readers.archives import content_of, members, only_member
+from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.readers.workbook import open_workbook
+from sources.extract.rules import NOT_A_FILE, XML, stopped
+from sources.extract.table import SOURCE_ROW, Table, rows_with_content
+from sources.reference.cohorts import Cohort
 
 
 @dataclass
@@ -47,7 +52,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     names = [*found.columns, *inputs.values(), SOURCE_ROW]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in table.read(list(wanted)):
+        for batch in rows_with_content(table, list(wanted)):
             by_name = dict(zip((*wanted, SOURCE_ROW), batch.columns, strict=True))
             columns = [by_name[column] for column in (*found.columns.values(), *found.inputs.values())]
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
@@ -58,17 +63,36 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, streamed; of a folder, that of its files' names and hashes."""
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
-        return hashlib.sha256(repr([(file.name, file_sha256(file)) for file in files]).encode()).hexdigest()
+        hashes = [(file.name, file_sha256(file)) for file in files_in(path)]
+        return hashlib.sha256(repr(hashes).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:
+    """The reader is chosen by what the file is, whatever its name says."""
     if landed.path.is_dir():
-        return open_csds(landed)
-    if landed.path.suffix == ".xml":
-        return open_eyfsp_xml(landed.name, lambda: landed.path.open("rb"))
-    if landed.path.suffix == ".parquet":
-        return open_parquet(landed)
-    return open_delimited(landed, contract, council_dialect)
+        contents = folder_contents(landed)
+    else:
+        content = content_of(landed.name, landed.path)
+        contents = members(content) if content.kind is Kind.ARCHIVE else [content]
+    if contract.name == "hv_reviews" and (parts := csds_parts(contents)):
+        return open_csds(landed.name, parts, Cohort(landed.cohort))
+    if landed.path.is_dir():
+        raise stopped(landed.name, NOT_A_FILE)
+    return _read_as(only_member(content) if content.kind is Kind.ARCHIVE else content, contract, council_dialect)
+
+
+def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect) -> Table:
+    known = known_keys(contract, council_dialect)
+    match content.kind:
+        case Kind.PARQUET:
+            return open_parquet(content)
+        case Kind.WORKBOOK:
+            return open_workbook(content, known)
+        case Kind.XML if contract.name == "eyfsp":
+            return open_eyfsp_xml(content)
+        case Kind.XML:
+            raise stopped(content.name, XML)
+        case _:
+            return open_delimited(content, known, council_dialect)

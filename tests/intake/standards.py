@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import openpyxl
+
 from sources.contracts import CONTRACTS
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.goals import GOALS
@@ -184,6 +186,19 @@ def zipped(files: Mapping[str, str]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def workbook(tables: Tables) -> bytes:
+    """One sheet a table, every cell as text."""
+    book = openpyxl.Workbook()
+    book.active.title = "Read me"
+    for table, rows in tables.items():
+        sheet = book.create_sheet(f"{table} 2024-25")
+        for row in (list(rows[0]), *(list(row.values()) for row in rows)):
+            sheet.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
     return buffer.getvalue()
 
 

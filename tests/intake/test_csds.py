@@ -10,10 +10,11 @@ import pytest
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import file_sha256
-from sources.extract.readers.csds import open_csds
+from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.csds_items import table_of
+from sources.reference.cohorts import Cohort
 from tests.intake.conftest import Desk
-from tests.intake.standards import Tables, contract_csv, csds, csds_files, reviews, write_folder
+from tests.intake.standards import Tables, contract_csv, csds, csds_files, reviews, workbook, write_folder, zipped
 
 SCORES = {"communication": "22.5", "gross_motor": "40", "fine_motor": "30", "problem_solving": "60"}
 REVIEW = {
@@ -41,24 +42,54 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def read(tables: Tables, files: dict[str, str] | None = None) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
         folder = write_folder(tmp_path_factory.mktemp("landing") / "202425", csds_files(tables) | (files or {}))
-        table = open_csds(Landed("leeds", "hv_reviews", "202425", folder))
+        landed = Landed("leeds", "hv_reviews", "202425", folder)
+        table = open_csds(landed.name, csds_parts(folder_contents(landed)), Cohort("202425"))
         rows = [row for batch in table.read(table.header) for row in batch.to_pylist()]
         return rows, {rule.id: numbers for rule, numbers in table.set_aside.items() if numbers}
 
     return read
 
 
-def test_the_same_reviews_as_text_and_as_tables(desk: Desk) -> None:
-    rows = reviews()
-    path = desk.land(contract_csv("hv_reviews", rows), source="hv_reviews")
+@pytest.fixture
+def expected(desk: Desk) -> list[Any]:
+    """What a contract-named file of `reviews()` gives."""
+    path = desk.land(contract_csv("hv_reviews", reviews()), source="hv_reviews")
     desk.take("hv_reviews")
-    expected, set_aside = desk.kept("hv_reviews", columns="*"), desk.quarantined("hv_reviews")
     path.unlink()
-    write_folder(path.with_suffix(""), csds_files(csds(rows)))
+    return [*desk.kept("hv_reviews", columns="*"), desk.quarantined("hv_reviews")]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "xlsx", "semicolons"])
+def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any], form: str) -> None:
+    tables = csds(reviews())
+    files = csds_files(tables)
+    path = desk.landing / "leeds" / "hv_reviews" / "202425"
+    match form:
+        case "folder":
+            write_folder(path, files)
+        case "semicolons":
+            write_folder(path, {name: text.replace(",", ";") for name, text in files.items()})
+        case "zip":
+            path.with_suffix(".zip").write_bytes(zipped({f"May/{name}": text for name, text in files.items()}))
+        case "xlsx":
+            path.with_suffix(".xlsx").write_bytes(workbook(tables))
     quality = desk.take("hv_reviews")
-    assert desk.kept("hv_reviews", columns="*") == expected
-    assert desk.quarantined("hv_reviews") == set_aside
-    assert quality.rows_read == len(rows)
+    assert [*desk.kept("hv_reviews", columns="*"), desk.quarantined("hv_reviews")] == expected
+    assert quality.rows_read == len(reviews())
+
+
+def test_a_folder_without_tables_is_stopped(desk: Desk) -> None:
+    write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", {"reviews.csv": "a\n"})
+    with pytest.raises(ExtractStopped, match="not a file or a folder of CSDS tables"):
+        desk.take("hv_reviews")
+
+
+def test_a_link_out_of_the_councils_folder_is_not_followed(desk: Desk, tmp_path: Path) -> None:
+    folder = write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", csds_files(csds([REVIEW])))
+    (tmp_path / "elsewhere.csv").write_text("a\n")
+    (folder / "CYP609.csv").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(ExtractStopped, match="link that leaves its council's folder"):
+        desk.take("hv_reviews")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.extract.errors import ExtractStopped
+from sources.extract.readers.content import Content, Kind
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
 from tests.intake.conftest import Desk
@@ -25,7 +26,7 @@ CHILD = {"upn": "A1", "surname": SECRET, "forename": "Amelia", "sex": "F"} | {
 
 def read(content: bytes | str) -> list[dict[str, Any]]:
     raw = content.encode() if isinstance(content, str) else content
-    table = open_eyfsp_xml("leeds/eyfsp/202425.xml", lambda: io.BytesIO(raw))
+    table = open_eyfsp_xml(Content("leeds/eyfsp/202425.xml", Kind.XML, lambda: io.BytesIO(raw)))
     return [row for batch in table.read(table.header) for row in batch.to_pylist()]
 
 
@@ -48,8 +49,10 @@ def staged(*assessments: str, stage: str = "EYF") -> str:
     return f"<StageAssessments><KeyStage><Stage>{stage}</Stage>{''.join(assessments)}</KeyStage></StageAssessments>"
 
 
-@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16", "ISO-8859-1", "windows-1252"])
-@pytest.mark.parametrize("namespace", ["", "http://example.org/ctf"])
+@pytest.mark.parametrize(
+    ("encoding", "namespace"),
+    [("UTF-8", ""), ("UTF-8", "http://example.org/ctf"), ("UTF-16", ""), ("ISO-8859-1", ""), ("windows-1252", "")],
+)
 def test_the_same_children_as_text_and_as_xml(desk: Desk, encoding: str, namespace: str) -> None:
     rows = children()
     path = desk.land(contract_csv("eyfsp", rows))
@@ -167,22 +170,25 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "breaks off at line 1"),
-        (eyfsp_xml([CHILD])[:-300], "breaks off at line"),
-        ("<Pupils>\n<Pupil>" + SECRET, "breaks off at line 2"),
-        (f"<Pupils>\n<Pupil>{SECRET}</Pupils>", "line 2 is not well-formed XML"),
-        (f"<Pupils>\n<Pupil>{SECRET} & more</Pupil></Pupils>", "line 2 is not well-formed XML"),
-        (b"<?xml version='1.0' encoding='UTF-8'?><Pupils>\xe9</Pupils>", "line 1 is not well-formed XML, or not in"),
-        (b"<?xml version='1.0' encoding='EBCDIC-X'?><Pupils/>", "not in the encoding that it declares"),
-        ("<Pupils>&x;</Pupils>", "line 1 is not well-formed"),
+        ("", "breaks off or is damaged; send it again: line 1"),
+        (eyfsp_xml([CHILD])[:-300], "breaks off or is damaged; send it again: line"),
+        ("<Pupils>\n<Pupil>" + SECRET, "breaks off or is damaged; send it again: line 2"),
+        (
+            f"<Pupils>\n<Pupil>{SECRET}</Pupils>",
+            "not well-formed XML, or not in the encoding that it declares; send it",
+        ),
+        (f"<Pupils>\n<Pupil>{SECRET} & more</Pupil></Pupils>", "send it again: line 2"),
+        (b"<?xml version='1.0' encoding='UTF-8'?><Pupils>\xe9</Pupils>", "send it again: line 1"),
+        (b"<?xml version='1.0' encoding='EBCDIC-X'?><Pupils/>", "send it again: line 1"),
+        ("<Pupils>&x;</Pupils>", "not well-formed XML"),
         (f"{DOCTYPE}<Pupils><Pupil><UPN>&x;&y;</UPN></Pupil></Pupils>", "document type declaration"),
         ('<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><Pupils/>', "document type declaration"),
         ("<a>" * 100, "more than 64 deep"),
         ("<UPN>" * 100, "more than 64 deep"),
-        (f"<Pupil><UPN>{SECRET * 5000}</UPN></Pupil>", "a value longer than 8 kB"),
-        (f"<Pupil><!--{SECRET * 2_000_000}--></Pupil>", "a tag or comment longer than 8 MB"),
-        (f"<a>{SECRET}</a>", "no Pupil element"),
-        ("upn,surname\n", "line 1 is not well-formed"),
+        (f"<Pupil><UPN>{SECRET * 5000}</UPN></Pupil>", "a value is longer than 8 kB"),
+        (f"<Pupil><!--{SECRET * 2_000_000}--></Pupil>", "a tag or comment is longer than 8 MB"),
+        (f"<a>{SECRET}</a>", "it has no Pupil element"),
+        ("upn,surname\n", "not well-formed XML"),
         (eyfsp_xml([CHILD]).replace(b"<Component>E01", b"<Component>G01"), "pre-2021 early learning goals"),
     ],
 )

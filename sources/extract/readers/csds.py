@@ -8,9 +8,9 @@ docs/formats.md says what is read and why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -21,16 +21,19 @@ from sources.councils.council_file import CONTRACT_DIALECT
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.readers import csds_sql
-from sources.extract.readers.csds_items import ITEMS, RECENCY, TABLES_NEEDED, columns_of, table_of
+from sources.extract.readers.archives import content_of
+from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.csds_items import ITEMS, RECENCY, TABLES_NEEDED, columns_of, known_headings, table_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
+from sources.extract.readers.workbook import Workbook, open_sheet
+from sources.extract.rules import LINK, OTHER_FORMAT, stopped
 from sources.extract.table import SOURCE_ROW, Table
 from sources.reference.cohorts import Cohort
 
 NOT_CARRIED = ("concern", "referral")
 """What the reviewer thought and did is not in these tables."""
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
-TEXT_SUFFIXES = (".csv", ".csv.gz", ".txt")
 
 _ROWS = 64 << 10
 
@@ -71,37 +74,65 @@ class Part:
     open: Callable[[], Table]
 
 
-def open_csds(landed: Landed) -> Table:
-    """Open a set of tables; raises `ExtractStopped`, at once where a table is missing, or while batches are read."""
-    parts = sorted(_parts(landed), key=lambda part: part.name.casefold())
+def csds_parts(contents: Iterable[Content]) -> list[Part]:
+    """The files, members of an archive and sheets that are named after a table, in order of name."""
+    found = [part for content in contents for part in _parts(content)]
+    return sorted(found, key=lambda part: part.name.casefold())
+
+
+def folder_contents(landed: Landed) -> list[Content]:
+    """The files of a landed folder that are named after a table; raises `ExtractStopped`.
+
+    A link is followed within its council's folder only.
+    """
+    paths = [path for path in landed.path.iterdir() if table_of(path.name) and not path.name.startswith(".")]
+    council = landed.path.parent.parent.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(council):
+            raise stopped(f"{landed.name}/{path.name}", LINK)
+    return [content_of(f"{landed.name}/{path.name}", path) for path in paths]
+
+
+def open_csds(name: str, parts: list[Part], cohort: Cohort) -> Table:
+    """Open a set of tables; raises `ExtractStopped`, at once where a table is missing, or while batches are read.
+
+    `name` is how messages call the set.
+    """
     missing = [table for table in TABLES_NEEDED if table not in {part.table for part in parts}]
     if missing:
         raise ExtractStopped(
-            f"{landed.name}: no {' and no '.join(missing)}; reviews need {', '.join(TABLES_NEEDED)} and, where"
+            f"{name}: no {' and no '.join(missing)}; reviews need {', '.join(TABLES_NEEDED)} and, where"
             " assessments are recorded against the referral, CYP609"
         )
     set_aside: dict[Rule, list[int]] = {}
-    return Table(COLUMNS, lambda names: _batches(landed, parts, set_aside, names), set_aside, in_contract_form=True)
+    return Table(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
 
 
-def _parts(landed: Landed) -> Iterator[Part]:
-    for path in landed.path.iterdir():
-        table = table_of(path.name)
-        if table and not path.name.startswith("."):
-            yield Part(table, f"{landed.name}/{path.name}", _opener(landed, path))
+def _parts(content: Content) -> Iterator[Part]:
+    inner = content.name.rpartition("!" if "!" in content.name else "/")[2]
+    table = table_of(inner)
+    if content.kind is Kind.WORKBOOK:
+        book = Workbook(content)
+        for sheet in book.sheets:
+            if of_sheet := table_of(sheet.name):
+                name = f"{content.name}!{sheet.name}"
+                yield Part(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
+    elif table:
+        yield Part(table, content.name, partial(_open_file, content, table))
 
 
-def _opener(landed: Landed, path: Path) -> Callable[[], Table]:
-    part = Landed(landed.council, landed.source, f"{landed.cohort}/{path.name}", path)
-    if path.suffix == ".parquet":
-        return lambda: open_parquet(part)
-    if path.name.endswith(TEXT_SUFFIXES):
-        return lambda: open_delimited(part, CONTRACTS["hv_reviews"], CONTRACT_DIALECT)
-    raise ExtractStopped(f"{landed.name}/{path.name}: a table is sent as {', '.join(TEXT_SUFFIXES)} or .parquet")
+def _open_file(content: Content, table: str) -> Table:
+    match content.kind:
+        case Kind.PARQUET:
+            return open_parquet(content)
+        case Kind.TEXT:
+            return open_delimited(content, known_headings(table), CONTRACT_DIALECT)
+        case _:
+            raise stopped(content.name, OTHER_FORMAT, f"it is {content.kind}")
 
 
 def _batches(
-    landed: Landed, parts: list[Part], set_aside: dict[Rule, list[int]], names: list[str]
+    name: str, parts: list[Part], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     try:
         with duckdb.connect() as con:
@@ -109,7 +140,7 @@ def _batches(
             con.execute(csds_sql.CODES)
             for table in csds_sql.ORDER:
                 _load(con, table, [part for part in parts if part.table == table], set_aside)
-            con.execute(csds_sql.views(Cohort(landed.cohort)))
+            con.execute(csds_sql.views(cohort))
             for view, rule in ORPHANS.items():
                 if rows := [row for (row,) in con.execute(f"SELECT DISTINCT row FROM {view} ORDER BY 1").fetchall()]:
                     set_aside[rule] = rows
@@ -117,7 +148,7 @@ def _batches(
             found = reviews.to_arrow_table()
     except duckdb.Error as error:
         kind = type(error).__name__
-        raise ExtractStopped(f"{landed.name}: the tables could not be joined ({kind}); please report this") from None
+        raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
     yield from found.to_batches(max_chunksize=_ROWS)
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from sources.extract.errors import ExtractStopped
+from sources.extract.match import key
 
 RECENCY = {
     "record_number": ("RECORD NUMBER",),
@@ -80,6 +81,13 @@ def table_of(name: str) -> str | None:
     found = _TABLE.search(name)
     table = f"CYP{found[1]}" if found else ""
     return table if table in ITEMS else None
+
+
+def known_headings(table: str) -> set[str]:
+    """Headings of a table as they are commonly written, by which its header line is found."""
+    names = {name for accepted in (ITEMS[table] | RECENCY).values() for name in accepted}
+    plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
+    return {key(form) for name in names | plain for form in (name, name.replace(" ", "_"), name.replace(" ", ""))}
 
 
 def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:

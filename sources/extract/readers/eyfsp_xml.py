@@ -8,15 +8,16 @@ elements are passed over, and nothing is ever fetched. docs/formats.md says whic
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import BinaryIO
 from xml.parsers import expat
 
 import pyarrow as pa
 
-from sources.contracts import CONTRACTS
-from sources.extract.errors import ExtractStopped
+from sources.contracts import CONTRACTS, Rule, Severity
+from sources.extract.readers.content import Content
+from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
 from sources.extract.table import SOURCE_ROW, Table
 from sources.reference.goals import GOALS
 
@@ -46,7 +47,7 @@ NOT_RESULTS = frozenset({"T", "E"})
 """Result status of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
-OLD_GOALS = next(iter(CONTRACTS["eyfsp"].refused_columns.values()))
+OLD_GOALS = Rule("old-goals", Severity.STOP, next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".", (), "false")
 
 _OLD_GOAL = "goal of before September 2021"
 _AREAS = frozenset(goal[:3] for goal in GOALS)
@@ -68,29 +69,22 @@ _BREAKS_OFF = frozenset(
         expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
     )
 )
-_ENCODING_ERRORS = frozenset(
-    expat.errors.codes[message]
-    for message in (expat.errors.XML_ERROR_UNKNOWN_ENCODING, expat.errors.XML_ERROR_INCORRECT_ENCODING)
-)
 
 
 class _Refused(Exception):
-    """Ends the parse from inside a call-back; the message is the rest of the sentence."""
+    """Ends the parse from inside a call-back, with the rule and what to look for."""
 
 
-def open_eyfsp_xml(name: str, open_stream: Callable[[], BinaryIO]) -> Table:
-    """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element.
-
-    `name` is how messages call the file, `open_stream` gives its bytes.
-    """
-    return Table(list(COLUMNS), lambda names: _batches(name, open_stream, names), in_contract_form=True)
+def open_eyfsp_xml(content: Content) -> Table:
+    """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element."""
+    return Table(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
 
 
-def _batches(name: str, open_stream: Callable[[], BinaryIO], names: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(content: Content, names: list[str]) -> Iterator[pa.RecordBatch]:
     places = [COLUMNS.index(column) for column in names]
     first = 1
-    with open_stream() as stream:
-        for rows in _rows(name, stream):
+    with content.open() as stream:
+        for rows in _rows(content.name, stream):
             columns = list(zip(*rows, strict=True))
             arrays = [pa.array(columns[place], pa.string()) for place in places]
             numbers = pa.array(range(first, first + len(rows)), pa.int64())
@@ -108,31 +102,22 @@ def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]
             parser.Parse(block)
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
-                raise _Refused(f"has a tag or comment longer than {_MAX_TOKEN_BYTES >> 20} MB; it is not a return")
+                raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
             if len(pupils.rows) >= _ROWS:
                 yield pupils.taken()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)
         if not pupils.seen:
-            raise _Refused("has no Pupil element; is it an EYFS Profile return?")
+            raise _Refused(NOT_A_RETURN, "it has no Pupil element")
     except expat.ExpatError as error:
-        raise ExtractStopped(f"{name}: {_sentence(error)}") from None
-    except (LookupError, UnicodeError, ValueError):
-        raise ExtractStopped(f"{name}: the file is not in the encoding that it declares") from None
+        rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
+        raise stopped(name, rule, f"line {error.lineno}") from None
+    except (LookupError, ValueError):
+        raise stopped(name, NOT_WELL_FORMED, "line 1") from None
     except _Refused as refused:
-        raise ExtractStopped(f"{name}: the file {refused}") from None
-    except OSError:
-        raise ExtractStopped(f"{name}: the file breaks off or cannot be read; send it again") from None
+        raise stopped(name, *refused.args) from None
     if pupils.rows:
         yield pupils.taken()
-
-
-def _sentence(error: expat.ExpatError) -> str:
-    if error.code in _BREAKS_OFF:
-        return f"the file breaks off at line {error.lineno}; send it again"
-    if error.code in _ENCODING_ERRORS:
-        return "the file is not in the encoding that it declares"
-    return f"line {error.lineno} is not well-formed XML, or not in the encoding that the file declares; send it again"
 
 
 def _parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
@@ -209,7 +194,7 @@ class _Pupils:
         return rows
 
     def doctype(self, *_: object) -> None:
-        raise _Refused("has a document type declaration (DOCTYPE), which a return does not need; send it without")
+        raise _Refused(DOCUMENT_TYPE)
 
     def start(self, name: str, _: object) -> None:
         key, holds = _local(name)
@@ -219,7 +204,7 @@ class _Pupils:
         elif holds:
             self._open(key)
         if len(self._path) > _MAX_DEPTH:
-            raise _Refused(f"has elements more than {_MAX_DEPTH} deep; it is not a return")
+            raise _Refused(NOT_A_RETURN, f"its elements are more than {_MAX_DEPTH} deep")
         self._path.append(key)
         if not self._depth:
             self._scopes.append({})
@@ -236,7 +221,7 @@ class _Pupils:
         if self._collecting:
             self._text.append(data)
             if sum(map(len, self._text)) > _TEXT_BYTES:
-                raise _Refused(f"has a value longer than {_TEXT_BYTES >> 10} kB; it is not a return")
+                raise _Refused(NOT_A_RETURN, f"a value is longer than {_TEXT_BYTES >> 10} kB")
 
     def end(self, _: str) -> None:
         key = self._path.pop()
@@ -317,7 +302,7 @@ class _Pupils:
 
     def _end_pupil(self) -> None:
         if _OLD_GOAL in self._results:
-            raise _Refused(f"is refused: {OLD_GOALS}")
+            raise _Refused(OLD_GOALS)
         self.seen += 1
         self._depth = 0
         pupil = self._pupil
