@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.sensors import states
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import file_sha256
@@ -310,6 +311,17 @@ def test_malformed_rows_count_on_from_file_to_file(read: Any) -> None:
     rows, set_aside = read(tables, files)
     assert len(rows) == 2
     assert set_aside == {"malformed-row-cyp101": [2, 3]}
+
+
+def test_the_sensor_looks_at_each_file_of_a_folder(desk: Desk) -> None:
+    folder = write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", csds_files(csds([REVIEW])))
+    (before,) = states(desk.landing).values()
+    assert set(before) == {f"hv_reviews/202425/{path.name}" for path in folder.iterdir()}
+    with next(folder.iterdir()).open("a") as file:
+        file.write("more")
+    (after,) = states(desk.landing).values()
+    assert set(after) == set(before)
+    assert after != before
 
 
 def test_the_folders_hash_is_that_of_its_files(tmp_path: Path) -> None:
