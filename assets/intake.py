@@ -29,8 +29,8 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MANY_ROWS
 from sources.councils.council_file import council_file
-from sources.extract.content import content_sha256, state
 from sources.extract.errors import ExtractStopped
+from sources.extract.identity import content_sha256, state
 from sources.extract.landed import REFERENCE, Landed
 from sources.extract.open import open_extract
 from sources.reference.places import place

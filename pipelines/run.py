@@ -18,7 +18,7 @@ from ndl_export.bundle import versions
 from ndl_export.release_facts import Version
 from pipelines.definitions import build_definitions
 from privacy.release import Ledger
-from sources.extract.landed import find_all, taking_part, unknown_folders
+from sources.extract.landed import anything_arrived, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
@@ -99,7 +99,7 @@ def _councils(landing: Path, cohort: Cohort) -> list[str]:
     councils = taking_part(landing)
     if not councils:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if next(find_all(landing, cohort.code), None) is None:
+    if not anything_arrived(landing, cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
     return councils
 

@@ -10,7 +10,7 @@ from assets.installation import Installation
 from assets.partitions import COHORTS, council_cohort
 from pipelines.jobs import intake_job
 from sources.contracts import CONTRACTS
-from sources.extract.landed import SUFFIXES, taking_part
+from sources.extract.landed import files_in, files_of, taking_part
 
 INTERVAL_SECONDS = 60
 
@@ -48,12 +48,12 @@ def states(landing: Path) -> dict[str, dict[str, list[int]]]:
     cohorts = COHORTS.get_partition_keys()
     for council in taking_part(landing):
         for source in CONTRACTS:
-            for path in sorted((landing / council / source).glob("*")):
-                cohort = path.name.partition(".")[0]
-                if cohort in cohorts and path.name in {cohort + suffix for suffix in SUFFIXES}:
-                    state = path.stat()
+            for cohort in cohorts:
+                for path in files_of(landing, council, source, cohort):
                     files = found.setdefault(council_cohort(council, cohort), {})
-                    files[f"{source}/{path.name}"] = [state.st_size, state.st_mtime_ns]
+                    for file in files_in(path):
+                        state = file.stat() if file.exists() else file.lstat()
+                        files[str(file.relative_to(landing / council))] = [state.st_size, state.st_mtime_ns]
     return found
 
 

@@ -64,9 +64,8 @@ def _extracts() -> str:
 
 
 def _rule(rule: Rule | ExtractRule) -> str:
-    often = (
-        f" In more than {rule.stop_share:.0%} of the rows: stop." if isinstance(rule, Rule) and rule.stop_share else ""
-    )
+    share = rule.stop_share if isinstance(rule, Rule) else None
+    often = f" In more than {share:.0%} of the rows: stop." if share else ""
     return f"- `{rule.id}` ({rule.severity}): {rule.sentence}{often}"
 
 

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, Rule
 from sources.extract.errors import ExtractStopped
+from sources.extract.rules import (
+    BINARY_WORKBOOK,
+    LINK,
+    MACRO_WORKBOOK,
+    NOT_A_FILE,
+    OLD_WORKBOOK,
+    OPEN_DOCUMENT,
+    OTHER_ARCHIVE,
+    OTHER_FORMAT,
+    stopped,
+)
 from sources.reference.places import places
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (
+    *(suffix + packed for suffix in (".csv", ".txt", ".tsv", ".psv") for packed in ("", ".gz")),
+    ".parquet",
+    ".xlsx",
+    ".xml",
+    ".zip",
+)
+"""Endings of a file that is taken for an extract, in either case. What it is read as, its first bytes say."""
+REFUSED_SUFFIXES: dict[str, Rule] = {
+    ".xls": OLD_WORKBOOK,
+    ".xlsm": MACRO_WORKBOOK,
+    ".xlsb": BINARY_WORKBOOK,
+    ".ods": OPEN_DOCUMENT,
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), OTHER_ARCHIVE),
+    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), OTHER_FORMAT),
+}
+"""Endings of what people send in place of an extract, and what they are told."""
 REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
 
@@ -42,19 +68,41 @@ def unknown_folders(landing: Path) -> list[str]:
     return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name not in known)
 
 
-def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
-    """The extract of a council, source and cohort, if it has arrived; raises `ExtractStopped` where two have."""
+def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
+    """What lies there under the cohort's name, as a folder or with an ending that is read or refused, by name."""
     folder = landing / council / source
-    found = [path for suffix in SUFFIXES if (path := folder / f"{cohort}{suffix}").is_file()]
+    names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
+    return sorted(path for path in folder.iterdir() if path.name.lower() in names) if folder.is_dir() else []
+
+
+def files_in(path: Path) -> list[Path]:
+    """The file itself, or the files of a folder of tables, by name."""
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
+def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
+    """The extract of a council, source and cohort, if it has arrived.
+
+    Raises `ExtractStopped` where two have, and for what cannot be an extract by its ending or by where it leads. A
+    link is followed within its council's folder only: elsewhere lie files that the sender may not read.
+    """
+    found = files_of(landing, council, source, cohort)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
-    return Landed(council, source, cohort, found[0]) if found else None
+    if not found:
+        return None
+    landed = Landed(council, source, cohort, found[0])
+    refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
+    if refused:
+        raise stopped(landed.name, refused)
+    if landed.path.is_symlink() and not landed.path.resolve().is_relative_to((landing / council).resolve()):
+        raise stopped(landed.name, LINK)
+    if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
+        raise stopped(landed.name, NOT_A_FILE)
+    return landed
 
 
-def find_all(landing: Path, cohort: str) -> Iterator[Landed]:
-    """Every extract of a cohort, by council and source."""
-    for council in taking_part(landing):
-        for source in CONTRACTS:
-            if landed := find(landing, council, source, cohort):
-                yield landed
+def anything_arrived(landing: Path, cohort: str) -> bool:
+    """Whether some council has sent something for a cohort, usable or not."""
+    return any(files_of(landing, council, source, cohort) for council in taking_part(landing) for source in CONTRACTS)

@@ -11,10 +11,17 @@ import pyarrow.compute as pc
 from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
 from sources.extract.landed import Landed
-from sources.extract.match import match
+from sources.extract.match import known_keys, match
+from sources.extract.readers.archives import content_of, members, only_member
+from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
+from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.readers.workbook import open_workbook
+from sources.extract.rules import NOT_A_FILE, XML, stopped
+from sources.extract.table import SOURCE_ROW, Table, rows_with_content
+from sources.reference.cohorts import Cohort
 
 
 @dataclass
@@ -36,7 +43,7 @@ class OpenExtract:
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
     """Open `landed`, find its dialect and columns; raises `ExtractStopped`, at once or while batches are read."""
-    table = _table(landed, contract, council_dialect)
+    table = open_table(landed, contract, council_dialect)
     dialect = CONTRACT_DIALECT if table.in_contract_form else council_dialect
     found = match(landed.name, contract, dialect, table.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(found.inputs)}
@@ -44,7 +51,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     names = [*found.columns, *inputs.values(), SOURCE_ROW]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in table.read(list(wanted)):
+        for batch in rows_with_content(table, list(wanted)):
             trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
             by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
             columns = [by_name[column] for column in (*found.columns.values(), *found.inputs.values())]
@@ -53,7 +60,30 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     return OpenExtract(landed, found.dialect, found.columns, inputs, batches(), table.set_aside)
 
 
-def _table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:
-    if landed.path.suffix == ".parquet":
-        return open_parquet(landed)
-    return open_delimited(landed, contract, council_dialect)
+def open_table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:
+    """The reader is chosen by what the file is, whatever its name says."""
+    if landed.path.is_dir():
+        contents = folder_contents(landed)
+    else:
+        content = content_of(landed.name, landed.path)
+        contents = members(content) if content.kind is Kind.ARCHIVE else [content]
+    if contract.name == "hv_reviews" and (parts := csds_parts(contents)):
+        return open_csds(landed.name, parts, Cohort(landed.cohort))
+    if landed.path.is_dir():
+        raise stopped(landed.name, NOT_A_FILE)
+    return _read_as(only_member(content) if content.kind is Kind.ARCHIVE else content, contract, council_dialect)
+
+
+def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect) -> Table:
+    known = known_keys(contract, council_dialect)
+    match content.kind:
+        case Kind.PARQUET:
+            return open_parquet(content)
+        case Kind.WORKBOOK:
+            return open_workbook(content, known)
+        case Kind.XML if contract.name == "eyfsp":
+            return open_eyfsp_xml(content)
+        case Kind.XML:
+            raise stopped(content.name, XML)
+        case _:
+            return open_delimited(content, known, council_dialect)

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from sources.extract.errors import ExtractStopped
+from sources.extract.landed import files_in
 
 
 def content_sha256(path: Path) -> str:
@@ -15,7 +16,7 @@ def content_sha256(path: Path) -> str:
     """
     try:
         if path.is_dir():
-            lines = (f"{_file_sha256(file)}  {file.relative_to(path)}\n" for file in _files(path))
+            lines = (f"{_file_sha256(file)}  {file.name}\n" for file in files_in(path))
             return hashlib.sha256("".join(lines).encode()).hexdigest()
         return _file_sha256(path)
     except OSError as error:
@@ -24,12 +25,7 @@ def content_sha256(path: Path) -> str:
 
 def state(path: Path) -> list[list[int]]:
     """Size and time of change of each file: equal over two looks when nothing is being written."""
-    files = _files(path) if path.is_dir() else [path]
-    return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files_in(path))]
 
 
 def _file_sha256(path: Path) -> str:
