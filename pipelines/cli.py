@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
+from pipelines.council_commands import council
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
 
@@ -40,6 +42,9 @@ def _cohort_option() -> Any:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
+
+
+main.add_command(council)
 
 
 @main.command()

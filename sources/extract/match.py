@@ -45,8 +45,7 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
     for column, sentence in contract.refused_columns.items():
         if column in by_key:
             raise ExtractStopped(f"{name}: {sentence}")
-    in_contract_form = all(key(column) in by_key for column in contract.required)
-    dialect = CONTRACT_DIALECT if in_contract_form else council_dialect
+    dialect = CONTRACT_DIALECT if in_contract_form(contract, header) else council_dialect
     columns = {
         column.name: by_key[found]
         for column in contract.columns
@@ -54,25 +53,31 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
         and ((found := key(dialect.local_name(column.name))) in by_key or (found := key(column.name)) in by_key)
     }
     inputs = {local: by_key[key(local)] for local in dialect.inputs if key(local) in by_key}
-    missing = [
-        column
-        for column in contract.required
-        if column not in columns and column not in dialect.constants and column not in dialect.derived
-    ]
-    lacking = {
-        local: column
-        for column in contract.required
-        if column in dialect.derived
-        for local in dialect.derived[column].inputs
-        if local not in inputs
-    }
-    if missing or lacking:
+    missing = missing_columns(contract, dialect, header)
+    if missing:
         used = {*columns.values(), *inputs.values()}
         spare = {key(column): column for column in header if column not in used}
-        parts = [_missing(column, dialect.local_name(column), spare) for column in missing]
-        parts += [_missing(column, local, spare) for local, column in lacking.items()]
+        parts = [_missing(column, local, spare) for local, column in missing.items()]
         raise ExtractStopped(f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file")
     return Match(dialect, columns, inputs)
+
+
+def in_contract_form(contract: SourceContract, header: list[str]) -> bool:
+    """Whether every required column stands in `header` under the contract's own name."""
+    present = set(map(key, header))
+    return all(key(column) in present for column in contract.required)
+
+
+def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:
+    """Headings that `header` lacks, each with the required contract column that cannot be had without it."""
+    present = set(map(key, header))
+    missing: dict[str, str] = {}
+    for column in contract.required:
+        if column in dialect.derived:
+            missing |= {local: column for local in dialect.derived[column].inputs if key(local) not in present}
+        elif column not in dialect.constants and not {key(dialect.local_name(column)), key(column)} & present:
+            missing[dialect.local_name(column)] = column
+    return missing
 
 
 def _missing(column: str, local: str, spare: Mapping[str, str]) -> str:

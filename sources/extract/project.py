@@ -34,9 +34,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Projection:
-    """`sql` selects `source_row`, every contract column typed, and the `issues_*` columns (BIGINT bit masks)."""
+    """`sql` selects `source_row`, every contract column typed, and the `issues_*` columns (BIGINT bit masks).
+
+    `texts` selects `source_row` and, as `raw_<column>`, the text that each contract column is typed from.
+    """
 
     sql: str
+    texts: str
     checks: tuple[Check, ...]
     issue_columns: tuple[str, ...]
 
@@ -70,7 +74,7 @@ def project(
     columns = ", ".join(column.name for column in contract.columns)
     rows = f"SELECT {SOURCE_ROW}, {raw} FROM {relation}"
     sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({rows}))"
-    return Projection(sql, checks, tuple(f"issues_{index}" for index in range(len(masks))))
+    return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 
 def _rules(
