@@ -100,13 +100,13 @@ class Intake:
         try:
             seen, sha256 = state(landed.path), content_sha256(landed.path)
             mac = deliveries.file_mac(self._keys, sha256)
-            contract = CONTRACTS[landed.source]
-            made_under = self._made_under | {"contract": contract.sha256}
+            contract, dialect = CONTRACTS[landed.source], council_file(landed.council).dialect(landed.source)
+            made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
             earlier = deliveries.current(self._home, landed)
             if earlier and earlier.file_mac == mac and earlier.made_under == made_under:
                 return replace(earlier, unchanged=True)
             folder.mkdir()
-            extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
+            extract = open_extract(landed, contract, dialect)
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._connection() as con:
                 staged = stage(con, extract, contract, folder, metadata)

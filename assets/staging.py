@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from privacy import pseudonyms
+from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import Role, Rule, Severity, SourceContract
 from sources.extract.open import OpenExtract
@@ -25,9 +25,6 @@ from sources.extract.project import BITS, Projection, project
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
-
-VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
-"""Identifiers with a check digit, and the normaliser's condition for a usable value."""
 
 TERM_OF_BIRTH = (
     "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
@@ -127,7 +124,7 @@ def stage(
         extract.dialect,
         Cohort(landed.cohort),
         place(landed.council),
-        VALID,
+        normalise.VALID,
     )
     sql = _pass_sql(projection, contract, landed.council, second_keying)
     findings = _Findings(projection, contract)

@@ -52,8 +52,8 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     checks = []
     if samples:
-        from assets.intake import VALID
         from assets.quality import MAX_REJECTED_SHARE
+        from privacy.normalise import VALID
         from sources.councils.onboarding.check import check_sample
 
         con = _connection()
@@ -101,7 +101,7 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
         _stop(f"{out.parent} is not a folder")
     if out and out.exists():
         _stop(f"{out} is there already; a council file is never overwritten")
-    from assets.intake import VALID
+    from privacy.normalise import VALID
     from sources.councils.onboarding.write import council_file_text, draft_source
 
     con = _connection()

@@ -18,13 +18,13 @@ from sources.councils.dialect import Dialect
 from sources.councils.onboarding.known import heading_score
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.open import _table as open_table
+from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
 _TOP_LINES = 20
-_TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".gz")
+_TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 _DATA = r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
 
 

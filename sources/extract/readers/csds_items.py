@@ -62,6 +62,8 @@ ITEMS: dict[str, dict[str, tuple[str, ...]]] = {
 MAY_BE_ABSENT = frozenset(
     {
         *RECENCY,
+        "surname",
+        "forename",
         "nhs_number",
         "nhs_number_status",
         "attendance",
@@ -109,13 +111,8 @@ def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
                 break
         else:
             if item not in MAY_BE_ABSENT:
-                raise ExtractStopped(f"{name}: {table} has no column {names[0]}{_WHY.get(item, '')}")
+                raise ExtractStopped(f"{name}: {table} has no column {names[0]}")
     return columns
-
-
-_WHY = dict.fromkeys(
-    ("surname", "forename"), "; CSDS carries no names, so they are added by the provider, for linkage alone"
-)
 
 
 def _key(heading: str) -> str:
