@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sources.extract.rules import (
     LINK,
     MACRO_WORKBOOK,
     NOT_A_FILE,
+    NOT_ALLOWED,
     OLD_WORKBOOK,
     OPEN_DOCUMENT,
     OTHER_ARCHIVE,
@@ -100,6 +102,8 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
         raise stopped(landed.name, LINK)
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
         raise stopped(landed.name, NOT_A_FILE)
+    if not os.access(landed.path, os.R_OK):
+        raise stopped(landed.name, NOT_ALLOWED)
     return landed
 
 

@@ -74,6 +74,7 @@ def _as_text(file: str, name: str, values: pa.Array) -> pa.Array:
 
 def _numbers(values: pa.Array) -> pa.Array:
     """Floating point as text; not-a-number is a missing value."""
+    values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT))
     as_integer = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())

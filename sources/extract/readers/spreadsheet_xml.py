@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import BinaryIO
 from xml.parsers import expat
@@ -23,6 +23,7 @@ MAX_ROWS = 1 << 20
 _BLOCK_BYTES = 256 << 10
 _MAX_TEXT = 1 << 20
 _MAX_CELLS = 1 << 14
+_COLUMN = re.compile("[A-Z]{1,3}")
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
@@ -197,11 +198,11 @@ def local(tag: str) -> str:
 @lru_cache(maxsize=1 << 14)
 def column_index(letters: str) -> int:
     """0 for A, 26 for AA; raises `ValueError` for what is no column."""
+    if not _COLUMN.fullmatch(letters):
+        raise ValueError
     index = 0
     for letter in letters:
         index = index * 26 + ord(letter) - ord("A") + 1
-    if not 0 < index <= _MAX_CELLS:
-        raise ValueError
     return index - 1
 
 
@@ -225,6 +226,8 @@ def serial_date(value: str, epoch_1904: bool) -> str:
     """
     try:
         days, seconds = divmod(round(float(value) * 86400), 86400)
+        if days < (0 if epoch_1904 else 1):
+            return number_text(value)
         if epoch_1904:
             moment = datetime(1904, 1, 1) + timedelta(days=days, seconds=seconds)
         elif days == 60:
@@ -232,8 +235,6 @@ def serial_date(value: str, epoch_1904: bool) -> str:
         else:
             moment = datetime(1899, 12, 31 if days < 60 else 30) + timedelta(days=days, seconds=seconds)
     except (ArithmeticError, ValueError):
-        return number_text(value)
-    if moment.date() < date(1900, 1, 1):
         return number_text(value)
     return moment.isoformat(" ") if seconds else moment.date().isoformat()
 
