@@ -52,7 +52,6 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     checks = []
     if samples:
-        from assets.quality import MAX_REJECTED_SHARE
         from privacy.normalise import VALID
         from sources.councils.onboarding.check import check_sample
 
@@ -60,7 +59,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
         try:
             for landed in _landed(found.council, samples, source, cohort):
                 dialect = found.dialect(landed.source)
-                checks.append(check_sample(con, landed, dialect, VALID, MAX_REJECTED_SHARE))
+                checks.append(check_sample(con, landed, dialect, VALID))
         except ExtractStopped as stopped:
             _stop(str(stopped))
     if as_json:

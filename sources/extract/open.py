@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -60,8 +60,14 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     return OpenExtract(landed, found.dialect, found.columns, inputs, batches(), table.set_aside)
 
 
-def open_table(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> Table:
-    """The reader is chosen by what the file is, whatever its name says."""
+def open_table(
+    landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str] | None = None
+) -> Table:
+    """Open `landed` with the reader for what the file is, whatever its name says; raises `ExtractStopped`.
+
+    `known` are the keys of the headings by which a header line is found, the contract's and the council's by default.
+    """
+    known = known if known is not None else known_keys(contract, council_dialect)
     if landed.path.is_dir():
         contents = folder_contents(landed)
     else:
@@ -71,11 +77,11 @@ def open_table(landed: Landed, contract: SourceContract, council_dialect: Dialec
         return open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
         raise stopped(landed.name, NOT_A_FILE)
-    return _read_as(only_member(content) if content.kind is Kind.ARCHIVE else content, contract, council_dialect)
+    content = only_member(content) if content.kind is Kind.ARCHIVE else content
+    return _read_as(content, contract, council_dialect, known)
 
 
-def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect) -> Table:
-    known = known_keys(contract, council_dialect)
+def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> Table:
     match content.kind:
         case Kind.PARQUET:
             return open_parquet(content)

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.onboarding.known import resembled
 from sources.councils.onboarding.sample import MAX_ROWS, first_rows, header_of
@@ -82,12 +83,11 @@ def check_sample(
     landed: Landed,
     council_dialect: Dialect,
     valid: Mapping[str, str],
-    max_rejected_share: float,
 ) -> SampleCheck:
     """Read the first rows of a sample; raises `ExtractStopped` where not even its headings can be read.
 
     `valid` gives SQL conditions for identifiers with a check digit, whose macros are in `con`; an extract with a
-    larger share of rejected rows than `max_rejected_share` is stopped. A cohort that `landed` lacks is found from the
+    larger share of rejected rows than `MAX_REJECTED_SHARE` is stopped. A cohort that `landed` lacks is found from the
     dates of birth.
     """
     contract = CONTRACTS[landed.source]
@@ -108,7 +108,7 @@ def check_sample(
         columns=columns,
         rules=reading.rules(),
         unused=unused,
-        stops=(*_missing(missing), *reading.stops(max_rejected_share)),
+        stops=(*_missing(missing), *reading.stops()),
         suggestions=_suggestions(columns, unused),
         notes=reading.notes(),
     )
@@ -174,7 +174,7 @@ class _Reading:
         )
         return tuple(RuleCheck(rule.id, str(rule.severity), rows, rule.sentence) for rule, rows in counted if rows)
 
-    def stops(self, max_rejected_share: float) -> list[str]:
+    def stops(self) -> list[str]:
         """Why the intake would not take the sample, were it the whole extract."""
         if self.rows == self.unreadable:
             return ["no usable row"]
@@ -184,8 +184,8 @@ class _Reading:
             for rule in self.rules()
             if rule.rows > limits.get(rule.rule, 1.0) * self.rows
         ]
-        if self.rejected > max_rejected_share * self.rows:
-            found.append(f"{self.rejected} of {self.rows} rows would be rejected, more than {max_rejected_share:.0%}")
+        if self.rejected > MAX_REJECTED_SHARE * self.rows:
+            found.append(f"{self.rejected} of {self.rows} rows would be rejected, more than {MAX_REJECTED_SHARE:.0%}")
         return found
 
     def unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:

@@ -6,7 +6,7 @@ import codecs
 import csv
 import gzip
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
+from sources.extract.table import Table
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
@@ -52,9 +53,22 @@ def landed_sample(path: Path, council: str, source: str | None = None, cohort: s
     return Landed(council, source or _source_of(path, council), cohort or _cohort_of(path) or "", path)
 
 
+class _Plausible(Container[str]):
+    """Takes for a heading whatever has letters and does not look like a value: nothing is known of the names yet."""
+
+    def __contains__(self, heading: object) -> bool:
+        text = str(heading)
+        return any(map(str.isalpha, text)) and not re.fullmatch(_DATA, text.upper())
+
+
+def _open(landed: Landed, dialect: Dialect) -> Table:
+    known = None if dialect.columns or dialect.derived else _Plausible()
+    return open_table(landed, CONTRACTS[landed.source], dialect, known)
+
+
 def header_of(landed: Landed, dialect: Dialect) -> list[str]:
     """The sample's headings; raises `ExtractStopped`, without a value, where the first line holds data instead."""
-    header = open_table(landed, CONTRACTS[landed.source], dialect).header
+    header = _open(landed, dialect).header
     data = sum(bool(re.fullmatch(rf"\s*({_DATA})\s*|\d{{6,}}", heading)) for heading in header)
     numbers = sum(heading.strip().isdigit() for heading in header)
     if data or numbers > len(header) / 2:
@@ -68,7 +82,7 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     dialect = Dialect(delimiter=delimiter) if delimiter else Dialect()
     header = header_of(landed, dialect)
     names = [f"column_{index}" for index in range(len(header))]
-    batches = open_table(landed, CONTRACTS[landed.source], dialect).read(header)
+    batches = _open(landed, dialect).read(header)
     rows = pa.Table.from_batches(
         [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches)],
         pa.schema([(name, pa.string()) for name in names]),

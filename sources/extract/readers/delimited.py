@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ class Layout:
     data_at: int
 
 
-def open_delimited(content: Content, known: Collection[str], dialect: Dialect) -> Table:
+def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> Table:
     """Open text as a table; raises `ExtractStopped`, at once or while its batches are read.
 
     `known` are the keys of the column names by which the header line is found (`sources.extract.match.known_keys`).
@@ -149,7 +149,7 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 
-def _layout(content: Content, known: Collection[str], dialect: Dialect) -> Layout:
+def _layout(content: Content, known: Container[str], dialect: Dialect) -> Layout:
     lines = _first_lines(content, dialect.encoding)
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
         raise stopped(content.name, EMPTY)

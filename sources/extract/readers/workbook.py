@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
@@ -116,7 +116,7 @@ class Workbook:
         }
 
 
-def open_workbook(content: Content, known: Collection[str]) -> Table:
+def open_workbook(content: Content, known: Container[str]) -> Table:
     """Open the sheet under whose header most columns are `known`; raises `ExtractStopped` where two are as good."""
     book = Workbook(content)
     counts = [_header(book, sheet, known)[1] for sheet in book.sheets]
@@ -129,7 +129,7 @@ def open_workbook(content: Content, known: Collection[str]) -> Table:
     return open_sheet(book, found[0], known)
 
 
-def open_sheet(book: Workbook, sheet: Sheet, known: Collection[str]) -> Table:
+def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> Table:
     """Open one sheet as a table; raises `ExtractStopped`, at once or while its batches are read.
 
     `known` are the keys of the column names by which the header row is found (`sources.extract.match.known_keys`).
@@ -144,7 +144,7 @@ def open_sheet(book: Workbook, sheet: Sheet, known: Collection[str]) -> Table:
     return Table(header, lambda names: _batches(book, sheet, row.number, [*map(header.index, names)], names))
 
 
-def _header(book: Workbook, sheet: Sheet, known: Collection[str]) -> tuple[SheetRow, int]:
+def _header(book: Workbook, sheet: Sheet, known: Container[str]) -> tuple[SheetRow, int]:
     """The row with most known names among the first of a sheet, and how many it has."""
     first: list[SheetRow] = []
     for rows in book.rows(sheet):
