@@ -105,7 +105,7 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
     counted = iter(values)
     return Profile(
         rows,
-        tuple(ColumnProfile(name, next(counted), _groups(column, counted)) for name, column in columns.items()),
+        tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
         tuple(Measure(name, next(counted), next(counted)) for name in measures),
     )
 
@@ -135,44 +135,65 @@ def months(cohort: Cohort) -> tuple[dt.date, ...]:
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """How a column is counted: a condition for each group, or dates by month of a window."""
+class _Codes:
+    """How a column is counted whose groups are told apart by a condition each."""
 
     name: str
     conditions: Mapping[str, str]
-    window: tuple[dt.date, ...] = ()
 
     @property
-    def terms(self) -> Iterator[str]:
-        yield f"count({self.name})"
-        if self.window:
-            before, after = _outside(self.window)
-            month = f"date_trunc('month', {self.name})::DATE"
-            yield f"histogram(greatest(least({month}, DATE '{after}'), DATE '{before}'))"
-        for condition in self.conditions.values():
-            yield f"count_if({condition})"
+    def terms(self) -> tuple[str, ...]:
+        return (f"count({self.name})", *(f"count_if({condition})" for condition in self.conditions.values()))
+
+    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
+        return tuple(Group(key, next(counted)) for key in self.conditions)
 
 
-def _groups(column: _Counted, counted: Iterator[Any]) -> tuple[Group, ...]:
-    if not column.window:
-        return tuple(Group(key, next(counted)) for key in column.conditions)
-    before, after = _outside(column.window)
-    by_month = next(counted) or {}
-    keys = {before: BEFORE} | {month: f"{month:%Y-%m}" for month in column.window} | {after: AFTER}
-    return tuple(Group(key, by_month.get(month, 0)) for month, key in keys.items())
+@dataclass(frozen=True)
+class _Bins:
+    """How a number is counted: the rows at or above each lower end, of which one bin is the difference of two."""
+
+    name: str
+    lower: tuple[float, ...]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (f"count({self.name})", *(f"count_if({self.name} >= {low:g})" for low in self.lower))
+
+    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
+        at_or_above = [*(next(counted) for _ in self.lower), 0]
+        pairs = zip(self.lower, at_or_above, at_or_above[1:], strict=False)
+        return tuple(Group(f"{low:g}", rows - above) for low, rows, above in pairs)
 
 
-def _outside(window: tuple[dt.date, ...]) -> tuple[dt.date, dt.date]:
-    """The month before the window and the one after it."""
-    first, last = window[0], window[-1]
-    return (first - dt.timedelta(days=1)).replace(day=1), (last + dt.timedelta(days=31)).replace(day=1)
+@dataclass(frozen=True)
+class _Months:
+    """How a date is counted: by number of its month, those outside the window together."""
+
+    name: str
+    window: tuple[dt.date, ...]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return f"count({self.name})", f"histogram(year({self.name}) * 12 + month({self.name}))"
+
+    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
+        rows = next(counted) or {}
+        inside = {month.year * 12 + month.month: f"{month:%Y-%m}" for month in self.window}
+        before = sum(number for month, number in rows.items() if month < min(inside))
+        after = sum(number for month, number in rows.items() if month > max(inside))
+        months = (Group(key, rows.get(month, 0)) for month, key in inside.items())
+        return (Group(BEFORE, before), *months, Group(AFTER, after))
+
+
+_Counted = _Codes | _Bins | _Months
 
 
 def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Counted]:
-    found = {column.name: _counted(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+    found: dict[str, _Counted] = {column.name: _counted(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
     if "date_of_birth" in contract:
         for name, groups in DERIVED.items():
-            found[name] = _Counted(name, {group: f"{name}::VARCHAR = '{group}'" for group in groups})
+            found[name] = _Codes(name, {group: f"{name}::VARCHAR = '{group}'" for group in groups})
     return found
 
 
@@ -180,23 +201,16 @@ def _counted(column: Column, cohort: Cohort) -> _Counted:
     name = column.name
     match column.kind:
         case Kind.CODE:
-            return _Counted(name, {code: f"{name} = {_text(code)}" for code in column.codes or ()})
+            return _Codes(name, {code: f"{name} = {_text(code)}" for code in column.codes or ()})
         case Kind.DATE:
-            return _Counted(name, {}, months(cohort))
+            return _Months(name, months(cohort))
         case Kind.INTEGER | Kind.DECIMAL:
-            return _Counted(name, dict(_bin_conditions(column)))
+            return _Bins(name, bins(column)[:-1])
         case Kind.TEXT if name == "first_language":
             english = f"upper({name}) IN {_ENGLISH_CODES}"
-            return _Counted(name, {ENGLISH: english, ANOTHER: f"NOT {english}"})
+            return _Codes(name, {ENGLISH: english, ANOTHER: f"NOT {english}"})
         case Kind.TEXT:
-            return _Counted(name, {})
-
-
-def _bin_conditions(column: Column) -> Iterator[tuple[str, str]]:
-    *lower, _ = ends = bins(column)
-    for low, high in zip(lower, ends[1:], strict=True):
-        below = f" AND {column.name} < {high:g}" if low != lower[-1] else ""
-        yield f"{low:g}", f"{column.name} >= {low:g}{below}"
+            return _Codes(name, {})
 
 
 def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
