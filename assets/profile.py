@@ -99,7 +99,7 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
     columns = _columns(contract, cohort)
     measures = _measures(contract)
     terms = [term for column in columns.values() for term in column.terms]
-    terms += [f"count_if({condition})" for pair in measures.values() for condition in pair]
+    terms += [_count(condition) for pair in measures.values() for condition in pair]
     sql = f"SELECT count(*), {', '.join(terms)} FROM read_parquet('{kept}', hive_partitioning = false)"
     rows, *values = con.execute(sql).fetchall()[0]
     counted = iter(values)
@@ -143,7 +143,7 @@ class _Codes:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", *(f"count_if({condition})" for condition in self.conditions.values()))
+        return (f"count({self.name})", *(_count(condition) for condition in self.conditions.values()))
 
     def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
         return tuple(Group(key, next(counted)) for key in self.conditions)
@@ -158,7 +158,7 @@ class _Bins:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", *(f"count_if({self.name} >= {low:g})" for low in self.lower))
+        return (f"count({self.name})", *(_count(f"{self.name} >= {low:g}") for low in self.lower))
 
     def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
         at_or_above = [*(next(counted) for _ in self.lower), 0]
@@ -224,6 +224,11 @@ def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
         scored = " AND ".join(f"{domain} IS NOT NULL" for domain in ("asq3_months", *DOMAINS))
         return {"asq3_complete": (f"{reviewed} AND {scored}", reviewed)}
     return {}
+
+
+def _count(condition: str) -> str:
+    """Rows that meet a condition. DuckDB's `count_if` is null where the condition is null in every row."""
+    return f"coalesce(count_if({condition}), 0)"
 
 
 def _text(value: str) -> str:

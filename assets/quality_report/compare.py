@@ -183,6 +183,6 @@ def _measure(profile: Profile | None, name: str) -> Share | None:
 
 
 def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The group of a column, among those that have changed, whose share has changed most."""
+    """The group of a column, among those that have changed, whose share has changed most; the first of equals."""
     moved = [group for group in groups if group["changed"]]
-    return max(moved, key=lambda group: abs(group["share"] - group["last_share"]), default=None)
+    return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)
