@@ -15,7 +15,7 @@ from typing import Any
 from assets.children import ethnic_groups
 from assets.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
 from sources.contracts import SourceContract
-from sources.reference import published
+from sources.reference import profile_results
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING
 from sources.reference.places import Place
@@ -44,24 +44,24 @@ MEASURES = {
     "asq3_complete": "Two-year reviews with an ASQ-3 age and all five scores",
 }
 
-_SAME_EVERYWHERE = (published.SEX, published.TERM_OF_BIRTH)
+_SAME_EVERYWHERE = (profile_results.SEX, profile_results.TERM_OF_BIRTH)
 _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
-    "sex": (published.SEX, {"F": "Female", "M": "Male"}),
-    TERM_OF_BIRTH: (published.TERM_OF_BIRTH, {term: term for term in DERIVED[TERM_OF_BIRTH]}),
+    "sex": (profile_results.SEX, {"F": "Female", "M": "Male"}),
+    TERM_OF_BIRTH: (profile_results.TERM_OF_BIRTH, {term: term for term in DERIVED[TERM_OF_BIRTH]}),
     "fsm_eligible": (
-        published.FSM,
+        profile_results.FSM,
         {"Y": "Eligible for free school meals", "N": "Not eligible for free school meals"},
     ),
-    "ethnicity": (published.ETHNIC_GROUP, ethnic_groups()),
+    "ethnicity": (profile_results.ETHNIC_GROUP, ethnic_groups()),
     "sen_provision": (
-        published.SEN,
+        profile_results.SEN,
         {
             "N": "No SEN provision",
             "K": "SEN support / SEN without an EHC plan",
             "E": "Education, health and care plan",
         },
     ),
-    "first_language": (published.FIRST_LANGUAGE, {ENGLISH: "English", ANOTHER: "Other than English"}),
+    "first_language": (profile_results.FIRST_LANGUAGE, {ENGLISH: "English", ANOTHER: "Other than English"}),
 }
 """Columns with a published breakdown: its topic, and the breakdown of each code; other codes count as not known."""
 MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Reviews"}
@@ -106,7 +106,7 @@ def against_published(
     contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
 ) -> list[dict[str, Any]]:
     """Figures of the file that have a published one, or are measured across columns, in the order of a report."""
-    figures = published.expected_level(place, cohort) if contract.name == "eyfsp" else {}
+    figures = profile_results.expected_level(place, cohort) if contract.name == "eyfsp" else {}
     rows = [
         _compared(
             MEASURE_TOPICS[contract.name],
@@ -118,7 +118,7 @@ def against_published(
         for name, measure in now.by_measure.items()
     ]
     for column, (topic, groups) in _breakdowns(contract):
-        of_breakdown = published.shares(place, cohort, topic, dict.fromkeys(groups.values()))
+        of_breakdown = profile_results.shares(place, cohort, topic, dict.fromkeys(groups.values()))
         mine, before = _mix(now, column, groups), _mix(last, column, groups) if last else {}
         rows += [_compared(topic, name, mine[name], before.get(name), of_breakdown.get(name)) for name in mine]
     return rows
@@ -126,7 +126,7 @@ def against_published(
 
 def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
     """Rows of the file beside the published number of children, where there is one."""
-    figure = published.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
+    figure = profile_results.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
     if not figure:
         return None
     allowed = SIZE_SAME_YEAR if figure.cohort == cohort else SIZE_OTHER_YEAR
@@ -141,7 +141,7 @@ def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, r
 
 
 def _compared(
-    topic: str, label: str, now: Share, last: Share | None, figure: published.Published | None
+    topic: str, label: str, now: Share, last: Share | None, figure: profile_results.Published | None
 ) -> dict[str, Any]:
     judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)
     return {

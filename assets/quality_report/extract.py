@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from assets.intake import RuleCount
+from assets.intake import VALID, RuleCount
 from assets.profile import (
     AFTER,
     ANOTHER,
@@ -186,7 +186,7 @@ def _identifiers(contract: SourceContract, now: Delivery) -> list[dict[str, Any]
 
 def _has_a_form(column: Column) -> bool:
     """A rule tells a wrong value of the column from a right one."""
-    return column.kind is not Kind.TEXT or column.name in ("upn", "nhs_number")
+    return column.kind is not Kind.TEXT or column.name in VALID
 
 
 def _completeness(contract: SourceContract, now: Delivery, last: Delivery | None) -> Iterator[dict[str, Any]]:

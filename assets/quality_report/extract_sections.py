@@ -23,7 +23,7 @@ from assets.quality_report.parts import (
 from assets.quality_report.stopped_sections import about_file
 from assets.quality_report.words import listed, moment, percent, rows, signed_points
 from sources.contracts import Severity
-from sources.reference.published import SOURCE as PUBLISHED_BY
+from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 
 FIRST_TO_FIX = 10
 """Rules named at the top of the page; all of them are in the tables below."""

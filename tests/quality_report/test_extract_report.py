@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from assets.quality import _suite
 from assets.quality_report import (
     Delivery,
     StoppedExtract,
@@ -17,6 +18,8 @@ from assets.quality_report import (
     render_council,
     stopped_report,
 )
+from assets.quality_report.extract import _CHECKS
+from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.intake.conftest import EYFSP_HEADER, Desk
@@ -182,7 +185,12 @@ def test_a_council_sees_all_its_extracts(deliver: Deliver, eyfsp: Text) -> None:
         ("eyfsp", "upn-blank"),
     ]
     page = render_council(report)
-    for words in ("1 of 5 extracts are taken.", "The date column is missing.", "Spring school census", "com_e01 must be"):
+    for words in (
+        "1 of 5 extracts are taken.",
+        "The date column is missing.",
+        "Spring school census",
+        "com_e01 must be",
+    ):
         assert words in page
     assert json.loads(json.dumps(report)) == report
 
@@ -198,3 +206,9 @@ def test_the_json_is_the_report(deliver: Deliver, eyfsp: Text) -> None:
     now = deliver(eyfsp(*GOOD, {"sex": ""}))
     report = extract_report(now, now)
     assert json.loads(json.dumps(report)) == report
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+def test_every_check_has_words_for_when_it_is_passed(source: str) -> None:
+    suite, _ = _suite(source)
+    assert {expectation.expectation_type for expectation in suite.expectations} <= set(_CHECKS)

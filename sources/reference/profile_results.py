@@ -14,7 +14,10 @@ from pathlib import Path
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, Place
 
-SOURCE = "Department for Education, Early years foundation stage profile results"
+SOURCE = (
+    "Department for Education, Early years foundation stage profile results and Local Authority Interactive Tool; Open"
+    " Government Licence v3.0"
+)
 SEX, TERM_OF_BIRTH, FSM = "Sex", "Term of birth", "Free school meal eligibility"
 ETHNIC_GROUP, FIRST_LANGUAGE, SEN = "Ethnic group", "First language", "SEN provision"
 TOTAL = "Total"
