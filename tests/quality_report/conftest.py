@@ -10,13 +10,13 @@ import pytest
 from assets.profile import profile, rows_warned
 from assets.quality_report import Delivery
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import council_file
 from sources.reference.cohorts import Cohort
 from tests.intake.conftest import COHORT, Desk, desk, eyfsp, keys
 
 __all__ = ["desk", "eyfsp", "keys"]
 
 Deliver = Callable[..., Delivery]
+Text = Callable[..., str]
 
 
 @pytest.fixture
@@ -35,7 +35,16 @@ def deliver(desk: Desk) -> Deliver:
             profile(con, desk.home.pseudonymised(*key), CONTRACTS[source], Cohort(COHORT)),
             at,
             rows_warned(con, desk.home.quarantine(*key)),
-            council_file(council).dialect(source).columns,
         )
 
     return delivered
+
+
+@pytest.fixture
+def profiles(eyfsp: Text) -> Text:
+    """The text of an EYFS Profile extract in contract form, no two rows alike: one for each mapping of changes."""
+
+    def text(*changes: dict[str, str]) -> str:
+        return eyfsp(*({"urn": str(700_000 + number)} | change for number, change in enumerate(changes)))
+
+    return text

@@ -41,18 +41,18 @@ IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"
 
 
 @pytest.fixture(params=["extract", "reviews", "stopped", "council"])
-def page(request: pytest.FixtureRequest, deliver: Deliver, eyfsp: Text) -> str:
-    profiles = deliver(eyfsp(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
+def page(request: pytest.FixtureRequest, deliver: Deliver, profiles: Text) -> str:
+    taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
     stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", HOSTILE, "2025-11-20T09:30")
     match request.param:
         case "extract":
-            return render(extract_report(profiles, profiles))
+            return render(extract_report(taken, taken))
         case "reviews":
             return render(extract_report(deliver(REVIEWS, "hv_reviews"), None))
         case "stopped":
             return render(stopped_report(stopped, None))
         case _:
-            return render_council(council_report([extract_report(profiles, None), stopped_report(stopped, None)]))
+            return render_council(council_report([extract_report(taken, None), stopped_report(stopped, None)]))
 
 
 def parsed(page: str) -> ElementTree.Element:
@@ -109,8 +109,8 @@ def test_every_column_chart_has_its_table(deliver: Deliver) -> None:
     assert "May 2022" in (charts[0].findtext("svg/desc") or "")
 
 
-def test_a_hostile_heading_stays_text(deliver: Deliver, eyfsp: Text) -> None:
-    taken = deliver(eyfsp(*[{}] * 30, {"sex": ""}))
+def test_a_hostile_heading_stays_text(deliver: Deliver, profiles: Text) -> None:
+    taken = deliver(profiles(*[{}] * 30, {"sex": ""}))
     rules = tuple(RuleCount(r.rule, r.severity, HOSTILE, r.columns, r.rows, r.first_rows) for r in taken.quality.rules)
     headings = {column.name: HOSTILE for column in CONTRACTS["eyfsp"].columns}
     hostile = replace(taken, quality=replace(taken.quality, rules=rules, file=HOSTILE), headings=headings)
