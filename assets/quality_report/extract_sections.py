@@ -99,10 +99,10 @@ def _check_to_fix(check: dict[str, Any], by_source: bool) -> Html:
 
 
 def _check_sentence(check: dict[str, Any]) -> str:
+    """What is wrong, without a full stop; a column is named by its heading, with the contract's name beside it."""
+    sentence = str(check["sentence"]).removesuffix(".")
     ours, theirs = check["column"], check["heading"]
-    return (
-        str(check["sentence"]).replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else check["sentence"]
-    )
+    return sentence.replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else sentence
 
 
 def _shortened(finding: dict[str, Any], longest: int = 60) -> str:

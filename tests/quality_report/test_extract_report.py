@@ -79,6 +79,17 @@ def test_a_sound_extract_has_nothing_to_fix(deliver: Deliver, profiles: Text) ->
     assert sum(entry["times"] for entry in report["passed_checks"]) == len(taken.quality.findings)
 
 
+def test_a_check_of_the_whole_file_that_fails(deliver: Deliver, profiles: Text) -> None:
+    rows = [{"la_code": "380", "sex": ""}] * 12 + [{"la_code": "380"}] * 48
+    report = extract_report(deliver(profiles(*rows), council="bradford"), None)
+    (check,) = report["failed_checks"]
+    assert (check["column"], check["severity"]) == ("sex", "warning")
+    report["failed_checks"] = [check | {"heading": "Gender", "sentence": "sex is thin.", "rows": 12}]
+    page = render(report)
+    assert "The whole file: Gender (sex) is thin (12 rows)." in page
+    assert "<li>Gender (sex) is thin.</li>" in page
+
+
 def test_only_the_first_hundred_rows_are_named(deliver: Deliver, profiles: Text) -> None:
     report = extract_report(deliver(profiles(*[{"postcode": ""}] * 130)), None)
     (finding,) = report["findings"]
