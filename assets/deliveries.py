@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet
 
 from assets.home import Home, promote
+from assets.profile import Profile
 from assets.quality import Finding
 from assets.staging import RuleCount
 from privacy.keys import KeyRing
@@ -28,7 +29,11 @@ MAC_KEY = "file_mac"
 
 @dataclass(frozen=True)
 class ExtractQuality:
-    """What intake found in one extract. Holds the file's own counts and row numbers, no values."""
+    """What intake found in one extract. Holds the file's own counts and row numbers, no values.
+
+    `taken_at` is an ISO 8601 time. `headings` are the file's own names of contract columns, where they differ.
+    `rows_warned` counts kept rows with a warning.
+    """
 
     council: str
     source: str
@@ -42,8 +47,10 @@ class ExtractQuality:
     rows_read: int
     rows_kept: int
     rows_rejected: int
+    rows_warned: int
     rules: tuple[RuleCount, ...]
     findings: tuple[Finding, ...]
+    profile: Profile
     unchanged: bool = field(default=False)
 
     @property
@@ -79,7 +86,8 @@ def read(path: Path) -> ExtractQuality | None:
         for rule in content["rules"]
     )
     findings = (Finding(**finding) for finding in content["findings"])
-    return ExtractQuality(**content | {"rules": tuple(rules), "findings": tuple(findings)})
+    profile = Profile.read(content["profile"])
+    return ExtractQuality(**content | {"rules": tuple(rules), "findings": tuple(findings), "profile": profile})
 
 
 def current(home: Home, landed: Landed) -> ExtractQuality | None:

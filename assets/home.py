@@ -49,6 +49,10 @@ class Home:
         """Folder of the quality results of deliveries that were superseded, by MAC of the file."""
         return self._extract("history", source, cohort, council, "d")
 
+    def reports(self, cohort: str, council: str) -> Path:
+        """Folder of the quality reports for one council, fit to send to it."""
+        return self.restricted / "reports" / f"cohort={cohort}" / council
+
     def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
         return self.restricted / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
 

@@ -22,7 +22,9 @@ import duckdb
 from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.home import Home
+from assets.profile import Profile, profile, rows_warned
 from assets.quality import Judged, judge
+from assets.reports import has_report, report_council, report_extract
 from assets.staging import Staged, connect, stage
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
@@ -33,6 +35,7 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import REFERENCE, Landed
 from sources.extract.open import open_extract
+from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 from sources.reference.published import published_children
 
@@ -54,6 +57,8 @@ class _Taken:
     mac: str
     made_under: dict[str, Any]
     staged: Staged
+    profile: Profile
+    rows_warned: int
 
 
 class Intake:
@@ -94,6 +99,8 @@ class Intake:
                 folders = (staging / str(number) for number in range(len(group)))
                 found = list(pool.map(self._stage, group, folders))
                 yield from self._judge(found)
+            for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
+                report_council(self._home, cohort, council)
 
     def _stage(self, landed: Landed, folder: Path) -> _Taken | ExtractQuality | ExtractStopped:
         mac = ""
@@ -104,18 +111,22 @@ class Intake:
             made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
             earlier = deliveries.current(self._home, landed)
             if earlier and earlier.file_mac == mac and earlier.made_under == made_under:
+                if not has_report(self._home, earlier):
+                    report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
                 return replace(earlier, unchanged=True)
             folder.mkdir()
             extract = open_extract(landed, contract, dialect)
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._connection() as con:
                 staged = stage(con, extract, contract, folder, metadata)
+                seen_in = profile(con, staged.kept, contract, Cohort(landed.cohort))
+                warned = rows_warned(con, staged.quarantine)
             _stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
         except ExtractStopped as stopped:
             return self._stopped(landed, mac, stopped)
         except Exception as error:
             return self._stopped(landed, mac, ExtractStopped(_unexpected(landed, error)))
-        return _Taken(landed, sha256, mac, made_under, staged)
+        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -143,7 +154,9 @@ class Intake:
                 sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
                 yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
             else:
+                last = deliveries.last(self._home, entry.landed, entry.mac)
                 deliveries.accept(self._home, entry.landed, quality, entry.staged.kept, entry.staged.quarantine)
+                report_extract(self._home, quality, last)
                 yield quality
 
     def _to_judge(self, entry: _Taken) -> Judged:
@@ -163,6 +176,7 @@ class Intake:
     def _stopped(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
         note = StoppedExtract(landed.council, landed.source, landed.cohort, landed.path.name, mac, _now(), str(stopped))
         deliveries.note_stopped(self._home, landed, note)
+        report_extract(self._home, note, deliveries.current(self._home, landed))
         return stopped
 
 
@@ -187,12 +201,14 @@ def _quality(entry: _Taken, findings: tuple[Any, ...]) -> ExtractQuality:
         entry.mac,
         entry.made_under,
         _now(),
-        dict(staged.headings),
+        {column: heading for column, heading in staged.headings.items() if heading != column},
         staged.rows_read,
         staged.rows_kept,
         staged.rows_rejected,
+        entry.rows_warned,
         staged.rules,
         findings,
+        entry.profile,
     )
 
 

@@ -7,9 +7,8 @@ public range, a month of a public window. No value of a row is held.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,12 +80,9 @@ class Profile:
     def by_measure(self) -> Mapping[str, Measure]:
         return {measure.name: measure for measure in self.measures}
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> Profile:
-        content = json.loads(text)
+    def read(cls, content: Mapping[str, Any]) -> Profile:
+        """The profile that `dataclasses.asdict` gave `content` of."""
         columns = (
             ColumnProfile(entry["column"], entry["filled"], tuple(Group(**group) for group in entry["groups"]))
             for entry in content["columns"]

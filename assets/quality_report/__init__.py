@@ -7,13 +7,10 @@ contract go into a report; a value of a row never does.
 """
 
 from assets.quality_report.council import council_report
-from assets.quality_report.delivery import Delivery, StoppedExtract
 from assets.quality_report.extract import extract_report, stopped_report
 from assets.quality_report.page import render, render_council
 
 __all__ = [
-    "Delivery",
-    "StoppedExtract",
     "council_report",
     "extract_report",
     "render",

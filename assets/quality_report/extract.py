@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from assets.intake import VALID, RuleCount
+from assets.deliveries import ExtractQuality, StoppedExtract
 from assets.profile import (
     AFTER,
     ANOTHER,
@@ -24,9 +24,11 @@ from assets.profile import (
 )
 from assets.quality import Finding
 from assets.quality_report import compare
-from assets.quality_report.delivery import Delivery, StoppedExtract
 from assets.quality_report.words import month, percent, points, row_ranges, rows
+from assets.staging import RuleCount
+from privacy.normalise import VALID
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts.extract_rules import ROW_COUNT_RULES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -48,38 +50,38 @@ _DERIVED_COLUMNS = {
 _DERIVED_LABELS = {IMD_QUINTILE: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
 _TEXT_LABELS = {ENGLISH: "English", ANOTHER: "Another language"}
 _CHECKS = {
-    "expect_table_row_count_to_be_between": "The extract has usable rows",
-    "expect_column_values_to_be_unique": "Every row of the file was taken once",
-    "expect_column_max_to_be_between": "The share of rows set aside is within its limit",
-    "expect_column_values_to_be_in_set": "Values are within their code list",
-    "expect_column_values_to_be_between": "Numbers are within their range",
-    "expect_column_values_to_not_be_null": "Columns are as full as they must be",
+    "rows-once": "Every row of the file was taken once",
+    "codes": "Values are within their code list",
+    "range": "Numbers are within their range",
+    "filled": "Columns that must be filled are",
+    "thin": "Columns are as full as they should be",
+    **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
 }
-"""What a Great Expectations check says when it is passed, by its type."""
+"""What a check says when it is passed, by its rule, or by what the rule says of a column."""
 
 
-def extract_report(now: Delivery, last: Delivery | None) -> dict[str, Any]:
+def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str, Any]:
     """Everything a sender is told about an extract that was taken; `last` is the delivery before it."""
-    quality, contract = now.quality, CONTRACTS[now.quality.source]
-    cohort, area = Cohort(quality.cohort), place(quality.council)
-    findings = [_finding(rule, now) for rule in _by_importance(quality.rules)]
+    contract = CONTRACTS[now.source]
+    cohort, area = Cohort(now.cohort), place(now.council)
+    findings = [_finding(rule, now) for rule in _by_importance(now.rules)]
     completeness = list(_completeness(contract, now, last))
     values = list(_values(contract, now, last))
     figures = compare.against_published(contract, area, cohort, now.profile, last.profile if last else None)
-    size = compare.number_of_children(contract, area, cohort, quality.rows_kept)
+    size = compare.number_of_children(contract, area, cohort, now.rows_kept)
     return {
         "report": "extract",
-        "outcome": TAKEN_IN_PART if quality.rows_rejected else TAKEN,
-        **_about(quality.council, quality.source, quality.cohort, quality.file),
+        "outcome": TAKEN_IN_PART if now.rows_rejected else TAKEN,
+        **_about(now.council, now.source, now.cohort, now.file),
         "taken_at": now.taken_at,
-        "rows_read": quality.rows_read,
-        "rows_kept": quality.rows_kept,
-        "rows_rejected": quality.rows_rejected,
+        "rows_read": now.rows_read,
+        "rows_kept": now.rows_kept,
+        "rows_rejected": now.rows_rejected,
         "rows_warned": now.rows_warned,
         "last": _last(last),
         "findings": findings,
-        "failed_checks": [_failed(finding, now.headings) for finding in quality.findings if not finding.passed],
-        "passed_checks": _passed(quality.findings),
+        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if not finding.passed],
+        "passed_checks": _passed(now.findings),
         "worth_a_look": [
             *_size_changes(now, last, size),
             *(entry["note"] for entry in completeness if entry["note"]),
@@ -96,7 +98,7 @@ def extract_report(now: Delivery, last: Delivery | None) -> dict[str, Any]:
     }
 
 
-def stopped_report(stopped: StoppedExtract, last: Delivery | None) -> dict[str, Any]:
+def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
     """What a sender is told about an extract that was stopped; `last` is the one that stays in place."""
     return {
         "report": "extract",
@@ -121,17 +123,16 @@ def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
     }
 
 
-def _last(last: Delivery | None) -> dict[str, Any] | None:
+def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
     if last is None:
         return None
-    quality = last.quality
     return {
-        "file": quality.file,
-        "cohort_label": Cohort(quality.cohort).label,
+        "file": last.file,
+        "cohort_label": Cohort(last.cohort).label,
         "taken_at": last.taken_at,
-        "rows_read": quality.rows_read,
-        "rows_kept": quality.rows_kept,
-        "rows_rejected": quality.rows_rejected,
+        "rows_read": last.rows_read,
+        "rows_kept": last.rows_kept,
+        "rows_rejected": last.rows_rejected,
     }
 
 
@@ -139,7 +140,7 @@ def _by_importance(rules: tuple[RuleCount, ...]) -> list[RuleCount]:
     return sorted(rules, key=lambda rule: (_SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
 
 
-def _finding(rule: RuleCount, now: Delivery) -> dict[str, Any]:
+def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
     about_a_value = rule.rule.endswith("-invalid") and rule.severity == Severity.WARN
     return {
         "rule": rule.rule,
@@ -149,7 +150,7 @@ def _finding(rule: RuleCount, now: Delivery) -> dict[str, Any]:
         "value_counts_as_missing": about_a_value,
         "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
         "rows": rule.rows,
-        "share": rule.rows / max(now.quality.rows_read, 1),
+        "share": rule.rows / max(now.rows_read, 1),
         "row_numbers": row_ranges(rule.first_rows),
         "more_rows": rule.rows - len(rule.first_rows),
     }
@@ -166,13 +167,18 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    kinds = Counter(finding.expectation for finding in findings if finding.passed)
-    return [{"check": _CHECKS[kind], "times": times} for kind, times in kinds.items()]
+    kinds = Counter(_kind(finding) for finding in findings if finding.passed)
+    return [{"check": check, "times": times} for check, times in kinds.items()]
 
 
-def _identifiers(contract: SourceContract, now: Delivery) -> list[dict[str, Any]]:
+def _kind(finding: Finding) -> str:
+    rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
+    return _CHECKS[rule]
+
+
+def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
     """Rows with a blank and with an unusable value of each identifier, as the rules found them."""
-    found = {rule.rule: rule.rows for rule in now.quality.rules}
+    found = {rule.rule: rule.rows for rule in now.rules}
     return [
         {
             **_named(contract, column.name, now.headings),
@@ -189,7 +195,9 @@ def _has_a_form(column: Column) -> bool:
     return column.kind is not Kind.TEXT or column.name in VALID
 
 
-def _completeness(contract: SourceContract, now: Delivery, last: Delivery | None) -> Iterator[dict[str, Any]]:
+def _completeness(
+    contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
+) -> Iterator[dict[str, Any]]:
     before = last.profile.by_column if last else {}
     for column in now.profile.columns:
         share = column.filled / now.profile.rows if now.profile.rows else None
@@ -217,8 +225,8 @@ def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -
     return {"column": column, "heading": heading, "description": description}
 
 
-def _values(contract: SourceContract, now: Delivery, last: Delivery | None) -> Iterator[dict[str, Any]]:
-    same_cohort = last is not None and last.quality.cohort == now.quality.cohort
+def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None) -> Iterator[dict[str, Any]]:
+    same_cohort = last is not None and last.cohort == now.cohort
     for column in now.profile.columns:
         if not column.groups:
             continue
@@ -287,10 +295,10 @@ def _bin_labels(column: Column) -> list[str]:
     return [*labels[:-1], last]
 
 
-def _size_changes(now: Delivery, last: Delivery | None, size: dict[str, Any] | None) -> Iterator[str]:
-    read = now.quality.rows_read
-    if last and abs(read - last.quality.rows_read) > compare.SIZE_LAST * last.quality.rows_read:
-        yield f"The file has {rows(read)}. The last delivery had {last.quality.rows_read:,}."
+def _size_changes(now: ExtractQuality, last: ExtractQuality | None, size: dict[str, Any] | None) -> Iterator[str]:
+    read = now.rows_read
+    if last and abs(read - last.rows_read) > compare.SIZE_LAST * last.rows_read:
+        yield f"The file has {rows(read)}. The last delivery had {last.rows_read:,}."
     if size and size["worth_a_look"]:
         yield (
             f"We kept {rows(size['rows'])}. The published number of children in {size['area']} for {size['cohort']} is"

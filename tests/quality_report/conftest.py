@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-import duckdb
 import pytest
 
-from assets.profile import profile, rows_warned
-from assets.quality_report import Delivery
-from sources.contracts import CONTRACTS
-from sources.reference.cohorts import Cohort
-from tests.intake.conftest import COHORT, Desk, desk, eyfsp, keys
+from assets.deliveries import ExtractQuality
+from tests.intake.conftest import Desk, desk, eyfsp, keys
 
 __all__ = ["desk", "eyfsp", "keys"]
 
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
 
 
@@ -25,17 +22,9 @@ def deliver(desk: Desk) -> Deliver:
 
     def delivered(
         content: str, source: str = "eyfsp", council: str = "leeds", at: str = "2025-11-20T09:30"
-    ) -> Delivery:
+    ) -> ExtractQuality:
         desk.land(content, source, council=council)
-        quality = desk.take(source, council)
-        con = duckdb.connect()
-        key = (source, COHORT, council)
-        return Delivery(
-            quality,
-            profile(con, desk.home.pseudonymised(*key), CONTRACTS[source], Cohort(COHORT)),
-            at,
-            rows_warned(con, desk.home.quarantine(*key)),
-        )
+        return replace(desk.take(source, council), taken_at=at)
 
     return delivered
 

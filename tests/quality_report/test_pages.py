@@ -14,10 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from assets.intake import RuleCount
+from assets.deliveries import ExtractQuality, StoppedExtract
 from assets.quality_report import (
-    Delivery,
-    StoppedExtract,
     council_report,
     extract_report,
     render,
@@ -25,9 +23,10 @@ from assets.quality_report import (
     stopped_report,
 )
 from assets.quality_report.markup import tag, text
+from assets.staging import RuleCount
 from sources.contracts import CONTRACTS
 
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\" onload='x' &amp; \x00\u202e"
 REVIEWS = (
@@ -43,7 +42,7 @@ IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"
 @pytest.fixture(params=["extract", "reviews", "stopped", "council"])
 def page(request: pytest.FixtureRequest, deliver: Deliver, profiles: Text) -> str:
     taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
-    stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", HOSTILE, "2025-11-20T09:30")
+    stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE)
     match request.param:
         case "extract":
             return render(extract_report(taken, taken))
@@ -111,9 +110,9 @@ def test_every_column_chart_has_its_table(deliver: Deliver) -> None:
 
 def test_a_hostile_heading_stays_text(deliver: Deliver, profiles: Text) -> None:
     taken = deliver(profiles(*[{}] * 30, {"sex": ""}))
-    rules = tuple(RuleCount(r.rule, r.severity, HOSTILE, r.columns, r.rows, r.first_rows) for r in taken.quality.rules)
+    rules = tuple(RuleCount(r.rule, r.severity, HOSTILE, r.columns, r.rows, r.first_rows) for r in taken.rules)
     headings = {column.name: HOSTILE for column in CONTRACTS["eyfsp"].columns}
-    hostile = replace(taken, quality=replace(taken.quality, rules=rules, file=HOSTILE), headings=headings)
+    hostile = replace(taken, rules=rules, file=HOSTILE, headings=headings)
     report = extract_report(hostile, hostile)
     for page in (render(report), render_council(council_report([report]))):
         root = parsed(page)
