@@ -6,12 +6,10 @@ Rows are staged, judged and then promoted, so that an extract that is stopped le
 from __future__ import annotations
 
 import datetime as dt
-import traceback
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,14 +20,17 @@ import duckdb
 from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.home import Home
-from assets.quality import Judged, judge
-from assets.staging import Staged, connect, stage
+from assets.quality import Finding, Judged, judge
+from assets.rekeying import postcode_findings, rekey, stop_if_foreign
+from assets.software import software
+from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import council_file
 from sources.extract.content import content_sha256, state
-from sources.extract.errors import ExtractStopped
+from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed
 from sources.extract.open import open_extract
 from sources.reference.places import place
@@ -53,6 +54,7 @@ class _Taken:
     mac: str
     made_under: dict[str, Any]
     staged: Staged
+    of_sender: tuple[Finding, ...] = ()
 
 
 class Intake:
@@ -65,12 +67,13 @@ class Intake:
         self._home, self._keys, self._accept_fewer = home, keys, accept_fewer
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
+        self._directory_sha256 = content_sha256(directory) if self._directory else None
         self._made_under = {
-            "software": version("readiness"),
+            "software": software(),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
             "keys": keys.fingerprints,
-            "postcode_directory": content_sha256(directory) if self._directory else None,
+            "postcode_directory": self._directory_sha256,
         }
         self._connections: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
 
@@ -100,21 +103,32 @@ class Intake:
             seen, sha256 = state(landed.path), content_sha256(landed.path)
             mac = deliveries.file_mac(self._keys, sha256)
             contract = CONTRACTS[landed.source]
-            made_under = self._made_under | {"contract": contract.sha256}
+            manifest = read_manifest(landed) if landed.holds_tokens else None
+            made_under = self._made_under | {"contract": contract.sha256} | _made_at_the_sender(manifest)
             earlier = deliveries.current(self._home, landed)
             if earlier and earlier.file_mac == mac and earlier.made_under == made_under:
                 return replace(earlier, unchanged=True)
             folder.mkdir()
-            extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
-            with self._connection() as con:
-                staged = stage(con, extract, contract, folder, metadata)
-            _stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            staged = self._pass(landed, manifest, folder, metadata)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            of_sender = postcode_findings(manifest, contract, self._directory_sha256) if manifest else ()
         except ExtractStopped as stopped:
             return self._stopped(landed, mac, stopped)
         except Exception as error:
-            return self._stopped(landed, mac, ExtractStopped(_unexpected(landed, error)))
-        return _Taken(landed, sha256, mac, made_under, staged)
+            return self._stopped(landed, mac, unexpected(landed.name, error))
+        return _Taken(landed, sha256, mac, made_under, staged, of_sender)
+
+    def _pass(self, landed: Landed, manifest: Manifest | None, folder: Path, metadata: dict[str, str]) -> Staged:
+        """Both keyings of an identifiable file, or the second of what a sender has pseudonymised."""
+        contract = CONTRACTS[landed.source]
+        if manifest:
+            stop_if_foreign(landed, manifest, self._keys, contract)
+            with self._connection() as con:
+                return rekey(con, landed, manifest, contract, folder, metadata)
+        extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
+        with self._connection() as con:
+            return stage(con, extract, contract, folder, metadata)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -137,7 +151,7 @@ class Intake:
             if not isinstance(entry, _Taken):
                 yield entry
                 continue
-            quality = _quality(entry, next(findings))
+            quality = _quality(entry, (*next(findings), *entry.of_sender))
             if failures := quality.failures:
                 sentences = "; ".join(f"{entry.landed.name}: {finding.sentence}" for finding in failures)
                 yield self._stopped(entry.landed, entry.mac, ExtractStopped(sentences))
@@ -165,17 +179,14 @@ class Intake:
         return stopped
 
 
-def _stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    if moved:
-        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
-    if count := staged.too_often:
-        raise ExtractStopped(
-            f"{landed.name}: {count.rows} of {staged.rows_read} rows break {count.rule}: {count.sentence}"
-            f" Is it the right file? First row: {count.first_rows[0]}"
-        )
+def _made_at_the_sender(manifest: Manifest | None) -> dict[str, Any]:
+    """What was the sender's choice, where the sender has pseudonymised."""
+    if manifest is None:
+        return {}
+    return {"sender_software": manifest.software, "postcode_directory": manifest.postcode_directory_sha256}
 
 
-def _quality(entry: _Taken, findings: tuple[Any, ...]) -> ExtractQuality:
+def _quality(entry: _Taken, findings: tuple[Finding, ...]) -> ExtractQuality:
     landed, staged = entry.landed, entry.staged
     return ExtractQuality(
         landed.council,
@@ -197,10 +208,3 @@ def _quality(entry: _Taken, findings: tuple[Any, ...]) -> ExtractQuality:
 
 def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
-def _unexpected(landed: Landed, error: Exception) -> str:
-    """Kind and place of an error, without its message, which may quote a value."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place_in_code = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"{landed.name}: the file could not be read ({type(error).__name__} at {place_in_code}); please report this"

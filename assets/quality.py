@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from assets.staging import MAX_REJECTED_SHARE
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.extract.table import SOURCE_ROW
 
-MAX_REJECTED_SHARE = 0.2
-"""An extract with a larger share of rejected rows is stopped: the file, not its rows, is wrong."""
 MIN_COMPLETE_SHARE = 0.9
 """Below this share of filled cells a column is reported as thin."""
 MIN_SHARE_OF_LAST = 0.5

@@ -10,7 +10,9 @@ from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
 from sources.reference.places import places
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+TOKENS_SUFFIX = ".tokens.parquet"
+"""Ends the name of a file whose identifiers the sender has replaced by tokens."""
+SUFFIXES = (".csv", ".csv.gz", ".parquet", TOKENS_SUFFIX)
 REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
 
@@ -28,6 +30,11 @@ class Landed:
     def name(self) -> str:
         """How messages call it: the path below landing."""
         return f"{self.council}/{self.source}/{self.path.name}"
+
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether the sender has replaced the identifiers."""
+        return self.path.name.endswith(TOKENS_SUFFIX)
 
 
 def taking_part(landing: Path) -> list[str]:
