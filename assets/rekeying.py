@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from assets.quality import Finding
 from assets.staging import CHUNK_ROWS, QUARANTINE, TERMS, RuleCount, Staged, TableWriter, in_order
-from assets.tokens_file import BROKEN, QUINTILE, TERM, Manifest, open_tokens, tokens_schema
+from assets.tokens_file import BROKEN, QUINTILE, TERM, Manifest, has_quintile, open_tokens, tokens_schema
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import SourceContract
@@ -90,7 +90,7 @@ def postcode_findings(
     manifest: Manifest, contract: SourceContract, directory_sha256: str | None
 ) -> tuple[Finding, ...]:
     """A warning where the deprivation quintiles are not what the pipeline's own directory would give."""
-    if QUINTILE not in tokens_schema(contract).names or manifest.postcode_directory_sha256 == directory_sha256:
+    if not has_quintile(contract) or manifest.postcode_directory_sha256 == directory_sha256:
         return ()
     sentence = (
         "the sender looked deprivation quintiles up in another postcode directory than the pipeline's"

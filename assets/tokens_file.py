@@ -51,6 +51,11 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
     return pa.schema([(SOURCE_ROW, pa.int64()), *payload, *of_birth, *tokens])
 
 
+def has_quintile(contract: SourceContract) -> bool:
+    """Whether rows of the source carry a deprivation quintile."""
+    return QUINTILE in tokens_schema(contract).names
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a tokens file says of itself. Holds the extract's counts and row numbers, no values.

@@ -119,6 +119,9 @@ def _ask(option: str) -> str:
 
 def _summary(landed: Landed, done: Pseudonymised) -> str:
     """Counts, rules and row numbers; never a value."""
+    from assets.tokens_file import has_quintile
+    from sources.contracts import CONTRACTS
+
     manifest, outputs = done.manifest, done.outputs
     lines = [
         f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
@@ -127,7 +130,7 @@ def _summary(landed: Landed, done: Pseudonymised) -> str:
     for title, severity in (("Set aside", "reject"), ("Kept, to look at", "warn")):
         found = [rule for rule in manifest.rules if rule.severity == severity]
         lines += [f"\n{title}:", *map(_line, found)] if found else []
-    if not manifest.postcode_directory_sha256:
+    if has_quintile(CONTRACTS[manifest.source]) and not manifest.postcode_directory_sha256:
         lines.append("\nNo --postcode-directory was given: the deprivation quintile (imd_quintile) is missing.")
     lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
     if not done.stopped:
