@@ -5,7 +5,7 @@ The rows that come out are those that the pipeline's own pass over the identifia
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.quality import Finding
-from assets.staging import CHUNK_ROWS, QUARANTINE, TERMS, RuleCount, Staged, TableWriter, in_order
-from assets.tokens_file import BROKEN, QUINTILE, TERM, Manifest, has_quintile, open_tokens, tokens_schema
+from assets.staging import QUARANTINE, TERMS, RuleCount, Staged, TableWriter, in_order
+from assets.tokens_file import QUINTILE, TERM, Manifest, has_quintile, token_rows, tokens_schema
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import SourceContract
@@ -73,7 +73,7 @@ def rekey(
     sql, noted = _second_keying(contract, landed.council), _Noted(manifest.rules)
     last = 0
     with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as examples:
-        for chunk in _chunks(landed, contract):
+        for chunk in token_rows(landed, contract):
             last = _checked_rows(landed, chunk, manifest, last)
             con.register("tokens", chunk)
             rows.write(in_order(con.sql(sql).to_arrow_table()))
@@ -105,20 +105,6 @@ def _second_keying(contract: SourceContract, council: str) -> str:
     plain = ["council", *(name for name in names if name not in pseudonyms.TOKEN_COLUMNS)]
     rows = f"(SELECT '{council}' AS council, * FROM tokens)"
     return pseudonyms.rekey_sql(rows, [name for name in names if name not in plain], plain)
-
-
-def _chunks(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
-    """The file in tables of at most `CHUNK_ROWS` rows; one empty table where it has none."""
-    given = False
-    try:
-        for batch in open_tokens(landed, contract).iter_batches(batch_size=CHUNK_ROWS):
-            batch.validate(full=True)
-            yield pa.table(batch)
-            given = True
-        if not given:
-            yield tokens_schema(contract).empty_table()
-    except BROKEN:
-        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
 
 
 def _checked_rows(landed: Landed, chunk: pa.Table, manifest: Manifest, last: int) -> int:

@@ -230,7 +230,12 @@ class TableWriter:
         if self._writer is None:
             text = [field.name for field in table.schema if pa.types.is_string(field.type)]
             self._writer = pyarrow.parquet.ParquetWriter(
-                self._path, table.schema, compression="zstd", use_dictionary=text, store_schema=False
+                self._path,
+                table.schema,
+                compression="zstd",
+                use_dictionary=text,
+                store_schema=False,
+                write_page_checksum=True,
             )
             self._writer.add_key_value_metadata(self._metadata)
         self._writer.write_table(table)

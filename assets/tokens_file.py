@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.staging import MAX_EXAMPLE_ROWS, RuleCount, TableWriter
+from assets.staging import CHUNK_ROWS, MAX_EXAMPLE_ROWS, RuleCount, TableWriter
 from privacy import pseudonyms
 from sources.contracts import Kind, Role, Severity, SourceContract
 from sources.extract.errors import ExtractStopped
@@ -27,7 +27,7 @@ from sources.extract.table import SOURCE_ROW
 TERM, QUINTILE = "term_of_birth", "imd_quintile"
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
-BROKEN = (pa.ArrowException, OSError, UnicodeError)
+_BROKEN = (pa.ArrowException, OSError, UnicodeError)
 """What pyarrow raises over a file that is not what it says."""
 
 _MAX_MANIFEST_BYTES = 1 << 20
@@ -138,12 +138,29 @@ def read_manifest(landed: Landed) -> Manifest:
     )
 
 
-def open_tokens(landed: Landed, contract: SourceContract) -> pyarrow.parquet.ParquetFile:
-    """Open a tokens file's rows; raises `ExtractStopped` unless it has the source's columns, in order, and no other."""
+def token_rows(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
+    """A tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table where it has none.
+
+    Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
+    """
     file = _open(landed)
-    expected, found = tokens_schema(contract), file.schema_arrow
+    _stop_unless_columns_fit(landed, file.schema_arrow, contract)
+    given = False
+    try:
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            batch.validate(full=True)
+            yield pa.table(batch)
+            given = True
+    except _BROKEN:
+        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
+    if not given:
+        yield tokens_schema(contract).empty_table()
+
+
+def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceContract) -> None:
+    expected = tokens_schema(contract)
     if found.equals(expected):
-        return file
+        return
     surplus = [name for name in found.names if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
@@ -156,10 +173,10 @@ def open_tokens(landed: Landed, contract: SourceContract) -> pyarrow.parquet.Par
 
 def _open(landed: Landed) -> pyarrow.parquet.ParquetFile:
     try:
-        file = pyarrow.parquet.ParquetFile(landed.path)
+        file = pyarrow.parquet.ParquetFile(landed.path, page_checksum_verification=True)
         _ = file.schema_arrow
         return file
-    except BROKEN:
+    except _BROKEN:
         raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
 
 

@@ -81,7 +81,7 @@ def test_odd_names_and_bad_rows(
     ours, theirs = place_at("ours"), place_at("theirs")
     put(extract, ours, source)
     mine = ours.take(source)
-    monkeypatch.setattr("assets.rekeying.CHUNK_ROWS", max(chunk - 1, 1))
+    monkeypatch.setattr("assets.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
     put(sender.pseudonymise(extract), theirs, source)
     other = theirs.take(source)
     kept = ours.kept(source)
