@@ -180,10 +180,14 @@ class Intake:
 
 
 def _made_at_the_sender(manifest: Manifest | None) -> dict[str, Any]:
-    """What was the sender's choice, where the sender has pseudonymised."""
+    """What the sender made the tokens from and with, where the sender has pseudonymised."""
     if manifest is None:
         return {}
-    return {"sender_software": manifest.software, "postcode_directory": manifest.postcode_directory_sha256}
+    return {
+        "sender_software": manifest.software,
+        "extract_sha256": manifest.extract_sha256,
+        "postcode_directory": manifest.postcode_directory_sha256,
+    }
 
 
 def _quality(entry: _Taken, findings: tuple[Finding, ...]) -> ExtractQuality:
