@@ -34,7 +34,7 @@ class Landed:
     @property
     def holds_tokens(self) -> bool:
         """Whether the sender has replaced the identifiers."""
-        return self.path.name.endswith(TOKENS_SUFFIX)
+        return self.path.name.lower().endswith(TOKENS_SUFFIX)
 
 
 def taking_part(landing: Path) -> list[str]:
