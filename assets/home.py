@@ -90,6 +90,6 @@ class Home:
 def promote(staged: Path, final: Path) -> None:
     """Move a finished file into place: durable first, then visible at once."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    with staged.open("rb") as file:
+    with staged.open("rb+") as file:  # Windows makes durable only what is open for writing
         os.fsync(file.fileno())
     staged.replace(final)

@@ -6,12 +6,10 @@ Rows are staged, judged and then promoted, so that an extract that is stopped le
 from __future__ import annotations
 
 import datetime as dt
-import traceback
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,15 +21,17 @@ from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.home import Home
 from assets.profile import Profile, profile, rows_warned
-from assets.quality import Judged, judge
+from assets.quality import Finding, Judged, judge
+from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
-from assets.staging import Staged, connect, stage
+from assets.software import software
+from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import MANY_ROWS
 from sources.councils.council_file import council_file
-from sources.extract.errors import ExtractStopped
+from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import REFERENCE, Landed
 from sources.extract.open import open_extract
@@ -59,6 +59,7 @@ class _Taken:
     staged: Staged
     profile: Profile
     rows_warned: int
+    of_sender: tuple[Finding, ...] = ()
 
 
 class Intake:
@@ -71,12 +72,13 @@ class Intake:
         self._home, self._keys, self._accept_fewer = home, keys, accept_fewer
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
+        self._directory_sha256 = content_sha256(directory) if self._directory else None
         self._made_under = {
-            "software": version("readiness"),
+            "software": software(),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
             "keys": keys.fingerprints,
-            "postcode_directory": content_sha256(directory) if self._directory else None,
+            "postcode_directory": self._directory_sha256,
         }
         self._connections: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
 
@@ -108,25 +110,43 @@ class Intake:
             seen, sha256 = state(landed.path), content_sha256(landed.path)
             mac = deliveries.file_mac(self._keys, sha256)
             contract, dialect = CONTRACTS[landed.source], council_file(landed.council).dialect(landed.source)
-            made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
+            manifest = read_manifest(landed) if landed.holds_tokens else None
+            made_under = self._made_under | {"contract": contract.sha256}
+            made_under |= _made_at_the_sender(manifest) if manifest else {"dialect": dialect.sha256}
             earlier = deliveries.current(self._home, landed)
             if earlier and earlier.file_mac == mac and earlier.made_under == made_under:
                 if not has_report(self._home, earlier):
                     report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
                 return replace(earlier, unchanged=True)
             folder.mkdir()
-            extract = open_extract(landed, contract, dialect)
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._connection() as con:
-                staged = stage(con, extract, contract, folder, metadata)
+                staged = self._pass(con, landed, manifest, folder, metadata)
                 seen_in = profile(con, staged.kept, contract, Cohort(landed.cohort))
                 warned = rows_warned(con, staged.quarantine)
-            _stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            of_sender = postcode_findings(manifest, contract, self._directory_sha256) if manifest else ()
         except ExtractStopped as stopped:
             return self._stopped(landed, mac, stopped)
         except Exception as error:
-            return self._stopped(landed, mac, ExtractStopped(_unexpected(landed, error)))
-        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned)
+            return self._stopped(landed, mac, unexpected(landed.name, error))
+        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned, of_sender)
+
+    def _pass(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        landed: Landed,
+        manifest: Manifest | None,
+        folder: Path,
+        metadata: dict[str, str],
+    ) -> Staged:
+        """Both keyings of an identifiable file, or the second of what a sender has pseudonymised."""
+        contract = CONTRACTS[landed.source]
+        if manifest:
+            stop_if_foreign(landed, manifest, self._keys, contract)
+            return rekey(con, landed, manifest, contract, folder, metadata)
+        extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
+        return stage(con, extract, contract, folder, metadata)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -149,7 +169,7 @@ class Intake:
             if not isinstance(entry, _Taken):
                 yield entry
                 continue
-            quality = _quality(entry, next(findings))
+            quality = _quality(entry, (*next(findings), *entry.of_sender))
             if failures := quality.failures:
                 sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
                 yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
@@ -168,7 +188,7 @@ class Intake:
         return Judged(
             staged.kept,
             staged.rows_kept,
-            staged.rows_rejected / staged.rows_read if staged.rows_rejected >= MANY_ROWS else None,
+            staged.rejected_share,
             rows_of_last=staged.rows_read / last.rows_read if last and last.rows_read and not accepted else None,
             rows_of_published=staged.rows_read / published if published and comparable else None,
         )
@@ -180,17 +200,18 @@ class Intake:
         return stopped
 
 
-def _stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    if moved:
-        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
-    if count := staged.too_often:
-        raise ExtractStopped(
-            f"{landed.name}: {count.rows} of {staged.rows_read} rows break {count.rule}: {count.sentence}"
-            f" Is it the right file? First row: {count.first_rows[0]}"
-        )
+def _made_at_the_sender(manifest: Manifest | None) -> dict[str, Any]:
+    """What the sender made the tokens from and with, where the sender has pseudonymised."""
+    if manifest is None:
+        return {}
+    return {
+        "sender_software": manifest.software,
+        "extract_sha256": manifest.extract_sha256,
+        "postcode_directory": manifest.postcode_directory_sha256,
+    }
 
 
-def _quality(entry: _Taken, findings: tuple[Any, ...]) -> ExtractQuality:
+def _quality(entry: _Taken, findings: tuple[Finding, ...]) -> ExtractQuality:
     landed, staged = entry.landed, entry.staged
     return ExtractQuality(
         landed.council,
@@ -214,10 +235,3 @@ def _quality(entry: _Taken, findings: tuple[Any, ...]) -> ExtractQuality:
 
 def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
-def _unexpected(landed: Landed, error: Exception) -> str:
-    """Kind and place of an error, without its message, which may quote a value."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place_in_code = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"{landed.name}: the file could not be read ({type(error).__name__} at {place_in_code}); please report this"

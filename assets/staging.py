@@ -20,12 +20,16 @@ import pyarrow.parquet
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import Role, Rule, Severity, SourceContract
+from sources.contracts.extract_rules import MANY_ROWS
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import BITS, Projection, project
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
+TERMS = ("Autumn-born", "Spring-born", "Summer-born")
 TERM_OF_BIRTH = (
     "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
     " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
@@ -36,7 +40,8 @@ TERM_OF_BIRTH = (
 MAX_EXAMPLE_ROWS = 100
 _FEW = 5
 """Rows that break a rule without showing that the whole file is wrong."""
-_CHUNK_ROWS = 1 << 17
+CHUNK_ROWS = 1 << 17
+"""Rows in work at once, and in a row group of what is written."""
 _ROW_HASH = "row_hash"
 QUARANTINE = pa.schema(
     {
@@ -79,6 +84,11 @@ class Staged:
         return self.rows_read - self.rows_kept
 
     @property
+    def rejected_share(self) -> float | None:
+        """Of the rows read, where so many were rejected that it can say something of the file."""
+        return self.rows_rejected / self.rows_read if self.rows_rejected >= MANY_ROWS else None
+
+    @property
     def too_often(self) -> RuleCount | None:
         """The rule, if any, that is broken in more rows than an extract may have."""
         limits = self.stop_shares
@@ -93,7 +103,8 @@ def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyCo
     pseudonyms.prepare(con, keys)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
-        rows = f"read_csv('{postcode_directory}', all_varchar = true)"
+        path = str(postcode_directory).replace("'", "''")
+        rows = f"read_csv('{path}', all_varchar = true)"
     con.execute(
         "CREATE TEMP TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
         " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
@@ -129,7 +140,7 @@ def stage(
     sql = _pass_sql(projection, contract, landed.council, second_keying)
     findings = _Findings(projection, contract)
     kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
-    with _Writer(kept, {**metadata, "source": contract.name}) as rows, _Writer(quarantine) as found:
+    with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as found:
         for result in _ahead(_results(con, sql, _ahead(_chunks(extract)))):
             good = findings.add(result, found)
             rows.write(result.drop_columns([_ROW_HASH, *projection.issue_columns]).filter(good))
@@ -144,6 +155,17 @@ def stage(
         findings.counts(),
         findings.stop_shares,
     )
+
+
+def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
+    """Raise `ExtractStopped` where the file `moved` during the pass, or a rule shows that it is the wrong one."""
+    if moved:
+        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
+    if count := staged.too_often:
+        raise ExtractStopped(
+            f"{landed.name}: {count.rows} of {staged.rows_read} rows break {count.rule}: {count.sentence}"
+            f" Is it the right file? First row: {count.first_rows[0]}"
+        )
 
 
 def _pass_sql(projection: Projection, contract: SourceContract, council: str, second_keying: bool) -> str:
@@ -168,14 +190,14 @@ def _row_hash(contract: SourceContract) -> str:
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
-    """The file in tables of about `_CHUNK_ROWS` rows; one empty table where it has none."""
+    """The file in tables of about `CHUNK_ROWS` rows; one empty table where it has none."""
     names = [*extract.headings, *extract.inputs.values()]
     schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
     waiting: list[pa.RecordBatch] = []
     given = False
     for batch in extract.batches:
         waiting.append(batch)
-        if sum(part.num_rows for part in waiting) >= _CHUNK_ROWS:
+        if sum(part.num_rows for part in waiting) >= CHUNK_ROWS:
             yield pa.Table.from_batches(waiting, schema)
             waiting, given = [], True
     if waiting or not given:
@@ -185,7 +207,7 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
 def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
     for chunk in chunks:
         con.register("extract", chunk)
-        yield _in_order(con.sql(sql).to_arrow_table())
+        yield in_order(con.sql(sql).to_arrow_table())
         con.unregister("extract")
 
 
@@ -198,20 +220,21 @@ def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             yield table
 
 
-def _in_order(table: pa.Table) -> pa.Table:
+def in_order(table: pa.Table) -> pa.Table:
+    """The rows by `source_row`."""
     rows = table[SOURCE_ROW].to_numpy()
     return table if (np.diff(rows) > 0).all() else table.take(pa.array(np.argsort(rows)))
 
 
-class _Writer:
-    """A Parquet file that is written a table at a time."""
+class TableWriter:
+    """A Parquet file that is written a table at a time; it exists once a table, if an empty one, was written."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
         self._path, self._metadata = path, metadata or {}
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self.rows = 0
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> TableWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -222,7 +245,12 @@ class _Writer:
         if self._writer is None:
             text = [field.name for field in table.schema if pa.types.is_string(field.type)]
             self._writer = pyarrow.parquet.ParquetWriter(
-                self._path, table.schema, compression="zstd", use_dictionary=text, store_schema=False
+                self._path,
+                table.schema,
+                compression="zstd",
+                use_dictionary=text,
+                store_schema=False,
+                write_page_checksum=True,
             )
             self._writer.add_key_value_metadata(self._metadata)
         self._writer.write_table(table)
@@ -242,7 +270,7 @@ class _Findings:
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
-    def add(self, chunk: pa.Table, quarantine: _Writer) -> pa.ChunkedArray:
+    def add(self, chunk: pa.Table, quarantine: TableWriter) -> pa.ChunkedArray:
         """Count what is wrong in `chunk`, write it to `quarantine`; True for each row that is kept."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
@@ -261,7 +289,7 @@ class _Findings:
             self._note(rule, rows[found], ~rejected[found], quarantine)
         return pa.chunked_array([pa.array(~rejected)])
 
-    def set_aside(self, rows: Mapping[Rule, list[int]], quarantine: _Writer) -> None:
+    def set_aside(self, rows: Mapping[Rule, list[int]], quarantine: TableWriter) -> None:
         """Add the rows that the reader could not give."""
         for rule, numbers in rows.items():
             self.rows_read += len(numbers)
@@ -278,7 +306,7 @@ class _Findings:
             if self._totals.get(rule.id)
         )
 
-    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, quarantine: _Writer) -> None:
+    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, quarantine: TableWriter) -> None:
         self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)
         first = self._first.setdefault(rule.id, [])
         first += rows[: MAX_EXAMPLE_ROWS - len(first)].tolist()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from pipelines.console import FILE, FOLDER, HELP, stop
 from pipelines.council_commands import council
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
+from pipelines.key_commands import keys
+from pipelines.sender_commands import pseudonymise
 
 
 def _landing_option(**kwargs: Any) -> Any:
@@ -39,12 +39,9 @@ def _cohort_option() -> Any:
     return click.option("--cohort", required=True, help="Academic year of the assessment, as 202425.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
-
-
-main.add_command(council)
 
 
 @main.command()
@@ -98,7 +95,7 @@ def run(
             KeyRing.create(directory)
         KeyRing.load(directory)
     except KeyProblem as problem:
-        _stop(str(problem))
+        stop(str(problem))
     from pipelines.run import RunStopped, run_cohort
 
     try:
@@ -106,7 +103,7 @@ def run(
             settings.installation(landing, home, directory), checked, version, allow_missing, click.echo
         )
     except RunStopped as stopped:
-        _stop(str(stopped))
+        stop(str(stopped))
     _report_release(bundle, landing.resolve(), directory)
 
 
@@ -148,43 +145,13 @@ def budget(home: Path, as_json: bool) -> None:
 
     path = home / "ledger.sqlite"
     if not path.exists():
-        _stop(f"{path} does not exist: no release has been made in this home folder")
+        stop(f"{path} does not exist: no release has been made in this home folder")
     found = statement(path)
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-@main.group()
-def keys() -> None:
-    """Make and look at key sets."""
-
-
-@keys.command()
-@click.argument("directory", type=FOLDER)
-@click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
-def create(directory: Path, at_sender: bool) -> None:
-    """Make a key set in DIRECTORY. Existing keys are never replaced."""
-    from privacy.keys import KeyProblem, KeyRing
-
-    try:
-        ring = KeyRing.create(directory, at_sender=at_sender)
-    except KeyProblem as problem:
-        _stop(str(problem))
-    for name, fingerprint in ring.fingerprints.items():
-        click.echo(f"{name}: {fingerprint}")
-
-
-@keys.command()
-@click.argument("directory", type=FOLDER)
-def show(directory: Path) -> None:
-    """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import KeyProblem, KeyRing
-
-    try:
-        ring = KeyRing.load(directory, at_sender=True)
-    except KeyProblem as problem:
-        _stop(str(problem))
-    for name, fingerprint in ring.fingerprints.items():
-        click.echo(f"{name}: {fingerprint}")
+for command in (council, pseudonymise, keys):
+    main.add_command(command)
 
 
 def _cohort(code: str) -> Any:
@@ -193,7 +160,7 @@ def _cohort(code: str) -> Any:
     try:
         return Cohort(code)
     except InvalidCohort as error:
-        _stop(str(error))
+        stop(str(error))
 
 
 def _check_version(version: str | None) -> None:
@@ -204,7 +171,7 @@ def _check_version(version: str | None) -> None:
     try:
         Version.parse(version)
     except InvalidVersion as error:
-        _stop(str(error))
+        stop(str(error))
 
 
 def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
@@ -212,7 +179,7 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
 
     report = check(bundle)
     if not report.ok:
-        _stop(str(report))
+        stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
     tools = _short(Path(sys.executable).parent)
     environment = (
@@ -232,8 +199,3 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
 def _short(path: Path) -> Path:
     """The path from here, where it lies below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _stop(message: str) -> NoReturn:
-    click.echo(f"readiness: {message}", err=True)
-    sys.exit(1)

@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from pipelines.console import stop
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,7 +50,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
             click.echo(json.dumps({"problems": [vars(problem) for problem in invalid.problems]}, indent=1))
             sys.exit(1)
         count = len(invalid.problems)
-        _stop(f"{file}: {count} thing{'s' if count > 1 else ''} to change\n{invalid}")
+        stop(f"{file}: {count} thing{'s' if count > 1 else ''} to change\n{invalid}")
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     checks = []
     if samples:
@@ -61,7 +63,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
                 dialect = found.dialect(landed.source)
                 checks.append(check_sample(con, landed, dialect, VALID))
         except ExtractStopped as stopped:
-            _stop(str(stopped))
+            stop(str(stopped))
     if as_json:
         click.echo(json.dumps({"problems": [], "todo": todo, "samples": [c.as_json() for c in checks]}, indent=1))
     else:
@@ -91,15 +93,15 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     try:
         council_name = resolve(name).council
     except UnknownCouncil as unknown:
-        _stop(str(unknown))
+        stop(str(unknown))
     if not samples:
-        _stop("give a sample: --sample eyfsp=EXTRACT, once for each source that the council sends")
+        stop("give a sample: --sample eyfsp=EXTRACT, once for each source that the council sends")
     if out and out.name != f"{council_name}.yaml":
-        _stop(f"the file must be called {council_name}.yaml, not {out.name}")
+        stop(f"the file must be called {council_name}.yaml, not {out.name}")
     if out and not out.parent.is_dir():
-        _stop(f"{out.parent} is not a folder")
+        stop(f"{out.parent} is not a folder")
     if out and out.exists():
-        _stop(f"{out} is there already; a council file is never overwritten")
+        stop(f"{out} is there already; a council file is never overwritten")
     from privacy.normalise import VALID
     from sources.councils.onboarding.write import council_file_text, draft_source
 
@@ -107,7 +109,7 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     try:
         drafts = [draft_source(con, landed, VALID) for landed in _landed(council_name, samples, source, None)]
     except ExtractStopped as stopped:
-        _stop(str(stopped))
+        stop(str(stopped))
     for draft in drafts:
         if not draft.needed:
             click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)
@@ -143,20 +145,15 @@ def _landed(council_name: str, samples: Sequence[str], source: str | None, cohor
         before, sign, after = sample.partition("=")
         own, path = (before, after) if sign and "/" not in before and not Path(sample).exists() else (source, sample)
         if own is not None and own not in CONTRACTS:
-            _stop(f"{own!r} is not a source; sources are {', '.join(CONTRACTS)}")
+            stop(f"{own!r} is not a source; sources are {', '.join(CONTRACTS)}")
         if not Path(path).is_file():
-            _stop(f"{path} does not exist")
+            stop(f"{path} does not exist")
         try:
             code = Cohort(cohort).code if cohort else None
         except InvalidCohort as invalid:
-            _stop(str(invalid))
+            stop(str(invalid))
         found.append(landed_sample(Path(path), council_name, own, code))
     repeated = {landed.source for landed in found if [other.source for other in found].count(landed.source) > 1}
     if repeated:
-        _stop(f"two samples of {', '.join(sorted(repeated))}; give one of each source")
+        stop(f"two samples of {', '.join(sorted(repeated))}; give one of each source")
     return found
-
-
-def _stop(message: str) -> NoReturn:
-    click.echo(f"readiness: {message}", err=True)
-    sys.exit(1)

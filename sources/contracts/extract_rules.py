@@ -32,15 +32,17 @@ MAX_REJECTED_SHARE = 0.2
 MIN_SHARE_OF_LAST = 0.5
 MIN_COMPLETE_SHARE = 0.9
 
+NO_USABLE_ROW = ExtractRule("no-usable-row", Severity.STOP, "The extract has no usable row.", "rows_kept", low=1)
+TOO_MANY_REJECTED = ExtractRule(
+    "too-many-rejected",
+    Severity.STOP,
+    f"More than {MAX_REJECTED_SHARE:.0%} of the rows were rejected: the file, not its rows, is wrong.",
+    "rejected_share",
+    high=MAX_REJECTED_SHARE,
+)
 ROW_COUNT_RULES = (
-    ExtractRule("no-usable-row", Severity.STOP, "The extract has no usable row.", "rows_kept", low=1),
-    ExtractRule(
-        "too-many-rejected",
-        Severity.STOP,
-        f"More than {MAX_REJECTED_SHARE:.0%} of the rows were rejected: the file, not its rows, is wrong.",
-        "rejected_share",
-        high=MAX_REJECTED_SHARE,
-    ),
+    NO_USABLE_ROW,
+    TOO_MANY_REJECTED,
     ExtractRule(
         "far-fewer-rows-than-last",
         Severity.STOP,

@@ -47,8 +47,8 @@ class Column:
     """One column of a source.
 
     `codes` maps each accepted value to its label. `required` means that a file without the column is stopped;
-    `blank` is what an empty value does; `invalid` is what a value outside `codes`, `minimum`..`maximum` or the
-    kind's own form does.
+    `blank` is what an empty value does; `invalid` is what a value outside `codes`, `minimum`..`maximum`,
+    `pattern` or the kind's own form does.
     """
 
     name: str
@@ -61,6 +61,8 @@ class Column:
     invalid: Severity = Severity.REJECT
     minimum: float | None = None
     maximum: float | None = None
+    pattern: str | None = None
+    """Regular expression (RE2) that the whole of a text must match; letters are brought to upper case first."""
     note: str = ""
     """Added to the message about a wrong value."""
 

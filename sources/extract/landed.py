@@ -22,8 +22,11 @@ from sources.extract.rules import (
 )
 from sources.reference.places import places
 
+TOKENS_SUFFIX = ".tokens.parquet"
+"""Ends the name of a file whose identifiers the sender has replaced by tokens."""
 SUFFIXES = (
     *(suffix + packed for suffix in (".csv", ".txt", ".tsv", ".psv") for packed in ("", ".gz")),
+    TOKENS_SUFFIX,
     ".parquet",
     ".xlsx",
     ".xml",
@@ -56,6 +59,11 @@ class Landed:
     def name(self) -> str:
         """How messages call it: the path below landing."""
         return f"{self.council}/{self.source}/{self.path.name}"
+
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether the sender has replaced the identifiers."""
+        return self.path.name.lower().endswith(TOKENS_SUFFIX)
 
 
 def taking_part(landing: Path) -> list[str]:

@@ -101,12 +101,12 @@ def _rules(
                     f"raw_{column.name} IS NULL",
                 )
             )
-        if column.kind is not Kind.TEXT or column.name in valid:
+        if column.kind is not Kind.TEXT or column.pattern or column.name in valid:
             rules.append(
                 Rule(
                     f"{column.name}-invalid",
                     column.invalid,
-                    f"{local} {_expectation(column, dialect)}{'; ' + column.note if column.note else ''}.",
+                    f"{local} {_expectation(column, dialect)}.",
                     (column.name,),
                     f"raw_{column.name} IS NOT NULL AND {column.name} IS NULL",
                     stop_share=_MOST if column.kind is Kind.DATE and column.required else None,
@@ -118,7 +118,8 @@ def _rules(
 def _expectation(column: Column, dialect: Dialect) -> str:
     match column.kind:
         case Kind.CODE:
-            return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps"
+            note = f"; {column.note}" if column.note else ""
+            return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps{note}"
         case Kind.DATE:
             forms = dialect.formats_of(column.name)
             return f"must be a date written {' or '.join('as an Excel day' if f == EXCEL else f for f in forms)}"
@@ -131,7 +132,7 @@ def _expectation(column: Column, dialect: Dialect) -> str:
             ]
             return " ".join(["must be a number", " and ".join(bounds)]).strip()
         case Kind.TEXT:
-            return "does not pass its check digit"
+            return f"must be {column.note}" if column.pattern else "does not pass its check digit"
 
 
 def _can_derive(column: str, inputs: Collection[str], dialect: Dialect) -> bool:
@@ -177,6 +178,10 @@ def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
             return _within(column, f"try_cast({raw} AS DOUBLE)")
         case Kind.TEXT:
             mapped = _mapped(raw, dialect.codes.get(column.name, {}), otherwise=raw)
+            if column.pattern:
+                return (
+                    f"CASE WHEN regexp_full_match(upper({mapped}), {quoted(column.pattern)}) THEN upper({mapped}) END"
+                )
             return f"CASE WHEN {valid[column.name].format(raw)} THEN {raw} END" if column.name in valid else mapped
 
 
@@ -206,7 +211,8 @@ def _cases(text: str, mapping: Mapping[str, str], otherwise: str) -> str:
 
 
 def _within(column: Column, number: str) -> str:
-    bounds = [
+    bounds = [f"isfinite({number})"] if column.kind is Kind.DECIMAL else []
+    bounds += [
         f"{number} {operator} {bound:g}"
         for operator, bound in ((">=", column.minimum), ("<=", column.maximum))
         if bound is not None

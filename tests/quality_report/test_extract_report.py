@@ -174,7 +174,7 @@ def test_no_value_of_the_file_is_told(deliver: Deliver, profiles: Text, place_of
 def test_a_language_that_is_a_name_is_not_told(deliver: Deliver) -> None:
     header = "UPN,Legal Surname,Legal Forename,Gender,DOB,Post Code,Ethnicity Code,Eligible for free meals,SEN Status"
     row = ",Thornton,Amelia,Female,29/02/2020,LS1 4AP,WBRI,No,No SEN"
-    text = f"{header},First Language\n" + f"{row},{SECRET}\n{row},English\n" * 20
+    text = f"{header},First Language\n" + f"{row},{SECRET}\n{row},English\n{row},POL\n" * 20
     report = extract_report(deliver(text, "school_census"), None)
     (language,) = [entry for entry in report["values"] if entry["column"] == "first_language"]
     assert [(group["label"], group["rows"]) for group in language["groups"]] == [
