@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from sources.contracts import CONTRACTS
 from sources.contracts.model import Column, SourceContract
+from sources.extract.rules import FILE_RULES
 
 _INTRODUCTION = """# What each extract holds
 
 Made from the source contracts by `make docs`.
 
-An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`,
-`.csv.gz` or `.parquet`, with a header line. A file with the column names below is taken from any council as it is, in
-any order, with further columns ignored; a council's own names and codes are mapped by its council file. Dates are
-written `2020-02-29`.
+An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`, or a
+workbook, Parquet file or packed file as [files.md](files.md) says, with a header line. A file with the column names
+below is taken from any council as it is, in any order, with further columns ignored; a council's own names and codes
+are mapped by its council file. Dates are written `2020-02-29`.
 
 Identifiers become tokens while the file is read and are written nowhere. *Checked* columns are read by the rules and
 dropped. A value that breaks a rule of severity *warn* counts as missing and the row is kept; *reject* puts the row into
@@ -22,7 +23,7 @@ quarantine; *stop* leaves the whole extract out and the one before it in place.
 
 def render() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_INTRODUCTION, *(_source(contract) for contract in CONTRACTS.values())])
+    return "\n".join([_INTRODUCTION, *(_source(contract) for contract in CONTRACTS.values()), _file_rules()])
 
 
 def _source(contract: SourceContract) -> str:
@@ -41,6 +42,11 @@ def _source(contract: SourceContract) -> str:
             *(["Rules across columns:", "", *rules, ""] if rules else []),
         ]
     )
+
+
+def _file_rules() -> str:
+    rules = [f"- `{rule.id}` ({rule.severity}): {rule.sentence}" for rule in FILE_RULES]
+    return "\n".join(["## Rules about the file", "", "Of every source, before any value is looked at.", "", *rules, ""])
 
 
 def _column(column: Column) -> str:
