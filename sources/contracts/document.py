@@ -5,15 +5,18 @@ from __future__ import annotations
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES, ExtractRule
 from sources.contracts.model import Column, Rule, SourceContract
+from sources.extract.rules import FILE_RULES
 
 _INTRODUCTION = """# What each extract holds
 
 Made from the source contracts by `make docs`.
 
-An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`,
-`.csv.gz` or `.parquet`, with a header line. A file with the column names below is taken from any council as it is, in
-any order, with further columns ignored; a council's own names and codes are mapped by its council file. Dates are
-written `2020-02-29`.
+An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`, or a
+workbook, Parquet file or packed file as [files.md](files.md) says, with a header line. The Profile may come as the XML
+return and health visiting as the tables of the Community Services Data Set ([formats.md](formats.md)); a sender that
+replaces identifiers itself sends `<cohort>.tokens.parquet` ([at-the-council.md](at-the-council.md)). A file with the column names
+below is taken from any council as it is, in any order, with further columns ignored; a council's own names and codes
+are mapped by its council file. Dates are written `2020-02-29`.
 
 Identifiers become tokens while the file is read and are written nowhere. *Checked* columns are read by the rules and
 dropped. A value that breaks a rule of severity *warn* counts as missing and the row is kept; *reject* puts the row into
@@ -23,7 +26,8 @@ quarantine; *stop* leaves the whole extract out and the one before it in place.
 
 def render() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_INTRODUCTION, *(_source(contract) for contract in CONTRACTS.values()), _extracts()])
+    sources = (_source(contract) for contract in CONTRACTS.values())
+    return "\n".join([_INTRODUCTION, *sources, _extracts(), _file_rules()])
 
 
 def _source(contract: SourceContract) -> str:
@@ -50,7 +54,7 @@ def _source(contract: SourceContract) -> str:
 def _extracts() -> str:
     return "\n".join(
         [
-            "## Every extract",
+            "## Rules about every extract",
             "",
             "Each column has the rules `<column>-blank` and `<column>-invalid`, of the severity that its table says; a"
             " required date that is wrong in more than half of the rows stops the extract, for it is written in another"
@@ -61,6 +65,11 @@ def _extracts() -> str:
             "",
         ]
     )
+
+
+def _file_rules() -> str:
+    rules = [_rule(rule) for rule in FILE_RULES]
+    return "\n".join(["## Rules about the file", "", "Of every source, before any value is looked at.", "", *rules, ""])
 
 
 def _rule(rule: Rule | ExtractRule) -> str:

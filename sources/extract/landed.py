@@ -31,6 +31,8 @@ SUFFIXES = (
     ".xlsx",
     ".xml",
     ".zip",
+    ".csv.zip",
+    ".xlsx.zip",
 )
 """Endings of a file that is taken for an extract, in either case. What it is read as, its first bytes say."""
 REFUSED_SUFFIXES: dict[str, Rule] = {

@@ -81,6 +81,14 @@ def test_what_is_no_single_value_stops_it_where_it_is_read(landing: Landing, val
         landing.read()
 
 
+def test_a_text_that_is_not_utf_8_stops_it(landing: Landing) -> None:
+    """Arrow hands such bytes on as text."""
+    content = _written(_table(), compression="none")
+    landing.put(content.replace(b"Thornton", b"Thornt\xff\xff"), ".parquet")
+    with pytest.raises(ExtractStopped, match="not single values: surname"):
+        landing.read()
+
+
 def test_row_numbers_run_on_across_row_groups(landing: Landing) -> None:
     table = pa.concat_tables([_table()] * 40_000)
     landing.put(_written(table, row_group_size=7_001), ".parquet")

@@ -16,7 +16,7 @@ from assets.tokens_file import tokens_schema
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
-from sources.extract.landed import find_all
+from sources.extract.landed import Landed, find, taking_part
 from sources.synthetic import generate
 from tests.e2e.extracts import upn
 from tests.intake.conftest import COHORT
@@ -50,6 +50,11 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return landing
 
 
+def _landed(landing: Path, source: str) -> list[Landed]:
+    found = (find(landing, council, source, COHORT) for council in taking_part(landing))
+    return [landed for landed in found if landed]
+
+
 @pytest.mark.parametrize("source", CONTRACTS)
 def test_every_synthetic_extract(
     source: str, synthetic: Path, sender_keys: Path, keys: KeyRing, tmp_path: Path
@@ -61,10 +66,10 @@ def test_every_synthetic_extract(
     (landing / "reference").mkdir(parents=True)
     (landing / "reference" / directory.name).write_bytes(directory.read_bytes())
     theirs = Place(landing, Home(tmp_path / "theirs"), Intake(landing, Home(tmp_path / "theirs"), keys))
-    extracts = [found for found in find_all(synthetic, COHORT) if found.source == source]
+    extracts = _landed(synthetic, source)
     for landed in extracts:
         put(sender.pseudonymise(landed.path), theirs, source, landed.council)
-    sent = [found for found in find_all(landing, COHORT) if found.source == source]
+    sent = _landed(landing, source)
     assert len(sent) == len(extracts) == 8
     for mine, other in zip(ours.intake.take_in_all(extracts), theirs.intake.take_in_all(sent), strict=True):
         assert isinstance(mine, ExtractQuality)

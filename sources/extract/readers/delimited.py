@@ -22,7 +22,7 @@ from sources.councils.council_file import Dialect
 from sources.extract.readers.content import Content
 from sources.extract.readers.header import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
-from sources.extract.rules import CUT_ROW, EMPTY, MALFORMED, NO_HEADER, UNBALANCED_QUOTE, stopped
+from sources.extract.rules import CUT_ROW, DAMAGED, EMPTY, MALFORMED, NO_HEADER, UNBALANCED_QUOTE, stopped
 from sources.extract.table import SOURCE_ROW, Table, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
@@ -58,28 +58,28 @@ def _batches(
     content: Content, layout: Layout, encoding: str, names: list[str], set_aside: dict[Rule, list[int]]
 ) -> Iterator[pa.RecordBatch]:
     before = 0
-    with content.open() as stream, ThreadPoolExecutor(_AT_A_TIME) as threads:
-        blocks = row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at)
-        for parsed in _in_order(threads, blocks, layout, names):
-            if parsed.cut:
-                raise stopped(content.name, CUT_ROW)
-            for rule, rows in parsed.set_aside.items():
-                set_aside.setdefault(rule, []).extend(before + row for row in rows)
-            numbers = pa.array(before + parsed.numbers, pa.int64())
-            before += parsed.rows
-            yield parsed.batch.append_column(SOURCE_ROW, numbers)
+    for parsed in _parsed(content, layout, encoding, names):
+        if parsed.cut:
+            raise stopped(content.name, CUT_ROW)
+        for rule, rows in parsed.set_aside.items():
+            set_aside.setdefault(rule, []).extend(before + row for row in rows)
+        numbers = pa.array(before + parsed.numbers, pa.int64())
+        before += parsed.rows
+        yield parsed.batch.append_column(SOURCE_ROW, numbers)
 
 
-def _in_order(
-    threads: ThreadPoolExecutor, blocks: Iterator[Block], layout: Layout, names: list[str]
-) -> Iterator[_Parsed]:
+def _parsed(content: Content, layout: Layout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
+    """The file's blocks in their order, of which two are parsed at a time and no more than three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
-    for block in blocks:
-        waiting.append(threads.submit(_parse, block, layout, names))
-        if len(waiting) > _AT_A_TIME:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    with content.open() as stream, ThreadPoolExecutor(_AT_A_TIME) as threads:
+        try:
+            for block in row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at):
+                waiting.append(threads.submit(_parse, block, layout, names))
+                if len(waiting) > _AT_A_TIME:
+                    yield waiting.popleft().result()
+            yield from (parsed.result() for parsed in waiting)
+        except pa.ArrowInvalid:
+            raise stopped(content.name, DAMAGED) from None
 
 
 @dataclass(frozen=True)

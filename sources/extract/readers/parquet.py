@@ -65,6 +65,7 @@ def _as_text(file: str, name: str, values: pa.Array) -> pa.Array:
         values = values.cast(pa.large_binary())
     try:
         text = values.cast(pa.string())
+        text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise stopped(file, NOT_TEXT, f"{name} ({values.type})") from None
     if types.is_boolean(values.type):
