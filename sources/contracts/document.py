@@ -14,9 +14,10 @@ Made from the source contracts by `make docs`.
 An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`, or a
 workbook, Parquet file or packed file as [files.md](files.md) says, with a header line. The Profile may come as the XML
 return and health visiting as the tables of the Community Services Data Set ([formats.md](formats.md)); a sender that
-replaces identifiers itself sends `<cohort>.tokens.parquet` ([at-the-council.md](at-the-council.md)). A file with the column names
-below is taken from any council as it is, in any order, with further columns ignored; a council's own names and codes
-are mapped by its council file. Dates are written `2020-02-29`.
+replaces identifiers itself sends `<cohort>.tokens.parquet` ([at-the-council.md](at-the-council.md)).
+
+A file with the column names below is taken from any council as it is, in any order, with further columns ignored; a
+council's own names and codes are mapped by its council file. Dates are written `2020-02-29`.
 
 Identifiers become tokens while the file is read and are written nowhere. *Checked* columns are read by the rules and
 dropped. A value that breaks a rule of severity *warn* counts as missing and the row is kept; *reject* puts the row into
