@@ -270,7 +270,10 @@ def _of_extracts(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
     yield between("rows_kept", 1, None, "critical", "the extract has no usable row")
     rejected = f"more than {MAX_REJECTED_SHARE:.0%} of the rows were rejected"
     yield between("rejected_share", None, MAX_REJECTED_SHARE, "critical", rejected)
-    cut_off = f"the extract has fewer than {MIN_SHARE_OF_LAST:.0%} of the rows of the last delivery"
+    cut_off = (
+        f"the extract has fewer than {MIN_SHARE_OF_LAST:.0%} of the rows of the last delivery; send it whole, or"
+        " if that is all, say so with --accept-fewer COUNCIL/SOURCE (accept_fewer in the configuration of the intake)"
+    )
     yield between("rows_of_last", MIN_SHARE_OF_LAST, None, "critical", cut_off)
     yield between("rows_of_last", *NEAR_LAST, "warning", "the number of rows is far from the last delivery's")
     published = "the number of rows is far from the published number of children of the council"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from assets.home import Home, write_json
 from ndl_export.missing import SOURCES, Missing, short

@@ -78,12 +78,13 @@ def _table(
     """The table; without an available figure where nothing could be `estimated`, for no council has sent anything."""
     rows = layout(table, geographies(councils, absent), [cohort])
     columns = {measure.name: _empty(rows, measure) for measure in table.measures}
-    for block in table.blocks if estimated else ():
+    if estimated is not None:
         plan, estimates = estimated
-        figures = block_figures(block, plan.family, councils, absent)
-        positions = _positions(rows, block, figures.areas)
-        for name, found in _block(table, block, figures, estimates, reliability):
-            _fill(columns[name], positions, found)
+        for block in table.blocks:
+            figures = block_figures(block, plan.family, councils, absent)
+            positions = _positions(rows, block, figures.areas)
+            for name, found in _block(table, block, figures, estimates, reliability):
+                _fill(columns[name], positions, found)
     keys = {name: rows.keys[name] for name in rows.keys.column_names}
     filled = {
         column: values

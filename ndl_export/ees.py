@@ -4,8 +4,8 @@ Rules: the EES open data standards and the Department for Education's data scree
 
 - Rows of all councils together are left out where these are not England: that area has no official geography.
 - A cell of a figure holds a number or a GSS symbol, never a blank: `z` not applicable, `x` not available, `u` withheld
-  for low reliability. (GSS `low` means "rounds to zero", so it is not used for a withheld figure.) A figure that is shown but
-  unreliable stays a number; the indicator `<measure>_reliability` says so in words.
+  for low reliability. (GSS `low` means "rounds to zero", so it is not used for a withheld figure.) A figure that is
+  shown but unreliable stays a number; the indicator `<measure>_reliability` says so in words.
 - Estimates and interval limits are indicators too.
 - A filter with a single level stays in the data and out of the metadata.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.

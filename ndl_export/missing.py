@@ -30,13 +30,16 @@ class Source:
 SOURCES = {
     "eyfsp": Source("EYFS Profile", ""),
     "school_census": Source(
-        "school census", "free school meals, ethnicity, SEN and first language of its children are `Unknown`, unless another council's"
-        " census has them"
+        "school census",
+        "free school meals, ethnicity, SEN and first language of its children are `Unknown`, unless another council's"
+        " census has them",
     ),
     "early_years_census": Source(
         "early years census", "its children are not linked to a setting, unless another council's census has them"
     ),
-    "hv_reviews": Source("health-visitor reviews", "its children have no linked review, unless another council's service made it"),
+    "hv_reviews": Source(
+        "health-visitor reviews", "its children have no linked review, unless another council's service made it"
+    ),
     "parent_experience": Source("survey of parents", ""),
 }
 

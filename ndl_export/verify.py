@@ -122,8 +122,8 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         version = str(Version.parse(package["version"]))
         cohorts = tuple(package["cohorts"])
         councils, stated = tuple(package["councils"]), package.get("missing", {})
-        if unsound := missing.faults(stated, councils):
-            raise ValueError("; ".join(unsound))
+        if odd := missing.faults(stated, councils):
+            raise ValueError("; ".join(odd))
         layouts = table_layouts(councils, cohorts, stated)
     except (ValueError, KeyError, TypeError) as error:
         return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]

@@ -28,7 +28,9 @@ def without_categories(
         raise ValueError("this measurement was made under another plan")
     kept = [index for index, name in enumerate(plan.family.attribute(attribute).categories) if name not in empty]
     attributes = tuple(
-        replace(entry, categories=tuple(entry.categories[index] for index in kept)) if entry.name == attribute else entry
+        replace(entry, categories=tuple(entry.categories[index] for index in kept))
+        if entry.name == attribute
+        else entry
         for entry in plan.family.attributes
     )
     smaller = replace(plan, family=replace(plan.family, attributes=attributes))

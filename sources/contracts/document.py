@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sources.contracts import CONTRACTS
 from sources.contracts.model import Column, SourceContract
+from sources.reference.cohorts import Cohort
+
+_EXAMPLE = Cohort("202425")
 
 _INTRODUCTION = """# What each extract holds
 
@@ -32,7 +35,7 @@ def _source(contract: SourceContract) -> str:
         [
             f"## `{contract.name}`: {contract.title}",
             "",
-            f"One row per {contract.row_per}.",
+            f"One row per {contract.row_per}. Due {_day(contract)} for cohort {_EXAMPLE.label}: {contract.due.reason}.",
             "",
             "| column | becomes | required | blank | wrong value | what it is |",
             "|---|---|---|---|---|---|",
@@ -41,6 +44,11 @@ def _source(contract: SourceContract) -> str:
             *(["Rules across columns:", "", *rules, ""] if rules else []),
         ]
     )
+
+
+def _day(contract: SourceContract) -> str:
+    day = contract.due.on(_EXAMPLE)
+    return f"{day.day} {day:%B %Y}"
 
 
 def _column(column: Column) -> str:

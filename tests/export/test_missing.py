@@ -62,7 +62,7 @@ def test_the_bundle_is_sound_and_its_rows_are_not_available(without: Path) -> No
     assert set(halton["elgs_expected_average_flag"].to_pylist()) == {"x", "z"}
     assert halton["children_count_estimate"].null_count == halton.num_rows > 0
     outcomes = pq.read_table(without / "asq3_outcomes.parquet")
-    flagged = outcomes.filter(pc.equal(outcomes["children_count_flag"], "x"))
+    flagged = outcomes.filter(pc.equal(outcomes["reviewed_children_count_flag"], "x"))
     assert set(flagged["la_name"].to_pylist()) == {"Sefton"}
     assert "English devolved area" not in headline["geographic_level"].to_pylist()
 
