@@ -21,7 +21,7 @@ _TIMEZONE = "Europe/London"
 
 
 def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
-    """Stale from the end of the source's due date, every year, until an extract is taken."""
+    """Stale from the end of the source's due date, every year, until an extract is taken or found unchanged."""
     return dg.FreshnessPolicy.cron(
         deadline_cron=f"59 23 {contract.due.day} {contract.due.month} *",
         lower_bound_delta=WINDOW,
