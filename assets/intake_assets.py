@@ -88,8 +88,8 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         description=(
             f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
             " kept, beside the quarantine and the quality result. Taken in one streaming pass. Fresh where any extract"
-            f" was taken, or found unchanged, in the {WINDOW.days} days before its yearly due date; which council is missing, of which cohort,"
-            " is in the check `arrivals` of `links`."
+            f" was taken, or found unchanged, in the {WINDOW.days} days before its yearly due date; which council is"
+            " missing, of which cohort, is in the check `arrivals` of `links`."
         ),
     )
     def intake(

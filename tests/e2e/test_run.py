@@ -187,10 +187,10 @@ def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path)
     assert readiness(root, "budget").stdout == readiness(run.root, "budget").stdout
 
 
-def test_a_missing_council_must_be_said_and_is_stated(run: Run, tmp_path: Path) -> None:
+def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     root, bundle = tmp_path / "missing", tmp_path / "missing" / "home" / "release" / "2026.11.0"
     write_extracts(root / "landing", children=150, councils=("leeds", "sefton", "wirral"))
-    shutil.copytree(run.root / "keys", root / "keys")
+    KeyRing.create(root / "keys")
     profile = root / "landing" / "wirral" / "eyfsp" / f"{COHORT}.csv"
     profile.rename(tmp_path / profile.name)
     (root / "landing" / "sefton" / "hv_reviews" / f"{COHORT}.csv").unlink()
