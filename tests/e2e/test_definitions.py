@@ -140,7 +140,6 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
     result = dg.materialize(
         [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
         partition_key="202425",
-        resources={"installation": installation},
     )
     assert result.success
     (check,) = result.get_asset_check_evaluations()
