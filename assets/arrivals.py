@@ -81,9 +81,14 @@ def waiting(found: Sequence[Arrival]) -> list[str]:
 
 def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
     """What the arrivals mean for a release of the cohort, in a sentence or two."""
-    needed = [entry for entry in found if entry.source == PROFILE and not entry.is_in]
-    others = [entry for entry in found if entry.source != PROFILE and not entry.is_in]
+    landed = [entry for entry in found if entry.state is State.LANDED]
+    lacking = [entry for entry in found if not entry.is_in and entry.state is not State.LANDED]
+    needed = [entry for entry in lacking if entry.source == PROFILE]
+    others = [entry for entry in lacking if entry.source != PROFILE]
     sentences = []
+    if landed:
+        names = ", ".join(dict.fromkeys(place(entry.council).la_name for entry in landed))
+        sentences.append(f"the next run takes in {len(landed)} landed extracts first, of: {names}")
     if needed:
         sentences.append(f"the release of {cohort.code} would need --allow-missing for: {_by_council(needed)}")
     if others:
