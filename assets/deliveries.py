@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet
 
-from assets.home import Home, promote
+from assets.home import Home, promote, write_json
 from assets.profile import Profile
 from assets.quality import Finding
 from assets.staging import RuleCount
@@ -119,10 +119,10 @@ def accept(home: Home, landed: Landed, quality: ExtractQuality, kept: Path, quar
     key = (landed.source, landed.cohort, landed.council)
     earlier = read(home.quality(*key))
     if earlier and earlier.file_mac != quality.file_mac:
-        _write(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
+        write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
     promote(kept, home.pseudonymised(*key))
     promote(quarantine, home.quarantine(*key))
-    _write(home.quality(*key), asdict(quality))
+    write_json(home.quality(*key), asdict(quality))
     home.stopped(*key).unlink(missing_ok=True)
 
 
@@ -134,11 +134,4 @@ def stopped(home: Home, landed: Landed) -> StoppedExtract | None:
 
 def note_stopped(home: Home, landed: Landed, note: StoppedExtract) -> None:
     """Keep why a delivery was stopped; the earlier good one stays in place."""
-    _write(home.stopped(landed.source, landed.cohort, landed.council), asdict(note))
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".new")
-    staged.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    promote(staged, path)
+    write_json(home.stopped(landed.source, landed.cohort, landed.council), asdict(note))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 OWNER_ONLY = 0o700
 
@@ -65,6 +67,14 @@ class Home:
     def linkage_report(self, cohort: str) -> Path:
         return self.linked(cohort) / "linkage.json"
 
+    def sent(self, cohort: str) -> Path:
+        """Which councils, by source, the confidential tables are made of."""
+        return self.linked(cohort) / "sent.json"
+
+    def missing(self, cohort: str, version: str) -> Path:
+        """Which councils, by source, had sent nothing when the release was measured."""
+        return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"
+
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
         names = {"pupil": "children", "health": "reviewed_children", "parents": "responses"}
@@ -93,3 +103,11 @@ def promote(staged: Path, final: Path) -> None:
     with staged.open("rb+") as file:  # Windows makes durable only what is open for writing
         os.fsync(file.fileno())
     staged.replace(final)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".new")
+    staged.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    promote(staged, path)

@@ -3,14 +3,30 @@
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
+from pydantic import Field, field_validator
 
 from assets.deliveries import ExtractQuality
+from assets.freshness import WINDOW, due_freshness
 from assets.installation import Installation
 from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
-from sources.extract.landed import Landed, find
+from sources.extract.landed import Landed, check_extract_name, find
+
+
+class IntakeConfig(dg.Config):
+    """`accept_fewer` names extracts, as `council/source`, that may have far fewer rows than the last delivery."""
+
+    accept_fewer: list[str] = Field(default_factory=list)
+
+    @field_validator("accept_fewer")
+    @classmethod
+    def _are_extracts(cls, names: list[str]) -> list[str]:
+        for name in names:
+            check_extract_name(name)
+        return names
+
 
 GROUP = "intake"
 LANDING = "landing"
@@ -63,6 +79,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             )
         ],
         output_required=False,
+        freshness_policy=due_freshness(contract),
         group_name=GROUP,
         kinds={"duckdb", "parquet", "greatexpectations"},
         owners=["team:data-engineering"],
@@ -70,11 +87,15 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _schema(contract.with_role(Role.PAYLOAD))},
         description=(
             f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
-            " kept, beside the quarantine and the quality result. Taken in one streaming pass."
+            " kept, beside the quarantine and the quality result. Taken in one streaming pass. Fresh where any extract"
+            f" was taken, or found unchanged, in the {WINDOW.days} days before its yearly due date; which council is"
+            " missing, of which cohort, is in the check `arrivals` of `links`."
         ),
     )
-    def intake(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[dg.AssetCheckResult]:
-        stopped = _take_in_all(context, installation, contract.name, key)
+    def intake(
+        context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
+    ) -> Iterator[dg.AssetCheckResult]:
+        stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
@@ -87,7 +108,11 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
 
 
 def _take_in_all(
-    context: dg.AssetExecutionContext, installation: Installation, source: str, key: dg.AssetKey
+    context: dg.AssetExecutionContext,
+    installation: Installation,
+    accept_fewer: list[str],
+    source: str,
+    key: dg.AssetKey,
 ) -> list[str]:
     """Take in each partition's extract; the sentences of those that were stopped."""
     stopped: list[str] = []
@@ -100,7 +125,7 @@ def _take_in_all(
             stopped.append(str(stop))
         else:
             landed += [found] if found else []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring())
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(), accept_fewer)
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
         if isinstance(outcome, ExtractStopped):
             stopped.append(str(outcome))

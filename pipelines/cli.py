@@ -73,6 +73,12 @@ def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: b
 @_keys_option()
 @click.option("--release", "version", help="Version such as 2026.11.0; by default the cohort's own, or this month's.")
 @click.option("--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile.")
+@click.option(
+    "--accept-fewer",
+    multiple=True,
+    metavar="COUNCIL/SOURCE",
+    help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
+)
 @click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
@@ -81,6 +87,7 @@ def run(
     keys: Path | None,
     version: str | None,
     allow_missing: bool,
+    accept_fewer: tuple[str, ...],
     create_keys: bool,
 ) -> None:
     """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
@@ -100,11 +107,30 @@ def run(
 
     try:
         bundle = run_cohort(
-            settings.installation(landing, home, directory), checked, version, allow_missing, click.echo
+            settings.installation(landing, home, directory), checked, version, allow_missing, accept_fewer, click.echo
         )
     except RunStopped as stopped:
         stop(str(stopped))
     _report_release(bundle, landing.resolve(), directory)
+
+
+@main.command()
+@_landing_option(required=True)
+@_home_option()
+@_cohort_option()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
+    """Who has sent what of a cohort, since when, and what that means for its release."""
+    checked = _cohort(cohort)
+    if not landing.is_dir():
+        stop(f"landing folder {landing} does not exist")
+    import datetime as dt
+
+    from pipelines import status_report
+
+    found = status_report.status(landing, home, checked, dt.date.today())
+    as_text = status_report.render(found, checked)
+    click.echo(json.dumps(status_report.as_json(found, checked), indent=1) if as_json else as_text)
 
 
 @main.command()

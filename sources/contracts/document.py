@@ -6,6 +6,9 @@ from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES, ExtractRule
 from sources.contracts.model import Column, Rule, SourceContract
 from sources.extract.rules import FILE_RULES
+from sources.reference.cohorts import Cohort
+
+_EXAMPLE = Cohort("202425")
 
 _INTRODUCTION = """# What each extract holds
 
@@ -38,7 +41,7 @@ def _source(contract: SourceContract) -> str:
         [
             f"## `{contract.name}`: {contract.title}",
             "",
-            f"One row per {contract.row_per}.",
+            f"One row per {contract.row_per}. Due {_day(contract)} for cohort {_EXAMPLE.label}: {contract.due.reason}.",
             "",
             "| column | becomes | required | blank | wrong value | what it is |",
             "|---|---|---|---|---|---|",
@@ -77,6 +80,11 @@ def _rule(rule: Rule | ExtractRule) -> str:
     share = rule.stop_share if isinstance(rule, Rule) else None
     often = f" In more than {share:.0%} of the rows: stop." if share else ""
     return f"- `{rule.id}` ({rule.severity}): {rule.sentence}{often}"
+
+
+def _day(contract: SourceContract) -> str:
+    day = contract.due.on(_EXAMPLE)
+    return f"{day.day} {day:%B %Y}"
 
 
 def _column(column: Column) -> str:

@@ -46,7 +46,8 @@ ROW_COUNT_RULES = (
     ExtractRule(
         "far-fewer-rows-than-last",
         Severity.STOP,
-        f"The extract has fewer than {MIN_SHARE_OF_LAST:.0%} of the rows of the last delivery: it looks cut off.",
+        f"The extract has fewer than {MIN_SHARE_OF_LAST:.0%} of the rows of the last delivery: it looks cut off. Send"
+        " it whole or, if that is all, say so with --accept-fewer COUNCIL/SOURCE (accept_fewer of the intake).",
         "rows_of_last",
         low=MIN_SHARE_OF_LAST,
     ),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
+
+from sources.reference.cohorts import Cohort
 
 
 class Kind(StrEnum):
@@ -95,12 +98,29 @@ REPEATED_ROW = Rule(
 
 
 @dataclass(frozen=True)
+class Due:
+    """When the extract of a cohort should be in: a day in the calendar year `years` after the cohort's first one.
+
+    `reason` says whose date it is.
+    """
+
+    month: int
+    day: int
+    years: int
+    reason: str
+
+    def on(self, cohort: Cohort) -> dt.date:
+        return dt.date(cohort.first_year + self.years, self.month, self.day)
+
+
+@dataclass(frozen=True)
 class SourceContract:
     """Everything that is agreed with the senders of one source."""
 
     name: str
     title: str
     row_per: str
+    due: Due
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
     repeated: Rule = REPEATED_ROW
@@ -127,5 +147,6 @@ class SourceContract:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contract's content, carried by every file made under it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=dict).encode()).hexdigest()
+        """Hash of what the contract says of a file, carried by every file made under it; not of when it is due."""
+        content = {name: part for name, part in asdict(self).items() if name != "due"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,9 @@ REFUSED_SUFFIXES: dict[str, Rule] = {
 """Endings of what people send in place of an extract, and what they are told."""
 REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
+READY = ".ready"
+"""Ends the name of the empty file that a sender may put beside an extract once it is complete."""
+_UNFINISHED_STARTS, _UNFINISHED_ENDS = (".", "~$"), (".part", ".filepart", ".tmp")
 
 
 @dataclass(frozen=True)
@@ -120,3 +124,32 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 def anything_arrived(landing: Path, cohort: str) -> bool:
     """Whether some council has sent something for a cohort, usable or not."""
     return any(files_of(landing, council, source, cohort) for council in taking_part(landing) for source in CONTRACTS)
+
+
+def candidates(landing: Path) -> Iterator[Landed]:
+    """Every extract that lies there, of any cohort; of a council and source with two of one cohort, both."""
+    for council in taking_part(landing):
+        for source in CONTRACTS:
+            by_cohort: dict[str, list[Path]] = {}
+            for path in sorted((landing / council / source).glob("*")):
+                if not is_unfinished(path.name) and not path.name.endswith(READY):
+                    by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
+            for cohort, paths in by_cohort.items():
+                try:
+                    found = find(landing, council, source, cohort)
+                except ExtractStopped:
+                    yield from (Landed(council, source, cohort, path) for path in paths)
+                else:
+                    yield from [found] if found else []
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file's name is one that transfer tools and office programs give to what they are still writing."""
+    return name.startswith(_UNFINISHED_STARTS) or name.lower().endswith(_UNFINISHED_ENDS)
+
+
+def check_extract_name(name: str) -> None:
+    """Raises ValueError where `name` is not `council/source`."""
+    council, _, source = name.partition("/")
+    if council not in places() or source not in CONTRACTS:
+        raise ValueError(f"{name!r} is not a council and source such as halton/eyfsp")
