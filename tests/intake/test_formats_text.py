@@ -201,7 +201,7 @@ def test_encodings(landing: Landing, raw: bytes, encoding: str, expected: str) -
         pytest.param(_text(HEADER, *LINES, "x" * (3 << 20)), "longer than 1 MiB", id="a long line further down"),
         pytest.param("<html><body><table>" + PLAIN, "web page", id="html"),
         pytest.param("%PDF-1.7 ", "it is a PDF", id="pdf"),
-        pytest.param('<?xml version="1.0"?><a/>', "XML file", id="xml"),
+        pytest.param('<?xml version="1.0"?><a/>', "not an EYFS Profile return in XML", id="xml"),
         pytest.param(
             '<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>', "XML form of 2003", id="xml 2003"
         ),
