@@ -69,7 +69,7 @@ class Intake:
     """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing, accept_fewer: Collection[str] = ()) -> None:
-        self._home, self._keys, self._accept_fewer = home, keys, accept_fewer
+        self._landing, self._home, self._keys, self._accept_fewer = landing, home, keys, accept_fewer
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
         self._directory_sha256 = content_sha256(directory) if self._directory else None
@@ -103,6 +103,12 @@ class Intake:
                 yield from self._judge(found)
             for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
                 report_council(self._home, cohort, council)
+
+    def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
+        """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
+        folder = self._landing / council / source
+        self._stopped(Landed(council, source, cohort, folder / cohort), "", stopped)
+        report_council(self._home, cohort, council)
 
     def _stage(self, landed: Landed, folder: Path) -> _Taken | ExtractQuality | ExtractStopped:
         mac = ""

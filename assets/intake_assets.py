@@ -31,7 +31,7 @@ class IntakeConfig(dg.Config):
 GROUP = "intake"
 LANDING = "landing"
 RESTRICTED = "restricted"
-QUALITY_CHECK = "quality"
+QUALITY_CHECK, ROWS_CHECK = "quality", "rows"
 _SHOWN = 3
 """Stopped extracts named in the outcome of a check; the log names every one."""
 
@@ -75,8 +75,13 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
                 QUALITY_CHECK,
                 asset=key,
                 blocking=True,
-                description="The extract meets its contract: rules of intake and Great Expectations over the payload",
-            )
+                description="No extract was stopped: rules of intake and Great Expectations over the payload",
+            ),
+            dg.AssetCheckSpec(
+                ROWS_CHECK,
+                asset=key,
+                description="No row was set aside and nothing of an extract as a whole is worth a warning",
+            ),
         ],
         output_required=False,
         freshness_policy=due_freshness(contract),
@@ -95,13 +100,21 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
     ) -> Iterator[dg.AssetCheckResult]:
-        stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
+        taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
             passed=not stopped,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_stopped_sentence(stopped) if stopped else "every extract was taken",
+            description=_first(stopped) if stopped else "every extract was taken",
+        )
+        warnings = [sentence for quality in taken if (sentence := _warning(quality))]
+        yield dg.AssetCheckResult(
+            check_name=ROWS_CHECK,
+            asset_key=key,
+            passed=not warnings,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_first(warnings) if warnings else "every row was kept",
         )
 
     return intake
@@ -113,34 +126,44 @@ def _take_in_all(
     accept_fewer: list[str],
     source: str,
     key: dg.AssetKey,
-) -> list[str]:
-    """Take in each partition's extract; the sentences of those that were stopped."""
+) -> tuple[list[ExtractQuality], list[str]]:
+    """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
+    taken: list[ExtractQuality] = []
     stopped: list[str] = []
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(), accept_fewer)
     landed: list[Landed] = []
     for partition in context.partition_keys:
         council, cohort = parts(partition)
         try:
             found = find(installation.landing_folder, council, source, cohort)
         except ExtractStopped as stop:
+            intake.refuse(council, source, cohort, stop)
             stopped.append(str(stop))
         else:
             landed += [found] if found else []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(), accept_fewer)
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
         if isinstance(outcome, ExtractStopped):
             stopped.append(str(outcome))
             continue
+        taken.append(outcome)
         context.log.info(_sentence(outcome))
         partition = council_cohort(extract.council, extract.cohort)
         context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=_metadata(outcome)))
     for sentence in stopped:
         context.log.error(sentence)
-    return stopped
+    return taken, stopped
 
 
-def _stopped_sentence(stopped: list[str]) -> str:
-    more = f"; and {len(stopped) - _SHOWN} more extracts" if len(stopped) > _SHOWN else ""
-    return "; ".join(stopped[:_SHOWN]) + more
+def _first(sentences: list[str]) -> str:
+    more = f"; and {len(sentences) - _SHOWN} more extracts" if len(sentences) > _SHOWN else ""
+    return "; ".join(sentences[:_SHOWN]) + more
+
+
+def _warning(quality: ExtractQuality) -> str:
+    """What a person should look at of an extract that was taken; empty where there is nothing."""
+    found = [f"{quality.rows_rejected:,} rows set aside"] if quality.rows_rejected else []
+    found += [finding.sentence.removesuffix(".") for finding in quality.findings if not finding.passed]
+    return f"{quality.council}: {', '.join(found)}" if found else ""
 
 
 def _sentence(quality: ExtractQuality) -> str:
