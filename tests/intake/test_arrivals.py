@@ -16,6 +16,7 @@ from assets import deliveries
 from assets.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.home import Home
+from assets.profile import Profile
 from pipelines.status_report import as_json, render
 from sources.contracts import CONTRACTS
 from sources.extract.identity import content_sha256
@@ -55,8 +56,10 @@ class Place:
             17,
             17,
             0,
+            0,
             (),
             (),
+            Profile(17, (), ()),
         )
         with self.home.staging() as staging:
             kept, quarantine = staging / "kept", staging / "quarantine"
