@@ -250,6 +250,7 @@ class TableWriter:
                 compression="zstd",
                 use_dictionary=text,
                 store_schema=False,
+                write_statistics=[SOURCE_ROW],
                 write_page_checksum=True,
             )
             self._writer.add_key_value_metadata(self._metadata)
@@ -275,11 +276,12 @@ class _Findings:
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
         masks = [chunk[name].to_numpy() for name in self._projection.issue_columns]
-        broken = {
-            check.rule: found
-            for check in self._projection.checks
-            if (found := masks[check.position // BITS] & (1 << check.position % BITS) != 0).any()
-        }
+        present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
+        broken = {}
+        for check in self._projection.checks:
+            mask, bit = check.position // BITS, 1 << check.position % BITS
+            if present[mask] & bit:
+                broken[check.rule] = masks[mask] & bit != 0
         rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
         if (repeats := self._repeats(chunk[_ROW_HASH]) & ~rejected).any():
@@ -316,8 +318,8 @@ class _Findings:
     def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
         """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""
         known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
-        seen, self._seen = self._seen, np.concatenate([self._seen, values[known]])
-        self._seen.sort()
+        seen, self._seen = self._seen, np.concatenate([self._seen, np.sort(values[known])])
+        self._seen.sort(kind="stable")  # merges the two sorted parts
         if not (self._seen[1:] == self._seen[:-1]).any():
             return np.zeros(len(values), bool)
         self._seen = np.unique(self._seen)
