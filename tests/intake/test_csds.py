@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sensors import states
+from pipelines.arriving import looks
 from sources.extract.errors import ExtractStopped
 from sources.extract.identity import content_sha256
 from sources.extract.landed import Landed
@@ -315,13 +315,12 @@ def test_malformed_rows_count_on_from_file_to_file(read: Any) -> None:
 
 def test_the_sensor_looks_at_each_file_of_a_folder(desk: Desk) -> None:
     folder = write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", csds_files(csds([REVIEW])))
-    (before,) = states(desk.landing).values()
-    assert set(before) == {f"hv_reviews/202425/{path.name}" for path in folder.iterdir()}
+    (before,) = looks(desk.landing)
+    assert before.landed.path == folder
     with next(folder.iterdir()).open("a") as file:
         file.write("more")
-    (after,) = states(desk.landing).values()
-    assert set(after) == set(before)
-    assert after != before
+    (after,) = looks(desk.landing)
+    assert after.identity != before.identity
 
 
 def test_the_folders_hash_is_that_of_its_files(tmp_path: Path) -> None:
