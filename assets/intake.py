@@ -30,6 +30,7 @@ from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
 from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
@@ -44,6 +45,7 @@ _AT_A_TIME = 2
 """Extracts in work at once: while one is read inside DuckDB another can be parsed."""
 _TOGETHER = 64
 """Extracts that are staged before they are judged together and promoted."""
+_OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _A_ROW_A_CHILD = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
 
@@ -178,6 +180,8 @@ class Intake:
             quality = _quality(entry, (*next(findings), *entry.of_sender))
             if failures := quality.failures:
                 sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
+                if {finding.rule for finding in failures} & _OF_REJECTED:
+                    sentences += entry.staged.why_rejected
                 yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
             else:
                 last = deliveries.last(self._home, entry.landed, entry.mac)

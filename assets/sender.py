@@ -133,9 +133,9 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
     except ExtractStopped as stopped:
         return str(stopped)
     if not staged.rows_kept:
-        return f"{landed.name}: {NO_USABLE_ROW.sentence}"
+        return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected}"
     if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
-        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}"
+        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected}"
     return None
 
 

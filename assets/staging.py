@@ -25,6 +25,8 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import BITS, Projection, project
+from sources.extract.rules import MOVED_COLUMNS, stopped
+from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -38,6 +40,7 @@ TERM_OF_BIRTH = (
 """September to December, January to March, April to August (DfE); the date itself is not kept."""
 
 MAX_EXAMPLE_ROWS = 100
+_MOSTLY = 0.5
 _FEW = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_ROWS = 1 << 17
@@ -78,6 +81,7 @@ class Staged:
     rows_kept: int
     rules: tuple[RuleCount, ...]
     stop_shares: Mapping[str, float]
+    suspicions: tuple[Suspicion, ...] = ()
 
     @property
     def rows_rejected(self) -> int:
@@ -87,6 +91,19 @@ class Staged:
     def rejected_share(self) -> float | None:
         """Of the rows read, where so many were rejected that it can say something of the file."""
         return self.rows_rejected / self.rows_read if self.rows_rejected >= MANY_ROWS else None
+
+    @property
+    def hints(self) -> str:
+        """What columns that are mostly wrong may be, for the end of a sentence; empty where there is nothing to say."""
+        return "".join(f" {suspicion.sentence}" for suspicion in self.suspicions)
+
+    @property
+    def why_rejected(self) -> str:
+        """The rule that most of the rejected rows break, and the hints, for the end of a sentence."""
+        rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
+        most = max(rejecting, key=lambda count: count.rows, default=None)
+        said = f" {most.rows} of {self.rows_read} rows break {most.rule}: {most.sentence}" if most else ""
+        return said + self.hints
 
     @property
     def too_often(self) -> RuleCount | None:
@@ -154,18 +171,24 @@ def stage(
         rows.rows,
         findings.counts(),
         findings.stop_shares,
+        suspicions(con, extract, contract, normalise.VALID, wrong)
+        if (wrong := findings.mostly_wrong(contract))
+        else (),
     )
 
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    """Raise `ExtractStopped` where the file `moved` during the pass, or a rule shows that it is the wrong one."""
+    """Raise `ExtractStopped` where the file `moved` during the pass, or a rule shows that it is the wrong one, or that
+    its columns stand under headings of others."""
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
     if count := staged.too_often:
         raise ExtractStopped(
             f"{landed.name}: {count.rows} of {staged.rows_read} rows break {count.rule}: {count.sentence}"
-            f" Is it the right file? First row: {count.first_rows[0]}"
+            f" Is it the right file? First row: {count.first_rows[0]}.{staged.hints}"
         )
+    if any(suspicion.moved for suspicion in staged.suspicions):
+        raise stopped(landed.name, MOVED_COLUMNS, staged.hints.strip())
 
 
 def _pass_sql(projection: Projection, contract: SourceContract, council: str, second_keying: bool) -> str:
@@ -307,6 +330,21 @@ class _Findings:
             for rule in self._rules.values()
             if self._totals.get(rule.id)
         )
+
+    def mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
+        """Contract columns that are wrong in most of the rows where they are filled.
+
+        That is by the rule of their own values, or by one about them alone of which few may be broken.
+        """
+        blank = {name: self._totals.get(f"{name}-blank", 0) for name in (column.name for column in contract.columns)}
+        return tuple(
+            name for name, empty in blank.items() if self._wrong(name) > max(_MOSTLY * (self.rows_read - empty), _FEW)
+        )
+
+    def _wrong(self, column: str) -> int:
+        own = {f"{column}-invalid", f"{column}-malformed"}
+        own |= {rule.id for rule in self._rules.values() if rule.columns == (column,) and rule.stop_share is not None}
+        return max(self._totals.get(rule, 0) for rule in own)
 
     def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, quarantine: TableWriter) -> None:
         self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)

@@ -73,7 +73,7 @@ def _extracts() -> str:
 
 def _file_rules() -> str:
     rules = [_rule(rule) for rule in FILE_RULES]
-    return "\n".join(["## Rules about the file", "", "Of every source, before any value is looked at.", "", *rules, ""])
+    return "\n".join(["## Rules about the file", "", "Of every source, whatever its columns hold.", "", *rules, ""])
 
 
 def _rule(rule: Rule | ExtractRule) -> str:

@@ -14,6 +14,12 @@ ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """Read everywhere, whatever a council file says."""
 
 EXCEL = "excel"
+USUAL_FORMATS = (
+    "%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%d/%b/%Y",
+    "%d-%b-%y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y", "%d %b %y", "%Y/%m/%d", "%d%m%Y", "%d/%m/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%m/%d/%Y", "%m/%d/%y", EXCEL,
+)  # fmt: skip
+"""What councils write, tried in this order; day before month where a column leaves it open."""
 _LAST_EXCEL_DAY = 73_050  # 2099-12-31; keeps 20200203 from being taken for a day number
 _PLACEHOLDERS = (  # longest first, as others write them
     ("yyyy", "%Y"), ("mmmm", "%B"), ("mmm", "%b"), ("mm", "%m"), ("dd", "%d"), ("yy", "%y"), ("m", "%m"), ("d", "%d"),

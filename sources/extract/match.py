@@ -38,14 +38,13 @@ def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
 def match(name: str, contract: SourceContract, council_dialect: Dialect, header: list[str]) -> Match:
     """Find the contract's columns in `header`; raises `ExtractStopped` where a required one is missing.
 
-    A file that has every required column under the contract's own name is in contract form, whatever its council.
     `name` is how messages call the file.
     """
     by_key = {key(column): column for column in header}
     for column, sentence in contract.refused_columns.items():
         if column in by_key:
             raise ExtractStopped(f"{name}: {sentence}")
-    dialect = CONTRACT_DIALECT if in_contract_form(contract, header) else council_dialect
+    dialect = dialect_of(contract, header, council_dialect)
     columns = {
         column.name: by_key[found]
         for column in contract.columns
@@ -62,8 +61,14 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
     return Match(dialect, columns, inputs)
 
 
+def dialect_of(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
+    """The contract's own for a file in contract form where the council file maps headings; else the council's."""
+    own_headings = council_dialect.columns or council_dialect.derived
+    return CONTRACT_DIALECT if own_headings and in_contract_form(contract, header) else council_dialect
+
+
 def in_contract_form(contract: SourceContract, header: list[str]) -> bool:
-    """Whether every required column stands in `header` under the contract's own name."""
+    """Whether every required column stands in `header` under the contract's own name, whatever its council."""
     present = set(map(key, header))
     return all(key(column) in present for column in contract.required)
 

@@ -31,6 +31,7 @@ class OpenExtract:
     `batches` yields trimmed text under contract names, then the inputs of derived columns under the names that `inputs`
     gives to them, and `source_row` (int64, 1-based data row in the file). `headings` are the file's own names of the
     contract columns. `set_aside` fills, as the batches are read, with the data rows that the reader could not give.
+    `table` is the file as its reader gives it, to be read again.
     """
 
     landed: Landed
@@ -39,6 +40,7 @@ class OpenExtract:
     inputs: Mapping[str, str]
     batches: Iterator[pa.RecordBatch]
     set_aside: dict[Rule, list[int]]
+    table: Table
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
@@ -57,7 +59,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
             columns = [by_name[column] for column in (*found.columns.values(), *found.inputs.values())]
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
 
-    return OpenExtract(landed, found.dialect, found.columns, inputs, batches(), table.set_aside)
+    return OpenExtract(landed, found.dialect, found.columns, inputs, batches(), table.set_aside, table)
 
 
 def open_table(

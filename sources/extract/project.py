@@ -65,7 +65,7 @@ def project(
     a check digit, a SQL condition on the column `{}` that a usable value meets.
     """
     raw = ", ".join(f"{_raw(column, present, inputs, dialect)} AS raw_{column.name}" for column in contract.columns)
-    typed = ", ".join(f"{_typed(column, dialect, valid)} AS {column.name}" for column in contract.columns)
+    typed = ", ".join(f"{typed_sql(column, dialect, valid)} AS {column.name}" for column in contract.columns)
     checks = tuple(
         Check(rule, position) for position, rule in enumerate(_rules(contract, present, inputs, dialect, valid))
     )
@@ -165,7 +165,8 @@ def _filled(text: str) -> str:
     return f"nullif({text}, '')"
 
 
-def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
+def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
+    """SQL of the typed value of `raw_<column>`; NULL where it is wrong. `valid` as in `project`."""
     raw = f"raw_{column.name}"
     match column.kind:
         case Kind.CODE:

@@ -55,6 +55,10 @@ NESTED_ARCHIVE = _stop("nested-archive", "The archive holds another archive; pac
 NO_MEMBER = _stop("archive-without-extract", "The archive holds no extract (.csv, .txt, .xlsx, .parquet or .xml).")
 SEVERAL_MEMBERS = _stop("archive-of-several", "The archive holds several extracts; leave the one that counts.")
 UNSAFE_MEMBER = _stop("unsafe-member", "The archive names a file outside itself; pack the extract again.")
+MOVED_COLUMNS = _stop(
+    "moved-columns",
+    "Values stand under headings of others; put each column under its own heading, or map it in the council file.",
+)
 FORMULA = _stop("formula", "A cell that is read holds a formula; save the sheet as values.")
 NO_SHEET = _stop("no-sheet", "The workbook has no visible sheet with the extract's column names near its top.")
 SEVERAL_SHEETS = _stop("several-sheets", "Several sheets hold the extract's columns; leave the one that counts.")

@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
-from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import Dialect
 from sources.councils.onboarding.known import resembled
 from sources.councils.onboarding.sample import MAX_ROWS, first_rows, header_of
 from sources.councils.onboarding.shapes import Shown, common_shape, shown_values
 from sources.councils.onboarding.yaml_text import scalar
 from sources.extract.landed import Landed
-from sources.extract.match import in_contract_form, key, missing_columns
+from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
 from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import Projection, project
 from sources.extract.table import SOURCE_ROW
@@ -92,7 +92,7 @@ def check_sample(
     """
     contract = CONTRACTS[landed.source]
     header = header_of(landed, council_dialect)
-    dialect = CONTRACT_DIALECT if in_contract_form(contract, header) else council_dialect
+    dialect = dialect_of(contract, header, council_dialect)
     missing = missing_columns(contract, dialect, header)
     extract = open_extract(landed, contract, _lenient(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
@@ -104,7 +104,7 @@ def check_sample(
         cohort=reading.cohort.code,
         rows=reading.rows,
         rejected=reading.rejected,
-        contract_form=dialect is CONTRACT_DIALECT,
+        contract_form=in_contract_form(contract, header),
         columns=columns,
         rules=reading.rules(),
         unused=unused,

@@ -9,18 +9,11 @@ from dataclasses import dataclass
 import duckdb
 
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.date_formats import EXCEL, date_sql
+from sources.councils.date_formats import USUAL_FORMATS, date_sql
 from sources.councils.derived import Derived, Filled, Join, Pattern
 from sources.councils.onboarding.known import LIKE, SURE, code_of, heading_score, part_score
 from sources.councils.onboarding.sample import Sample
 from sources.reference.goals import GOALS
-
-DATE_FORMATS = (
-    "%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%d/%b/%Y",
-    "%d-%b-%y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y", "%d %b %y", "%Y/%m/%d", "%d%m%Y", "%d/%m/%Y %H:%M",
-    "%d/%m/%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%m/%d/%Y", "%m/%d/%y", EXCEL,
-)  # fmt: skip
-"""Tried in this order; day before month where a column leaves it open."""
 
 _CONTENT = 0.8
 """Share of values that must fit for a column to be recognised by what it holds."""
@@ -141,7 +134,7 @@ class Guesser:
         column = self.sample.column(heading)
         if not self.filled[heading] or self.share(heading, _MAYBE_DATE) < _CONTENT:
             return None
-        read = {form: date_sql(column, (form,)) for form in DATE_FORMATS}
+        read = {form: date_sql(column, (form,)) for form in USUAL_FORMATS}
         counts = self.con.execute(
             "SELECT "
             + ", ".join(f"count(*) FILTER (year({date}) BETWEEN 1900 AND 2099)" for date in read.values())

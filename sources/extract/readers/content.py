@@ -196,9 +196,12 @@ def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     """The directory of a zip archive; raises `ExtractStopped` where it cannot be read."""
     try:
         with zipfile.ZipFile(stream) as archive:
-            return archive.infolist()
+            entries = archive.infolist()
     except DAMAGE:
         raise stopped(name, DAMAGED) from None
+    if not all(entry.filename for entry in entries):
+        raise stopped(name, DAMAGED)
+    return entries
 
 
 def opened(name: str, path: Path) -> BinaryIO:
