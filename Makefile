@@ -10,10 +10,10 @@ READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs bench ui clean-demo
+.PHONY: help setup demo test lint format docs bench ui council-wheel clean-demo
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 setup: .venv/.synced  ## install everything, from the lock file
 
@@ -46,6 +46,9 @@ bench: setup  ## time and memory of every stage, into docs/benchmark.md
 
 ui: setup  ## the Dagster UI over the demo's home folder
 	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
+
+council-wheel: setup  ## the tool for councils, as a wheel in dist/
+	$(UV) build --quiet --wheel --out-dir dist packaging/council
 
 clean-demo:  ## remove the demo's folders, not its keys
 	rm -rf $(DEMO)

@@ -126,7 +126,7 @@ def _census() -> str:
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
-    groups = " ".join(f"WHEN '{code}' THEN '{group}'" for code, group in _ethnic_groups().items())
+    groups = " ".join(f"WHEN '{code}' THEN '{group}'" for code, group in ethnic_groups().items())
     latest = "ORDER BY council DESC, source_row"
     return f"""
         SELECT child_id,
@@ -213,7 +213,8 @@ def _outcome(domain: str) -> str:
     return f"CASE {cases} ELSE '{health.NO_SCORE}' END"
 
 
-def _ethnic_groups() -> dict[str, str]:
+def ethnic_groups() -> dict[str, str]:
+    """The published ethnic group of each DfE main code; codes of no information are left out."""
     other = pupil.ETHNIC.categories[4]
     return {
         code: pupil.ETHNIC.categories[_MAJOR_BY_FIRST_LETTER[code[0]]] if code[0] in _MAJOR_BY_FIRST_LETTER else other

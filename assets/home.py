@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 OWNER_ONLY = 0o700
 
@@ -41,6 +43,18 @@ class Home:
     def quality(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("quality", source, cohort, council, "json")
 
+    def stopped(self, source: str, cohort: str, council: str) -> Path:
+        """The newest delivery, where it was stopped; gone once a good one is taken."""
+        return self._extract("stopped", source, cohort, council, "json")
+
+    def history(self, source: str, cohort: str, council: str) -> Path:
+        """Folder of the quality results of deliveries that were superseded, by MAC of the file."""
+        return self._extract("history", source, cohort, council, "d")
+
+    def reports(self, cohort: str, council: str) -> Path:
+        """Folder of the quality reports for one council, fit to send to it."""
+        return self.restricted / "reports" / f"cohort={cohort}" / council
+
     def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
         return self.restricted / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
 
@@ -52,6 +66,14 @@ class Home:
 
     def linkage_report(self, cohort: str) -> Path:
         return self.linked(cohort) / "linkage.json"
+
+    def sent(self, cohort: str) -> Path:
+        """Which councils, by source, the confidential tables are made of."""
+        return self.linked(cohort) / "sent.json"
+
+    def missing(self, cohort: str, version: str) -> Path:
+        """Which councils, by source, had sent nothing when the release was measured."""
+        return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
@@ -78,6 +100,14 @@ class Home:
 def promote(staged: Path, final: Path) -> None:
     """Move a finished file into place: durable first, then visible at once."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    with staged.open("rb") as file:
+    with staged.open("rb+") as file:  # Windows makes durable only what is open for writing
         os.fsync(file.fileno())
     staged.replace(final)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".new")
+    staged.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    promote(staged, path)

@@ -1,327 +1,247 @@
-"""Take one extract in: read, check, normalise and tokenise in one pass over the identifiable file.
+"""Take extracts in: one pass over each identifiable file, a judgement of what came of it, and promotion.
 
-What is written holds tokens, payload and row numbers only. Rows are staged, judged and then promoted, so that an
-extract that is stopped leaves the previous good one where it was.
+Rows are staged, judged and then promoted, so that an extract that is stopped leaves the previous good one where it was.
 """
 
 from __future__ import annotations
 
-import json
-import threading
-import traceback
-from collections.abc import Iterable, Iterator
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from queue import Empty, SimpleQueue
+from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet
 
-from assets.home import Home, promote
-from assets.quality import Finding, validate
+from assets import deliveries
+from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.home import Home
+from assets.profile import Profile, profile, rows_warned
+from assets.quality import Finding, Judged, judge
+from assets.rekeying import postcode_findings, rekey, stop_if_foreign
+from assets.reports import has_report, report_council, report_extract
+from assets.software import software
+from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
-from sources.contracts import CONTRACTS, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
-from sources.extract.errors import ExtractStopped
+from sources.extract.errors import ExtractStopped, unexpected
+from sources.extract.identity import content_sha256, state
 from sources.extract.landed import REFERENCE, Landed
-from sources.extract.open import SOURCE_ROW, OpenExtract, file_sha256, open_extract
-from sources.extract.project import MALFORMED, Check, Projection, project
+from sources.extract.open import open_extract
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
-
-VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
-"""Identifiers with a check digit, and the normaliser's condition for a usable value."""
-
-TERM_OF_BIRTH = (
-    "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
-    " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
-    " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END"
-)
-"""September to December, January to March, April to August (DfE); the date itself is not kept."""
+from sources.reference.published import published_children
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
-AT_A_TIME = 2
-"""Extracts in work at once: while one is read inside DuckDB another can be judged."""
-_MAX_EXAMPLE_ROWS = 100
+_AT_A_TIME = 2
+"""Extracts in work at once: while one is read inside DuckDB another can be parsed."""
+_TOGETHER = 64
+"""Extracts that are staged before they are judged together and promoted."""
+_OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
+_A_ROW_A_CHILD = ("eyfsp", "school_census")
+"""Sources whose number of rows can be compared with the published number of children."""
 
 
 @dataclass(frozen=True)
-class RuleCount:
-    """How often a rule was broken, with the first rows by number."""
+class _Taken:
+    """An extract that went through the pass and waits for judgement."""
 
-    rule: str
-    severity: str
-    sentence: str
-    columns: tuple[str, ...]
-    rows: int
-    first_rows: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ExtractQuality:
-    """What intake found in one extract. Holds the file's own counts and row numbers, no values."""
-
-    council: str
-    source: str
-    cohort: str
-    file: str
-    file_sha256: str
+    landed: Landed
+    sha256: str
+    mac: str
     made_under: dict[str, Any]
-    rows_read: int
-    rows_kept: int
-    rows_rejected: int
-    rules: tuple[RuleCount, ...]
-    findings: tuple[Finding, ...]
-    unchanged: bool = field(default=False)
-
-    @property
-    def failures(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "critical" and not finding.passed)
+    staged: Staged
+    profile: Profile
+    rows_warned: int
+    of_sender: tuple[Finding, ...] = ()
 
 
 class Intake:
     """Takes extracts in, over a connection a thread that holds keys, normaliser and look-ups.
 
-    Connections live in memory and cannot spill: what passes through them are identifiers.
+    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
     """
 
-    def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
-        self._home = home
+    def __init__(self, landing: Path, home: Home, keys: KeyRing, accept_fewer: Collection[str] = ()) -> None:
+        self._landing, self._home, self._keys, self._accept_fewer = landing, home, keys, accept_fewer
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
+        self._directory = directory if directory.exists() else None
+        self._directory_sha256 = content_sha256(directory) if self._directory else None
         self._made_under = {
-            "software": version("readiness"),
+            "software": software(),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
             "keys": keys.fingerprints,
-            "postcode_directory": file_sha256(directory) if directory.exists() else None,
+            "postcode_directory": self._directory_sha256,
         }
-        self._keys, self._directory = keys, directory
-        self._thread = threading.local()
-
-    @property
-    def _con(self) -> duckdb.DuckDBPyConnection:
-        if not hasattr(self._thread, "con"):
-            self._thread.con = _connect(self._keys, self._directory)
-        return cast(duckdb.DuckDBPyConnection, self._thread.con)
-
-    def take_in_all(self, extracts: Iterable[Landed]) -> Iterator[ExtractQuality | ExtractStopped]:
-        """The outcome of each extract, in their order; two are worked on at a time."""
-
-        def outcome(landed: Landed) -> ExtractQuality | ExtractStopped:
-            try:
-                return self.take_in(landed)
-            except ExtractStopped as stopped:
-                return stopped
-
-        with ThreadPoolExecutor(AT_A_TIME) as pool:
-            yield from pool.map(outcome, extracts)
+        self._connections: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
 
     def take_in(self, landed: Landed) -> ExtractQuality:
-        """Pseudonymise one landed extract into the restricted zone.
+        """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
+        (outcome,) = self.take_in_all([landed])
+        if isinstance(outcome, ExtractStopped):
+            raise outcome
+        return outcome
 
-        Raises `ExtractStopped`, naming file and rule, when the extract cannot be taken. The same file under the same
-        contract, keys and normaliser is read from its earlier result.
+    def take_in_all(self, extracts: Iterable[Landed]) -> Iterator[ExtractQuality | ExtractStopped]:
+        """The outcome of each extract of one source, in their order.
+
+        `ExtractStopped` names file and rule of one that cannot be taken. The same file under the same contract, keys
+        and normaliser is answered from its earlier result.
         """
+        remaining = iter(extracts)
+        while group := list(islice(remaining, _TOGETHER)):
+            with self._home.staging() as staging, ThreadPoolExecutor(_AT_A_TIME) as pool:
+                folders = (staging / str(number) for number in range(len(group)))
+                found = list(pool.map(self._stage, group, folders))
+                yield from self._judge(found)
+            for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
+                report_council(self._home, cohort, council)
+
+    def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
+        """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
+        folder = self._landing / council / source
+        self._stopped(Landed(council, source, cohort, folder / cohort), "", stopped)
+        report_council(self._home, cohort, council)
+
+    def _stage(self, landed: Landed, folder: Path) -> _Taken | ExtractQuality | ExtractStopped:
+        mac = ""
+        try:
+            seen, sha256 = state(landed.path), content_sha256(landed.path)
+            mac = deliveries.file_mac(self._keys, sha256)
+            contract, dialect = CONTRACTS[landed.source], council_file(landed.council).dialect(landed.source)
+            manifest = read_manifest(landed) if landed.holds_tokens else None
+            made_under = self._made_under | {"contract": contract.sha256}
+            made_under |= _made_at_the_sender(manifest) if manifest else {"dialect": dialect.sha256}
+            earlier = deliveries.current(self._home, landed)
+            if earlier and earlier.file_mac == mac and earlier.made_under == made_under:
+                if not has_report(self._home, earlier):
+                    report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
+                return replace(earlier, unchanged=True)
+            folder.mkdir()
+            metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
+            with self._connection() as con:
+                staged = self._pass(con, landed, manifest, folder, metadata)
+                seen_in = profile(con, staged.kept, contract, Cohort(landed.cohort))
+                warned = rows_warned(con, staged.quarantine)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            of_sender = postcode_findings(manifest, contract, self._directory_sha256) if manifest else ()
+        except ExtractStopped as stopped:
+            return self._stopped(landed, mac, stopped)
+        except Exception as error:
+            return self._stopped(landed, mac, unexpected(landed.name, error))
+        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned, of_sender)
+
+    def _pass(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        landed: Landed,
+        manifest: Manifest | None,
+        folder: Path,
+        metadata: dict[str, str],
+    ) -> Staged:
+        """Both keyings of an identifiable file, or the second of what a sender has pseudonymised."""
         contract = CONTRACTS[landed.source]
-        made_under = self._made_under | {"contract": contract.sha256}
-        earlier = _earlier(self._home, landed, file_sha256(landed.path), made_under)
-        if earlier:
-            return earlier
-        with self._home.staging() as staging:
-            try:
-                extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
-                projection = _stage(self._con, extract, contract, staging / "rows.parquet")
-                quality = _judge(self._con, extract, projection, contract, made_under, staging)
-            except ExtractStopped:
-                raise
-            except Exception as error:
-                raise ExtractStopped(_unexpected(landed, error)) from None
-            if quality.failures:
-                raise ExtractStopped("; ".join(f"{landed.name}: {finding.sentence}" for finding in quality.failures))
-            _promote(self._home, landed, quality, staging)
-        return quality
+        if manifest:
+            stop_if_foreign(landed, manifest, self._keys, contract)
+            return rekey(con, landed, manifest, contract, folder, metadata)
+        extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
+        return stage(con, extract, contract, folder, metadata)
 
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One that nobody else uses meanwhile: made once, used for many extracts."""
+        try:
+            con = self._connections.get_nowait()
+        except Empty:
+            con = connect(self._keys, self._directory)
+        yield con
+        self._connections.put(con)
 
-def read_quality(path: Path) -> ExtractQuality:
-    """The stored result of an intake."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return ExtractQuality(
-        **content
-        | {
-            "rules": tuple(
-                RuleCount(**rule | {"columns": tuple(rule["columns"]), "first_rows": tuple(rule["first_rows"])})
-                for rule in content["rules"]
-            ),
-            "findings": tuple(Finding(**finding) for finding in content["findings"]),
-        }
-    )
-
-
-def _unexpected(landed: Landed, error: Exception) -> str:
-    """Kind and place of an error, without its message, which may quote a value."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place_in_code = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"{landed.name}: the file could not be read ({type(error).__name__} at {place_in_code}); please report this"
-
-
-def _earlier(home: Home, landed: Landed, sha256: str, made_under: dict[str, Any]) -> ExtractQuality | None:
-    path = home.quality(landed.source, landed.cohort, landed.council)
-    if not path.exists() or not home.pseudonymised(landed.source, landed.cohort, landed.council).exists():
-        return None
-    quality = read_quality(path)
-    if quality.file_sha256 != sha256 or quality.made_under != made_under:
-        return None
-    return ExtractQuality(**quality.__dict__ | {"unchanged": True})
-
-
-def _connect(keys: KeyRing, directory: Path) -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect()
-    con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
-    pseudonyms.prepare(con, keys)
-    nothing = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
-    rows = f"read_csv('{directory}', all_varchar = true)" if directory.exists() else nothing
-    con.execute(
-        "CREATE TEMP TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
-        " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
-        f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
-    )
-    return con
-
-
-def _stage(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, staged: Path) -> Projection:
-    """Write every row, pseudonymised, with its findings: the one pass over the identifiable file."""
-    landed = extract.landed
-    con.register("extract", extract.batches)
-    projection = project(
-        "extract", extract.columns, contract, extract.dialect, Cohort(landed.cohort), place(landed.council), VALID
-    )
-    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
-    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    kept = [SOURCE_ROW, *payload, *projection.issue_columns]
-    rows = projection.sql
-    if "date_of_birth" in identifiers:
-        rows = (
-            f"SELECT typed.*, {TERM_OF_BIRTH} AS term_of_birth, imd_quintile FROM"
-            f" ({projection.sql}) AS typed LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode)"
+    def _judge(
+        self, found: list[_Taken | ExtractQuality | ExtractStopped]
+    ) -> Iterator[ExtractQuality | ExtractStopped]:
+        taken = [entry for entry in found if isinstance(entry, _Taken)]
+        findings = iter(
+            judge(CONTRACTS[taken[0].landed.source], [self._to_judge(entry) for entry in taken]) if taken else ()
         )
-        kept += ["term_of_birth", "imd_quintile"]
-        rows = pseudonyms.tokenise_sql(f"({rows})", identifiers, landed.council, kept)
-    else:
-        rows = f"SELECT {', '.join(kept)} FROM ({rows})"
-    con.execute(f"COPY ({rows}) TO '{staged}' (FORMAT parquet, COMPRESSION zstd)")
-    con.unregister("extract")
-    return projection
+        for entry in found:
+            if not isinstance(entry, _Taken):
+                yield entry
+                continue
+            quality = _quality(entry, (*next(findings), *entry.of_sender))
+            if failures := quality.failures:
+                sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
+                if {finding.rule for finding in failures} & _OF_REJECTED:
+                    sentences += entry.staged.why_rejected
+                yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
+            else:
+                last = deliveries.last(self._home, entry.landed, entry.mac)
+                deliveries.accept(self._home, entry.landed, quality, entry.staged.kept, entry.staged.quarantine)
+                report_extract(self._home, quality, last)
+                yield quality
+
+    def _to_judge(self, entry: _Taken) -> Judged:
+        landed, staged = entry.landed, entry.staged
+        last = deliveries.last(self._home, landed, entry.mac)
+        accepted = f"{landed.council}/{landed.source}" in self._accept_fewer
+        published = published_children().get(place(landed.council).new_la_code)
+        comparable = landed.source in _A_ROW_A_CHILD
+        return Judged(
+            staged.kept,
+            staged.rows_kept,
+            staged.rejected_share,
+            rows_of_last=staged.rows_read / last.rows_read if last and last.rows_read and not accepted else None,
+            rows_of_published=staged.rows_read / published if published and comparable else None,
+        )
+
+    def _stopped(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
+        note = StoppedExtract(landed.council, landed.source, landed.cohort, landed.path.name, mac, _now(), str(stopped))
+        deliveries.note_stopped(self._home, landed, note)
+        report_extract(self._home, note, deliveries.current(self._home, landed))
+        return stopped
 
 
-def _judge(
-    con: duckdb.DuckDBPyConnection,
-    extract: OpenExtract,
-    projection: Projection,
-    contract: SourceContract,
-    made_under: dict[str, Any],
-    staging: Path,
-) -> ExtractQuality:
-    """Split staged rows into kept and quarantined, and judge the extract as a whole."""
-    landed = extract.landed
-    rejected = projection.any_of(Severity.REJECT)
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW staged AS SELECT *, ({rejected}) AS rejected FROM '{staging / 'rows.parquet'}'"
-    )
-    staged, bad = con.execute("SELECT count(*), count(*) FILTER (rejected) FROM staged").fetchall()[0]
-    counts = _rule_counts(con, projection.checks, extract.malformed)
-    broken = tuple(check for check in projection.checks if check.rule.id in {count.rule for count in counts})
-    read = staged + len(extract.malformed)
-    _stop_if_too_many(landed, counts, projection.checks, read)
-    _write_kept(con, projection, landed, extract.sha256, staging)
-    _write_quarantine(con, broken, extract.malformed, staging)
-    payload = ", ".join(column.name for column in contract.with_role(Role.PAYLOAD))
-    frame = con.execute(f"SELECT {SOURCE_ROW}, {payload} FROM '{staging / 'kept.parquet'}'").df()
+def _made_at_the_sender(manifest: Manifest | None) -> dict[str, Any]:
+    """What the sender made the tokens from and with, where the sender has pseudonymised."""
+    if manifest is None:
+        return {}
+    return {
+        "sender_software": manifest.software,
+        "extract_sha256": manifest.extract_sha256,
+        "postcode_directory": manifest.postcode_directory_sha256,
+    }
+
+
+def _quality(entry: _Taken, findings: tuple[Finding, ...]) -> ExtractQuality:
+    landed, staged = entry.landed, entry.staged
     return ExtractQuality(
         landed.council,
         landed.source,
         landed.cohort,
         landed.path.name,
-        extract.sha256,
-        made_under,
-        rows_read=read,
-        rows_kept=staged - bad,
-        rows_rejected=read - staged + bad,
-        rules=counts,
-        findings=validate(contract, frame, rejected_share=(read - staged + bad) / max(read, 1)),
+        entry.sha256,
+        entry.mac,
+        entry.made_under,
+        _now(),
+        {column: heading for column, heading in staged.headings.items() if heading != column},
+        staged.rows_read,
+        staged.rows_kept,
+        staged.rows_rejected,
+        entry.rows_warned,
+        staged.rules,
+        findings,
+        entry.profile,
     )
 
 
-def _rule_counts(
-    con: duckdb.DuckDBPyConnection, checks: tuple[Check, ...], malformed: list[int]
-) -> tuple[RuleCount, ...]:
-    totals = con.execute(
-        "SELECT " + ", ".join(f"count(*) FILTER ({check.found})" for check in checks) + " FROM staged"
-    ).fetchall()[0]
-    found = zip(checks, totals, strict=True)
-    broken = [(check.rule, total, _first_rows(con, check)) for check, total in found if total]
-    if malformed:
-        broken.append((MALFORMED, len(malformed), tuple(malformed[:_MAX_EXAMPLE_ROWS])))
-    return tuple(
-        RuleCount(rule.id, rule.severity, rule.sentence, rule.columns, total, rows) for rule, total, rows in broken
-    )
-
-
-def _first_rows(con: duckdb.DuckDBPyConnection, check: Check) -> tuple[int, ...]:
-    rows = con.execute(
-        f"SELECT {SOURCE_ROW} FROM staged WHERE {check.found} ORDER BY 1 LIMIT {_MAX_EXAMPLE_ROWS}"
-    ).fetchall()
-    return tuple(row for (row,) in rows)
-
-
-def _stop_if_too_many(landed: Landed, counts: tuple[RuleCount, ...], checks: tuple[Check, ...], read: int) -> None:
-    shares = {check.rule.id: check.rule.stop_share for check in checks}
-    for count in counts:
-        limit = shares.get(count.rule)
-        if limit is not None and count.rows > limit * read:
-            raise ExtractStopped(
-                f"{landed.name}: {count.rows} of {read} rows break {count.rule}: {count.sentence}"
-                f" Is it the right file? First row: {count.first_rows[0]}"
-            )
-
-
-def _write_kept(
-    con: duckdb.DuckDBPyConnection, projection: Projection, landed: Landed, sha256: str, staging: Path
-) -> None:
-    con.execute(
-        f"COPY (SELECT '{landed.council}' AS council, * EXCLUDE (rejected, {', '.join(projection.issue_columns)})"
-        f" FROM staged WHERE NOT rejected ORDER BY {SOURCE_ROW}) TO '{staging / 'kept.parquet'}'"
-        f" (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{source: '{landed.source}', file_sha256: '{sha256}'}})"
-    )
-
-
-def _write_quarantine(
-    con: duckdb.DuckDBPyConnection, checks: tuple[Check, ...], malformed: list[int], staging: Path
-) -> None:
-    """One line for each row and rule broken, whether the row was rejected or kept."""
-    found = [
-        f"SELECT {SOURCE_ROW}, '{check.rule.id}' AS rule, '{', '.join(check.rule.columns)}' AS columns,"
-        f" '{check.rule.severity}' AS severity, NOT rejected AS row_kept FROM staged WHERE {check.found}"
-        for check in checks
-    ]
-    con.register("malformed", pa.table({SOURCE_ROW: pa.array(malformed, pa.int64())}))
-    found.append(
-        f"SELECT {SOURCE_ROW}, '{MALFORMED.id}' AS rule, '' AS columns, '{MALFORMED.severity}' AS severity,"
-        " false AS row_kept FROM malformed"
-    )
-    con.execute(
-        f"COPY (SELECT * FROM ({' UNION ALL '.join(found)}) ORDER BY {SOURCE_ROW}, rule)"
-        f" TO '{staging / 'quarantine.parquet'}' (FORMAT parquet, COMPRESSION zstd)"
-    )
-
-
-def _promote(home: Home, landed: Landed, quality: ExtractQuality, staging: Path) -> None:
-    """The quality result goes last: it is what says that the extract is in."""
-    key = (landed.source, landed.cohort, landed.council)
-    (staging / "quality.json").write_text(json.dumps(asdict(quality), indent=1), encoding="utf-8")
-    promote(staging / "kept.parquet", home.pseudonymised(*key))
-    promote(staging / "quarantine.parquet", home.quarantine(*key))
-    promote(staging / "quality.json", home.quality(*key))
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

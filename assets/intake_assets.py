@@ -3,18 +3,35 @@
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
+from pydantic import Field, field_validator
 
+from assets.deliveries import ExtractQuality
+from assets.freshness import WINDOW, due_freshness
 from assets.installation import Installation
-from assets.intake import ExtractQuality, Intake
+from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
-from sources.extract.landed import Landed, find
+from sources.extract.landed import Landed, check_extract_name, find
+
+
+class IntakeConfig(dg.Config):
+    """`accept_fewer` names extracts, as `council/source`, that may have far fewer rows than the last delivery."""
+
+    accept_fewer: list[str] = Field(default_factory=list)
+
+    @field_validator("accept_fewer")
+    @classmethod
+    def _are_extracts(cls, names: list[str]) -> list[str]:
+        for name in names:
+            check_extract_name(name)
+        return names
+
 
 GROUP = "intake"
 LANDING = "landing"
 RESTRICTED = "restricted"
-QUALITY_CHECK = "quality"
+QUALITY_CHECK, ROWS_CHECK = "quality", "rows"
 _SHOWN = 3
 """Stopped extracts named in the outcome of a check; the log names every one."""
 
@@ -58,10 +75,16 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
                 QUALITY_CHECK,
                 asset=key,
                 blocking=True,
-                description="The extract meets its contract: rules of intake and Great Expectations over the payload",
-            )
+                description="No extract was stopped: rules of intake and Great Expectations over the payload",
+            ),
+            dg.AssetCheckSpec(
+                ROWS_CHECK,
+                asset=key,
+                description="No row was set aside and nothing of an extract as a whole is worth a warning",
+            ),
         ],
         output_required=False,
+        freshness_policy=due_freshness(contract),
         group_name=GROUP,
         kinds={"duckdb", "parquet", "greatexpectations"},
         owners=["team:data-engineering"],
@@ -69,52 +92,78 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _schema(contract.with_role(Role.PAYLOAD))},
         description=(
             f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
-            " kept, beside the quarantine and the quality result. Taken in one streaming pass."
+            " kept, beside the quarantine and the quality result. Taken in one streaming pass. Fresh where any extract"
+            f" was taken, or found unchanged, in the {WINDOW.days} days before its yearly due date; which council is"
+            " missing, of which cohort, is in the check `arrivals` of `links`."
         ),
     )
-    def intake(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[dg.AssetCheckResult]:
-        stopped = _take_in_all(context, installation, contract.name, key)
+    def intake(
+        context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
+    ) -> Iterator[dg.AssetCheckResult]:
+        taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
             passed=not stopped,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_stopped_sentence(stopped) if stopped else "every extract was taken",
+            description=_first(stopped) if stopped else "every extract was taken",
+        )
+        warnings = [sentence for quality in taken if (sentence := _warning(quality))]
+        yield dg.AssetCheckResult(
+            check_name=ROWS_CHECK,
+            asset_key=key,
+            passed=not warnings,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_first(warnings) if warnings else "every row was kept",
         )
 
     return intake
 
 
 def _take_in_all(
-    context: dg.AssetExecutionContext, installation: Installation, source: str, key: dg.AssetKey
-) -> list[str]:
-    """Take in each partition's extract; the sentences of those that were stopped."""
+    context: dg.AssetExecutionContext,
+    installation: Installation,
+    accept_fewer: list[str],
+    source: str,
+    key: dg.AssetKey,
+) -> tuple[list[ExtractQuality], list[str]]:
+    """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
+    taken: list[ExtractQuality] = []
     stopped: list[str] = []
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(), accept_fewer)
     landed: list[Landed] = []
     for partition in context.partition_keys:
         council, cohort = parts(partition)
         try:
             found = find(installation.landing_folder, council, source, cohort)
         except ExtractStopped as stop:
+            intake.refuse(council, source, cohort, stop)
             stopped.append(str(stop))
         else:
             landed += [found] if found else []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring())
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
         if isinstance(outcome, ExtractStopped):
             stopped.append(str(outcome))
             continue
+        taken.append(outcome)
         context.log.info(_sentence(outcome))
         partition = council_cohort(extract.council, extract.cohort)
         context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=_metadata(outcome)))
     for sentence in stopped:
         context.log.error(sentence)
-    return stopped
+    return taken, stopped
 
 
-def _stopped_sentence(stopped: list[str]) -> str:
-    more = f"; and {len(stopped) - _SHOWN} more extracts" if len(stopped) > _SHOWN else ""
-    return "; ".join(stopped[:_SHOWN]) + more
+def _first(sentences: list[str]) -> str:
+    more = f"; and {len(sentences) - _SHOWN} more extracts" if len(sentences) > _SHOWN else ""
+    return "; ".join(sentences[:_SHOWN]) + more
+
+
+def _warning(quality: ExtractQuality) -> str:
+    """What a person should look at of an extract that was taken; empty where there is nothing."""
+    found = [f"{quality.rows_rejected:,} rows set aside"] if quality.rows_rejected else []
+    found += [finding.sentence.removesuffix(".") for finding in quality.findings if not finding.passed]
+    return f"{quality.council}: {', '.join(found)}" if found else ""
 
 
 def _sentence(quality: ExtractQuality) -> str:
@@ -130,7 +179,7 @@ def _metadata(quality: ExtractQuality) -> dict[str, int | str]:
     return {
         "rows_read": quality.rows_read,
         "rows_rejected": quality.rows_rejected,
-        "file_sha256": quality.file_sha256,
+        "file_mac": quality.file_mac,
         "contract": quality.made_under["contract"],
     }
 

@@ -11,6 +11,7 @@ import pyarrow.parquet
 
 from assets.children import build_confidential_tables
 from assets.home import Home, promote
+from assets.sent import note_sent
 from ndl_export.tables import FAMILIES
 from privacy.linkage.link import link
 from privacy.linkage.report import report
@@ -41,13 +42,15 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
 
 
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
-    """Write the confidential table of every family of a cohort."""
+    """Write the confidential table of every family of a cohort, and then which councils are in them, by source."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)
+        home.sent(cohort).unlink(missing_ok=True)
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
+    note_sent(home, cohort, {source: [path.stem for path in paths] for source, paths in extracts.items()})
 
 
 def extracts_of(home: Home, source: str, cohort: str, councils: Sequence[str]) -> list[Path]:

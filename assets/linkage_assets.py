@@ -1,17 +1,22 @@
 """Assets of the linkage: links between rows, and the one-row-a-unit tables of each family, by cohort."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.arrivals import absent, arrivals, waiting
+from assets.freshness import linked_freshness
 from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
 from privacy.linkage.rows import SERVICES
 from sources.extract.landed import taking_part
+from sources.reference.cohorts import Cohort
 
 GROUP = "linkage"
+ARRIVALS_CHECK = "arrivals"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
 CONFIDENTIAL = {
     "pupil": dg.AssetKey([RESTRICTED, "children"]),
@@ -34,6 +39,14 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     deps=[_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in SERVICES],
     partitions_def=COHORTS,
     output_required=True,
+    check_specs=[
+        dg.AssetCheckSpec(
+            ARRIVALS_CHECK,
+            asset=LINKS,
+            description="Every council that takes part has sent every source of the cohort that was due",
+        )
+    ],
+    freshness_policy=linked_freshness(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
@@ -41,12 +54,32 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
         " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
-        " match_probability."
+        " match_probability. Its check `arrivals` names the councils that have not sent what was due."
     ),
 )
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
-    link_cohort(installation.home_folder, context.partition_key, taking_part(installation.landing_folder))
-    return dg.MaterializeResult()
+    councils = taking_part(installation.landing_folder)
+    link_cohort(installation.home_folder, context.partition_key, councils)
+    check = _arrivals_check(context, installation, councils)
+    if not check.passed:
+        context.log.warning(check.description)
+    return dg.MaterializeResult(check_results=[check])
+
+
+def _arrivals_check(
+    context: dg.AssetExecutionContext, installation: Installation, councils: list[str]
+) -> dg.AssetCheckResult:
+    cohort = Cohort(context.partition_key)
+    found = arrivals(installation.landing_folder, installation.home_folder, cohort, councils, dt.date.today())
+    missing, behind = absent(found), waiting(found)
+    sentences = [*missing, *behind]
+    return dg.AssetCheckResult(
+        check_name=ARRIVALS_CHECK,
+        passed=not sentences,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
+        metadata={"cohort": cohort.code, "missing": missing, "not_taken": behind},
+    )
 
 
 _SOURCES = {"pupil": tuple(SERVICES), "health": ("hv_reviews",), "parents": ("parent_experience",)}
@@ -63,6 +96,7 @@ def _made_from(family: str) -> list[dg.AssetDep]:
             key,
             deps=_made_from(family),
             partitions_def=COHORTS,
+            freshness_policy=linked_freshness(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],

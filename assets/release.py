@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assets.home import Home
+from assets.sent import check_complete, fix_missing, missing_of, stated_missing
 from assets.tabulate import tabulate
 from assets.workload import noise_family
 from ndl_export.analyst_db import build_database
@@ -35,23 +36,21 @@ PUBLISHER = "School readiness pilot, National Data Library"
 CONTACT = "school-readiness@national-data-library.example"
 
 
-class CouncilsMissing(Exception):
-    """A council takes part but has sent no EYFS Profile extract for the cohort."""
-
-
 def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
     """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
     return make_plan(noise_family(FAMILIES[family], councils), policy.rho(family), delta=policy.delta)
 
 
-def check_complete(home: Home, cohort: str, councils: Sequence[str]) -> None:
-    """Raises `CouncilsMissing` where a council that takes part has no EYFS Profile extract in."""
-    missing = [council for council in councils if not home.pseudonymised("eyfsp", cohort, council).exists()]
-    if missing:
-        raise CouncilsMissing(
-            f"cohort {cohort} has no EYFS Profile extract from {', '.join(missing)}."
-            " Take it in, or release without them by saying so (allow_missing, --allow-missing)."
-        )
+def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], *, allow_missing: bool) -> None:
+    """Fix with the release who has sent what. To be called before each of its measurements.
+
+    Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed, and
+    `ReleaseConflict` where the release was begun with other councils missing.
+    """
+    missing = missing_of(home, cohort, councils)
+    if not allow_missing:
+        check_complete(cohort, missing)
+    fix_missing(home, cohort, version, missing)
 
 
 def measure_family(
@@ -77,14 +76,18 @@ def measure_family(
 
 def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements; returns its folder."""
-    policy = load_policy()
+    policy, missing = load_policy(), stated_missing(home, cohort, version)
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     measurements = {
         family: read(home.restricted, cohort, version, family, plan=plan)[0].measurement
         for family, plan in plans.items()
     }
     tables = tabulate(
-        {family: (plan, measurements[family]) for family, plan in plans.items()}, councils, cohort, policy.reliability
+        {family: (plan, measurements[family]) for family, plan in plans.items()},
+        councils,
+        cohort,
+        policy.reliability,
+        missing,
     )
     record = privacy_record(
         list(plans.values()), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
@@ -102,6 +105,7 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
             policy.reliability.withheld_half_width,
             policy.reliability.denominator_standard_errors,
         ),
+        missing=missing,
     )
     return write_bundle(home.release, facts, tables, keys.signing_key)
 

@@ -9,7 +9,9 @@ import dagster as dg
 from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
-from assets.release import check_complete, measure_family, publish_bundle, publish_database
+from assets.release import begin_release, measure_family, publish_bundle, publish_database
+from assets.sent import stated_missing
+from ndl_export.missing import short
 from ndl_export.tables import FAMILIES
 from sources.extract.landed import taking_part
 
@@ -45,8 +47,7 @@ def _measurement(family: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
         home, councils = installation.home_folder, taking_part(installation.landing_folder)
-        if not config.allow_missing:
-            check_complete(home, context.partition_key, councils)
+        begin_release(home, context.partition_key, config.version, councils, allow_missing=config.allow_missing)
         made = measure_family(home, installation.key_ring(), family, context.partition_key, config.version, councils)
         return dg.MaterializeResult(
             metadata={"release": config.version, "rho": made.rho, "plan_sha256": made.plan_sha256}
@@ -74,14 +75,14 @@ measurements = [_measurement(family) for family in FAMILIES]
 def bundle(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> dg.MaterializeResult:
-    folder = publish_bundle(
-        installation.home_folder,
-        installation.key_ring(),
-        context.partition_key,
-        config.version,
-        taking_part(installation.landing_folder),
+    home, councils = installation.home_folder, taking_part(installation.landing_folder)
+    folder = publish_bundle(home, installation.key_ring(), context.partition_key, config.version, councils)
+    missing = short(stated_missing(home, context.partition_key, config.version))
+    for entry in missing:
+        context.log.info(f"stated in the bundle: {entry}")
+    return dg.MaterializeResult(
+        metadata={"release": config.version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
     )
-    return dg.MaterializeResult(metadata={"release": config.version, "path": dg.MetadataValue.path(str(folder))})
 
 
 @dg.asset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,11 +11,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.workload import BlockFigures, block_figures
-from ndl_export.geography import geographies
+from ndl_export.geography import Geography, geographies
+from ndl_export.missing import Missing, not_sent
 from ndl_export.rows import Layout, layout
 from ndl_export.schema import Flag, Role, arrow_schema, column_name
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
-from privacy.release import Estimates, Measurement, Plan, Reliability, published_counts, published_ratios
+from ndl_export.tables.model import COUNCIL
+from privacy.release import (
+    Estimates,
+    Measurement,
+    Plan,
+    Reliability,
+    published_counts,
+    published_ratios,
+    without_categories,
+)
 
 Array = NDArray[np.float64]
 
@@ -32,32 +42,49 @@ class _Figures:
 
 
 def tabulate(
-    measured: Mapping[str, tuple[Plan, Measurement]], councils: Sequence[str], cohort: str, reliability: Reliability
+    measured: Mapping[str, tuple[Plan, Measurement]],
+    councils: Sequence[str],
+    cohort: str,
+    reliability: Reliability,
+    missing: Missing,
 ) -> dict[str, pa.Table]:
-    """Every table of the families in `measured`, by name, with the columns of `ndl_export.schema`."""
+    """Every table of the families in `measured`, by name, with the columns of `ndl_export.schema`.
+
+    A council that is `missing` the source whose rows a family counts has no row there: its figures are not available,
+    and figures of several councils are of the others.
+    """
     tables = {}
     for family, (plan, measurement) in measured.items():
-        estimates = Estimates(plan, measurement)
+        absent = not_sent(missing, family)
+        estimates = _estimates(plan, measurement, absent) if set(councils) - set(absent) else None
         for table in FAMILIES[family].tables:
-            tables[table.name] = _table(table, plan, estimates, councils, cohort, reliability)
+            tables[table.name] = _table(table, estimates, councils, absent, cohort, reliability)
     return tables
+
+
+def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimates]:
+    plan, measurement = without_categories(plan, measurement, COUNCIL, absent) if absent else (plan, measurement)
+    return plan, Estimates(plan, measurement)
 
 
 def _table(
     table: Table,
-    plan: Plan,
-    estimates: Estimates,
+    estimated: tuple[Plan, Estimates] | None,
     councils: Sequence[str],
+    absent: Collection[str],
     cohort: str,
     reliability: Reliability,
 ) -> pa.Table:
-    rows = layout(table, geographies(councils), [cohort])
-    columns = {measure.name: _empty(len(rows.row_of)) for measure in table.measures}
-    for block in table.blocks:
-        figures = block_figures(block, plan.family, councils)
-        positions = _positions(rows, block, len(figures.areas))
-        for name, found in _block(table, block, figures, estimates, reliability):
-            _fill(columns[name], positions, found)
+    """The table; without an available figure where nothing could be `estimated`, for no council has sent anything."""
+    rows = layout(table, geographies(councils, absent), [cohort])
+    columns = {measure.name: _empty(rows, measure) for measure in table.measures}
+    if estimated is not None:
+        plan, estimates = estimated
+        for block in table.blocks:
+            figures = block_figures(block, plan.family, councils, absent)
+            positions = _positions(rows, block, figures.areas)
+            for name, found in _block(table, block, figures, estimates, reliability):
+                _fill(columns[name], positions, found)
     keys = {name: rows.keys[name] for name in rows.keys.column_names}
     filled = {
         column: values
@@ -112,9 +139,11 @@ def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
     return _Figures(value, estimate, lower, upper, np.where(where, Flag.NOT_APPLICABLE.value, figures.flag))
 
 
-def _empty(rows: int) -> _Figures:
-    value, estimate, lower, upper = (np.full(rows, np.nan) for _ in range(4))
-    return _Figures(value, estimate, lower, upper, np.full(rows, Flag.NOT_APPLICABLE.value, dtype="<U3"))
+def _empty(rows: Layout, measure: Measure) -> _Figures:
+    """No figure in any row: not available where a figure applies, until it is filled in."""
+    value, estimate, lower, upper = (np.full(len(rows.row_of), np.nan) for _ in range(4))
+    flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype("<U3")
+    return _Figures(value, estimate, lower, upper, flag)
 
 
 def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> None:
@@ -128,7 +157,7 @@ def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> No
         target[positions] = values.ravel()
 
 
-def _positions(rows: Layout, block: Block, areas: int) -> NDArray[np.int64]:
+def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
     """Rows of the table that a block's figures go to: area by area, in the order of its levels."""
     wanted = []
     for chosen in product(*(axis.selections for axis in block.axes)):
@@ -140,7 +169,7 @@ def _positions(rows: Layout, block: Block, areas: int) -> NDArray[np.int64]:
         (area, rows.rows[row].levels): index
         for index, (area, row) in enumerate(zip(rows.area_of.tolist(), rows.row_of.tolist(), strict=True))
     }
-    return np.array([place[area, levels] for area in range(areas) for levels in wanted])
+    return np.array([place[area, levels] for area in map(rows.areas.index, areas) for levels in wanted])
 
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:

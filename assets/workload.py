@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -43,7 +43,7 @@ def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
 
 @dataclass(frozen=True)
 class BlockFigures:
-    """The figures behind a block, each of shape (areas, *levels of the axes)."""
+    """The figures behind a block, each of shape (areas, *levels of the axes); areas that are available."""
 
     areas: tuple[Geography, ...]
     base: Cube
@@ -52,9 +52,11 @@ class BlockFigures:
     """Denominator of the block's ratio, where it has one."""
 
 
-def block_figures(block: Block, family: noise.Family, councils: Sequence[str]) -> BlockFigures:
-    """Cubes of a block over the areas that are published for these councils."""
-    areas = geographies(councils)
+def block_figures(
+    block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
+) -> BlockFigures:
+    """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted."""
+    areas = tuple(area for area in geographies(councils, not_sent) if area.available)
     if not block.councils:
         areas = areas[:1]
     council = family.attribute(COUNCIL)

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
+from ndl_export import missing
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
 from ndl_export.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL
 from ndl_export.release_facts import Version
@@ -34,6 +35,7 @@ RELEASE_COLUMNS = {
     "published_on": "First day of the month of publication",
     "cohorts": "Academic years that the release is about",
     "councils": "Councils that take part, by folder name",
+    "missing": "Sources that councils which take part had not sent when the release was measured",
     "rho": "Privacy loss of the release, zero-concentrated differential privacy",
     "epsilon": "Privacy loss of the release, epsilon at delta",
     "delta": "Delta at which epsilon is stated",
@@ -76,9 +78,9 @@ def build_database(release_dir: Path) -> Path:
 def _add_releases(connection: duckdb.DuckDBPyConnection, bundles: list[Path]) -> None:
     connection.execute(
         "CREATE TABLE releases.release (release_version VARCHAR PRIMARY KEY, published_on DATE, cohorts VARCHAR[],"
-        " councils VARCHAR[], rho DOUBLE, epsilon DOUBLE, delta DOUBLE)"
+        " councils VARCHAR[], missing VARCHAR[], rho DOUBLE, epsilon DOUBLE, delta DOUBLE)"
     )
-    connection.executemany("INSERT INTO releases.release VALUES (?, ?, ?, ?, ?, ?, ?)", [_facts(b) for b in bundles])
+    connection.executemany("INSERT INTO releases.release VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_facts(b) for b in bundles])
     _comment(connection, "TABLE", "releases.release", "The releases in this database, oldest first", RELEASE_COLUMNS)
 
 
@@ -90,6 +92,7 @@ def _facts(bundle: Path) -> tuple[Any, ...]:
         package["created"][:10],
         package["cohorts"],
         package["councils"],
+        missing.short(package.get("missing", {})),
         *(parameters[name] for name in ("rho", "epsilon", "delta")),
     )
 
@@ -114,7 +117,15 @@ def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, release_dir:
     about = f"{table.title}. {table.description}. Population: {table.population}"
     _comment(connection, "TABLE", stacked, f"{about}. All releases", described)
     del described["release_version"]
-    _comment(connection, "VIEW", view, f"{about}. Release {found[-1]}", described)
+    _comment(connection, "VIEW", view, f"{about}. Release {found[-1]}{_without(connection, found[-1])}", described)
+
+
+def _without(connection: duckdb.DuckDBPyConnection, version: Version) -> str:
+    """What a release lacks, for the comment on its views."""
+    ((not_sent,),) = connection.execute(
+        "SELECT array_to_string(missing, '; ') FROM releases.release WHERE release_version = ?", [str(version)]
+    ).fetchall()
+    return f". Not sent: {not_sent}" if not_sent else ""
 
 
 def _column_definitions(table: Table) -> Iterator[str]:

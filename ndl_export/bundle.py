@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export import signing
+from ndl_export import missing, signing
 from ndl_export.archive import zip_bytes
 from ndl_export.canonical_json import canonical_json
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
@@ -93,8 +93,9 @@ def versions(release_dir: Path) -> list[Version]:
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables with their rows in the order of the definitions."""
-    layouts = table_layouts(facts.councils, facts.cohorts)
-    faults = [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
+    layouts = table_layouts(facts.councils, facts.cohorts, facts.missing)
+    faults = missing.faults(facts.missing, facts.councils)
+    faults += [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
     faults += [
         f"privacy record: {fault}" for fault in privacy_faults(facts.privacy_record, facts.version, facts.cohorts)
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ndl_export.consistency import disagreements
 from ndl_export.geography import geographies
+from ndl_export.missing import Missing, not_sent
 from ndl_export.rows import Layout, RowsDiffer, layout
 from ndl_export.schema import Flag, Role, arrow_schema, column_name, key_names, measure_columns
 from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
@@ -23,10 +25,12 @@ from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
 _ROUNDING = 1e-9
 
 
-def table_layouts(councils: tuple[str, ...], cohorts: tuple[str, ...]) -> dict[str, Layout]:
-    """The rows that a release of these councils and cohorts has, by table name."""
-    areas = geographies(councils)
-    return {name: layout(table, areas, cohorts) for name, table in TABLES.items()}
+def table_layouts(
+    councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing = MappingProxyType({})
+) -> dict[str, Layout]:
+    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by source."""
+    areas = {family: geographies(councils, not_sent(missing, family)) for family in FAMILIES}
+    return {name: layout(table, areas[table.family], cohorts) for name, table in TABLES.items()}
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
@@ -89,14 +93,18 @@ def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
 
 def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
     flag = data[column_name(measure, Role.FLAG)]
-    withheld, absent = (pc.equal(flag, value).to_numpy() for value in (Flag.WITHHELD.value, Flag.NOT_APPLICABLE.value))
+    withheld, undefined, unavailable = (
+        pc.equal(flag, value.value).to_numpy() for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
+    )
+    applies, absent = expected.applies(measure.name), undefined | unavailable
     figure, lower, upper = (_numbers(data, measure, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
     is_count = measure.kind is MeasureKind.COUNT
     checks = {
         "flags that are not legal": ~pc.is_in(flag, value_set=pa.array(list(Flag), pa.string())).to_numpy(),
-        "flag z where the figure applies, or the reverse": absent == expected.applies(measure.name),
+        "flag z where the figure applies, or the reverse": undefined == applies,
+        "flag x where the council has sent its records, or the reverse": unavailable != (applies & ~expected.available),
         "figures missing, or shown where the flag says otherwise": np.isnan(figure) == shown,
         "intervals missing, or given where the figure does not apply": (np.isnan(lower) | np.isnan(upper)) == interval,
         "intervals whose ends are the wrong way round": interval & (lower > upper),

@@ -3,9 +3,9 @@
 Rules: the EES open data standards and the Department for Education's data screener. What follows from them here:
 
 - Rows of all councils together are left out where these are not England: that area has no official geography.
-- A cell of a figure holds a number or a GSS symbol, never a blank: `z` not applicable, `u` withheld for low
-  reliability. (GSS `low` means "rounds to zero", so it is not used for a withheld figure.) A figure that is shown but
-  unreliable stays a number; the indicator `<measure>_reliability` says so in words.
+- A cell of a figure holds a number or a GSS symbol, never a blank: `z` not applicable, `x` not available, `u` withheld
+  for low reliability. (GSS `low` means "rounds to zero", so it is not used for a withheld figure.) A figure that is
+  shown but unreliable stays a number; the indicator `<measure>_reliability` says so in words.
 - Estimates and interval limits are indicators too.
 - A filter with a single level stays in the data and out of the metadata.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
@@ -30,7 +30,11 @@ from ndl_export.schema import Column, Flag, Role, column_name, columns
 from ndl_export.tables import ALL, Filter, MeasureKind, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 
-SYMBOLS = {"u": "withheld because it is too uncertain (low reliability)", "z": "not applicable"}
+SYMBOLS = {
+    "u": "withheld because it is too uncertain (low reliability)",
+    "x": "not available: the council has not sent the records",
+    "z": "not applicable",
+}
 """GSS symbols that stand in the place of a figure."""
 
 LIMIT_DECIMALS = 3
@@ -47,7 +51,7 @@ META_COLUMNS = (
     "filter_grouping_column",
     "filter_default",
 )
-NOT_APPLICABLE_SYMBOL, WITHHELD_SYMBOL = "z", "u"
+WITHHELD_SYMBOL = "u"
 RELIABILITY = {Flag.RELIABLE: "Reliable", Flag.UNRELIABLE: "Unreliable", Flag.WITHHELD: "Withheld"}
 
 _GROUPS = {
@@ -120,7 +124,7 @@ def _cell(column: CsvColumn) -> str:
     if measure is None:
         return f'"{column.source.name}"'
     flag = f'"{column_name(measure, Role.FLAG)}"'
-    absent = f"WHEN {flag} = '{Flag.NOT_APPLICABLE}' THEN '{NOT_APPLICABLE_SYMBOL}'"
+    absent = f"WHEN {flag} IN ('{Flag.NOT_APPLICABLE}', '{Flag.NOT_AVAILABLE}') THEN {flag}"
     if role is Role.FLAG:
         words = " ".join(f"WHEN {flag} = '{value}' THEN '{word}'" for value, word in RELIABILITY.items())
         return f"CASE {absent} {words} END"

@@ -3,12 +3,13 @@
 Order of rows: the area of all councils together first, then regions, devolved areas, councils. An area with an official
 code is published only where all of its councils take part, so that a code never stands for part of a place. All
 councils together are England only when all 153 take part; anything less has no official geography and is the level
-`Pilot councils`.
+`Pilot councils`. A council that takes part and has not sent what a table counts keeps its own rows, as not available,
+and counts as not taking part in every other area.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ndl_export.schema import PLACE_COLUMNS
@@ -43,6 +44,8 @@ class Geography:
     level: str
     columns: Mapping[str, str | None]
     councils: tuple[str, ...]
+    available: bool = True
+    """False where none of its councils has sent what is counted."""
 
     @property
     def name(self) -> str:
@@ -55,20 +58,24 @@ class Geography:
         return str(self.columns[CODE_COLUMNS[self.level]]) if self.level in CODE_COLUMNS else self.level
 
 
-def geographies(councils: Iterable[str]) -> tuple[Geography, ...]:
-    """The areas of a release, the one of all councils first.
+def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
+    """The areas of a release, the one of all councils first; councils `not_sent` are in no area but their own.
 
     Raises `sources.reference.places.UnknownCouncil`, and ValueError where no council takes part.
     """
     members = {council: place(council) for council in sorted(set(councils))}
     if not members:
         raise ValueError("a release needs at least one council")
-    top = NATIONAL if len(members) == len(places()) else ALL_TOGETHER
+    present = {council: entry for council, entry in members.items() if council not in not_sent}
+    top = NATIONAL if len(present) == len(places()) else ALL_TOGETHER
     return (
-        Geography(top, _columns(top), tuple(members)),
-        *_regions(members),
-        *_devolved_areas(members),
-        *(Geography(LOCAL_AUTHORITY, _council_columns(entry), (council,)) for council, entry in members.items()),
+        Geography(top, _columns(top), tuple(present), bool(present)),
+        *_regions(present),
+        *_devolved_areas(present),
+        *(
+            Geography(LOCAL_AUTHORITY, _council_columns(entry), (council,), council in present)
+            for council, entry in members.items()
+        ),
     )
 
 

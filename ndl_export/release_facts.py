@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ndl_export.geography import Geography, geographies
@@ -64,7 +65,8 @@ class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
-    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an e-mail address for readers.
+    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an e-mail address for readers; `missing`,
+    by source, the councils that take part and had sent nothing of it when the release was measured.
     Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
     Raises `InvalidVersion`.
     """
@@ -77,6 +79,7 @@ class ReleaseFacts:
     publisher: str
     contact: str
     thresholds: Thresholds
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Version.parse(self.version)

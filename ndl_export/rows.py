@@ -1,7 +1,7 @@
 """Rows of a published table: which there are, in which order, and which figures apply to each.
 
-Derived from the table definition, the areas and the cohorts alone, so every release of the same councils has the same
-rows whatever the data say.
+Derived from the table definition, the areas and the cohorts alone, so every release of the same councils, sent by the
+same ones, has the same rows whatever the data say.
 """
 
 from __future__ import annotations
@@ -97,6 +97,11 @@ class Layout:
     def applies(self, measure: str) -> NDArray[np.bool_]:
         """(n,): whether the measure is defined for the row."""
         return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
+
+    @cached_property
+    def available(self) -> NDArray[np.bool_]:
+        """(n,): whether a council of the row's area has sent what is counted."""
+        return np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
 
     def ordered(self, data: pa.Table) -> pa.Table:
         """`data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice there."""

@@ -25,6 +25,7 @@ class Flag(StrEnum):
     UNRELIABLE = "u"
     WITHHELD = "low"
     NOT_APPLICABLE = "z"
+    NOT_AVAILABLE = "x"
 
 
 FLAG_MEANINGS: dict[Flag, str] = {
@@ -32,6 +33,7 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.UNRELIABLE: "shown, but unreliable: the interval is wide",
     Flag.WITHHELD: "withheld because it is too uncertain; its interval still stands",
     Flag.NOT_APPLICABLE: "not applicable: the figure is not defined for this row",
+    Flag.NOT_AVAILABLE: "not available: the council has not sent the records that the figure counts",
 }
 
 

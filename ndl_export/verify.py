@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export import signing
+from ndl_export import missing, signing
 from ndl_export.archive import unzip
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
@@ -121,7 +121,10 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
         version = str(Version.parse(package["version"]))
         cohorts = tuple(package["cohorts"])
-        layouts = table_layouts(tuple(package["councils"]), cohorts)
+        councils, stated = tuple(package["councils"]), package.get("missing", {})
+        if odd := missing.faults(stated, councils):
+            raise ValueError("; ".join(odd))
+        layouts = table_layouts(councils, cohorts, stated)
     except (ValueError, KeyError, TypeError) as error:
         return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
     faults = _package_faults(files, package)

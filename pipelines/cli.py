@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
+from pipelines.console import FILE, FOLDER, HELP, stop
+from pipelines.council_commands import council
+from pipelines.key_commands import keys
+from pipelines.sender_commands import pseudonymise
 
 
 def _landing_option(**kwargs: Any) -> Any:
@@ -37,7 +39,7 @@ def _cohort_option() -> Any:
     return click.option("--cohort", required=True, help="Academic year of the assessment, as 202425.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
 
@@ -71,6 +73,12 @@ def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: b
 @_keys_option()
 @click.option("--release", "version", help="Version such as 2026.11.0; by default the cohort's own, or this month's.")
 @click.option("--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile.")
+@click.option(
+    "--accept-fewer",
+    multiple=True,
+    metavar="COUNCIL/SOURCE",
+    help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
+)
 @click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
@@ -79,6 +87,7 @@ def run(
     keys: Path | None,
     version: str | None,
     allow_missing: bool,
+    accept_fewer: tuple[str, ...],
     create_keys: bool,
 ) -> None:
     """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
@@ -93,16 +102,35 @@ def run(
             KeyRing.create(directory)
         KeyRing.load(directory)
     except KeyProblem as problem:
-        _stop(str(problem))
+        stop(str(problem))
     from pipelines.run import RunStopped, run_cohort
 
     try:
         bundle = run_cohort(
-            settings.installation(landing, home, directory), checked, version, allow_missing, click.echo
+            settings.installation(landing, home, directory), checked, version, allow_missing, accept_fewer, click.echo
         )
     except RunStopped as stopped:
-        _stop(str(stopped))
+        stop(str(stopped))
     _report_release(bundle, landing.resolve(), directory)
+
+
+@main.command()
+@_landing_option(required=True)
+@_home_option()
+@_cohort_option()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
+    """Who has sent what of a cohort, since when, and what that means for its release."""
+    checked = _cohort(cohort)
+    if not landing.is_dir():
+        stop(f"landing folder {landing} does not exist")
+    import datetime as dt
+
+    from pipelines import status_report
+
+    found = status_report.status(landing, home, checked, dt.date.today())
+    as_text = status_report.render(found, checked)
+    click.echo(json.dumps(status_report.as_json(found, checked), indent=1) if as_json else as_text)
 
 
 @main.command()
@@ -143,43 +171,13 @@ def budget(home: Path, as_json: bool) -> None:
 
     path = home / "ledger.sqlite"
     if not path.exists():
-        _stop(f"{path} does not exist: no release has been made in this home folder")
+        stop(f"{path} does not exist: no release has been made in this home folder")
     found = statement(path)
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-@main.group()
-def keys() -> None:
-    """Make and look at key sets."""
-
-
-@keys.command()
-@click.argument("directory", type=FOLDER)
-@click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
-def create(directory: Path, at_sender: bool) -> None:
-    """Make a key set in DIRECTORY. Existing keys are never replaced."""
-    from privacy.keys import KeyProblem, KeyRing
-
-    try:
-        ring = KeyRing.create(directory, at_sender=at_sender)
-    except KeyProblem as problem:
-        _stop(str(problem))
-    for name, fingerprint in ring.fingerprints.items():
-        click.echo(f"{name}: {fingerprint}")
-
-
-@keys.command()
-@click.argument("directory", type=FOLDER)
-def show(directory: Path) -> None:
-    """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import KeyProblem, KeyRing
-
-    try:
-        ring = KeyRing.load(directory, at_sender=True)
-    except KeyProblem as problem:
-        _stop(str(problem))
-    for name, fingerprint in ring.fingerprints.items():
-        click.echo(f"{name}: {fingerprint}")
+for command in (council, pseudonymise, keys):
+    main.add_command(command)
 
 
 def _cohort(code: str) -> Any:
@@ -188,7 +186,7 @@ def _cohort(code: str) -> Any:
     try:
         return Cohort(code)
     except InvalidCohort as error:
-        _stop(str(error))
+        stop(str(error))
 
 
 def _check_version(version: str | None) -> None:
@@ -199,7 +197,7 @@ def _check_version(version: str | None) -> None:
     try:
         Version.parse(version)
     except InvalidVersion as error:
-        _stop(str(error))
+        stop(str(error))
 
 
 def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
@@ -207,7 +205,7 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
 
     report = check(bundle)
     if not report.ok:
-        _stop(str(report))
+        stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
     tools = _short(Path(sys.executable).parent)
     environment = (
@@ -227,8 +225,3 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
 def _short(path: Path) -> Path:
     """The path from here, where it lies below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _stop(message: str) -> NoReturn:
-    click.echo(f"readiness: {message}", err=True)
-    sys.exit(1)

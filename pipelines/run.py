@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import dagster as dg
 
 from assets.home import Home
 from assets.installation import Installation
+from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
 from ndl_export.bundle import versions
 from ndl_export.release_facts import Version
+from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from privacy.release import Ledger
-from sources.extract.landed import find_all, taking_part, unknown_folders
+from sources.extract.landed import anything_arrived, check_extract_name, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
@@ -29,17 +31,26 @@ class RunStopped(Exception):
 
 
 def run_cohort(
-    installation: Installation, cohort: Cohort, version: str | None, allow_missing: bool, say: Callable[[str], None]
+    installation: Installation,
+    cohort: Cohort,
+    version: str | None,
+    allow_missing: bool,
+    accept_fewer: Sequence[str],
+    say: Callable[[str], None],
 ) -> Path:
-    """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`."""
+    """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`.
+
+    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
+    """
     home = installation.home_folder
     councils = _councils(installation.landing_folder, cohort)
+    _check_whole(installation.landing_folder, cohort)
     release = version or release_of(home, cohort)
     definitions = build_definitions(installation)
     config = {"config": {"version": release, "allow_missing": allow_missing}}
     steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
-        ("intake", "Intake: read, check, pseudonymise", {"tags": one_run(councils, cohort.code)}),
+        ("intake", "Intake: read, check, pseudonymise", _intake(councils, cohort, accept_fewer)),
         ("linkage", "Linkage: who is who, without names", {"partition_key": cohort.code}),
         (
             "release",
@@ -99,9 +110,27 @@ def _councils(landing: Path, cohort: Cohort) -> list[str]:
     councils = taking_part(landing)
     if not councils:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if next(find_all(landing, cohort.code), None) is None:
+    if not anything_arrived(landing, cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
     return councils
+
+
+def _check_whole(landing: Path, cohort: Cohort) -> None:
+    """Raises `RunStopped` where an extract is still being written."""
+    if moving := still_arriving(landing, cohort.code):
+        raise RunStopped(f"{', '.join(moving)}: still being written; run again when it has arrived whole")
+
+
+def _intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) -> dict[str, Any]:
+    """Tags and configuration of the intake of a cohort; raises `RunStopped` for names of no extract."""
+    try:
+        for name in accept_fewer:
+            check_extract_name(name)
+    except ValueError as error:
+        raise RunStopped(f"--accept-fewer: {error}") from None
+    config = {"config": {"accept_fewer": list(accept_fewer)}}
+    ops = {"__".join(asset.key.path): config for asset in pseudonymised_extracts}
+    return {"tags": one_run(councils, cohort.code), "run_config": {"ops": ops}}
 
 
 def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInstance, options: dict[str, Any]) -> None:
@@ -115,7 +144,11 @@ def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInst
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     """The sentences of failed checks, else of the error that stopped a step."""
-    failed = [check.description or "" for check in result.get_asset_check_evaluations() if not check.passed]
+    failed = [
+        check.description or ""
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    ]
     if failed:
         return "; ".join(failed)
     for event in result.all_events:

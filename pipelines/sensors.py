@@ -1,5 +1,6 @@
 """The landing sensor: an extract that has arrived whole starts the intake of its council and cohort."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,13 @@ import dagster as dg
 
 from assets.installation import Installation
 from assets.partitions import COHORTS, council_cohort
+from pipelines.arriving import Look, looks
 from pipelines.jobs import intake_job
-from sources.contracts import CONTRACTS
-from sources.extract.landed import SUFFIXES, taking_part
 
 INTERVAL_SECONDS = 60
+
+Identities = dict[str, dict[str, str]]
+"""By partition, the identity of each of its extracts."""
 
 
 @dg.sensor(
@@ -20,8 +23,9 @@ INTERVAL_SECONDS = 60
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
-        "Starts the intake of a council and cohort when one of its files is new or changed and has kept its size over"
-        " two looks, so that a half-written file is left alone."
+        "Starts the intake of a council and cohort when one of its extracts is new or changed and all of them have kept"
+        " size and time of change over two looks, or have a `.ready` marker beside them: a half-written file is left"
+        " alone, and several files of a council give one run."
     ),
 )
 def landing_sensor(
@@ -32,30 +36,25 @@ def landing_sensor(
         yield dg.SkipReason(f"{landing} does not exist")
         return
     earlier = json.loads(context.cursor) if context.cursor else {}
-    now = states(landing)
-    requested = dict(earlier.get("requested", {}))
-    for partition, files in now.items():
-        settled = files == earlier.get("seen", {}).get(partition)
-        if settled and files != requested.get(partition):
-            requested[partition] = files
-            yield dg.RunRequest(run_key=f"{partition}:{_identity(files)}", partition_key=partition)
-    context.update_cursor(json.dumps({"seen": now, "requested": requested}, sort_keys=True))
+    seen: Identities = {}
+    requested: Identities = dict(earlier.get("requested", {}))
+    for partition, extracts in _by_partition(landing).items():
+        before = earlier.get("seen", {}).get(partition, {})
+        now = seen[partition] = {look.landed.name: look.identity for look in extracts}
+        whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
+        if whole and not now.items() <= requested.get(partition, {}).items():
+            requested[partition] = now
+            yield dg.RunRequest(run_key=f"{partition}:{_run_identity(now)}", partition_key=partition)
+    context.update_cursor(json.dumps({"seen": seen, "requested": requested}, sort_keys=True))
 
 
-def states(landing: Path) -> dict[str, dict[str, list[int]]]:
-    """By partition, each file's size and time of change: cheap to look at, and enough to tell that it moved."""
-    found: dict[str, dict[str, list[int]]] = {}
-    cohorts = COHORTS.get_partition_keys()
-    for council in taking_part(landing):
-        for source in CONTRACTS:
-            for path in sorted((landing / council / source).glob("*")):
-                cohort = path.name.partition(".")[0]
-                if cohort in cohorts and path.name in {cohort + suffix for suffix in SUFFIXES}:
-                    state = path.stat()
-                    files = found.setdefault(council_cohort(council, cohort), {})
-                    files[f"{source}/{path.name}"] = [state.st_size, state.st_mtime_ns]
+def _by_partition(landing: Path) -> dict[str, list[Look]]:
+    cohorts, found = set(COHORTS.get_partition_keys()), dict[str, list[Look]]()
+    for look in looks(landing):
+        if look.landed.cohort in cohorts:
+            found.setdefault(council_cohort(look.landed.council, look.landed.cohort), []).append(look)
     return found
 
 
-def _identity(files: dict[str, list[int]]) -> str:
-    return json.dumps(files, sort_keys=True)
+def _run_identity(identities: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()

@@ -54,11 +54,12 @@ class KeyRing:
         `KeyProblem` for a missing, short, guessable or exposed key.
         """
         needed = SENDER_KEYS if at_sender else PIPELINE_KEYS
+        remedy = _REMEDY_AT_SENDER if at_sender else _REMEDY
         symmetric = {}
         for name in PIPELINE_KEYS:
             path = directory / f"{name}.key"
             if name in needed or path.exists():
-                symmetric[name] = _symmetric_key(path)
+                symmetric[name] = _symmetric_key(path, remedy)
         signing_path = directory / SIGNING_FILE
         if at_sender and not signing_path.exists():
             return cls(directory, symmetric, None)
@@ -85,6 +86,10 @@ class KeyRing:
             with os.fdopen(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
                 handle.write(content)
         return cls.load(directory, at_sender=at_sender)
+
+    def of_sender(self) -> KeyRing:
+        """The same set with no more than a sender's keys."""
+        return KeyRing(self._directory, {name: self._symmetric[name] for name in SENDER_KEYS}, None)
 
     def holds(self, key: str) -> bool:
         """Whether the set has this symmetric key."""
@@ -121,20 +126,20 @@ class KeyRing:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
 
 
-def _symmetric_key(path: Path) -> bytes:
-    content = _private_bytes(path)
+def _symmetric_key(path: Path, remedy: str) -> bytes:
+    content = _private_bytes(path, remedy)
     text = content.strip()
     if text and all(byte in b"0123456789abcdefABCDEF" for byte in text) and len(text) % 2 == 0:
         content = bytes.fromhex(text.decode())
     if len(content) < KEY_BYTES:
-        raise KeyProblem(f"{path} is shorter than {KEY_BYTES} bytes; {_REMEDY}")
+        raise KeyProblem(f"{path} is shorter than {KEY_BYTES} bytes; {remedy}")
     if _guessable(content):
-        raise KeyProblem(f"{path} is not random (a constant, a pattern, a default or text); {_REMEDY}")
+        raise KeyProblem(f"{path} is not random (a constant, a pattern, a default or text); {remedy}")
     return content
 
 
 def _signing_key(path: Path) -> Ed25519PrivateKey:
-    content = _private_bytes(path)
+    content = _private_bytes(path, _REMEDY)
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError):
@@ -144,10 +149,10 @@ def _signing_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _private_bytes(path: Path) -> bytes:
+def _private_bytes(path: Path, remedy: str) -> bytes:
     if not path.is_file():
-        raise KeyProblem(f"{path} is missing; {_REMEDY}")
-    if path.stat().st_mode & _OTHERS:
+        raise KeyProblem(f"{path} is missing; {remedy}")
+    if os.name == "posix" and path.stat().st_mode & _OTHERS:  # elsewhere the mode says nothing of who may read
         raise KeyProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
     return path.read_bytes()
 
@@ -165,3 +170,4 @@ def _guessable(key: bytes) -> bool:
 
 
 _REMEDY = "`readiness keys create` makes a set"
+_REMEDY_AT_SENDER = "ask whoever runs the pipeline for the senders' keys"

@@ -25,6 +25,9 @@ import duckdb
 
 NORMALISER_VERSION = "2"
 
+VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
+"""Identifiers with a check digit, and the SQL condition that a usable value meets."""
+
 INPUTS = ("surname", "forename", "postcode", "date_of_birth", "upn", "nhs_number")
 """Contract columns that are read, where present: VARCHAR, and DATE for date_of_birth."""
 OUTPUTS = (

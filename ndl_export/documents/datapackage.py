@@ -1,7 +1,8 @@
 """`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
 
 CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
-and hash. Two properties are our own: `cohorts` and `councils` say which rows the tables must have.
+and hash. Three properties are our own: `cohorts`, `councils` and `missing` (by source, the councils that have not sent
+it) say which rows the tables must have and which of them are not available.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "keywords": ["early years", "school readiness", "EYFS Profile", "ASQ-3", "differential privacy"],
         "cohorts": sorted(facts.cohorts),
         "councils": sorted(facts.councils),
+        "missing": {source: sorted(councils) for source, councils in sorted(facts.missing.items()) if councils},
         "resources": [_resource(name, files[name]) for name in sorted(files)],
     }
 

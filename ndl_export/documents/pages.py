@@ -10,6 +10,7 @@ from string import Template
 
 from ndl_export.documents.markdown import bullets, grid
 from ndl_export.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
+from ndl_export.missing import statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS
 from ndl_export.tables import FAMILIES, TABLES
@@ -30,6 +31,7 @@ def readme_page(facts: ReleaseFacts) -> str:
         publisher=facts.publisher,
         contact=facts.contact,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
+        missing=_missing(facts),
         tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
     )
 
@@ -50,6 +52,7 @@ def methodology_page(facts: ReleaseFacts) -> str:
         goals_number=str(len(GOALS)),
         populations=_populations(),
         geography=_geography(facts),
+        missing=_missing(facts),
         flags=grid(("flag", "meaning"), ((f"`{f}`" if f else "(empty)", text) for f, text in FLAG_MEANINGS.items())),
         unreliable_half_width=f"{limits.unreliable_half_width:g}",
         withheld_half_width=f"{limits.withheld_half_width:g}",
@@ -72,6 +75,10 @@ def _populations() -> str:
             for family in FAMILIES.values()
         ),
     )
+
+
+def _missing(facts: ReleaseFacts) -> str:
+    return bullets(statements(facts.missing, facts.councils)) or "Every council has sent every source."
 
 
 def _geography(facts: ReleaseFacts) -> str:

@@ -107,7 +107,8 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     percent, lower, upper = (ours[column_name(GLD_PERCENT, role)] for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
-    inside = lower <= figure.percent <= upper
+    available = ours[column_name(GLD_PERCENT, Role.FLAG)] != Flag.NOT_AVAILABLE
+    inside = available and lower <= figure.percent <= upper
     return (
         figure.cohort,
         figure.geographic_level,
@@ -118,15 +119,17 @@ def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         figure.sex,
         f"{figure.percent:.2f}",
         "" if percent is None else f"{percent:.1f}",
-        f"{lower:.2f}",
-        f"{upper:.2f}",
+        f"{lower:.2f}" if available else "",
+        f"{upper:.2f}" if available else "",
         "" if percent is None else f"{percent - figure.percent:.2f}",
-        "yes" if inside else "no",
+        ("yes" if inside else "no") if available else "",
         _note(inside, ours[column_name(GLD_PERCENT, Role.FLAG)]),
     )
 
 
 def _note(inside: bool, flag: str) -> str:
+    if flag == Flag.NOT_AVAILABLE:
+        return "Not available: the council has sent no EYFS Profile"
     notes = [] if inside else ["The published figure lies outside our 95% interval"]
     if flag == Flag.WITHHELD:
         notes.append("Our figure is withheld because it is too uncertain")

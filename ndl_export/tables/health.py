@@ -75,6 +75,7 @@ ASQ3_OUTCOMES = Table(
 FAMILY = Family(
     name="health",
     unit="child",
+    source="hv_reviews",
     population=POPULATION,
     attributes=(SEX, IMD, *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items())),
     tables=(ASQ3_OUTCOMES,),

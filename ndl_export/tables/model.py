@@ -125,10 +125,14 @@ class SharedTotal:
 
 @dataclass(frozen=True)
 class Family:
-    """Tables over one population, measured together; `unit` is what one row of it stands for."""
+    """Tables over one population, measured together; `unit` is what one row of it stands for.
+
+    `source` is the one whose rows are counted: a council that has not sent it has none.
+    """
 
     name: str
     unit: str
+    source: str
     population: str
     attributes: tuple[Attribute, ...]
     tables: tuple[Table, ...]

@@ -61,6 +61,7 @@ PARENT_EXPERIENCE = Table(
 FAMILY = Family(
     name="parents",
     unit="response",
+    source="parent_experience",
     population=POPULATION,
     attributes=(AGE_BAND, FUNDED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),

@@ -421,6 +421,7 @@ LINKAGE_QUALITY = Table(
 FAMILY = Family(
     name="pupil",
     unit="child",
+    source="eyfsp",
     population=POPULATION,
     attributes=(
         SEX,

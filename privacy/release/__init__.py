@@ -20,6 +20,7 @@ ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP
 added or removed. Nothing here reads an extract, knows a table's title, or depends on how a run is scheduled.
 """
 
+from privacy.release.absent import without_categories
 from privacy.release.accuracy import expected_half_widths, expected_rate_half_widths
 from privacy.release.child_table import ChildTableError, input_mac, true_counts
 from privacy.release.covariance import Covariances
@@ -116,4 +117,5 @@ __all__ = [
     "published_ratios",
     "rate_differences",
     "true_counts",
+    "without_categories",
 ]

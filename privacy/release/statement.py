@@ -39,6 +39,8 @@ _OUTSIDE = (
     "producer. The guarantee is in addition to whatever they disclose; what it newly protects is the linked facts.",
     "The guarantee starts at the linked row. Linkage, de-duplication and derivation happen before it and can change "
     "more than one row when one record changes; their parameters are fixed beforehand and never fitted to the data.",
+    "Which council's extract of which source had been taken is stated exactly. Whether one is taken depends on checks "
+    "of its quality, which come before the guarantee.",
     "What is true of a group is learnt on purpose, and may be applied to a member of the group, in the data or not.",
     "Facts about one child that are counted in another cohort are charged to that cohort, and the two add up.",
     "Security of the extracts, of the keys and of the restricted zone rests on other controls, and so does protection "

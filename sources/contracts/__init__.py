@@ -5,11 +5,11 @@ nowhere else; the readers, the generator, the quality suites and the documents a
 """
 
 from sources.contracts import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
-from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
 
 CONTRACTS: dict[str, SourceContract] = {
     module.CONTRACT.name: module.CONTRACT
     for module in (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
 }
 
-__all__ = ["CONTRACTS", "Column", "Kind", "Role", "Rule", "Severity", "SourceContract"]
+__all__ = ["CONTRACTS", "Column", "Due", "Kind", "Role", "Rule", "Severity", "SourceContract"]

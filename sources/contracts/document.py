@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from sources.contracts import CONTRACTS
-from sources.contracts.model import Column, SourceContract
+from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES, ExtractRule
+from sources.contracts.model import Column, Rule, SourceContract
+from sources.extract.rules import FILE_RULES
+from sources.reference.cohorts import Cohort
+
+_EXAMPLE = Cohort("202425")
 
 _INTRODUCTION = """# What each extract holds
 
 Made from the source contracts by `make docs`.
 
-An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`,
-`.csv.gz` or `.parquet`, with a header line. A file with the column names below is taken from any council as it is, in
-any order, with further columns ignored; a council's own names and codes are mapped by its council file. Dates are
-written `2020-02-29`.
+An extract is one file of one source from one council for one cohort: `landing/<council>/<source>/<cohort>.csv`, or a
+workbook, Parquet file or packed file as [files.md](files.md) says, with a header line. The Profile may come as the XML
+return and health visiting as the tables of the Community Services Data Set ([formats.md](formats.md)); a sender that
+replaces identifiers itself sends `<cohort>.tokens.parquet` ([at-the-council.md](at-the-council.md)).
+
+A file with the column names below is taken from any council as it is, in any order, with further columns ignored; a
+council's own names and codes are mapped by its council file. Dates are written `2020-02-29`.
 
 Identifiers become tokens while the file is read and are written nowhere. *Checked* columns are read by the rules and
 dropped. A value that breaks a rule of severity *warn* counts as missing and the row is kept; *reject* puts the row into
@@ -22,25 +30,61 @@ quarantine; *stop* leaves the whole extract out and the one before it in place.
 
 def render() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_INTRODUCTION, *(_source(contract) for contract in CONTRACTS.values())])
+    sources = (_source(contract) for contract in CONTRACTS.values())
+    return "\n".join([_INTRODUCTION, *sources, _extracts(), _file_rules()])
 
 
 def _source(contract: SourceContract) -> str:
     rows = [_column(column) for column in contract.columns]
-    rules = [f"- `{rule.id}` ({rule.severity}): {rule.sentence}" for rule in contract.rules]
+    rules = [_rule(rule) for rule in (*contract.rules, contract.repeated)]
     return "\n".join(
         [
             f"## `{contract.name}`: {contract.title}",
             "",
-            f"One row per {contract.row_per}.",
+            f"One row per {contract.row_per}. Due {_day(contract)} for cohort {_EXAMPLE.label}: {contract.due.reason}.",
             "",
             "| column | becomes | required | blank | wrong value | what it is |",
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            *(["Rules across columns:", "", *rules, ""] if rules else []),
+            "Rules across columns:",
+            "",
+            *rules,
+            "",
         ]
     )
+
+
+def _extracts() -> str:
+    return "\n".join(
+        [
+            "## Rules about every extract",
+            "",
+            "Each column has the rules `<column>-blank` and `<column>-invalid`, of the severity that its table says; a"
+            " required date that is wrong in more than half of the rows stops the extract, for it is written in another"
+            " form. A required column that may be blank has `<column>-thin` (warn), when fewer than"
+            f" {MIN_COMPLETE_SHARE:.0%} of the rows have a usable value. Of the extract as a whole:",
+            "",
+            *(_rule(rule) for rule in ROW_COUNT_RULES),
+            "",
+        ]
+    )
+
+
+def _file_rules() -> str:
+    rules = [_rule(rule) for rule in FILE_RULES]
+    return "\n".join(["## Rules about the file", "", "Of every source, whatever its columns hold.", "", *rules, ""])
+
+
+def _rule(rule: Rule | ExtractRule) -> str:
+    share = rule.stop_share if isinstance(rule, Rule) else None
+    often = f" In more than {share:.0%} of the rows: stop." if share else ""
+    return f"- `{rule.id}` ({rule.severity}): {rule.sentence}{often}"
+
+
+def _day(contract: SourceContract) -> str:
+    day = contract.due.on(_EXAMPLE)
+    return f"{day.day} {day:%B %Y}"
 
 
 def _column(column: Column) -> str:

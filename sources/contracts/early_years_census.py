@@ -1,6 +1,6 @@
 """`early_years_census`: nurseries and childminders, one row per child and setting."""
 
-from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_CODES, YES_NO
 
 ENTITLEMENT_CODES = {
@@ -14,10 +14,17 @@ PROGRESS_CHECK_CODES = {
     "not_done": "Progress check at age two not done",
 }
 
+DUE = Due(3, 15, 0, "early years census returns of January are loaded by mid-March")
+"""Of the first calendar year, whose census is the last before the cohort's children start Reception. Census day is the
+third Thursday of January; returns were to be loaded by 15 March 2013, 11 March 2022 and 10 March 2023 (GOV.UK, Early
+years census guides of these years). Corrections are taken until mid-April.
+"""
+
 CONTRACT = SourceContract(
     name="early_years_census",
     title="Early years census",
     row_per="child and setting",
+    due=DUE,
     columns=(
         Column("setting_urn", Kind.TEXT, Role.CHECK, "Unique reference number of the setting", required=False),
         NHS_NUMBER,
@@ -83,6 +90,13 @@ CONTRACT = SourceContract(
             "The progress check is dated before the child was born; the row is kept.",
             ("progress_check_date", "date_of_birth"),
             "progress_check_date < date_of_birth",
+        ),
+        Rule(
+            "progress-check-after-reception",
+            Severity.WARN,
+            "The progress check at age two is dated after the cohort's Reception year; the row is kept.",
+            ("progress_check_date",),
+            "progress_check_date > $cohort_end + INTERVAL 5 YEAR",
         ),
     ),
 )

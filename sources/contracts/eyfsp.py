@@ -1,6 +1,6 @@
 """`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
 
-from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
 from sources.reference.goals import GOALS
 
@@ -12,10 +12,17 @@ _PLAIN_YEAR = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
 _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
 
+DUE = Due(
+    7, 31, 1, "last day for local authorities to correct their EYFS Profile return to the Department for Education"
+)
+"""Of the second calendar year. GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024:
+deadline for submitting 12 July 2024, final date to correct errors 31 July 2024."""
+
 CONTRACT = SourceContract(
     name="eyfsp",
     title="EYFS Profile return",
     row_per="child assessed",
+    due=DUE,
     columns=(
         Column("la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False),
         Column("estab", Kind.TEXT, Role.CHECK, "DfE four-digit establishment number", required=False),

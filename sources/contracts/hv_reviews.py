@@ -1,6 +1,6 @@
 """`hv_reviews`: health-visitor reviews from the Community Services Data Set, one row per review."""
 
-from sources.contracts.model import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
 from sources.reference.asq3 import DOMAINS
 
@@ -14,10 +14,17 @@ REVIEW_CODES = {
 TWO_YEAR_REVIEW = "2-2.5Y"
 ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 
+DUE = Due(5, 31, -1, "policy of the programme: three months after the youngest child of the cohort is two and a half")
+"""Of the year before the cohort's first: children of 202425 are born by 31 August 2020 and two and a half years old by
+the end of February 2023. There is no official date by cohort. Providers submit the Community Services Data Set monthly
+(data provision notice of 2017; GOV.UK, Healthy child programme: supplementary guidance for completing the CSDS), so
+that three months cover the submissions of the last reviews."""
+
 CONTRACT = SourceContract(
     name="hv_reviews",
     title="Health-visitor reviews",
     row_per="review",
+    due=DUE,
     columns=(
         Column(
             "local_patient_id",
@@ -95,6 +102,21 @@ CONTRACT = SourceContract(
             "The review is dated before the child was born; the row is kept.",
             ("review_date", "date_of_birth"),
             "review <> 'ANV' AND review_date < date_of_birth",
+        ),
+        Rule(
+            "review-after-reception",
+            Severity.WARN,
+            "The review is dated after the cohort's Reception year; the row is kept.",
+            ("review_date",),
+            "review_date > $cohort_end + INTERVAL 5 YEAR",
+        ),
+        Rule(
+            "two-year-review-at-another-age",
+            Severity.WARN,
+            "The child was younger than 18 months or older than 42 at the two-year review; the row is kept.",
+            ("review", "review_date", "date_of_birth"),
+            f"review = '{TWO_YEAR_REVIEW}' AND date_of_birth <> DATE '1900-01-01'"
+            " AND datediff('month', date_of_birth, review_date) NOT BETWEEN 18 AND 42",
         ),
         Rule(
             "asq3-age-against-review-date",

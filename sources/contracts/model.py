@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
+
+from sources.reference.cohorts import Cohort
 
 
 class Kind(StrEnum):
@@ -47,8 +50,8 @@ class Column:
     """One column of a source.
 
     `codes` maps each accepted value to its label. `required` means that a file without the column is stopped;
-    `blank` is what an empty value does; `invalid` is what a value outside `codes`, `minimum`..`maximum` or the
-    kind's own form does.
+    `blank` is what an empty value does; `invalid` is what a value outside `codes`, `minimum`..`maximum`,
+    `pattern` or the kind's own form does.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Column:
     invalid: Severity = Severity.REJECT
     minimum: float | None = None
     maximum: float | None = None
+    pattern: str | None = None
+    """Regular expression (RE2) that the whole of a text must match; letters are brought to upper case first."""
     note: str = ""
     """Added to the message about a wrong value."""
 
@@ -83,6 +88,31 @@ class Rule:
     stop_share: float | None = None
 
 
+REPEATED_ROW = Rule(
+    "repeated-row",
+    Severity.WARN,
+    "The row repeats an earlier one in every column; it is kept.",
+    (),
+    "false",
+)
+
+
+@dataclass(frozen=True)
+class Due:
+    """When the extract of a cohort should be in: a day in the calendar year `years` after the cohort's first one.
+
+    `reason` says whose date it is.
+    """
+
+    month: int
+    day: int
+    years: int
+    reason: str
+
+    def on(self, cohort: Cohort) -> dt.date:
+        return dt.date(cohort.first_year + self.years, self.month, self.day)
+
+
 @dataclass(frozen=True)
 class SourceContract:
     """Everything that is agreed with the senders of one source."""
@@ -90,8 +120,11 @@ class SourceContract:
     name: str
     title: str
     row_per: str
+    due: Due
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
+    repeated: Rule = REPEATED_ROW
+    """What becomes of a row with the values of an earlier one in the rule's columns, or in all if it names none."""
     refused_columns: Mapping[str, str] = field(default_factory=dict)
     """Column names that show a file to be of another kind, each with the sentence that says why it is stopped."""
 
@@ -114,5 +147,6 @@ class SourceContract:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contract's content, carried by every file made under it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=dict).encode()).hexdigest()
+        """Hash of what the contract says of a file, carried by every file made under it; not of when it is due."""
+        content = {name: part for name, part in asdict(self).items() if name != "due"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """`parent_experience`: the survey of parents, one row per response. Never linked to children; no free text."""
 
-from sources.contracts.model import Column, Kind, Role, Severity, SourceContract
+from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
 from sources.contracts.people import YES_NO
 from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE
 
@@ -13,10 +13,14 @@ SERVICES = {
     "services_used_other": "Other service",
 }
 
+DUE = Due(7, 31, 1, "policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year")
+"""Of the second calendar year. The survey is the programme's own; there is no official date."""
+
 CONTRACT = SourceContract(
     name="parent_experience",
     title="Survey of parents' experience",
     row_per="response",
+    due=DUE,
     columns=(
         Column(
             "response_id",
@@ -66,5 +70,12 @@ CONTRACT = SourceContract(
             Column(name, Kind.CODE, Role.PAYLOAD, question.wording, question.answers, invalid=Severity.WARN)
             for name, question in QUESTIONS.items()
         ),
+    ),
+    repeated=Rule(
+        "response-sent-twice",
+        Severity.REJECT,
+        "An earlier row has the same response number and wave; the first is kept.",
+        ("response_id", "wave"),
+        "false",
     ),
 )

@@ -101,6 +101,18 @@ BORN_IN_ANOTHER_COHORT = Rule(
     " AND date_of_birth NOT BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
     stop_share=0.5,
 )
+WRITTEN_AS_A_POSTCODE = (
+    "regexp_full_match(upper(regexp_replace({}, '[^A-Za-z0-9]', '', 'g')),"
+    " '[A-Z]{{1,2}}[0-9O][A-Z0-9]?[0-9O][A-Z]{{2}}')"
+)
+"""SQL condition on a text: it has one of the forms in BS 7666, spaces aside; a letter O for a zero is read."""
+POSTCODE_FORM = Rule(
+    "postcode-malformed",
+    Severity.WARN,
+    "The postcode is not written as one, in full; the row is kept.",
+    ("postcode",),
+    f"NOT {WRITTEN_AS_A_POSTCODE.format('postcode')}",
+)
 NAMELESS = Rule(
     "no-name",
     Severity.WARN,
@@ -108,4 +120,4 @@ NAMELESS = Rule(
     ("surname", "forename"),
     "surname IS NULL AND forename IS NULL",
 )
-PEOPLE_RULES = (NO_REAL_DATE, BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, NAMELESS)
+PEOPLE_RULES = (NO_REAL_DATE, BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, POSTCODE_FORM, NAMELESS)

@@ -1,6 +1,6 @@
 """`school_census`: the spring school census, Reception pupils. Reaches the Profile child by UPN."""
 
-from sources.contracts.model import Column, Kind, Role, Severity, SourceContract
+from sources.contracts.model import Column, Due, Kind, Role, Severity, SourceContract
 from sources.contracts.people import (
     DEMOGRAPHICS,
     ETHNICITY,
@@ -11,10 +11,17 @@ from sources.contracts.people import (
     YES_NO,
 )
 
+DUE = Due(2, 17, 1, "latest day on which the spring school census return can be due, four weeks after census day")
+"""Of the second calendar year. Census day is the third Thursday of January and returns are due on the Wednesday in the
+fourth week after it: 19 January and 15 February 2023, 18 January and 14 February 2018, 17 January and 13 February 2019
+(GOV.UK, School census: guide to submitting data). A third Thursday is the 21st at the latest; the Wednesday the 17th.
+"""
+
 CONTRACT = SourceContract(
     name="school_census",
     title="Spring school census, Reception",
     row_per="pupil",
+    due=DUE,
     columns=(
         UPN,
         NHS_NUMBER,
@@ -41,6 +48,9 @@ CONTRACT = SourceContract(
             Kind.TEXT,
             Role.PAYLOAD,
             "First language: ENG, another CBDS language code, or blank = unknown",
+            invalid=Severity.WARN,
+            pattern="[A-Z]{3,4}",
+            note="a CBDS language code of three or four letters, or a value that the council file maps",
         ),
     ),
     rules=PEOPLE_RULES,

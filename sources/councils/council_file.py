@@ -1,55 +1,37 @@
-"""Read and check a council file.
+"""A council's file: where it lies and what it says of each source.
 
     council: leeds
     sources:
       eyfsp:
-        delimiter: "|"             # default ","
-        encoding: windows-1252     # default utf-8
-        date_format: "%d/%m/%Y"    # default %Y-%m-%d (strptime)
-        columns: {upn: Pupil UPN}  # contract column: the council's own name
-        codes: {sex: {Male: M}}    # contract column: {the council's value: contract code}
+        delimiter: "|"                     # default ","
+        encoding: windows-1252             # default utf-8
+        date_format: "%d/%m/%Y"            # default %Y-%m-%d (strptime); or a list
+        columns: {upn: Pupil UPN}          # contract column: the council's own heading
+        codes: {sex: {Male: M}}            # contract column: {the council's value: contract code}
         constants: {la_code: 383}
+        derived: {surname: {from: Child name, pattern: '^([^,]+),'}}
 
-Every value is read as text, so `No`, `0383` and `1` mean what they say.
+Every value is read as text, so `No`, `0383` and `1` mean what they say. docs/council-files.md has all of it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from sources.contracts import CONTRACTS, SourceContract
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.councils.load import load as _load
+from sources.councils.problems import InvalidCouncilFile, Problem
 from sources.reference.places import place
 
-HERE = Path(__file__).parent
+__all__ = ["CONTRACT_DIALECT", "CouncilFile", "Dialect", "InvalidCouncilFile", "council_file", "load"]
 
-
-class InvalidCouncilFile(ValueError):
-    """A council file that cannot be used; the message names the file, the place in it and what to change."""
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How one source is written by one council; the defaults are the contract's own form."""
-
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    date_format: str = "%Y-%m-%d"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    constants: Mapping[str, str] = field(default_factory=dict)
-
-    def local_name(self, column: str) -> str:
-        """The council's own name of a contract column."""
-        return self.columns.get(column, column)
-
-
-CONTRACT_DIALECT = Dialect()
+SHIPPED = Path(__file__).parent
+FOLDER_VARIABLE = "READINESS_COUNCILS"
+"""Names a folder of further council files, which come before the shipped ones."""
 
 
 @dataclass(frozen=True)
@@ -63,60 +45,41 @@ class CouncilFile:
         return self.sources.get(source, CONTRACT_DIALECT)
 
 
-@cache
 def council_file(council: str) -> CouncilFile:
-    """The dialects of `council`; the contract's own form where it has no file. Raises `UnknownCouncil`."""
+    """The dialects of `council`; the contract's own form where it has no file.
+
+    Raises `UnknownCouncil` and `InvalidCouncilFile`.
+    """
     place(council)
-    path = HERE / f"{council}.yaml"
-    return load(path) if path.exists() else CouncilFile(council)
+    for folder in (*_operators_folder(council), SHIPPED):
+        path = folder / f"{council}.yaml"
+        if path.is_file():
+            status = path.stat()
+            return _load_once(path, status.st_mtime_ns, status.st_size)
+    return CouncilFile(council)
 
 
 def load(path: Path) -> CouncilFile:
     """Read and check one council file; raises `InvalidCouncilFile`."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise InvalidCouncilFile(f"{path.name}: not readable as YAML: {error}") from None
-    _only_keys(path, "the file", content, {"council", "sources"})
-    council = content.get("council")
-    if council != path.stem:
-        raise InvalidCouncilFile(f"{path.name}: 'council' must be {path.stem!r}, as the file is called")
-    _only_keys(path, "sources", content.get("sources"), set(CONTRACTS))
-    return CouncilFile(
-        council,
-        {source: _dialect(path, CONTRACTS[source], entry) for source, entry in content["sources"].items()},
-    )
+    return CouncilFile(path.stem, _load(path))
 
 
-def _dialect(path: Path, contract: SourceContract, entry: Any) -> Dialect:
-    where = f"sources.{contract.name}"
-    _only_keys(path, where, entry, set(Dialect.__dataclass_fields__))
-    columns, codes, constants = (entry.get(key) or {} for key in ("columns", "codes", "constants"))
-    for key, mapping in (("columns", columns), ("codes", codes), ("constants", constants)):
-        _only_keys(path, f"{where}.{key}", mapping, {column.name for column in contract.columns})
-    for column, mapping in codes.items():
-        accepted = contract[column].codes
-        unknown = sorted({str(code) for code in mapping.values()} - set(accepted)) if accepted else []
-        if unknown:
-            raise InvalidCouncilFile(
-                f"{path.name}: {where}.codes.{column} maps to {', '.join(unknown)};"
-                f" the contract accepts {', '.join(accepted or ())}"
-            )
-    if len(set(columns.values())) < len(columns):
-        raise InvalidCouncilFile(f"{path.name}: {where}.columns gives one local name to two contract columns")
-    return Dialect(
-        **{key: str(entry[key]) for key in ("delimiter", "encoding", "date_format") if key in entry},
-        columns={column: str(name) for column, name in columns.items()},
-        codes={column: {str(value): str(code) for value, code in mapping.items()} for column, mapping in codes.items()},
-        constants={column: str(value) for column, value in constants.items()},
-    )
+@lru_cache(maxsize=512)
+def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
+    """`load`, again only when the file has changed."""
+    return load(path)
 
 
-def _only_keys(path: Path, where: str, entry: Any, known: set[str]) -> None:
-    if not isinstance(entry, dict):
-        raise InvalidCouncilFile(f"{path.name}: {where} must be a mapping of {', '.join(sorted(known))}")
-    unknown = sorted(str(key) for key in entry if key not in known)
-    if unknown:
-        raise InvalidCouncilFile(
-            f"{path.name}: {where} has {', '.join(unknown)}; it may have {', '.join(sorted(known))}"
-        )
+def _operators_folder(council: str) -> tuple[Path, ...]:
+    """The folder that the environment names; a file there that would be passed over for its name is refused."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    if not named:
+        return ()
+    folder = Path(named)
+    if not folder.is_dir():
+        raise InvalidCouncilFile([Problem(str(folder), 1, 1, f"{FOLDER_VARIABLE} must name a folder of council files")])
+    for path in folder.iterdir():
+        stem, ending = path.stem.lower(), path.suffix.lower()
+        if ending in (".yaml", ".yml") and stem == council and path.name != f"{council}.yaml":
+            raise InvalidCouncilFile([Problem(path.name, 1, 1, f"the file must be called {council}.yaml")])
+    return (folder,)

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, Rule
 from sources.extract.errors import ExtractStopped
+from sources.extract.rules import (
+    BINARY_WORKBOOK,
+    LINK,
+    MACRO_WORKBOOK,
+    NOT_A_FILE,
+    NOT_ALLOWED,
+    OLD_WORKBOOK,
+    OPEN_DOCUMENT,
+    OTHER_ARCHIVE,
+    OTHER_FORMAT,
+    stopped,
+)
 from sources.reference.places import places
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+TOKENS_SUFFIX = ".tokens.parquet"
+"""Ends the name of a file whose identifiers the sender has replaced by tokens."""
+SUFFIXES = (
+    *(suffix + packed for suffix in (".csv", ".txt", ".tsv", ".psv") for packed in ("", ".gz")),
+    TOKENS_SUFFIX,
+    ".parquet",
+    ".xlsx",
+    ".xml",
+    ".zip",
+    ".csv.zip",
+    ".xlsx.zip",
+)
+"""Endings of a file that is taken for an extract, in either case. What it is read as, its first bytes say."""
+REFUSED_SUFFIXES: dict[str, Rule] = {
+    ".xls": OLD_WORKBOOK,
+    ".xlsm": MACRO_WORKBOOK,
+    ".xlsb": BINARY_WORKBOOK,
+    ".ods": OPEN_DOCUMENT,
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), OTHER_ARCHIVE),
+    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), OTHER_FORMAT),
+}
+"""Endings of what people send in place of an extract, and what they are told."""
 REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
+READY = ".ready"
+"""Ends the name of the empty file that a sender may put beside an extract once it is complete."""
+_UNFINISHED_STARTS, _UNFINISHED_ENDS = (".", "~$"), (".part", ".filepart", ".tmp")
 
 
 @dataclass(frozen=True)
@@ -29,6 +66,11 @@ class Landed:
         """How messages call it: the path below landing."""
         return f"{self.council}/{self.source}/{self.path.name}"
 
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether the sender has replaced the identifiers."""
+        return self.path.name.lower().endswith(TOKENS_SUFFIX)
+
 
 def taking_part(landing: Path) -> list[str]:
     """Councils with a folder in landing, in order of name."""
@@ -42,19 +84,72 @@ def unknown_folders(landing: Path) -> list[str]:
     return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name not in known)
 
 
-def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
-    """The extract of a council, source and cohort, if it has arrived; raises `ExtractStopped` where two have."""
+def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
+    """What lies there under the cohort's name, as a folder or with an ending that is read or refused, by name."""
     folder = landing / council / source
-    found = [path for suffix in SUFFIXES if (path := folder / f"{cohort}{suffix}").is_file()]
+    names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
+    return sorted(path for path in folder.iterdir() if path.name.lower() in names) if folder.is_dir() else []
+
+
+def files_in(path: Path) -> list[Path]:
+    """The file itself, or the files of a folder of tables, by name."""
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
+def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
+    """The extract of a council, source and cohort, if it has arrived.
+
+    Raises `ExtractStopped` where two have, and for what cannot be an extract by its ending or by where it leads. A
+    link is followed within its council's folder only: elsewhere lie files that the sender may not read.
+    """
+    found = files_of(landing, council, source, cohort)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
-    return Landed(council, source, cohort, found[0]) if found else None
+    if not found:
+        return None
+    landed = Landed(council, source, cohort, found[0])
+    refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
+    if refused:
+        raise stopped(landed.name, refused)
+    if landed.path.is_symlink() and not landed.path.resolve().is_relative_to((landing / council).resolve()):
+        raise stopped(landed.name, LINK)
+    if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
+        raise stopped(landed.name, NOT_A_FILE)
+    if not os.access(landed.path, os.R_OK):
+        raise stopped(landed.name, NOT_ALLOWED)
+    return landed
 
 
-def find_all(landing: Path, cohort: str) -> Iterator[Landed]:
-    """Every extract of a cohort, by council and source."""
+def anything_arrived(landing: Path, cohort: str) -> bool:
+    """Whether some council has sent something for a cohort, usable or not."""
+    return any(files_of(landing, council, source, cohort) for council in taking_part(landing) for source in CONTRACTS)
+
+
+def candidates(landing: Path) -> Iterator[Landed]:
+    """Every extract that lies there, of any cohort; of a council and source with two of one cohort, both."""
     for council in taking_part(landing):
         for source in CONTRACTS:
-            if landed := find(landing, council, source, cohort):
-                yield landed
+            by_cohort: dict[str, list[Path]] = {}
+            for path in sorted((landing / council / source).glob("*")):
+                if not is_unfinished(path.name) and not path.name.endswith(READY):
+                    by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
+            for cohort, paths in by_cohort.items():
+                try:
+                    found = find(landing, council, source, cohort)
+                except ExtractStopped:
+                    yield from (Landed(council, source, cohort, path) for path in paths)
+                else:
+                    yield from [found] if found else []
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file's name is one that transfer tools and office programs give to what they are still writing."""
+    return name.startswith(_UNFINISHED_STARTS) or name.lower().endswith(_UNFINISHED_ENDS)
+
+
+def check_extract_name(name: str) -> None:
+    """Raises ValueError where `name` is not `council/source`."""
+    council, _, source = name.partition("/")
+    if council not in places() or source not in CONTRACTS:
+        raise ValueError(f"{name!r} is not a council and source such as halton/eyfsp")

@@ -6,6 +6,10 @@
   note); a score below the cut-off is "below", any other is "at or above".
 - `published_eyfsp_202425.csv`: figures of "Early years foundation stage profile results, 2024/25" (DfE) for England and
   the pilot councils; `how_read` says whether a figure was read or added up.
+- `published_expected_level.csv`: shares of children at the expected level, by area of learning, for England and the
+  pilot councils, 2021/22 to 2024/25 (DfE, Local Authority Interactive Tool).
+- `published_children_202122.csv`: numbers of children of the pilot councils by sex, ethnic group, first language and
+  term of birth, from "Early years foundation stage profile results, 2021/22" (DfE).
 
 All under the Open Government Licence v3.0, except the ASQ-3 cut-offs, which are facts of a published instrument.
 """

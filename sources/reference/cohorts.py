@@ -40,6 +40,12 @@ class Cohort:
         return dt.date(self.first_year - 4, 8, 31)
 
     @property
+    def previous(self) -> Cohort | None:
+        """The cohort before; None for the first."""
+        year = self.first_year
+        return Cohort(f"{year - 1}{year % 100:02d}") if year > FIRST_COHORT else None
+
+    @property
     def label(self) -> str:
         """`2024/25`, as printed."""
         return f"{self.code[:4]}/{self.code[4:]}"

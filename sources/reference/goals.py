@@ -23,3 +23,14 @@ GOALS: dict[str, str] = {
 
 GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
 """A good level of development is "expected" in all of these (DfE, EYFSP methodology)."""
+
+AREAS_OF_LEARNING: dict[str, str] = {
+    "com": "Communication and language",
+    "pse": "Personal, social and emotional development",
+    "phy": "Physical development",
+    "lit": "Literacy",
+    "mat": "Mathematics",
+    "utw": "Understanding the world",
+    "exp": "Expressive arts and design",
+}
+"""The seven areas, by what their goals' column names begin with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,29 @@ def place(council: str) -> Place:
         raise UnknownCouncil(
             f"{council!r} is not the name of an English authority; names are as in sources/reference/places.csv"
         ) from None
+
+
+def resolve(text: str) -> Place:
+    """The authority that `text` names: by its `council` name, its own name, or its DfE or ONS code, whatever the case.
+
+    Raises `UnknownCouncil`, with the closest name.
+    """
+    entries = places().values()
+    known = {
+        name.lower(): entry
+        for entry in entries
+        for name in (entry.old_la_code, entry.new_la_code, entry.la_name, entry.council)
+    }
+    wanted = " ".join(text.lower().replace("_", " ").split())
+    found = known.get(wanted) or known.get(wanted.replace(" ", "-"))
+    if found is None:
+        near = difflib.get_close_matches(wanted.replace(" ", "-"), places(), n=1)
+        raise UnknownCouncil(
+            f"{text!r} is not the name of an English authority"
+            + (f"; perhaps {near[0]!r}" if near else "")
+            + "; names are as in sources/reference/places.csv"
+        )
+    return found
 
 
 def devolved_area_members(code: str) -> tuple[str, ...]:

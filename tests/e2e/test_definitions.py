@@ -13,10 +13,14 @@ import dagster as dg
 import pytest
 
 import assets
+from assets import linkage_assets
 from assets.installation import Installation
+from assets.intake_assets import IntakeConfig, pseudonymised_extracts
 from pipelines.definitions import build_definitions
 from pipelines.schedules import last_assessed
 from pipelines.sensors import landing_sensor
+from privacy.keys import KeyRing
+from tests.e2e.extracts import write_extracts
 
 PROJECT = Path(assets.__file__).resolve().parent.parent
 
@@ -118,3 +122,54 @@ def test_telemetry_and_copies_of_console_output_are_off() -> None:
     settings = (PROJECT / "dagster.yaml").read_text()
     assert "enabled: false" in settings
     assert "NoOpComputeLogManager" in settings
+
+
+def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:
+    """Extracts by their due date, what is made monthly by a window; nothing that spends budget has any."""
+    specs = {spec.key.to_user_string(): spec for spec in build_definitions(installation).resolve_all_asset_specs()}
+    deadlines = {name: getattr(spec.freshness_policy, "deadline_cron", None) for name, spec in specs.items()}
+    assert deadlines["restricted/eyfsp"] == "59 23 31 7 *"
+    assert deadlines["restricted/hv_reviews"] == "59 23 31 5 *"
+    restricted = {name for name in specs if name.startswith("restricted/")}
+    assert {name for name, spec in specs.items() if spec.freshness_policy} == restricted
+
+
+def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    (installation.landing_folder / "halton").mkdir()
+    monkeypatch.setattr(linkage_assets, "link_cohort", lambda *_: None)
+    result = dg.materialize(
+        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
+        partition_key="202425",
+    )
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed, check.severity) == ("arrivals", False, dg.AssetCheckSeverity.WARN)
+    assert "Halton: no EYFS Profile since 31 July 2025; Halton: no school census since" in str(check.description)
+    assert "Halton: no EYFS Profile since 31 July 2025" in str(check.metadata["missing"].value)
+
+
+def test_fewer_rows_are_taken_when_that_is_accepted(installation: Installation) -> None:
+    KeyRing.create(Path(installation.keys_dir))
+    write_extracts(installation.landing_folder, children=40, councils=("halton",))
+    asset = next(asset for asset in pseudonymised_extracts if asset.key.path[-1] == "eyfsp")
+
+    def take_in(*accept_fewer: str) -> dg.AssetCheckEvaluation:
+        result = dg.materialize(
+            [asset],
+            partition_key="202425|halton",
+            resources={"installation": installation},
+            run_config={"ops": {"restricted__eyfsp": {"config": {"accept_fewer": list(accept_fewer)}}}},
+            raise_on_error=False,
+        )
+        (check,) = [found for found in result.get_asset_check_evaluations() if found.check_name == "quality"]
+        return check
+
+    assert take_in().passed
+    extract = installation.landing_folder / "halton" / "eyfsp" / "202425.csv"
+    extract.write_text("".join(extract.read_text().splitlines(keepends=True)[:12]))
+    stopped = take_in()
+    assert not stopped.passed
+    assert "say so with --accept-fewer COUNCIL/SOURCE" in str(stopped.description)
+    assert take_in("halton/eyfsp").passed
+    with pytest.raises(ValueError, match="not a council and source such as halton/eyfsp"):
+        IntakeConfig(accept_fewer=["halton"])

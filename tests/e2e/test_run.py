@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -186,13 +187,35 @@ def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path)
     assert readiness(root, "budget").stdout == readiness(run.root, "budget").stdout
 
 
-def test_a_missing_council_must_be_said(run: Run, tmp_path: Path) -> None:
-    root = tmp_path / "missing"
-    shutil.copytree(run.landing, root / "landing")
-    shutil.copytree(run.root / "keys", root / "keys")
-    (root / "landing" / "wirral" / "eyfsp" / f"{COHORT}.csv").unlink()
+def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
+    root, bundle = tmp_path / "missing", tmp_path / "missing" / "home" / "release" / "2026.11.0"
+    write_extracts(root / "landing", children=150, councils=("leeds", "sefton", "wirral"))
+    KeyRing.create(root / "keys")
+    profile = root / "landing" / "wirral" / "eyfsp" / f"{COHORT}.csv"
+    profile.rename(tmp_path / profile.name)
+    (root / "landing" / "sefton" / "hv_reviews" / f"{COHORT}.csv").unlink()
     refused = run_release(root)
     assert refused.returncode == 1
     assert "no EYFS Profile extract from wirral" in refused.stderr
+    assert "Wirral: no EYFS Profile since 31 July 2025" in refused.stdout
+    asked = readiness(root, "status", "--landing", str(root / "landing"), "--cohort", COHORT)
+    assert "would need --allow-missing for: Wirral (no EYFS Profile since 31 July 2025)" in asked.stdout
     allowed = run_release(root, "--allow-missing")
     assert allowed.returncode == 0, allowed.stderr
+    assert verify(bundle).ok, str(verify(bundle))
+    readme = (bundle / "README.md").read_text()
+    assert "- Wirral: no EYFS Profile; its rows in `gld_headline`" in readme
+    assert "- Sefton: no health-visitor reviews; its rows in `asq3_outcomes`" in readme
+    package = json.loads((bundle / "datapackage.json").read_text())
+    assert package["missing"] == {"eyfsp": ["wirral"], "hv_reviews": ["sefton"]}
+    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    assert set(headline[headline.children_count_flag == "x"].la_name) == {"Wirral"}
+
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    again = run_release(root, "--allow-missing")
+    assert again.returncode == 0, again.stderr
+    (tmp_path / profile.name).rename(profile)
+    late = run_release(root)
+    assert late.returncode == 1
+    assert "was measured with this missing: Wirral: no EYFS Profile, Sefton: no health-visitor reviews" in late.stderr
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before

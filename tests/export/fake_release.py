@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ndl_export.content_checks import table_layouts
+from ndl_export.missing import Missing
 from ndl_export.release_facts import ReleaseFacts, Thresholds
 from ndl_export.rows import Children, Layout
 from ndl_export.schema import Flag, Role, arrow_schema, column_name
@@ -29,7 +31,9 @@ PARAMETERS = {
 }
 
 
-def fake_facts(version: str = "2026.11.0", councils: tuple[str, ...] = PILOT) -> ReleaseFacts:
+def fake_facts(
+    version: str = "2026.11.0", councils: tuple[str, ...] = PILOT, missing: Missing = MappingProxyType({})
+) -> ReleaseFacts:
     return ReleaseFacts(
         version=version,
         cohorts=(COHORT,),
@@ -39,6 +43,7 @@ def fake_facts(version: str = "2026.11.0", councils: tuple[str, ...] = PILOT) ->
         publisher="A combined authority",
         contact="statistics@example.org",
         thresholds=Thresholds(5.0, 15.0, 3.0),
+        missing={source: tuple(absent) for source, absent in missing.items()},
     )
 
 
@@ -64,8 +69,10 @@ def fake_privacy_record(version: str) -> dict[str, Any]:
     }
 
 
-def fake_tables(councils: tuple[str, ...] = PILOT, seed: int = 1) -> dict[str, pa.Table]:
-    layouts = table_layouts(councils, (COHORT,))
+def fake_tables(
+    councils: tuple[str, ...] = PILOT, seed: int = 1, missing: Missing = MappingProxyType({})
+) -> dict[str, pa.Table]:
+    layouts = table_layouts(councils, (COHORT,), missing)
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
     shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
@@ -100,11 +107,13 @@ def _table(
 
     columns: dict[str, pa.Array] = {name: expected.keys[name] for name in expected.keys.column_names}
     for measure in expected.table.measures:
-        absent = ~expected.applies(measure.name)
+        applies = expected.applies(measure.name)
+        absent = ~(applies & expected.available)
+        symbols = np.where(applies, Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value)
         if measure.kind is MeasureKind.COUNT:
-            columns |= _count_columns(measure, estimates(measure.name), absent)
+            columns |= _count_columns(measure, estimates(measure.name), absent, symbols)
         else:
-            columns |= _ratio_columns(measure, absent, rng)
+            columns |= _ratio_columns(measure, absent, symbols, rng)
     return pa.table(columns).cast(arrow_schema(expected.table))
 
 
@@ -119,18 +128,22 @@ def _share(counted: Children, shares: Mapping[str, Mapping[str, float]]) -> floa
     )
 
 
-def _count_columns(measure: Measure, estimate: NDArray[np.float64], absent: NDArray[np.bool_]) -> dict[str, pa.Array]:
+def _count_columns(
+    measure: Measure, estimate: NDArray[np.float64], absent: NDArray[np.bool_], symbols: NDArray[np.str_]
+) -> dict[str, pa.Array]:
     shown = np.maximum(np.rint(np.nan_to_num(estimate)), 0).astype(np.int64)
     return {
         column_name(measure, Role.FIGURE): pa.array(shown, mask=absent),
         column_name(measure, Role.ESTIMATE): pa.array(estimate, mask=absent),
         column_name(measure, Role.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
         column_name(measure, Role.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
-        column_name(measure, Role.FLAG): pa.array(np.where(absent, Flag.NOT_APPLICABLE.value, "")),
+        column_name(measure, Role.FLAG): pa.array(np.where(absent, symbols, "")),
     }
 
 
-def _ratio_columns(measure: Measure, absent: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, pa.Array]:
+def _ratio_columns(
+    measure: Measure, absent: NDArray[np.bool_], symbols: NDArray[np.str_], rng: np.random.Generator
+) -> dict[str, pa.Array]:
     largest = 100.0 if measure.kind is MeasureKind.PERCENT else 17.0
     half_width = rng.exponential(largest * 0.04, len(absent))
     value = rng.uniform(0.0, largest, len(absent))
@@ -139,5 +152,5 @@ def _ratio_columns(measure: Measure, absent: NDArray[np.bool_], rng: np.random.G
         column_name(measure, Role.FIGURE): pa.array(np.round(value, measure.decimals), mask=absent | (flag == "low")),
         column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, 0), mask=absent),
         column_name(measure, Role.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
-        column_name(measure, Role.FLAG): pa.array(np.where(absent, Flag.NOT_APPLICABLE.value, flag)),
+        column_name(measure, Role.FLAG): pa.array(np.where(absent, symbols, flag)),
     }

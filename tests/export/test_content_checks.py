@@ -50,7 +50,7 @@ def test_a_release_of_all_england_is_well_formed() -> None:
 
 
 PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
-    "flags that are not legal": ("gld_headline", lambda t: first(t, "children_count_flag", "x")),
+    "flags that are not legal": ("gld_headline", lambda t: first(t, "children_count_flag", "q")),
     "flag z where": ("gld_headline", lambda t: first(t, "children_count_flag", "z")),
     "figures missing": ("gld_headline", lambda t: first(t, "children_count", None)),
     "shown where the flag": ("gld_headline", lambda t: first(t, "gld_children_percent_flag", "low")),

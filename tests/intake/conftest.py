@@ -11,8 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from assets.deliveries import ExtractQuality
 from assets.home import Home
-from assets.intake import ExtractQuality, Intake
+from assets.intake import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find

@@ -7,16 +7,19 @@ from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from assets.expected_accuracy import expected_accuracy
 from assets.home import Home
-from assets.release import measure_family, plan_family, publish_bundle
+from assets.release import begin_release, measure_family, plan_family, publish_bundle
+from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
 from privacy.keys import KeyRing
-from privacy.release import Ledger, load_policy
+from privacy.release import Ledger, ReleaseConflict, load_policy
+from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, places
 
 COUNCILS = sorted(PILOT)
@@ -41,6 +44,7 @@ def _release(root: Path, keys: KeyRing, rows: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(_table(family, rows), path)
         measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+    fix_missing(home, COHORT, VERSION, {})
     return publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
 
 
@@ -83,6 +87,7 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
         leeds = pa.array(["leeds"] * table.num_rows)
         pq.write_table(table.set_column(1, "council", leeds), path)
         measure_family(home, keys, family, COHORT, VERSION, ["leeds"])
+    fix_missing(home, COHORT, VERSION, {})
     bundle = publish_bundle(home, keys, COHORT, VERSION, ["leeds"])
     assert verify(bundle).ok
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
@@ -117,3 +122,77 @@ def test_expected_accuracy_is_finer_for_larger_councils() -> None:
     }
     assert widths["Leeds"] < widths["Liverpool"] < widths["Halton"]
     assert {row["table"] for row in found["tables"]} == set(TABLES)
+
+
+MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
+
+
+def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) -> None:
+    """Confidential tables in which councils have no row in the family of a source they have not sent."""
+    for name, family in FAMILIES.items():
+        table = _table(name, rows)
+        absent = pa.array(missing.get(family.source, ()), pa.string())
+        path = home.confidential(name, COHORT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
+
+
+def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    _tables_without(MISSING, home, 3000)
+    fix_missing(home, COHORT, VERSION, MISSING)
+    for family in FAMILIES:
+        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+    bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+    assert verify(bundle).ok, str(verify(bundle))
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    assert publish_bundle(home, keys, COHORT, VERSION, COUNCILS) == bundle
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].set_index("geographic_level")
+    councils = total.loc["Local authority"]
+    assert set(councils[councils.children_count_flag == "x"].la_name) == {"Halton"}
+    together = total.loc["Pilot councils"]
+    assert together.children_count_estimate == pytest.approx(councils.children_count_estimate.sum())
+    expected = pq.read_metadata(home.confidential("pupil", COHORT)).num_rows
+    assert abs(together.children_count_estimate - expected) < 60
+
+
+def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
+    """A survey that nobody has run is published as not available throughout."""
+    home = Home(tmp_path)
+    home.prepare()
+    missing = {"parent_experience": tuple(COUNCILS)}
+    _tables_without(missing, home, 500)
+    fix_missing(home, COHORT, VERSION, missing)
+    for family in FAMILIES:
+        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+    bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+    assert verify(bundle).ok, str(verify(bundle))
+    table = pq.read_table(bundle / "parent_experience.parquet")
+    assert set(table["response_percent_flag"].to_pylist()) <= {"x", "z"}
+
+
+def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: KeyRing) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    with pytest.raises(NotLinked, match="run the linkage first"):
+        missing_of(home, COHORT, COUNCILS)
+    everyone = dict.fromkeys(CONTRACTS, COUNCILS)
+    note_sent(home, COHORT, everyone | {"eyfsp": COUNCILS[1:]})
+    with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    note_sent(home, COHORT, everyone | {"school_census": COUNCILS[1:]})
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert stated_missing(home, COHORT, VERSION) == {"school_census": (COUNCILS[0],)}
+    note_sent(home, COHORT, everyone)
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert stated_missing(home, COHORT, VERSION) == {}
+    _tables_without({}, home, 10)
+    measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    note_sent(home, COHORT, everyone | {"school_census": COUNCILS[1:]})
+    with pytest.raises(ReleaseConflict, match="A revision is a new release"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert stated_missing(home, COHORT, VERSION) == {}

@@ -1,0 +1,173 @@
+"""Which council has sent which source of a cohort, and since when: from what was taken, what was stopped and what lies
+in landing. Reads no row of an extract."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from assets import deliveries
+from assets.home import Home
+from assets.sent import PROFILE
+from ndl_export.missing import SOURCES
+from sources.contracts import CONTRACTS
+from sources.extract.errors import ExtractStopped
+from sources.extract.identity import content_sha256
+from sources.extract.landed import Landed, find
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+
+class State(StrEnum):
+    """Where the newest delivery of a source stands."""
+
+    TAKEN = "taken"
+    LANDED = "landed, not taken"
+    STOPPED = "stopped"
+    MISSING = "missing"
+    NOT_DUE = "not due yet"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One source of one council.
+
+    `since` is the day on which it was taken, landed or stopped; of a missing one, the day on which it was due, and of
+    one that is not due yet, the day on which it will be. `in_since` and `rows` (the file's own number) are of the
+    delivery that is in, whatever became of a newer one; None where none is. `why` says why it was stopped.
+    """
+
+    council: str
+    source: str
+    state: State
+    since: dt.date
+    in_since: dt.date | None = None
+    rows: int | None = None
+    why: str = ""
+
+    @property
+    def is_in(self) -> bool:
+        """Whether a release made now would hold the council's rows of the source."""
+        return self.in_since is not None
+
+
+def arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[str], today: dt.date) -> list[Arrival]:
+    """Every source of every council, by council and then in the order of the contracts."""
+    return [
+        _arrival(landing, home, cohort, council, source, today) for council in sorted(councils) for source in CONTRACTS
+    ]
+
+
+def absent(found: Sequence[Arrival]) -> list[str]:
+    """`Halton: no EYFS Profile since 31 July 2025`, for every source that is not in although it was due."""
+    return [
+        f"{place(entry.council).la_name}: {_lacks(entry)}"
+        for entry in found
+        if not entry.is_in and entry.state is not State.NOT_DUE
+    ]
+
+
+def waiting(found: Sequence[Arrival]) -> list[str]:
+    """Newer deliveries that have not replaced the one that is in."""
+    return [
+        f"{place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since {day(entry.since)}"
+        for entry in found
+        if entry.is_in and entry.state is not State.TAKEN
+    ]
+
+
+def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
+    """What the arrivals mean for a release of the cohort, in a sentence or two."""
+    landed = [entry for entry in found if entry.state is State.LANDED]
+    lacking = [entry for entry in found if not entry.is_in and entry.state is not State.LANDED]
+    needed = [entry for entry in lacking if entry.source == PROFILE]
+    others = [entry for entry in lacking if entry.source != PROFILE]
+    sentences = []
+    if landed:
+        names = ", ".join(dict.fromkeys(place(entry.council).la_name for entry in landed))
+        sentences.append(f"the next run takes in {len(landed)} landed extracts first, of: {names}")
+    if needed:
+        sentences.append(f"the release of {cohort.code} would need --allow-missing for: {_by_council(needed)}")
+    if others:
+        sentences.append(f"the release of {cohort.code} would state as not sent: {_by_council(others)}")
+    return "\n".join(sentences) or f"every council has sent every source of {cohort.code}"
+
+
+def day(date: dt.date) -> str:
+    """31 July 2025."""
+    return f"{date.day} {date:%B %Y}"
+
+
+def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: str, today: dt.date) -> Arrival:
+    stopped_now = ""
+    try:
+        landed = find(landing, council, source, cohort.code)
+    except ExtractStopped as stop:
+        landed, stopped_now = None, str(stop)
+    here = landed or Landed(council, source, cohort.code, landing / council / source)
+    taken, stopped = deliveries.current(home, here), deliveries.stopped(home, here)
+    state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
+    if stopped_now:
+        state, since, why = State.STOPPED, today, stopped_now
+    elif landed and _is_newer(landed, taken, stopped):
+        state, since = State.LANDED, _changed(landed.path).date()
+    elif stopped:
+        state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
+    elif taken:
+        state, since = State.TAKEN, _date(taken.taken_at)
+    elif since >= today:
+        state = State.NOT_DUE
+    return Arrival(
+        council,
+        source,
+        state,
+        since,
+        _date(taken.taken_at) if taken else None,
+        taken.rows_read if taken else None,
+        why,
+    )
+
+
+def _is_newer(
+    landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
+) -> bool:
+    """Whether another file lies there than was last looked at; its content is read only where its times changed."""
+    looked_at = stopped.stopped_at if stopped else taken.taken_at if taken else None
+    if looked_at is None:
+        return True
+    if _changed(landed.path) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
+        return False
+    return bool(stopped) or content_sha256(landed.path) != (taken.file_sha256 if taken else "")
+
+
+_RESOLUTION = dt.timedelta(seconds=1)
+"""Times of intake are kept in whole seconds."""
+
+
+def _changed(path: Path) -> dt.datetime:
+    """When a file, or the last of a folder's files, came to hold what it holds."""
+    last = max(file.stat().st_ctime for file in (path, *path.rglob("*")))
+    return dt.datetime.fromtimestamp(last, dt.UTC)
+
+
+def _date(time: str) -> dt.date:
+    return dt.datetime.fromisoformat(time).date()
+
+
+def _lacks(entry: Arrival) -> str:
+    title = SOURCES[entry.source].title
+    if entry.state is State.NOT_DUE:
+        return f"no {title}, due on {day(entry.since)}"
+    if entry.state is State.MISSING:
+        return f"no {title} since {day(entry.since)}"
+    return f"{title} {entry.state} since {day(entry.since)}"
+
+
+def _by_council(entries: Sequence[Arrival]) -> str:
+    by_council: dict[str, list[str]] = {}
+    for entry in entries:
+        by_council.setdefault(place(entry.council).la_name, []).append(_lacks(entry))
+    return "; ".join(f"{name} ({', '.join(lacks)})" for name, lacks in by_council.items())

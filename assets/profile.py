@@ -1,0 +1,231 @@
+"""What the kept rows of one extract look like: how full each payload column is, and how its values are spread.
+
+One aggregate pass. Groups are public, from the contract or stated here, never from the data: a code, a tenth of a
+public range, a month of a public window. No value of a row is held.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sources.contracts import Column, Kind, Role, SourceContract
+from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.reference.asq3 import DOMAINS
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
+
+BINS = 10
+OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}
+"""Range drawn for a number whose contract names no maximum; the last bin holds everything from its lower end on."""
+BEFORE, AFTER = "before", "after"
+"""Groups of dates outside the window of `months`."""
+ENGLISH, ANOTHER = "ENG", "another"
+"""Groups of `first_language`, whose values are not a list of the contract."""
+_ENGLISH_CODES = "('ENG', 'ENB')"
+
+TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
+DERIVED: dict[str, tuple[str, ...]] = {
+    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
+    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
+}
+"""Columns that intake makes from a date of birth and a postcode, and their groups."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """`key` is a code, the lower end of a bin, a month `2022-05`, or one of the names above; `rows` is how many."""
+
+    key: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """`filled` rows have a value; `groups` add up to it, or are empty for free text."""
+
+    column: str
+    filled: int
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """`rows` of `of` rows meet a condition across columns."""
+
+    name: str
+    rows: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The kept rows of one extract, in counts."""
+
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+    measures: tuple[Measure, ...]
+
+    @cached_property
+    def by_column(self) -> Mapping[str, ColumnProfile]:
+        return {column.column: column for column in self.columns}
+
+    @cached_property
+    def by_measure(self) -> Mapping[str, Measure]:
+        return {measure.name: measure for measure in self.measures}
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Profile:
+        """The profile that `dataclasses.asdict` gave `content` of."""
+        columns = (
+            ColumnProfile(entry["column"], entry["filled"], tuple(Group(**group) for group in entry["groups"]))
+            for entry in content["columns"]
+        )
+        return cls(content["rows"], tuple(columns), tuple(Measure(**entry) for entry in content["measures"]))
+
+
+def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract, cohort: Cohort) -> Profile:
+    """Count the rows of `kept`, the pseudonymised extract of `contract` and `cohort`."""
+    columns = _columns(contract, cohort)
+    measures = _measures(contract)
+    terms = [term for column in columns.values() for term in column.terms]
+    terms += [_count(condition) for pair in measures.values() for condition in pair]
+    sql = f"SELECT count(*), {', '.join(terms)} FROM read_parquet('{kept}', hive_partitioning = false)"
+    rows, *values = con.execute(sql).fetchall()[0]
+    counted = iter(values)
+    return Profile(
+        rows,
+        tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
+        tuple(Measure(name, next(counted), next(counted)) for name in measures),
+    )
+
+
+def rows_warned(con: duckdb.DuckDBPyConnection, quarantine: Path) -> int:
+    """How many kept rows have at least one warning, from the extract's quarantine file."""
+    sql = f"SELECT count(DISTINCT source_row) FILTER (row_kept) FROM '{quarantine}'"
+    return int(con.execute(sql).fetchall()[0][0])
+
+
+def bins(column: Column) -> tuple[float, ...]:
+    """Lower ends of the bins of a number, and the upper end of the last."""
+    low, high = OPEN_RANGES.get(column.name, (column.minimum, column.maximum))
+    if low is None or high is None:
+        raise ValueError(f"{column.name} needs a minimum and a maximum in its contract, or a place in OPEN_RANGES")
+    return tuple(low + (high - low) * step / BINS for step in range(BINS + 1))
+
+
+def months(cohort: Cohort) -> tuple[dt.date, ...]:
+    """First days of the months in which something about a child of the cohort can be dated.
+
+    From nine months before the oldest is born, to the end of the academic year.
+    """
+    start = cohort.born_from.year * 12 + cohort.born_from.month - 1 - 9
+    end = (cohort.first_year + 1) * 12 + 8
+    return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """How a column is counted whose groups are told apart by a condition each."""
+
+    name: str
+    conditions: Mapping[str, str]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (f"count({self.name})", *(_count(condition) for condition in self.conditions.values()))
+
+    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
+        return tuple(Group(key, next(counted)) for key in self.conditions)
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """How a number is counted: the rows at or above each lower end, of which one bin is the difference of two."""
+
+    name: str
+    lower: tuple[float, ...]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (f"count({self.name})", *(_count(f"{self.name} >= {low:g}") for low in self.lower))
+
+    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
+        at_or_above = [*(next(counted) for _ in self.lower), 0]
+        pairs = zip(self.lower, at_or_above, at_or_above[1:], strict=False)
+        return tuple(Group(f"{low:g}", rows - above) for low, rows, above in pairs)
+
+
+@dataclass(frozen=True)
+class _Months:
+    """How a date is counted: by number of its month, those outside the window together."""
+
+    name: str
+    window: tuple[dt.date, ...]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return f"count({self.name})", f"histogram(year({self.name}) * 12 + month({self.name}))"
+
+    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
+        rows = next(counted) or {}
+        inside = {month.year * 12 + month.month: f"{month:%Y-%m}" for month in self.window}
+        before = sum(number for month, number in rows.items() if month < min(inside))
+        after = sum(number for month, number in rows.items() if month > max(inside))
+        months = (Group(key, rows.get(month, 0)) for month, key in inside.items())
+        return (Group(BEFORE, before), *months, Group(AFTER, after))
+
+
+_Counted = _Codes | _Bins | _Months
+
+
+def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Counted]:
+    found: dict[str, _Counted] = {column.name: _counted(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+    if "date_of_birth" in contract:
+        for name, groups in DERIVED.items():
+            found[name] = _Codes(name, {group: f"{name}::VARCHAR = '{group}'" for group in groups})
+    return found
+
+
+def _counted(column: Column, cohort: Cohort) -> _Counted:
+    name = column.name
+    match column.kind:
+        case Kind.CODE:
+            return _Codes(name, {code: f"{name} = {_text(code)}" for code in column.codes or ()})
+        case Kind.DATE:
+            return _Months(name, months(cohort))
+        case Kind.INTEGER | Kind.DECIMAL:
+            return _Bins(name, bins(column)[:-1])
+        case Kind.TEXT if name == "first_language":
+            english = f"upper({name}) IN {_ENGLISH_CODES}"
+            return _Codes(name, {ENGLISH: english, ANOTHER: f"NOT {english}"})
+        case Kind.TEXT:
+            return _Codes(name, {})
+
+
+def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
+    """Condition of the rows counted and condition of those they are a share of, by name of the measure."""
+    if contract.name == "eyfsp":
+        goals = {"gld": GLD_GOALS, "all_goals": tuple(GOALS)}
+        goals |= {area: tuple(goal for goal in GOALS if goal.startswith(area)) for area in AREAS_OF_LEARNING}
+        return {name: (" AND ".join(f"{goal} = '2'" for goal in members), "true") for name, members in goals.items()}
+    if contract.name == "hv_reviews":
+        reviewed = f"review = '{TWO_YEAR_REVIEW}'"
+        scored = " AND ".join(f"{domain} IS NOT NULL" for domain in ("asq3_months", *DOMAINS))
+        return {"asq3_complete": (f"{reviewed} AND {scored}", reviewed)}
+    return {}
+
+
+def _count(condition: str) -> str:
+    """Rows that meet a condition. DuckDB's `count_if` is null where the condition is null in every row."""
+    return f"coalesce(count_if({condition}), 0)"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,188 @@
+"""When a share differs from another by more than one should expect: the rule, and what it finds.
+
+A difference is worth a look when it is larger than `POINTS` and a chance of less than one in a thousand: a two-sided
+normal test, of two shares for the last delivery (with the shares' common variance), of one share against a fixed one
+for a published figure. With some hundred comparisons a report, one in twenty would cry wolf every time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assets.children import ethnic_groups
+from assets.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
+from sources.contracts import SourceContract
+from sources.reference import profile_results
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import AREAS_OF_LEARNING
+from sources.reference.places import Place
+
+POINTS = 0.05
+STANDARD_ERRORS = 3.29
+"""Two-sided chance of one in a thousand."""
+SIZE_SAME_YEAR, SIZE_OTHER_YEAR = 0.05, 0.10
+"""Difference from the published number of children that is worth a look."""
+SIZE_LAST = 0.10
+"""Change of the number of rows since the last delivery that is worth a look."""
+
+RULE = (
+    f"A share is worth a look when it differs by more than {POINTS * 100:.0f} percentage points and by more than chance"
+    " would make it in all but one of a thousand files of this size. Against a published figure this is said only where"
+    " the figure is the council's own, or for sex and term of birth, which hardly differ between councils."
+    f" A number of rows is worth a look when it has changed by more than {SIZE_LAST:.0%} since the last delivery; a"
+    f" number of children when it is more than {SIZE_SAME_YEAR:.0%} from the published number of the same year, or"
+    f" {SIZE_OTHER_YEAR:.0%} from that of another."
+)
+
+MEASURES = {
+    "gld": "Good level of development",
+    "all_goals": "All 17 goals",
+    **{area: f"{name}, all goals" for area, name in AREAS_OF_LEARNING.items()},
+    "asq3_complete": "Two-year reviews with an ASQ-3 age and all five scores",
+}
+
+_SAME_EVERYWHERE = (profile_results.SEX, profile_results.TERM_OF_BIRTH)
+_CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
+    "sex": (profile_results.SEX, {"F": "Female", "M": "Male"}),
+    TERM_OF_BIRTH: (profile_results.TERM_OF_BIRTH, {term: term for term in DERIVED[TERM_OF_BIRTH]}),
+    "fsm_eligible": (
+        profile_results.FSM,
+        {"Y": "Eligible for free school meals", "N": "Not eligible for free school meals"},
+    ),
+    "ethnicity": (profile_results.ETHNIC_GROUP, ethnic_groups()),
+    "sen_provision": (
+        profile_results.SEN,
+        {
+            "N": "No SEN provision",
+            "K": "SEN support / SEN without an EHC plan",
+            "E": "Education, health and care plan",
+        },
+    ),
+    "first_language": (profile_results.FIRST_LANGUAGE, {ENGLISH: "English", ANOTHER: "Other than English"}),
+}
+"""Columns with a published breakdown: its topic, and the breakdown of each code; other codes count as not known."""
+MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Reviews"}
+"""What a source's measures are shares of; the other topics are breakdowns, whose shares add up to one."""
+_OF_ALL_CHILDREN = ("eyfsp", "school_census")
+"""Sources that hold every child of the cohort, so that numbers and mixes can be laid beside published ones."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """`rows` of `of`."""
+
+    rows: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        return self.rows / self.of if self.of else None
+
+
+def changed(now: Share, last: Share) -> bool:
+    """The share has changed since the last delivery by more than the rule allows."""
+    if not now.of or not last.of:
+        return False
+    common = (now.rows + last.rows) / (now.of + last.of)
+    error = math.sqrt(common * (1 - common) * (1 / now.of + 1 / last.of))
+    return _apart(now.rows / now.of - last.rows / last.of, error)
+
+
+def departs(now: Share, from_share: float) -> bool:
+    """The share is further from a published one than the rule allows."""
+    if not now.of:
+        return False
+    return _apart(now.rows / now.of - from_share, math.sqrt(from_share * (1 - from_share) / now.of))
+
+
+def _apart(difference: float, error: float) -> bool:
+    return abs(difference) > POINTS and abs(difference) > STANDARD_ERRORS * error
+
+
+def against_published(
+    contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
+) -> list[dict[str, Any]]:
+    """Figures of the file that have a published one, or are measured across columns, in the order of a report."""
+    figures = profile_results.expected_level(place, cohort) if contract.name == "eyfsp" else {}
+    rows = [
+        _compared(
+            MEASURE_TOPICS[contract.name],
+            MEASURES[name],
+            Share(measure.rows, measure.of),
+            _measure(last, name),
+            figures.get(name),
+        )
+        for name, measure in now.by_measure.items()
+    ]
+    for column, (topic, groups) in _breakdowns(contract):
+        of_breakdown = profile_results.shares(place, cohort, topic, dict.fromkeys(groups.values()))
+        mine, before = _mix(now, column, groups), _mix(last, column, groups) if last else {}
+        rows += [_compared(topic, name, mine[name], before.get(name), of_breakdown.get(name)) for name in mine]
+    return rows
+
+
+def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
+    """Rows of the file beside the published number of children, where there is one."""
+    figure = profile_results.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
+    if not figure:
+        return None
+    allowed = SIZE_SAME_YEAR if figure.cohort == cohort else SIZE_OTHER_YEAR
+    return {
+        "rows": rows,
+        "published": int(figure.value),
+        "area": figure.area,
+        "cohort": figure.cohort.label,
+        "share": rows / figure.value,
+        "worth_a_look": abs(rows / figure.value - 1) > allowed,
+    }
+
+
+def _compared(
+    topic: str, label: str, now: Share, last: Share | None, figure: profile_results.Published | None
+) -> dict[str, Any]:
+    judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)
+    return {
+        "topic": topic,
+        "label": label,
+        "rows": now.rows,
+        "of": now.of,
+        "share": now.value,
+        "last_share": last.value if last else None,
+        "changed": bool(last and changed(now, last)),
+        "published_share": figure.value if figure else None,
+        "published_area": figure.area if figure else None,
+        "published_cohort": figure.cohort.label if figure else None,
+        "departs": bool(figure and judged and departs(now, figure.value)),
+    }
+
+
+def _breakdowns(contract: SourceContract) -> Iterator[tuple[str, tuple[str, dict[str, str]]]]:
+    for column, breakdown in _CODE_GROUPS.items():
+        everywhere = breakdown[0] in _SAME_EVERYWHERE
+        has = column in contract or (column == TERM_OF_BIRTH and "date_of_birth" in contract)
+        if has and (everywhere or contract.name in _OF_ALL_CHILDREN):
+            yield column, breakdown
+
+
+def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
+    """Share of each breakdown among the rows of all of them."""
+    counts = dict.fromkeys(groups.values(), 0)
+    for group in profile.by_column[column].groups if column in profile.by_column else ():
+        if group.key in groups:
+            counts[groups[group.key]] += group.rows
+    total = sum(counts.values())
+    return {name: Share(count, total) for name, count in counts.items()}
+
+
+def _measure(profile: Profile | None, name: str) -> Share | None:
+    measure = profile.by_measure.get(name) if profile else None
+    return Share(measure.rows, measure.of) if measure else None
+
+
+def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The group of a column, among those that have changed, whose share has changed most; the first of equals."""
+    moved = [group for group in groups if group["changed"]]
+    return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)

@@ -1,0 +1,339 @@
+"""The facts of a report about one extract, JSON-ready.
+
+Shares are 0 to 1, of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from assets.deliveries import ExtractQuality, StoppedExtract
+from assets.profile import (
+    AFTER,
+    ANOTHER,
+    BEFORE,
+    ENGLISH,
+    IMD_QUINTILE,
+    OPEN_RANGES,
+    TERM_OF_BIRTH,
+    ColumnProfile,
+    bins,
+)
+from assets.quality import Finding
+from assets.quality_report import compare
+from assets.quality_report.words import month, percent, points, row_ranges, rows
+from assets.staging import RuleCount
+from privacy.normalise import VALID
+from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts.extract_rules import ROW_COUNT_RULES
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
+FALL = 0.05
+"""A column filled in so many fewer of the rows than in the last delivery is worth a look."""
+
+_SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
+_WHAT_HAPPENS = {
+    Severity.STOP: "The file is not taken.",
+    Severity.REJECT: "The row is set aside.",
+    Severity.WARN: "The row is kept.",
+}
+_DERIVED_COLUMNS = {
+    TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
+    IMD_QUINTILE: ("Deprivation fifth", "Of the neighbourhood, found by the postcode; 1 is the most deprived"),
+}
+"""Heading and description of what intake makes."""
+_DERIVED_LABELS = {IMD_QUINTILE: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
+_TEXT_LABELS = {ENGLISH: "English", ANOTHER: "Another language"}
+_CHECKS = {
+    "rows-once": "Every row of the file was taken once",
+    "codes": "Values are within their code list",
+    "range": "Numbers are within their range",
+    "filled": "Columns that must be filled are",
+    "thin": "Columns are as full as they should be",
+    **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
+}
+"""What a check says when it is passed, by its rule, or by what the rule says of a column."""
+
+
+def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str, Any]:
+    """Everything a sender is told about an extract that was taken; `last` is the delivery before it."""
+    contract = CONTRACTS[now.source]
+    cohort, area = Cohort(now.cohort), place(now.council)
+    findings = [_finding(rule, now) for rule in _by_importance(now.rules)]
+    completeness = list(_completeness(contract, now, last))
+    values = list(_values(contract, now, last))
+    figures = compare.against_published(contract, area, cohort, now.profile, last.profile if last else None)
+    size = compare.number_of_children(contract, area, cohort, now.rows_kept)
+    return {
+        "report": "extract",
+        "outcome": TAKEN_IN_PART if now.rows_rejected else TAKEN,
+        **_about(now.council, now.source, now.cohort, now.file),
+        "taken_at": now.taken_at,
+        "rows_read": now.rows_read,
+        "rows_kept": now.rows_kept,
+        "rows_rejected": now.rows_rejected,
+        "rows_warned": now.rows_warned,
+        "last": _last(last),
+        "findings": findings,
+        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if not finding.passed],
+        "passed_checks": _passed(now.findings),
+        "worth_a_look": [
+            *_size_changes(now, last, size),
+            *(entry["note"] for entry in completeness if entry["note"]),
+            *_value_changes(values),
+            *_measure_changes(figures),
+            *_departures(figures),
+        ],
+        "identifiers": _identifiers(contract, now),
+        "completeness": completeness,
+        "number_of_children": size,
+        "figures": figures,
+        "values": values,
+        "rule_for_a_look": compare.RULE,
+    }
+
+
+def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
+    """What a sender is told about an extract that was stopped; `last` is the one that stays in place."""
+    return {
+        "report": "extract",
+        "outcome": STOPPED,
+        **_about(stopped.council, stopped.source, stopped.cohort, stopped.file),
+        "taken_at": stopped.stopped_at,
+        "sentence": stopped.sentence,
+        "last": _last(last),
+    }
+
+
+def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
+    return {
+        "council": council,
+        "council_name": place(council).la_name,
+        "source": source,
+        "source_title": CONTRACTS[source].title,
+        "row_per": CONTRACTS[source].row_per,
+        "cohort": cohort,
+        "cohort_label": Cohort(cohort).label,
+        "file": file,
+    }
+
+
+def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
+    if last is None:
+        return None
+    return {
+        "file": last.file,
+        "cohort_label": Cohort(last.cohort).label,
+        "taken_at": last.taken_at,
+        "rows_read": last.rows_read,
+        "rows_kept": last.rows_kept,
+        "rows_rejected": last.rows_rejected,
+    }
+
+
+def _by_importance(rules: tuple[RuleCount, ...]) -> list[RuleCount]:
+    return sorted(rules, key=lambda rule: (_SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
+
+
+def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
+    about_a_value = rule.rule.endswith("-invalid") and rule.severity == Severity.WARN
+    return {
+        "rule": rule.rule,
+        "severity": str(rule.severity),
+        "sentence": rule.sentence,
+        "what_happens": _WHAT_HAPPENS[Severity(rule.severity)],
+        "value_counts_as_missing": about_a_value,
+        "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
+        "rows": rule.rows,
+        "share": rule.rows / max(now.rows_read, 1),
+        "row_numbers": row_ranges(rule.first_rows),
+        "more_rows": rule.rows - len(rule.first_rows),
+    }
+
+
+def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "sentence": finding.sentence,
+        "severity": finding.severity,
+        "column": finding.column,
+        "heading": headings.get(finding.column, finding.column) if finding.column else None,
+        "rows": finding.unexpected_rows,
+    }
+
+
+def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    kinds = Counter(_kind(finding) for finding in findings if finding.passed)
+    return [{"check": check, "times": times} for check, times in kinds.items()]
+
+
+def _kind(finding: Finding) -> str:
+    rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
+    return _CHECKS[rule]
+
+
+def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
+    """Rows with a blank and with an unusable value of each identifier, as the rules found them."""
+    found = {rule.rule: rule.rows for rule in now.rules}
+    return [
+        {
+            **_named(contract, column.name, now.headings),
+            "blank_rows": found.get(f"{column.name}-blank", 0) if column.blank else None,
+            "invalid_rows": found.get(f"{column.name}-invalid", 0) if _has_a_form(column) else None,
+        }
+        for column in contract.with_role(Role.IDENTIFIER)
+        if column.blank or _has_a_form(column)
+    ]
+
+
+def _has_a_form(column: Column) -> bool:
+    """A rule tells a wrong value of the column from a right one."""
+    return column.kind is not Kind.TEXT or column.name in VALID
+
+
+def _completeness(
+    contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
+) -> Iterator[dict[str, Any]]:
+    before = last.profile.by_column if last else {}
+    for column in now.profile.columns:
+        share = column.filled / now.profile.rows if now.profile.rows else None
+        earlier = before.get(column.column)
+        last_share = earlier.filled / last.profile.rows if last and earlier and last.profile.rows else None
+        named = _named(contract, column.column, now.headings)
+        note = None
+        if share is not None and last_share is not None and last_share - share > FALL:
+            note = (
+                f"{named['heading']} is filled in {percent(share)} of rows. In the last delivery it was filled in"
+                f" {percent(last_share)}."
+            )
+        yield {
+            **named,
+            "filled": column.filled,
+            "share": share,
+            "last_share": last_share,
+            "note": note,
+        }
+
+
+def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
+    """A column by the contract's name, the file's heading, and what it is."""
+    heading, description = _DERIVED_COLUMNS.get(column) or (headings.get(column, column), contract[column].description)
+    return {"column": column, "heading": heading, "description": description}
+
+
+def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None) -> Iterator[dict[str, Any]]:
+    same_cohort = last is not None and last.cohort == now.cohort
+    for column in now.profile.columns:
+        if not column.groups:
+            continue
+        kind = contract[column.column].kind if column.column in contract else Kind.CODE
+        comparable = last is not None and (same_cohort or kind is not Kind.DATE)
+        earlier = last.profile.by_column.get(column.column) if last and comparable else None
+        yield {
+            **_named(contract, column.column, now.headings),
+            "kind": str(Kind.CODE if kind is Kind.TEXT else kind),
+            "filled": column.filled,
+            "last_filled": earlier.filled if earlier else None,
+            "edges": list(bins(contract[column.column])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
+            "groups": _groups(_by_label(contract, column), _by_label(contract, earlier) if earlier else None),
+        }
+
+
+def _groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share] | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "rows": share.rows,
+            "share": share.value,
+            "last_share": last[label].value if last and label in last else None,
+            "changed": bool(last and label in last and compare.changed(share, last[label])),
+        }
+        for label, share in now.items()
+    ]
+
+
+def _by_label(contract: SourceContract, column: ColumnProfile) -> dict[str, compare.Share]:
+    """Groups in the words of a report; codes of one label are added up."""
+    counts: dict[str, int] = {}
+    for group, label in zip(column.groups, _labels(contract, column), strict=True):
+        counts[label] = counts.get(label, 0) + group.rows
+    return {label: compare.Share(count, column.filled) for label, count in counts.items()}
+
+
+def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
+    keys = [group.key for group in column.groups]
+    if column.column not in contract:
+        return [_DERIVED_LABELS.get(column.column, {}).get(key, key) for key in keys]
+    described = contract[column.column]
+    match described.kind:
+        case Kind.CODE:
+            return _code_labels(described.codes or {})
+        case Kind.DATE:
+            inner = keys[1:-1]
+            outside = {BEFORE: f"Before {month(inner[0])}", AFTER: f"After {month(inner[-1])}"}
+            return [outside.get(key) or month(key) for key in keys]
+        case Kind.INTEGER | Kind.DECIMAL:
+            return _bin_labels(described)
+        case Kind.TEXT:
+            return [_TEXT_LABELS[key] for key in keys]
+
+
+def _code_labels(codes: Mapping[str, str]) -> list[str]:
+    """`Female (F)`; codes that mean the same stand together, as in `Yes (Y, 1)`."""
+    together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
+    return [f"{label} ({together[label]})" for label in codes.values()]
+
+
+def _bin_labels(column: Column) -> list[str]:
+    *lower, end = ends = bins(column)
+    labels = [f"{low:g} to under {high:g}" for low, high in zip(lower, ends[1:], strict=True)]
+    last = f"{lower[-1]:g} and over" if column.name in OPEN_RANGES else f"{lower[-1]:g} to {end:g}"
+    return [*labels[:-1], last]
+
+
+def _size_changes(now: ExtractQuality, last: ExtractQuality | None, size: dict[str, Any] | None) -> Iterator[str]:
+    read = now.rows_read
+    if last and abs(read - last.rows_read) > compare.SIZE_LAST * last.rows_read:
+        yield f"The file has {rows(read)}. The last delivery had {last.rows_read:,}."
+    if size and size["worth_a_look"]:
+        yield (
+            f"We kept {rows(size['rows'])}. The published number of children in {size['area']} for {size['cohort']} is"
+            f" {size['published']:,}, so the file has {percent(size['share'])} of that number."
+        )
+
+
+def _value_changes(values: list[dict[str, Any]]) -> Iterator[str]:
+    for column in values:
+        group = compare.largest_change(column["groups"])
+        if group:
+            yield (
+                f"{column['heading']}: {group['label']} is {percent(group['share'])} of filled rows. In the last"
+                f" delivery it was {percent(group['last_share'])}."
+            )
+
+
+def _measure_changes(figures: list[dict[str, Any]]) -> Iterator[str]:
+    for figure in figures:
+        if figure["changed"] and figure["topic"] in compare.MEASURE_TOPICS.values():
+            yield (
+                f"{figure['label']}: {percent(figure['share'])}. In the last delivery it was"
+                f" {percent(figure['last_share'])}."
+            )
+
+
+def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
+    """A sentence for each measure that departs from its published figure, one for each breakdown that does."""
+    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
+        departing = [figure for figure in group if figure["departs"]]
+        departing.sort(key=lambda figure: -abs(figure["share"] - figure["published_share"]))
+        for figure in departing if topic in compare.MEASURE_TOPICS.values() else departing[:1]:
+            more = figure["share"] > figure["published_share"]
+            yield (
+                f"{figure['label']}: {percent(figure['share'])} in your file. Published for {figure['published_area']},"
+                f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
+                f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
+            )

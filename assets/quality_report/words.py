@@ -1,0 +1,60 @@
+"""Numbers, times and lists in the words of a report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+
+def percent(share: float | None) -> str:
+    """A share in percent with one decimal; never rounded to none or all of the rows when it is neither."""
+    if share is None:
+        return "–"
+    if 0 < share < 0.0005:
+        return "under 0.1%"
+    if 0.9995 <= share < 1:
+        return "over 99.9%"
+    return f"{share * 100:.1f}%"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points."""
+    return f"{difference * 100:.1f}"
+
+
+def signed_points(difference: float) -> str:
+    rounded = points(abs(difference))
+    return rounded if rounded == "0.0" else f"{'+' if difference > 0 else '−'}{rounded}"
+
+
+def rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number:,} rows"
+
+
+def row_ranges(numbers: Iterable[int]) -> str:
+    """Row numbers in ascending order, consecutive ones as a range: `3-7, 12`."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *others, last = list(words) or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def moment(iso: str) -> str:
+    """An ISO 8601 time as `24 November 2025, 19:24`."""
+    when = dt.datetime.fromisoformat(iso)
+    zone = " UTC" if when.utcoffset() == dt.timedelta(0) else ""
+    return f"{when.day} {when:%B %Y, %H:%M}{zone}"
+
+
+def month(key: str) -> str:
+    """`2022-05` as `May 2022`."""
+    return f"{dt.datetime.strptime(key, '%Y-%m'):%B %Y}"

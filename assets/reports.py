@@ -1,0 +1,45 @@
+"""Write the quality reports of a council: one page for each extract, one for all of a cohort."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from assets.deliveries import ExtractQuality, StoppedExtract
+from assets.home import Home, promote
+from assets.quality_report import council_report, extract_report, render, render_council, stopped_report
+from sources.contracts import CONTRACTS
+
+ALL_EXTRACTS = "council"
+"""Name of the page about all extracts of a council."""
+
+
+def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None) -> None:
+    """Write the report of a delivery; `last` is the one before it, or the one that stays in place of a stopped one."""
+    folder = home.reports(outcome.cohort, outcome.council)
+    report = stopped_report(outcome, last) if isinstance(outcome, StoppedExtract) else extract_report(outcome, last)
+    _write(folder, outcome.source, report, render(report))
+
+
+def has_report(home: Home, quality: ExtractQuality) -> bool:
+    """Whether the report of a delivery was written."""
+    return (home.reports(quality.cohort, quality.council) / f"{quality.source}.html").exists()
+
+
+def report_council(home: Home, cohort: str, council: str) -> None:
+    """Gather the reports of a council's extracts."""
+    folder = home.reports(cohort, council)
+    paths = (folder / f"{source}.json" for source in CONTRACTS)
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    if reports:
+        report = council_report(reports)
+        _write(folder, ALL_EXTRACTS, report, render_council(report))
+
+
+def _write(folder: Path, name: str, report: dict[str, Any], page: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, text in ((".json", json.dumps(report, indent=1)), (".html", page)):
+        staged = folder / f".{name}{ending}.new"
+        staged.write_text(text, encoding="utf-8")
+        promote(staged, folder / f"{name}{ending}")

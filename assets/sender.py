@@ -1,0 +1,180 @@
+"""What runs at the sender: an identifiable extract in, a tokens file for the pipeline out; nothing else leaves.
+
+The pass is the pipeline's own (`staging`), stopped after the first keying.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from assets.home import OWNER_ONLY, promote
+from assets.software import software
+from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.tokens_file import Manifest, read_manifest, write_tokens
+from privacy import pseudonyms
+from privacy.keys import SENDER_KEYS, KeyRing
+from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
+from sources.councils.council_file import CouncilFile
+from sources.extract.errors import ExtractStopped, unexpected
+from sources.extract.identity import content_sha256, state
+from sources.extract.landed import TOKENS_SUFFIX, Landed
+from sources.extract.open import open_extract
+
+_FILE_MODE = 0o600
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one extract in the folder that the sender chose."""
+
+    folder: Path
+    cohort: str
+
+    @property
+    def tokens(self) -> Path:
+        """The one file to send."""
+        return self.folder / f"{self.cohort}{TOKENS_SUFFIX}"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest that the tokens file carries, for people."""
+        return self.folder / f"{self.cohort}.manifest.json"
+
+    @property
+    def quarantine(self) -> Path:
+        """Each row and rule broken, by number and name; stays with the sender."""
+        return self.folder / f"{self.cohort}.quarantine.csv"
+
+
+@dataclass(frozen=True)
+class Pseudonymised:
+    """What came of one extract; `stopped` says why no tokens were written, where they were not."""
+
+    outputs: Outputs
+    manifest: Manifest
+    stopped: str | None
+
+
+def pseudonymise(
+    landed: Landed,
+    council_file: CouncilFile,
+    council_file_path: Path | None,
+    postcode_directory: Path | None,
+    keys: KeyRing,
+    folder: Path,
+) -> Pseudonymised:
+    """Pseudonymise an extract into `folder`; the same extract gives the same bytes again.
+
+    Raises `ExtractStopped` where the file cannot be read. Where it can, and its rows show that the pipeline would not
+    take it, the quarantine is written and the tokens are not.
+    """
+    outputs = Outputs(folder, landed.cohort)
+    _stop_if_it_cannot_be(landed, outputs)
+    try:
+        seen, sha256 = state(landed.path), content_sha256(landed.path)
+        with _working_folder(folder) as work, _connection(keys, postcode_directory) as con:
+            contract = CONTRACTS[landed.source]
+            extract = open_extract(landed, contract, council_file.dialect(landed.source))
+            staged = stage(con, extract, contract, work, {}, second_keying=False)
+            manifest = Manifest(
+                software=software(),
+                pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
+                normaliser_version=pseudonyms.manifest(keys)["normaliser_version"],
+                key_fingerprints={name: keys.fingerprints[name] for name in SENDER_KEYS},
+                council=landed.council,
+                source=landed.source,
+                cohort=landed.cohort,
+                contract_sha256=contract.sha256,
+                extract_sha256=sha256,
+                council_file_sha256=content_sha256(council_file_path) if council_file_path else None,
+                postcode_directory_sha256=content_sha256(postcode_directory) if postcode_directory else None,
+                rows_read=staged.rows_read,
+                rows_kept=staged.rows_kept,
+                rows_rejected=staged.rows_rejected,
+                rules=staged.rules,
+                headings=dict(staged.headings),
+            )
+            stopped = _why_not(landed, staged, moved=state(landed.path) != seen)
+            _write(outputs, work, staged, manifest, with_tokens=stopped is None)
+    except ExtractStopped:
+        raise
+    except Exception as error:
+        raise unexpected(landed.name, error) from None
+    return Pseudonymised(outputs, manifest, stopped)
+
+
+def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
+    if landed.holds_tokens:
+        raise ExtractStopped(f"{landed.path.name}: holds tokens already; give the extract that it was made from")
+    if not outputs.tokens.exists():
+        return
+    try:
+        held = read_manifest(Landed(landed.council, landed.source, landed.cohort, outputs.tokens))
+    except ExtractStopped:
+        raise ExtractStopped(f"{outputs.tokens} is not a tokens file of this version; move it away first") from None
+    if (held.council, held.source) != (landed.council, landed.source):
+        raise ExtractStopped(
+            f"{outputs.tokens} holds {held.source} of {held.council}; give each council and source a folder of its own"
+        )
+
+
+def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
+    """Why the pipeline would not take what was staged."""
+    try:
+        stop_if_wrong(landed, staged, moved=moved)
+    except ExtractStopped as stopped:
+        return str(stopped)
+    if not staged.rows_kept:
+        return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected}"
+    if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
+        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected}"
+    return None
+
+
+@contextmanager
+def _working_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the outputs for files that are not yet whole; gone afterwards."""
+    folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".working-", dir=folder))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _connection(keys: KeyRing, postcode_directory: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        con = connect(keys.of_sender(), postcode_directory)
+    except duckdb.Error:
+        raise ExtractStopped(
+            f"{postcode_directory}: cannot be read as a postcode directory; it must be a CSV file with the columns"
+            " postcode and imd_decile"
+        ) from None
+    with con:
+        yield con
+
+
+def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, with_tokens: bool) -> None:
+    """Put the outputs in place, the tokens last."""
+    quarantine = work / outputs.quarantine.name
+    with duckdb.connect() as con:
+        con.read_parquet(str(staged.quarantine)).order("source_row, rule").write_csv(str(quarantine))
+    finished = {quarantine: outputs.quarantine}
+    if with_tokens:
+        described = work / outputs.manifest.name
+        described.write_text(manifest.to_json() + "\n", encoding="utf-8")
+        tokens = work / outputs.tokens.name
+        write_tokens(staged.kept, tokens, CONTRACTS[manifest.source], manifest)
+        finished |= {described: outputs.manifest, tokens: outputs.tokens}
+    for made, final in finished.items():
+        made.chmod(_FILE_MODE)
+        promote(made, final)

@@ -1,0 +1,84 @@
+"""Who had sent what when a cohort was linked, and when a release was measured.
+
+The first is noted beside the confidential tables, of which it is true; the second is fixed with the release, so that
+the bundle states the same however often it is made. Both hold names of councils and sources, nothing of a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from assets.home import Home, write_json
+from ndl_export.missing import SOURCES, Missing, short
+from privacy.release import Ledger, ReleaseConflict
+from privacy.release.ledger_storage import Kind
+
+Sent = Mapping[str, Sequence[str]]
+"""Councils by source."""
+
+PROFILE = "eyfsp"
+
+
+class NotLinked(Exception):
+    """The cohort has no confidential tables, or linkage broke off while it wrote them."""
+
+
+class CouncilsMissing(Exception):
+    """A council takes part but has sent no EYFS Profile extract for the cohort."""
+
+
+def note_sent(home: Home, cohort: str, sent: Sent) -> None:
+    """Say of which councils, by source, the confidential tables are made."""
+    write_json(home.sent(cohort), {source: sorted(councils) for source, councils in sent.items()})
+
+
+def missing_of(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """By source, the councils that take part and are not in the cohort's confidential tables; raises `NotLinked`."""
+    path = home.sent(cohort)
+    if not path.exists():
+        raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
+    sent = json.loads(path.read_text(encoding="utf-8"))
+    absent = {source: tuple(sorted(set(councils) - set(sent[source]))) for source in SOURCES}
+    return {source: names for source, names in absent.items() if names}
+
+
+def check_complete(cohort: str, missing: Missing) -> None:
+    """Raises `CouncilsMissing` where a council that takes part has no EYFS Profile extract in."""
+    if absent := missing.get(PROFILE):
+        raise CouncilsMissing(
+            f"cohort {cohort} has no EYFS Profile extract from {', '.join(absent)}."
+            " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
+        )
+
+
+def fix_missing(home: Home, cohort: str, version: str, missing: Mapping[str, tuple[str, ...]]) -> None:
+    """Fix what is missing with the release, before its first charge.
+
+    Raises `ReleaseConflict` where the release was charged when something else was missing.
+    """
+    path = home.missing(cohort, version)
+    if path.exists() and _is_charged(home, cohort, version):
+        fixed = stated_missing(home, cohort, version)
+        if fixed != missing:
+            raise ReleaseConflict(
+                f"release {version} of cohort {cohort} was measured with this missing: {_listed(fixed)};"
+                f" now it is: {_listed(missing)}. A revision is a new release, and draws on the same budget."
+            )
+        return
+    write_json(path, missing)
+
+
+def stated_missing(home: Home, cohort: str, version: str) -> dict[str, tuple[str, ...]]:
+    """What was missing when the release was measured, by source."""
+    content = json.loads(home.missing(cohort, version).read_text(encoding="utf-8"))
+    return {source: tuple(councils) for source, councils in content.items()}
+
+
+def _is_charged(home: Home, cohort: str, version: str) -> bool:
+    entries = Ledger(home.ledger).entries()
+    return any((entry.cohort, entry.release, entry.kind) == (cohort, version, Kind.RESERVE) for entry in entries)
+
+
+def _listed(missing: Missing) -> str:
+    return ", ".join(short(missing)) or "nothing"

@@ -1,0 +1,13 @@
+"""Which software this is."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def software() -> str:
+    """Version of the distribution that this code came in: the whole product, or the tool for councils."""
+    try:
+        return version("readiness")
+    except PackageNotFoundError:
+        return version("readiness-council")

@@ -1,0 +1,229 @@
+"""A tokens file: what a sender hands over in the place of an extract, and the manifest that it carries.
+
+Rows hold `source_row`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest,
+in the Parquet file's own metadata, says what they were made from and under. Who reads such a file trusts nothing in it:
+everything is checked for its form here, and for its content in `rekeying`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from assets.staging import CHUNK_ROWS, MAX_EXAMPLE_ROWS, RuleCount, TableWriter
+from privacy import pseudonyms
+from sources.contracts import Kind, Role, Severity, SourceContract
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import Landed
+from sources.extract.table import SOURCE_ROW
+
+TERM, QUINTILE = "term_of_birth", "imd_quintile"
+MANIFEST_KEY = "readiness_manifest"
+"""Name of the manifest (JSON) in the file's metadata."""
+_BROKEN = (pa.ArrowException, OSError, UnicodeError)
+"""What pyarrow raises over a file that is not what it says."""
+
+_MAX_MANIFEST_BYTES = 1 << 20
+_MAX_TEXT = 2000
+_NAMES_SHOWN = 5
+_TYPES = {
+    Kind.TEXT: pa.string(),
+    Kind.CODE: pa.string(),
+    Kind.DATE: pa.date32(),
+    Kind.INTEGER: pa.int32(),
+    Kind.DECIMAL: pa.float64(),
+}
+
+
+def tokens_schema(contract: SourceContract) -> pa.Schema:
+    """The columns of a source's tokens files, in order."""
+    payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    of_birth = [(TERM, pa.string()), (QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
+    tokens = [(token.name, pa.uint64()) for token in pseudonyms.token_columns(identifiers)] if of_birth else []
+    return pa.schema([(SOURCE_ROW, pa.int64()), *payload, *of_birth, *tokens])
+
+
+def has_quintile(contract: SourceContract) -> bool:
+    """Whether rows of the source carry a deprivation quintile."""
+    return QUINTILE in tokens_schema(contract).names
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a tokens file says of itself. Holds the extract's counts and row numbers, no values.
+
+    `key_fingerprints` are those of the sender's keys; hashes are SHA-256, hexadecimal: of the contract, of the
+    identifiable extract, and of the council file and the postcode directory, None where there was none.
+    """
+
+    software: str
+    pseudonym_version: str
+    normaliser_version: str
+    key_fingerprints: dict[str, str]
+    council: str
+    source: str
+    cohort: str
+    contract_sha256: str
+    extract_sha256: str
+    council_file_sha256: str | None
+    postcode_directory_sha256: str | None
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    rules: tuple[RuleCount, ...]
+    headings: dict[str, str]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """Raises `ValueError`, with a sentence about the first thing that is not as it must be."""
+        content = json.loads(text)
+        fields = cls.__dataclass_fields__
+        _require(isinstance(content, dict) and set(content) == set(fields), f"it must hold {', '.join(fields)}")
+        for name in ("software", "pseudonym_version", "normaliser_version", "council", "source", "cohort"):
+            _require(_is_text(content[name]), f"{name} must be text")
+        for name in ("contract_sha256", "extract_sha256"):
+            _require(_is_hexadecimal(content[name]), f"{name} must be hexadecimal")
+        for name in ("council_file_sha256", "postcode_directory_sha256"):
+            _require(content[name] is None or _is_hexadecimal(content[name]), f"{name} must be hexadecimal or null")
+        _require(_is_map(content["key_fingerprints"], _is_hexadecimal), "key_fingerprints must be hexadecimal")
+        headings = content["headings"]
+        _require(_is_map(headings, _is_text) and all(map(_is_name, headings)), "headings must name columns")
+        read, kept, rejected = (content[name] for name in ("rows_read", "rows_kept", "rows_rejected"))
+        _require(all(_is_count(n) for n in (read, kept, rejected)) and read == kept + rejected, "rows do not add up")
+        _require(isinstance(content["rules"], list), "rules must be a list")
+        rules = tuple(_rule(entry, read) for entry in content["rules"])
+        _require(len({rule.rule for rule in rules}) == len(rules), "a rule stands twice")
+        by_rule = [rule.rows for rule in rules if rule.severity == Severity.REJECT]
+        _require(max(by_rule, default=0) <= rejected <= sum(by_rule), "rejected rows do not agree with the rules")
+        return cls(**content | {"rules": rules})
+
+
+def write_tokens(kept: Path, path: Path, contract: SourceContract, manifest: Manifest) -> None:
+    """Write the rows of `kept` (staged under the first keying) to `path` as a tokens file."""
+    schema = tokens_schema(contract)
+    file = pyarrow.parquet.ParquetFile(kept)
+    with TableWriter(path, {MANIFEST_KEY: manifest.to_json()}) as rows:
+        for group in range(file.num_row_groups):
+            rows.write(file.read_row_group(group, columns=schema.names).select(schema.names).cast(schema))
+
+
+def read_manifest(landed: Landed) -> Manifest:
+    """The manifest of a tokens file; raises `ExtractStopped` where it has none that can be used."""
+    metadata = _open(landed).metadata.metadata or {}
+    text = metadata.get(MANIFEST_KEY.encode())
+    if text is None:
+        raise ExtractStopped(
+            f"{landed.name}: the file carries no manifest; it must be what `readiness pseudonymise` wrote, unchanged"
+        )
+    try:
+        _require(len(text) <= _MAX_MANIFEST_BYTES, "it is too long")
+        return Manifest.from_json(text)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        problem = "it is not JSON"
+    except ValueError as error:
+        problem = str(error)
+    raise ExtractStopped(
+        f"{landed.name}: the file's manifest cannot be used: {problem}; pseudonymise again with a tool of this version"
+    )
+
+
+def token_rows(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
+    """A tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table where it has none.
+
+    Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
+    """
+    file = _open(landed)
+    _stop_unless_columns_fit(landed, file.schema_arrow, contract)
+    given = False
+    try:
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            batch.validate(full=True)
+            yield pa.table(batch)
+            given = True
+    except _BROKEN:
+        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
+    if not given:
+        yield tokens_schema(contract).empty_table()
+
+
+def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceContract) -> None:
+    expected = tokens_schema(contract)
+    if found.equals(expected):
+        return
+    surplus = [name for name in found.names if name not in expected.names]
+    missing = [name for name in expected.names if name not in found.names]
+    problem = (
+        (f"it has columns that no tokens file has: {_some(surplus)}" if surplus else "")
+        or (f"it lacks {_some(missing)}" if missing else "")
+        or "its columns are in another order or of another type"
+    )
+    raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
+
+
+def _open(landed: Landed) -> pyarrow.parquet.ParquetFile:
+    try:
+        file = pyarrow.parquet.ParquetFile(landed.path, page_checksum_verification=True)
+        _ = file.schema_arrow
+        return file
+    except _BROKEN:
+        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(name[:40] for name in names[:_NAMES_SHOWN])
+    return shown + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
+
+
+def _rule(entry: Any, rows_read: int) -> RuleCount:
+    fields = RuleCount.__dataclass_fields__
+    _require(isinstance(entry, dict) and set(entry) == set(fields), f"a rule must hold {', '.join(fields)}")
+    _require(_is_name(entry["rule"]), "a rule has no name")
+    _require(entry["severity"] in (Severity.REJECT, Severity.WARN), "a rule's severity must be reject or warn")
+    _require(_is_text(entry["sentence"]), "a rule's sentence must be text")
+    columns, first = entry["columns"], entry["first_rows"]
+    _require(isinstance(columns, list) and all(map(_is_name, columns)), "a rule must name columns")
+    _require(_is_count(entry["rows"]) and 0 < entry["rows"] <= rows_read, "a rule's rows are not in the file")
+    _require(
+        isinstance(first, list)
+        and len(first) == min(entry["rows"], MAX_EXAMPLE_ROWS)
+        and all(_is_count(row) and 0 < row <= rows_read for row in first),
+        "a rule's first rows are not in the file",
+    )
+    return RuleCount(**entry | {"columns": tuple(columns), "first_rows": tuple(first)})
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ValueError(sentence)
+
+
+def _is_text(value: Any) -> bool:
+    """Text without control characters, which a terminal would obey; a heading may run over several lines."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[a-z0-9_-]{1,80}", value))
+
+
+def _is_hexadecimal(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{16,64}", value))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 62
+
+
+def _is_map(value: Any, check: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(check, value.values()))

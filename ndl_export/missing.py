@@ -1,0 +1,110 @@
+"""What a release says of councils that take part and have sent nothing of a source: public facts, stated in words.
+
+Which council's extract of which source had been taken when the release was measured is fixed with the release. A family
+of tables counts the rows of one source, its own (`Family.source`): a council without it has no rows there, and its
+figures are not available. The other sources add characteristics and links to children of that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from ndl_export.geography import LOCAL_AUTHORITY, geographies
+from ndl_export.schema import Flag
+from ndl_export.tables import FAMILIES, TABLES
+from sources.reference.places import place
+
+Missing = Mapping[str, Collection[str]]
+"""By source, the councils that take part and have sent nothing of it; a source that all have sent may be left out."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source is called, and what figures about children show of a council that has not sent it."""
+
+    title: str
+    effect: str
+
+
+SOURCES = {
+    "eyfsp": Source("EYFS Profile", ""),
+    "school_census": Source(
+        "school census",
+        "free school meals, ethnicity, SEN and first language of its children are `Unknown`, unless another council's"
+        " census has them",
+    ),
+    "early_years_census": Source(
+        "early years census", "its children are not linked to a setting, unless another council's census has them"
+    ),
+    "hv_reviews": Source(
+        "health-visitor reviews", "its children have no linked review, unless another council's service made it"
+    ),
+    "parent_experience": Source("survey of parents", ""),
+}
+
+
+def not_sent(missing: Missing, family: str) -> tuple[str, ...]:
+    """Councils without the source whose rows a family's tables count."""
+    return tuple(sorted(missing.get(FAMILIES[family].source, ())))
+
+
+def short(missing: Missing) -> list[str]:
+    """`Halton: no EYFS Profile`, by source and council."""
+    return [f"{place(council).la_name}: no {SOURCES[source].title}" for source, council in _pairs(missing)]
+
+
+def statements(missing: Missing, councils: Iterable[str]) -> list[str]:
+    """A sentence for each source and council that is missing, and for each area that is not published because of it."""
+    found = []
+    for source, council in _pairs(missing):
+        effects = [_not_available(source)] if _tables(source) else []
+        effects += [SOURCES[source].effect] if SOURCES[source].effect else []
+        found.append(f"{place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
+    return found + _areas_left_out(missing, tuple(councils))
+
+
+def faults(missing: Missing, councils: Collection[str]) -> list[str]:
+    """What cannot be true of a statement of missing councils; empty where all is well."""
+    found = [f"there is no source {source}" for source in missing if source not in SOURCES]
+    return found + [
+        f"{council} is stated to have sent no {source}, and does not take part"
+        for source, absent in missing.items()
+        for council in absent
+        if council not in councils
+    ]
+
+
+def _pairs(missing: Missing) -> list[tuple[str, str]]:
+    return [(source, council) for source in SOURCES for council in sorted(missing.get(source, ()))]
+
+
+def _tables(source: str) -> list[str]:
+    return [name for name, table in TABLES.items() if FAMILIES[table.family].source == source]
+
+
+def _named(tables: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in tables)
+
+
+def _not_available(source: str) -> str:
+    return (
+        f"its rows in {_named(_tables(source))} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
+        " councils together are without it"
+    )
+
+
+def _areas_left_out(missing: Missing, councils: tuple[str, ...]) -> list[str]:
+    everywhere = geographies(councils)
+    found = []
+    for family in FAMILIES.values():
+        absent = not_sent(missing, family.name)
+        kept = {area.code for area in geographies(councils, absent)}
+        names = ", ".join(place(council).la_name for council in absent)
+        found += [
+            f"{area.name}: no rows in {_named([table.name for table in family.tables])}, for they would be without"
+            f" {names}"
+            for area in everywhere
+            if area.level != LOCAL_AUTHORITY and area.code not in kept
+        ]
+    return found

@@ -1,0 +1,75 @@
+"""Whether what lies in landing has arrived whole: looked at twice, or said by a marker beside it.
+
+A sender that can writes `<name>.ready` beside the file when it is complete. Names that transfer tools and office
+programs give to unfinished files are never an extract's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sources.extract.identity import state
+from sources.extract.landed import READY, Landed, candidates, is_unfinished
+
+YOUNG_SECONDS = 5.0
+"""A file that changed longer ago than this is taken to be whole."""
+PAUSE_SECONDS = 1.5
+"""Between two looks at young files."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """An extract as it lay there: identity of its sizes and times, whether it says it is whole, its last change."""
+
+    landed: Landed
+    identity: str
+    ready: bool
+    unfinished: bool
+    changed: float
+
+    def is_whole(self, earlier_identity: str | None) -> bool:
+        """Whether the extract has arrived, given how it lay there at an earlier look."""
+        return not self.unfinished and (self.ready or self.identity == earlier_identity)
+
+
+def looks(landing: Path) -> Iterator[Look]:
+    """A look at every extract that lies there; those that go away meanwhile are left out."""
+    for landed in candidates(landing):
+        try:
+            yield _look(landed)
+        except FileNotFoundError:
+            continue
+
+
+def still_arriving(landing: Path, cohort: str) -> list[str]:
+    """Names of the cohort's extracts that are being written. Waits `PAUSE_SECONDS`, and only where one is young."""
+    first = {look.landed: look for look in looks(landing) if look.landed.cohort == cohort}
+    young = [look for look in first.values() if look.changed > time.time() - YOUNG_SECONDS and not look.ready]
+    moving = {look.landed.name for look in first.values() if look.unfinished}
+    if young:
+        time.sleep(PAUSE_SECONDS)
+        again = {look.landed: look for look in looks(landing) if look.landed.cohort == cohort}
+        moving |= {
+            look.landed.name
+            for look in young
+            if look.landed not in again or not again[look.landed].is_whole(look.identity)
+        }
+    return sorted(moving)
+
+
+def _look(landed: Landed) -> Look:
+    seen = state(landed.path)
+    marker = landed.path.with_name(landed.path.name + READY)
+    changed = max((times[1] for times in seen), default=0)
+    return Look(
+        landed,
+        hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
+        ready=marker.exists() and marker.stat().st_mtime_ns >= changed,
+        unfinished=not seen or any(is_unfinished(path.name) for path in landed.path.rglob("*")),
+        changed=changed / 1e9,
+    )

@@ -1,0 +1,19 @@
+"""What the commands share: kinds of argument, and how a command ends that cannot go on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def stop(message: str) -> NoReturn:
+    """One sentence, exit status 1."""
+    click.echo(f"readiness: {message}", err=True)
+    sys.exit(1)

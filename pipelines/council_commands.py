@@ -1,0 +1,159 @@
+"""`readiness council`: check a council file against samples, and draft one from them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.console import stop
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from sources.extract.landed import Landed
+
+_SAMPLES = click.option(
+    "--sample",
+    "samples",
+    multiple=True,
+    metavar="[SOURCE=]EXTRACT",
+    help="An extract or its first rows; once for each source.",
+)
+_SOURCE = click.option("--source", help="Source of a --sample that does not say its own.")
+
+
+@click.group()
+def council() -> None:
+    """Onboard a council: draft and check its council file."""
+
+
+@council.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_SAMPLES
+@_SOURCE
+@click.option("--cohort", help="Academic year of the samples; by default that of the file's name or birth dates.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | None, as_json: bool) -> None:
+    """Check council file FILE, and show how samples would be read under it. Exits with 1 if something must change."""
+    from sources.councils.council_file import InvalidCouncilFile, load
+    from sources.extract.errors import ExtractStopped
+
+    try:
+        found = load(file)
+    except InvalidCouncilFile as invalid:
+        if as_json:
+            click.echo(json.dumps({"problems": [vars(problem) for problem in invalid.problems]}, indent=1))
+            sys.exit(1)
+        count = len(invalid.problems)
+        stop(f"{file}: {count} thing{'s' if count > 1 else ''} to change\n{invalid}")
+    todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
+    checks = []
+    if samples:
+        from privacy.normalise import VALID
+        from sources.councils.onboarding.check import check_sample
+
+        con = _connection()
+        try:
+            for landed in _landed(found.council, samples, source, cohort):
+                dialect = found.dialect(landed.source)
+                checks.append(check_sample(con, landed, dialect, VALID))
+        except ExtractStopped as stopped:
+            stop(str(stopped))
+    if as_json:
+        click.echo(json.dumps({"problems": [], "todo": todo, "samples": [c.as_json() for c in checks]}, indent=1))
+    else:
+        from sources.councils.onboarding.report import LEGEND, render
+
+        click.echo(
+            f"{file}: a sound council file of {found.council}"
+            + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
+        )
+        for checked in checks:
+            click.echo("\n" + render(checked))
+        if checks:
+            click.echo(LEGEND)
+    sys.exit(1 if any(checked.stops for checked in checks) else 0)
+
+
+@council.command()
+@click.argument("name", metavar="COUNCIL")
+@_SAMPLES
+@_SOURCE
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here instead of to the terminal.")
+def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
+    """Draft the council file of COUNCIL (name, or DfE or ONS code) from samples. Nothing is overwritten."""
+    from sources.extract.errors import ExtractStopped
+    from sources.reference.places import UnknownCouncil, resolve
+
+    try:
+        council_name = resolve(name).council
+    except UnknownCouncil as unknown:
+        stop(str(unknown))
+    if not samples:
+        stop("give a sample: --sample eyfsp=EXTRACT, once for each source that the council sends")
+    if out and out.name != f"{council_name}.yaml":
+        stop(f"the file must be called {council_name}.yaml, not {out.name}")
+    if out and not out.parent.is_dir():
+        stop(f"{out.parent} is not a folder")
+    if out and out.exists():
+        stop(f"{out} is there already; a council file is never overwritten")
+    from privacy.normalise import VALID
+    from sources.councils.onboarding.write import council_file_text, draft_source
+
+    con = _connection()
+    try:
+        drafts = [draft_source(con, landed, VALID) for landed in _landed(council_name, samples, source, None)]
+    except ExtractStopped as stopped:
+        stop(str(stopped))
+    for draft in drafts:
+        if not draft.needed:
+            click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)
+    if any(draft.needed for draft in drafts):
+        text = council_file_text(council_name, drafts)
+        if out:
+            out.write_text(text, encoding="utf-8")
+            decisions = sum(draft.decisions for draft in drafts)
+            click.echo(f"{out} is written; {decisions} lines marked TODO wait for a decision", err=True)
+        else:
+            click.echo(text, nl=False)
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """In memory, with the normaliser's check digits; what passes through it are identifiers, so it cannot spill."""
+    import duckdb
+
+    from privacy import normalise
+
+    con = duckdb.connect()
+    con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
+    normalise.install(con)
+    return con
+
+
+def _landed(council_name: str, samples: Sequence[str], source: str | None, cohort: str | None) -> list[Landed]:
+    from sources.contracts import CONTRACTS
+    from sources.councils.onboarding.sample import landed_sample
+    from sources.reference.cohorts import Cohort, InvalidCohort
+
+    found: list[Any] = []
+    for sample in samples:
+        before, sign, after = sample.partition("=")
+        own, path = (before, after) if sign and "/" not in before and not Path(sample).exists() else (source, sample)
+        if own is not None and own not in CONTRACTS:
+            stop(f"{own!r} is not a source; sources are {', '.join(CONTRACTS)}")
+        if not Path(path).is_file():
+            stop(f"{path} does not exist")
+        try:
+            code = Cohort(cohort).code if cohort else None
+        except InvalidCohort as invalid:
+            stop(str(invalid))
+        found.append(landed_sample(Path(path), council_name, own, code))
+    repeated = {landed.source for landed in found if [other.source for other in found].count(landed.source) > 1}
+    if repeated:
+        stop(f"two samples of {', '.join(sorted(repeated))}; give one of each source")
+    return found

@@ -1,0 +1,43 @@
+"""`readiness keys`: make and look at key sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines.console import FOLDER, stop
+
+
+@click.group()
+def keys() -> None:
+    """Make and look at key sets."""
+
+
+@keys.command()
+@click.argument("directory", type=FOLDER)
+@click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
+def create(directory: Path, at_sender: bool) -> None:
+    """Make a key set in DIRECTORY. Existing keys are never replaced."""
+    from privacy.keys import KeyProblem, KeyRing
+
+    try:
+        ring = KeyRing.create(directory, at_sender=at_sender)
+    except KeyProblem as problem:
+        stop(str(problem))
+    for name, fingerprint in ring.fingerprints.items():
+        click.echo(f"{name}: {fingerprint}")
+
+
+@keys.command()
+@click.argument("directory", type=FOLDER)
+def show(directory: Path) -> None:
+    """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
+    from privacy.keys import KeyProblem, KeyRing
+
+    try:
+        ring = KeyRing.load(directory, at_sender=True)
+    except KeyProblem as problem:
+        stop(str(problem))
+    for name, fingerprint in ring.fingerprints.items():
+        click.echo(f"{name}: {fingerprint}")

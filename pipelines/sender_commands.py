@@ -1,0 +1,145 @@
+"""`readiness pseudonymise`: what a council or health provider runs before anything leaves the building."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.console import FILE, FOLDER, stop
+
+if TYPE_CHECKING:
+    from assets.sender import Pseudonymised
+    from assets.staging import RuleCount
+    from sources.councils.council_file import CouncilFile
+    from sources.extract.landed import Landed
+
+_ROWS_SHOWN = 10
+_DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
+
+
+@click.command()
+@click.argument("extract", type=FILE)
+@click.option("--council", help="The council's file (YAML), or its name. By default the extract's folder.")
+@click.option("--source", help="Such as eyfsp or hv_reviews. By default the extract's folder.")
+@click.option("--cohort", help="Academic year of the assessment, as 202425. By default the extract's name.")
+@click.option(
+    "--postcode-directory",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
+)
+@click.option("--keys", type=FOLDER, envvar="READINESS_KEYS", required=True, help="Directory of the senders' keys.")
+@click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
+def pseudonymise(
+    extract: Path,
+    council: str | None,
+    source: str | None,
+    cohort: str | None,
+    postcode_directory: Path | None,
+    keys: Path,
+    out: Path,
+) -> None:
+    """Replace the identifiers of EXTRACT by tokens, here, so that they need not be sent.
+
+    Writes <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the rows set aside.
+    """
+    from assets.sender import pseudonymise as run
+    from privacy.keys import KeyProblem, KeyRing
+    from sources.extract.errors import ExtractStopped
+
+    council_file, path = _council(council or _folder(extract, 2) or _ask("council"))
+    landed = _landed(extract, council_file.council, source, cohort)
+    try:
+        ring = KeyRing.load(keys, at_sender=True)
+    except KeyProblem as problem:
+        stop(str(problem))
+    if ring.holds("linker"):
+        click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
+    try:
+        done = run(landed, council_file, path, postcode_directory, ring, out)
+    except ExtractStopped as stopped:
+        stop(str(stopped))
+    click.echo(_summary(landed, done))
+    if done.stopped:
+        stop(f"{done.stopped}; no tokens were written")
+
+
+def _council(named: str) -> tuple[CouncilFile, Path | None]:
+    """The council file that `named` leads to, and its path where it is a file of the sender's own."""
+    from sources.councils.council_file import InvalidCouncilFile, council_file, load
+    from sources.reference.places import UnknownCouncil, place
+
+    path = Path(named)
+    try:
+        if path.suffix.lower() not in (".yaml", ".yml"):
+            return council_file(named), None
+        if not path.is_file():
+            stop(f"{named} does not exist")
+        read = load(path)
+        place(read.council)
+        return read, path
+    except (InvalidCouncilFile, UnknownCouncil) as error:
+        stop(str(error))
+
+
+def _landed(extract: Path, council: str, source: str | None, cohort: str | None) -> Landed:
+    from sources.contracts import CONTRACTS
+    from sources.extract.landed import Landed
+    from sources.reference.cohorts import Cohort, InvalidCohort
+
+    source = source or _folder(extract, 1) or _ask("source")
+    if source not in CONTRACTS:
+        stop(f"{source!r} is not a source; sources are {', '.join(CONTRACTS)}")
+    try:
+        year = Cohort(cohort or _year(extract) or _ask("cohort"))
+    except InvalidCohort as error:
+        stop(str(error))
+    return Landed(council, source, year.code, extract)
+
+
+def _folder(extract: Path, above: int) -> str | None:
+    """The name of the extract's folder 1 or 2 above it, where they are those of landing."""
+    from sources.contracts import CONTRACTS
+
+    parents = extract.resolve().parents
+    in_landing = len(parents) > 1 and parents[0].name in CONTRACTS
+    return parents[above - 1].name if in_landing else None
+
+
+def _year(extract: Path) -> str | None:
+    name = extract.name.partition(".")[0]
+    return name if re.fullmatch(r"\d{6}", name) else None
+
+
+def _ask(option: str) -> str:
+    stop(f"say --{option}: only a file that lies as {_DOCUMENT} tells it by itself")
+
+
+def _summary(landed: Landed, done: Pseudonymised) -> str:
+    """Counts, rules and row numbers; never a value."""
+    from assets.tokens_file import has_quintile
+    from sources.contracts import CONTRACTS
+
+    manifest, outputs = done.manifest, done.outputs
+    lines = [
+        f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
+        f" {manifest.rows_rejected:,} set aside"
+    ]
+    for title, severity in (("Set aside", "reject"), ("Kept, to look at", "warn")):
+        found = [rule for rule in manifest.rules if rule.severity == severity]
+        lines += [f"\n{title}:", *map(_line, found)] if found else []
+    if has_quintile(CONTRACTS[manifest.source]) and not manifest.postcode_directory_sha256:
+        lines.append("\nNo --postcode-directory was given: the deprivation quintile (imd_quintile) is missing.")
+    lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
+    if not done.stopped:
+        lines.append(f"             {outputs.manifest}  (what the tokens file says of itself)")
+        lines.append(f"To send:     {outputs.tokens}")
+    return "\n".join(lines)
+
+
+def _line(rule: RuleCount) -> str:
+    shown = ", ".join(map(str, rule.first_rows[:_ROWS_SHOWN]))
+    more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
+    return f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}"

@@ -1,0 +1,49 @@
+"""`readiness status`: who has sent what of a cohort, since when, and what that means for its release."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from assets.arrivals import Arrival, arrivals, meaning
+from assets.home import Home
+from sources.contracts import CONTRACTS
+from sources.extract.landed import taking_part
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+_GAP = 2
+
+
+def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
+    """Arrivals of every council with a folder in landing."""
+    return arrivals(landing, Home(home), cohort, taking_part(landing), today)
+
+
+def as_json(found: Sequence[Arrival], cohort: Cohort) -> dict[str, Any]:
+    """JSON-ready."""
+    listed = [
+        asdict(entry)
+        | {"since": entry.since.isoformat(), "in_since": entry.in_since.isoformat() if entry.in_since else None}
+        for entry in found
+    ]
+    return {"cohort": cohort.code, "arrivals": listed, "meaning": meaning(found, cohort).splitlines()}
+
+
+def render(found: Sequence[Arrival], cohort: Cohort) -> str:
+    """A line a council and a column a source; then why deliveries were stopped, and what it all means."""
+    rows = [["council", *CONTRACTS]]
+    for council in dict.fromkeys(entry.council for entry in found):
+        rows.append([place(council).la_name, *(_cell(entry) for entry in found if entry.council == council)])
+    widths = [max(map(len, column)) + _GAP for column in zip(*rows, strict=True)]
+    lines = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    stopped = [f"stopped: {entry.why}" for entry in found if entry.why]
+    return "\n".join([*lines, "", *stopped, *([""] if stopped else []), meaning(found, cohort)])
+
+
+def _cell(entry: Arrival) -> str:
+    older = entry.in_since if entry.in_since and entry.in_since != entry.since else None
+    return f"{entry.state} {entry.since.isoformat()}{f' (in: {older.isoformat()})' if older else ''}"

@@ -1,0 +1,101 @@
+"""How a council writes dates: strptime formats, and `excel` for the day numbers of a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import duckdb
+
+from sources.sql import quoted
+
+ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
+"""Read everywhere, whatever a council file says."""
+
+EXCEL = "excel"
+USUAL_FORMATS = (
+    "%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%d/%b/%Y",
+    "%d-%b-%y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y", "%d %b %y", "%Y/%m/%d", "%d%m%Y", "%d/%m/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%m/%d/%Y", "%m/%d/%y", EXCEL,
+)  # fmt: skip
+"""What councils write, tried in this order; day before month where a column leaves it open."""
+_LAST_EXCEL_DAY = 73_050  # 2099-12-31; keeps 20200203 from being taken for a day number
+_PLACEHOLDERS = (  # longest first, as others write them
+    ("yyyy", "%Y"), ("mmmm", "%B"), ("mmm", "%b"), ("mm", "%m"), ("dd", "%d"), ("yy", "%y"), ("m", "%m"), ("d", "%d"),
+)  # fmt: skip
+_CLOCK = {"hh:mm:ss": "%H:%M:%S", "hh:mm": "%H:%M"}
+
+
+def date_sql(text: str, formats: Iterable[str]) -> str:
+    """SQL (DATE) of the SQL expression `text`, read by the first of `formats` that fits, then as ISO; else NULL.
+
+    Formats with two-digit years come first: `%Y` would read 20 as the year 20, `%y` never takes four digits. DuckDB
+    reads 00 to 68 as 2000 to 2068 and 69 to 99 as 1969 to 1999.
+    """
+    strptime = sorted((form for form in formats if form != EXCEL), key=lambda form: "%y" not in form)
+    listed = ", ".join(quoted(form) for form in dict.fromkeys((*strptime, *ISO_DATES)))
+    date = f"try_strptime({text}, [{listed}])::DATE"
+    if EXCEL not in formats:
+        return date
+    day = f"try_cast({text} AS DOUBLE)"
+    from_day = f"CASE WHEN {day} BETWEEN 1 AND {_LAST_EXCEL_DAY} THEN DATE '1899-12-30' + floor({day})::INTEGER END"
+    return f"coalesce({date}, {from_day})"
+
+
+def is_date(text: str, formats: Iterable[str]) -> bool:
+    """Whether `date_sql` reads `text`."""
+    with duckdb.connect() as con:
+        return con.execute(f"SELECT {date_sql(quoted(text), formats)} IS NOT NULL").fetchall() == [(True,)]
+
+
+@lru_cache(maxsize=1024)
+def format_fault(form: str) -> str | None:
+    """Why a format cannot be used, or None."""
+    if form == EXCEL:
+        return None
+    if "%" not in form:
+        near = _translated(form)
+        return "is not a date format" + (
+            f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
+        )
+    try:
+        with duckdb.connect() as con:
+            lost = con.execute(_differently_read(form, (form,))).fetchall()
+    except duckdb.Error as error:
+        reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
+        return f"is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
+    return "does not give the day, the month and the year of a date" if lost else None
+
+
+@lru_cache(maxsize=1024)
+def ambiguity(formats: tuple[str, ...]) -> str | None:
+    """A sentence about two of `formats` (each sound on its own) that read one text as different dates, or None."""
+    with duckdb.connect() as con:
+        for index, first in enumerate(formats):
+            for second in formats[:index]:
+                for written in (first, second):
+                    if con.execute(_differently_read(written, (first, second))).fetchall():
+                        return f"{second!r} and {first!r} read the same text as different dates; keep the one in use"
+    return None
+
+
+def _differently_read(written: str, formats: tuple[str, ...]) -> str:
+    """SQL that has a row if some date, written in one format, comes back from `formats` as another."""
+    text = f"strftime(day, {quoted(written)})"
+    if written == EXCEL:
+        text = "(day::DATE - DATE '1899-12-30')::VARCHAR"
+    days = "generate_series(TIMESTAMP '2016-01-01', TIMESTAMP '2027-12-31', INTERVAL 1 DAY)"
+    return f"SELECT 1 FROM {days} AS days(day) WHERE {date_sql(text, formats)} IS DISTINCT FROM day::DATE LIMIT 1"
+
+
+def _translated(form: str) -> str | None:
+    """`DD/MM/YYYY` and its like as strptime, if that is a date format."""
+    rest = form.lower()
+    for clock, theirs in _CLOCK.items():
+        rest = rest.replace(clock, theirs)
+    for placeholder, theirs in _PLACEHOLDERS:
+        rest = re.sub(rf"(?<![%a-zA-Z]){placeholder}(?![a-zA-Z])|(?<![%a-z]){placeholder}(?=%)", theirs, rest)
+    if "%" not in rest:  # run together: yyyymmdd
+        rest = re.sub("yyyy", "%Y", re.sub("mm", "%m", re.sub("dd", "%d", form.lower())))
+    return rest if "%" in rest and format_fault(rest) is None else None

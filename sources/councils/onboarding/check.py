@@ -1,0 +1,285 @@
+"""Read a sample under a council file as the intake would, and say what would become of each column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts.extract_rules import MAX_REJECTED_SHARE
+from sources.councils.dialect import Dialect
+from sources.councils.onboarding.known import resembled
+from sources.councils.onboarding.sample import MAX_ROWS, first_rows, header_of
+from sources.councils.onboarding.shapes import Shown, common_shape, shown_values
+from sources.councils.onboarding.yaml_text import scalar
+from sources.extract.landed import Landed
+from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
+from sources.extract.open import OpenExtract, open_extract
+from sources.extract.project import Projection, project
+from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import FIRST_COHORT, Cohort
+from sources.reference.places import place
+
+
+@dataclass(frozen=True)
+class ColumnCheck:
+    """What becomes of one contract column. Shares are of the sample's rows, `refused` of the filled ones.
+
+    `origin` is "column", "derived", "constant" or "missing"; `headings` are the file's own that it is read from.
+    `shape` is that of most values, `refused_shape` that of most refused ones; coded payload columns have
+    `refused_values` instead. `lost` counts rows in which a derived column is blank though all its inputs are filled.
+    """
+
+    column: str
+    required: bool
+    origin: str
+    headings: tuple[str, ...]
+    filled: float
+    refused: float
+    refused_severity: str
+    shape: str | None
+    refused_shape: str | None
+    refused_values: Shown | None
+    lost: int
+
+
+@dataclass(frozen=True)
+class RuleCheck:
+    """A rule across columns that rows of the sample break."""
+
+    rule: str
+    severity: str
+    rows: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class SampleCheck:
+    """How one sample is read. `stops` are reasons for which the intake would not take it."""
+
+    source: str
+    file: str
+    cohort: str
+    rows: int
+    rejected: int
+    contract_form: bool
+    columns: tuple[ColumnCheck, ...]
+    rules: tuple[RuleCheck, ...]
+    unused: tuple[tuple[str, str | None], ...]
+    stops: tuple[str, ...]
+    suggestions: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_sample(
+    con: duckdb.DuckDBPyConnection,
+    landed: Landed,
+    council_dialect: Dialect,
+    valid: Mapping[str, str],
+) -> SampleCheck:
+    """Read the first rows of a sample; raises `ExtractStopped` where not even its headings can be read.
+
+    `valid` gives SQL conditions for identifiers with a check digit, whose macros are in `con`; an extract with a
+    larger share of rejected rows than `MAX_REJECTED_SHARE` is stopped. A cohort that `landed` lacks is found from the
+    dates of birth.
+    """
+    contract = CONTRACTS[landed.source]
+    header = header_of(landed, council_dialect)
+    dialect = dialect_of(contract, header, council_dialect)
+    missing = missing_columns(contract, dialect, header)
+    extract = open_extract(landed, contract, _lenient(dialect, missing))
+    reading = _Reading(con, extract, contract, dialect, valid)
+    columns = tuple(map(reading.column, contract.columns))
+    unused = reading.unused(header)
+    return SampleCheck(
+        source=landed.source,
+        file=landed.path.name,
+        cohort=reading.cohort.code,
+        rows=reading.rows,
+        rejected=reading.rejected,
+        contract_form=in_contract_form(contract, header),
+        columns=columns,
+        rules=reading.rules(),
+        unused=unused,
+        stops=(*_missing(missing), *reading.stops()),
+        suggestions=_suggestions(columns, unused),
+        notes=reading.notes(),
+    )
+
+
+class _Reading:
+    """A sample read under a dialect: its rows as text and checked, in tables of the connection.
+
+    Rows that the reader could not give count as rejected.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        extract: OpenExtract,
+        contract: SourceContract,
+        dialect: Dialect,
+        valid: Mapping[str, str],
+    ) -> None:
+        self.con, self.extract, self.contract, self.dialect, self.valid = con, extract, contract, dialect, valid
+        names = [*extract.headings, *extract.inputs.values()]
+        schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches), schema))
+        self.cohort = Cohort(extract.landed.cohort or self._cohort())
+        self.projection = self._projection(self.cohort)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE sample_read AS SELECT sample_checked.*, texts.* EXCLUDE ({SOURCE_ROW})"
+            f" FROM sample_checked JOIN ({self.projection.texts}) AS texts USING ({SOURCE_ROW})"
+        )
+        self.unreadable = sum(map(len, extract.set_aside.values()))
+        self.rows = self._count("true") + self.unreadable
+        self.rejected = self._count(self.projection.any_of(Severity.REJECT)) + self.unreadable
+
+    def column(self, column: Column) -> ColumnCheck:
+        """What becomes of a contract column."""
+        name, text = column.name, f"raw_{column.name}"
+        origin, headings = self._origin(name)
+        wrong = f"{text} IS NOT NULL AND {name} IS NULL"
+        filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
+        coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
+        return ColumnCheck(
+            column=name,
+            required=column.required,
+            origin=origin,
+            headings=headings,
+            filled=filled / self.rows if self.rows else 0.0,
+            refused=refused / filled if filled else 0.0,
+            refused_severity=str(column.invalid),
+            shape=None if coded else common_shape(self.con, "sample_read", column, text, "true"),
+            refused_shape=None if coded else common_shape(self.con, "sample_read", column, text, wrong),
+            refused_values=shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
+            if coded and refused
+            else None,
+            lost=self._lost(name) if origin == "derived" else 0,
+        )
+
+    def rules(self) -> tuple[RuleCheck, ...]:
+        """The rules across columns that rows break; what is wrong with a column alone stands with the column."""
+        across = {rule.id for rule in self.contract.rules}
+        counted = (
+            (check.rule, self._count(check.found)) for check in self.projection.checks if check.rule.id in across
+        )
+        return tuple(RuleCheck(rule.id, str(rule.severity), rows, rule.sentence) for rule, rows in counted if rows)
+
+    def stops(self) -> list[str]:
+        """Why the intake would not take the sample, were it the whole extract."""
+        if self.rows == self.unreadable:
+            return ["no usable row"]
+        limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
+        found = [
+            f"{rule.rows} of {self.rows} rows break {rule.rule}: {rule.sentence} Is it the right file?"
+            for rule in self.rules()
+            if rule.rows > limits.get(rule.rule, 1.0) * self.rows
+        ]
+        if self.rejected > MAX_REJECTED_SHARE * self.rows:
+            found.append(f"{self.rejected} of {self.rows} rows would be rejected, more than {MAX_REJECTED_SHARE:.0%}")
+        return found
+
+    def unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
+        """The headings that nothing is read from, each with the contract column that it resembles."""
+        used = {*self.extract.headings.values()}
+        used |= {heading for heading in header if key(heading) in {key(local) for local in self.extract.inputs}}
+        return tuple((heading, resembled(self.contract, heading)) for heading in header if heading not in used)
+
+    def notes(self) -> tuple[str, ...]:
+        notes = []
+        if self.rows >= MAX_ROWS:
+            notes.append(f"only the first {MAX_ROWS:,} rows were read")
+        if self.unreadable:
+            notes.append(f"{self.unreadable} rows do not have as many fields as the header")
+        formats = [*self.dialect.date_formats, *(f for many in self.dialect.column_date_formats.values() for f in many)]
+        if any("%y" in form for form in formats):
+            notes.append("two-digit years: 00 to 68 are read as 2000 to 2068, 69 to 99 as 1969 to 1999")
+        return tuple(notes)
+
+    def _count(self, condition: str) -> int:
+        return int(self.con.execute(f"SELECT count(*) FROM sample_read WHERE {condition}").fetchall()[0][0])
+
+    def _origin(self, column: str) -> tuple[str, tuple[str, ...]]:
+        derived = self.dialect.derived.get(column)
+        if column in self.extract.headings:
+            return "column", (self.extract.headings[column],)
+        if derived and all(name in self.extract.inputs for name in derived.inputs):
+            return "derived", derived.inputs
+        return ("constant", ()) if column in self.dialect.constants else ("missing", ())
+
+    def _lost(self, column: str) -> int:
+        """Rows in which all that a derived column is made from is filled and nothing comes of it."""
+        inputs = [self.extract.inputs[name] for name in self.dialect.derived[column].inputs]
+        filled = " AND ".join(f"trim(sample_rows.{name}) <> ''" for name in inputs)
+        return int(
+            self.con.execute(
+                f"SELECT count(*) FROM sample_read JOIN sample_rows USING ({SOURCE_ROW})"
+                f" WHERE raw_{column} IS NULL AND {filled}"
+            ).fetchall()[0][0]
+        )
+
+    def _projection(self, cohort: Cohort) -> Projection:
+        extract = self.extract
+        council = place(extract.landed.council)
+        return project(
+            "sample_rows", extract.headings, extract.inputs, self.contract, self.dialect, cohort, council, self.valid
+        )
+
+    def _cohort(self) -> str:
+        """The cohort that most children of the sample are born for; the first where no row has a date of birth."""
+        first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
+        if "date_of_birth" not in self.contract:
+            return first.code
+        rows = self.con.execute(
+            "SELECT year(date_of_birth - INTERVAL 8 MONTH) + 5 AS start"
+            f" FROM ({self._projection(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
+            " ORDER BY count(*) DESC, 1 LIMIT 1"
+        ).fetchall()
+        return f"{rows[0][0]}{(rows[0][0] + 1) % 100:02d}" if rows else first.code
+
+
+def _lenient(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
+    """The dialect as one under which a file can be opened that lacks columns."""
+    lacking = set(missing.values())
+    return replace(
+        dialect,
+        constants={**dialect.constants, **dict.fromkeys(lacking, "")},
+        derived={name: derived for name, derived in dialect.derived.items() if name not in lacking},
+    )
+
+
+def _missing(missing: Mapping[str, str]) -> list[str]:
+    return [
+        f"missing column {local!r}" + (f" (for {column})" if local != column else "")
+        for local, column in missing.items()
+    ]
+
+
+def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
+    """What to add to the council file."""
+    without = {check.column for check in columns if check.origin == "missing"}
+    found = [
+        f"{heading!r} looks like {column}: add `{column}: {scalar(heading)}` under columns"
+        for heading, column in unused
+        if column in without
+    ]
+    if unmapped := [check.column for check in columns if check.refused_values]:
+        found.append(f"map the refused values, under codes, of {', '.join(unmapped)}")
+    for check in columns:
+        if check.lost:
+            found.append(
+                f"{check.column} is blank in {check.lost} rows though {', '.join(check.headings)} is filled: does the"
+                " pattern fit all forms?"
+            )
+        if check.refused and check.refused_shape and check.column.endswith(("date", "date_of_birth")):
+            found.append(f"dates of {check.column} are also written {check.refused_shape}: add the format")
+    return tuple(found)

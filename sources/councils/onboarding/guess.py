@@ -1,0 +1,230 @@
+"""Which heading of a sample stands for which contract column, by its words and by what the column holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from sources.contracts import Column, Kind, SourceContract
+from sources.councils.date_formats import USUAL_FORMATS, date_sql
+from sources.councils.derived import Derived, Filled, Join, Pattern
+from sources.councils.onboarding.known import LIKE, SURE, code_of, heading_score, part_score
+from sources.councils.onboarding.sample import Sample
+from sources.reference.goals import GOALS
+
+_CONTENT = 0.8
+"""Share of values that must fit for a column to be recognised by what it holds."""
+_DOUBT = 0.3
+_MOST_CODES = 60
+_GOAL_VALUES = 5
+_MAYBE_DATE = "length({}) BETWEEN 5 AND 25 AND regexp_matches({}, '[0-9].*[0-9]')"
+_POSTCODE = r"[A-Za-z]{1,2}[0-9][0-9A-Za-z]? *[0-9][A-Za-z]{2}"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A contract column, the heading or the operation it is taken from, and why; `sure` or for a person to look at."""
+
+    column: str
+    heading: str | None
+    derived: Derived | None
+    why: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class DateForm:
+    """The format of a column of dates; `open` where day and month could be the other way round."""
+
+    form: str
+    open: bool
+
+
+class Guesser:
+    """Guesses for one sample. `valid` gives SQL conditions for identifiers with a check digit, as in `project`."""
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, sample: Sample, contract: SourceContract, valid: Mapping[str, str]
+    ) -> None:
+        self.con, self.sample, self.contract, self.valid = con, sample, contract, valid
+        self.filled = {heading: self._count(f"{sample.column(heading)} IS NOT NULL") for heading in sample.headings}
+        self.dates = {heading: self._date_form(heading) for heading in sample.headings}
+
+    def guesses(self) -> dict[str, Guess]:
+        """A guess for each contract column that has one; no heading stands for two."""
+        scored = sorted(
+            (
+                (-score, contract_index, index, guess)
+                for contract_index, column in enumerate(self.contract.columns)
+                for index, heading in enumerate(self.sample.headings)
+                for score, guess in [self._score(column, heading)]
+                if score >= LIKE
+            ),
+            key=lambda entry: entry[:3],
+        )
+        found: dict[str, Guess] = {}
+        used: set[str | None] = set()
+        for *_, guess in scored:
+            if guess.column not in found and guess.heading not in used:
+                found[guess.column] = guess
+                used.add(guess.heading)
+        for more in (
+            self._numbered_goals,
+            self._goals_in_order,
+            self._names,
+            self._birth_date,
+            self._postcode_halves,
+            self._filled_referral,
+        ):
+            found |= {column: guess for column, guess in more(found).items() if column not in found}
+        return found
+
+    def share(self, heading: str, condition: str) -> float:
+        """Share of the filled cells under a heading that meet an SQL condition on `{}`."""
+        column = self.sample.column(heading)
+        return self._count(condition.replace("{}", column)) / self.filled[heading] if self.filled[heading] else 0.0
+
+    def values(self, heading: str) -> dict[str, int]:
+        """Distinct values and their rows; nothing for a column with too many to be codes."""
+        column = self.sample.column(heading)
+        rows = self.con.execute(
+            f"SELECT {column}, count(*) FROM {self.sample.relation} WHERE {column} IS NOT NULL"
+            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST_CODES + 1}"
+        ).fetchall()
+        return dict(rows) if len(rows) <= _MOST_CODES else {}
+
+    def _score(self, column: Column, heading: str) -> tuple[float, Guess]:
+        by_name = heading_score(column, heading)
+        telling = column.name in self.valid or column.name == "postcode"
+        looked_at = self.filled[heading] and (telling or by_name >= LIKE)
+        fit = self._fit(column, heading) if looked_at else None
+        if by_name >= LIKE:
+            doubtful = fit is not None and fit < _DOUBT
+            why = "known heading" if by_name >= SURE else "the heading is like a known one"
+            why += "; but what the column holds does not look like it" if doubtful else ""
+            sure = by_name >= SURE and not doubtful
+            return by_name * (0.65 if doubtful else 1), Guess(column.name, heading, None, why, sure)
+        if telling and fit is not None and fit >= _CONTENT:
+            return 0.85, Guess(column.name, heading, None, "by what the column holds", column.name in self.valid)
+        return 0.0, Guess(column.name, heading, None, "", False)
+
+    def _fit(self, column: Column, heading: str) -> float | None:
+        """Share of values that a contract column could hold; None where any text would do."""
+        if column.name in self.valid:
+            return self.share(heading, self.valid[column.name])
+        if column.name == "postcode":
+            return self.share(heading, f"regexp_full_match({{}}, '{_POSTCODE}')")
+        if column.name in ("surname", "forename"):
+            return self.share(heading, r"NOT regexp_matches({}, '[0-9]')")
+        match column.kind:
+            case Kind.DATE:
+                return 1.0 if self.dates[heading] else 0.0
+            case Kind.INTEGER | Kind.DECIMAL:
+                return self.share(heading, "try_cast({} AS DOUBLE) IS NOT NULL")
+            case Kind.CODE:
+                known = sum(rows for value, rows in self.values(heading).items() if code_of(column, value))
+                return max(known / self.filled[heading], _DOUBT if self.values(heading) else 0.0)
+        return None
+
+    def _date_form(self, heading: str) -> DateForm | None:
+        """The first format that all but a few cells are written in."""
+        column = self.sample.column(heading)
+        if not self.filled[heading] or self.share(heading, _MAYBE_DATE) < _CONTENT:
+            return None
+        read = {form: date_sql(column, (form,)) for form in USUAL_FORMATS}
+        counts = self.con.execute(
+            "SELECT "
+            + ", ".join(f"count(*) FILTER (year({date}) BETWEEN 1900 AND 2099)" for date in read.values())
+            + f" FROM {self.sample.relation}"
+        ).fetchall()[0]
+        shares = {form: count / self.filled[heading] for form, count in zip(read, counts, strict=True)}
+        best = max(shares, key=lambda form: round(shares[form], 2))
+        if shares[best] < _CONTENT:
+            return None
+        turned = best.replace("%d", "?").replace("%m", "%d").replace("?", "%m")
+        return DateForm(best, turned != best and shares.get(turned, 0.0) >= shares[best])
+
+    def _numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        """Seventeen headings with the numbers 1 to 17, under which goals stand."""
+        used = {guess.heading for guess in found.values() if guess.column not in GOALS}
+        numbered = {
+            int(number[1]): heading
+            for heading in self.sample.headings
+            if heading not in used
+            and (number := re.fullmatch(r"\D*0?(\d{1,2})\D*", heading))
+            and GOALS.keys() <= {column.name for column in self.contract.columns}
+        }
+        if not set(range(1, len(GOALS) + 1)) <= numbered.keys():
+            return {}
+        why = "seventeen headings are numbered 1 to 17"
+        return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
+
+    def _goals_in_order(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        """Seventeen headings side by side that share a few values, with the goals that are known in their places."""
+        if not GOALS.keys() <= {column.name for column in self.contract.columns} or found.keys() >= GOALS.keys():
+            return {}
+        values = [set(self.values(heading)) for heading in self.sample.headings]
+        runs = [
+            self.sample.headings[start : start + len(GOALS)]
+            for start in range(len(values) - len(GOALS) + 1)
+            if all(run := values[start : start + len(GOALS)]) and len(set.union(*run)) <= _GOAL_VALUES
+        ]
+        in_place = [
+            run
+            for run in runs
+            if all(run[index] == found[goal].heading for index, goal in enumerate(GOALS) if goal in found)
+            and not {guess.heading for column, guess in found.items() if column not in GOALS} & set(run)
+        ]
+        if len(in_place) != 1:
+            return {}
+        why = "seventeen columns side by side share their values; taken to be in the order of the goals"
+        return {goal: Guess(goal, heading, None, why, False) for goal, heading in zip(GOALS, in_place[0], strict=True)}
+
+    def _names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        """Surname and forename from one column."""
+        heading = self._part("full_name", found)
+        if heading is None or "surname" not in self.contract or {"surname", "forename"} & found.keys():
+            return {}
+        if self.share(heading, "contains({}, ',')") >= _CONTENT:
+            parts, why, sure = ("^([^,]+),", r",\s*(.+)$"), "SURNAME, Forename in one column", True
+        elif self.share(heading, r"regexp_matches({}, ' [A-Z]{2}[^a-z]*$')") >= _CONTENT:
+            parts, why, sure = (r"([A-Z]{2}[^a-z]*)$", r"^(.*?) +[A-Z]{2}[^a-z]*$"), "Forename SURNAME in one", True
+        else:
+            parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
+        return {
+            name: Guess(name, None, Pattern((heading,), pattern), why, sure)
+            for name, pattern in zip(("surname", "forename"), parts, strict=True)
+        }
+
+    def _birth_date(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        headings = [self._part(part, found) for part in ("birth_year", "birth_month", "birth_day")]
+        parts = tuple(heading for heading in headings if heading)
+        if "date_of_birth" not in self.contract or len(parts) < 3:
+            return {}
+        return {"date_of_birth": Guess("date_of_birth", None, Join(parts, "-"), "in three columns", True)}
+
+    def _postcode_halves(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        outward, inward = (self._part(part, found) for part in ("postcode_outward", "postcode_inward"))
+        if "postcode" not in self.contract or not outward or not inward:
+            return {}
+        return {"postcode": Guess("postcode", None, Join((outward, inward), " "), "in two columns", True)}
+
+    def _filled_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        heading = self._part("referral_date", found)
+        if heading is None or "referral" not in self.contract:
+            return {}
+        why = "a referral is taken to be made where it has a date"
+        return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
+
+    def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
+        used = {guess.heading for guess in found.values()}
+        free = [heading for heading in self.sample.headings if heading not in used and self.filled[heading]]
+        best = max(free, key=lambda heading: part_score(part, heading), default=None)
+        return best if best and part_score(part, best) >= SURE else None
+
+    def _count(self, condition: str) -> int:
+        rows = self.con.execute(f"SELECT count(*) FILTER ({condition}) FROM {self.sample.relation}").fetchall()
+        return int(rows[0][0])

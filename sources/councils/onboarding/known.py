@@ -1,0 +1,120 @@
+"""What headings and values usually stand for: the table of known ones, and likeness to them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sources.contracts import Column, Kind, Role, SourceContract
+from sources.reference.goals import GOALS
+
+SURE = 0.9
+"""A heading that scores so much is taken for the column; less is a guess that a person must look at."""
+LIKE = 0.6
+
+_NEAR = 0.8
+_LONG = 5
+"""Shorter headings are like too many others."""
+_NOISE = frozenset("pupil student child childs patient person learner the of legal current code flag yn s".split())
+_TABLE = Path(__file__).parent.parent / "headings.yaml"
+
+
+def squash(text: str) -> str:
+    """Letters and digits alone, in lower case."""
+    return re.sub(r"[\W_]", "", text.lower())
+
+
+@cache
+def words(heading: str) -> tuple[str, ...]:
+    """The telling words of a heading, in order of the alphabet: `PupilSENStatus` and `SEN status` have the same."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", heading)
+    return tuple(sorted(word for word in re.split(r"[\W_]+", parted.lower()) if word and word not in _NOISE))
+
+
+def heading_score(column: Column, heading: str) -> float:
+    """How surely `heading` stands for a contract column, 0 to 1, from its words alone."""
+    return _score(heading, (column.name, *_headings(column.name), *([column.description] if column.codes else [])))
+
+
+def part_score(part: str, heading: str) -> float:
+    """How surely `heading` is a part that columns are made from, such as `full_name` (see headings.yaml)."""
+    return _score(heading, tuple(_table()["parts"][part]))
+
+
+def resembled(contract: SourceContract, heading: str) -> str | None:
+    """The contract column that a heading is most like, if it is like any."""
+    best = max(contract.columns, key=lambda column: heading_score(column, heading))
+    return best.name if heading_score(best, heading) >= LIKE else None
+
+
+def of_identifier(contract: SourceContract, heading: str) -> bool:
+    """Whether a heading is known as one of an identifier, so that nothing under it may be shown."""
+    identifiers = contract.with_role(Role.IDENTIFIER)
+    return (
+        any(heading_score(column, heading) >= SURE for column in identifiers)
+        or part_score("full_name", heading) >= SURE
+    )
+
+
+def code_of(column: Column, value: str) -> tuple[str, bool] | None:
+    """The contract code that a value stands for, and whether that is known rather than guessed."""
+    known = _known_values(column)
+    folded = squash(value) or value.strip()
+    if folded in known:
+        return known[folded], True
+    codes = column.codes or {}
+    if (led := re.match(r"(\w+) *[-:.=] ", value)) and led[1] in codes:  # K - SEN support
+        return led[1], True
+    if len(numbers := [number for number in re.findall(r"\d\d", value) if number in codes]) == 1:  # ASQ-3 27m
+        return numbers[0], True
+    if len(folded) < 4:
+        return None
+    near = difflib.get_close_matches(folded, [form for form in known if len(form) >= 4], n=1, cutoff=_NEAR)
+    return (known[near[0]], False) if near else None
+
+
+def _score(heading: str, known: Iterable[str]) -> float:
+    folded, telling, best = squash(heading), words(heading), 0.0
+    for form in known:
+        if folded == squash(form):
+            return 1.0
+        if telling and telling == words(form):
+            best = max(best, SURE)
+        elif len(folded) >= _LONG and (near := difflib.SequenceMatcher(None, folded, squash(form)).ratio()) >= _NEAR:
+            best = max(best, near * _NEAR)
+    return best
+
+
+@cache
+def _table() -> Mapping[str, Any]:
+    table = yaml.load(_TABLE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    assert isinstance(table, dict)
+    return table
+
+
+def _headings(column: str) -> tuple[str, ...]:
+    return tuple(_table()["headings"].get(column, ()))
+
+
+def _known_values(column: Column) -> dict[str, str]:
+    """Folded value to code: known ones, the contract's labels, the contract's codes last, so that they win."""
+    if column.kind is not Kind.CODE:
+        return {}
+    codes = column.codes or {}
+    groups = ["goal" if column.name in GOALS else column.name, *(["yes_no"] if {"Y", "N"} <= set(codes) else [])]
+    forms = {
+        (squash(value) or value): code
+        for group in groups
+        for code, values in _table()["values"].get(group, {}).items()
+        for value in values
+    }
+    labels: dict[str, str] = {}
+    for code, label in codes.items():
+        labels.setdefault(squash(label), code)
+    return forms | labels | {squash(code): code for code in codes}

@@ -1,0 +1,194 @@
+"""Draft a council file from samples: what is known is written, what a person must decide is marked TODO."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
+from sources.councils.onboarding.guess import DateForm, Guess, Guesser
+from sources.councils.onboarding.known import code_of
+from sources.councils.onboarding.sample import Sample, open_sample
+from sources.councils.onboarding.shapes import MIN_ROWS, shown_values
+from sources.councils.onboarding.yaml_text import operation, scalar
+from sources.extract.landed import Landed
+from sources.extract.match import in_contract_form
+from sources.sql import quoted
+
+_MOST_CODES = 40
+_TODO = "TODO"
+
+
+@dataclass
+class Draft:
+    """The lines of one source in a council file; `needed` is False for a sample that is in contract form already."""
+
+    source: str
+    needed: bool
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def decisions(self) -> int:
+        """Things that a person must decide."""
+        return sum(f"# {_TODO}" in line for line in self.lines)
+
+
+def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[str, str]) -> Draft:
+    """Draft what a council file says of one source; raises `ExtractStopped` for a sample that cannot be read."""
+    contract = CONTRACTS[landed.source]
+    sample = open_sample(con, landed)
+    if in_contract_form(contract, list(sample.headings)):
+        return Draft(landed.source, needed=False)
+    guesser = Guesser(con, sample, contract, valid)
+    guesses = guesser.guesses()
+    lines = [
+        f"  {landed.source}:",
+        *_form(sample),
+        *_dates(contract, guesser, guesses),
+        *_columns(contract, sample, guesses),
+        *_derived(guesses),
+        *_codes(con, contract, guesser, guesses),
+    ]
+    return Draft(landed.source, True, guesses, lines)
+
+
+def council_file_text(council: str, drafts: Sequence[Draft]) -> str:
+    """The whole file."""
+    needed = [draft for draft in drafts if draft.needed]
+    head = [
+        f"# {council}: drafted from samples by `readiness council new`. Lines with TODO wait for a decision.",
+        "# Left of a colon stands the contract's name, right of it what stands in the council's files. Then run",
+        f"# `readiness council check {council}.yaml --sample <source>=<file>`; every key: docs/council-files.md.",
+        f"council: {council}",
+        "sources:" if needed else "sources: {}",
+    ]
+    return "\n".join([*head, *(line for draft in needed for line in draft.lines)]) + "\n"
+
+
+def _form(sample: Sample) -> Iterator[str]:
+    if sample.delimiter is None:
+        return
+    yield f"    delimiter: {scalar(sample.delimiter)}"
+    if sample.encoding == "windows-1252":
+        yield "    encoding: windows-1252   # not UTF-8; check a name with an accent, or else try iso-8859-15 or cp850"
+    else:
+        yield f"    encoding: {sample.encoding}"
+
+
+def _dates(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]) -> Iterator[str]:
+    """The format of most dates for the file, others by column."""
+    forms: dict[str, DateForm] = {}
+    unread = []
+    for column in contract.columns:
+        heading = guesses[column.name].heading if column.name in guesses else None
+        if column.kind is Kind.DATE and heading and guesser.filled[heading]:
+            form = guesser.dates[heading]
+            if form:
+                forms[column.name] = form
+            else:
+                unread.append(column.name)
+    written = [form.form for form in forms.values()]
+    usual = max(written, key=written.count, default="%Y-%m-%d")
+    if usual != "%Y-%m-%d":
+        settled = any(form.form == usual and not form.open for form in forms.values())
+        doubt = "" if settled else f"   # {_TODO}: no date in the sample shows whether the day or the month is first"
+        yield f"    date_format: {scalar(usual)}{doubt}" + _pivot(usual)
+    others = {name: form for name, form in forms.items() if form.form != usual}
+    if others or unread:
+        yield "    date_formats:" if others else f"    # {_TODO} date_formats:"
+    for name, form in others.items():
+        doubt = f"   # {_TODO}: is the day first?" if form.open else ""
+        yield f"      {name}: {scalar(form.form)}{doubt}" + _pivot(form.form)
+    for name in unread:
+        yield f'      # {_TODO} {name}: no format reads most of its dates; write one such as "%d/%m/%Y", or a list'
+
+
+def _pivot(form: str) -> str:
+    return "   # two-digit years: 00 to 68 are 2000 to 2068" if "%y" in form else ""
+
+
+def _columns(contract: SourceContract, sample: Sample, guesses: Mapping[str, Guess]) -> Iterator[str]:
+    used = {guess.heading for guess in guesses.values()}
+    used |= {heading for guess in guesses.values() if guess.derived for heading in guess.derived.inputs}
+    spare = [heading for heading in sample.headings if heading not in used]
+    mapped = [guess for guess in guesses.values() if guess.heading]
+    missing = [column for column in contract.columns if column.name not in guesses]
+    yield "    columns:" if mapped else "    # columns:"
+    for column in contract.columns:
+        guess = guesses.get(column.name)
+        if guess and guess.heading:
+            note = "" if guess.sure else f"   # {_TODO} check: {guess.why}"
+            yield f"      {column.name}: {scalar(guess.heading)}{note}"
+    for column in missing:
+        if column.required:
+            yield f"      # {_TODO} {column.name}: required, no heading found ({column.description})"
+    optional = [column.name for column in missing if not column.required]
+    if optional:
+        yield f"      # not found, not required: {', '.join(optional)}"
+    if spare:
+        yield f"      # headings not used: {', '.join(map(scalar, spare))}"
+
+
+def _derived(guesses: Mapping[str, Guess]) -> Iterator[str]:
+    made = [guess for guess in guesses.values() if guess.derived]
+    if made:
+        yield "    derived:"
+    for guess in made:
+        assert guess.derived
+        mark = "" if guess.sure else f"{_TODO} check: "
+        yield f"      {guess.column}: {operation(guess.derived)}   # {mark}{guess.why}"
+
+
+def _codes(
+    con: duckdb.DuckDBPyConnection, contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]
+) -> Iterator[str]:
+    """A map for each coded column whose values are not the contract's; columns with the same map share it by name."""
+    named: dict[tuple[str, ...], str] = {}
+    lines: list[str] = []
+    for column in contract.columns:
+        guess = guesses.get(column.name)
+        if not guess or not guess.heading or column.kind is not Kind.CODE or column.role is not Role.PAYLOAD:
+            continue
+        entries = tuple(_code_lines(con, contract, guesser, column, guess.heading))
+        if not entries:
+            continue
+        has_map = any(not entry.startswith("#") for entry in entries)
+        if has_map and entries in named:
+            lines.append(f"      {column.name}: *{named[entries]}")
+            continue
+        if has_map:
+            named[entries] = column.name
+        lines.append(f"      {column.name}: &{column.name}" if has_map else f"      # {column.name}:")
+        lines += [f"        {entry}" for entry in entries]
+    if lines:
+        real = any(not line.lstrip().startswith("#") for line in lines)
+        yield "    codes:" if real else "    # codes:"
+    again = set(re.findall(r"\*(\w+)$", "\n".join(lines), re.MULTILINE))
+    for line in lines:
+        anchor = re.search(r": &(\w+)$", line)
+        yield line if not anchor or anchor[1] in again else line[: anchor.start() + 1]
+
+
+def _code_lines(
+    con: duckdb.DuckDBPyConnection, contract: SourceContract, guesser: Guesser, column: Column, heading: str
+) -> Iterator[str]:
+    own = sorted({code.lower() for code in column.codes or ()})
+    text = guesser.sample.column(heading)
+    foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quoted, own))})"
+    shown = shown_values(con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MOST_CODES)
+    accepted = ", ".join(column.codes or ())
+    for value, _ in shown.values:
+        match code_of(column, value):
+            case (code, True):
+                yield f"{scalar(value)}: {scalar(code)}"
+            case (code, False):
+                yield f"{scalar(value)}: {scalar(code)}   # {_TODO} check: guessed"
+            case None:
+                yield f'# {_TODO} {scalar(value)}: one of {accepted}, or "" if it means that nothing is known'
+    if shown.others:
+        few = f"not shown, for being in fewer than {MIN_ROWS} rows or not like codes"
+        yield f"# {_TODO}: distinct values that are {few}: {shown.others}"

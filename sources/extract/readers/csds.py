@@ -1,0 +1,185 @@
+"""Health-visitor reviews from the tables of the Community Services Data Set, joined in memory.
+
+A review is one care contact of a child at which ASQ-3 was scored or a mandated review was recorded. Its number, where
+a data officer is to find it, is the data row in CYP202 of the contact's first activity that says so; a review that is
+known from CYP609 alone is numbered 609 000 000 and its data row there. Files of one table count on, in order of name.
+docs/formats.md says what is read and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from sources.contracts import CONTRACTS, Rule, Severity
+from sources.councils.council_file import CONTRACT_DIALECT
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import Landed
+from sources.extract.readers import csds_sql
+from sources.extract.readers.archives import content_of
+from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.csds_items import ITEMS, RECENCY, TABLES_NEEDED, columns_of, known_headings, table_of
+from sources.extract.readers.delimited import open_delimited
+from sources.extract.readers.parquet import open_parquet
+from sources.extract.readers.workbook import Workbook, open_sheet
+from sources.extract.rules import LINK, OTHER_FORMAT, stopped
+from sources.extract.table import SOURCE_ROW, Table
+from sources.reference.cohorts import Cohort
+
+NOT_CARRIED = ("concern", "referral")
+"""What the reviewer thought and did is not in these tables."""
+COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
+
+_ROWS = 64 << 10
+
+
+def _orphan(id: str, sentence: str, table: str) -> Rule:
+    return Rule(id, Severity.REJECT, f"{sentence} The number is the data row of {table}.", (), "false")
+
+
+ORPHANS = {
+    "assessment_without_activity": _orphan(
+        "assessment-without-activity", "The care activity of these ASQ-3 scores is not in CYP202.", "CYP612"
+    ),
+    "activity_without_contact": _orphan(
+        "activity-without-contact", "The care contact of this review's activity is not in CYP201.", "CYP202"
+    ),
+    "contact_not_attended": _orphan(
+        "contact-not-attended", "ASQ-3 was scored at a care contact that was not attended.", "CYP202"
+    ),
+    "contact_without_referral": _orphan(
+        "contact-without-referral", "The referral of this review's care contact is not in CYP101.", "CYP201"
+    ),
+    "assessment_without_referral": _orphan(
+        "assessment-without-referral", "The referral of these ASQ-3 scores is not in CYP101.", "CYP609"
+    ),
+    "referral_without_person": _orphan(
+        "referral-without-person", "The person of this review's referral is not in CYP001.", "CYP101"
+    ),
+}
+"""View of `csds_sql` that finds a review with a broken link -> its rule."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file, member or sheet that holds rows of a table; `name` is how messages call it."""
+
+    table: str
+    name: str
+    open: Callable[[], Table]
+
+
+def csds_parts(contents: Iterable[Content]) -> list[Part]:
+    """The files, members of an archive and sheets that are named after a table, in order of name."""
+    found = [part for content in contents for part in _parts(content)]
+    return sorted(found, key=lambda part: part.name.casefold())
+
+
+def folder_contents(landed: Landed) -> list[Content]:
+    """The files of a landed folder that are named after a table; raises `ExtractStopped`.
+
+    A link is followed within its council's folder only.
+    """
+    paths = [path for path in landed.path.iterdir() if table_of(path.name) and not path.name.startswith(".")]
+    council = landed.path.parent.parent.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(council):
+            raise stopped(f"{landed.name}/{path.name}", LINK)
+    return [content_of(f"{landed.name}/{path.name}", path) for path in paths]
+
+
+def open_csds(name: str, parts: list[Part], cohort: Cohort) -> Table:
+    """Open a set of tables; raises `ExtractStopped`, at once where a table is missing, or while batches are read.
+
+    `name` is how messages call the set.
+    """
+    missing = [table for table in TABLES_NEEDED if table not in {part.table for part in parts}]
+    if missing:
+        raise ExtractStopped(
+            f"{name}: no {' and no '.join(missing)}; reviews need {', '.join(TABLES_NEEDED)} and, where"
+            " assessments are recorded against the referral, CYP609"
+        )
+    set_aside: dict[Rule, list[int]] = {}
+    return Table(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
+
+
+def _parts(content: Content) -> Iterator[Part]:
+    inner = content.name.rpartition("!" if "!" in content.name else "/")[2]
+    table = table_of(inner)
+    if content.kind is Kind.WORKBOOK:
+        book = Workbook(content)
+        for sheet in book.sheets:
+            if of_sheet := table_of(sheet.name):
+                name = f"{content.name}!{sheet.name}"
+                yield Part(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
+    elif table:
+        yield Part(table, content.name, partial(_open_file, content, table))
+
+
+def _open_file(content: Content, table: str) -> Table:
+    match content.kind:
+        case Kind.PARQUET:
+            return open_parquet(content)
+        case Kind.TEXT:
+            return open_delimited(content, known_headings(table), CONTRACT_DIALECT)
+        case _:
+            raise stopped(content.name, OTHER_FORMAT, f"it is {content.kind}")
+
+
+def _batches(
+    name: str, parts: list[Part], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    try:
+        with duckdb.connect() as con:
+            con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
+            con.execute(csds_sql.CODES)
+            for table in csds_sql.ORDER:
+                _load(con, table, [part for part in parts if part.table == table], set_aside)
+            con.execute(csds_sql.views(cohort))
+            for view, rule in ORPHANS.items():
+                if rows := [row for (row,) in con.execute(f"SELECT DISTINCT row FROM {view} ORDER BY 1").fetchall()]:
+                    set_aside[rule] = rows
+            reviews = con.sql(f"SELECT {', '.join((*names, SOURCE_ROW))} FROM reviews ORDER BY {SOURCE_ROW}")
+            found = reviews.to_arrow_table()
+    except duckdb.Error as error:
+        kind = type(error).__name__
+        raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
+    yield from found.to_batches(max_chunksize=_ROWS)
+
+
+def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[Part], set_aside: dict[Rule, list[int]]) -> None:
+    """Keep the rows of a table that a review can need, as text, with their running number."""
+    items = (*ITEMS[table], *RECENCY)
+    con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item} VARCHAR' for item in items)})")
+    passed = 0
+    for part in parts:
+        opened = part.open()
+        columns = columns_of(part.name, table, opened.header)
+        wanted = list(dict.fromkeys(columns.values()))
+        last = 0
+        for batch in opened.read(wanted):
+            by_item = {item: batch.column(heading) for item, heading in columns.items()}
+            absent = pa.nulls(batch.num_rows, pa.string())
+            numbers = np.asarray(batch.column(SOURCE_ROW))
+            last = int(numbers[-1]) if len(numbers) else last
+            incoming = pa.table(
+                {"row": pa.array(numbers + passed), **{item: by_item.get(item, absent) for item in items}}
+            )
+            con.register("incoming", incoming)
+            con.execute(f"INSERT INTO all_{table} {csds_sql.keep(table, items)}")
+            con.unregister("incoming")
+        for rule, rows in opened.set_aside.items():
+            if rows:
+                set_aside.setdefault(_of_table(rule, table), []).extend(row + passed for row in rows)
+                last = max(last, *rows)
+        passed += last
+    con.execute(csds_sql.current(table))
+
+
+def _of_table(rule: Rule, table: str) -> Rule:
+    return _orphan(f"{rule.id}-{table.lower()}", rule.sentence, table)

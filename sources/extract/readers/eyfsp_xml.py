@@ -1,0 +1,313 @@
+"""The EYFS Profile return as XML: pupils in the shape of the DfE Common Transfer File. Streamed, nothing resolved.
+
+Expat reads the file block by block and calls back; no tree is built, so memory does not grow with the file. A document
+type declaration stops the extract, so there is no entity to expand; processing instructions, comments and XInclude
+elements are passed over, and nothing is ever fetched. docs/formats.md says which elements are read, with their sources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import BinaryIO
+from xml.parsers import expat
+
+import pyarrow as pa
+
+from sources.contracts import CONTRACTS, Rule, Severity
+from sources.extract.readers.content import Content
+from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
+from sources.extract.table import SOURCE_ROW, Table
+from sources.reference.goals import GOALS
+
+PUPILS = frozenset({"pupil", "child", "pupilonroll"})
+IDENTITY = {
+    "upn": "upn",
+    "surname": "surname",
+    "forename": "forename",
+    "firstname": "forename",
+    "sex": "sex",
+    "gender": "sex",
+    "dob": "date_of_birth",
+    "dateofbirth": "date_of_birth",
+    "birthdate": "date_of_birth",
+}
+WRAPPERS = frozenset({"pupilidentifiers", "childidentifiers", "basicdetails", "pupildetails", "pupilcharacteristics"})
+"""Elements of a pupil that identity may stand in; elsewhere (contacts, school history) it is someone else's."""
+PLACE = {"la": "la_code", "lea": "la_code", "estab": "estab", "urn": "urn"}
+ADDRESSES = frozenset({"address", "homeinformation"})
+POSTCODES = frozenset({"postcode", "pcode"})
+KEY_STAGE = "keystage"
+ASSESSMENTS = frozenset({"stageassessment", "assessment"})
+FACTS = frozenset({"subject", "component", "result", "resultdate", "resultstatus", "year", "stage"})
+"""What is read of an assessment."""
+STAGES = frozenset({"", "EYF", "EYFS", "EYFSP", "FSP"})
+NOT_RESULTS = frozenset({"T", "E"})
+"""Result status of targets and estimates."""
+ACADEMIC_YEAR = "academic_year"
+COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
+OLD_GOALS = Rule("old-goals", Severity.STOP, next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".", (), "false")
+
+_OLD_GOAL = "goal of before September 2021"
+_AREAS = frozenset(goal[:3] for goal in GOALS)
+_GOALS = {goal[4:]: goal for goal in GOALS}
+_COMPONENT = re.compile(r"(?:(com|pse|phy|lit|mat|utw|exp)[ _-]?)?([eg](?:0[1-9]|1[0-7]))")
+_LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
+_HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
+_BLOCK_BYTES = 1 << 20
+_ROWS = 4096
+_MAX_DEPTH = 64
+_TEXT_BYTES = 8 << 10
+_MAX_TOKEN_BYTES = 8 << 20
+_BREAKS_OFF = frozenset(
+    expat.errors.codes[message]
+    for message in (
+        expat.errors.XML_ERROR_NO_ELEMENTS,
+        expat.errors.XML_ERROR_UNCLOSED_TOKEN,
+        expat.errors.XML_ERROR_PARTIAL_CHAR,
+        expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    )
+)
+
+
+class _Refused(Exception):
+    """Ends the parse from inside a call-back, with the rule and what to look for."""
+
+
+def open_eyfsp_xml(content: Content) -> Table:
+    """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element."""
+    return Table(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
+
+
+def _batches(content: Content, names: list[str]) -> Iterator[pa.RecordBatch]:
+    places = [COLUMNS.index(column) for column in names]
+    first = 1
+    with content.open() as stream:
+        for rows in _rows(content.name, stream):
+            columns = list(zip(*rows, strict=True))
+            arrays = [pa.array(columns[place], pa.string()) for place in places]
+            numbers = pa.array(range(first, first + len(rows)), pa.int64())
+            first += len(rows)
+            yield pa.record_batch([*arrays, numbers], names=[*names, SOURCE_ROW])
+
+
+def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]:
+    """Pupils read, a few thousand at a time; raises `ExtractStopped` without a word of what the file says."""
+    pupils, fed = _Pupils(), 0
+    try:
+        block = stream.read(_BLOCK_BYTES)
+        parser = _parser(pupils, block)
+        while block:
+            parser.Parse(block)
+            fed += len(block)
+            if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
+                raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
+            if len(pupils.rows) >= _ROWS:
+                yield pupils.taken()
+            block = stream.read(_BLOCK_BYTES)
+        parser.Parse(b"", True)
+        if not pupils.seen:
+            raise _Refused(NOT_A_RETURN, "it has no Pupil element")
+    except expat.ExpatError as error:
+        rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
+        raise stopped(name, rule, f"line {error.lineno}") from None
+    except (LookupError, ValueError):
+        raise stopped(name, NOT_WELL_FORMED, "line 1") from None
+    except _Refused as refused:
+        raise stopped(name, *refused.args) from None
+    if pupils.rows:
+        yield pupils.taken()
+
+
+def _parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
+    parser = expat.ParserCreate(_misdeclared(start))
+    parser.buffer_text, parser.buffer_size = True, _TEXT_BYTES
+    parser.StartDoctypeDeclHandler = pupils.doctype
+    parser.StartElementHandler = pupils.start
+    parser.EndElementHandler = pupils.end
+    parser.CharacterDataHandler = pupils.text
+    return parser
+
+
+def _misdeclared(start: bytes) -> str | None:
+    """UTF-8 where a file of single bytes says that it is UTF-16, as text saved from memory does; else as declared."""
+    prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
+    return "utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None
+
+
+@lru_cache(4096)
+def _local(name: str) -> tuple[str, bool | None]:
+    """Element name without its prefix, in lower case; True if it opens something, False if its text is read."""
+    key = name.rpartition(":")[2].lower()
+    return key, False if key in _LEAVES else True if key in _HOLDERS else None
+
+
+@lru_cache(4096)
+def _goal(subject: str, component: str) -> str | None:
+    """Contract column of an assessment, or `_OLD_GOAL`; None for another component, or one of another subject."""
+    found = _COMPONENT.fullmatch(component.lower())
+    if not found:
+        return None
+    if found[2][0] == "g":
+        return _OLD_GOAL
+    goal, subject = _GOALS[found[2]], subject.lower()
+    stated = {area for area in (found[1], subject if subject in _AREAS else None) if area}
+    return goal if stated <= {goal[:3]} else None
+
+
+def _ending(year: str) -> str:
+    """`202425` of the year 2025 in which it ends; another way to write it as it is."""
+    return f"{int(year) - 1}{year[2:]}" if re.fullmatch(r"[0-9]{4}", year) else year
+
+
+def _starting(year: str) -> str:
+    return _ending(str(int(year) + 1)) if re.fullmatch(r"[0-9]{4}", year) else year
+
+
+class _Pupils:
+    """What Expat calls; `rows` fills with one tuple a pupil, in the order of `COLUMNS`.
+
+    `_path` holds the open elements, `_scopes` what each of those outside a pupil has said of its place, and while a
+    pupil is open, `_pupil` holds its columns, `_results` its goals and `_stage_results` those of the open key stage:
+    goal -> (year, date of the result, result).
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str | None, ...]] = []
+        self.seen = 0
+        self._path: list[str] = []
+        self._text: list[str] = []
+        self._collecting = False
+        self._header: dict[str, str] = {}
+        self._scopes: list[dict[str, str]] = []
+        self._depth = 0
+        self._pupil: dict[str, str] = {}
+        self._assessment: dict[str, str] | None = None
+        self._results: dict[str, tuple[str, str, str]] = {}
+        self._stage_results: dict[str, tuple[str, str, str]] = {}
+        self._stage = ""
+
+    def taken(self) -> list[tuple[str | None, ...]]:
+        """The rows so far, which are then forgotten."""
+        rows, self.rows = self.rows, []
+        return rows
+
+    def doctype(self, *_: object) -> None:
+        raise _Refused(DOCUMENT_TYPE)
+
+    def start(self, name: str, _: object) -> None:
+        key, holds = _local(name)
+        self._collecting = holds is False
+        if holds is False:
+            self._text = []
+        elif holds:
+            self._open(key)
+        if len(self._path) > _MAX_DEPTH:
+            raise _Refused(NOT_A_RETURN, f"its elements are more than {_MAX_DEPTH} deep")
+        self._path.append(key)
+        if not self._depth:
+            self._scopes.append({})
+
+    def _open(self, key: str) -> None:
+        if key in ASSESSMENTS:
+            self._assessment = {}
+        elif key == KEY_STAGE:
+            self._stage, self._stage_results = "", {}
+        elif not self._depth:
+            self._start_pupil()
+
+    def text(self, data: str) -> None:
+        if self._collecting:
+            self._text.append(data)
+            if sum(map(len, self._text)) > _TEXT_BYTES:
+                raise _Refused(NOT_A_RETURN, f"a value is longer than {_TEXT_BYTES >> 10} kB")
+
+    def end(self, _: str) -> None:
+        key = self._path.pop()
+        if not self._depth:
+            self._scopes.pop()
+        if self._collecting:
+            self._collecting = False
+            if value := "".join(self._text).strip():
+                self._leaf(key, value)
+        elif self._assessment is not None:
+            if key in ASSESSMENTS:
+                self._end_assessment(self._assessment)
+        elif key == KEY_STAGE:
+            self._end_stage()
+        elif self._depth and len(self._path) < self._depth:
+            self._end_pupil()
+
+    def _leaf(self, key: str, value: str) -> None:
+        if self._assessment is not None:
+            if self._path[-1] in ASSESSMENTS and key in FACTS:
+                self._assessment[key] = value
+        elif self._depth:
+            self._pupil_leaf(key, value)
+        elif "header" in self._path:
+            self._header_leaf(key, value)
+        elif key in PLACE and self._scopes:
+            self._scopes[-1].setdefault(PLACE[key], value)
+
+    def _header_leaf(self, key: str, value: str) -> None:
+        if "destschool" in self._path:
+            return
+        if key in PLACE:
+            self._header.setdefault(PLACE[key], value)
+        elif key == "academicyear":
+            self._header.setdefault(ACADEMIC_YEAR, _starting(value))
+        elif key == "year":
+            self._header.setdefault(ACADEMIC_YEAR, _ending(value))
+
+    def _pupil_leaf(self, key: str, value: str) -> None:
+        within = self._path[self._depth :]
+        if all(element in WRAPPERS for element in within):
+            if key in IDENTITY:
+                self._pupil.setdefault(IDENTITY[key], value)
+            elif key in PLACE:
+                self._pupil[PLACE[key]] = value
+            elif key in POSTCODES:
+                self._pupil.setdefault("postcode", value)
+        elif key in POSTCODES and within[0] in ADDRESSES:
+            self._pupil.setdefault("postcode", value)
+        elif key == "stage" and within[-1] == KEY_STAGE:
+            self._stage = value
+
+    def _start_pupil(self) -> None:
+        self._depth = len(self._path) + 1
+        self._assessment = None
+        self._pupil = dict(self._header)
+        for scope in self._scopes:
+            self._pupil.update(scope)
+        self._results, self._stage_results, self._stage = {}, {}, ""
+
+    def _end_assessment(self, assessment: dict[str, str]) -> None:
+        self._assessment = None
+        result, stage = assessment.get("result"), assessment.get("stage", "").upper()
+        goal = _goal(assessment.get("subject", ""), assessment.get("component", ""))
+        if not result or not goal or stage not in STAGES or assessment.get("resultstatus") in NOT_RESULTS:
+            return
+        found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
+        results = self._stage_results if KEY_STAGE in self._path else self._results
+        if goal not in results or found[:2] >= results[goal][:2]:
+            results[goal] = found
+
+    def _end_stage(self) -> None:
+        if self._stage.upper() not in STAGES:
+            return
+        for goal, found in self._stage_results.items():
+            if goal not in self._results or found[:2] >= self._results[goal][:2]:
+                self._results[goal] = found
+
+    def _end_pupil(self) -> None:
+        if _OLD_GOAL in self._results:
+            raise _Refused(OLD_GOALS)
+        self.seen += 1
+        self._depth = 0
+        pupil = self._pupil
+        for goal, (_, _, result) in self._results.items():
+            pupil[goal] = result
+        if year := max((year for year, _, _ in self._results.values()), default=""):
+            pupil[ACADEMIC_YEAR] = _ending(year)
+        self.rows.append(tuple(map(pupil.get, COLUMNS)))

@@ -1,0 +1,73 @@
+"""What every reader gives: a file's rows as text, before its columns are matched to the contract's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources.contracts import Rule
+from sources.extract.errors import ExtractStopped
+from sources.extract.rules import EMPTY, REPEATED_HEADER, TOO_MANY_COLUMNS, stopped
+
+MAX_COLUMNS = 500
+SOURCE_ROW = "source_row"
+
+
+@dataclass
+class Table:
+    """`read(names)` streams the named columns of `header`, in that order, as strings, and `source_row` last.
+
+    `source_row` (int64) is the 1-based number of the data row in the file, counted from the row after the header: blank
+    and unusable rows are counted, a line break inside a quoted field is not. `set_aside` fills, as the batches are
+    read, with the rows that a reader could not give, by the rule that they break. A reader of a format that is the
+    source's own standard gives contract columns: `in_contract_form`.
+    """
+
+    header: list[str]
+    read: Callable[[list[str]], Iterator[pa.RecordBatch]]
+    set_aside: dict[Rule, list[int]] = field(default_factory=dict)
+    in_contract_form: bool = False
+
+
+def checked_header(name: str, header: list[str]) -> list[str]:
+    """Column names, trimmed, unnamed ones numbered; raises `ExtractStopped` for a header that cannot be used.
+
+    `name` is how messages call the file.
+    """
+    header = [column.strip() for column in header]
+    if not any(header):
+        raise stopped(name, EMPTY)
+    if len(header) > MAX_COLUMNS:
+        raise stopped(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
+    repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated:
+        raise ExtractStopped(f"{name}: column {', '.join(repeated)} stands twice in the header")
+    return [column or f"(unnamed column {index})" for index, column in enumerate(header, 1)]
+
+
+def rows_with_content(table: Table, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """`table.read(names)` without the rows that are blank in every one of these columns or that repeat the header.
+
+    A blank row is no row, as below the last one of a sheet; a repeated header is set aside.
+    """
+    for batch in table.read(names):
+        repeated = _rows_where(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name))
+        if repeated.any():
+            rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()
+            table.set_aside.setdefault(REPEATED_HEADER, []).extend(rows)
+        unwanted = repeated | _rows_where(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
+        yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
+
+
+def _rows_where(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
+    """Mask of the rows where `holds` in every column but the row number, a missing value counting as one that does."""
+    found = np.ones(batch.num_rows, dtype=bool)
+    for name, column in zip(batch.schema.names[:-1], batch.columns[:-1], strict=True):
+        found &= holds(column, name).fill_null(True).to_numpy(zero_copy_only=False)
+        if not found.any():
+            break
+    return found

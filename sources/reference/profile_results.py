@@ -1,0 +1,111 @@
+"""Published figures of the EYFS Profile that a council's own file can be laid beside.
+
+A council's own figure is taken before England's, and of several years the nearest one, the earlier of two equally near.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sources.reference.cohorts import Cohort
+from sources.reference.places import COUNTRY, Place
+
+SOURCE = (
+    "Department for Education, Early years foundation stage profile results and Local Authority Interactive Tool; Open"
+    " Government Licence v3.0"
+)
+SEX, TERM_OF_BIRTH, FSM = "Sex", "Term of birth", "Free school meal eligibility"
+ETHNIC_GROUP, FIRST_LANGUAGE, SEN = "Ethnic group", "First language", "SEN provision"
+TOTAL = "Total"
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published value; `own` is false where it is England's, for want of the council's."""
+
+    value: float
+    area: str
+    own: bool
+    cohort: Cohort
+
+
+def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
+    """Shares (0 to 1) of children at the expected level.
+
+    Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
+    the area).
+    """
+    found = _nearest(_expected_level(), place, cohort)
+    return {figure: found.published(float(row["percent"]) / 100) for figure, row in found.rows.items()} if found else {}
+
+
+def number_of_children(place: Place, cohort: Cohort) -> Published | None:
+    """Children assessed in the council's schools; none where only England's number is known."""
+    found = _nearest(_children_by(SEX), place, cohort)
+    return found.published(float(found.rows[TOTAL]["children_count"])) if found and found.own else None
+
+
+def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
+    """Shares (0 to 1) of `breakdowns` among the children of all of them, in years and areas that give every one."""
+    wanted = tuple(breakdowns)
+    complete = {key: rows for key, rows in _children_by(topic).items() if all(name in rows for name in wanted)}
+    found = _nearest(complete, place, cohort)
+    if not found:
+        return {}
+    counts = {name: int(found.rows[name]["children_count"]) for name in wanted}
+    return {name: found.published(count / sum(counts.values())) for name, count in counts.items()}
+
+
+_Rows = Mapping[str, Mapping[str, str]]
+_ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
+
+
+@dataclass(frozen=True)
+class _Found:
+    rows: _Rows
+    area: str
+    own: bool
+    cohort: Cohort
+
+    def published(self, value: float) -> Published:
+        return Published(value, self.area, self.own, self.cohort)
+
+
+def _nearest(figures: _ByAreaAndCohort, place: Place, cohort: Cohort) -> _Found | None:
+    for code, name in ((place.new_la_code, place.la_name), COUNTRY):
+        years = [Cohort(year) for area, year in sorted(figures) if area == code]
+        if years:
+            year = min(years, key=lambda held: abs(held.first_year - cohort.first_year))
+            return _Found(figures[code, year.code], name, code == place.new_la_code, year)
+    return None
+
+
+@cache
+def _expected_level() -> _ByAreaAndCohort:
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in _read("published_expected_level.csv"):
+        found.setdefault((row["new_la_code"], row["cohort"]), {})[row["figure"]] = row
+    return found
+
+
+@cache
+def _children_by(topic: str) -> _ByAreaAndCohort:
+    """Rows by breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", "202425")):
+        for row in _read(file):
+            if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
+                name = row["sex"] if topic == SEX else row["breakdown"]
+                found.setdefault((row["new_la_code"], cohort), {})[name] = row
+    return found
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    with (_HERE / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,170 @@
+"""Files that arrive: half-written, marked, corrected, gone again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.installation import Installation
+from pipelines import arriving
+from pipelines.arriving import looks, still_arriving
+from pipelines.run import RunStopped, run_cohort
+from pipelines.sensors import landing_sensor
+from sources.extract.landed import is_unfinished
+from sources.reference.cohorts import Cohort
+
+NAME = "halton/eyfsp/202425.csv"
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    (tmp_path / "landing").mkdir()
+    return Installation(
+        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
+    )
+
+
+@pytest.fixture
+def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
+    """One look of the sensor, from where the last one left off."""
+    cursor: list[str | None] = [None]
+
+    def look() -> list[dg.RunRequest]:
+        context = dg.build_sensor_context(cursor=cursor[0], resources={"installation": installation})
+        found = [request for request in landing_sensor(context) or () if isinstance(request, dg.RunRequest)]  # type: ignore[union-attr]
+        cursor[0] = context.cursor
+        return found
+
+    return look
+
+
+def put(installation: Installation, name: str = NAME, text: str = "content") -> Path:
+    path = installation.landing_folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def age(path: Path, seconds: float) -> None:
+    changed = time.time() - seconds
+    os.utime(path, (changed, changed))
+
+
+Tick = Callable[[], list[dg.RunRequest]]
+
+
+def test_several_files_of_a_council_give_one_run(installation: Installation, tick: Tick) -> None:
+    put(installation)
+    put(installation, "halton/hv_reviews/202425.csv.gz")
+    put(installation, "halton/school_census/202425.parquet")
+    assert tick() == []
+    assert [request.partition_key for request in tick()] == ["202425|halton"]
+    assert tick() == []
+
+
+def test_one_moving_file_holds_the_council_back(installation: Installation, tick: Tick) -> None:
+    put(installation)
+    moving = put(installation, "halton/hv_reviews/202425.csv")
+    tick()
+    moving.write_text("content and more")
+    assert tick() == []
+    assert len(tick()) == 1
+
+
+def test_a_marker_says_that_a_file_is_whole(installation: Installation, tick: Tick) -> None:
+    extract = put(installation)
+    marker = put(installation, f"{NAME}.ready", "")
+    assert [request.partition_key for request in tick()] == ["202425|halton"]
+    age(marker, 60)
+    extract.write_text("a correction that the old marker does not speak of")
+    assert tick() == []
+    assert len(tick()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["202425.csv.part", "202425.csv.filepart", ".202425.csv", "202425.tmp", "~$202425.csv"]
+)
+def test_unfinished_names_are_no_extracts(installation: Installation, tick: Tick, name: str) -> None:
+    put(installation, f"halton/eyfsp/{name}")
+    assert is_unfinished(name)
+    assert (tick(), tick()) == ([], [])
+
+
+def test_a_correction_of_the_same_size_starts_again(installation: Installation, tick: Tick) -> None:
+    extract = put(installation)
+    age(extract, 100)
+    tick()
+    (first,) = tick()
+    extract.write_text("CONTENT")
+    tick()
+    (second,) = tick()
+    assert first.run_key != second.run_key
+
+
+def test_a_file_that_goes_away_is_no_crash_and_no_run(installation: Installation, tick: Tick) -> None:
+    put(installation, "halton/hv_reviews/202425.csv")
+    gone = put(installation)
+    tick()
+    assert len(tick()) == 1
+    gone.unlink()
+    assert (tick(), tick()) == ([], [])
+
+
+def test_a_file_that_goes_away_while_looked_at(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(installation)
+    put(installation, "leeds/eyfsp/202425.csv")
+    state = arriving.state
+
+    def vanishing(path: Path) -> list[list[int]]:
+        if "halton" in path.parts:
+            path.unlink()
+        return state(path)
+
+    monkeypatch.setattr(arriving, "state", vanishing)
+    assert [look.landed.council for look in looks(installation.landing_folder)] == ["leeds"]
+
+
+def test_two_files_of_one_extract_are_both_looked_at(installation: Installation, tick: Tick) -> None:
+    """So that the intake says which two."""
+    put(installation)
+    put(installation, f"{NAME}.gz")
+    tick()
+    assert len(tick()) == 1
+
+
+def test_old_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(put(installation), 60)
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+    assert still_arriving(installation.landing_folder, "202425") == []
+
+
+def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(installation)
+    put(installation, f"{NAME}.ready", "")
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+    assert still_arriving(installation.landing_folder, "202425") == []
+
+
+def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract = put(installation)
+    put(installation, "leeds/eyfsp/202425.csv")
+    monkeypatch.setattr(arriving, "PAUSE_SECONDS", 0.2)
+    writer = threading.Timer(0.05, extract.write_text, ["content that grows"])
+    writer.start()
+    with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
+        run_cohort(installation, Cohort("202425"), None, False, (), print)
+    writer.join()
+    assert still_arriving(installation.landing_folder, "202425") == []
+
+
+@pytest.mark.parametrize("name", ["halton", "halton/census", "atlantis/eyfsp", "halton/eyfsp/202425"])
+def test_accept_fewer_takes_names_of_extracts_only(installation: Installation, name: str) -> None:
+    age(put(installation), 60)
+    with pytest.raises(RunStopped, match=r"--accept-fewer: .* is not a council and source such as halton/eyfsp"):
+        run_cohort(installation, Cohort("202425"), None, False, (name,), print)

@@ -1,0 +1,213 @@
+"""Which council has sent what, and since when."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets import deliveries
+from assets.arrivals import Arrival, State, absent, arrivals, meaning, waiting
+from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.home import Home
+from assets.profile import Profile
+from pipelines.status_report import as_json, render
+from sources.contracts import CONTRACTS
+from sources.extract.identity import content_sha256
+from sources.extract.landed import Landed
+from sources.reference.cohorts import Cohort
+
+COHORT = Cohort("202425")
+BEFORE, AFTER = dt.date(2025, 7, 31), dt.date(2025, 8, 1)
+TODAY = dt.datetime.now(dt.UTC).date()
+
+
+@dataclass
+class Place:
+    """A landing folder and a home for one council."""
+
+    landing: Path
+    home: Home
+
+    def send(self, source: str = "eyfsp", text: str = "a,b\n", council: str = "halton") -> Landed:
+        path = self.landing / council / source / "202425.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return Landed(council, source, COHORT.code, path)
+
+    def take(self, landed: Landed, taken_at: str) -> None:
+        sha256 = content_sha256(landed.path)
+        quality = ExtractQuality(
+            landed.council,
+            landed.source,
+            landed.cohort,
+            landed.path.name,
+            sha256,
+            "mac",
+            {},
+            taken_at,
+            {},
+            17,
+            17,
+            0,
+            0,
+            (),
+            (),
+            Profile(17, (), ()),
+        )
+        with self.home.staging() as staging:
+            kept, quarantine = staging / "kept", staging / "quarantine"
+            pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({MAC_KEY: "mac"}), kept)
+            quarantine.write_bytes(b"")
+            deliveries.accept(self.home, landed, quality, kept, quarantine)
+
+    def stop(self, landed: Landed, stopped_at: str) -> None:
+        note = StoppedExtract(
+            landed.council, landed.source, landed.cohort, landed.path.name, "mac", stopped_at, "missing column upn"
+        )
+        deliveries.note_stopped(self.home, landed, note)
+
+    def find(self, today: dt.date = AFTER, source: str = "eyfsp") -> Arrival:
+        (found,) = [a for a in arrivals(self.landing, self.home, COHORT, ["halton"], today) if a.source == source]
+        return found
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Place:
+    (tmp_path / "landing" / "halton").mkdir(parents=True)
+    return Place(tmp_path / "landing", Home(tmp_path / "home"))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
+    assert {source: contract.due.on(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
+        "eyfsp": "2025-07-31",
+        "school_census": "2025-02-17",
+        "early_years_census": "2024-03-15",
+        "hv_reviews": "2023-05-31",
+        "parent_experience": "2025-07-31",
+    }
+
+
+def test_a_due_date_is_no_part_of_what_a_file_is_made_under() -> None:
+    contract = CONTRACTS["eyfsp"]
+    assert replace(contract, due=CONTRACTS["hv_reviews"].due).sha256 == contract.sha256
+    assert replace(contract, title="Another").sha256 != contract.sha256
+
+
+@pytest.mark.parametrize(("today", "state"), [(BEFORE, State.NOT_DUE), (AFTER, State.MISSING)])
+def test_nothing_sent_is_missing_once_it_was_due(at: Place, today: dt.date, state: State) -> None:
+    assert at.find(today) == Arrival("halton", "eyfsp", state, dt.date(2025, 7, 31))
+    assert ("no EYFS Profile" in " ".join(absent([at.find(today)]))) == (state is State.MISSING)
+
+
+def test_landed_and_not_taken(at: Place) -> None:
+    at.send()
+    assert (at.find().state, at.find().since, at.find().is_in) == (State.LANDED, TODAY, False)
+
+
+def test_taken_even_when_landing_is_empty_again(at: Place) -> None:
+    landed = at.send()
+    at.take(landed, "2025-07-10T08:00:00+00:00")
+    landed.path.unlink()
+    assert at.find() == Arrival("halton", "eyfsp", State.TAKEN, dt.date(2025, 7, 10), dt.date(2025, 7, 10), 17)
+
+
+def test_the_same_bytes_touched_again_are_still_taken(at: Place) -> None:
+    landed = at.send()
+    at.take(landed, "2025-07-10T08:00:00+00:00")
+    os.utime(landed.path)
+    assert at.find().state is State.TAKEN
+
+
+def test_a_correction_waits_and_the_one_before_is_in(at: Place) -> None:
+    landed = at.send()
+    at.take(landed, "2025-07-10T08:00:00+00:00")
+    landed.path.write_text("a,c\n")
+    found = at.find()
+    assert (found.state, found.since, found.in_since) == (State.LANDED, TODAY, dt.date(2025, 7, 10))
+    assert not absent([found])
+    assert waiting([found])[0].startswith("Halton: EYFS Profile landed, not taken since ")
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_stopped_says_why_and_whether_an_earlier_one_is_in(at: Place, earlier: bool) -> None:
+    landed = at.send()
+    if earlier:
+        at.take(landed, "2025-07-10T08:00:00+00:00")
+    at.stop(landed, _now())
+    found = at.find()
+    assert (found.state, found.since, found.why) == (State.STOPPED, TODAY, "missing column upn")
+    assert found.is_in == earlier
+    assert len(absent([found])) == (not earlier)
+    assert len(waiting([found])) == earlier
+
+
+def test_a_file_sent_after_the_stop_is_a_new_one(at: Place) -> None:
+    landed = at.send()
+    at.stop(landed, "2025-07-10T08:00:00+00:00")
+    assert at.find().state is State.LANDED
+
+
+def test_two_files_of_one_extract_stop_each_other(at: Place) -> None:
+    landed = at.send()
+    landed.path.with_suffix(".csv.gz").write_text("x")
+    assert at.find().state is State.STOPPED
+    assert "leave the one that counts" in at.find().why
+
+
+def test_the_meaning_for_the_release_is_said(at: Place) -> None:
+    for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
+        at.take(at.send(source), "2025-07-10T08:00:00+00:00")
+    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert meaning(found, COHORT).splitlines() == [
+        "the release of 202425 would need --allow-missing for: Halton (no EYFS Profile since 31 July 2025)",
+        "the release of 202425 would state as not sent: Halton (no health-visitor reviews since 31 May 2023)",
+    ]
+    for source in ("eyfsp", "hv_reviews"):
+        at.take(at.send(source), "2025-07-10T08:00:00+00:00")
+    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert meaning(found, COHORT) == "every council has sent every source of 202425"
+    at.send(text="a,corrected\n")
+    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert meaning(found, COHORT) == "the next run takes in 1 landed extracts first, of: Halton"
+
+
+@pytest.fixture
+def corrected(at: Place) -> list[Arrival]:
+    """A good delivery is in, its correction was stopped, and nothing else was sent."""
+    landed = at.send()
+    at.take(landed, "2025-07-10T08:00:00+00:00")
+    at.stop(landed, "2099-08-01T08:00:00+00:00")
+    return arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+
+
+def test_the_report_for_people(corrected: list[Arrival]) -> None:
+    header, halton, blank, why, *_ = render(corrected, COHORT).splitlines()
+    assert header.split() == ["council", *CONTRACTS]
+    assert halton.startswith("Halton   stopped 2099-08-01 (in: 2025-07-10)  missing 2025-02-17 ")
+    assert (blank, why) == ("", "stopped: missing column upn")
+
+
+def test_the_report_for_machines(corrected: list[Arrival]) -> None:
+    content = json.loads(json.dumps(as_json(corrected, COHORT)))
+    assert content["cohort"] == "202425"
+    assert content["arrivals"][0] == {
+        "council": "halton",
+        "source": "eyfsp",
+        "state": "stopped",
+        "since": "2099-08-01",
+        "in_since": "2025-07-10",
+        "rows": 17,
+        "why": "missing column upn",
+    }
+    assert len(content["meaning"]) == 1

@@ -1,0 +1,138 @@
+"""The profile counts what is there, in groups that the data have no say in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assets.profile import AFTER, BEFORE, Profile, bins, months, profile
+from sources.contracts import CONTRACTS, Column, Kind, Role
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import GLD_GOALS, GOALS
+
+COHORT = Cohort("202425")
+CONTRACT = CONTRACTS["hv_reviews"]
+SCORE, TOTAL = CONTRACT["asq3_communication"], CONTRACT["asq_se2_score"]
+TYPES = {Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
+
+scores = st.none() | st.floats(0, 60, allow_nan=False)
+days = st.none() | st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1))
+reviews = st.lists(
+    st.fixed_dictionaries(
+        {
+            "review": st.sampled_from([*(CONTRACT["review"].codes or ())]),
+            "review_date": days,
+            "asq3_communication": scores,
+            "asq_se2_score": st.none() | st.floats(0, 1000, allow_nan=False),
+            "term_of_birth": st.sampled_from([None, "Autumn-born", "Summer-born"]),
+        }
+    ),
+    max_size=30,
+)
+
+
+def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
+    """A kept extract of `rows`; columns that they leave out are empty."""
+    fields = [
+        pa.field(column.name, TYPES.get(column.kind, pa.string()))
+        for column in CONTRACTS[source].with_role(Role.PAYLOAD)
+    ]
+    fields += [pa.field("term_of_birth", pa.string()), pa.field("imd_quintile", pa.int32())]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), folder / "kept.parquet")
+    return folder / "kept.parquet"
+
+
+def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> Profile:
+    return profile(duckdb.connect(), kept(folder, source, rows), CONTRACTS[source], COHORT)
+
+
+def bin_of(column: Column, value: float) -> str:
+    *lower, _ = bins(column)
+    return f"{max(low for low in lower if low <= value):g}"
+
+
+def month_of(day: dt.date) -> str:
+    window = months(COHORT)
+    month = day.replace(day=1)
+    return BEFORE if month < window[0] else AFTER if month > window[-1] else f"{month:%Y-%m}"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=reviews)
+def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    found = profiled(tmp_path, "hv_reviews", rows)
+    grouped = {
+        "review": lambda value: value,
+        "review_date": month_of,
+        "asq3_communication": lambda value: bin_of(SCORE, value),
+        "asq_se2_score": lambda value: bin_of(TOTAL, value),
+        "term_of_birth": lambda value: value,
+    }
+    assert found.rows == len(rows)
+    for name, group_of in grouped.items():
+        values = [row[name] for row in rows if row[name] is not None]
+        assert found.by_column[name].filled == len(values)
+        counted = {group.key: group.rows for group in found.by_column[name].groups if group.rows}
+        assert counted == dict(Counter(group_of(value) for value in values))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=reviews)
+def test_groups_do_not_depend_on_the_data(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    found, empty = profiled(tmp_path, "hv_reviews", rows), profiled(tmp_path, "hv_reviews", [])
+    keys = [[(column.column, group.key) for column in p.columns for group in column.groups] for p in (found, empty)]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+def test_survives_json(tmp_path: Path, source: str) -> None:
+    found = profiled(tmp_path, source, [{"sex": "F"}] if "sex" in CONTRACTS[source] else [{"wait_band": "1"}])
+    assert Profile.read(json.loads(json.dumps(asdict(found)))) == found
+
+
+def test_a_language_is_english_or_another_and_never_itself(tmp_path: Path) -> None:
+    languages = ["ENG", "enb", "POL", "Qwyjibo", None]
+    found = profiled(tmp_path, "school_census", [{"first_language": language} for language in languages])
+    assert [(group.key, group.rows) for group in found.by_column["first_language"].groups] == [
+        ("ENG", 2),
+        ("another", 2),
+    ]
+    assert "Qwyjibo" not in json.dumps(asdict(found))
+
+
+def test_measures_of_the_profile(tmp_path: Path) -> None:
+    all_expected = dict.fromkeys(GOALS, "2")
+    rows = [
+        all_expected,
+        all_expected | {"exp_e17": "1"},
+        all_expected | {GLD_GOALS[0]: "1"},
+        dict.fromkeys(GOALS, "A"),
+    ]
+    found = profiled(tmp_path, "eyfsp", rows).by_measure
+    shares = {name: (measure.rows, measure.of) for name, measure in found.items()}
+    assert shares["gld"] == (2, 4)
+    assert shares["all_goals"] == (1, 4)
+    assert (shares["com"], shares["exp"], shares["mat"]) == ((2, 4), (2, 4), (3, 4))
+
+
+def test_every_number_of_a_contract_has_a_public_range() -> None:
+    for contract in CONTRACTS.values():
+        for column in contract.with_role(Role.PAYLOAD):
+            if column.kind in (Kind.DECIMAL, Kind.INTEGER):
+                assert len(bins(column)) == 11
+
+
+def test_the_window_of_months_is_the_cohorts() -> None:
+    window = months(COHORT)
+    assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))

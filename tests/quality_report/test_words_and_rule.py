@@ -1,0 +1,78 @@
+"""Words of a report, and the rule of when a difference is worth a look."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.quality_report.compare import POINTS, Share, changed, departs
+from assets.quality_report.words import listed, moment, percent, row_ranges, rows, signed_points
+
+counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [([], ""), ([4], "4"), ([3, 4, 5, 6, 7, 12], "3-7, 12"), ([1, 2, 4, 5], "1-2, 4-5"), ([9, 7], "7, 9")],
+)
+def test_row_ranges(numbers: list[int], words: str) -> None:
+    assert row_ranges(numbers) == words
+
+
+@given(st.sets(st.integers(1, 500)))
+def test_row_ranges_name_these_rows_and_no_others(numbers: set[int]) -> None:
+    named: set[int] = set()
+    for part in filter(None, row_ranges(numbers).split(", ")):
+        first, _, last = part.partition("-")
+        named |= set(range(int(first), int(last or first) + 1))
+    assert named == numbers
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0, "0.0%"), (1, "100.0%"), (0.00001, "under 0.1%"), (0.99999, "over 99.9%"), (0.1234, "12.3%"), (None, "–")],
+)
+def test_percent_is_never_rounded_to_none_or_all(share: float | None, words: str) -> None:
+    assert percent(share) == words
+
+
+def test_other_words() -> None:
+    assert (rows(1), rows(1234)) == ("1 row", "1,234 rows")
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert moment("2025-11-20T09:30:00+00:00") == "20 November 2025, 09:30 UTC"
+    assert [signed_points(x) for x in (0.126, -0.126, 0.0001, -0.0001)] == ["+12.6", "−12.6", "0.0", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("now", "last", "expected"),
+    [
+        (Share(60, 100), Share(50, 100), False),
+        (Share(600, 1000), Share(500, 1000), True),
+        (Share(5400, 10_000), Share(5000, 10_000), False),
+        (Share(10, 10), Share(0, 0), False),
+        (Share(0, 1000), Share(1000, 1000), True),
+    ],
+)
+def test_a_change_must_be_large_and_no_chance(now: Share, last: Share, expected: bool) -> None:
+    assert changed(now, last) is expected
+
+
+@given(counts, counts)
+def test_a_change_is_the_same_both_ways_and_never_small(now: Share, last: Share) -> None:
+    assert changed(now, last) == changed(last, now)
+    if changed(now, last):
+        assert abs(now.rows / now.of - last.rows / last.of) > POINTS
+
+
+@pytest.mark.parametrize(
+    ("now", "published", "expected"),
+    [
+        (Share(600, 1000), 0.64, False),
+        (Share(590, 1000), 0.66, True),
+        (Share(59, 100), 0.66, False),
+        (Share(0, 0), 0.5, False),
+    ],
+)
+def test_departing_from_a_published_share(now: Share, published: float, expected: bool) -> None:
+    assert departs(now, published) is expected
