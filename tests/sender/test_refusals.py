@@ -13,6 +13,8 @@ import pytest
 
 from assets.tokens_file import MANIFEST_KEY, token_rows
 from privacy.keys import KeyRing
+from privacy.normalise import NORMALISER_VERSION
+from privacy.pseudonyms import PSEUDONYM_VERSION
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
@@ -49,8 +51,8 @@ def refused(pipeline: Place, source: str = "eyfsp") -> str:
         ({"council": "wirral"}, "made for council wirral, it lies under leeds"),
         ({"source": "hv_reviews"}, "made for source hv_reviews, it lies under eyfsp"),
         ({"cohort": "202324"}, "made for cohort 202324, it lies under 202425"),
-        ({"pseudonym_version": "0"}, "pseudonyms of version 0, the pipeline holds 1"),
-        ({"normaliser_version": "0"}, "a normaliser of version 0, the pipeline holds 1"),
+        ({"pseudonym_version": "0"}, f"pseudonyms of version 0, the pipeline holds {PSEUDONYM_VERSION}"),
+        ({"normaliser_version": "0"}, f"a normaliser of version 0, the pipeline holds {NORMALISER_VERSION}"),
         ({"contract_sha256": "ab" * 32}, "a contract of hash abababababababab, the pipeline holds"),
         ({"key_fingerprints": {}}, "a linkage key of fingerprint none, the pipeline holds"),
         ({"rows_read": 9}, "rows do not add up"),
