@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sources.contracts import SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.errors import ExtractStopped
+from sources.extract.table import stop_at_values
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
     inputs = {local: by_key[key(local)] for local in dialect.inputs if key(local) in by_key}
     missing = missing_columns(contract, dialect, header)
     if missing:
+        stop_at_values(name, header)
         used = {*columns.values(), *inputs.values()}
         spare = {key(column): column for column in header if column not in used}
         parts = [_missing(column, local, spare) for local, column in missing.items()]

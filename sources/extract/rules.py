@@ -38,6 +38,10 @@ NO_HEADER = _stop(
     "Missing column names: none of the first lines is a header line with names that the contract or the council file"
     " knows. Send the file with its header line, or map its names in the council file.",
 )
+VALUES_IN_HEADER = _stop(
+    "values-in-header",
+    "The header line holds values too, as where the line end after it is missing; send the file again.",
+)
 UNPACKS_TOO_LARGE = _stop(
     "unpacks-too-large", "The packed file unpacks to far more than an extract holds; send it unpacked."
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +12,14 @@ import pyarrow.compute as pc
 
 from sources.contracts import Rule
 from sources.extract.errors import ExtractStopped
-from sources.extract.rules import EMPTY, REPEATED_HEADER, TOO_MANY_COLUMNS, stopped
+from sources.extract.rules import EMPTY, REPEATED_HEADER, TOO_MANY_COLUMNS, VALUES_IN_HEADER, stopped
 
 MAX_COLUMNS = 500
 SOURCE_ROW = "source_row"
+_VALUE = re.compile(
+    r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|\d{6,}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
+)
+"""What dates, numbers of persons and schools, and postcodes are written like."""
 
 
 @dataclass
@@ -45,8 +50,15 @@ def checked_header(name: str, header: list[str]) -> list[str]:
         raise stopped(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     if repeated:
+        stop_at_values(name, header)
         raise ExtractStopped(f"{name}: column {', '.join(repeated)} stands twice in the header")
     return [column or f"(unnamed column {index})" for index, column in enumerate(header, 1)]
+
+
+def stop_at_values(name: str, header: Iterable[str]) -> None:
+    """Raise `ExtractStopped` where a heading is a date, number or postcode, before a message repeats it."""
+    if any(_VALUE.fullmatch(heading.strip().upper()) for heading in header):
+        raise stopped(name, VALUES_IN_HEADER)
 
 
 def rows_with_content(table: Table, names: list[str]) -> Iterator[pa.RecordBatch]:

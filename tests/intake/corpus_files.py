@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import gzip
 import io
 import shutil
 import tempfile
@@ -22,7 +21,6 @@ from assets.tokens_file import MANIFEST_KEY
 from privacy.keys import KeyRing
 from sources.councils.council_file import council_file
 from sources.extract.landed import Landed
-from sources.reference.asq3 import snomed_codes
 from tests.intake.corpus import (
     COHORT,
     FORENAME,
@@ -31,10 +29,8 @@ from tests.intake.corpus import (
     Arrange,
     Case,
     Row,
-    Table,
     around,
     case,
-    child,
     many,
     moved,
     rows,
@@ -109,14 +105,16 @@ def _headings() -> Iterator[Case]:
     yield eyfsp("twice the same", as_csv(moved(THREE, forename="surname")), stops="surname stands twice in the header")
     yield eyfsp("none", "".join(LINES[1:]).encode(), stops="none of the first lines is a header line")
     glued = HEADER.strip() + ROW + ROW
-    yield eyfsp("no line end after it", glued.encode(), stops="header")
+    yield eyfsp("no line end after it", glued.encode(), stops="header line holds values")
     same = ROW.replace(FORENAME, SURNAME)
-    yield eyfsp("no line end, name twice", (HEADER.strip() + "," + same + same).encode(), stops="header")
+    yield eyfsp(
+        "no line end, name twice", (HEADER.strip() + "," + same + same).encode(), stops="header line holds values"
+    )
     foreman = ROW.replace(FORENAME, "Surnamey Qwyjibo")
     yield eyfsp(
         "no line end, a name like a heading",
         (HEADER.replace("surname,", "").strip() + "," + foreman).encode(),
-        stops="surname",
+        stops="header line holds values",
     )
     yield eyfsp("titles above", b"EYFSP 2025\nReport for Qwyjibo\n\n" + CSV, kept=ALL)
     yield eyfsp("25 titles above", b"title\n" * 25 + CSV, stops="none of the first lines")
@@ -234,9 +232,7 @@ def _lines() -> Iterator[Case]:
         aside={2: {"unbalanced-quote"}},
     )
     yield eyfsp("a mark within a name", HEADER + first + second.replace(SURNAME, f'{SURNAME} "Bo" X') + third, kept=ALL)
-    yield eyfsp(
-        "a line break within a name", HEADER + first + second.replace(SURNAME, f'"Qwy\njibo"') + third, kept=ALL
-    )
+    yield eyfsp("a line break within a name", HEADER + first + second.replace(SURNAME, '"Qwy\njibo"') + third, kept=ALL)
     yield eyfsp("zero bytes", CSV.replace(b"Qwyjibo", b"Qwy\0jibo\0"), kept=ALL)
     yield eyfsp("carriage returns", CSV.replace(b"\n", b"\r"), kept=ALL)
     yield eyfsp("mixed line ends", HEADER[:-1] + "\r\n" + first[:-1] + "\r" + second + third[:-1] + "\r\n", kept=ALL)
@@ -244,9 +240,9 @@ def _lines() -> Iterator[Case]:
         "blank lines", HEADER + first + "\n" + "," * HEADER.count(",") + "\n" + second + " \n" + third, kept=(1, 4, 6)
     )
     yield eyfsp(
-        "a field of 1 MiB",
-        HEADER + first + second.replace(SURNAME, "Q" * (1 << 20)) + third,
-        stops="longer than 1 MiB|1 MiB",
+        "a field of 3 MiB",
+        HEADER + first + second.replace(SURNAME, "Q" * (3 << 20)) + third,
+        stops="longer than 1 MiB",
     )
     yield eyfsp("a field of 100 kB", HEADER + first + second.replace(SURNAME, SURNAME * 15000) + third, kept=ALL)
     yield eyfsp(
@@ -296,7 +292,7 @@ def _packed() -> Iterator[Case]:
         as_gzip(CSV) + as_gzip("".join(LINES[1:]).encode()),
         ".csv.gz",
         kept=(1, 2, 3, 4, 5, 6),
-        warned=dict.fromkeys((4, 5, 6), {"repeated-row"}),
+        warned={key: {"repeated-row"} for key in (4, 5, 6)},
     )
     yield packed(
         "gzip cut short", as_gzip(text(many("eyfsp", 200)))[:-200], ".csv.gz", stops="breaks off or is damaged"
@@ -422,11 +418,17 @@ def _workbooks() -> Iterator[Case]:
     yield book("called xlsm", content=as_xlsx(SOUND), suffix=".xlsm", stops="macros")
     yield book("csv under its name", content=CSV, kept=ALL)
     sheet = "xl/worksheets/sheet1.xml"
-    bomb = _with_member(as_xlsx(SOUND), sheet, b"<worksheet><sheetData>" + b"<row></row>" * 3_000_000, replace=True)
-    yield book("bomb", content=bomb, stops="unpacks to far more|damaged")
+    rows_of = _member(as_xlsx(SOUND), sheet).replace(b"</sheetData>", b"<row/>" * 3_000_000 + b"</sheetData>")
+    bomb = _with_member(as_xlsx(SOUND), sheet, rows_of, replace=True)
+    yield book("bomb", content=bomb, stops="unpacks to far more")
     entity = b'<!DOCTYPE x [<!ENTITY a "Qwyjibo">]><worksheet><sheetData/></worksheet>'
     yield book("entities", content=_with_member(as_xlsx(SOUND), sheet, entity, replace=True), stops="document type")
     yield book("no sheet at all", content=_with_member(as_xlsx(SOUND), sheet, b"", replace=True), stops="damaged")
+
+
+def _member(content: bytes, name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(name)
 
 
 def _with_member(content: bytes, name: str, data: bytes, replace: bool = False) -> bytes:
@@ -442,7 +444,6 @@ def _xml() -> Iterator[Case]:
 
     sound = eyfsp_xml(THREE).replace(b"<LEA>383</LEA>", b"")
     root = sound.index(b"<CTfile")
-    pupil = sound[sound.index(b"<Pupil>") : sound.index(b"</Pupil>") + 8]
     yield xml("sound", sound, kept=ALL)
     bomb = b'<!DOCTYPE x [<!ENTITY a "Qwyjibo"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
     yield xml("entity bomb", sound[:root] + bomb + sound[root:].replace(b"Zorblax", b"&b;"), stops="document type")
@@ -479,7 +480,6 @@ def _xml() -> Iterator[Case]:
     yield xml("a wrong encoding", sound.replace(b"UTF-8", b"KLINGON"), stops="encoding")
     yield xml("an undeclared byte", sound.replace(b"Zorblax", b"Zorbl\xe4x", 1), stops="not well-formed")
     yield xml("a census", sound, "school_census", stops="XML file, which is not read")
-    assert pupil
 
 
 def _csds() -> Iterator[Case]:
@@ -520,12 +520,15 @@ def _csds() -> Iterator[Case]:
         aside={2: {"activity-without-contact"}},
     )
     activity = "CARE ACTIVITY IDENTIFIER"
-    orphans = {row: {"assessment-without-activity"} for row in range(8, 13)}
-    yield folder("no activity", changed("CYP202", lambda rows: [rows[0], rows[2]]), kept=(1, 2), aside=orphans)
+    yield folder(
+        "no activity",
+        changed("CYP202", lambda rows: [rows[0], rows[2]]),
+        kept=(1, 2),
+        aside={9: {"assessment-without-activity"}},
+    )
     yield folder("a person twice", changed("CYP001", lambda rows: [*rows, rows[1]]), kept=ALL)
     twice = changed("CYP612", lambda rows: [*rows, *rows])
     yield folder("every score twice", twice, kept=ALL)
-    code = next(code for code, (measure, _) in snomed_codes().items() if measure == "asq3_gross_motor")
     tool = "CODED ASSESSMENT TOOL TYPE (SNOMED CT)"
     unknown = changed("CYP612", lambda rows: [*rows, {activity: "A1", tool: "999999999", "PERSON SCORE": SURNAME}])
     yield folder("an unknown tool", unknown, kept=ALL)
@@ -557,17 +560,11 @@ def _csds() -> Iterator[Case]:
     )
     yield folder(
         "a heading twice",
-        files
-        | {
-            "CYP101_2024-25.csv": files["CYP101_2024-25.csv"].replace(
-                "SERVICE REQUEST IDENTIFIER", "LOCAL PATIENT IDENTIFIER (EXTENDED)"
-            )
-        },
+        files | {"CYP001_2024-25.csv": files["CYP001_2024-25.csv"].replace("PERSON GIVEN NAME", "PERSON FAMILY NAME")},
         stops="twice",
     )
     yield folder("another file beside", files | {f"{SURNAME}.csv": f"{SURNAME},{POSTCODE}\n"}, kept=ALL)
     yield folder("an empty table", files | {"CYP202_2024-25.csv": ""}, stops="CYP202.*empty")
-    assert code
 
 
 def _parquet() -> Iterator[Case]:
@@ -679,11 +676,9 @@ def _tokens() -> Iterator[Case]:
 
     surname = pa.array([SURNAME] * 3)
     added = changed(lambda frame: frame.append_column("surname", surname))
-    renamed = changed(lambda frame: frame.rename_columns([SURNAME, *frame.column_names[1:]]))
     secret = changed(lambda frame: frame.set_column(1, "com_e01", surname))
     yield Case("tokens: sound", "eyfsp", arrange=changed(lambda frame: frame), kept=ALL)
     yield Case("tokens: a surname left in", "eyfsp", arrange=added, stops="columns that no tokens file has: surname")
-    yield Case("tokens: a surname as a heading", "eyfsp", arrange=renamed, stops="not a tokens file of eyfsp")
     yield Case("tokens: a surname in a code", "eyfsp", arrange=secret, stops="codes|code|not a tokens file")
     yield Case(
         "tokens: rows left out", "eyfsp", arrange=changed(lambda frame: frame.slice(1)), stops="not as many rows"

@@ -1,12 +1,12 @@
-"""Values that are wrong, odd or hostile, one a case, in every kind of column."""
+"""Values that are wrong, odd or hostile, in every kind of column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sources.reference.goals import GOALS
-from tests.intake.corpus import FORENAME, PERSON, SURNAME, Case, around, case, nhs_of, rows, text
 from tests.e2e.extracts import upn
+from tests.intake.corpus import FORENAME, PERSON, SURNAME, Case, Row, case, nhs_of, rows, text
 
 _UPN, _NHS = upn(997_700_000_008), nhs_of(8)
 _WRONG_LETTER = ("A" if _UPN[0] != "A" else "B") + _UPN[1:]
@@ -24,6 +24,8 @@ NO_VALUES = ("NULL", "N/A", "#N/A", "None", "-")
 
 Value = tuple[str, str, str, str, set[str]]
 """Source, column, value, what becomes of the row, and the rules that it breaks."""
+Change = tuple[Row, str, set[str]]
+"""Changed values of a row, what becomes of it, and the rules that it breaks."""
 
 
 def _of_dates() -> Iterator[Value]:
@@ -102,7 +104,7 @@ def _of_identifiers() -> Iterator[Value]:
     yield "school_census", "postcode", "", WARNED, {"postcode-blank"}
 
 
-NAMES = {
+_NAMES = {
     "apostrophe": "O'Qwyjibo",
     "typographic apostrophe": "O’Qwyjibo",
     "hyphens": "Qwyjibo-Smith--Jones-",
@@ -124,35 +126,44 @@ NAMES = {
 }
 
 
+def _of_names() -> Iterator[Value]:
+    for name in _NAMES.values():
+        yield "eyfsp", "surname", name, KEPT, set()
+        yield "hv_reviews", "forename", name, KEPT, set()
+
+
 def cases() -> Iterator[Case]:
-    for values in (_of_dates, _of_codes, _of_numbers, _of_identifiers):
-        for source, column, value, becomes, rules in values():
-            yield _case(source, f"{column} {value!r}", around(source, **{column: value}), becomes, rules)
-    for what, name in NAMES.items():
-        yield _case("eyfsp", f"surname: {what}", around("eyfsp", surname=name), KEPT, set())
-        yield _case("hv_reviews", f"forename: {what}", around("hv_reviews", forename=name), KEPT, set())
+    """One file for each column, with every value in a row of its own between two sound ones."""
+    values = [value for part in (_of_dates, _of_codes, _of_numbers, _of_identifiers, _of_names) for value in part()]
+    for source, column in dict.fromkeys(value[:2] for value in values):
+        of_column = [value[2:] for value in values if value[:2] == (source, column)]
+        changes = [({column: value}, becomes, rules) for value, becomes, rules in of_column]
+        if column == "upn":  # which is all that tells these children apart
+            changes = [({"forename": FORENAME + "o" * i} | change[0], *change[1:]) for i, change in enumerate(changes)]
+        yield _case(source, f"values of {column}", changes)
     nameless = {"surname-blank", "forename-blank", "no-name"}
-    yield _case("eyfsp", "no name at all", around("eyfsp", surname="", forename=" "), WARNED, nameless)
-    yield _case("eyfsp", "all goals a", around("eyfsp", **dict.fromkeys(GOALS, "a")), KEPT, set())
     blank = dict.fromkeys(PERSON, "") | {"upn": ""}
-    anonymous = {f"{name}-blank" for name in blank} | {"no-name"}
-    yield _case("eyfsp", "no identifier at all", around("eyfsp", **blank), WARNED, anonymous)
+    changes = [
+        ({"surname": "", "forename": " "}, WARNED, nameless),
+        (dict.fromkeys(GOALS, "a"), KEPT, set()),
+        (blank, WARNED, {f"{name}-blank" for name in blank} | {"no-name"}),
+    ]
+    yield _case("eyfsp", "several columns", changes)
     twice = rows("school_census", {}, {}, {})
-    yield _case("school_census", "a row twice", [twice[0], twice[0], twice[2]], WARNED, {"repeated-row"})
+    twice[1] = twice[0]
+    yield case("school_census", "a row twice", text(twice), kept=(1, 2, 3), warned={2: {"repeated-row"}})
     answers = rows("parent_experience", {}, {}, {})
-    sent_twice = answers[1] | {"response_id": answers[0]["response_id"]}
-    yield _case(
-        "parent_experience", "response sent twice", [answers[0], sent_twice, answers[2]], ASIDE, {"response-sent-twice"}
+    answers[1]["response_id"] = answers[0]["response_id"]
+    yield case(
+        "parent_experience", "response sent twice", text(answers), kept=(1, 3), aside={2: {"response-sent-twice"}}
     )
 
 
-def _case(source: str, name: str, children: list[dict[str, str]], becomes: str, rules: set[str]) -> Case:
-    kept = (1, 3) if becomes == ASIDE else (1, 2, 3)
-    return case(
-        source,
-        name,
-        text(children),
-        kept=kept,
-        aside={2: rules} if becomes == ASIDE else {},
-        warned={2: rules} if becomes == WARNED else {},
-    )
+def _case(source: str, name: str, changes: Sequence[Change]) -> Case:
+    """The changed rows, each after two sound ones."""
+    children = rows(source, *(change for changed, *_ in changes for change in ({}, {}, changed)), {})
+    number = {index: 3 * index + 3 for index in range(len(changes))}
+    aside = {number[index]: rules for index, (_, becomes, rules) in enumerate(changes) if becomes == ASIDE}
+    warned = {number[index]: rules for index, (_, becomes, rules) in enumerate(changes) if becomes == WARNED}
+    kept = tuple(row for row in range(1, len(children) + 1) if row not in aside)
+    return case(source, f"{source}: {name}", text(children), kept=kept, aside=aside, warned=warned)

@@ -1,4 +1,4 @@
-"""Broken and odd extracts of every source and format, taken in together: each is kept, set aside or stopped in words."""
+"""Broken and odd extracts of every source and format: each row is kept or set aside, or the file stopped in words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import io
 import logging
 import os
 import re
+import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -34,6 +36,12 @@ _COUNCILS = [council for council in places() if council not in PILOT]
 Outcome = ExtractQuality | ExtractStopped
 
 
+@cache
+def _files(root: Path) -> list[Path]:
+    """What lies below a home once its round is over."""
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
 @dataclass
 class Seen:
     """A case in the landing folder and the home of its round, and what came of it, twice."""
@@ -49,7 +57,7 @@ class Seen:
     @property
     def written(self) -> list[Path]:
         """Every file below home that is this case's."""
-        return [path for path in self.home.root.rglob("*") if path.is_file() and self.council in str(path)]
+        return [path for path in _files(self.home.root) if self.council in path.parts or path.stem == self.council]
 
     def held(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
@@ -84,15 +92,17 @@ def taken(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Taken:
         patch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
         seen = {
             one.case.name: one
-            for source in CONTRACTS
-            for number, start in enumerate(range(0, len(CASES), len(_COUNCILS)))
-            for one in _take(
-                [case for case in CASES if case.source == source][start : start + len(_COUNCILS)],
-                tmp_path_factory.mktemp(f"{source}-{number}"),
-                keys,
-            )
+            for number, cases in enumerate(_rounds())
+            for one in _take(cases, tmp_path_factory.mktemp(f"round-{number}"), keys)
         }
     return Taken(seen, "".join(printed))
+
+
+def _rounds() -> Iterator[list[Case]]:
+    """Cases of one source, each of which can be another council's."""
+    for source in CONTRACTS:
+        cases = [case for case in CASES if case.source == source]
+        yield from (cases[start : start + len(_COUNCILS)] for start in range(0, len(cases), len(_COUNCILS)))
 
 
 def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
@@ -102,14 +112,8 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
     (landing / "reference" / "postcode_directory.csv").write_text(directory)
     intake = Intake(landing, home, keys)
     seen = [Seen(case, council, landing, home) for case, council in zip(cases, _COUNCILS, strict=False)]
+    _take_a_good_one_before(intake, [one for one in seen if one.case.stops])
     for one in seen:
-        if one.case.stops:
-            path = landing / one.council / one.case.source / f"{COHORT}.csv"
-            path.parent.mkdir(parents=True)
-            path.write_bytes(text(around(one.case.source)))
-    assert all(isinstance(outcome, ExtractQuality) for outcome in _outcomes(intake, [s for s in seen if s.case.stops]))
-    for one in seen:
-        (landing / one.council / one.case.source / f"{COHORT}.csv").unlink(missing_ok=True)
         one.before = one.held()
         one.case.put(landing / one.council / one.case.source, keys)
     for _ in range(2):
@@ -117,6 +121,19 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
             one.outcomes.append(outcome)
             one.after.append(one.held())
     return seen
+
+
+def _take_a_good_one_before(intake: Intake, seen: Sequence[Seen]) -> None:
+    """Take the first one's in; the others, which would differ by the council's name alone, are given a copy."""
+    first = seen[0]
+    path = first.landing / first.council / first.case.source / f"{COHORT}.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text(around(first.case.source)))
+    assert isinstance(_outcomes(intake, [first])[0], ExtractQuality)
+    path.unlink()
+    for one in seen[1:]:
+        for held in map(Path, first.held()):
+            shutil.copy(held, held.with_name(one.council + held.suffix))
 
 
 def _outcomes(intake: Intake, seen: Sequence[Seen]) -> list[Outcome]:
