@@ -22,7 +22,7 @@ from sources.councils.council_file import Dialect
 from sources.extract.readers.content import Content
 from sources.extract.readers.header import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
-from sources.extract.rules import CUT_ROW, DAMAGED, EMPTY, MALFORMED, NO_HEADER, UNBALANCED_QUOTE, stopped
+from sources.extract.rules import CUT_ROW, DAMAGED, EMPTY, HEADER_WIDTH, MALFORMED, NO_HEADER, UNBALANCED_QUOTE, stopped
 from sources.extract.table import SOURCE_ROW, Table, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
@@ -166,8 +166,20 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> Layout
         raise stopped(content.name, NO_HEADER)
     header, taken = _record(lines[start:], delimiter)
     header = _to_row_width(header, lines[start + taken :], delimiter)
+    _stop_where_no_row_fits(content.name, header, lines[start + taken :], delimiter)
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
     return Layout(checked_header(content.name, header), delimiter, data_at)
+
+
+def _stop_where_no_row_fits(name: str, header: list[str], lines: list[str], delimiter: str) -> None:
+    """Raise `ExtractStopped` where no row of the first lines, by line or by quoted field, is as wide as the header.
+
+    Its names may then be values of a row that it runs into, and no message must repeat them.
+    """
+    whole = [line for line in lines[:_LOOK_LINES] if line.endswith("\n") and line.strip(f" \t\r\n{delimiter}")]
+    widths = {len(_record([line], delimiter)[0]) for line in whole}
+    if widths and len(header) not in widths | {len(_record(whole[at:], delimiter)[0]) for at in range(len(whole))}:
+        raise stopped(name, HEADER_WIDTH)
 
 
 def _first_lines(content: Content, encoding: str) -> list[str]:
