@@ -116,6 +116,7 @@ def _headings() -> Iterator[Case]:
     )
     lost = HEADER[: HEADER.index(",exp_e16")] + f"5{SURNAME},2\n" + "".join(LINES[1:])
     yield eyfsp("runs into a row, a piece of both lost", lost.encode(), stops="no row has as many fields")
+    yield eyfsp("runs into a row, all else lost", lost.splitlines()[0].encode(), stops="breaks off in its header line")
     yield eyfsp("titles above", b"EYFSP 2025\nReport for Qwyjibo\n\n" + CSV, kept=ALL)
     yield eyfsp("25 titles above", b"title\n" * 25 + CSV, stops="none of the first lines")
     yield eyfsp(
