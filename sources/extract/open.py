@@ -46,6 +46,8 @@ class OpenExtract:
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
     """Open `landed`, find its dialect and columns; raises `ExtractStopped`, at once or while batches are read."""
     table = open_table(landed, contract, council_dialect)
+    if table.doubt:
+        raise stopped(landed.name, table.doubt)
     dialect = CONTRACT_DIALECT if table.in_contract_form else council_dialect
     found = match(landed.name, contract, dialect, table.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(found.inputs)}

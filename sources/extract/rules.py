@@ -42,6 +42,14 @@ VALUES_IN_HEADER = _stop(
     "values-in-header",
     "The header line holds values too, as where the line end after it is missing; send the file again.",
 )
+CUT_HEADER = _stop(
+    "cut-header", "The file breaks off in its header line; send it again, whole, with a line end after each line."
+)
+HEADER_WIDTH = _stop(
+    "header-width",
+    "No row has as many fields as the header line, as where the line end after it is missing or a name holds the"
+    " delimiter; send the file again.",
+)
 UNPACKS_TOO_LARGE = _stop(
     "unpacks-too-large", "The packed file unpacks to far more than an extract holds; send it unpacked."
 )

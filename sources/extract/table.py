@@ -29,19 +29,21 @@ class Table:
     `source_row` (int64) is the 1-based number of the data row in the file, counted from the row after the header: blank
     and unusable rows are counted, a line break inside a quoted field is not. `set_aside` fills, as the batches are
     read, with the rows that a reader could not give, by the rule that they break. A reader of a format that is the
-    source's own standard gives contract columns: `in_contract_form`.
+    source's own standard gives contract columns: `in_contract_form`. `doubt` is the rule by which the header line may
+    run into a row: its names may be values, and no message must repeat them.
     """
 
     header: list[str]
     read: Callable[[list[str]], Iterator[pa.RecordBatch]]
     set_aside: dict[Rule, list[int]] = field(default_factory=dict)
     in_contract_form: bool = False
+    doubt: Rule | None = None
 
 
-def checked_header(name: str, header: list[str]) -> list[str]:
+def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:
     """Column names, trimmed, unnamed ones numbered; raises `ExtractStopped` for a header that cannot be used.
 
-    `name` is how messages call the file.
+    `name` is how messages call the file; `doubt` as in `Table`.
     """
     header = [column.strip() for column in header]
     if not any(header):
@@ -49,6 +51,8 @@ def checked_header(name: str, header: list[str]) -> list[str]:
     if len(header) > MAX_COLUMNS:
         raise stopped(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
     repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated and doubt:
+        raise stopped(name, doubt)
     if repeated:
         stop_at_values(name, header)
         raise ExtractStopped(f"{name}: column {', '.join(repeated)} stands twice in the header")

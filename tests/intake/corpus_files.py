@@ -105,17 +105,19 @@ def _headings() -> Iterator[Case]:
     yield eyfsp("twice the same", as_csv(moved(THREE, forename="surname")), stops="surname stands twice in the header")
     yield eyfsp("none", "".join(LINES[1:]).encode(), stops="none of the first lines is a header line")
     glued = HEADER.strip() + ROW + ROW
-    yield eyfsp("no line end after it", glued.encode(), stops="header line holds values")
+    width = "no row has as many fields as the header line"
+    yield eyfsp("no line end after it", glued.encode(), stops=width)
     same = ROW.replace(FORENAME, SURNAME)
-    yield eyfsp(
-        "no line end, name twice", (HEADER.strip() + "," + same + same).encode(), stops="header line holds values"
-    )
+    yield eyfsp("no line end, name twice", (HEADER.strip() + "," + same + same).encode(), stops=width)
     foreman = ROW.replace(FORENAME, "Surnamey Qwyjibo")
     yield eyfsp(
         "no line end, a name like a heading",
         (HEADER.replace("surname,", "").strip() + "," + foreman).encode(),
         stops="header line holds values",
     )
+    lost = HEADER[: HEADER.index(",exp_e16")] + f"5{SURNAME},2\n" + "".join(LINES[1:])
+    yield eyfsp("runs into a row, a piece of both lost", lost.encode(), stops="no row has as many fields")
+    yield eyfsp("runs into a row, all else lost", lost.splitlines()[0].encode(), stops="breaks off in its header line")
     yield eyfsp("titles above", b"EYFSP 2025\nReport for Qwyjibo\n\n" + CSV, kept=ALL)
     yield eyfsp("25 titles above", b"title\n" * 25 + CSV, stops="none of the first lines")
     yield eyfsp(

@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -35,6 +36,12 @@ _COUNCILS = [council for council in places() if council not in PILOT]
 Outcome = ExtractQuality | ExtractStopped
 
 
+@cache
+def _files(root: Path) -> list[Path]:
+    """What lies below a home once its round is over."""
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
 @dataclass
 class Seen:
     """A case in the landing folder and the home of its round, and what came of it, twice."""
@@ -50,7 +57,7 @@ class Seen:
     @property
     def written(self) -> list[Path]:
         """Every file below home that is this case's."""
-        return [path for path in self.home.root.rglob("*") if path.is_file() and self.council in str(path)]
+        return [path for path in _files(self.home.root) if self.council in path.parts or path.stem == self.council]
 
     def held(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
@@ -118,8 +125,6 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
 
 def _take_a_good_one_before(intake: Intake, seen: Sequence[Seen]) -> None:
     """Take the first one's in; the others, which would differ by the council's name alone, are given a copy."""
-    if not seen:
-        return
     first = seen[0]
     path = first.landing / first.council / first.case.source / f"{COHORT}.csv"
     path.parent.mkdir(parents=True)

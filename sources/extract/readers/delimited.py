@@ -22,7 +22,17 @@ from sources.councils.council_file import Dialect
 from sources.extract.readers.content import Content
 from sources.extract.readers.header import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
-from sources.extract.rules import CUT_ROW, DAMAGED, EMPTY, MALFORMED, NO_HEADER, UNBALANCED_QUOTE, stopped
+from sources.extract.rules import (
+    CUT_HEADER,
+    CUT_ROW,
+    DAMAGED,
+    EMPTY,
+    HEADER_WIDTH,
+    MALFORMED,
+    NO_HEADER,
+    UNBALANCED_QUOTE,
+    stopped,
+)
 from sources.extract.table import SOURCE_ROW, Table, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
@@ -37,11 +47,15 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 @dataclass(frozen=True)
 class Layout:
-    """The header's names, the delimiter, and the byte of the text (as UTF-8) at which the first data row begins."""
+    """The header's names, the delimiter, and the byte of the text (as UTF-8) at which the first data row begins.
+
+    `doubt` as in `Table`.
+    """
 
     header: list[str]
     delimiter: str
     data_at: int
+    doubt: Rule | None
 
 
 def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> Table:
@@ -50,7 +64,11 @@ def open_delimited(content: Content, known: Container[str], dialect: Dialect) ->
     `known` are the keys of the column names by which the header line is found (`sources.extract.match.known_keys`).
     """
     layout = _layout(content, known, dialect)
-    table = Table(layout.header, lambda names: _batches(content, layout, dialect.encoding, names, table.set_aside))
+    table = Table(
+        layout.header,
+        lambda names: _batches(content, layout, dialect.encoding, names, table.set_aside),
+        doubt=layout.doubt,
+    )
     return table
 
 
@@ -166,8 +184,23 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> Layout
         raise stopped(content.name, NO_HEADER)
     header, taken = _record(lines[start:], delimiter)
     header = _to_row_width(header, lines[start + taken :], delimiter)
+    doubt = _doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
-    return Layout(checked_header(content.name, header), delimiter, data_at)
+    return Layout(checked_header(content.name, header, doubt), delimiter, data_at, doubt)
+
+
+def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
+    """The rule by which a header line may run into a row: it breaks off, or no row of the first is as wide as it is.
+
+    Rows are those that begin with one of `lines`, by line or by quoted field; `finished` is the header line's end.
+    """
+    rows = [line for line in lines[:_LOOK_LINES] if line.strip(f" \t\r\n{delimiter}")]
+    if not rows:
+        return None if finished else CUT_HEADER
+    whole = [line for line in rows if line.endswith("\n")]
+    widths = {len(_record([line], delimiter)[0]) for line in whole}
+    widths |= {len(_record(whole[at:], delimiter)[0]) for at in range(len(whole))}
+    return HEADER_WIDTH if widths and len(header) not in widths else None
 
 
 def _first_lines(content: Content, encoding: str) -> list[str]:
