@@ -18,6 +18,7 @@ from sources.contracts.people import ETHNICITY_CODES
 from sources.reference import survey
 from sources.reference.asq3 import DOMAINS, cut_offs
 from sources.reference.goals import GLD_GOALS, GOALS
+from sources.sql import quoted
 
 _MAJOR_BY_FIRST_LETTER = {"W": 3, "M": 2, "A": 0, "C": 0, "B": 1}
 """Position of the major group in `pupil.ETHNIC` by the first letter of a DfE main code; CHNE is Asian in 2021 terms."""
@@ -194,7 +195,7 @@ def _parents() -> str:
         name: question.answers for name, question in survey.QUESTIONS.items()
     }
     columns = ", ".join(
-        f"CASE {name} {' '.join(f'WHEN {_text(code)} THEN {_text(label)}' for code, label in answers.items())}"
+        f"CASE {name} {' '.join(f'WHEN {quoted(code)} THEN {quoted(label)}' for code, label in answers.items())}"
         f" ELSE '{parents.NOT_ANSWERED}' END AS {name}"
         for name, answers in labels.items()
     )
@@ -239,7 +240,3 @@ def _imd(column: str) -> str:
     *quintiles, unknown = dimensions.IMD.categories
     cases = " ".join(f"WHEN {number} THEN '{label}'" for number, label in enumerate(quintiles, 1))
     return f"CASE {column} {cases} ELSE '{unknown}' END"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -20,6 +20,7 @@ from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference.asq3 import DOMAINS
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
+from sources.sql import quoted
 
 BINS = 10
 OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}
@@ -197,7 +198,7 @@ def _counted(column: Column, cohort: Cohort) -> _Counted:
     name = column.name
     match column.kind:
         case Kind.CODE:
-            return _Codes(name, {code: f"{name} = {_text(code)}" for code in column.codes or ()})
+            return _Codes(name, {code: f"{name} = {quoted(code)}" for code in column.codes or ()})
         case Kind.DATE:
             return _Months(name, months(cohort))
         case Kind.INTEGER | Kind.DECIMAL:
@@ -225,7 +226,3 @@ def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
 def _count(condition: str) -> str:
     """Rows that meet a condition. DuckDB's `count_if` is null where the condition is null in every row."""
     return f"coalesce(count_if({condition}), 0)"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -30,6 +30,7 @@ from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
+from sources.sql import quoted
 
 TERMS = ("Autumn-born", "Spring-born", "Summer-born")
 TERM_OF_BIRTH = (
@@ -120,8 +121,7 @@ def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyCo
     pseudonyms.prepare(con, keys)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
-        path = str(postcode_directory).replace("'", "''")
-        rows = f"read_csv('{path}', all_varchar = true)"
+        rows = f"read_csv({quoted(str(postcode_directory))}, all_varchar = true)"
     con.execute(
         "CREATE TEMP TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
         " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"

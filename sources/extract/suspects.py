@@ -18,13 +18,14 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.open import OpenExtract
 from sources.extract.project import typed_sql
 from sources.extract.table import SOURCE_ROW
+from sources.sql import trimmed
 
 MAX_ROWS = 2000
 _FIT = 0.9
 """Share of a column's values that must be right for it to be named."""
 _FILLED = 0.5
 """Share of the rows in which a column must be filled to be named."""
-_CELL = "nullif(trim(cell, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
+_CELL = trimmed("cell")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sources.extract.rules import EMPTY, REPEATED_HEADER, TOO_MANY_COLUMNS, VALU
 
 MAX_COLUMNS = 500
 SOURCE_ROW = "source_row"
-_VALUE = re.compile(
+VALUE = re.compile(
     r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|\d{6,}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
 )
 """What dates, numbers of persons and schools, and postcodes are written like."""
@@ -61,7 +61,7 @@ def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> l
 
 def stop_at_values(name: str, header: Iterable[str]) -> None:
     """Raise `ExtractStopped` where a heading is a date, number or postcode, before a message repeats it."""
-    if any(_VALUE.fullmatch(heading.strip().upper()) for heading in header):
+    if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
         raise stopped(name, VALUES_IN_HEADER)
 
 

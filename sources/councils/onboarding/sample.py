@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,13 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import Table
+from sources.extract.table import VALUE, Table
 from sources.reference.cohorts import Cohort, InvalidCohort
+from sources.sql import trimmed
 
 MAX_ROWS = 10_000
 _TOP_LINES = 20
 _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
-_DATA = r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class _Plausible(Container[str]):
 
     def __contains__(self, heading: object) -> bool:
         text = str(heading)
-        return any(map(str.isalpha, text)) and not re.fullmatch(_DATA, text.upper())
+        return any(map(str.isalpha, text)) and not VALUE.fullmatch(text.upper())
 
 
 def _open(landed: Landed, dialect: Dialect) -> Table:
@@ -69,7 +68,7 @@ def _open(landed: Landed, dialect: Dialect) -> Table:
 def header_of(landed: Landed, dialect: Dialect) -> list[str]:
     """The sample's headings; raises `ExtractStopped`, without a value, where the first line holds data instead."""
     header = _open(landed, dialect).header
-    data = sum(bool(re.fullmatch(rf"\s*({_DATA})\s*|\d{{6,}}", heading)) for heading in header)
+    data = sum(bool(VALUE.fullmatch(heading.strip())) for heading in header)
     numbers = sum(heading.strip().isdigit() for heading in header)
     if data or numbers > len(header) / 2:
         raise ExtractStopped(f"{landed.name}: the first line holds data, not headings; ask for a file with headings")
@@ -88,9 +87,8 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
         pa.schema([(name, pa.string()) for name in names]),
     )
     con.register("sample_text", rows)
-    space = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
-    trimmed = ", ".join(f"nullif(trim({name}, {space}), '') AS {name}" for name in names)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {trimmed} FROM sample_text")
+    cells = ", ".join(f"{trimmed(name)} AS {name}" for name in names)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {cells} FROM sample_text")
     con.unregister("sample_text")
     return Sample(landed, tuple(header), delimiter, encoding, "sample")
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
+from sources.sql import quoted, trimmed
 
 ORDER = ("CYP612", "CYP609", "CYP202", "CYP201", "CYP101", "CYP001")
 
@@ -33,7 +34,7 @@ _NUMERIC = ("tool", "gender", "attendance", "attended_or_not", "activity_type", 
 
 
 def _text(value: str | None) -> str:
-    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
+    return "NULL" if value is None else quoted(value)
 
 
 def _list(values: Sequence[str]) -> str:
@@ -67,8 +68,8 @@ def keep(table: str, items: Sequence[str]) -> str:
 
 
 def _cleaned(item: str) -> str:
-    trimmed = f"nullif(trim({item}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
-    return f"regexp_replace({trimmed}, '^([0-9]+)\\.0+$', '\\1')" if item in _NUMERIC else trimmed
+    text = trimmed(item)
+    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if item in _NUMERIC else text
 
 
 def _latest(partition: str, *first: str) -> str:
