@@ -32,13 +32,14 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
+from sources.councils.dialect import Dialect
 from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import REFERENCE, Landed
 from sources.extract.open import open_extract
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
-from sources.reference.published import published_children
+from sources.reference.profile_results import number_of_children
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _AT_A_TIME = 2
@@ -48,6 +49,8 @@ _TOGETHER = 64
 _OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _A_ROW_A_CHILD = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
+_PUBLISHED = Cohort("202425")
+"""Whose published number of children that is, whatever the cohort."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class _Taken:
     staged: Staged
     profile: Profile
     rows_warned: int
-    of_sender: tuple[Finding, ...] = ()
+    last: ExtractQuality | None
+    of_sender: tuple[Finding, ...]
 
 
 class Intake:
@@ -129,36 +133,36 @@ class Intake:
             folder.mkdir()
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._connection() as con:
-                staged = self._pass(con, landed, manifest, folder, metadata)
+                staged = self._pass(con, landed, manifest or dialect, folder, metadata)
                 seen_in = profile(con, staged.kept, contract, Cohort(landed.cohort))
                 warned = rows_warned(con, staged.quarantine)
             stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            last = deliveries.last(self._home, landed, mac)
             of_sender = postcode_findings(manifest, contract, self._directory_sha256) if manifest else ()
         except ExtractStopped as stopped:
             return self._stopped(landed, mac, stopped)
         except Exception as error:
             return self._stopped(landed, mac, unexpected(landed.name, error))
-        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned, of_sender)
+        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned, last, of_sender)
 
     def _pass(
         self,
         con: duckdb.DuckDBPyConnection,
         landed: Landed,
-        manifest: Manifest | None,
+        written_as: Manifest | Dialect,
         folder: Path,
         metadata: dict[str, str],
     ) -> Staged:
-        """Both keyings of an identifiable file, or the second of what a sender has pseudonymised."""
+        """Both keyings of an identifiable file in a dialect, or the second of what a sender has pseudonymised."""
         contract = CONTRACTS[landed.source]
-        if manifest:
-            stop_if_foreign(landed, manifest, self._keys, contract)
-            return rekey(con, landed, manifest, contract, folder, metadata)
-        extract = open_extract(landed, contract, council_file(landed.council).dialect(landed.source))
-        return stage(con, extract, contract, folder, metadata)
+        if isinstance(written_as, Manifest):
+            stop_if_foreign(landed, written_as, self._keys, contract)
+            return rekey(con, landed, written_as, contract, folder, metadata)
+        return stage(con, open_extract(landed, contract, written_as), contract, folder, metadata)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """One that nobody else uses meanwhile: made once, used for many extracts."""
+        """One that nobody else uses meanwhile: made once, used for many extracts, given up after a failure."""
         try:
             con = self._connections.get_nowait()
         except Empty:
@@ -184,23 +188,21 @@ class Intake:
                     sentences += entry.staged.why_rejected
                 yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
             else:
-                last = deliveries.last(self._home, entry.landed, entry.mac)
                 deliveries.accept(self._home, entry.landed, quality, entry.staged.kept, entry.staged.quarantine)
-                report_extract(self._home, quality, last)
+                report_extract(self._home, quality, entry.last)
                 yield quality
 
     def _to_judge(self, entry: _Taken) -> Judged:
-        landed, staged = entry.landed, entry.staged
-        last = deliveries.last(self._home, landed, entry.mac)
+        landed, staged, last = entry.landed, entry.staged, entry.last
         accepted = f"{landed.council}/{landed.source}" in self._accept_fewer
-        published = published_children().get(place(landed.council).new_la_code)
-        comparable = landed.source in _A_ROW_A_CHILD
+        published = number_of_children(place(landed.council), _PUBLISHED) if landed.source in _A_ROW_A_CHILD else None
         return Judged(
             staged.kept,
             staged.rows_kept,
             staged.rejected_share,
             rows_of_last=staged.rows_read / last.rows_read if last and last.rows_read and not accepted else None,
-            rows_of_published=staged.rows_read / published if published and comparable else None,
+            rows_of_published=staged.rows_read / published.value if published else None,
+            filled={column.column: column.filled for column in entry.profile.columns},
         )
 
     def _stopped(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
@@ -210,10 +212,8 @@ class Intake:
         return stopped
 
 
-def _made_at_the_sender(manifest: Manifest | None) -> dict[str, Any]:
-    """What the sender made the tokens from and with, where the sender has pseudonymised."""
-    if manifest is None:
-        return {}
+def _made_at_the_sender(manifest: Manifest) -> dict[str, Any]:
+    """What the sender made the tokens from and with."""
     return {
         "sender_software": manifest.software,
         "extract_sha256": manifest.extract_sha256,

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ from sources.extract.table import SOURCE_ROW
 
 _EXTRACT = "extract"
 _ROWS_AT_ONCE = 1 << 19
-_ONE_AT_A_TIME = threading.Lock()
-"""Great Expectations' context is shared and not made for threads."""
 _OF_ROWS = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """The one result format that stores no offending values."""
 _OF_EXTRACTS = {
@@ -61,6 +58,12 @@ class Judged:
     rejected_share: float | None
     rows_of_last: float | None
     rows_of_published: float | None
+    filled: Mapping[str, int]
+    """Kept rows with a usable value, by column."""
+
+    def complete(self, column: Column) -> float | None:
+        """Share of the kept rows with a usable value of a column."""
+        return self.filled[column.name] / self.rows_kept if self.rows_kept else None
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,11 @@ class _Expected:
 
 def judge(contract: SourceContract, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
     """Run the contract's suites over extracts of one source; findings by extract, in their order."""
-    with _ONE_AT_A_TIME:
-        complete = [dict[str, int]() for _ in extracts]
-        of_rows: list[dict[str, Finding]] = [{} for _ in extracts]
-        for piece in _pieces(contract, extracts):
-            _count_filled(piece, complete)
-            for extract, findings in _judge_rows(contract, piece).items():
-                of_rows[extract] = {name: _both(of_rows[extract].get(name), f) for name, f in findings.items()}
-        of_extracts = _judge_extracts(contract, extracts, complete)
+    of_rows: list[dict[str, Finding]] = [{} for _ in extracts]
+    for piece in _pieces(contract, extracts):
+        for extract, findings in _judge_rows(contract, piece).items():
+            of_rows[extract] = {name: _both(of_rows[extract].get(name), f) for name, f in findings.items()}
+    of_extracts = _judge_extracts(contract, extracts)
     return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
 
 
@@ -102,16 +102,6 @@ def _pieces(contract: SourceContract, extracts: Sequence[Judged]) -> Iterator[pa
         yield pa.concat_tables(waiting).unify_dictionaries()
 
 
-def _count_filled(piece: pa.Table, complete: list[dict[str, int]]) -> None:
-    """Add the number of filled cells by column to each extract's."""
-    names = [name for name in piece.column_names if name != _EXTRACT]
-    counts = piece.group_by(_EXTRACT).aggregate([(name, "count") for name in names]).to_pylist()
-    for row in counts:
-        filled = complete[row[_EXTRACT]]
-        for name in names:
-            filled[name] = filled.get(name, 0) + row[f"{name}_count"]
-
-
 def _judge_rows(contract: SourceContract, piece: pa.Table) -> dict[int, dict[str, Finding]]:
     """Findings by extract of the piece; each is judged by itself only where they do not all pass together."""
     extracts = piece[_EXTRACT].unique().to_pylist()
@@ -125,24 +115,26 @@ def _judge_rows(contract: SourceContract, piece: pa.Table) -> dict[int, dict[str
     }
 
 
-def _judge_extracts(
-    contract: SourceContract, extracts: Sequence[Judged], complete: Sequence[Mapping[str, int]]
-) -> list[dict[str, Finding]]:
-    facts = [
-        asdict(extract)
-        | {_EXTRACT: index, "kept": str(extract.kept)}
-        | {f"{column.name}_complete": _complete(extract, filled, column) for column in expected_complete(contract)}
-        for index, (extract, filled) in enumerate(zip(extracts, complete, strict=True))
-    ]
-    findings = _run(_extract_suite(contract.name), pd.DataFrame(facts), _OF_EXTRACTS)
+def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, Finding]]:
+    findings = _run(_extract_suite(contract.name), pd.DataFrame(_facts(contract, extracts)), _OF_EXTRACTS)
     return [
         {name: replace(finding, passed=index not in failed) for name, (finding, failed) in findings.items()}
         for index in range(len(extracts))
     ]
 
 
-def _complete(extract: Judged, filled: Mapping[str, int], column: Column) -> float | None:
-    return filled.get(column.name, 0) / extract.rows_kept if extract.rows_kept else None
+def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, float | None]]:
+    return [
+        {
+            _EXTRACT: index,
+            "rows_kept": extract.rows_kept,
+            "rejected_share": extract.rejected_share,
+            "rows_of_last": extract.rows_of_last,
+            "rows_of_published": extract.rows_of_published,
+            **{f"{column.name}_complete": extract.complete(column) for column in expected_complete(contract)},
+        }
+        for index, extract in enumerate(extracts)
+    ]
 
 
 def _both(one: Finding | None, other: Finding) -> Finding:
