@@ -28,13 +28,16 @@ def has_report(home: Home, quality: ExtractQuality) -> bool:
 
 
 def report_council(home: Home, cohort: str, council: str) -> None:
-    """Gather the reports of a council's extracts."""
+    """Gather the reports of a council's extracts, where one is newer than what was gathered."""
     folder = home.reports(cohort, council)
-    paths = (folder / f"{source}.json" for source in CONTRACTS)
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    if reports:
-        report = council_report(reports)
-        _write(folder, ALL_EXTRACTS, report, render_council(report))
+    paths = [path for source in CONTRACTS if (path := folder / f"{source}.html").exists()]
+    gathered = folder / f"{ALL_EXTRACTS}.html"
+    newest = max((path.stat().st_mtime_ns for path in paths), default=0)
+    if not paths or (gathered.exists() and gathered.stat().st_mtime_ns > newest):
+        return
+    reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in paths]
+    report = council_report(reports)
+    _write(folder, ALL_EXTRACTS, report, render_council(report))
 
 
 def _write(folder: Path, name: str, report: dict[str, Any], page: str) -> None:

@@ -69,7 +69,8 @@ SET: dict[str, dict[str, list[float]]] = {
     },
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
-    # times in a cohort of 3,000). This level carries that correction: an absent twin stays unlinked in any cohort.
+    # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else does,
+    # the whole pair has the odds `candidates.REPLACED_FORENAME` in place of its weights.
     "forename": {
         "exact and uncommon": [0.2, 0.0004],
         "exact": [0.56, 0.008],
@@ -77,6 +78,15 @@ SET: dict[str, dict[str, list[float]]] = {
         "different, one household": [0.00006, 0.9],
     },
 }
+OF_A_FAMILY = frozenset(
+    {
+        "alike, one household",
+        "starts or ends the same, one family",
+        "different, one household",
+        "different, and so is the date",
+    }
+)
+"""Levels of `SET` that are about households: synthetic pairs have none, so they are left out of the counting."""
 
 
 def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
@@ -220,9 +230,7 @@ def _shares(
 
 
 def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
-    counted = {
-        level: sql for level, sql in model.LEVELS[comparison].items() if "one " not in level and "and so" not in level
-    }
+    counted = {level: sql for level, sql in model.LEVELS[comparison].items() if level not in OF_A_FAMILY}
     whens = " ".join(f"WHEN {condition} THEN '{level}'" for level, condition in counted.items())
     counts = con.execute(
         f"""

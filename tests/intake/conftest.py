@@ -34,6 +34,24 @@ EYFSP_ROW = {
     "date_of_birth": "2020-02-29",
     "postcode": "LS1 4AP",
 } | dict.fromkeys(GOALS, "2")
+REVIEW_ROW = {
+    "surname": "Thornton",
+    "forename": "Amelia",
+    "sex": "F",
+    "date_of_birth": "2020-02-29",
+    "postcode": "LS1 4AP",
+    "review": "2-2.5Y",
+    "review_date": "2022-05-01",
+    "asq3_months": "27",
+    "asq3_communication": "24.02",
+}
+
+
+def reviews(*changes: dict[str, str]) -> str:
+    """The text of an extract of health-visitor reviews: one row for each mapping of changed values."""
+    header = [column.name for column in CONTRACTS["hv_reviews"].columns]
+    rows = [",".join((REVIEW_ROW | change).get(name, "") for name in header) for change in changes]
+    return "\n".join([",".join(header), *rows]) + "\n"
 
 
 @dataclass

@@ -15,7 +15,8 @@ from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.csds_items import table_of
 from sources.reference.cohorts import Cohort
 from tests.intake.conftest import Desk
-from tests.intake.standards import Tables, contract_csv, csds, csds_files, reviews, workbook, write_folder, zipped
+from tests.intake.files import zipped
+from tests.intake.standards import Tables, contract_csv, csds, csds_files, reviews, workbook, write_folder
 
 SCORES = {"communication": "22.5", "gross_motor": "40", "fine_motor": "30", "problem_solving": "60"}
 REVIEW = {

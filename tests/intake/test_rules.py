@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sources.contracts import CONTRACTS
 from sources.contracts.document import render
 from sources.extract.errors import ExtractStopped
 from sources.reference.goals import GOALS
-from tests.intake.conftest import EYFSP_HEADER, EYFSP_ROW, Desk
+from tests.intake.conftest import EYFSP_HEADER, EYFSP_ROW, Desk, reviews
 
 Text = Callable[..., str]
 GOOD = [{}] * 9
@@ -145,19 +144,6 @@ def test_two_files_for_one_extract_are_refused(desk: Desk, eyfsp: Text) -> None:
 
 
 def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
-    header = [column.name for column in CONTRACTS["hv_reviews"].columns]
-    sound = {
-        "surname": "Thornton",
-        "forename": "Amelia",
-        "sex": "F",
-        "date_of_birth": "2020-02-29",
-        "postcode": "LS1 4AP",
-        "review": "2-2.5Y",
-        "review_date": "2022-05-01",
-        "asq3_months": "27",
-        "asq3_communication": "24.02",
-        "concern": "N",
-    }
     changes: list[dict[str, str]] = [{}] * 9 + [
         {"asq3_communication": "61"},
         {"asq3_months": "12"},
@@ -165,8 +151,7 @@ def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
         {"review_date": "2019-05-01"},
         {"nhs_number": "9990000000"},
     ]
-    rows = [",".join((sound | change).get(name, "") for name in header) for change in changes]
-    desk.land("\n".join([",".join(header), *rows]) + "\n", source="hv_reviews")
+    desk.land(reviews(*({"concern": "N"} | change for change in changes)), source="hv_reviews")
     quality = desk.take("hv_reviews")
     assert desk.quarantined("hv_reviews") == {(12, "review-invalid")}
     assert desk.kept("hv_reviews", columns="asq3_communication")[8:10] == [24.02, None]

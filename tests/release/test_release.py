@@ -137,15 +137,21 @@ def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) 
         pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
 
 
-def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
-    home = Home(tmp_path)
+def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: KeyRing, rows: int) -> Path:
+    """A verified bundle of a cohort in which some councils have sent nothing of some sources."""
     home.prepare()
-    _tables_without(MISSING, home, 3000)
-    fix_missing(home, COHORT, VERSION, MISSING)
+    _tables_without(missing, home, rows)
+    fix_missing(home, COHORT, VERSION, missing)
     for family in FAMILIES:
         measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
     bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))
+    return bundle
+
+
+def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
+    home = Home(tmp_path)
+    bundle = _released_without(MISSING, home, keys, 3000)
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     assert publish_bundle(home, keys, COHORT, VERSION, COUNCILS) == bundle
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
@@ -161,15 +167,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
 
 def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
     """A survey that nobody has run is published as not available throughout."""
-    home = Home(tmp_path)
-    home.prepare()
-    missing = {"parent_experience": tuple(COUNCILS)}
-    _tables_without(missing, home, 500)
-    fix_missing(home, COHORT, VERSION, missing)
-    for family in FAMILIES:
-        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
-    bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
-    assert verify(bundle).ok, str(verify(bundle))
+    bundle = _released_without({"parent_experience": tuple(COUNCILS)}, Home(tmp_path), keys, 500)
     table = pq.read_table(bundle / "parent_experience.parquet")
     assert set(table["response_percent_flag"].to_pylist()) <= {"x", "z"}
 

@@ -18,8 +18,8 @@ from assets.intake import Intake
 from assets.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.keys import SENDER_KEYS, KeyRing
-from sources.contracts import CONTRACTS
 from sources.extract.landed import find
+from tests.intake import conftest as intake
 from tests.intake.conftest import COHORT, EYFSP_HEADER, EYFSP_ROW
 
 DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
@@ -134,22 +134,8 @@ def eyfsp(*changes: dict[str, str]) -> str:
 
 def reviews(*changes: dict[str, str]) -> str:
     """The text of an extract of health-visitor reviews."""
-    header = [column.name for column in CONTRACTS["hv_reviews"].columns]
-    sound = {
-        "local_patient_id": "P1",
-        "nhs_number": "9434765919",
-        "surname": "Thornton",
-        "forename": "Amelia",
-        "sex": "F",
-        "date_of_birth": "2020-02-29",
-        "postcode": "LS1 4AP",
-        "review": "2-2.5Y",
-        "review_date": "2022-05-01",
-        "asq3_months": "27",
-        "asq3_communication": "24.02",
-    }
-    rows = [",".join((sound | change).get(name, "") for name in header) for change in changes or ({},)]
-    return "\n".join([",".join(header), *rows]) + "\n"
+    numbers = {"local_patient_id": "P1", "nhs_number": "9434765919"}
+    return intake.reviews(*(numbers | change for change in changes or ({},)))
 
 
 def rewrite(path: Path, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
