@@ -69,7 +69,7 @@ SET: dict[str, dict[str, list[float]]] = {
     },
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
-    # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else does,
+    # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else,
     # the whole pair has the odds `candidates.REPLACED_FORENAME` in place of its weights.
     "forename": {
         "exact and uncommon": [0.2, 0.0004],
