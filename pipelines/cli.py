@@ -127,10 +127,11 @@ def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
     import datetime as dt
 
     from pipelines import status_report
+    from sources.extract.landed import not_read
 
-    found = status_report.status(landing, home, checked, dt.date.today())
-    as_text = status_report.render(found, checked)
-    click.echo(json.dumps(status_report.as_json(found, checked), indent=1) if as_json else as_text)
+    found, unread = status_report.status(landing, home, checked, dt.date.today()), not_read(landing)
+    as_text = status_report.render(found, checked, unread)
+    click.echo(json.dumps(status_report.as_json(found, checked, unread), indent=1) if as_json else as_text)
 
 
 @main.command()

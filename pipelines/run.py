@@ -20,7 +20,7 @@ from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from privacy.release import Ledger
-from sources.extract.landed import anything_arrived, check_extract_name, taking_part, unknown_folders
+from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
@@ -45,6 +45,8 @@ def run_cohort(
     home = installation.home_folder
     councils = _councils(installation.landing_folder, cohort)
     _check_whole(installation.landing_folder, cohort)
+    for sentence in not_read(installation.landing_folder):
+        say(f"! {sentence}")
     release = version or release_of(home, cohort)
     definitions = build_definitions(installation)
     config = {"config": {"version": release, "allow_missing": allow_missing}}
@@ -102,11 +104,8 @@ def _councils(landing: Path, cohort: Cohort) -> list[str]:
     """The councils that take part; raises `RunStopped` where landing cannot be used."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
-    if unknown := unknown_folders(landing):
-        raise RunStopped(
-            f"landing has {', '.join(unknown)}, which is not the name of an English authority;"
-            " names are as in sources/reference/places.csv"
-        )
+    if unknown_folders(landing):
+        raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
     councils = taking_part(landing)
     if not councils:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
