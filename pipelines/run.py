@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -141,6 +142,10 @@ def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInst
         raise RunStopped(_reason(result))
 
 
+_OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
+"""The class of an error of the project's own, whose sentence says it all."""
+
+
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     """The sentences of failed checks, else of the error that stopped a step."""
     failed = [
@@ -155,5 +160,5 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            return f"{event.step_key}: {error.message.strip()}"
+            return f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}"
     return "the run failed; its events are in the Dagster instance of the home folder"
