@@ -44,12 +44,16 @@ def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
 def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], *, allow_missing: bool) -> None:
     """Fix with the release who has sent what. To be called before each of its measurements.
 
-    Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed, and
-    `ReleaseConflict` where the release was begun with other councils missing.
+    Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed,
+    `ReleaseConflict` where the release was begun with other councils missing, and `BudgetExceeded` where not every
+    family can be charged: a release is not begun that would stop halfway.
     """
     missing = missing_of(home, cohort, councils)
     if not allow_missing:
         check_complete(cohort, missing)
+    policy, ledger = load_policy(), Ledger(home.ledger)
+    ledger.approve(cohort, policy.cap_rho)
+    ledger.check_fits(cohort, version, policy.split)
     fix_missing(home, cohort, version, missing)
 
 

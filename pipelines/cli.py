@@ -167,12 +167,17 @@ def plan(home: Path, cohort: str, landing: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def budget(home: Path, as_json: bool) -> None:
     """What was spent of each cohort's privacy budget, on what, and what is left."""
+    from assets.home import Home
     from pipelines.budget_report import render, statement
+    from privacy.release import LedgerError
 
-    path = home / "ledger.sqlite"
-    if not path.exists():
-        stop(f"{path} does not exist: no release has been made in this home folder")
-    found = statement(path)
+    location = Home(home).ledger
+    if isinstance(location, Path) and not location.exists():
+        stop(f"{location} does not exist: no release has been made in this home folder")
+    try:
+        found = statement(location)
+    except LedgerError as refused:
+        stop(str(refused))
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
