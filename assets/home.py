@@ -81,6 +81,10 @@ class Home:
         """Which councils, by source, had sent nothing when the release was measured."""
         return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"
 
+    def share(self, cohort: str, version: str) -> Path:
+        """What share of the policy's split the release spends."""
+        return self.restricted / "share" / f"cohort={cohort}" / f"release={version}.json"
+
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
         names = {"pupil": "children", "health": "reviewed_children", "parents": "responses"}

@@ -79,6 +79,9 @@ def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: b
     metavar="COUNCIL/SOURCE",
     help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
 )
+@click.option(
+    "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
+)
 @click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
@@ -88,6 +91,7 @@ def run(
     version: str | None,
     allow_missing: bool,
     accept_fewer: tuple[str, ...],
+    share: float | None,
     create_keys: bool,
 ) -> None:
     """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
@@ -107,7 +111,13 @@ def run(
 
     try:
         bundle = run_cohort(
-            settings.installation(landing, home, directory), checked, version, allow_missing, accept_fewer, click.echo
+            settings.installation(landing, home, directory),
+            checked,
+            version,
+            allow_missing,
+            accept_fewer,
+            click.echo,
+            share,
         )
     except RunStopped as stopped:
         stop(str(stopped))

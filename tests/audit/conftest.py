@@ -46,13 +46,17 @@ Part = Callable[[], object]
 
 
 @pytest.fixture
-def parts(tmp_path: Path, worst_neighbours: Neighbours) -> Mapping[str, Part]:
+def parts(tmp_path_factory: pytest.TempPathFactory, worst_neighbours: Neighbours) -> Mapping[str, Part]:
     """The parts of the audit at the size of seconds, which every mutant is put to."""
+
+    def folder() -> Path:
+        return tmp_path_factory.mktemp("part")
+
     return {
         "residuals": lambda: check_residuals(small_plan(), 200),
         "sensitivity": lambda: check_sensitivity(worst_neighbours, ("pupil", "health")),
         "black box": lambda: check_black_box(Small(0.5), 0, 300),
-        "shape": lambda: check_shape(tmp_path, 300, ["leeds"]),
-        "accountants": lambda: check_charge(tmp_path),
-        "once": lambda: check_once(tmp_path),
+        "shape": lambda: check_shape(folder(), 300, ["leeds"]),
+        "accountants": lambda: check_charge(folder()),
+        "once": lambda: check_once(folder()),
     }

@@ -38,6 +38,6 @@ def test_which_parts_catch_it(mutant: str, parts: Mapping[str, Part]) -> None:
             with MUTANTS[mutant]():
                 part()
         except Exception as error:
-            caught[name] = str(error).splitlines()[0]
+            caught[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
     print(f"\n{mutant}:", *(f"\n    {name}: {why}" for name, why in caught.items()))
     assert CAUGHT_BY[mutant] in caught
