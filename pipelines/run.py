@@ -38,10 +38,12 @@ def run_cohort(
     allow_missing: bool,
     accept_fewer: Sequence[str],
     say: Callable[[str], None],
+    share: float | None = None,
 ) -> Path:
     """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`.
 
-    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
+    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
+    what the release spends of the policy's split.
     """
     home = installation.home_folder
     councils = _councils(installation.landing_folder, cohort)
@@ -50,7 +52,7 @@ def run_cohort(
         say(f"! {sentence}")
     release = version or release_of(home, cohort)
     definitions = build_definitions(installation)
-    config = {"config": {"version": release, "allow_missing": allow_missing}}
+    config = {"config": {"version": release, "allow_missing": allow_missing, "share": share}}
     steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
         ("intake", "Intake: read, check, pseudonymise", _intake(councils, cohort, accept_fewer)),
