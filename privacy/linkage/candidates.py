@@ -8,6 +8,8 @@ names where one is uncommon, or an NHS number. Any other pair could not reach th
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 
 from privacy.linkage import model
@@ -87,9 +89,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
     takes its strongest pair of patterns.
     """
-    for side, condition in (("l", left), ("r", right)):
-        chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+    _choose_sides(con, left, right)
     household = "l.t_dob_postcode = r.t_dob_postcode"
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
@@ -108,7 +108,35 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
-    predictions = _predict(con, children)
+    _weigh(con, _predict(con, model.splink_settings(children)))
+
+
+def score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, int]:
+    """Create `scored`, as `score` does, for the one pair of these two patterns, whether it would be looked at or not.
+
+    `children` as in `model.prior`. Returns the level of each comparison, as `model.level_name` counts them.
+    """
+    _choose_sides(con, f"pattern = {left}", f"pattern = {right}")
+    con.execute(
+        "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l.pattern AS join_key_l, r.pattern AS join_key_r"
+        " FROM side_l l, side_r r"
+    ).fetchall()
+    predictions = _predict(con, model.splink_settings(children) | {"retain_matching_columns": True})
+    (levels,) = con.execute(
+        f"SELECT {', '.join(f'gamma_{comparison}' for comparison in model.LEVELS)} FROM {predictions}"
+    ).fetchall()
+    _weigh(con, predictions)
+    return dict(zip(model.LEVELS, levels, strict=True))
+
+
+def _choose_sides(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
+    for side, condition in (("l", left), ("r", right)):
+        chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
+        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+
+
+def _weigh(con: duckdb.DuckDBPyConnection, predictions: str) -> None:
+    """Create `scored` from `side_l`, `side_r` and Splink's predictions over `pairs`, and drop these."""
     con.execute(
         f"""
         CREATE OR REPLACE TABLE scored AS
@@ -125,7 +153,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         con.execute(f"DROP TABLE {table}").fetchall()
 
 
-def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
+def _predict(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     from splink import DuckDBAPI, Linker  # 2 s to import
 
     con.execute(
@@ -134,7 +162,7 @@ def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
     api = DuckDBAPI(con)
     linker = Linker(
         api.register("splink_patterns", dataset_display_name="patterns"),
-        model.splink_settings(children),
+        settings,
         log_level=40,
         validate_settings=False,
     )
