@@ -8,9 +8,11 @@ names where one is uncommon, or an NHS number. Any other pair could not reach th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from privacy.linkage import model
 
@@ -44,6 +46,7 @@ A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child
 _HOUSEHOLD_WEIGHT = f"""
     CASE WHEN {_HOUSEHOLD} THEN CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END ELSE match_weight END
 """
+_ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
 
 
@@ -89,14 +92,15 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
     takes its strongest pair of patterns.
     """
-    _choose_sides(con, left, right)
-    household = "l.t_dob_postcode = r.t_dob_postcode"
+    for side, condition in (("l", left), ("r", right)):
+        chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
+        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
         for condition in (
-            household,
+            _ONE_HOME,
             "l.t_nhs = r.t_nhs",
-            *(f"({block}) AND NOT coalesce({household}, false)" for block in _blocks()),
+            *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks()),
         )
     ]
     con.execute(
@@ -108,35 +112,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
-    _weigh(con, _predict(con, model.splink_settings(children)))
-
-
-def score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, int]:
-    """Create `scored`, as `score` does, for the one pair of these two patterns, whether it would be looked at or not.
-
-    `children` as in `model.prior`. Returns the level of each comparison, as `model.level_name` counts them.
-    """
-    _choose_sides(con, f"pattern = {left}", f"pattern = {right}")
-    con.execute(
-        "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l.pattern AS join_key_l, r.pattern AS join_key_r"
-        " FROM side_l l, side_r r"
-    ).fetchall()
-    predictions = _predict(con, model.splink_settings(children) | {"retain_matching_columns": True})
-    (levels,) = con.execute(
-        f"SELECT {', '.join(f'gamma_{comparison}' for comparison in model.LEVELS)} FROM {predictions}"
-    ).fetchall()
-    _weigh(con, predictions)
-    return dict(zip(model.LEVELS, levels, strict=True))
-
-
-def _choose_sides(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
-    for side, condition in (("l", left), ("r", right)):
-        chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
-
-
-def _weigh(con: duckdb.DuckDBPyConnection, predictions: str) -> None:
-    """Create `scored` from `side_l`, `side_r` and Splink's predictions over `pairs`, and drop these."""
+    predictions = _predict(con, model.splink_settings(children))
     con.execute(
         f"""
         CREATE OR REPLACE TABLE scored AS
@@ -144,13 +120,46 @@ def _weigh(con: duckdb.DuckDBPyConnection, predictions: str) -> None:
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
                        {{'forename': mw_forename, 'household': {_HOUSEHOLD},
                         'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
-                  FROM (SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions})
+                  FROM ({_weighed(predictions)})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r
         """
     ).fetchall()
     for table in ("side_l", "side_r", "pairs", predictions):
         con.execute(f"DROP TABLE {table}").fetchall()
+
+
+def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
+    """The weight of these pairs of patterns as `score` gives it, looked at or not; `children` as in `model.prior`.
+
+    A row a pair: left, right (patterns), weight (log2 odds), household, looked_at, and for each comparison of the model
+    `mw_` (log2 Bayes factor) and `gamma_` (its level, as `model.level_name` counts them).
+    """
+    asked = ", ".join(f"({left}, {right})" for left, right in pairs)
+    con.execute(
+        "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
+        f" FROM (VALUES {asked}) AS asked(l, r)"
+    ).fetchall()
+    predictions = _predict(con, model.splink_settings(children) | {"retain_matching_columns": True})
+    said = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
+    found = con.sql(
+        f"""
+        SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight, {_HOUSEHOLD} AS household,
+               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, "l.t_nhs = r.t_nhs", *_blocks()))}, false)
+                   AS looked_at, {said}
+          FROM ({_weighed(predictions)})
+          JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
+         ORDER BY ALL
+        """
+    ).to_arrow_table()
+    for table in ("pairs", predictions):
+        con.execute(f"DROP TABLE {table}").fetchall()
+    return found
+
+
+def _weighed(predictions: str) -> str:
+    """Splink's predictions with the weight of pairs of one household."""
+    return f"SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions}"
 
 
 def _predict(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:

@@ -37,12 +37,13 @@ class LinkResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which pairs of a step are linked one to one: their indices `kept`; among them `late`, those of units left over,
-    whose weight grew by `bits`; and the mask `vague` of the pairs that a rival of the same weight leaves undecided."""
+    """Which pairs of a step are linked one to one: their indices `kept`, and among them `late`, those of units that
+    were left over; `odds`, the log2 posterior odds of every pair; and the mask `vague` of the pairs that a rival of
+    the same weight leaves undecided."""
 
     kept: np.ndarray
     late: np.ndarray
-    bits: int
+    odds: np.ndarray
     vague: np.ndarray
 
 
@@ -124,9 +125,7 @@ def _step(
         watch(con, Scored(name, left, right, one_to_one, sides, scored, decision))
     kept, late = decision.kept, decision.late
     weight = scored.column("weight").to_numpy()
-    posterior = weight.copy()
-    posterior[late] += decision.bits
-    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(posterior))
+    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
     further = con.sql(_FURTHER).to_arrow_table()
     by_number += _merge(con, further)
@@ -163,7 +162,9 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold:
     left_over = ~np.isin(left, left[kept]) & ~np.isin(right, right[kept])
     bits = _leftover_bits(sides, len(kept))
     late = assign(left_over & ~vague & ~household & one_to_one, bits)
-    return Decision(np.concatenate([kept, late]), late, bits, vague)
+    odds = weight.copy()
+    odds[late] += bits
+    return Decision(np.concatenate([kept, late]), late, odds, vague)
 
 
 def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
@@ -184,11 +185,15 @@ def bits_of(probability: float) -> float:
     return float(np.log2(probability / (1 - probability)))
 
 
-_FORENAME_AGREES = min(model.weight("forename", level) for level in ("exact", "another form"))
+def forename_agrees() -> float:
+    """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
+    return min(model.weight("forename", level) for level in ("exact", "another form"))
+
+
 _FURTHER = f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {bits_of(FURTHER)} AND forename >= {_FORENAME_AGREES}
+         WHERE weight >= {bits_of(FURTHER)} AND forename >= {forename_agrees()}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)

@@ -174,7 +174,8 @@ def weight(comparison: str, level: str) -> float:
 
 
 def level_name(comparison: str, number: int) -> str | None:
-    """The level that Splink numbers so: 0 for what is left, upwards to the strongest; None for -1, nothing to compare."""
+    """The level that Splink numbers so: 0 for what is left, upwards to the strongest; None for -1, nothing to"
+    " compare."""
     return None if number < 0 else list(parameters()["comparisons"][comparison])[::-1][number]
 
 
