@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
 
 
-def _write_report(staging: Path, cohort: str, extracts: Mapping[str, list[Path]], facts: dict[str, Any]) -> None:
+def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], facts: dict[str, Any]) -> None:
     """Write `linkage.json` and `linkage.html` into `staging`, which holds the links."""
     children = staging / "children.parquet"
     build_confidential_tables(

@@ -31,12 +31,11 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
     counted = ", ".join(f"count(*) FILTER ({condition}) AS {name}" for name, condition in LINKED_TO.items())
     columns = [COUNCIL, *(attribute.name for attribute in GROUPED_BY)]
     with duckdb.connect() as con:
-        found = con.execute(
-            f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM read_parquet(?)"
-            f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})",
-            [str(children)],
-        ).to_arrow_table()
-    by_group = {_key(row, columns): row for row in found.to_pylist()}
+        found = con.sql(
+            f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM '{children}'"
+            f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
+        )
+        by_group = {_key(row, columns): row for row in found.to_arrow_table().to_pylist()}
     return [{"topic": topic, "group": label, **_line(by_group.get(key, {}))} for topic, label, key in _groups(by_group)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from assets.linkage_report.charts import Scale, span
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import details, paragraph, table
+from assets.pages.words import capital
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
 """Patterns of the review band with a waterfall, and in the table; the JSON has all."""
@@ -30,7 +31,7 @@ def weights(report: dict[str, Any]) -> Iterator[Html]:
             )
             for line in lines
         ]
-        name = _words(comparison).capitalize()
+        name = capital(_words(comparison))
         yield table(
             f"{name}: m, u and weight of each level", ("Level", "m", "u", "Weight, bits"), body, 3, class_="bars"
         )
@@ -47,8 +48,8 @@ def examples(report: dict[str, Any]) -> Iterator[Html]:
     yield table("Weight of each example", ("Pattern", "Weight, bits", "Posterior before assignment"), body, 2)
     scale = _waterfall_scale(found)
     for example in (found[0], found[-1]):
-        yield tag("h3", example["title"].capitalize())
-        yield _waterfall(example, example["title"].capitalize(), scale, report["threshold"])
+        yield tag("h3", capital(example["title"]))
+        yield _waterfall(example, capital(example["title"]), scale, report["threshold"])
     for example in found[1:-1]:
         yield details(
             f"Waterfall: {example['title']}", _waterfall(example, example["title"], scale, report["threshold"])
@@ -67,7 +68,7 @@ def review(report: dict[str, Any]) -> Iterator[Html]:
         return
     body = [
         (
-            joined((tag("strong", pattern["step"].capitalize()), tag("span", _pattern_words(pattern), class_="about"))),
+            joined((tag("strong", capital(pattern["step"])), tag("span", _pattern_words(pattern), class_="about"))),
             f"{pattern['pairs']:,}",
             _range(pattern["posterior_low"], pattern["posterior_high"]),
         )
@@ -116,7 +117,7 @@ def _terms(example: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
     yield "Prior", f"one in {1 / example['prior']:,.0f} pairs", example["prior_bits"]
     for entry in example["comparisons"]:
         chances = "" if entry["m"] is None else f", m {entry['m']:g}, u {entry['u']:g}"
-        yield _words(entry["comparison"]).capitalize(), f"{entry['level']}{chances}", entry["bits"]
+        yield capital(_words(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
     if abs(example["correction"]) > 0.05:
         yield "Rule about the whole pair", "household", example["correction"]
 

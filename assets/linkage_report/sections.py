@@ -11,7 +11,7 @@ from assets.linkage_report.charts import Scale, point
 from assets.linkage_report.weighting import WEIGHTED_BY
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import bullets, facts, paragraph, section, table
-from assets.pages.words import percent, points, signed_points
+from assets.pages.words import capital, percent, points, signed_points
 from sources.contracts import CONTRACTS
 
 _CONTENTS = {
@@ -67,7 +67,7 @@ def _outcome(report: dict[str, Any]) -> Html:
         ("Children with an EYFS Profile", f"{everyone['children']:,}"),
         *((f"linked to {words}", percent(everyone[name]["share"])) for name, words in _WORDS.items()),
         *(
-            (f"{control['step'].capitalize()}: false links, at most", f"{control['false_links_at_most']:,.0f}")
+            (f"{capital(control['step'])}: false links, at most", f"{control['false_links_at_most']:,.0f}")
             for control in report["negative_control"]["steps"]
             if control["step"] in _assigned(report)
         ),
@@ -95,7 +95,7 @@ def _steps(report: dict[str, Any]) -> Iterator[Html]:
         "By NHS number": "by_nhs_number",
         "Ties left undecided": "undecided_ties",
     }
-    body = [(step["step"].capitalize(), *(f"{step[name]:,}" for name in columns.values())) for step in report["steps"]]
+    body = [(capital(step["step"]), *(f"{step[name]:,}" for name in columns.values())) for step in report["steps"]]
     yield table("Between services, step by step", ("Step", *columns), body, len(columns))
     by_source = {
         source: {line["match_rule"]: line["rows"] for line in lines}
@@ -137,16 +137,14 @@ def _false_links(report: dict[str, Any]) -> Iterator[Html]:
         "then linked to somebody else",
         "who would outdo a partner",
         f"False links, at most ({sure})",
-        "Share of links",
         "Cautious limit",
     )
     body = [
         (
-            line["step"].capitalize(),
+            capital(line["step"]),
             *(f"{line[name]:,}" for name in ("links", "subjects", "linked_to_somebody_else", "outdoing_a_partner")),
-            tag("strong", f"{line['false_links_at_most']:,.1f}"),
-            percent(line["share_of_links_at_most"]),
-            f"{line['false_links_at_most_cautious']:,.1f} ({percent(line['share_of_links_at_most_cautious'])})",
+            tag("strong", _limit(line, "false_links_at_most")),
+            _limit(line, "false_links_at_most_cautious"),
         )
         for line in control["steps"]
     ]
@@ -166,11 +164,18 @@ def _false_links(report: dict[str, Any]) -> Iterator[Html]:
     )
 
 
+def _limit(line: dict[str, Any], name: str) -> str:
+    limit = line[name]
+    if limit >= line["links"]:
+        return "too few links to say"
+    return f"{limit:,.1f} ({percent(limit / line['links'])})"
+
+
 def _thresholds(report: dict[str, Any]) -> Iterator[Html]:
     yield paragraph("One-to-one links if the threshold were another, against those in force.")
     body = [
         (
-            f"{line['step'].capitalize()}, {line['threshold']:g}",
+            f"{capital(line['step'])}, {line['threshold']:g}",
             *(f"{line[name]:,}" for name in ("links", "gained", "lost")),
             percent((line["gained"] + line["lost"]) / line["links"]) if line["links"] else "",
         )
@@ -184,7 +189,7 @@ def _groups(report: dict[str, Any]) -> Iterator[Html]:
     yield paragraph(
         "Share of the children with an EYFS Profile that are linked, with Wilson's 95% interval. A child may be"
         " without a link because the link was missed, because no review or census row was sent, or because there was"
-        " none: these cannot be told apart. `Unknown` for free school meals, ethnic group and SEN is mostly a child"
+        " none: these cannot be told apart. Unknown for free school meals, ethnic group and SEN is mostly a child"
         " without a school census row."
     )
     for name, words in _WORDS.items():

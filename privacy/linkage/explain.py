@@ -141,7 +141,8 @@ class _Follower:
         left, right = sides
         self.seen["step"] = step.name
         self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], max(step.sides))
-        self.seen["decision"] = _decision(con, step, left["unit"], right["unit"])
+        ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
+        self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends)
 
     def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         found = [_pattern(con, row) for row in self._rows]
@@ -158,15 +159,15 @@ class _Follower:
 
     def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
         """The patterns and units on the left and the right, where the step compares the two."""
-        found = con.execute(
+        a, b = self._patterns
+        compared = con.sql(
             f"""
             SELECT pattern, unit, coalesce({step.left}, false) AS is_left, coalesce({step.right}, false) AS is_right
-              FROM patterns JOIN units USING (pattern) WHERE pattern IN (?, ?)
-            """,
-            self._patterns,
-        ).to_arrow_table()
-        left = [entry for entry in found.to_pylist() if entry["is_left"]]
-        right = [entry for entry in found.to_pylist() if entry["is_right"]]
+              FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b})
+            """
+        )
+        found = compared.to_arrow_table().to_pylist()
+        left, right = ([entry for entry in found if entry[side]] for side in ("is_left", "is_right"))
         return [left[0], right[0]] if len(left) == len(right) == 1 else None
 
 
@@ -191,14 +192,18 @@ def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) 
     return waterfall(levels, children, scored["weight"]) | {"looked_at": scored["looked_at"]}
 
 
-def _decision(con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int) -> dict[str, Any]:
-    """What a step decided of two units: their strongest records' weight, and the rivals that were chosen instead."""
+def _decision(
+    con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
+) -> dict[str, Any]:
+    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, and the rivals
+    that were chosen instead."""
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
     rivals = [i for i in decision.kept if (unit_l[i] == left) != (unit_r[i] == right)]
+    chosen = [_rival(con, step, i, left, ends) for i in rivals]
     if not len(at):
-        return {"weight": None, "kept": False, "rivals": [_rival(con, step, i, left) for i in rivals]}
+        return {"weight": None, "kept": False, "rivals": chosen}
     (pair,) = at
     return {
         "weight": float(weight[pair]),
@@ -207,11 +212,13 @@ def _decision(con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: in
         "of_those_left_over": bool(pair in decision.late),
         "tie": bool(decision.vague[pair]),
         "household": bool(step.pairs.column("household")[int(pair)].as_py()),
-        "rivals": [_rival(con, step, i, left) for i in rivals],
+        "rivals": chosen,
     }
 
 
-def _rival(con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int) -> dict[str, Any]:
+def _rival(
+    con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int, ends: tuple[Row, ...]
+) -> dict[str, Any]:
     """A pair that was chosen and has one of the two units: the rows of its other end."""
     unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
     takes_left = unit_l == left
@@ -223,7 +230,7 @@ def _rival(con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int) -
         [unit_r if takes_left else unit_l, ROWS_OF_A_RIVAL],
     ).fetchall()
     return {
-        "takes": "left" if takes_left else "right",
+        "linked_to": str(ends[0] if takes_left else ends[1]),
         "weight": weight,
         "posterior": probability_of(float(step.decision.odds[pair])),
         "rows": [str(Row(*row)) for row in named],

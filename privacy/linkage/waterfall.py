@@ -11,7 +11,7 @@ from typing import Any
 from privacy.linkage import model
 from privacy.linkage.link import bits_of
 
-MISSING = "missing, or not comparable"
+MISSING = "nothing to compare"
 _SAME = 0.006
 """Bits. A factor that was rounded to two figures is that of a level this near."""
 
