@@ -73,7 +73,9 @@ def _check_linked(home: Home, cohort: str, links: pa.Table, row: Row) -> None:
     if not sent:
         raise CannotExplain(f"{extract} has no row among the links of cohort {cohort}: no such extract was linked")
     rules = _rules_broken(home, cohort, row)
-    why = f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
+    why = (
+        f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
+    )
     raise CannotExplain(f"row {row.source_row} of {extract} is not linked: {why}")
 
 

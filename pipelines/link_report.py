@@ -10,23 +10,38 @@ from privacy.linkage.link import FURTHER
 
 _BECAUSE = {
     Why.SAME_SAID: "They say exactly the same about a child, so they are one record.",
-    Why.OWN_NUMBER: "They are of one service and share an own number there (directly or through other rows of the service),"
-    " or are the same in every respect.",
+    Why.OWN_NUMBER: (
+        "They are of one service and share an own number there (directly or through other rows of the service), or are"
+        " the same in every respect."
+    ),
     Why.ONE_TO_ONE: "Their records were chosen for each other, one to one, in the step {step}.",
-    Why.FURTHER_RECORD: "One is a further record of the child: the other's service had a record linked already, and this one"
-    f" is sure enough (posterior from {FURTHER:g}, forename agrees).",
+    Why.FURTHER_RECORD: (
+        "One is a further record of the child: the other had a record of this service already, and this one is sure"
+        f" enough (posterior from {FURTHER:g}, forename agrees)."
+    ),
     Why.THROUGH_OTHERS: "Not through this pair: each was brought to the same child by other records.",
-    Why.SAME_SERVICE: "Both are rows of one service. Rows of one service are joined only by an own number, or if they are the"
-    " same in every respect, or where each is linked to the same child; none of these holds.",
-    Why.NOT_LOOKED_AT: "The pair was not looked at in the step {step}: the records share none of the combinations of tokens that"
-    " make a pair.",
+    Why.SAME_SERVICE: (
+        "Both are rows of one service. These are joined only by an own number, or if they are the same in every respect,"
+        " or where each is linked to the same child; none of these holds."
+    ),
+    Why.NOT_LOOKED_AT: (
+        "The pair was not looked at in the step {step}: the records share none of the combinations of tokens that make"
+        " a pair."
+    ),
     Why.BELOW_THRESHOLD: "The pair stays below the threshold.",
-    Why.HOUSEHOLD: "Date of birth, postcode and surname agree, the forename does not: such a pair is taken for twins unless"
-    " neither has anybody else, and the sex agrees.",
+    Why.HOUSEHOLD: (
+        "Date of birth, postcode and surname agree, the forename does not: such a pair is taken for twins unless neither"
+        " has anybody else, and the sex agrees."
+    ),
     Why.TIE: "A tie: a rival has the same weight, and no forename tells the two apart, so none of them is linked.",
-    Why.RIVAL: "The pair would do, but links are one to one, and it lost to a heavier rival.",
-    Why.NOT_SURE_ENOUGH: f"As a further record a pair needs a posterior of {FURTHER:g} and a forename that agrees, and no two"
-    " NHS numbers that contradict each other.",
+    Why.RIVAL: (
+        "The pair would do, but links are one to one, and it lost to a heavier rival. To be added as a further record of"
+        f" the same child, it would need a posterior of {FURTHER:g} and a forename that agrees."
+    ),
+    Why.NOT_SURE_ENOUGH: (
+        f"As a further record a pair needs a posterior of {FURTHER:g}, a forename that agrees, and no two NHS numbers of"
+        " one service that contradict each other."
+    ),
 }
 
 
@@ -41,7 +56,9 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield _BECAUSE[Why(found["why"])].format(step=f'"{found["step"]}"')
     yield ""
     for row in found["rows"]:
-        probability = "" if row["match_probability"] is None else f", posterior {_probability(row['match_probability'])}"
+        probability = (
+            "" if row["match_probability"] is None else f", posterior {_probability(row['match_probability'])}"
+        )
         yield f"{row['row']} came to its child by: {row['match_rule']}{probability}"
     yield ""
     yield from _waterfall(found)
@@ -58,10 +75,12 @@ def _waterfall(found: dict[str, Any]) -> Iterator[str]:
     for entry in pair["comparisons"]:
         total += entry["bits"]
         m, u = ("" if entry[name] is None else f"{entry[name]:g}" for name in ("m", "u"))
-        name = entry["comparison"].replace("_", " ")
+        name = entry["comparison"].replace("_", " ").replace("nhs", "NHS")
         rows.append((name, entry["level"], m, u, _signed(entry["bits"]), _signed(total)))
     if abs(pair["correction"]) > 0.005:
-        rows.append(("household rule", "in place of the sum", "", "", _signed(pair["correction"]), _signed(pair["weight"])))
+        rows.append(
+            ("household rule", "in place of the sum", "", "", _signed(pair["correction"]), _signed(pair["weight"]))
+        )
     rows.append(("match weight", f"posterior {_probability(pair['posterior'])}", "", "", "", _signed(pair["weight"])))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -76,7 +95,9 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
     yield f'Step "{found["step"]}":'
     if decision["weight"] is not None:
         of_records = abs(decision["weight"] - found["pair"]["weight"]) > 0.005
-        stronger = " (of the strongest records of the two children, which are others than these rows)" if of_records else ""
+        stronger = (
+            " (of the strongest records of the two children, which are others than these rows)" if of_records else ""
+        )
         yield f"  weight {_signed(decision['weight'])}{stronger}, posterior {_probability(decision['posterior'])}"
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"

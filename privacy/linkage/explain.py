@@ -153,7 +153,7 @@ class _Follower:
             "same_entity": unit_a == unit_b,
             "same_service": service == other,
             "step": None,
-            "pair": _pair(con, a, b, max(step.sides)),
+            "pair": _pair(con, a, b, max(step.sides)) if service == other else None,
             "decision": None,
         }
 
@@ -195,8 +195,8 @@ def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) 
 def _decision(
     con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
 ) -> dict[str, Any]:
-    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, and the rivals
-    that were chosen instead."""
+    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, and the
+    rivals that were chosen instead."""
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
@@ -216,9 +216,7 @@ def _decision(
     }
 
 
-def _rival(
-    con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int, ends: tuple[Row, ...]
-) -> dict[str, Any]:
+def _rival(con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int, ends: tuple[Row, ...]) -> dict[str, Any]:
     """A pair that was chosen and has one of the two units: the rows of its other end."""
     unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
     takes_left = unit_l == left
