@@ -16,13 +16,13 @@ _BECAUSE = {
     ),
     Why.ONE_TO_ONE: "Their records were chosen for each other, one to one, in the step {step}.",
     Why.FURTHER_RECORD: (
-        "One is a further record of the child: the other had a record of this service already, and this one is sure"
-        f" enough (posterior from {FURTHER:g}, forename agrees)."
+        "One is a further record of the child: the other had a record of this service already, and this one is"
+        f" sure enough (posterior from {FURTHER:g}, forename agrees)."
     ),
     Why.THROUGH_OTHERS: "Not through this pair: each was brought to the same child by other records.",
     Why.SAME_SERVICE: (
-        "Both are rows of one service. These are joined only by an own number, or if they are the same in every respect,"
-        " or where each is linked to the same child; none of these holds."
+        "Both are rows of one service. These are joined only by an own number, or if they are the same in every"
+        " respect, or where each is linked to the same child; none of these holds."
     ),
     Why.NOT_LOOKED_AT: (
         "The pair was not looked at in the step {step}: the records share none of the combinations of tokens that make"
@@ -30,17 +30,17 @@ _BECAUSE = {
     ),
     Why.BELOW_THRESHOLD: "The pair stays below the threshold.",
     Why.HOUSEHOLD: (
-        "Date of birth, postcode and surname agree, the forename does not: such a pair is taken for twins unless neither"
-        " has anybody else, and the sex agrees."
+        "Date of birth, postcode and surname agree, the forename does not: such a pair is taken for twins unless"
+        " neither has anybody else, and the sex agrees."
     ),
     Why.TIE: "A tie: a rival has the same weight, and no forename tells the two apart, so none of them is linked.",
     Why.RIVAL: (
-        "The pair would do, but links are one to one, and it lost to a heavier rival. To be added as a further record of"
-        f" the same child, it would need a posterior of {FURTHER:g} and a forename that agrees."
+        "The pair would do, but links are one to one, and it lost to a heavier rival. To be added as a further record"
+        f" of the same child, it would need a posterior of {FURTHER:g} and a forename that agrees."
     ),
     Why.NOT_SURE_ENOUGH: (
-        f"As a further record a pair needs a posterior of {FURTHER:g}, a forename that agrees, and no two NHS numbers of"
-        " one service that contradict each other."
+        f"As a further record a pair needs a posterior of {FURTHER:g}, a forename that agrees, and no two NHS numbers"
+        " of one service that contradict each other."
     ),
 }
 

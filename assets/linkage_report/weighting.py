@@ -67,11 +67,21 @@ _TABLES = (
 )
 
 
+_COLUMNS = dict.fromkeys(
+    (
+        "gld",
+        *(column for columns in WEIGHTED_BY.values() for column in columns),
+        *(linked.attribute.name for linked in _TABLES),
+    )
+)
+"""What is read of the children's table."""
+
+
 def weighted_figures(children: Path) -> list[dict[str, Any]]:
     """A line a linked category: table, title, category, children, share at a good level of development (unweighted),
     and `weighted`, the same by each of `WEIGHTED_BY`. `children` is the confidential table of family pupil."""
     with duckdb.connect() as con:
-        con.execute(f"CREATE TABLE children AS SELECT * FROM '{children}'").fetchall()
+        con.execute(f"CREATE TABLE children AS SELECT {', '.join(_COLUMNS)} FROM '{children}'").fetchall()
         return [line for linked in _TABLES for line in _lines(con, linked)]
 
 
@@ -95,15 +105,19 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
 def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]) -> dict[str, tuple[int, float]]:
     """Children, and share at a good level of development, of each linked category; one group where there are no"
     " columns."""
+    listed = "".join(f"{column}, " for column in columns)
     group = f"PARTITION BY {', '.join(columns)}" if columns else ""
     found = con.execute(
         f"""
-        WITH weighed AS (
-            SELECT {linked.attribute.name} AS category, gld = 'Yes' AS good, {linked.condition} AS linked,
-                   count(*) OVER ({group})
-                       / count(*) FILTER ({linked.condition}) OVER ({group}) AS weight
-              FROM children)
-        SELECT category, count(*), sum(weight * good::INTEGER) / sum(weight) FROM weighed WHERE linked GROUP BY category
+        WITH cells AS (
+            SELECT {listed} {linked.attribute.name} AS category, gld = 'Yes' AS good, {linked.condition} AS linked,
+                   count(*) AS n
+              FROM children GROUP BY ALL
+        ), weighed AS (
+            SELECT category, good, linked, n,
+                   n * sum(n) OVER ({group}) / sum(n) FILTER (linked) OVER ({group}) AS weight
+              FROM cells)
+        SELECT category, sum(n), sum(weight * good::INTEGER) / sum(weight) FROM weighed WHERE linked GROUP BY category
         """
     ).fetchall()
-    return {category: (count, share) for category, count, share in found}
+    return {category: (int(count), share) for category, count, share in found}
