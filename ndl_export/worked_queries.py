@@ -88,8 +88,9 @@ ORDER BY linked_children_percent""",
     WorkedQuery(
         "If missed links are not random: from review to school",
         "Would the pathway from the two-year review look different if every group of children were linked as often?"
-        " Each linked child counts as the inverse of the published share linked in its free school meal group: right where"
-        " children of a group without a link are like those with one. Compare with the interval of the unweighted figure.",
+        " Each linked child counts as the inverse of the published share linked in its free school meal group: right"
+        " where children of a group without a link are like those with one. Compare with the interval of the"
+        " unweighted figure.",
         """
 WITH link_rates AS (
     SELECT breakdown AS fsm_eligibility, linked_children_percent / 100 AS linked_share
@@ -135,8 +136,8 @@ WHERE is_all_together AND fsm_eligibility = 'Total'
     ),
     WorkedQuery(
         "If missed links are not random: children seen by both services",
-        "The same for children seen by both services, weighted by each council's share of them: the table is published by"
-        " council, not by a characteristic of the child.",
+        "The same for children seen by both services, weighted by each council's share of them: the table is"
+        " published by council, not by a characteristic of the child.",
         """
 WITH link_rates AS (
     SELECT area_code,

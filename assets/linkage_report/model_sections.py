@@ -10,6 +10,7 @@ from assets.linkage_report.charts import Scale, span
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import details, paragraph, table
 from assets.pages.words import capital
+from privacy.linkage.waterfall import MISSING
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
 """Patterns of the review band with a waterfall, and in the table; the JSON has all."""
@@ -25,8 +26,8 @@ def weights(report: dict[str, Any]) -> Iterator[Html]:
         body = [
             (
                 joined((line["level"], _bar(scale, 0, line["weight"], 0))),
-                f"{line['m']:g}",
-                f"{line['u']:g}",
+                f"{line['m']:.7g}",
+                f"{line['u']:.7g}",
                 _signed(line["weight"]),
             )
             for line in lines
@@ -40,9 +41,10 @@ def weights(report: dict[str, Any]) -> Iterator[Html]:
 def examples(report: dict[str, Any]) -> Iterator[Html]:
     found = report["examples"]
     yield paragraph(
-        "Patterns made of the model's own levels: all comparisons at their strongest, then one at a time at its"
-        " weakest, or with nothing to compare. Pairs of one household (date of birth, postcode and surname agree, the"
-        " forename does not) have a rule of their own in place of this sum."
+        "Patterns made of the model's own levels: all comparisons at their strongest; then without an NHS number, as"
+        " most education records are, one at a time at its weakest or with nothing to compare. Pairs of one household"
+        " (date of birth, postcode and surname agree, the forename does not) have a rule of their own in place of"
+        " this sum."
     )
     body = [(example["title"], _signed(example["weight"]), _probability(example["posterior"])) for example in found]
     yield table("Weight of each example", ("Pattern", "Weight, bits", "Posterior before assignment"), body, 2)
@@ -84,7 +86,10 @@ def review(report: dict[str, Any]) -> Iterator[Html]:
 
 
 def _pattern_words(pattern: dict[str, Any]) -> str:
-    return "; ".join(f"{_words(entry['comparison'])}: {entry['level']}" for entry in pattern["comparisons"])
+    compared = [entry for entry in pattern["comparisons"] if entry["level"] != MISSING]
+    missing = [_words(entry["comparison"]) for entry in pattern["comparisons"] if entry["level"] == MISSING]
+    said = "; ".join(f"{_words(entry['comparison'])} {entry['level']}" for entry in compared)
+    return f"{said}; not compared: {', '.join(missing)}" if missing else said
 
 
 def _waterfall(example: dict[str, Any], caption: str, scale: Scale, threshold: float) -> Html:

@@ -31,6 +31,7 @@ from privacy.normalise import given_name_forms
 
 CHILDREN = 60_000
 SEED = 20260601
+LEAST_M, LEAST_U = 0.0005, 0.00005
 RATES = {
     "typing error in surname": 0.17,
     "typing error in forename": 0.17,
@@ -109,7 +110,7 @@ def estimate(seed: int = SEED) -> dict[str, dict[str, list[float]]]:
         fixed = SET.get(comparison, {})
         parameters[comparison] = {
             level: fixed.get(level)
-            or [_rounded(m[comparison].get(level, 0), 0.0005), _rounded(u[comparison].get(level, 0), 0.00005)]
+            or [_rounded(m[comparison].get(level, 0), LEAST_M), _rounded(u[comparison].get(level, 0), LEAST_U)]
             for level in (*levels, "different")
         }
     return parameters

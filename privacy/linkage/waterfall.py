@@ -73,14 +73,19 @@ def levels_of(comparison: str, bits: float) -> tuple[str, ...]:
 def examples(children: int) -> list[dict[str, Any]]:
     """Waterfalls of patterns made of the model's own levels, between services of so many children.
 
-    Every comparison at its strongest level; then one at a time at its weakest, or with nothing to compare; then every
-    one at its weakest. Rules about whole pairs are left out.
+    Every comparison at its strongest level; then, without an NHS number, as most education records are, one at a time
+    at its weakest, or with nothing to compare; then every one at its weakest. Rules about whole pairs are left out.
     """
     strongest, weakest = ({name: _by_weight(name)[end] for name in model.LEVELS} for end in (-1, 0))
-    patterns: list[tuple[str, Mapping[str, str | None]]] = [("everything agrees as well as it can", strongest)]
+    usual: dict[str, str | None] = {**strongest, "nhs_number": None}
+    patterns: list[tuple[str, Mapping[str, str | None]]] = [
+        ("everything agrees as well as it can", strongest),
+        ("the same without NHS numbers", usual),
+    ]
     for name in model.LEVELS:
-        words = name.replace("_", " ")
-        patterns += [(f"{words}: {end or MISSING}", strongest | {name: end}) for end in (weakest[name], None)]
+        words = name.replace("_", " ").replace("nhs", "NHS")
+        ends = (weakest[name],) if usual[name] is None else (weakest[name], None)
+        patterns += [(f"{words}: {end or MISSING}", usual | {name: end}) for end in ends]
     patterns.append(("everything disagrees as much as it can", weakest))
     return [{"title": title, **waterfall(levels, children)} for title, levels in patterns]
 
