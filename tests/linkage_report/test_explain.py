@@ -103,8 +103,9 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
         source: sorted(home.restricted.glob(f"pseudonymised/source={source}/cohort={COHORT}/*.parquet"))
         for source in frames
     }
-    links = pq.read_table(home.links(COHORT))
-    pairs = duckdb.sql(
+    con = duckdb.connect()
+    con.register("links", pq.read_table(home.links(COHORT)))
+    pairs = con.execute(
         """
         SELECT any_value((source, council, source_row)) FILTER (source = 'eyfsp'),
                any_value((source, council, source_row)) FILTER (source = 'hv_reviews'),
