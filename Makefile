@@ -44,6 +44,7 @@ format: setup  ## put code into the house style
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.contracts.document > docs/sources.md
+	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m tests.benchmark

@@ -71,6 +71,7 @@ class Home:
         return self.linked(cohort) / "links.parquet"
 
     def linkage_report(self, cohort: str) -> Path:
+        """The facts; `linkage.html` beside it is the page."""
         return self.linked(cohort) / "linkage.json"
 
     def sent(self, cohort: str) -> Path:

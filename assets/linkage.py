@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -12,12 +13,13 @@ import pyarrow.parquet
 from assets import deliveries
 from assets.children import build_confidential_tables
 from assets.home import Home, promote
+from assets.linkage_report import rates_by_group, render, weighted_figures
 from assets.sent import note_sent
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER
 from privacy.linkage.link import link
-from privacy.linkage.report import report
+from privacy.linkage.report import Report
 from privacy.linkage.rows import SERVICES
 from sources.contracts import CONTRACTS
 
@@ -41,12 +43,25 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
     _check_comparable(home, cohort, extracts)
     earlier = home.links(cohort)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
-    result = link({source: paths for source, paths in extracts.items() if paths}, previous)
+    report = Report()
+    result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers)
     with home.staging() as staging:
         _write(result.links, staging / "links.parquet")
-        (staging / "linkage.json").write_text(json.dumps(report(result), indent=1), encoding="utf-8")
+        _write_report(staging, cohort, extracts, report.facts(result))
         promote(staging / "links.parquet", home.links(cohort))
-        promote(staging / "linkage.json", home.linkage_report(cohort))
+        for kind in ("json", "html"):
+            promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+
+
+def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], facts: dict[str, Any]) -> None:
+    """Write `linkage.json` and `linkage.html` into `staging`, which holds the links."""
+    children = staging / "children.parquet"
+    build_confidential_tables(
+        staging / "links.parquet", {source: [] for source in CONTRACTS} | extracts, {"pupil": children}
+    )
+    report = {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
+    (staging / "linkage.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import click
 from pipelines.console import FILE, FOLDER, HELP, stop
 from pipelines.council_commands import council
 from pipelines.key_commands import keys
+from pipelines.link_commands import link
 from pipelines.sender_commands import pseudonymise
 
 
@@ -192,7 +193,7 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys):
+for command in (council, pseudonymise, keys, link):
     main.add_command(command)
 
 
