@@ -132,8 +132,9 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
     """The weight of these pairs of patterns as `score` gives it, looked at or not; `children` as in `model.prior`.
 
-    A row a pair: left, right (patterns), weight (log2 odds), household, looked_at, and for each comparison of the model
-    `mw_` (log2 Bayes factor) and `gamma_` (its level, as `model.level_name` counts them).
+    A row a pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why it would be looked
+    at: an NHS number, shared tokens), and for each comparison of the model `mw_` (log2 Bayes factor) and `gamma_` (its
+    level, as `model.level_name` counts them).
     """
     asked = ", ".join(f"({left}, {right})" for left, right in pairs)
     con.execute(
@@ -145,8 +146,8 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
     found = con.sql(
         f"""
         SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight, {_HOUSEHOLD} AS household,
-               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, "l.t_nhs = r.t_nhs", *_blocks()))}, false)
-                   AS looked_at, {said}
+               coalesce(l.t_nhs = r.t_nhs, false) AS same_number,
+               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks()))}, false) AS alike, {said}
           FROM ({_weighed(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
          ORDER BY ALL
