@@ -38,7 +38,7 @@ CONTACT = "school-readiness@national-data-library.example"
 
 def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
     """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
-    return make_plan(noise_family(FAMILIES[family], councils), policy.rho(family), delta=policy.delta)
+    return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
 
 
 def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], *, allow_missing: bool) -> None:
@@ -69,7 +69,7 @@ def measure_family(
         release=version,
         family=family,
         plan=plan,
-        input_mac=input_mac(table, keys.subkey("input-mac", family), [a.name for a in plan.family.attributes]),
+        input_mac=input_mac(table, keys.subkey("input-mac", family), plan.family.columns),
         count=lambda: true_counts(table, plan),
     )
 

@@ -18,14 +18,15 @@ from ndl_export.schema import Flag, Role, arrow_schema, column_name
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
 from ndl_export.tables.model import COUNCIL
 from privacy.release import (
-    Estimates,
     Measurement,
     Plan,
     Reliability,
+    estimates_of,
     published_counts,
     published_ratios,
     without_categories,
 )
+from privacy.release.nested import Estimated
 
 Array = NDArray[np.float64]
 
@@ -62,14 +63,14 @@ def tabulate(
     return tables
 
 
-def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimates]:
+def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimated]:
     plan, measurement = without_categories(plan, measurement, COUNCIL, absent) if absent else (plan, measurement)
-    return plan, Estimates(plan, measurement)
+    return plan, estimates_of(plan, measurement)
 
 
 def _table(
     table: Table,
-    estimated: tuple[Plan, Estimates] | None,
+    estimated: tuple[Plan, Estimated] | None,
     councils: Sequence[str],
     absent: Collection[str],
     cohort: str,
@@ -95,7 +96,7 @@ def _table(
 
 
 def _block(
-    table: Table, block: Block, figures: BlockFigures, estimates: Estimates, reliability: Reliability
+    table: Table, block: Block, figures: BlockFigures, estimates: Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
     impossible = _impossible(block, figures.base.shape)

@@ -7,27 +7,36 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ndl_export.geography import Geography, geographies
+from ndl_export.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables import Block, Family
 from ndl_export.tables.model import COUNCIL, Axis, Selection, SharedTotal
+from privacy.release import Policy
 from privacy.release import workload as noise
 from privacy.release.workload import Cube, LinearCombination, Selector
+from sources.reference.places import place
+
+REGION = "region"
+"""The attribute of the region a council lies in, where regions are measured."""
 
 
-def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
+def noise_family(family: Family, councils: Sequence[str], policy: Policy) -> noise.Family:
     """The family as the plan sees it: everything its tables publish, over the councils that take part.
 
     A marginal's weight multiplies the sum of the variances of its cells. A block that is published at several levels of
     detail counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest.
+    With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
     """
+    nesting = _regions(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
     attributes = {
         COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
+        **({REGION: noise.Attribute(REGION, tuple(nesting.members))} if nesting else {}),
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block in (block for table in family.tables for block in table.blocks):
-        for marginal, weight in _marginals(block).items():
-            weights[marginal] = max(weights[marginal], weight)
+        for marginal, kind in _marginals(block).items():
+            for level in _levels(marginal, nesting):
+                weights[level] = max(weights[level], policy.weight(kind))
     order = list(attributes)
     return noise.Family(
         family.name,
@@ -38,7 +47,24 @@ def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
             for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
         ),
         tuple(_identity(shared) for shared in family.shared_totals),
+        nesting,
     )
+
+
+def _regions(councils: Sequence[str], share: float) -> noise.Nesting:
+    """The councils by region, in order of the regions' codes."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for council in councils:
+        members[place(council).region_code].append(council)
+    return noise.Nesting(COUNCIL, REGION, {region: tuple(members[region]) for region in sorted(members)}, share)
+
+
+def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
+    """The marginal at the levels of place at which it is measured; one of all councils together by their regions."""
+    if nesting is None:
+        return [marginal]
+    by_region = marginal - {COUNCIL} | {REGION}
+    return [marginal, by_region] if COUNCIL in marginal else [by_region]
 
 
 @dataclass(frozen=True)
@@ -84,8 +110,8 @@ def block_figures(
     return BlockFigures(areas, base, None, None)
 
 
-def _marginals(block: Block) -> dict[frozenset[str], float]:
-    """Attribute sets a block reads, with weights: at full detail, and without each axis that also has a total."""
+def _marginals(block: Block) -> dict[frozenset[str], str]:
+    """Attribute sets a block reads, with kinds of weight: at full detail, and without each axis that has a total."""
     fixed = {COUNCIL} if block.councils else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
@@ -93,7 +119,7 @@ def _marginals(block: Block) -> dict[frozenset[str], float]:
     if block.average_of is not None:
         tails = [{name} for name in block.average_of]
     return {
-        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else block.total_weight
+        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else block.total_weight or block.weight
         for size in range(len(optional) + 1)
         for kept in combinations(optional, size)
         for tail in tails

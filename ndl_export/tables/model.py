@@ -88,10 +88,10 @@ class Block:
     share_of: str | None = None
     average_of: Mapping[str, str] | None = None
     councils: bool = True
-    weight: float = 1.0
-    """Of a cell at full detail in the noise plan."""
-    total_weight: float = 1.0
-    """Of a cell with one or more axes at their total."""
+    weight: str = "linked"
+    """Kind of cell at full detail, in the weights of the privacy policy."""
+    total_weight: str = ""
+    """The same of a cell with one or more axes at their total; that of full detail where not given."""
     structural_zeros: frozenset[tuple[str, ...]] = frozenset()
     """Levels of the axes, in their order, that cannot occur by definition: published as not applicable."""
 

@@ -116,11 +116,6 @@ AVERAGE_GOALS = Measure(
     1,
 )
 
-# Weights in the noise plan, chosen for the error of GLD rates by council and characteristic relative to one
-# equal-budget query a table (docs/privacy.md); a rate by sex as well matters less, and goals and linkage rates have
-# large denominators.
-HEADLINE_WEIGHT, BY_SEX_WEIGHT, GOAL_WEIGHT, LINKAGE_WEIGHT = 12.0, 0.5, 0.5, 0.5
-
 _GLD_YES = ("gld", ("Yes",))
 _ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
 BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
@@ -151,14 +146,14 @@ GLD_HEADLINE = Table(
             numerator=_GLD_YES,
             part="gld_children_count",
             ratio="gld_children_percent",
-            weight=HEADLINE_WEIGHT,
-            total_weight=HEADLINE_WEIGHT,
+            weight="headline",
         ),
         Block(
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
             average_of=dict.fromkeys(GOALS, EXPECTED),
             ratio="elgs_expected_average",
+            weight="goals",
         ),
         *(
             Block(
@@ -168,8 +163,8 @@ GLD_HEADLINE = Table(
                 numerator=_GLD_YES,
                 part="gld_children_count",
                 ratio="gld_children_percent",
-                weight=BY_SEX_WEIGHT,
-                total_weight=HEADLINE_WEIGHT,
+                weight="headline_by_sex",
+                total_weight="headline",
             )
             for attribute, selections in BREAKDOWNS
         ),
@@ -201,7 +196,7 @@ def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
         part="expected_children_count",
         ratio="expected_children_percent",
         councils=axis is None,
-        weight=GOAL_WEIGHT,
+        weight="goals",
     )
 
 
@@ -388,9 +383,9 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             base="children_count",
             numerator=("asq3", LINKED),
             ratio="linked_children_percent",
-            weight=LINKAGE_WEIGHT,
+            weight="linkage",
         ),
-        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight=LINKAGE_WEIGHT),
+        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight="linkage"),
     )
 
 

@@ -12,6 +12,7 @@ What a privacy reviewer reads, in the order in which things happen:
     store         the noisy integers, kept once                             restricted zone
     session       charge, draw, store, commit: once, through any crash      the only caller of the mechanism
     estimates     figures with exact variances                              post-processing
+    nested        the same for councils and regions together                post-processing
     intervals     what a reader sees of them                                post-processing
     statement     what is protected, and what is not                        public
 
@@ -46,6 +47,7 @@ from privacy.release.ledger import (
 )
 from privacy.release.ledger_storage import Entry
 from privacy.release.mechanism import ChargeError, Measurement, NoiseSource, OpenDPNoise, charge, epsilon, measure
+from privacy.release.nested import covariances_of, estimates_of
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
 from privacy.release.session import ChargeLost, measure_once
@@ -59,6 +61,7 @@ from privacy.release.workload import (
     Identity,
     LinearCombination,
     Marginal,
+    Nesting,
     Selector,
     Term,
     WorkloadError,
@@ -86,6 +89,7 @@ __all__ = [
     "LinearCombination",
     "Marginal",
     "Measurement",
+    "Nesting",
     "NoiseSource",
     "OpenDPNoise",
     "Plan",
@@ -102,7 +106,9 @@ __all__ = [
     "Term",
     "WorkloadError",
     "charge",
+    "covariances_of",
     "epsilon",
+    "estimates_of",
     "expected_half_widths",
     "expected_rate_half_widths",
     "input_mac",

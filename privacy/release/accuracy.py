@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.covariance import Covariances
 from privacy.release.intervals import Z95, fieller
+from privacy.release.nested import covariances_of
 from privacy.release.plan import Plan
 from privacy.release.workload import Figures
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 def expected_half_widths(plan: Plan, figures: Figures) -> Array:
     """Half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
-    return Z95 * np.sqrt(Covariances(plan).variance(figures))
+    return Z95 * np.sqrt(covariances_of(plan).variance(figures))
 
 
 def expected_rate_half_widths(
@@ -28,7 +28,7 @@ def expected_rate_half_widths(
 
     All arguments have the shape of the figures. A denominator the noise drowns gives 50, the whole range.
     """
-    covariances = Covariances(plan)
+    covariances = covariances_of(plan)
     _, half_width = fieller(
         public_rates * public_denominators,
         public_denominators,

@@ -32,11 +32,17 @@ class MinimumAccuracy:
 
 @dataclass(frozen=True)
 class Policy:
-    """Budget in rho (zCDP) per cohort (`cap_rho`) and per family of one release (`split`), and public thresholds."""
+    """Budget in rho (zCDP) per cohort (`cap_rho`) and per family of one release (`split`), and public thresholds.
+
+    `weights` say how much a cell of each kind counts in the plan; `regions_share` is the share of a family's budget for
+    regions, where they are measured.
+    """
 
     cap_rho: float
     delta: float
     split: Mapping[str, float]
+    weights: Mapping[str, float]
+    regions_share: float
     minimum_accuracy: MinimumAccuracy
     reliability: Reliability
 
@@ -51,6 +57,11 @@ class Policy:
         spent = sum(Decimal(repr(rho)) for rho in self.split.values())
         if spent > Decimal(repr(self.cap_rho)):
             raise PolicyError(f"one release would spend rho {spent}, more than the cap of {self.cap_rho}")
+        for kind, weight in self.weights.items():
+            if not weight > 0:
+                raise PolicyError(f"weights.{kind} must be positive, not {weight}")
+        if not 0 < self.regions_share < 1:
+            raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
         if not 0 < self.minimum_accuracy.share_of_rates <= 1:
             raise PolicyError("minimum_accuracy.share_of_rates must lie between 0 and 1")
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
@@ -63,6 +74,13 @@ class Policy:
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
+    def weight(self, kind: str) -> float:
+        """Weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
+        try:
+            return self.weights[kind]
+        except KeyError:
+            raise PolicyError(f"the privacy policy gives cells of kind {kind!r} no weight") from None
+
 
 def load_policy(path: Path = DEFAULT_PATH) -> Policy:
     """Read and check a policy file. Raises PolicyError naming what is missing, unknown or out of range."""
@@ -71,12 +89,15 @@ def load_policy(path: Path = DEFAULT_PATH) -> Policy:
     _check_keys("policy", content, expected)
     if content["version"] != VERSION:
         raise PolicyError(f"this software reads policy version {VERSION}, not {content['version']!r}")
-    if not isinstance(content["split"], dict):
-        raise PolicyError("split must map families to rho")
+    for section, what in (("split", "families to rho"), ("weights", "kinds of cells to weights")):
+        if not isinstance(content[section], dict):
+            raise PolicyError(f"{section} must map {what}")
     return Policy(
         cap_rho=_number("cap_rho", content["cap_rho"]),
         delta=_number("delta", content["delta"]),
         split={family: _number(f"split.{family}", rho) for family, rho in content["split"].items()},
+        weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
+        regions_share=_number("regions_share", content["regions_share"]),
         minimum_accuracy=MinimumAccuracy(**_numbers("minimum_accuracy", content, MinimumAccuracy)),
         reliability=Reliability(**_numbers("reliability", content, Reliability)),
     )
