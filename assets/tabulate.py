@@ -21,6 +21,7 @@ from privacy.release import (
     Measurement,
     Plan,
     Reliability,
+    Remembered,
     estimates_of,
     published_counts,
     published_ratios,
@@ -99,16 +100,16 @@ def _block(
     table: Table, block: Block, figures: BlockFigures, estimates: Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
-    impossible = _impossible(block, figures.base.shape)
+    impossible, asked = _impossible(block, figures.base.shape), Remembered(estimates)
     for name, cube in ((block.base, figures.base), (block.part, figures.part)):
         if name and cube is not None:
-            counted = published_counts(estimates, cube)
+            counted = published_counts(asked, cube)
             value = counted.count.astype(np.float64)
             flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
             yield (
                 name,
                 _not_applicable(
-                    _Figures(value, estimates.values(cube), counted.lower, counted.upper, flag), impossible
+                    _Figures(value, asked.values(cube), counted.lower, counted.upper, flag), impossible
                 ),
             )
     if block.ratio and figures.part is not None and figures.whole is not None:
@@ -116,7 +117,7 @@ def _block(
         largest, unit = (
             (1.0, 100.0) if measure.kind is MeasureKind.PERCENT else (float(len(block.average_of or ())), 1.0)
         )
-        ratio = published_ratios(estimates, figures.part, figures.whole, reliability, largest=largest, unit=unit)
+        ratio = published_ratios(asked, figures.part, figures.whole, reliability, largest=largest, unit=unit)
         nothing = np.full(ratio.value.shape, np.nan)
         yield (
             block.ratio,
@@ -166,11 +167,7 @@ def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArra
             axis.filter: level.label for axis, level in zip(block.axes, chosen, strict=True)
         }
         wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
-    place = {
-        (area, rows.rows[row].levels): index
-        for index, (area, row) in enumerate(zip(rows.area_of.tolist(), rows.row_of.tolist(), strict=True))
-    }
-    return np.array([place[area, levels] for area in map(rows.areas.index, areas) for levels in wanted])
+    return rows.positions(wanted, areas)
 
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:

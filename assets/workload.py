@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 from ndl_export.geography import REGIONS_ABOVE, Geography, geographies
@@ -82,11 +83,7 @@ def block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures:
     """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted."""
-    areas = tuple(area for area in geographies(councils, not_sent) if area.available)
-    if not block.councils:
-        areas = areas[:1]
-    council = family.attribute(COUNCIL)
-    where = Selector.of(council, {area.code: area.councils for area in areas})
+    areas, where = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), block.councils)
     axes = {axis.attribute: _selector(family, axis) for axis in block.axes}
     base = Cube({COUNCIL: where, **axes})
     if block.average_of is not None:
@@ -108,6 +105,16 @@ def block_figures(
         }
         return BlockFigures(areas, base, base, Cube({COUNCIL: where, **whole}))
     return BlockFigures(areas, base, None, None)
+
+
+@lru_cache(maxsize=32)
+def _places(
+    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], all_areas: bool
+) -> tuple[tuple[Geography, ...], Selector]:
+    """The areas that have figures, or the first of them alone, and the councils that each adds up."""
+    areas = tuple(area for area in geographies(councils, not_sent) if area.available)
+    areas = areas if all_areas else areas[:1]
+    return areas, Selector.of(council, {area.code: area.councils for area in areas})
 
 
 def _marginals(block: Block) -> dict[frozenset[str], str]:

@@ -7,6 +7,7 @@ added for privacy, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -46,6 +47,32 @@ class Moments(Protocol):
     def values(self, figures: Figures) -> Array: ...
     def variance(self, figures: Figures) -> Array: ...
     def covariance(self, left: Figures, right: Figures) -> Array: ...
+
+
+class Remembered:
+    """Moments that answer the same question once; for figures of which several measures are made."""
+
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+        self._answers: dict[tuple[int, ...], Array] = {}
+        self._asked: list[Figures] = []
+
+    def values(self, figures: Figures) -> Array:
+        return self._answer(0, figures, ask=self._moments.values)
+
+    def variance(self, figures: Figures) -> Array:
+        return self._answer(1, figures, ask=self._moments.variance)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        return self._answer(2, left, right, ask=self._moments.covariance)
+
+    def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
+        """By identity: comparing arrays of figures would take longer than asking. Holding on to them keeps that safe."""
+        key = (kind, *map(id, figures))
+        if key not in self._answers:
+            self._asked += figures
+            self._answers[key] = ask(*figures)
+        return self._answers[key]
 
 
 @dataclass(frozen=True, eq=False)

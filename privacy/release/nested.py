@@ -43,6 +43,7 @@ class _Nested(Generic[Part]):
         self._inner = plan.family.attribute(plan.family.nesting.inner)
         self._parts: Mapping[str, Part] = {group: part_of(group, part) for group, part in plan.parts.items()}
         self._families = {group: part.family for group, part in plan.parts.items()}
+        self._selectors: dict[str, _Selectors] = {group: {} for group in plan.parts}
 
     def variance(self, figures: Figures) -> Array:
         """Variance of every figure; shape of `figures`."""
@@ -55,7 +56,7 @@ class _Nested(Generic[Part]):
     def _added_up(self, ask: Callable[..., Array], *figures: Figures) -> Array:
         total = np.zeros(figures[0].shape)
         for group, part in self._parts.items():
-            cut = _Cut(self._inner, self._families[group], figures)
+            cut = _Cut(self._inner, self._families[group], figures, self._selectors[group])
             if not cut.is_empty:
                 total[cut.kept] += ask(part, *(cut.figures(each) for each in figures))
         return total
@@ -99,11 +100,15 @@ def _of_group(plan: Plan, measurement: Measurement, group: str) -> Measurement:
     )
 
 
+_Selectors = dict[tuple[int, bytes], tuple[Selector, Selector]]
+"""Selectors on the inner attribute that were cut before, with what was made of them, by identity and rows kept."""
+
+
 class _Cut:
     """Arrays of figures of one shape, cut to one group: its members' weights, and the rows to which they matter."""
 
-    def __init__(self, inner: Attribute, family: Family, figures: tuple[Figures, ...]) -> None:
-        self._inner, self._family = inner, family
+    def __init__(self, inner: Attribute, family: Family, figures: tuple[Figures, ...], known: _Selectors) -> None:
+        self._inner, self._family, self._known = inner, family, known
         members = family.attribute(inner.name)
         self._members = [inner.categories.index(category) for category in members.categories]
         cubes = [cube for each in figures for _, cube in terms_of(each)]
@@ -121,7 +126,7 @@ class _Cut:
 
     def _active(self, cubes: list[Cube], axis: int) -> NDArray[np.int64]:
         selectors = [list(cube.selectors.values())[axis] for cube in cubes]
-        if any(selector.attribute != self._inner for selector in selectors):
+        if any(selector.attribute.name != self._inner.name for selector in selectors):
             return np.arange(len(selectors[0].rows))
         weighs = [selector.matrix[:, self._members].any(axis=1) for selector in selectors]
         return np.flatnonzero(np.any(weighs, axis=0))
@@ -135,11 +140,15 @@ class _Cut:
         )
 
     def _selector(self, selector: Selector, rows: NDArray[np.int64]) -> Selector:
-        if selector.attribute != self._inner:
+        if selector.attribute.name != self._inner.name:
             return selector
-        weights = selector.matrix[np.ix_(rows, self._members)]
-        labels = tuple(selector.labels[row] for row in rows)
-        return Selector(self._family.attribute(self._inner.name), labels, tuple(map(tuple, weights.tolist())))
+        key = (id(selector), rows.tobytes())
+        if key not in self._known:
+            weights = selector.matrix[np.ix_(rows, self._members)]
+            labels = tuple(selector.labels[row] for row in rows)
+            cut = Selector(self._family.attribute(self._inner.name), labels, tuple(map(tuple, weights.tolist())))
+            self._known[key] = selector, cut
+        return self._known[key][1]
 
 
 Estimated = Estimates | NestedEstimates

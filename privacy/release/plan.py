@@ -61,7 +61,7 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Precisions s_A, (K,), with the objective they reach and the relative duality gap that certifies it."""
+    """Precisions s_A of the marginals that may be measured, with the objective they reach and the relative duality gap that certifies it."""
 
     precisions: NDArray[np.float64]
     objective: float
@@ -158,17 +158,18 @@ def make_plan(family: Family, rho: float, *, delta: float) -> Plan:
     are planned on their own, under that level's share of rho. Raises PlanError where the allocation fails.
     """
     sigmas: dict[tuple[str, ...], float] = {}
-    for level, share in _levels(family):
-        sigmas |= _noise_scales(level, 2 * rho * share * CALIBRATION)
+    for level, place, share in _levels(family):
+        sigmas |= _noise_scales(level, place, 2 * rho * share * CALIBRATION)
     order = Lattice.of(family).subsets
     return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
 
 
-def _levels(family: Family) -> list[tuple[Family, float]]:
-    """The family with the marginals of each level of its nesting, with the level's share; whole without a nesting."""
+def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
+    """The family with the marginals of each level of its nesting, with the attribute that all of these hold and the
+    level's share; the whole family without a nesting."""
     nesting = family.nesting
     if nesting is None:
-        return [(family, 1.0)]
+        return [(family, None, 1.0)]
     levels = ((nesting.inner, 1 - nesting.share), (nesting.outer, nesting.share))
     return [
         (
@@ -178,18 +179,25 @@ def _levels(family: Family) -> list[tuple[Family, float]]:
                 identities=(),
                 nesting=None,
             ),
+            name,
             share,
         )
         for name, share in levels
     ]
 
 
-def _noise_scales(family: Family, budget: float) -> dict[tuple[str, ...], float]:
-    """Scale of the noise of each measured marginal; the sum of 1/sigma^2 is `budget` or, by rounding, less."""
+def _noise_scales(family: Family, place: str | None, budget: float) -> dict[tuple[str, ...], float]:
+    """Scale of the noise of each measured marginal, all of them with attribute `place` where one is given.
+
+    The sum of 1/sigma^2 is `budget` or, by rounding, less.
+    """
     lattice = Lattice.of(family)
-    allocation = allocate(lattice.information, lattice.component_weights(), budget)
-    kept = lattice.is_maximal | (allocation.precisions > NEGLIGIBLE * budget)
-    precisions = np.where(kept, allocation.precisions, 0.0)
+    candidates = np.array([place is None or place in subset for subset in lattice.subsets])
+    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget)
+    allocated = np.zeros(len(lattice.subsets))
+    allocated[candidates] = allocation.precisions
+    kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
+    precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
     scale = 10**SIGMA_DECIMALS
     return {lattice.subsets[k]: math.ceil(scale / math.sqrt(precisions[k])) / scale for k in np.flatnonzero(kept)}
@@ -198,9 +206,11 @@ def _noise_scales(family: Family, budget: float) -> dict[tuple[str, ...], float]
 def allocate(information: NDArray[np.float64], weights: NDArray[np.float64], budget: float) -> Allocation:
     """Minimise sum(weights / (information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
-    `information` is (K x K), `weights` (K,), positive. Raises PlanError where the gap does not close.
+    `information` is (K x candidates to be measured), `weights` (K,), positive; returns (candidates,) precisions. Raises
+    PlanError where the gap does not close.
     """
-    precisions = np.full(len(weights), budget / len(weights))
+    candidates = information.shape[1]
+    precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
         known = _precisions(information, precisions)
         objective = float((weights / known).sum())
