@@ -10,7 +10,7 @@ from itertools import combinations
 
 from ndl_export.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables import Block, Family
-from ndl_export.tables.model import COUNCIL, Axis, Selection, SharedTotal
+from ndl_export.tables.model import COUNCIL, Axis, Difference, Group, Selection, SharedTotal
 from privacy.release import Policy
 from privacy.release import workload as noise
 from privacy.release.workload import Cube, LinearCombination, Selector
@@ -77,12 +77,16 @@ class BlockFigures:
     part: Cube | LinearCombination | None
     whole: Cube | None
     """Denominator of the block's ratio, where it has one."""
+    taken_off: tuple[Cube, Cube] | None = None
+    """Part and whole of the rate that is taken off, where the block is of differences."""
 
 
 def block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures:
     """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted."""
+    if block.difference is not None:
+        return _difference(block, block.difference, family, tuple(councils), frozenset(not_sent))
     areas, where = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), block.councils)
     axes = {axis.attribute: _selector(family, axis) for axis in block.axes}
     base = Cube({COUNCIL: where, **axes})
@@ -107,6 +111,29 @@ def block_figures(
     return BlockFigures(areas, base, None, None)
 
 
+def _difference(
+    block: Block, difference: Difference, family: noise.Family, councils: tuple[str, ...], not_sent: frozenset[str]
+) -> BlockFigures:
+    """Both rates of a difference; of an area and all councils together, for every area but these."""
+    council = family.attribute(COUNCIL)
+    areas, where = _places(council, councils, not_sent, True)
+    second, there = difference.second, where
+    if difference.with_all_together:
+        areas, together = areas[1:], areas[0].councils
+        where = Selector.of(council, {area.code: area.councils for area in areas})
+        second, there = difference.first, Selector.of(council, {area.code: together for area in areas})
+    first = _rate(block, family, where, difference.first)
+    return BlockFigures(areas, first[1], *first, _rate(block, family, there, second))
+
+
+def _rate(block: Block, family: noise.Family, where: Selector, group: Group | None) -> tuple[Cube, Cube]:
+    """Part and whole of the block's numerator among a group of children, by area."""
+    restricted = {group[0]: Selector.only(family.attribute(group[0]), *group[1])} if group else {}
+    name, categories = block.numerator or ("", ())
+    part = {name: Selector.only(family.attribute(name), *categories)}
+    return Cube({COUNCIL: where}, restricted | part), Cube({COUNCIL: where}, restricted)
+
+
 @lru_cache(maxsize=32)
 def _places(
     council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], all_areas: bool
@@ -119,14 +146,17 @@ def _places(
 
 def _marginals(block: Block) -> dict[frozenset[str], str]:
     """Attribute sets a block reads, with kinds of weight: at full detail, and without each axis that has a total."""
+    if block.difference is not None:
+        return {}
     fixed = {COUNCIL} if block.councils else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
     tails: list[set[str]] = [{block.numerator[0]}] if block.numerator else [set()]
     if block.average_of is not None:
         tails = [{name} for name in block.average_of]
+    at_total = block.total_weight or block.weight
     return {
-        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else block.total_weight or block.weight
+        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else at_total
         for size in range(len(optional) + 1)
         for kept in combinations(optional, size)
         for tail in tails

@@ -57,7 +57,8 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
             levels = tuple(by_filter[f.name] for f in table.filters)
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
-            if labels not in block.structural_zeros:
+            with_itself = all_together and block.difference is not None and block.difference.with_all_together
+            if labels not in block.structural_zeros and not with_itself:
                 applies[levels] |= {name for name in (block.base, block.part, block.ratio) if name}
                 counts[levels] |= _counted(table, block, chosen)
     return tuple(Row(levels, frozenset(applies[levels]), counts[levels]) for levels in applies)
@@ -114,7 +115,8 @@ class Layout:
         places: dict[tuple[str, str], dict[tuple[str, ...], int]] = {(a.level, a.code): {} for a in self.areas}
         keys = list(places)
         first = self.cohort_of == 0
-        for position, (area, row) in enumerate(zip(self.area_of[first].tolist(), self.row_of[first].tolist(), strict=True)):
+        pairs = zip(self.area_of[first].tolist(), self.row_of[first].tolist(), strict=True)
+        for position, (area, row) in enumerate(pairs):
             places[keys[area]][self.rows[row].levels] = position
         return places
 

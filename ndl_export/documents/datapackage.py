@@ -110,6 +110,8 @@ def _field(table: Table, column: CsvColumn) -> dict[str, Any]:
     constraints = {} if source.role is Role.ESTIMATE else {"minimum": 0}
     if source.measure.kind is MeasureKind.PERCENT:
         constraints["maximum"] = 100
+    if source.measure.kind is MeasureKind.DIFFERENCE:
+        constraints = {"minimum": -100, "maximum": 100}
     return described | {
         "type": "integer" if whole else "number",
         "description": f"{source.description} ({symbols})",

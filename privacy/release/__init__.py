@@ -14,6 +14,7 @@ What a privacy reviewer reads, in the order in which things happen:
     estimates     figures with exact variances                              post-processing
     nested        the same for councils and regions together                post-processing
     intervals     what a reader sees of them                                post-processing
+    shrinkage     rates as a model sees them, labelled as such              post-processing
     statement     what is protected, and what is not                        public
 
 `lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage` and `ledger_sqlite`, where the
@@ -52,6 +53,7 @@ from privacy.release.nested import covariances_of, estimates_of
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
 from privacy.release.session import ChargeLost, measure_once
+from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
 from privacy.release.statement import privacy_page, privacy_record
 from privacy.release.store import StoredMeasurement, StoreError
 from privacy.release.workload import (
@@ -69,6 +71,7 @@ from privacy.release.workload import (
 )
 
 __all__ = [
+    "MINIMUM_PLACES",
     "Attribute",
     "Batch",
     "BudgetExceeded",
@@ -92,6 +95,7 @@ __all__ = [
     "Measurement",
     "Nesting",
     "NoiseSource",
+    "NoisyRates",
     "OpenDPNoise",
     "Plan",
     "PlanError",
@@ -124,6 +128,7 @@ __all__ = [
     "published_rates",
     "published_ratios",
     "rate_differences",
+    "shrunk_rates",
     "true_counts",
     "without_categories",
 ]

@@ -70,7 +70,7 @@ class NestedCovariances(_Nested[Covariances]):
 
 
 class NestedEstimates(_Nested[Estimates]):
-    """As `Estimates`, for a plan with a nesting. Raises ValueError where the measurement was made under another plan."""
+    """As `Estimates`, for a plan with a nesting. Raises ValueError where the measurement is of another plan."""
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
         if measurement.plan_sha256 != plan.sha256:
@@ -144,7 +144,7 @@ class _Cut:
             return selector
         key = (id(selector), rows.tobytes())
         if key not in self._known:
-            weights = selector.matrix[np.ix_(rows, self._members)]
+            weights = selector.matrix[np.ix_(rows, np.array(self._members))]
             labels = tuple(selector.labels[row] for row in rows)
             cut = Selector(self._family.attribute(self._inner.name), labels, tuple(map(tuple, weights.tolist())))
             self._known[key] = selector, cut

@@ -61,7 +61,8 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Precisions s_A of the marginals that may be measured, with the objective they reach and the relative duality gap that certifies it."""
+    """Precisions s_A of the marginals that may be measured, with the objective they reach and the relative duality gap
+    that certifies it."""
 
     precisions: NDArray[np.float64]
     objective: float

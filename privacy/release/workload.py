@@ -141,7 +141,9 @@ class Nesting:
     share: float
 
     def __post_init__(self) -> None:
-        _refuse_duplicates((m for group in self.members.values() for m in group), f"nesting of {self.inner!r}: category")
+        _refuse_duplicates(
+            (m for group in self.members.values() for m in group), f"nesting of {self.inner!r}: category"
+        )
         if not all(self.members.values()):
             raise WorkloadError(f"nesting of {self.inner!r}: a group is empty")
         if not 0 < self.share < 1:
@@ -238,7 +240,9 @@ class Family:
     def _check_nesting(self, nesting: Nesting) -> None:
         inner, outer = self.attribute(nesting.inner), self.attribute(nesting.outer)
         if set(nesting.members) != set(outer.categories):
-            raise WorkloadError(f"family {self.name!r}: the groups of the nesting are not the categories of {outer.name!r}")
+            raise WorkloadError(
+                f"family {self.name!r}: the groups of the nesting are not the categories of {outer.name!r}"
+            )
         if {c for group in nesting.members.values() for c in group} != set(inner.categories):
             raise WorkloadError(f"family {self.name!r}: the nesting does not group every category of {inner.name!r}")
         for marginal in self.marginals:

@@ -114,7 +114,8 @@ def _table(
             columns |= _count_columns(measure, estimates(measure.name), absent, symbols)
         else:
             columns |= _ratio_columns(measure, absent, symbols, rng)
-    return pa.table(columns).cast(arrow_schema(expected.table))
+    schema = arrow_schema(expected.table)
+    return pa.table(columns).select(schema.names).cast(schema)
 
 
 def _attribute(pair: tuple[str, frozenset[str]]) -> str:
@@ -144,13 +145,15 @@ def _count_columns(
 def _ratio_columns(
     measure: Measure, absent: NDArray[np.bool_], symbols: NDArray[np.str_], rng: np.random.Generator
 ) -> dict[str, pa.Array]:
-    largest = 100.0 if measure.kind is MeasureKind.PERCENT else 17.0
+    largest = 17.0 if measure.kind is MeasureKind.AVERAGE else 100.0
     half_width = rng.exponential(largest * 0.04, len(absent))
     value = rng.uniform(0.0, largest, len(absent))
     flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
-    return {
+    least = -largest if measure.kind is MeasureKind.DIFFERENCE else 0.0
+    model = {column_name(measure, Role.MODEL): pa.array(value, mask=absent)} if measure.modelled else {}
+    return model | {
         column_name(measure, Role.FIGURE): pa.array(np.round(value, measure.decimals), mask=absent | (flag == "low")),
-        column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, 0), mask=absent),
+        column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, least), mask=absent),
         column_name(measure, Role.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
         column_name(measure, Role.FLAG): pa.array(np.where(absent, symbols, flag)),
     }

@@ -51,8 +51,10 @@ def nested_family(groups: list[int], identities: bool = True, share: float = 0.1
         "nested",
         "one child",
         (council, region, attribute("gld", 2), attribute("asq", 3), attribute("dots", 4), attribute("fsm", 2)),
-        tuple(Marginal((place, *table)) for place in ("council", "region") for table in tables)
-        + (Marginal(("region", "fsm", "asq")),),
+        (
+            *(Marginal((place, *table)) for place in ("council", "region") for table in tables),
+            Marginal(("region", "fsm", "asq")),
+        ),
         (same,) if identities else (),
         Nesting("council", "region", members, share),
     )
@@ -212,9 +214,7 @@ def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes(
 def test_a_nesting_that_does_not_fit_is_refused(members, message):
     family = nested_family([2, 1])
     with pytest.raises(WorkloadError, match=message):
-        Family(
-            "f", "u", family.attributes, family.marginals, nesting=Nesting("council", "region", members, share=0.15)
-        )
+        Family("f", "u", family.attributes, family.marginals, nesting=Nesting("council", "region", members, share=0.15))
 
 
 def test_a_table_of_neither_level_is_refused():
