@@ -14,6 +14,7 @@ from assets.tabulate import tabulate
 from assets.workload import noise_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
+from ndl_export.noisy_counts import NoisyCounts
 from ndl_export.release_facts import ReleaseFacts, Thresholds
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
@@ -98,6 +99,9 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
         councils=tuple(councils),
         privacy_record=record,
         privacy_page=privacy_page(record),
+        noisy_counts={
+            family: NoisyCounts(plan.to_json(), measurements[family].noisy) for family, plan in plans.items()
+        },
         publisher=PUBLISHER,
         contact=CONTACT,
         thresholds=Thresholds(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ndl_export.geography import Geography, geographies
+from ndl_export.noisy_counts import NoisyCounts
 
 TITLE = "School readiness: linked early-years statistics"
 _MONTHS = (
@@ -65,8 +66,8 @@ class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
-    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an e-mail address for readers; `missing`,
-    by source, the councils that take part and had sent nothing of it when the release was measured.
+    `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by family, what every figure was
+    made from; `contact` an e-mail address for readers; `missing`, by source, the councils that take part and had sent nothing of it when the release was measured.
     Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
     Raises `InvalidVersion`.
     """
@@ -76,6 +77,7 @@ class ReleaseFacts:
     councils: tuple[str, ...]
     privacy_record: dict[str, Any]
     privacy_page: str
+    noisy_counts: Mapping[str, NoisyCounts]
     publisher: str
     contact: str
     thresholds: Thresholds

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from privacy.release.ledger import NANO
@@ -106,6 +107,7 @@ def privacy_record(
         },
         "trust_model": _TRUST,
         "post_processing": _POST_PROCESSING,
+        "reliability": asdict(policy.reliability),
         "outside_the_guarantee": list(_OUTSIDE),
     }
 

@@ -6,6 +6,8 @@ figures of a real release do: over tables, categories, shared totals and areas. 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from ndl_export.content_checks import table_layouts
 from ndl_export.missing import Missing
+from ndl_export.noisy_counts import NoisyCounts
 from ndl_export.release_facts import ReleaseFacts, Thresholds
 from ndl_export.rows import Children, Layout
 from ndl_export.schema import Flag, Role, arrow_schema, column_name
@@ -38,8 +41,9 @@ def fake_facts(
         version=version,
         cohorts=(COHORT,),
         councils=councils,
-        privacy_record=fake_privacy_record(version),
+        privacy_record=fake_privacy_record(version, councils),
         privacy_page="# Privacy statement\n\nMade up for a test.\n",
+        noisy_counts=fake_noisy_counts(councils),
         publisher="A combined authority",
         contact="statistics@example.org",
         thresholds=Thresholds(5.0, 15.0, 3.0),
@@ -47,7 +51,19 @@ def fake_facts(
     )
 
 
-def fake_privacy_record(version: str) -> dict[str, Any]:
+def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:
+    counts = {("council",): np.arange(len(councils), dtype=np.int64) - 1}
+    return {family: NoisyCounts(_plan(family, councils), counts) for family in FAMILIES}
+
+
+def _plan(family: str, councils: tuple[str, ...]) -> bytes:
+    """What a bundle reads of a plan: the number of children by council, measured once."""
+    attributes = [{"name": "council", "categories": sorted(councils)}]
+    measured = [{"attributes": ["council"], "sigma": 8.0}]
+    return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
+
+
+def fake_privacy_record(version: str, councils: tuple[str, ...] = PILOT) -> dict[str, Any]:
     families = [
         {
             "family": name,
@@ -55,6 +71,7 @@ def fake_privacy_record(version: str) -> dict[str, Any]:
             "mechanism": "discrete Gaussian",
             "noise_source": "opendp",
             "ledger_entry": "ab" * 32,
+            "plan_sha256": hashlib.sha256(_plan(name, councils)).hexdigest(),
             **parameters,
         }
         for name, parameters in PARAMETERS.items()

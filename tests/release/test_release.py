@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,7 @@ import pytest
 
 from assets.expected_accuracy import expected_accuracy
 from assets.home import Home
+from assets.recompute import differing
 from assets.release import begin_release, measure_family, plan_family, publish_bundle
 from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
 from ndl_export.tables import FAMILIES, TABLES
@@ -20,7 +24,7 @@ from ndl_export.verify import verify
 from privacy.keys import KeyRing
 from privacy.release import Ledger, ReleaseConflict, load_policy
 from sources.contracts import CONTRACTS
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, place, places
 
 COUNCILS = sorted(PILOT)
 COHORT, VERSION = "202425", "2026.11.0"
@@ -194,3 +198,38 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
         begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
     assert stated_missing(home, COHORT, VERSION) == {}
+
+
+def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dict[int, Path], tmp_path: Path) -> None:
+    """To the last bit, from the files of the bundle alone; and not from other counts."""
+    assert differing(bundles[2000]) == []
+    copy = Path(shutil.copytree(bundles[2000], tmp_path / "changed"))
+    cells = pq.read_table(copy / "noisy_counts.parquet")
+    health = pc.equal(cells["family"], "health")
+    changed = pc.add(cells["noisy_count"], pc.cast(health, pa.int64()))
+    column = cells.schema.get_field_index("noisy_count")
+    pq.write_table(cells.set_column(column, cells.schema.field(column), changed), copy / "noisy_counts.parquet")
+    assert differing(copy) == ["asq3_outcomes"]
+
+
+def test_a_release_without_a_council_can_be_made_again_from_its_counts(tmp_path: Path, keys: KeyRing) -> None:
+    assert differing(_released_without(MISSING, Home(tmp_path), keys, 1000)) == []
+
+
+def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: dict[int, Path]) -> None:
+    """Its code, run as it stands with numpy and Parquet alone."""
+    (code,) = re.findall(r"```python\n(.*?)```", (bundles[2000] / "methodology.md").read_text(), re.DOTALL)
+    recipe: dict[str, Any] = {}
+    exec(code, recipe)
+    found = recipe["estimates"](bundles[2000], "health", ("council", "sex", "asq3_communication"))
+    published = pq.read_table(bundles[2000] / "asq3_outcomes.parquet").to_pandas()
+    sex, domain = FAMILIES["health"].attribute("sex"), FAMILIES["health"].attribute("asq3_communication")
+    for number, council in enumerate(COUNCILS):
+        rows = published[
+            (published.la_name == place(council).la_name)
+            & (published.asq3_domain == domain.label)
+            & (published.breakdown_topic == sex.label)
+        ]
+        assert rows.breakdown.tolist() == list(sex.categories)
+        assert rows.at_or_above_children_count_estimate.tolist() == pytest.approx(found[number, :, 0])
+        assert rows.reviewed_children_count_estimate.tolist() == pytest.approx(found[number].sum(axis=1))
