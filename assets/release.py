@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from assets.expected_accuracy import check_accuracy
 from assets.home import Home
 from assets.sent import check_complete, fix_missing, missing_of, stated_missing
 from assets.tabulate import tabulate
-from assets.workload import noise_family
+from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
 from ndl_export.noisy_counts import NoisyCounts
@@ -21,11 +22,8 @@ from privacy.keys import KeyRing
 from privacy.release import (
     Ledger,
     Measurement,
-    Plan,
-    Policy,
     input_mac,
     load_policy,
-    make_plan,
     measure_once,
     privacy_page,
     privacy_record,
@@ -35,11 +33,6 @@ from privacy.release.store import read
 
 PUBLISHER = "School readiness pilot, National Data Library"
 CONTACT = "school-readiness@national-data-library.example"
-
-
-def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
-    """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
-    return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
 
 
 def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], *, allow_missing: bool) -> None:
@@ -57,12 +50,17 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
 def measure_family(
     home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
 ) -> Measurement:
-    """Charge the ledger and draw the noise of one family, or read back what the same release drew before."""
+    """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
+
+    Raises `NotAccurateEnough` where the plan is not expected to be worth its budget and nothing was charged yet.
+    """
     policy = load_policy()
     plan = plan_family(family, councils, policy)
     table = home.confidential(family, cohort)
     ledger = Ledger(home.ledger)
     ledger.approve(cohort, policy.cap_rho)
+    if ledger.find(cohort, version, family) is None:
+        check_accuracy(family, plan, councils, policy)
     return measure_once(
         ledger,
         home.restricted,

@@ -9,9 +9,9 @@ from functools import lru_cache
 from itertools import combinations
 
 from ndl_export.geography import REGIONS_ABOVE, Geography, geographies
-from ndl_export.tables import Block, Family
+from ndl_export.tables import FAMILIES, Block, Family
 from ndl_export.tables.model import COUNCIL, Axis, Difference, Group, Selection, SharedTotal
-from privacy.release import Policy
+from privacy.release import Plan, Policy, make_plan
 from privacy.release import workload as noise
 from privacy.release.workload import Cube, LinearCombination, Selector
 from sources.reference.places import place
@@ -66,6 +66,11 @@ def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[fro
         return [marginal]
     by_region = marginal - {COUNCIL} | {REGION}
     return [marginal, by_region] if COUNCIL in marginal else [by_region]
+
+
+def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
+    """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
+    return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
 
 
 @dataclass(frozen=True)

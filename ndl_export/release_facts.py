@@ -67,7 +67,8 @@ class ReleaseFacts:
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
     `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by family, what every figure was
-    made from; `contact` an e-mail address for readers; `missing`, by source, the councils that take part and had sent nothing of it when the release was measured.
+    made from; `contact` an e-mail address for readers; `missing`, by source, the councils that take part and had sent
+    nothing of it when the release was measured.
     Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
     Raises `InvalidVersion`.
     """

@@ -23,7 +23,7 @@ added or removed. Nothing here reads an extract, knows a table's title, or depen
 """
 
 from privacy.release.absent import without_categories
-from privacy.release.accuracy import expected_half_widths, expected_rate_half_widths
+from privacy.release.accuracy import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.child_table import ChildTableError, input_mac, true_counts
 from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
@@ -115,6 +115,7 @@ __all__ = [
     "covariances_of",
     "epsilon",
     "estimates_of",
+    "expected_difference_half_widths",
     "expected_half_widths",
     "expected_rate_half_widths",
     "input_mac",

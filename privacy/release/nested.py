@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Part = TypeVar("Part", Covariances, Estimates)
 
 
-def covariances_of(plan: Plan) -> Covariances | NestedCovariances:
+def covariances_of(plan: Plan) -> Covariance:
     """Variances and covariances of every figure of a plan, with a nesting or without."""
     return NestedCovariances(plan) if plan.parts else Covariances(plan)
 
@@ -150,6 +150,9 @@ class _Cut:
             self._known[key] = selector, cut
         return self._known[key][1]
 
+
+Covariance = Covariances | NestedCovariances
+"""The variances and covariances of one plan."""
 
 Estimated = Estimates | NestedEstimates
 """The figures of one measurement."""

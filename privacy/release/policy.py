@@ -43,7 +43,7 @@ class Policy:
     split: Mapping[str, float]
     weights: Mapping[str, float]
     regions_share: float
-    minimum_accuracy: MinimumAccuracy
+    minimum_accuracy: Mapping[str, MinimumAccuracy]
     reliability: Reliability
 
     def __post_init__(self) -> None:
@@ -62,8 +62,11 @@ class Policy:
                 raise PolicyError(f"weights.{kind} must be positive, not {weight}")
         if not 0 < self.regions_share < 1:
             raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
-        if not 0 < self.minimum_accuracy.share_of_rates <= 1:
-            raise PolicyError("minimum_accuracy.share_of_rates must lie between 0 and 1")
+        if set(self.minimum_accuracy) != set(self.split):
+            raise PolicyError("minimum_accuracy must name the families of the split, and no other")
+        for family, minimum in self.minimum_accuracy.items():
+            if not 0 < minimum.share_of_rates <= 1:
+                raise PolicyError(f"minimum_accuracy.{family}.share_of_rates must lie between 0 and 1")
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
             raise PolicyError("reliability: a rate cannot be withheld before it is flagged")
 
@@ -89,7 +92,11 @@ def load_policy(path: Path = DEFAULT_PATH) -> Policy:
     _check_keys("policy", content, expected)
     if content["version"] != VERSION:
         raise PolicyError(f"this software reads policy version {VERSION}, not {content['version']!r}")
-    for section, what in (("split", "families to rho"), ("weights", "kinds of cells to weights")):
+    for section, what in (
+        ("split", "families to rho"),
+        ("weights", "kinds of cells to weights"),
+        ("minimum_accuracy", "families to limits"),
+    ):
         if not isinstance(content[section], dict):
             raise PolicyError(f"{section} must map {what}")
     return Policy(
@@ -98,14 +105,17 @@ def load_policy(path: Path = DEFAULT_PATH) -> Policy:
         split={family: _number(f"split.{family}", rho) for family, rho in content["split"].items()},
         weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
         regions_share=_number("regions_share", content["regions_share"]),
-        minimum_accuracy=MinimumAccuracy(**_numbers("minimum_accuracy", content, MinimumAccuracy)),
-        reliability=Reliability(**_numbers("reliability", content, Reliability)),
+        minimum_accuracy={
+            family: MinimumAccuracy(**_numbers(f"minimum_accuracy.{family}", minimum, MinimumAccuracy))
+            for family, minimum in content["minimum_accuracy"].items()
+        },
+        reliability=Reliability(**_numbers("reliability", content["reliability"], Reliability)),
     )
 
 
-def _numbers(section: str, content: dict[str, Any], kind: type[Any]) -> dict[str, float]:
-    _check_keys(section, content[section], {field.name for field in fields(kind)})
-    return {name: _number(f"{section}.{name}", value) for name, value in content[section].items()}
+def _numbers(section: str, content: Any, kind: type[Any]) -> dict[str, float]:
+    _check_keys(section, content, {field.name for field in fields(kind)})
+    return {name: _number(f"{section}.{name}", value) for name, value in content.items()}
 
 
 def _check_keys(section: str, content: Any, expected: set[str]) -> None:

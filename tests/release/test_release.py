@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,13 +16,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from assets.expected_accuracy import expected_accuracy
+from assets import release
+from assets.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.home import Home
 from assets.recompute import differing
-from assets.release import begin_release, measure_family, plan_family, publish_bundle
+from assets.release import begin_release, measure_family, publish_bundle
 from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
+from assets.workload import plan_family
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
+from pipelines.plan_report import render
 from privacy.keys import KeyRing
 from privacy.release import Ledger, ReleaseConflict, load_policy
 from sources.contracts import CONTRACTS
@@ -233,3 +238,37 @@ def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: di
         assert rows.breakdown.tolist() == list(sex.categories)
         assert rows.at_or_above_children_count_estimate.tolist() == pytest.approx(found[number, :, 0])
         assert rows.reviewed_children_count_estimate.tolist() == pytest.approx(found[number].sum(axis=1))
+
+
+def test_the_plan_says_what_will_be_unusable() -> None:
+    found = expected_accuracy(COUNCILS)
+    assert all(entry["met"] for entry in found["minimum_accuracy"])
+    warned = {(row["table"], row["rows"]) for row in found["warnings"]}
+    assert ("gld_headline", "Ethnic group / Other ethnic group / Male") in warned
+    assert ("gld_headline", "Free school meal eligibility / Not eligible for free school meals / Total") not in warned
+    text = render(found)
+    assert "Warning: these rows will be unreliable" in text
+    assert json.loads(json.dumps(found)) == found
+    gaps = {row["area"]: row["median_rate_half_width"] for row in found["tables"] if row["table"] == "gld_differences"}
+    assert gaps["Leeds"] < gaps["Halton"]
+
+
+def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
+    policy = load_policy()
+    poor = replace(policy, split=dict.fromkeys(policy.split, 1e-4))
+    with pytest.raises(NotAccurateEnough, match="the tables of pupil are not worth their budget"):
+        check_accuracy("pupil", plan_family("pupil", COUNCILS, poor), COUNCILS, poor)
+    check_accuracy("pupil", plan_family("pupil", COUNCILS, policy), COUNCILS, policy)
+
+
+def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(
+    tmp_path: Path, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = load_policy()
+    monkeypatch.setattr(release, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    home = Home(tmp_path)
+    home.prepare()
+    _tables_without({}, home, 10)
+    with pytest.raises(NotAccurateEnough):
+        measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
+    assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
