@@ -24,7 +24,6 @@ from ndl_export.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables import FAMILIES, Block, Difference, Table
 from ndl_export.tables.model import Group
 from privacy.release import (
-    Cube,
     Plan,
     Policy,
     covariances_of,
@@ -176,7 +175,9 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariance, coun
 
 
 def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariance) -> Array:
-    assert isinstance(figures.part, Cube) and figures.whole is not None and figures.taken_off is not None
+    assert figures.part is not None
+    assert figures.whole is not None
+    assert figures.taken_off is not None
     sizes = np.array([_UNITS[table.family] * _size(area) for area in figures.areas])
     second, there = difference.second, sizes
     if difference.with_all_together:

@@ -16,7 +16,7 @@ from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
 from ndl_export.noisy_counts import NoisyCounts
-from ndl_export.release_facts import ReleaseFacts, Thresholds
+from ndl_export.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release import (
@@ -29,6 +29,7 @@ from privacy.release import (
     privacy_record,
     true_counts,
 )
+from privacy.release.registry import deployment
 from privacy.release.store import read
 
 PUBLISHER = "School readiness pilot, National Data Library"
@@ -91,6 +92,8 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
     record = privacy_record(
         list(plans.values()), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
     )
+    published_on = Version.parse(version).first_day
+    record["deployment"] = deployment(record, published_on, [PUBLISHER])
     facts = ReleaseFacts(
         version=version,
         cohorts=(cohort,),

@@ -51,6 +51,11 @@ class Version:
     def __str__(self) -> str:
         return f"{self.year}.{self.month:02d}.{self.number}"
 
+    @property
+    def first_day(self) -> str:
+        """First day of its month: '2026-11-01'."""
+        return f"{self.year}-{self.month:02d}-01"
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -96,8 +101,7 @@ class ReleaseFacts:
     @property
     def published_on(self) -> str:
         """First day of that month, for standards that ask for a date: '2026-11-01'."""
-        version = Version.parse(self.version)
-        return f"{version.year}-{version.month:02d}-01"
+        return Version.parse(self.version).first_day
 
     @property
     def areas(self) -> tuple[Geography, ...]:

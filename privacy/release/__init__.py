@@ -16,6 +16,7 @@ What a privacy reviewer reads, in the order in which things happen:
     intervals     what a reader sees of them                                post-processing
     shrinkage     rates as a model sees them, labelled as such              post-processing
     statement     what is protected, and what is not                        public
+    registry      the same in the fields of the OpenDP registry             public
 
 `lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage` and `ledger_sqlite`, where the
 ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one row of the child table
