@@ -25,6 +25,9 @@ from privacy.release import (
 )
 from privacy.release.intervals import Z95
 from privacy.release.workload import Family
+from sources.reference.places import PILOT
+from tests.bench_release.accuracy import release_errors
+from tests.bench_release.england import largest_correlation
 
 from .doubles import NoNoise
 from .examples import CHARACTERISTICS, pilot_family, pilot_table
@@ -120,3 +123,15 @@ def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
         expected = expected_rate_half_widths(covariances_of(plan), numerator, denominator, size, rates)
         widths += list(expected[size >= wanted.denominator_at_least])
     assert np.mean(np.array(widths) <= wanted.half_width_points) >= wanted.share_of_rates
+
+
+def test_the_published_tables_are_as_far_ahead():
+    """One release of the project's own table definitions, as `tests.bench_release` measures many."""
+    cells = release_errors(sorted(PILOT), 1)
+    assert cells.mean_absolute("release", 200) < TARGET * cells.mean_absolute("each", 200)
+    assert cells.mean_absolute("release", 200) < TARGET * cells.mean_absolute("detailed", 200)
+
+
+def test_councils_are_almost_independent():
+    """What the interval of a difference of two councils takes for granted in the worked query."""
+    assert largest_correlation(sorted(PILOT)) < 0.03

@@ -272,3 +272,36 @@ def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(
     with pytest.raises(NotAccurateEnough):
         measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
     assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
+
+
+def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:
+    headline = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
+    found = pq.read_table(bundles[2000] / "gld_differences.parquet").to_pandas()
+    headline["area"], found["area"] = (table.geographic_level + table.la_name.fillna("") for table in (headline, found))
+    rates = headline[headline.sex == "Total"].set_index(["area", "breakdown"]).gld_children_percent
+    together = headline.geographic_level.iloc[0]
+    compared = 0
+    for row in found[found.gld_difference_points.notna()].itertuples():
+        if row.comparison == "Not eligible less eligible":
+            first, second = "Not eligible for free school meals", "Eligible for free school meals"
+            expected = rates[row.area, first] - rates[row.area, second]
+        elif row.comparison == "All children: area less all councils together":
+            expected = rates[row.area, "Total"] - rates[together, "Total"]
+        else:
+            continue
+        compared += 1
+        assert row.gld_difference_points == pytest.approx(expected, abs=0.151)
+        assert row.gld_difference_points_lower_ci < row.gld_difference_points < row.gld_difference_points_upper_ci
+    assert compared > len(COUNCILS)
+    with_itself = found[(found.area == together) & found.comparison.str.contains("area less all")]
+    assert set(with_itself.gld_difference_points_flag) == {"z"}
+
+
+def test_the_model_stands_on_rows_of_councils_alone(bundles: dict[int, Path]) -> None:
+    table = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
+    modelled = table[table.gld_children_percent_model.notna()]
+    assert set(modelled.geographic_level) == {"Local authority"}
+    assert not ((modelled.breakdown == "Total") & (modelled.sex == "Total")).any()
+    small = modelled[modelled.gld_children_percent_flag == "low"]
+    assert len(small)
+    assert small.gld_children_percent_model.between(0, 100).all()
