@@ -99,9 +99,9 @@ class _Block:
     denominators: Array | None
 
 
-def expected_accuracy(councils: Sequence[str]) -> dict[str, Any]:
-    """Plan and expected accuracy of every table for these councils: JSON-ready."""
-    policy = load_policy()
+def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, Any]:
+    """Plan and expected accuracy of every table for these councils, at a share of the split: JSON-ready."""
+    policy = load_policy().scaled(share)
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     blocks = {family: _family_blocks(family, plan, councils) for family, plan in plans.items()}
     tables = {name: found for by_table in blocks.values() for name, found in by_table.items()}

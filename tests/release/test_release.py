@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from assets import release
+from assets import share
 from assets.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.home import Home
 from assets.recompute import differing
@@ -265,7 +265,7 @@ def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(
     tmp_path: Path, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = load_policy()
-    monkeypatch.setattr(release, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    monkeypatch.setattr(share, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
     home = Home(tmp_path)
     home.prepare()
     _tables_without({}, home, 10)
