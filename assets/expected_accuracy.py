@@ -8,9 +8,10 @@ which is the widest. Nothing confidential goes in.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sources.reference
-from assets.release import plan_family
-from assets.workload import BlockFigures, block_figures
-from ndl_export.geography import Geography
-from ndl_export.tables import FAMILIES, Block, Table
+from assets.workload import BlockFigures, block_figures, plan_family
+from ndl_export.geography import LOCAL_AUTHORITY, Geography
+from ndl_export.tables import FAMILIES, Block, Difference, Table
+from ndl_export.tables.model import Group
 from privacy.release import (
+    Plan,
     Policy,
+    covariances_of,
     epsilon,
+    expected_difference_half_widths,
     expected_half_widths,
     expected_rate_half_widths,
     load_policy,
 )
-from privacy.release.plan import Plan
+from privacy.release.nested import Covariance
 from sources.reference.places import place
 
 Array = NDArray[np.float64]
@@ -43,6 +47,10 @@ _UNKNOWN_RATE = 0.5
 _COUNCILS_OF_ENGLAND = 153
 
 
+class NotAccurateEnough(Exception):
+    """A plan that is not expected to be worth its budget under the policy; nothing was charged."""
+
+
 @dataclass(frozen=True)
 class AreaAccuracy:
     """Expected 95% half-widths of one table in one area: counts in units, rates in points; how many are unusable."""
@@ -50,16 +58,53 @@ class AreaAccuracy:
     table: str
     area: str
     figures: int
-    median_count_half_width: float
+    median_count_half_width: float | None
     median_rate_half_width: float | None
     flagged_unreliable: int
     withheld: int
 
 
-def expected_accuracy(councils: Sequence[str]) -> dict[str, Any]:
-    """Plan and expected accuracy of every table for these councils: JSON-ready."""
-    policy = load_policy()
+@dataclass(frozen=True)
+class Warned:
+    """Rows of a table that will be unreliable or withheld in at least half of the councils."""
+
+    table: str
+    rows: str
+    councils: int
+    flagged_unreliable: int
+    withheld: int
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Whether a family meets the policy's minimum accuracy: of so many large rates, which share is accurate."""
+
+    family: str
+    rates: int
+    share_accurate: float
+    met: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Expected half-widths of a block; arrays are (areas, levels), NaN for rows that cannot occur.
+
+    Counts in units; rates, or differences of rates, in points; denominators of rates that count for the minimum.
+    """
+
+    areas: tuple[Geography, ...]
+    levels: tuple[str, ...]
+    counts: Array | None
+    rates: Array | None
+    denominators: Array | None
+
+
+def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, Any]:
+    """Plan and expected accuracy of every table for these councils, at a share of the split: JSON-ready."""
+    policy = load_policy().scaled(share)
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
+    blocks = {family: _family_blocks(family, plan, councils) for family, plan in plans.items()}
+    tables = {name: found for by_table in blocks.values() for name, found in by_table.items()}
     return {
         "councils": list(councils),
         "cap_rho": policy.cap_rho,
@@ -74,50 +119,140 @@ def expected_accuracy(councils: Sequence[str]) -> dict[str, Any]:
             }
             for family, plan in plans.items()
         ],
-        "tables": [
-            asdict(area)
-            for family, plan in plans.items()
-            for table in FAMILIES[family].tables
-            for area in _table(table, plan, councils, policy)
-        ],
+        "minimum_accuracy": [asdict(_minimum(family, found, policy)) for family, found in blocks.items()],
+        "warnings": [asdict(w) for name, found in tables.items() for w in _warnings(name, found, policy)],
+        "tables": [asdict(area) for name, found in tables.items() for area in _by_area(name, found, policy)],
     }
 
 
-def _table(table: Table, plan: Plan, councils: Sequence[str], policy: Policy) -> list[AreaAccuracy]:
+def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Policy) -> None:
+    """Raises `NotAccurateEnough` where the plan is not expected to meet the policy's minimum accuracy."""
+    found, wanted = _minimum(family, _family_blocks(family, plan, councils), policy), policy.minimum_accuracy[family]
+    if not found.met:
+        raise NotAccurateEnough(
+            f"the tables of {family} are not worth their budget: {found.share_accurate:.0%} of their large rates are"
+            f" expected within {wanted.half_width_points:g} points, and the policy asks for"
+            f" {wanted.share_of_rates:.0%}; `readiness plan` shows which"
+        )
+
+
+def _family_blocks(family: str, plan: Plan, councils: Sequence[str]) -> dict[str, list[_Block]]:
+    """Expected half-widths of every block, by table."""
+    covariances = covariances_of(plan)
+    return {
+        table.name: [_block(table, block, plan, covariances, councils) for block in table.blocks]
+        for table in FAMILIES[family].tables
+    }
+
+
+def _block(table: Table, block: Block, plan: Plan, covariances: Covariance, councils: Sequence[str]) -> _Block:
+    figures = block_figures(block, plan.family, councils)
+    labels = [tuple(level.label for level in chosen) for chosen in product(*(axis.selections for axis in block.axes))]
+    possible = np.array([chosen not in block.structural_zeros for chosen in labels])
+    flat = (len(figures.areas), len(labels))
+
+    def shown(values: Array) -> Array:
+        return np.where(possible, values.reshape(flat), np.nan)
+
+    counts, rates, denominators = None, None, None
+    if block.difference is not None:
+        rates = shown(_difference_widths(table, block.difference, figures, covariances))
+    else:
+        counts = shown(expected_half_widths(covariances, figures.base))
+        if figures.part is not None and figures.whole is not None and block.average_of is None:
+            expected = _denominators(table, block, figures)
+            share = np.full(expected.shape, _public_rate(block))
+            rates = shown(expected_rate_half_widths(covariances, figures.part, figures.whole, expected, share))
+            denominators = shown(expected)
+    constants = [label for name, label in block.constants.items() if label not in ("Total", table.title)]
+    return _Block(
+        figures.areas,
+        tuple(" / ".join([*constants, *chosen]) or "Total" for chosen in labels),
+        counts,
+        rates,
+        denominators,
+    )
+
+
+def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariance) -> Array:
+    assert figures.part is not None
+    assert figures.whole is not None
+    assert figures.taken_off is not None
+    sizes = np.array([_UNITS[table.family] * _size(area) for area in figures.areas])
+    second, there = difference.second, sizes
+    if difference.with_all_together:
+        second, there = (
+            difference.first,
+            np.full(
+                sizes.shape, sum(s for a, s in zip(figures.areas, sizes, strict=True) if a.level == LOCAL_AUTHORITY)
+            ),
+        )
+    denominators = (sizes * _group_share(table, difference.first), there * _group_share(table, second))
+    rate = np.full(sizes.shape, _public_gld_rate())
+    rates = ((figures.part, figures.whole), figures.taken_off)
+    return expected_difference_half_widths(covariances, rates, denominators, (rate, rate))
+
+
+def _group_share(table: Table, group: Group | None) -> float:
+    if group is None:
+        return 1.0
+    domain = FAMILIES[table.family].attribute(group[0])
+    known = _public_shares(domain.label, domain.categories)
+    return sum(known[category] for category in group[1])
+
+
+def _minimum(family: str, blocks: dict[str, list[_Block]], policy: Policy) -> Minimum:
+    wanted = policy.minimum_accuracy[family]
+    pairs = [(b.denominators, b.rates) for found in blocks.values() for b in found if b.denominators is not None]
+    accurate = [
+        (rates <= wanted.half_width_points)[denominators >= wanted.denominator_at_least]
+        for denominators, rates in pairs
+        if rates is not None
+    ]
+    judged = np.concatenate(accurate) if accurate else np.zeros(0, dtype=bool)
+    share = float(judged.mean()) if judged.size else 1.0
+    return Minimum(family, int(judged.size), round(share, 4), share >= wanted.share_of_rates)
+
+
+def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[Warned]:
+    limits = policy.reliability
+    for block in (b for b in blocks if b.rates is not None):
+        councils = [index for index, area in enumerate(block.areas) if area.level == LOCAL_AUTHORITY]
+        widths = np.asarray(block.rates)[councils]
+        withheld = (widths > limits.withheld_half_width).sum(axis=0)
+        unreliable = (widths > limits.unreliable_half_width).sum(axis=0) - withheld
+        for level in np.flatnonzero(2 * (withheld + unreliable) >= max(len(councils), 1)):
+            yield Warned(table, block.levels[level], len(councils), int(unreliable[level]), int(withheld[level]))
+
+
+def _by_area(table: str, blocks: list[_Block], policy: Policy) -> list[AreaAccuracy]:
     counts: dict[str, list[Array]] = {}
     rates: dict[str, list[Array]] = {}
-    for block in table.blocks:
-        figures = block_figures(block, plan.family, councils)
-        denominators = _denominators(table, block, figures)
-        count_widths = expected_half_widths(plan, figures.base)
-        rate_widths = _rate_widths(plan, block, figures, denominators)
-        for index, area in enumerate(figures.areas):
-            counts.setdefault(area.name, []).append(count_widths[index].ravel())
-            if rate_widths is not None:
-                rates.setdefault(area.name, []).append(rate_widths[index].ravel())
-    return [_summary(table, area, counts[area], rates.get(area), policy) for area in counts]
+    for block in blocks:
+        for index, area in enumerate(block.areas):
+            for kept, widths in ((counts, block.counts), (rates, block.rates)):
+                kept.setdefault(area.name, [])
+                if widths is not None:
+                    kept[area.name].append(widths[index][~np.isnan(widths[index])])
+    return [_summary(table, area, counts[area], rates[area], policy) for area in counts]
 
 
-def _rate_widths(plan: Plan, block: Block, figures: BlockFigures, denominators: Array) -> Array | None:
-    if figures.part is None or figures.whole is None or block.average_of is not None:
-        return None
-    rate = _public_gld_rate() if block.numerator and block.numerator[0] == "gld" else _UNKNOWN_RATE
-    return expected_rate_half_widths(plan, figures.part, figures.whole, denominators, np.full(denominators.shape, rate))
-
-
-def _summary(table: Table, area: str, counts: list[Array], rates: list[Array] | None, policy: Policy) -> AreaAccuracy:
-    count_widths = np.concatenate(counts)
-    rate_widths = np.concatenate(rates) if rates else np.zeros(0)
+def _summary(table: str, area: str, counts: list[Array], rates: list[Array], policy: Policy) -> AreaAccuracy:
+    count_widths, rate_widths = (np.concatenate(w) if w else np.zeros(0) for w in (counts, rates))
     limits = policy.reliability
     return AreaAccuracy(
-        table.name,
+        table,
         area,
-        len(count_widths),
-        round(float(np.median(count_widths)), 1),
-        round(float(np.median(rate_widths)), 2) if rates else None,
+        max(len(count_widths), len(rate_widths)),
+        round(float(np.median(count_widths)), 1) if count_widths.size else None,
+        round(float(np.median(rate_widths)), 2) if rate_widths.size else None,
         int(((rate_widths > limits.unreliable_half_width) & (rate_widths <= limits.withheld_half_width)).sum()),
         int((rate_widths > limits.withheld_half_width).sum()),
     )
+
+
+def _public_rate(block: Block) -> float:
+    return _public_gld_rate() if block.numerator and block.numerator[0] == "gld" else _UNKNOWN_RATE
 
 
 def _denominators(table: Table, block: Block, figures: BlockFigures) -> Array:

@@ -8,37 +8,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from assets.expected_accuracy import check_accuracy
 from assets.home import Home
 from assets.sent import check_complete, fix_missing, missing_of, stated_missing
-from assets.share import fix_share, policy_of
+from assets.share import WHOLE, fix_share, policy_of, share_of
 from assets.tabulate import tabulate
-from assets.workload import noise_family
+from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
-from ndl_export.release_facts import ReleaseFacts, Thresholds
+from ndl_export.noisy_counts import NoisyCounts
+from ndl_export.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release import (
     Ledger,
     Measurement,
-    Plan,
-    Policy,
     input_mac,
-    make_plan,
     measure_once,
     privacy_page,
     privacy_record,
     true_counts,
 )
+from privacy.release.registry import deployment
 from privacy.release.store import read
 
 PUBLISHER = "School readiness pilot, National Data Library"
 CONTACT = "school-readiness@national-data-library.example"
-
-
-def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
-    """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
-    return make_plan(noise_family(FAMILIES[family], councils), policy.rho(family), delta=policy.delta)
 
 
 def begin_release(
@@ -66,12 +61,18 @@ def begin_release(
 def measure_family(
     home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
 ) -> Measurement:
-    """Charge the ledger and draw the noise of one family, or read back what the same release drew before."""
+    """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
+
+    Raises `NotAccurateEnough` where the plan of a whole release is not expected to be worth its budget and nothing was
+    charged yet; a revision that spends a share is not held to it.
+    """
     policy = policy_of(home, cohort, version)
     plan = plan_family(family, councils, policy)
     table = home.confidential(family, cohort)
     ledger = Ledger(home.ledger)
     ledger.approve(cohort, policy.cap_rho)
+    if share_of(home, cohort, version) == WHOLE and ledger.find(cohort, version, family) is None:
+        check_accuracy(family, plan, councils, policy)
     return measure_once(
         ledger,
         home.restricted,
@@ -79,7 +80,7 @@ def measure_family(
         release=version,
         family=family,
         plan=plan,
-        input_mac=input_mac(table, keys.subkey("input-mac", family), [a.name for a in plan.family.attributes]),
+        input_mac=input_mac(table, keys.subkey("input-mac", family), plan.family.columns),
         count=lambda: true_counts(table, plan),
     )
 
@@ -102,12 +103,17 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
     record = privacy_record(
         list(plans.values()), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
     )
+    published_on = Version.parse(version).first_day
+    record["deployment"] = deployment(record, published_on, [PUBLISHER])
     facts = ReleaseFacts(
         version=version,
         cohorts=(cohort,),
         councils=tuple(councils),
         privacy_record=record,
         privacy_page=privacy_page(record),
+        noisy_counts={
+            family: NoisyCounts(plan.to_json(), measurements[family].noisy) for family, plan in plans.items()
+        },
         publisher=PUBLISHER,
         contact=CONTACT,
         thresholds=Thresholds(

@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.workload import BlockFigures, block_figures
-from ndl_export.geography import Geography, geographies
+from ndl_export.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.missing import Missing, not_sent
 from ndl_export.rows import Layout, layout
-from ndl_export.schema import Flag, Role, arrow_schema, column_name
+from ndl_export.schema import Flag, Role, arrow_schema, measure_columns
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
 from ndl_export.tables.model import COUNCIL
 from privacy.release import (
-    Estimates,
+    MINIMUM_PLACES,
+    DifferenceTable,
     Measurement,
+    NoisyRates,
     Plan,
+    RatioTable,
     Reliability,
+    Remembered,
+    estimates_of,
     published_counts,
     published_ratios,
+    rate_differences,
+    shrunk_rates,
     without_categories,
 )
+from privacy.release.intervals import Moments
+from privacy.release.nested import Estimated
+from privacy.release.workload import Figures
 
 Array = NDArray[np.float64]
 
@@ -39,6 +50,7 @@ class _Figures:
     lower: Array
     upper: Array
     flag: NDArray[np.str_]
+    model: Array
 
 
 def tabulate(
@@ -62,14 +74,14 @@ def tabulate(
     return tables
 
 
-def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimates]:
+def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimated]:
     plan, measurement = without_categories(plan, measurement, COUNCIL, absent) if absent else (plan, measurement)
-    return plan, Estimates(plan, measurement)
+    return plan, estimates_of(plan, measurement)
 
 
 def _table(
     table: Table,
-    estimated: tuple[Plan, Estimates] | None,
+    estimated: tuple[Plan, Estimated] | None,
     councils: Sequence[str],
     absent: Collection[str],
     cohort: str,
@@ -95,35 +107,87 @@ def _table(
 
 
 def _block(
-    table: Table, block: Block, figures: BlockFigures, estimates: Estimates, reliability: Reliability
+    table: Table, block: Block, figures: BlockFigures, estimates: Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
-    impossible = _impossible(block, figures.base.shape)
+    impossible, asked = _impossible(block, figures.base.shape), Remembered(estimates)
     for name, cube in ((block.base, figures.base), (block.part, figures.part)):
         if name and cube is not None:
-            counted = published_counts(estimates, cube)
+            counted = published_counts(asked, cube)
             value = counted.count.astype(np.float64)
             flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
             yield (
                 name,
                 _not_applicable(
-                    _Figures(value, estimates.values(cube), counted.lower, counted.upper, flag), impossible
+                    _Figures(value, asked.values(cube), counted.lower, counted.upper, flag, _nothing(value)), impossible
                 ),
             )
-    if block.ratio and figures.part is not None and figures.whole is not None:
+    if block.ratio and figures.taken_off is not None and figures.part is not None and figures.whole is not None:
+        found = rate_differences(asked, (figures.part, figures.whole), figures.taken_off, reliability)
+        yield block.ratio, _ratio(table.measure(block.ratio), found, _nothing(found.value), impossible)
+    elif block.ratio and figures.part is not None and figures.whole is not None:
         measure = table.measure(block.ratio)
         largest, unit = (
             (1.0, 100.0) if measure.kind is MeasureKind.PERCENT else (float(len(block.average_of or ())), 1.0)
         )
-        ratio = published_ratios(estimates, figures.part, figures.whole, reliability, largest=largest, unit=unit)
-        nothing = np.full(ratio.value.shape, np.nan)
-        yield (
-            block.ratio,
-            _not_applicable(
-                _Figures(np.round(ratio.value, measure.decimals), nothing, ratio.lower, ratio.upper, ratio.flag),
-                impossible,
-            ),
+        ratio = published_ratios(asked, figures.part, figures.whole, reliability, largest=largest, unit=unit)
+        model = _nothing(ratio.value)
+        if measure.modelled:
+            model = _modelled(block, figures.areas, asked, figures.part, figures.whole, impossible)
+        yield block.ratio, _ratio(measure, ratio, model, impossible)
+
+
+def _ratio(
+    measure: Measure, found: RatioTable | DifferenceTable, model: Array, impossible: NDArray[np.bool_]
+) -> _Figures:
+    """As published: rounded, without an estimate of its own."""
+    shown = np.round(found.value, measure.decimals)
+    return _not_applicable(_Figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)
+
+
+def _nothing(value: NDArray[Any]) -> Array:
+    return np.full(value.shape, np.nan)
+
+
+def _modelled(
+    block: Block,
+    areas: Sequence[Geography],
+    asked: Moments,
+    part: Figures,
+    whole: Figures,
+    impossible: NDArray[np.bool_],
+) -> Array:
+    """Percentages of councils as a model sees them, one model for each choice of axes that are at their total.
+
+    NaN for other areas, and where there are too few councils or a single group of children.
+    """
+    councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
+    modelled = _nothing(impossible)
+    if len(councils) < MINIMUM_PLACES:
+        return modelled
+    x, y, xx, yy, xy = (
+        values[councils].reshape(len(councils), -1)
+        for values in (
+            asked.values(part),
+            asked.values(whole),
+            asked.variance(part),
+            asked.variance(whole),
+            asked.covariance(part, whole),
         )
+    )
+    for groups in _alike(block, impossible[0].ravel()):
+        rates = shrunk_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
+        modelled.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
+    return modelled
+
+
+def _alike(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
+    """Levels that differ from each other in the same axes, as positions; none where a level stands alone."""
+    alike: dict[tuple[bool, ...], list[int]] = {}
+    for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
+        if not impossible[position]:
+            alike.setdefault(tuple(level.categories is None for level in chosen), []).append(position)
+    return [positions for positions in alike.values() if len(positions) > 1]
 
 
 def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -133,17 +197,19 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
-    value, estimate, lower, upper = (
-        np.where(where, np.nan, part) for part in (figures.value, figures.estimate, figures.lower, figures.upper)
+    value, estimate, lower, upper, model = (
+        np.where(where, np.nan, part)
+        for part in (figures.value, figures.estimate, figures.lower, figures.upper, figures.model)
     )
-    return _Figures(value, estimate, lower, upper, np.where(where, Flag.NOT_APPLICABLE.value, figures.flag))
+    flag = np.where(where, Flag.NOT_APPLICABLE.value, figures.flag)
+    return _Figures(value, estimate, lower, upper, flag, model)
 
 
 def _empty(rows: Layout, measure: Measure) -> _Figures:
     """No figure in any row: not available where a figure applies, until it is filled in."""
-    value, estimate, lower, upper = (np.full(len(rows.row_of), np.nan) for _ in range(4))
+    value, estimate, lower, upper, model = (np.full(len(rows.row_of), np.nan) for _ in range(5))
     flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype("<U3")
-    return _Figures(value, estimate, lower, upper, flag)
+    return _Figures(value, estimate, lower, upper, flag, model)
 
 
 def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> None:
@@ -153,6 +219,7 @@ def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> No
         (column.lower, found.lower),
         (column.upper, found.upper),
         (column.flag, found.flag),
+        (column.model, found.model),
     ):
         target[positions] = values.ravel()
 
@@ -165,21 +232,17 @@ def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArra
             axis.filter: level.label for axis, level in zip(block.axes, chosen, strict=True)
         }
         wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
-    place = {
-        (area, rows.rows[row].levels): index
-        for index, (area, row) in enumerate(zip(rows.area_of.tolist(), rows.row_of.tolist(), strict=True))
-    }
-    return np.array([place[area, levels] for area in map(rows.areas.index, areas) for levels in wanted])
+    return rows.positions(wanted, areas)
 
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
-    count = measure.kind is MeasureKind.COUNT
     shown = pa.array(figures.value, pa.float64(), from_pandas=True)
     parts = {
-        Role.FIGURE: shown.cast(pa.int64()) if count else shown,
+        Role.FIGURE: shown.cast(pa.int64()) if measure.kind is MeasureKind.COUNT else shown,
         Role.ESTIMATE: pa.array(figures.estimate, pa.float64(), from_pandas=True),
         Role.LOWER: pa.array(figures.lower, pa.float64(), from_pandas=True),
         Role.UPPER: pa.array(figures.upper, pa.float64(), from_pandas=True),
         Role.FLAG: pa.array(figures.flag.tolist(), pa.string()),
+        Role.MODEL: pa.array(figures.model, pa.float64(), from_pandas=True),
     }
-    return {column_name(measure, role): part for role, part in parts.items() if role is not Role.ESTIMATE or count}
+    return {column.name: parts[column.role] for column in measure_columns(measure)}

@@ -5,29 +5,39 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
-from ndl_export.geography import Geography, geographies
-from ndl_export.tables import Block, Family
-from ndl_export.tables.model import COUNCIL, Axis, Selection, SharedTotal
+from ndl_export.geography import REGIONS_ABOVE, Geography, geographies
+from ndl_export.tables import FAMILIES, Block, Family
+from ndl_export.tables.model import COUNCIL, Axis, Difference, Group, Selection, SharedTotal
+from privacy.release import Plan, Policy, make_plan
 from privacy.release import workload as noise
 from privacy.release.workload import Cube, LinearCombination, Selector
+from sources.reference.places import place
+
+REGION = "region"
+"""The attribute of the region a council lies in, where regions are measured."""
 
 
-def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
+def noise_family(family: Family, councils: Sequence[str], policy: Policy) -> noise.Family:
     """The family as the plan sees it: everything its tables publish, over the councils that take part.
 
     A marginal's weight multiplies the sum of the variances of its cells. A block that is published at several levels of
     detail counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest.
+    With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
     """
+    nesting = _regions(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
     attributes = {
         COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
+        **({REGION: noise.Attribute(REGION, tuple(nesting.members))} if nesting else {}),
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block in (block for table in family.tables for block in table.blocks):
-        for marginal, weight in _marginals(block).items():
-            weights[marginal] = max(weights[marginal], weight)
+        for marginal, kind in _marginals(block).items():
+            for level in _levels(marginal, nesting):
+                weights[level] = max(weights[level], policy.weight(kind))
     order = list(attributes)
     return noise.Family(
         family.name,
@@ -38,7 +48,29 @@ def noise_family(family: Family, councils: Sequence[str]) -> noise.Family:
             for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
         ),
         tuple(_identity(shared) for shared in family.shared_totals),
+        nesting,
     )
+
+
+def _regions(councils: Sequence[str], share: float) -> noise.Nesting:
+    """The councils by region, in order of the regions' codes."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for council in councils:
+        members[place(council).region_code].append(council)
+    return noise.Nesting(COUNCIL, REGION, {region: tuple(members[region]) for region in sorted(members)}, share)
+
+
+def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
+    """The marginal at the levels of place at which it is measured; one of all councils together by their regions."""
+    if nesting is None:
+        return [marginal]
+    by_region = marginal - {COUNCIL} | {REGION}
+    return [marginal, by_region] if COUNCIL in marginal else [by_region]
+
+
+def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
+    """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
+    return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
 
 
 @dataclass(frozen=True)
@@ -50,17 +82,17 @@ class BlockFigures:
     part: Cube | LinearCombination | None
     whole: Cube | None
     """Denominator of the block's ratio, where it has one."""
+    taken_off: tuple[Cube, Cube] | None = None
+    """Part and whole of the rate that is taken off, where the block is of differences."""
 
 
 def block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures:
     """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted."""
-    areas = tuple(area for area in geographies(councils, not_sent) if area.available)
-    if not block.councils:
-        areas = areas[:1]
-    council = family.attribute(COUNCIL)
-    where = Selector.of(council, {area.code: area.councils for area in areas})
+    if block.difference is not None:
+        return _difference(block, block.difference, family, tuple(councils), frozenset(not_sent))
+    areas, where = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), block.councils)
     axes = {axis.attribute: _selector(family, axis) for axis in block.axes}
     base = Cube({COUNCIL: where, **axes})
     if block.average_of is not None:
@@ -84,16 +116,52 @@ def block_figures(
     return BlockFigures(areas, base, None, None)
 
 
-def _marginals(block: Block) -> dict[frozenset[str], float]:
-    """Attribute sets a block reads, with weights: at full detail, and without each axis that also has a total."""
+def _difference(
+    block: Block, difference: Difference, family: noise.Family, councils: tuple[str, ...], not_sent: frozenset[str]
+) -> BlockFigures:
+    """Both rates of a difference; of an area and all councils together, for every area but these."""
+    council = family.attribute(COUNCIL)
+    areas, where = _places(council, councils, not_sent, True)
+    second, there = difference.second, where
+    if difference.with_all_together:
+        areas, together = areas[1:], areas[0].councils
+        where = Selector.of(council, {area.code: area.councils for area in areas})
+        second, there = difference.first, Selector.of(council, {area.code: together for area in areas})
+    first = _rate(block, family, where, difference.first)
+    return BlockFigures(areas, first[1], *first, _rate(block, family, there, second))
+
+
+def _rate(block: Block, family: noise.Family, where: Selector, group: Group | None) -> tuple[Cube, Cube]:
+    """Part and whole of the block's numerator among a group of children, by area."""
+    restricted = {group[0]: Selector.only(family.attribute(group[0]), *group[1])} if group else {}
+    name, categories = block.numerator or ("", ())
+    part = {name: Selector.only(family.attribute(name), *categories)}
+    return Cube({COUNCIL: where}, restricted | part), Cube({COUNCIL: where}, restricted)
+
+
+@lru_cache(maxsize=32)
+def _places(
+    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], all_areas: bool
+) -> tuple[tuple[Geography, ...], Selector]:
+    """The areas that have figures, or the first of them alone, and the councils that each adds up."""
+    areas = tuple(area for area in geographies(councils, not_sent) if area.available)
+    areas = areas if all_areas else areas[:1]
+    return areas, Selector.of(council, {area.code: area.councils for area in areas})
+
+
+def _marginals(block: Block) -> dict[frozenset[str], str]:
+    """Attribute sets a block reads, with kinds of weight: at full detail, and without each axis that has a total."""
+    if block.difference is not None:
+        return {}
     fixed = {COUNCIL} if block.councils else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
     tails: list[set[str]] = [{block.numerator[0]}] if block.numerator else [set()]
     if block.average_of is not None:
         tails = [{name} for name in block.average_of]
+    at_total = block.total_weight or block.weight
     return {
-        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else block.total_weight
+        frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else at_total
         for size in range(len(optional) + 1)
         for kept in combinations(optional, size)
         for tail in tails

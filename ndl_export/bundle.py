@@ -25,6 +25,7 @@ from ndl_export.documents.datapackage import datapackage
 from ndl_export.documents.pages import licence_page, methodology_page, readme_page
 from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.ees import meta_csv, write_csv
+from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults, write_noisy_counts
 from ndl_export.parquet_files import write_parquet
 from ndl_export.release_facts import InvalidVersion, ReleaseFacts, Version
 from ndl_export.tables import TABLES
@@ -40,8 +41,10 @@ DOCUMENTS = (
     "data_dictionary.csv",
     "data_dictionary.md",
     "methodology.md",
+    NOISY_COUNTS_FILE,
     PRIVACY_PAGE_FILE,
     "reconciliation.csv",
+    *PLAN_FILES.values(),
 )
 TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
 BUNDLE_FILES = frozenset(
@@ -99,6 +102,8 @@ def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, p
     faults += [
         f"privacy record: {fault}" for fault in privacy_faults(facts.privacy_record, facts.version, facts.cohorts)
     ]
+    plans = {family: noisy.plan for family, noisy in facts.noisy_counts.items()}
+    faults += [f"noisy counts: {fault}" for fault in noisy_faults(plans, None, facts.privacy_record)]
     if faults:
         raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
     return {name: layouts[name].ordered(tables[name]) for name in TABLES}
@@ -112,6 +117,7 @@ def _fill(
         write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
         write_csv(data, TABLES[name], folder / f"{name}.csv")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
+    write_noisy_counts(folder, facts.noisy_counts, facts.version)
     for name, text in _pages(facts, tables).items():
         (folder / name).write_bytes(text.encode())
     (folder / PRIVACY_RECORD_FILE).write_bytes(canonical_json(facts.privacy_record))

@@ -109,7 +109,6 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
         "intervals missing, or given where the figure does not apply": (np.isnan(lower) | np.isnan(upper)) == interval,
         "intervals whose ends are the wrong way round": interval & (lower > upper),
         "figures outside their interval": shown & ~((lower - slack <= figure) & (figure <= upper + slack)),
-        "figures or limits below 0": (figure < 0) | (lower < 0) | (upper < 0),
         "values that are not finite numbers": _unbounded(data, measure),
     }
     if is_count:
@@ -121,6 +120,14 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
         }
     if measure.kind is MeasureKind.PERCENT:
         checks["percentages above 100"] = (figure > 100) | (upper > 100 + _ROUNDING)
+    if measure.kind is MeasureKind.DIFFERENCE:
+        checks["differences beyond 100 points"] = (lower < -100 - _ROUNDING) | (upper > 100 + _ROUNDING)
+    else:
+        checks["figures or limits below 0"] = (figure < 0) | (lower < 0) | (upper < 0)
+    if measure.modelled:
+        model = _numbers(data, measure, Role.MODEL)
+        checks["models given where the figure does not apply"] = absent & ~np.isnan(model)
+        checks["models outside the range of the figure"] = (model < 0) | (model > 100)
     for what, wrong in checks.items():
         if wrong.any():
             yield f"{measure.name}: {int(wrong.sum())} {what}, first in row {_row(data, expected.table, wrong)}"

@@ -60,6 +60,7 @@ _GROUPS = {
     Role.LOWER: "95% intervals",
     Role.UPPER: "95% intervals",
     Role.FLAG: "Reliability",
+    Role.MODEL: "Model estimates",
 }
 
 
@@ -129,6 +130,8 @@ def _cell(column: CsvColumn) -> str:
         words = " ".join(f"WHEN {flag} = '{value}' THEN '{word}'" for value, word in RELIABILITY.items())
         return f"CASE {absent} {words} END"
     decimals = measure.decimals if role is Role.FIGURE else LIMIT_DECIMALS
+    if role is Role.MODEL:
+        absent += f""" WHEN "{column.source.name}" IS NULL THEN '{Flag.NOT_APPLICABLE}'"""
     withheld = f"WHEN {flag} = '{Flag.WITHHELD}' THEN '{WITHHELD_SYMBOL}'" if role is Role.FIGURE else ""
     return f'CASE {absent} {withheld} ELSE CAST(CAST("{column.source.name}" AS DECIMAL(18, {decimals})) AS VARCHAR) END'
 

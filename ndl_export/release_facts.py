@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ndl_export.geography import Geography, geographies
+from ndl_export.noisy_counts import NoisyCounts
 
 TITLE = "School readiness: linked early-years statistics"
 _MONTHS = (
@@ -50,6 +51,11 @@ class Version:
     def __str__(self) -> str:
         return f"{self.year}.{self.month:02d}.{self.number}"
 
+    @property
+    def first_day(self) -> str:
+        """First day of its month: '2026-11-01'."""
+        return f"{self.year}-{self.month:02d}-01"
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -65,8 +71,9 @@ class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
-    `content_checks` asks for; `privacy_page` the same as Markdown; `contact` an e-mail address for readers; `missing`,
-    by source, the councils that take part and had sent nothing of it when the release was measured.
+    `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by family, what every figure was
+    made from; `contact` an e-mail address for readers; `missing`, by source, the councils that take part and had sent
+    nothing of it when the release was measured.
     Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
     Raises `InvalidVersion`.
     """
@@ -76,6 +83,7 @@ class ReleaseFacts:
     councils: tuple[str, ...]
     privacy_record: dict[str, Any]
     privacy_page: str
+    noisy_counts: Mapping[str, NoisyCounts]
     publisher: str
     contact: str
     thresholds: Thresholds
@@ -93,8 +101,7 @@ class ReleaseFacts:
     @property
     def published_on(self) -> str:
         """First day of that month, for standards that ask for a date: '2026-11-01'."""
-        version = Version.parse(self.version)
-        return f"{version.year}-{version.month:02d}-01"
+        return Version.parse(self.version).first_day
 
     @property
     def areas(self) -> tuple[Geography, ...]:

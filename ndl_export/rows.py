@@ -57,7 +57,8 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
             levels = tuple(by_filter[f.name] for f in table.filters)
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
-            if labels not in block.structural_zeros:
+            with_itself = all_together and block.difference is not None and block.difference.with_all_together
+            if labels not in block.structural_zeros and not with_itself:
                 applies[levels] |= {name for name in (block.base, block.part, block.ratio) if name}
                 counts[levels] |= _counted(table, block, chosen)
     return tuple(Row(levels, frozenset(applies[levels]), counts[levels]) for levels in applies)
@@ -102,6 +103,22 @@ class Layout:
     def available(self) -> NDArray[np.bool_]:
         """(n,): whether a council of the row's area has sent what is counted."""
         return np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
+
+    def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
+        """(len(areas) * len(levels),): where the rows with these levels are in the first cohort, area by area."""
+        per_area = [self._places[area.level, area.code] for area in areas]
+        return np.array([place[chosen] for place in per_area for chosen in levels], dtype=np.int64)
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], dict[tuple[str, ...], int]]:
+        """By level and code of the area, where each row of it is in the first cohort, by its levels."""
+        places: dict[tuple[str, str], dict[tuple[str, ...], int]] = {(a.level, a.code): {} for a in self.areas}
+        keys = list(places)
+        first = self.cohort_of == 0
+        pairs = zip(self.area_of[first].tolist(), self.row_of[first].tolist(), strict=True)
+        for position, (area, row) in enumerate(pairs):
+            places[keys[area]][self.rows[row].levels] = position
+        return places
 
     def ordered(self, data: pa.Table) -> pa.Table:
         """`data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice there."""

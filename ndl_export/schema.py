@@ -1,7 +1,8 @@
 """Columns of a published table, in their order: the contract between whoever fills the tables and whoever ships them.
 
 Every table has columns of time, of place, its filters, and then for each measure the figure shown, for counts the
-unbiased estimate behind it, both ends of the 95% interval and a flag. Names, types and descriptions are derived from
+unbiased estimate behind it, both ends of the 95% interval and a flag, and where the definition asks for it a model's
+estimate. Names, types and descriptions are derived from
 the table definition; nothing else in the project spells them out.
 """
 
@@ -48,6 +49,7 @@ class Role(StrEnum):
     LOWER = "lower"
     UPPER = "upper"
     FLAG = "flag"
+    MODEL = "model"
 
 
 KEY_ROLES = (Role.TIME, Role.PLACE, Role.FILTER)
@@ -105,7 +107,7 @@ def key_names(table: Table) -> tuple[str, ...]:
 
 
 def measure_columns(measure: Measure) -> tuple[Column, ...]:
-    """The columns of one measure: figure, estimate (counts only), lower and upper end of the interval, flag."""
+    """The columns of one measure: figure, estimate (counts only), ends of the interval, flag, model (if any)."""
     return tuple(
         Column(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
@@ -129,9 +131,25 @@ def measure_columns(measure: Measure) -> tuple[Column, ...]:
                 f"{measure.description}: upper end of the {INTERVAL}",
             ),
             (Role.FLAG, f"{measure.label} (flag)", pa.string(), _flag_description()),
+            (
+                Role.MODEL,
+                f"{measure.label} (model)",
+                pa.float64(),
+                f"{measure.description}: a model's estimate on rows of councils, drawn towards what its council and its"
+                " characteristic have in general; steadier for small groups, has no interval, and hides what is special"
+                " about one group in one council",
+            ),
         )
-        if role is not Role.ESTIMATE or measure.kind is MeasureKind.COUNT
+        if role not in _ABSENT_ROLES[measure.kind is MeasureKind.COUNT, measure.modelled]
     )
+
+
+_ABSENT_ROLES = {
+    (True, False): {Role.MODEL},
+    (False, False): {Role.ESTIMATE, Role.MODEL},
+    (False, True): {Role.ESTIMATE},
+}
+"""Roles that a measure has no column for, by whether it counts and whether it is modelled."""
 
 
 def column_name(measure: Measure, role: Role) -> str:
@@ -163,6 +181,7 @@ _SUFFIXES = {
     Role.LOWER: "_lower_ci",
     Role.UPPER: "_upper_ci",
     Role.FLAG: "_flag",
+    Role.MODEL: "_model",
 }
 
 

@@ -24,6 +24,7 @@ from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.ees import meta_csv, write_csv
 from ndl_export.integrity import Faults, integrity_faults
+from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults
 from ndl_export.release_facts import Version
 from ndl_export.rows import Layout
 from ndl_export.tables import TABLES
@@ -133,8 +134,11 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in TABLES}
+        cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
+    plans = {family: files[name] for family, name in PLAN_FILES.items()}
+    faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
     unsound = [
         (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)

@@ -29,14 +29,45 @@ ORDER BY gld_children_percent DESC""",
         "Free school meal gap",
         "How far are children eligible for free school meals behind the others, by council?",
         """
-SELECT area_name,
-       max(gld_children_percent) FILTER (breakdown = 'Eligible for free school meals') AS eligible_percent,
-       max(gld_children_percent) FILTER (breakdown = 'Not eligible for free school meals') AS not_eligible_percent,
-       round(not_eligible_percent - eligible_percent, 1) AS gap_points
+SELECT area_name, gld_difference_points, gld_difference_points_lower_ci, gld_difference_points_upper_ci,
+       gld_difference_points_flag
+FROM latest.gld_differences
+WHERE geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
+ORDER BY gld_difference_points DESC""",
+    ),
+    WorkedQuery(
+        "Which councils differ from all together",
+        "Which councils are surely ahead of or behind all councils together?",
+        """
+SELECT area_name, gld_difference_points, gld_difference_points_lower_ci, gld_difference_points_upper_ci
+FROM latest.gld_differences
+WHERE geographic_level = 'Local authority' AND comparison = 'All children: area less all councils together'
+  AND (gld_difference_points_lower_ci > 0 OR gld_difference_points_upper_ci < 0)
+ORDER BY gld_difference_points DESC""",
+    ),
+    WorkedQuery(
+        "Difference of two councils",
+        "How far is one council ahead of another, and how sure is it? Their noise is almost independent.",
+        """
+WITH rate AS (
+    SELECT area_name, gld_children_percent AS p, gld_children_percent_lower_ci AS l, gld_children_percent_upper_ci AS u
+    FROM latest.gld_headline
+    WHERE geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total' AND p IS NOT NULL)
+SELECT one.area_name AS council, other.area_name AS less, round(one.p - other.p, 1) AS points,
+       round(one.p - other.p - sqrt((one.p - one.l) ^ 2 + (other.u - other.p) ^ 2), 2) AS lower_ci,
+       round(one.p - other.p + sqrt((one.u - one.p) ^ 2 + (other.p - other.l) ^ 2), 2) AS upper_ci
+FROM rate AS one JOIN rate AS other ON one.area_name <> other.area_name
+ORDER BY points DESC""",
+    ),
+    WorkedQuery(
+        "Small groups, as a model sees them",
+        "Which ethnic groups in which councils may be furthest behind? For a map or a ranking, not for a statement.",
+        """
+SELECT area_name, breakdown, round(gld_children_percent_model, 1) AS model_percent, gld_children_percent,
+       gld_children_percent_flag
 FROM latest.gld_headline
-WHERE geographic_level = 'Local authority' AND breakdown_topic = 'Free school meal eligibility' AND sex = 'Total'
-GROUP BY area_name
-ORDER BY gap_points DESC""",
+WHERE geographic_level = 'Local authority' AND breakdown_topic = 'Ethnic group' AND sex = 'Total'
+ORDER BY gld_children_percent_model""",
     ),
     WorkedQuery(
         "Children no one joined up",

@@ -159,19 +159,36 @@ def verify(bundle: Path, key: Path | None) -> None:
 
 
 @main.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def recompute(bundle: Path) -> None:
+    """Make every table of a bundle's folder again from its published noisy counts, and compare."""
+    from assets.recompute import differing
+    from ndl_export.tables import TABLES
+
+    if wrong := differing(bundle):
+        stop(f"{bundle}: the noisy counts do not give {', '.join(wrong)} as published")
+    click.echo(f"{bundle}: {len(TABLES)} tables are what the noisy counts give, to the last bit")
+
+
+@main.command()
 @_home_option()
 @_cohort_option()
 @_landing_option()
+@click.option("--share", type=float, default=1.0, show_default=True, help="Of the policy's split, as for a revision.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def plan(home: Path, cohort: str, landing: Path | None, as_json: bool) -> None:
+def plan(home: Path, cohort: str, landing: Path | None, share: float, as_json: bool) -> None:
     """Expected accuracy of every table under the policy, from public figures. Reads no extract, spends nothing."""
     _cohort(cohort)
     from assets.expected_accuracy import expected_accuracy
     from pipelines.plan_report import render
+    from privacy.release import PolicyError
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
 
-    found = expected_accuracy(taking_part(landing) if landing else sorted(PILOT))
+    try:
+        found = expected_accuracy(taking_part(landing) if landing else sorted(PILOT), share)
+    except PolicyError as error:
+        stop(str(error))
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from privacy.release.policy import load_policy
+from privacy.release.policy import MinimumAccuracy, load_policy
 
 
 def render(found: dict[str, Any]) -> str:
@@ -18,17 +18,38 @@ def render(found: dict[str, Any]) -> str:
         f"{family['family']:<10}{family['rho']:>8.3f}{family['epsilon']:>9.2f}  {family['plan_sha256'][:16]}"
         for family in found["families"]
     ]
-    limits = load_policy().reliability
+    policy = load_policy()
+    limits = policy.reliability
     lines += [
+        "",
+        "Minimum accuracy:",
+        *(_minimum(entry, policy.minimum_accuracy[entry["family"]]) for entry in found["minimum_accuracy"]),
         "",
         "Expected half-width of 95% intervals, from public cohort sizes (median over the rows of a table):",
         f"{'table':<22}{'area':<26}{'rows':>6}{'count +-':>10}{'rate +- points':>16}"
         f"{f'over {limits.unreliable_half_width:g}':>9}{f'over {limits.withheld_half_width:g}':>9}",
     ]
     for row in found["tables"]:
-        rate = f"{row['median_rate_half_width']:.2f}" if row["median_rate_half_width"] is not None else "-"
+        count, rate = row["median_count_half_width"], row["median_rate_half_width"]
         lines.append(
-            f"{row['table']:<22}{row['area']:<26}{row['figures']:>6}{row['median_count_half_width']:>10.1f}{rate:>16}"
-            f"{row['flagged_unreliable']:>9}{row['withheld']:>9}"
+            f"{row['table']:<22}{row['area']:<26}{row['figures']:>6}{'-' if count is None else f'{count:.1f}':>10}"
+            f"{'-' if rate is None else f'{rate:.2f}':>16}{row['flagged_unreliable']:>9}{row['withheld']:>9}"
         )
+    if found["warnings"]:
+        lines += ["", "Warning: these rows will be unreliable (u) or withheld (low) in at least half of the councils:"]
+    lines += [
+        f"{row['table']:<22}{row['rows']}: "
+        f"u in {row['flagged_unreliable']}, low in {row['withheld']} of {row['councils']}"
+        for row in found["warnings"]
+    ]
     return "\n".join(lines)
+
+
+def _minimum(entry: dict[str, Any], wanted: MinimumAccuracy) -> str:
+    """What is expected of a family's large rates, beside what the policy asks for."""
+    outcome = "met" if entry["met"] else "NOT MET: this family would not be measured"
+    return (
+        f"{entry['family']:<10}{entry['share_accurate']:>7.1%} of {entry['rates']} rates of"
+        f" {wanted.denominator_at_least:g} or more are within {wanted.half_width_points:g} points"
+        f" (at least {wanted.share_of_rates:.0%}): {outcome}"
+    )

@@ -83,6 +83,8 @@ def _unit(column: Column) -> str:
         return ""
     if column.measure.kind is MeasureKind.PERCENT:
         return "percent"
+    if column.measure.kind is MeasureKind.DIFFERENCE:
+        return "percentage points"
     return "goals per child" if column.measure.kind is MeasureKind.AVERAGE else _counted(column.measure.name)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ndl_export.documents.data_dictionary import levels
 from ndl_export.documents.pages import OGL_ADDRESS, OGL_NAME
 from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns
+from ndl_export.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import Role
 from ndl_export.tables import TABLES, MeasureKind, Table
@@ -64,6 +65,8 @@ def _resource(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _title(path: PurePath) -> str:
+    if path.name == NOISY_COUNTS_FILE:
+        return "Noisy counts behind every figure, as they were drawn"
     table = TABLES.get(path.name.partition(".")[0])
     if table is None:
         return path.stem.replace("_", " ").capitalize()
@@ -110,6 +113,8 @@ def _field(table: Table, column: CsvColumn) -> dict[str, Any]:
     constraints = {} if source.role is Role.ESTIMATE else {"minimum": 0}
     if source.measure.kind is MeasureKind.PERCENT:
         constraints["maximum"] = 100
+    if source.measure.kind is MeasureKind.DIFFERENCE:
+        constraints = {"minimum": -100, "maximum": 100}
     return described | {
         "type": "integer" if whole else "number",
         "description": f"{source.description} ({symbols})",

@@ -43,6 +43,7 @@ def _block(domain: str, axis: Axis | None, topic: str) -> Block:
         numerator=(domain, (AT_OR_ABOVE,)),
         part="at_or_above_children_count",
         ratio="at_or_above_children_percent",
+        weight="health",
     )
 
 

@@ -43,6 +43,7 @@ class MeasureKind(StrEnum):
     COUNT = "count"
     PERCENT = "percent"
     AVERAGE = "average"
+    DIFFERENCE = "difference"
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class Measure:
     kind: MeasureKind
     description: str
     decimals: int
+    modelled: bool = False
+    """Whether a model's estimate of a council's figure stands beside it."""
 
     @property
     def unit(self) -> str:
-        return "%" if self.kind is MeasureKind.PERCENT else ""
+        return {MeasureKind.PERCENT: "%", MeasureKind.DIFFERENCE: "pp"}.get(self.kind, "")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,23 @@ class Filter:
     description: str
 
 
+Group = tuple[str, tuple[str, ...]]
+"""Children whose attribute has one of these categories."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The rate of a block's numerator in one group less that in another: `first` less `second`, or the rate of `first`
+    (of everyone where it is None) in an area less the same in all councils together."""
+
+    first: Group | None = None
+    second: Group | None = None
+
+    @property
+    def with_all_together(self) -> bool:
+        return self.second is None
+
+
 @dataclass(frozen=True)
 class Block:
     """Rows of one shape: geography x the outer product of `axes`, with `constants` in the other filter columns.
@@ -76,7 +96,8 @@ class Block:
     `base` is the measure that counts the children of a row. With `numerator` (attribute categories), `part` counts
     those of them who are in it and `ratio` is part over base. With `share_of` (a filter), `ratio` is the row's count
     over the same count with that filter at its total. With `average_of` (attribute: category), `ratio` is the mean
-    number of those attributes that hold. `councils` False keeps the block to the highest geography.
+    number of those attributes that hold. With `difference`, `ratio` is a difference of two rates, read from marginals
+    that other blocks publish. `councils` False keeps the block to the highest geography.
     """
 
     axes: tuple[Axis, ...]
@@ -87,11 +108,12 @@ class Block:
     ratio: str | None = None
     share_of: str | None = None
     average_of: Mapping[str, str] | None = None
+    difference: Difference | None = None
     councils: bool = True
-    weight: float = 1.0
-    """Of a cell at full detail in the noise plan."""
-    total_weight: float = 1.0
-    """Of a cell with one or more axes at their total."""
+    weight: str = "linked"
+    """Kind of cell at full detail, in the weights of the privacy policy."""
+    total_weight: str = ""
+    """The same of a cell with one or more axes at their total; that of full detail where not given."""
     structural_zeros: frozenset[tuple[str, ...]] = frozenset()
     """Levels of the axes, in their order, that cannot occur by definition: published as not applicable."""
 

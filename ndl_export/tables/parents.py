@@ -39,6 +39,7 @@ def _block(question: Attribute, breakdown: Attribute | None) -> Block:
         base="response_count",
         ratio="response_percent",
         share_of="answer",
+        weight="parents_by_group" if breakdown else "parents",
     )
 
 

@@ -17,6 +17,7 @@ from ndl_export.tables.model import (
     Attribute,
     Axis,
     Block,
+    Difference,
     Family,
     Filter,
     Measure,
@@ -107,6 +108,7 @@ GLD_PERCENT = Measure(
     MeasureKind.PERCENT,
     "Children with a good level of development as a percentage of the children in the row",
     1,
+    modelled=True,
 )
 AVERAGE_GOALS = Measure(
     "elgs_expected_average",
@@ -115,11 +117,6 @@ AVERAGE_GOALS = Measure(
     "Mean number, of 17, of early learning goals at the expected level per child",
     1,
 )
-
-# Weights in the noise plan, chosen for the error of GLD rates by council and characteristic relative to one
-# equal-budget query a table (docs/privacy.md); a rate by sex as well matters less, and goals and linkage rates have
-# large denominators.
-HEADLINE_WEIGHT, BY_SEX_WEIGHT, GOAL_WEIGHT, LINKAGE_WEIGHT = 12.0, 0.5, 0.5, 0.5
 
 _GLD_YES = ("gld", ("Yes",))
 _ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
@@ -151,14 +148,14 @@ GLD_HEADLINE = Table(
             numerator=_GLD_YES,
             part="gld_children_count",
             ratio="gld_children_percent",
-            weight=HEADLINE_WEIGHT,
-            total_weight=HEADLINE_WEIGHT,
+            weight="headline",
         ),
         Block(
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
             average_of=dict.fromkeys(GOALS, EXPECTED),
             ratio="elgs_expected_average",
+            weight="goals",
         ),
         *(
             Block(
@@ -168,8 +165,8 @@ GLD_HEADLINE = Table(
                 numerator=_GLD_YES,
                 part="gld_children_count",
                 ratio="gld_children_percent",
-                weight=BY_SEX_WEIGHT,
-                total_weight=HEADLINE_WEIGHT,
+                weight="headline_by_sex",
+                total_weight="headline",
             )
             for attribute, selections in BREAKDOWNS
         ),
@@ -201,7 +198,7 @@ def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
         part="expected_children_count",
         ratio="expected_children_percent",
         councils=axis is None,
-        weight=GOAL_WEIGHT,
+        weight="goals",
     )
 
 
@@ -367,6 +364,66 @@ FUNDED_ENTITLEMENT = Table(
     ),
 )
 
+GLD_DIFFERENCE = Measure(
+    "gld_difference_points",
+    "Difference in percentage at a good level of development",
+    MeasureKind.DIFFERENCE,
+    "Percentage of the first group of the comparison less that of the second, in percentage points",
+    1,
+)
+_COMPARISONS = (
+    (FSM, "Not eligible less eligible", FSM.categories[1:2], FSM.categories[:1]),
+    (SEX, "Female less male", SEX.categories[:1], SEX.categories[1:2]),
+    (SEN, "No SEN provision less all SEN provision", SEN.categories[:1], SEN.categories[1:3]),
+    (LANGUAGE, "English less other than English", LANGUAGE.categories[:1], LANGUAGE.categories[1:2]),
+    (TERM, "Autumn-born less summer-born", TERM.categories[:1], TERM.categories[2:3]),
+    (IMD, "Quintile 5 less quintile 1", IMD.categories[4:5], IMD.categories[:1]),
+    (ASQ3, "All five domains at or above less two or more below", ASQ3.categories[:1], ASQ3.categories[2:3]),
+)
+_WITH_ALL = (
+    ("Total", "All children: area less all councils together", None),
+    (FSM.label, "Eligible: area less all councils together", ("fsm", FSM.categories[:1])),
+    (FSM.label, "Not eligible: area less all councils together", ("fsm", FSM.categories[1:2])),
+)
+
+GLD_DIFFERENCES = Table(
+    name="gld_differences",
+    title="Differences in the good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "How many percentage points one group of children is ahead of another at a good level of development, and how"
+        " far each area is from all councils together, with the interval of the difference itself"
+    ),
+    filters=(
+        TOPIC_FILTER,
+        Filter("comparison", "Comparison", "Which two groups of children, or the area and all councils together"),
+    ),
+    measures=(GLD_DIFFERENCE,),
+    blocks=(
+        *(
+            Block(
+                axes=(),
+                constants={"breakdown_topic": attribute.label, "comparison": comparison},
+                numerator=_GLD_YES,
+                ratio="gld_difference_points",
+                difference=Difference((attribute.name, first), (attribute.name, second)),
+            )
+            for attribute, comparison, first, second in _COMPARISONS
+        ),
+        *(
+            Block(
+                axes=(),
+                constants={"breakdown_topic": topic, "comparison": comparison},
+                numerator=_GLD_YES,
+                ratio="gld_difference_points",
+                difference=Difference(group),
+            )
+            for topic, comparison, group in _WITH_ALL
+        ),
+    ),
+)
+
 LINKED_PERCENT = Measure(
     "linked_children_percent",
     "Percentage of children linked to a two-year review",
@@ -388,9 +445,9 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             base="children_count",
             numerator=("asq3", LINKED),
             ratio="linked_children_percent",
-            weight=LINKAGE_WEIGHT,
+            weight="linkage",
         ),
-        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight=LINKAGE_WEIGHT),
+        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight="linkage"),
     )
 
 
@@ -439,6 +496,7 @@ FAMILY = Family(
     ),
     tables=(
         GLD_HEADLINE,
+        GLD_DIFFERENCES,
         EARLY_LEARNING_GOALS,
         READINESS_PATHWAY,
         JOINED_DOTS,

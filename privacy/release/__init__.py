@@ -12,8 +12,11 @@ What a privacy reviewer reads, in the order in which things happen:
     store         the noisy integers, kept once                             restricted zone
     session       charge, draw, store, commit: once, through any crash      the only caller of the mechanism
     estimates     figures with exact variances                              post-processing
+    nested        the same for councils and regions together                post-processing
     intervals     what a reader sees of them                                post-processing
+    shrinkage     rates as a model sees them, labelled as such              post-processing
     statement     what is protected, and what is not                        public
+    registry      the same in the fields of the OpenDP registry             public
 
 `lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and
 `ledger_postgres`, where the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one
@@ -22,7 +25,7 @@ is scheduled.
 """
 
 from privacy.release.absent import without_categories
-from privacy.release.accuracy import expected_half_widths, expected_rate_half_widths
+from privacy.release.accuracy import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.child_table import ChildTableError, input_mac, true_counts
 from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
@@ -31,6 +34,7 @@ from privacy.release.intervals import (
     DifferenceTable,
     RatioTable,
     Reliability,
+    Remembered,
     published_counts,
     published_rates,
     published_ratios,
@@ -47,9 +51,11 @@ from privacy.release.ledger import (
 )
 from privacy.release.ledger_storage import Entry, LedgerUnavailable
 from privacy.release.mechanism import ChargeError, Measurement, NoiseSource, OpenDPNoise, charge, epsilon, measure
+from privacy.release.nested import covariances_of, estimates_of
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
 from privacy.release.session import ChargeLost, measure_once
+from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
 from privacy.release.statement import privacy_page, privacy_record
 from privacy.release.store import StoredMeasurement, StoreError
 from privacy.release.workload import (
@@ -60,12 +66,14 @@ from privacy.release.workload import (
     Identity,
     LinearCombination,
     Marginal,
+    Nesting,
     Selector,
     Term,
     WorkloadError,
 )
 
 __all__ = [
+    "MINIMUM_PLACES",
     "Attribute",
     "Batch",
     "BudgetExceeded",
@@ -88,7 +96,9 @@ __all__ = [
     "LinearCombination",
     "Marginal",
     "Measurement",
+    "Nesting",
     "NoiseSource",
+    "NoisyRates",
     "OpenDPNoise",
     "Plan",
     "PlanError",
@@ -97,6 +107,7 @@ __all__ = [
     "RatioTable",
     "ReleaseConflict",
     "Reliability",
+    "Remembered",
     "Reservation",
     "Selector",
     "StoreError",
@@ -104,7 +115,10 @@ __all__ = [
     "Term",
     "WorkloadError",
     "charge",
+    "covariances_of",
     "epsilon",
+    "estimates_of",
+    "expected_difference_half_widths",
     "expected_half_widths",
     "expected_rate_half_widths",
     "input_mac",
@@ -118,6 +132,7 @@ __all__ = [
     "published_rates",
     "published_ratios",
     "rate_differences",
+    "shrunk_rates",
     "true_counts",
     "without_categories",
 ]

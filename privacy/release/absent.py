@@ -15,6 +15,7 @@ import numpy as np
 
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
+from privacy.release.workload import Attribute
 
 
 def without_categories(
@@ -22,20 +23,29 @@ def without_categories(
 ) -> tuple[Plan, Measurement]:
     """Plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row.
 
-    Raises ValueError where the measurement is of another plan, WorkloadError where no category would be left.
+    A group of the nesting that is left without a category goes with it. Raises ValueError where the measurement is of
+    another plan, WorkloadError where no category would be left.
     """
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError("this measurement was made under another plan")
-    kept = [index for index, name in enumerate(plan.family.attribute(attribute).categories) if name not in empty]
-    attributes = tuple(
-        replace(entry, categories=tuple(entry.categories[index] for index in kept))
-        if entry.name == attribute
-        else entry
-        for entry in plan.family.attributes
-    )
-    smaller = replace(plan, family=replace(plan.family, attributes=attributes))
+    family, nesting = plan.family, plan.family.nesting
+    gone = {attribute: set(empty)}
+    if nesting is not None and nesting.inner == attribute:
+        left = {group: tuple(c for c in inside if c not in empty) for group, inside in nesting.members.items()}
+        gone[nesting.outer] = {group for group, inside in left.items() if not inside}
+        nesting = replace(nesting, members={group: inside for group, inside in left.items() if inside})
+    attributes = tuple(_without(entry, gone.get(entry.name, set())) for entry in family.attributes)
+    smaller = replace(plan, family=replace(family, attributes=attributes, nesting=nesting))
     noisy = {
-        names: np.take(counts, kept, axis=names.index(attribute)) if attribute in names else counts
+        names: counts[np.ix_(*(_kept(family.attribute(name), gone.get(name, set())) for name in names))]
         for names, counts in measurement.noisy.items()
     }
     return smaller, replace(measurement, plan_sha256=smaller.sha256, noisy=noisy)
+
+
+def _without(attribute: Attribute, gone: Collection[str]) -> Attribute:
+    return replace(attribute, categories=tuple(category for category in attribute.categories if category not in gone))
+
+
+def _kept(attribute: Attribute, gone: Collection[str]) -> list[int]:
+    return [index for index, category in enumerate(attribute.categories) if category not in gone]

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from privacy.release.mechanism import Counts, Integers
 from privacy.release.plan import Plan
-from privacy.release.workload import Attribute
+from privacy.release.workload import Attribute, Nesting
 
 UNIT_COLUMN = "child_id"
 MINIMUM_KEY_BYTES = 32
@@ -41,9 +41,9 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
     ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
     """
     with _opened(table) as connection:
-        _check_columns(connection, [UNIT_COLUMN, *(a.name for a in plan.family.attributes)])
+        _check_columns(connection, [UNIT_COLUMN, *plan.family.columns])
         _check_units(connection)
-        codes = ", ".join(_code(attribute) for attribute in plan.family.attributes)
+        codes = ", ".join(_code(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         _check_domains(connection, plan.family.attributes)
         return {attributes: _count(connection, plan, attributes) for attributes in plan.sigmas}
@@ -118,11 +118,15 @@ def _count(connection: duckdb.DuckDBPyConnection, plan: Plan, attributes: tuple[
     return counts.reshape(shape)
 
 
-def _code(attribute: Attribute) -> str:
-    """SQL: position of the column's value in the public domain; NULL outside it."""
-    cases = " ".join(f"WHEN {_text(category)} THEN {i}" for i, category in enumerate(attribute.categories))
-    column = _quoted(attribute.name)
-    return f"(CASE CAST({column} AS VARCHAR) {cases} END)::UINTEGER AS {column}"
+def _code(attribute: Attribute, nesting: Nesting | None) -> str:
+    """SQL: position of the column's value in the public domain; NULL outside it. An outer attribute is that of the
+    group its inner one belongs to."""
+    column, positions = attribute.name, {category: i for i, category in enumerate(attribute.categories)}
+    if nesting is not None and nesting.outer == attribute.name:
+        column = nesting.inner
+        positions = {member: positions[group] for group, inside in nesting.members.items() for member in inside}
+    cases = " ".join(f"WHEN {_text(category)} THEN {i}" for category, i in positions.items())
+    return f"(CASE CAST({_quoted(column)} AS VARCHAR) {cases} END)::UINTEGER AS {_quoted(attribute.name)}"
 
 
 def _quoted(name: str) -> str:

@@ -42,7 +42,12 @@ class Covariances:
 
     def variance(self, figures: Figures) -> Array:
         """Variance of every figure; shape of `figures`. Raises WorkloadError for a table outside the workload."""
-        return np.maximum(self.covariance(figures, figures), 0.0)
+        terms, total = terms_of(figures), np.zeros(figures.shape)
+        for index, (coefficient, cube) in enumerate(terms):
+            total = total + coefficient**2 * self._between(cube, cube)
+            for other_coefficient, other in terms[:index]:
+                total = total + 2 * coefficient * other_coefficient * self._between(cube, other)
+        return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
         """Covariance of each figure of `left` with the figure in the same place of `right`; both have one shape."""

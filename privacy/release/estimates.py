@@ -131,7 +131,12 @@ def _weighted(table: Array, axis: int, rows: Array) -> Array:
     """Replace an axis of categories by one of rows; adds category by category, so rows do not affect each other."""
     slabs = np.moveaxis(table, axis, 0)
     result = np.zeros((len(rows), *slabs.shape[1:]))
-    for weights, slab in zip(rows.T, slabs, strict=True):
-        used = np.flatnonzero(weights)
-        result[used] += np.multiply.outer(weights[used], slab)
+    single = (rows != 0).sum(axis=1) == 1
+    category = (rows[single] != 0).argmax(axis=1)
+    weight = rows[single, category].reshape(-1, *[1] * (slabs.ndim - 1))
+    result[single] = slabs[category] * weight
+    for index in np.flatnonzero(~single):
+        for weight, slab in zip(rows[index], slabs, strict=True):
+            if weight:
+                result[index] += weight * slab
     return np.moveaxis(result, 0, axis)

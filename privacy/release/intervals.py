@@ -7,6 +7,7 @@ added for privacy, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -48,6 +49,32 @@ class Moments(Protocol):
     def covariance(self, left: Figures, right: Figures) -> Array: ...
 
 
+class Remembered:
+    """Moments that answer the same question once; for figures of which several measures are made."""
+
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+        self._answers: dict[tuple[int, ...], Array] = {}
+        self._asked: list[Figures] = []
+
+    def values(self, figures: Figures) -> Array:
+        return self._answer(0, figures, ask=self._moments.values)
+
+    def variance(self, figures: Figures) -> Array:
+        return self._answer(1, figures, ask=self._moments.variance)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        return self._answer(2, left, right, ask=self._moments.covariance)
+
+    def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
+        """By identity: comparing arrays of figures would take longer than asking. They are held on to, for safety."""
+        key = (kind, *map(id, figures))
+        if key not in self._answers:
+            self._asked += figures
+            self._answers[key] = ask(*figures)
+        return self._answers[key]
+
+
 @dataclass(frozen=True, eq=False)
 class CountTable:
     """Displayed counts, int64, never negative; interval in the same unit, within [0, infinity)."""
@@ -72,11 +99,15 @@ class RatioTable:
 
 @dataclass(frozen=True, eq=False)
 class DifferenceTable:
-    """Difference of two ratios, first less second, and its interval; NaN where either ratio is withheld."""
+    """Difference of two ratios, first less second, in points, with its interval and flag.
+
+    `value` is NaN where the flag says `low`; the interval always stands.
+    """
 
     value: Array
     lower: Array
     upper: Array
+    flag: NDArray[np.str_]
 
 
 def published_counts(moments: Moments, figures: Figures) -> CountTable:
@@ -121,7 +152,8 @@ def rate_differences(
 
     The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
     the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), a and b the arms of the first interval
-    downwards and of the second upwards; upper with the other arms. Within [-100, 100].
+    downwards and of the second upwards; upper with the other arms. Within [-100, 100]. Flagged by
+    half the width of the interval in points, and withheld where either rate is.
     """
     one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
@@ -131,12 +163,9 @@ def rate_differences(
     down = _arm(rate1 - one.low, two.high - rate2, correlation)
     up = _arm(one.high - rate1, rate2 - two.low, correlation)
     withheld = (_flags(one, reliability) == WITHHELD) | (_flags(two, reliability) == WITHHELD)
-    return DifferenceTable(
-        *(
-            np.where(withheld, np.nan, 100 * np.clip(points, -1.0, 1.0))
-            for points in (difference, difference - down, difference + up)
-        )
-    )
+    lower, upper = 100 * np.clip(difference - down, -1.0, 1.0), 100 * np.clip(difference + up, -1.0, 1.0)
+    flag = _flagged(50 * (down + up), withheld, reliability)
+    return DifferenceTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
 def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array) -> tuple[Array, Array]:
@@ -206,6 +235,11 @@ def _flags(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
     """Flag per ratio, from its interval before that is cut to the possible range."""
     points = 100 * pair.interval[1] / pair.largest
     weak = (pair.y <= 0) | (pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy))
+    return _flagged(points, weak, reliability)
+
+
+def _flagged(points: Array, weak: NDArray[np.bool_], reliability: Reliability) -> NDArray[np.str_]:
+    """Flag by half-width in points; withheld in any case where `weak`."""
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
 

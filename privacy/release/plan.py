@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.lattice import Lattice
-from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Term
+from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Nesting, Term
 
 METHOD = "optimised-marginals/1"
 """Name and version of the method. A plan of another version is refused, never reinterpreted."""
@@ -61,7 +61,8 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Precisions s_A, (K,), with the objective they reach and the relative duality gap that certifies it."""
+    """Precisions s_A of the marginals that may be measured, with the objective they reach and the relative duality gap
+    that certifies it."""
 
     precisions: NDArray[np.float64]
     objective: float
@@ -89,6 +90,20 @@ class Plan:
             raise PlanError(f"the noise scales cost rho {spent:.9f}, more than the declared {self.rho}")
         if not (self.component_precisions > 0).all():
             raise PlanError("the measured marginals do not determine every table of the workload")
+        _ = self.parts
+
+    @cached_property
+    def parts(self) -> Mapping[str, Plan]:
+        """The plan seen from each group of the family's nesting: independent problems. None without a nesting."""
+        nesting = self.family.nesting
+        if nesting is None:
+            return {}
+
+        def seen(attributes: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in attributes if name != nesting.outer)
+
+        sigmas = {seen(attributes): sigma for attributes, sigma in self.sigmas.items()}
+        return {group: Plan(self.family.within(group), self.rho, self.delta, sigmas) for group in nesting.members}
 
     @cached_property
     def lattice(self) -> Lattice:
@@ -140,25 +155,63 @@ class Plan:
 def make_plan(family: Family, rho: float, *, delta: float) -> Plan:
     """The plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances.
 
-    `delta` is recorded for the conversion to (epsilon, delta). Raises PlanError where the allocation fails.
+    `delta` is recorded for the conversion to (epsilon, delta). With a nesting, the marginals of each of its two levels
+    are planned on their own, under that level's share of rho. Raises PlanError where the allocation fails.
+    """
+    sigmas: dict[tuple[str, ...], float] = {}
+    for level, place, share in _levels(family):
+        sigmas |= _noise_scales(level, place, 2 * rho * share * CALIBRATION)
+    order = Lattice.of(family).subsets
+    return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
+
+
+def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
+    """The family with the marginals of each level of its nesting, with the attribute that all of these hold and the
+    level's share; the whole family without a nesting."""
+    nesting = family.nesting
+    if nesting is None:
+        return [(family, None, 1.0)]
+    levels = ((nesting.inner, 1 - nesting.share), (nesting.outer, nesting.share))
+    return [
+        (
+            replace(
+                family,
+                marginals=tuple(m for m in family.marginals if name in m.attributes),
+                identities=(),
+                nesting=None,
+            ),
+            name,
+            share,
+        )
+        for name, share in levels
+    ]
+
+
+def _noise_scales(family: Family, place: str | None, budget: float) -> dict[tuple[str, ...], float]:
+    """Scale of the noise of each measured marginal, all of them with attribute `place` where one is given.
+
+    The sum of 1/sigma^2 is `budget` or, by rounding, less.
     """
     lattice = Lattice.of(family)
-    budget = 2 * rho * CALIBRATION
-    allocation = allocate(lattice.information, lattice.component_weights(), budget)
-    kept = lattice.is_maximal | (allocation.precisions > NEGLIGIBLE * budget)
-    precisions = np.where(kept, allocation.precisions, 0.0)
+    candidates = np.array([place is None or place in subset for subset in lattice.subsets])
+    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget)
+    allocated = np.zeros(len(lattice.subsets))
+    allocated[candidates] = allocation.precisions
+    kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
+    precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
     scale = 10**SIGMA_DECIMALS
-    sigmas = {lattice.subsets[k]: math.ceil(scale / math.sqrt(precisions[k])) / scale for k in np.flatnonzero(kept)}
-    return Plan(family, rho, delta, sigmas)
+    return {lattice.subsets[k]: math.ceil(scale / math.sqrt(precisions[k])) / scale for k in np.flatnonzero(kept)}
 
 
 def allocate(information: NDArray[np.float64], weights: NDArray[np.float64], budget: float) -> Allocation:
     """Minimise sum(weights / (information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
-    `information` is (K x K), `weights` (K,), positive. Raises PlanError where the gap does not close.
+    `information` is (K x candidates to be measured), `weights` (K,), positive; returns (candidates,) precisions. Raises
+    PlanError where the gap does not close.
     """
-    precisions = np.full(len(weights), budget / len(weights))
+    candidates = information.shape[1]
+    precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
         known = _precisions(information, precisions)
         objective = float((weights / known).sum())
@@ -219,7 +272,22 @@ def _family_document(family: Family) -> dict[str, Any]:
             {"description": i.description, "left": _batch_document(i.left), "right": _batch_document(i.right)}
             for i in family.identities
         ],
+        "nesting": _nesting_document(family.nesting),
     }
+
+
+def _nesting_document(nesting: Nesting | None) -> dict[str, Any] | None:
+    if nesting is None:
+        return None
+    members = {group: list(inside) for group, inside in nesting.members.items()}
+    return {"inner": nesting.inner, "outer": nesting.outer, "members": members, "share": nesting.share}
+
+
+def _nesting_of(document: dict[str, Any] | None) -> Nesting | None:
+    if document is None:
+        return None
+    members = {group: tuple(inside) for group, inside in document["members"].items()}
+    return Nesting(document["inner"], document["outer"], members, document["share"])
 
 
 def _batch_document(batch: Batch) -> dict[str, Any]:
@@ -236,6 +304,7 @@ def _family_of(document: dict[str, Any]) -> Family:
         identities=tuple(
             Identity(_batch_of(i["left"]), _batch_of(i["right"]), i["description"]) for i in document["identities"]
         ),
+        nesting=_nesting_of(document["nesting"]),
     )
 
 

@@ -33,12 +33,18 @@ class MinimumAccuracy:
 
 @dataclass(frozen=True)
 class Policy:
-    """Budget in rho (zCDP) per cohort (`cap_rho`) and per family of one release (`split`), and public thresholds."""
+    """Budget in rho (zCDP) per cohort (`cap_rho`) and per family of one release (`split`), and public thresholds.
+
+    `weights` say how much a cell of each kind counts in the plan; `regions_share` is the share of a family's budget for
+    regions, where they are measured.
+    """
 
     cap_rho: float
     delta: float
     split: Mapping[str, float]
-    minimum_accuracy: MinimumAccuracy
+    weights: Mapping[str, float]
+    regions_share: float
+    minimum_accuracy: Mapping[str, MinimumAccuracy]
     reliability: Reliability
 
     def __post_init__(self) -> None:
@@ -52,8 +58,16 @@ class Policy:
         spent = sum(Decimal(repr(rho)) for rho in self.split.values())
         if spent > Decimal(repr(self.cap_rho)):
             raise PolicyError(f"one release would spend rho {spent}, more than the cap of {self.cap_rho}")
-        if not 0 < self.minimum_accuracy.share_of_rates <= 1:
-            raise PolicyError("minimum_accuracy.share_of_rates must lie between 0 and 1")
+        for kind, weight in self.weights.items():
+            if not weight > 0:
+                raise PolicyError(f"weights.{kind} must be positive, not {weight}")
+        if not 0 < self.regions_share < 1:
+            raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
+        if set(self.minimum_accuracy) != set(self.split):
+            raise PolicyError("minimum_accuracy must name the families of the split, and no other")
+        for family, minimum in self.minimum_accuracy.items():
+            if not 0 < minimum.share_of_rates <= 1:
+                raise PolicyError(f"minimum_accuracy.{family}.share_of_rates must lie between 0 and 1")
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
             raise PolicyError("reliability: a rate cannot be withheld before it is flagged")
 
@@ -74,6 +88,13 @@ class Policy:
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
+    def weight(self, kind: str) -> float:
+        """Weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
+        try:
+            return self.weights[kind]
+        except KeyError:
+            raise PolicyError(f"the privacy policy gives cells of kind {kind!r} no weight") from None
+
 
 def load_policy(path: Path = DEFAULT_PATH) -> Policy:
     """Read and check a policy file. Raises PolicyError naming what is missing, unknown or out of range."""
@@ -82,20 +103,30 @@ def load_policy(path: Path = DEFAULT_PATH) -> Policy:
     _check_keys("policy", content, expected)
     if content["version"] != VERSION:
         raise PolicyError(f"this software reads policy version {VERSION}, not {content['version']!r}")
-    if not isinstance(content["split"], dict):
-        raise PolicyError("split must map families to rho")
+    for section, what in (
+        ("split", "families to rho"),
+        ("weights", "kinds of cells to weights"),
+        ("minimum_accuracy", "families to limits"),
+    ):
+        if not isinstance(content[section], dict):
+            raise PolicyError(f"{section} must map {what}")
     return Policy(
         cap_rho=_number("cap_rho", content["cap_rho"]),
         delta=_number("delta", content["delta"]),
         split={family: _number(f"split.{family}", rho) for family, rho in content["split"].items()},
-        minimum_accuracy=MinimumAccuracy(**_numbers("minimum_accuracy", content, MinimumAccuracy)),
-        reliability=Reliability(**_numbers("reliability", content, Reliability)),
+        weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
+        regions_share=_number("regions_share", content["regions_share"]),
+        minimum_accuracy={
+            family: MinimumAccuracy(**_numbers(f"minimum_accuracy.{family}", minimum, MinimumAccuracy))
+            for family, minimum in content["minimum_accuracy"].items()
+        },
+        reliability=Reliability(**_numbers("reliability", content["reliability"], Reliability)),
     )
 
 
-def _numbers(section: str, content: dict[str, Any], kind: type[Any]) -> dict[str, float]:
-    _check_keys(section, content[section], {field.name for field in fields(kind)})
-    return {name: _number(f"{section}.{name}", value) for name, value in content[section].items()}
+def _numbers(section: str, content: Any, kind: type[Any]) -> dict[str, float]:
+    _check_keys(section, content, {field.name for field in fields(kind)})
+    return {name: _number(f"{section}.{name}", value) for name, value in content.items()}
 
 
 def _check_keys(section: str, content: Any, expected: set[str]) -> None:

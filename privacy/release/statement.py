@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from privacy.release.ledger import NANO
@@ -46,6 +47,49 @@ _OUTSIDE = (
     "Security of the extracts, of the keys and of the restricted zone rests on other controls, and so does protection "
     "against side channels such as the time a computation takes.",
 )
+
+_DOMAIN = (
+    "any table with one row for each child (or response) and, in every column, a category of its public domain; all "
+    "domains stand in the noise plans, published with the release"
+)
+
+_PRE_PROCESSING = (
+    "linkage, de-duplication and derivation, with parameters fixed beforehand and none fitted to these data; no "
+    "category, threshold or noise scale was chosen by looking at the data of this cohort, and no budget was spent on it"
+)
+
+_COMPOSITION = (
+    "zCDP adds up over the tables measured, over families and over releases of a cohort; OpenDP's own privacy map of "
+    "each family's tables together is what is charged, and its privacy filter refuses a draw beyond it"
+)
+
+_BUDGET_OVER_TIME = (
+    "Everything ever released about a cohort is charged to one budget that is approved once and never refilled; "
+    "cohorts are different children, and each has its own"
+)
+
+_JUSTIFICATION = (
+    "The budget and its split are the policy's. The noise of each table is chosen by convex optimisation for the "
+    "accuracy of the published cells, from public facts alone, before the data are read; the plan's hash stands in the "
+    "ledger before noise is drawn. The mechanism, its charge and its noise are tested at every change"
+)
+
+_CONSIDERATIONS = {
+    "privacy parameters": "rho is stated for all tables together; epsilon follows from it at the delta given",
+    "unit of privacy": "one row is one child, counted once; larger changes cost what is stated for them",
+    "contribution bounding": "each row is counted in one cell of each table; a child with two rows stops the count",
+    "mechanism and precision": "integer noise from an exact sampler; no floating-point number is drawn or rounded",
+    "composition and budget": _BUDGET_OVER_TIME,
+    "utility": "every figure has the 95% interval of its noise; accuracy is stated before the budget is spent",
+    "bias": "estimates are unbiased; counts shown are rounded and not below 0; small groups have wide intervals and "
+    "are flagged or withheld more often; errors of records and links are not in the intervals",
+    "trust model": "central: the curator sees the records, under the controls below",
+    "side channels": "which figures exist, file names and numbers of rows do not depend on the data of any child",
+    "data security and access": "true counts of tables exist in memory only, in a restricted zone; noisy counts are "
+    "stored with the hash of their charge",
+    "data collection exposure": "identifiers are replaced by keyed tokens at intake, or at the sender",
+}
+"""What NIST SP 800-226 asks an evaluator to consider, and where this release stands."""
 
 _TRUST = (
     "central model: a trusted curator holds the child table in a restricted zone and adds the noise; nobody outside it "
@@ -105,7 +149,15 @@ def privacy_record(
             "remaining_rho": round(cap - to_date, 9),
         },
         "trust_model": _TRUST,
+        "data_domain": _DOMAIN,
+        "pre_processing": _PRE_PROCESSING,
+        "composition": _COMPOSITION,
+        "budget_over_time": _BUDGET_OVER_TIME,
+        "justification": _JUSTIFICATION,
+        "considerations": _CONSIDERATIONS,
+        "measurements": "noisy_counts.parquet holds every noisy count as drawn, noise_plan_<family>.json its plan",
         "post_processing": _POST_PROCESSING,
+        "reliability": asdict(policy.reliability),
         "outside_the_guarantee": list(_OUTSIDE),
     }
 
@@ -146,7 +198,7 @@ def privacy_page(record: Record) -> str:
         "|---|---|---|---|---|---|---|---|",
         *(_family_row(family) for family in record["families"]),
         "",
-        f"Post-processing: {record['post_processing']}.",
+        f"Composition: {record['composition']}. Post-processing: {record['post_processing']}.",
         "",
         "## Budget",
         "",
@@ -154,9 +206,24 @@ def privacy_page(record: Record) -> str:
         f"{budget['charged_by_this_release_rho']:g}; with it, {budget['charged_to_date_rho']:g} has been charged and "
         f"{budget['remaining_rho']:g} is left. A charge is recorded before its noise is drawn and is never returned.",
         "",
+        f"{record['budget_over_time']}.",
+        "",
         "## What lies outside the guarantee",
         "",
         *(f"- {sentence}" for sentence in record["outside_the_guarantee"]),
+        "",
+        "## Points that an evaluation looks at",
+        "",
+        *(f"- **{point.capitalize()}**: {answer}." for point, answer in record["considerations"].items()),
+        f"- **Before the guarantee**: {record['pre_processing']}.",
+        f"- **Why these choices**: {record['justification']}.",
+        "",
+        "## Check it",
+        "",
+        "`noisy_counts.parquet` holds every noisy count as it was drawn, `noise_plan_<family>.json` what was measured "
+        "with which noise. The SHA-256 of a plan file is the plan of the table above, which the ledger held before the "
+        "noise was drawn. `methodology.md` says how every figure follows from the two. `privacy_statement.json` says "
+        "all of this to machines, with an entry for the OpenDP registry of deployments under `deployment`.",
         "",
     ]
     return "\n".join(lines)

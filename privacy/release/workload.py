@@ -8,6 +8,7 @@ from the data. Nothing here counts, draws or estimates. Vocabulary:
 - a *functional* is a weighted sum of cells in product form: one vector of weights per attribute, and ones (summed out)
   for every attribute that is not named;
 - a *cube* is an array of functionals, the outer product of one *selector* per axis;
+- a *nesting* says that the categories of one attribute are groups of another's, as regions are of councils;
 - an *identity* says that two batches of functionals agree for every possible child table, for instance because two
   attributes record the same fact.
 """
@@ -128,14 +129,40 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Nesting:
+    """Each category of `outer` is a group of categories of `inner`: a region and its councils.
+
+    `outer` is no column of the child table but follows from `inner`. Its own marginals get `share` of the budget.
+    """
+
+    inner: str
+    outer: str
+    members: Mapping[str, tuple[str, ...]]
+    share: float
+
+    def __post_init__(self) -> None:
+        _refuse_duplicates(
+            (m for group in self.members.values() for m in group), f"nesting of {self.inner!r}: category"
+        )
+        if not all(self.members.values()):
+            raise WorkloadError(f"nesting of {self.inner!r}: a group is empty")
+        if not 0 < self.share < 1:
+            raise WorkloadError(f"nesting of {self.inner!r}: share must lie between 0 and 1, not {self.share}")
+
+
+@dataclass(frozen=True)
 class Family:
-    """Tables over one population, measured together. `unit` says in words what one row of the child table is."""
+    """Tables over one population, measured together. `unit` says in words what one row of the child table is.
+
+    With a `nesting` every marginal holds its inner or its outer attribute, so that each group is a problem of its own.
+    """
 
     name: str
     unit: str
     attributes: tuple[Attribute, ...]
     marginals: tuple[Marginal, ...]
     identities: tuple[Identity, ...] = ()
+    nesting: Nesting | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.unit:
@@ -150,6 +177,8 @@ class Family:
         for identity in self.identities:
             self._check_identity(identity)
         self._check_identity_roles()
+        if self.nesting is not None:
+            self._check_nesting(self.nesting)
 
     def attribute(self, name: str) -> Attribute:
         """The attribute of that name. Raises WorkloadError where there is none."""
@@ -171,6 +200,24 @@ class Family:
         wanted = set(names)
         return any(wanted <= set(marginal.attributes) for marginal in self.marginals)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The attributes that are columns of the child table: all but an outer one, which follows from its inner."""
+        return tuple(a.name for a in self.attributes if self.nesting is None or a.name != self.nesting.outer)
+
+    def within(self, group: str) -> Family:
+        """The family of one group of the nesting: its inner categories alone, the group's own marginals as totals."""
+        if self.nesting is None:
+            raise WorkloadError(f"family {self.name!r} has no nesting")
+        inner, outer, members = self.nesting.inner, self.nesting.outer, self.nesting.members[group]
+        attributes = (
+            Attribute(a.name, tuple(c for c in a.categories if c in members)) if a.name == inner else a
+            for a in self.attributes
+            if a.name != outer
+        )
+        marginals = (Marginal(tuple(n for n in m.attributes if n != outer), m.weight) for m in self.marginals)
+        return Family(self.name, self.unit, tuple(attributes), tuple(marginals), self.identities)
+
     @cached_property
     def _by_name(self) -> dict[str, Attribute]:
         return {attribute.name: attribute for attribute in self.attributes}
@@ -188,6 +235,21 @@ class Family:
                 raise WorkloadError(
                     f"identity {identity.description!r} needs the marginal {_listed(marginal)}, "
                     f"which no marginal of family {self.name!r} contains"
+                )
+
+    def _check_nesting(self, nesting: Nesting) -> None:
+        inner, outer = self.attribute(nesting.inner), self.attribute(nesting.outer)
+        if set(nesting.members) != set(outer.categories):
+            raise WorkloadError(
+                f"family {self.name!r}: the groups of the nesting are not the categories of {outer.name!r}"
+            )
+        if {c for group in nesting.members.values() for c in group} != set(inner.categories):
+            raise WorkloadError(f"family {self.name!r}: the nesting does not group every category of {inner.name!r}")
+        for marginal in self.marginals:
+            if len({inner.name, outer.name} & set(marginal.attributes)) != 1:
+                raise WorkloadError(
+                    f"family {self.name!r}: marginal {_listed(marginal.attributes)} must hold either "
+                    f"{inner.name!r} or {outer.name!r}"
                 )
 
     def _check_identity_roles(self) -> None:

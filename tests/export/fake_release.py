@@ -6,6 +6,8 @@ figures of a real release do: over tables, categories, shared totals and areas. 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from ndl_export.content_checks import table_layouts
 from ndl_export.missing import Missing
+from ndl_export.noisy_counts import NoisyCounts
 from ndl_export.release_facts import ReleaseFacts, Thresholds
 from ndl_export.rows import Children, Layout
 from ndl_export.schema import Flag, Role, arrow_schema, column_name
@@ -38,8 +41,9 @@ def fake_facts(
         version=version,
         cohorts=(COHORT,),
         councils=councils,
-        privacy_record=fake_privacy_record(version),
+        privacy_record=fake_privacy_record(version, councils),
         privacy_page="# Privacy statement\n\nMade up for a test.\n",
+        noisy_counts=fake_noisy_counts(councils),
         publisher="A combined authority",
         contact="statistics@example.org",
         thresholds=Thresholds(5.0, 15.0, 3.0),
@@ -47,7 +51,19 @@ def fake_facts(
     )
 
 
-def fake_privacy_record(version: str) -> dict[str, Any]:
+def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:
+    counts = {("council",): np.arange(len(councils), dtype=np.int64) - 1}
+    return {family: NoisyCounts(_plan(family, councils), counts) for family in FAMILIES}
+
+
+def _plan(family: str, councils: tuple[str, ...]) -> bytes:
+    """What a bundle reads of a plan: the number of children by council, measured once."""
+    attributes = [{"name": "council", "categories": sorted(councils)}]
+    measured = [{"attributes": ["council"], "sigma": 8.0}]
+    return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
+
+
+def fake_privacy_record(version: str, councils: tuple[str, ...] = PILOT) -> dict[str, Any]:
     families = [
         {
             "family": name,
@@ -55,6 +71,7 @@ def fake_privacy_record(version: str) -> dict[str, Any]:
             "mechanism": "discrete Gaussian",
             "noise_source": "opendp",
             "ledger_entry": "ab" * 32,
+            "plan_sha256": hashlib.sha256(_plan(name, councils)).hexdigest(),
             **parameters,
         }
         for name, parameters in PARAMETERS.items()
@@ -114,7 +131,8 @@ def _table(
             columns |= _count_columns(measure, estimates(measure.name), absent, symbols)
         else:
             columns |= _ratio_columns(measure, absent, symbols, rng)
-    return pa.table(columns).cast(arrow_schema(expected.table))
+    schema = arrow_schema(expected.table)
+    return pa.table(columns).select(schema.names).cast(schema)
 
 
 def _attribute(pair: tuple[str, frozenset[str]]) -> str:
@@ -144,13 +162,15 @@ def _count_columns(
 def _ratio_columns(
     measure: Measure, absent: NDArray[np.bool_], symbols: NDArray[np.str_], rng: np.random.Generator
 ) -> dict[str, pa.Array]:
-    largest = 100.0 if measure.kind is MeasureKind.PERCENT else 17.0
+    largest = 17.0 if measure.kind is MeasureKind.AVERAGE else 100.0
     half_width = rng.exponential(largest * 0.04, len(absent))
     value = rng.uniform(0.0, largest, len(absent))
     flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
-    return {
+    least = -largest if measure.kind is MeasureKind.DIFFERENCE else 0.0
+    model = {column_name(measure, Role.MODEL): pa.array(value, mask=absent)} if measure.modelled else {}
+    return model | {
         column_name(measure, Role.FIGURE): pa.array(np.round(value, measure.decimals), mask=absent | (flag == "low")),
-        column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, 0), mask=absent),
+        column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, least), mask=absent),
         column_name(measure, Role.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
         column_name(measure, Role.FLAG): pa.array(np.where(absent, symbols, flag)),
     }

@@ -15,12 +15,29 @@ def test_the_policy_of_the_project():
         cap_rho=0.30,
         delta=1e-6,
         split={"pupil": 0.185, "health": 0.03, "parents": 0.03},
-        minimum_accuracy=MinimumAccuracy(200, 5, 0.9),
+        weights={
+            "headline": 12.0,
+            "headline_by_sex": 0.5,
+            "goals": 0.5,
+            "linked": 1.0,
+            "linkage": 0.5,
+            "health": 1.0,
+            "parents": 1.0,
+            "parents_by_group": 0.1,
+        },
+        regions_share=0.15,
+        minimum_accuracy={
+            "pupil": MinimumAccuracy(200, 5, 0.9),
+            "health": MinimumAccuracy(200, 5, 0.7),
+            "parents": MinimumAccuracy(2000, 5, 0.9),
+        },
         reliability=Reliability(5, 15, 3),
     )
     assert policy.rho("pupil") == 0.185
     with pytest.raises(PolicyError, match="gives family 'others' no budget"):
         policy.rho("others")
+    with pytest.raises(PolicyError, match="gives cells of kind 'others' no weight"):
+        policy.weight("others")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +53,11 @@ def test_the_policy_of_the_project():
         (lambda p: p.update(split={}), "names no family"),
         (lambda p: p.update(split=0.1), "must map families"),
         (lambda p: p["split"].update(pupil=True), "split.pupil must be a number"),
-        (lambda p: p["minimum_accuracy"].update(share_of_rates=1.2), "share_of_rates"),
+        (lambda p: p["minimum_accuracy"]["pupil"].update(share_of_rates=1.2), "pupil.share_of_rates"),
+        (lambda p: p["minimum_accuracy"].pop("health"), "name the families of the split"),
+        (lambda p: p["weights"].update(goals=0), "weights.goals must be positive"),
+        (lambda p: p.update(weights=[]), "weights must map kinds of cells"),
+        (lambda p: p.update(regions_share=1), "regions_share must lie between 0 and 1"),
         (
             lambda p: p["reliability"].pop("withheld_half_width"),
             "reliability: missing or unknown 'withheld_half_width'",

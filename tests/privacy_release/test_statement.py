@@ -18,6 +18,7 @@ from privacy.release import (
     privacy_record,
 )
 from privacy.release.ledger import NANO
+from privacy.release.registry import deployment
 
 from .examples import small_family, small_plan
 
@@ -98,3 +99,26 @@ def test_a_release_that_was_not_charged_has_no_statement(released):
     other = make_plan(small_family(), 0.05, delta=1e-6)
     with pytest.raises(ValueError, match="no committed charge"):
         privacy_record([other], ledger.entries(), policy, measurements, **RELEASE)
+
+
+def test_the_registry_entry_says_what_the_statement_says(released):
+    """Sections and fields of the registry's records; the words that its schema allows."""
+    record = record_of(released)
+    entry = deployment(record, "2026-11-01", ["A combined authority"])
+    assert set(entry) == {"product", "dp_variant", "privacy_loss", "model", "accounting", "implementation"}
+    assert entry["privacy_loss"]["privacy_parameters"] == record["privacy_parameters"]
+    assert entry["dp_variant"]["bound_on_output_distance"] == f"rho = {record['privacy_parameters']['rho']:g}"
+    assert entry["model"]["model_name"] == "Central"
+    assert all(
+        change["change"] in entry["privacy_loss"]["privacy_parameters_description"]
+        for change in record["larger_changes"]
+    )
+    assert json.loads(json.dumps(entry)) == entry
+
+
+def test_the_page_answers_every_point_of_an_evaluation(released):
+    record = record_of(released)
+    page = privacy_page(record)
+    assert {"unit of privacy", "bias", "side channels", "trust model"} <= set(record["considerations"])
+    for answer in (*record["considerations"].values(), record["composition"], record["pre_processing"]):
+        assert answer in page

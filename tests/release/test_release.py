@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +16,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from assets.expected_accuracy import expected_accuracy
+from assets import share
+from assets.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.home import Home
-from assets.release import begin_release, measure_family, plan_family, publish_bundle
+from assets.recompute import differing
+from assets.release import begin_release, measure_family, publish_bundle
 from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
+from assets.workload import plan_family
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
+from pipelines.plan_report import render
 from privacy.keys import KeyRing
 from privacy.release import Ledger, ReleaseConflict, load_policy
 from sources.contracts import CONTRACTS
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, place, places
 
 COUNCILS = sorted(PILOT)
 COHORT, VERSION = "202425", "2026.11.0"
@@ -194,3 +203,105 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
         begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
     assert stated_missing(home, COHORT, VERSION) == {}
+
+
+def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dict[int, Path], tmp_path: Path) -> None:
+    """To the last bit, from the files of the bundle alone; and not from other counts."""
+    assert differing(bundles[2000]) == []
+    copy = Path(shutil.copytree(bundles[2000], tmp_path / "changed"))
+    cells = pq.read_table(copy / "noisy_counts.parquet")
+    health = pc.equal(cells["family"], "health")
+    changed = pc.add(cells["noisy_count"], pc.cast(health, pa.int64()))
+    column = cells.schema.get_field_index("noisy_count")
+    pq.write_table(cells.set_column(column, cells.schema.field(column), changed), copy / "noisy_counts.parquet")
+    assert differing(copy) == ["asq3_outcomes"]
+
+
+def test_a_release_without_a_council_can_be_made_again_from_its_counts(tmp_path: Path, keys: KeyRing) -> None:
+    assert differing(_released_without(MISSING, Home(tmp_path), keys, 1000)) == []
+
+
+def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: dict[int, Path]) -> None:
+    """Its code, run as it stands with numpy and Parquet alone."""
+    (code,) = re.findall(r"```python\n(.*?)```", (bundles[2000] / "methodology.md").read_text(), re.DOTALL)
+    recipe: dict[str, Any] = {}
+    exec(code, recipe)
+    found = recipe["estimates"](bundles[2000], "health", ("council", "sex", "asq3_communication"))
+    published = pq.read_table(bundles[2000] / "asq3_outcomes.parquet").to_pandas()
+    sex, domain = FAMILIES["health"].attribute("sex"), FAMILIES["health"].attribute("asq3_communication")
+    for number, council in enumerate(COUNCILS):
+        rows = published[
+            (published.la_name == place(council).la_name)
+            & (published.asq3_domain == domain.label)
+            & (published.breakdown_topic == sex.label)
+        ]
+        assert rows.breakdown.tolist() == list(sex.categories)
+        assert rows.at_or_above_children_count_estimate.tolist() == pytest.approx(found[number, :, 0])
+        assert rows.reviewed_children_count_estimate.tolist() == pytest.approx(found[number].sum(axis=1))
+
+
+def test_the_plan_says_what_will_be_unusable() -> None:
+    found = expected_accuracy(COUNCILS)
+    assert all(entry["met"] for entry in found["minimum_accuracy"])
+    warned = {(row["table"], row["rows"]) for row in found["warnings"]}
+    assert ("gld_headline", "Ethnic group / Other ethnic group / Male") in warned
+    assert ("gld_headline", "Free school meal eligibility / Not eligible for free school meals / Total") not in warned
+    text = render(found)
+    assert "Warning: these rows will be unreliable" in text
+    assert json.loads(json.dumps(found)) == found
+    gaps = {row["area"]: row["median_rate_half_width"] for row in found["tables"] if row["table"] == "gld_differences"}
+    assert gaps["Leeds"] < gaps["Halton"]
+
+
+def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
+    policy = load_policy()
+    poor = replace(policy, split=dict.fromkeys(policy.split, 1e-4))
+    with pytest.raises(NotAccurateEnough, match="the tables of pupil are not worth their budget"):
+        check_accuracy("pupil", plan_family("pupil", COUNCILS, poor), COUNCILS, poor)
+    check_accuracy("pupil", plan_family("pupil", COUNCILS, policy), COUNCILS, policy)
+
+
+def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(
+    tmp_path: Path, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = load_policy()
+    monkeypatch.setattr(share, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    home = Home(tmp_path)
+    home.prepare()
+    _tables_without({}, home, 10)
+    with pytest.raises(NotAccurateEnough):
+        measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
+    assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
+
+
+def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:
+    headline = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
+    found = pq.read_table(bundles[2000] / "gld_differences.parquet").to_pandas()
+    headline["area"], found["area"] = (table.geographic_level + table.la_name.fillna("") for table in (headline, found))
+    rates = headline[headline.sex == "Total"].set_index(["area", "breakdown"]).gld_children_percent
+    together = headline.geographic_level.iloc[0]
+    compared = 0
+    for row in found[found.gld_difference_points.notna()].itertuples():
+        if row.comparison == "Not eligible less eligible":
+            first, second = "Not eligible for free school meals", "Eligible for free school meals"
+            expected = rates[row.area, first] - rates[row.area, second]
+        elif row.comparison == "All children: area less all councils together":
+            expected = rates[row.area, "Total"] - rates[together, "Total"]
+        else:
+            continue
+        compared += 1
+        assert row.gld_difference_points == pytest.approx(expected, abs=0.151)
+        assert row.gld_difference_points_lower_ci < row.gld_difference_points < row.gld_difference_points_upper_ci
+    assert compared > len(COUNCILS)
+    with_itself = found[(found.area == together) & found.comparison.str.contains("area less all")]
+    assert set(with_itself.gld_difference_points_flag) == {"z"}
+
+
+def test_the_model_stands_on_rows_of_councils_alone(bundles: dict[int, Path]) -> None:
+    table = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
+    modelled = table[table.gld_children_percent_model.notna()]
+    assert set(modelled.geographic_level) == {"Local authority"}
+    assert not ((modelled.breakdown == "Total") & (modelled.sex == "Total")).any()
+    small = modelled[modelled.gld_children_percent_flag == "low"]
+    assert len(small)
+    assert small.gld_children_percent_model.between(0, 100).all()

@@ -1,0 +1,73 @@
+"""The privacy statement in the fields of the OpenDP registry of deployments of differential privacy.
+
+Names of sections and fields, and the words that a field allows, are those of the registry's own records
+(github.com/opendp/deployments-registry-data), so that an entry can be filed as it stands. Everything is taken from the
+statement's own values; nothing is said here that is not said there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Record:
+    """The statement as a `deployment` of the registry, JSON-ready."""
+    return {
+        "product": {
+            "name": f"School readiness: linked early-years statistics, release {record['release']}",
+            "data_curators": list(curators),
+            "intended_use": "To compare councils and groups of children in readiness for school, and to see which "
+            "children early services had not joined up",
+            "data_product_type": "Summary statistics",
+            "data_product_region": "England",
+            "data_product_sector": "Education",
+            "description": "Counts and rates, with intervals, from linked early-years records of one cohort",
+            "publication_date": published_on,
+        },
+        "dp_variant": {
+            "variant_name": "Zero-concentrated DP",
+            "input_metric": "Number of rows added to or removed from the child table (symmetric distance)",
+            "bound_on_input_distance": "1",
+            "output_measure": "Zero-concentrated divergence",
+            "bound_on_output_distance": f"rho = {record['privacy_parameters']['rho']:g}",
+            "data_domain": record["data_domain"],
+            "unprotected_quantities": " ".join(record["outside_the_guarantee"]),
+        },
+        "privacy_loss": {
+            "privacy_unit": "; ".join(
+                f"{family['family']} tables: one {family['privacy_unit']}" for family in record["families"]
+            ),
+            "privacy_unit_description": record["neighbouring_relation"],
+            "privacy_parameters": record["privacy_parameters"],
+            "privacy_parameters_description": "All tables of the release together, as if every family counted the "
+            "same children. "
+            + " ".join(
+                f"For {change['change']}: rho {change['rho']:g}, epsilon {change['epsilon']:g}."
+                for change in record["larger_changes"]
+            ),
+        },
+        "model": {
+            "model_name": "Central",
+            "model_name_description": record["trust_model"],
+            "actors": "Councils and health services send records; the curator links, counts and adds noise; anyone "
+            "reads what is published",
+            "release_type": "Many releases",
+            "release_type_description": f"One cohort a year, and corrections. {record['budget_over_time']}",
+            "data_source_type": "Static",
+            "access_type": "Non-interactive",
+        },
+        "accounting": {"post_processing": record["post_processing"], "composition": record["composition"]},
+        "implementation": {
+            "pre_processing_eda_hyperparameter_tuning": record["pre_processing"],
+            "mechanisms": " ".join(
+                f"{family['family']}: {family['mechanism']}, scales {family['noise_scale_least']:g} to "
+                f"{family['noise_scale_greatest']:g} on {family['marginals_measured']} tables of counts; "
+                f"{family['noise_source']} {family['opendp_version']}."
+                for family in record["families"]
+            ),
+            "justification": record["justification"],
+        },
+    }

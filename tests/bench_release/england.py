@@ -1,0 +1,68 @@
+"""Computing time of a release of England, and how far councils' figures are from independent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from assets.tabulate import tabulate
+from assets.workload import plan_family
+from ndl_export.tables import FAMILIES
+from privacy.release import (
+    Cube,
+    LinearCombination,
+    Measurement,
+    OpenDPNoise,
+    Plan,
+    Selector,
+    charge,
+    covariances_of,
+    load_policy,
+    measure,
+)
+
+CHILDREN_IN_A_CELL = 40
+
+
+def seconds(councils: Sequence[str]) -> dict[str, float]:
+    """Processor seconds of each stage from policy to tables, cells and rows; counting the children is left out."""
+    found, policy = {}, load_policy()
+    begun = time.process_time()
+    plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
+    found["plan"] = time.process_time() - begun
+    begun, measured, cells = time.process_time(), {}, 0
+    for family, plan in plans.items():
+        measured[family], cells = _measured(plan), cells + sum(np.prod(plan.family.shape(a)) for a in plan.sigmas)
+    found["measure"] = time.process_time() - begun
+    begun = time.process_time()
+    tables = tabulate(measured, councils, "202425", policy.reliability, {})
+    found["estimate and tabulate"] = time.process_time() - begun
+    return found | {"cells": float(cells), "rows": float(sum(table.num_rows for table in tables.values()))}
+
+
+def largest_correlation(councils: Sequence[str]) -> float:
+    """Of the noise in the GLD rates of two councils, over all pairs and characteristics; rates taken as two thirds."""
+    plan = plan_family("pupil", councils, load_policy())
+    covariances, largest = covariances_of(plan), 0.0
+    council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")
+    pairs = list(combinations(councils, 2))
+    for name in ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile"):
+        groups = Selector.each(plan.family.attribute(name))
+
+        def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
+            rows = Selector.of(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
+            axes = {"council": rows, name: groups}
+            return LinearCombination(((1.0, Cube(axes, {"gld": yes})), (-2 / 3, Cube(axes))))
+
+        one, other = rate(0), rate(1)
+        scale = np.sqrt(covariances.variance(one) * covariances.variance(other))
+        largest = max(largest, float(np.abs(covariances.covariance(one, other) / scale).max()))
+    return largest
+
+
+def _measured(plan: Plan) -> tuple[Plan, Measurement]:
+    counts = {a: np.full(plan.family.shape(a), CHILDREN_IN_A_CELL, dtype=np.int64) for a in plan.sigmas}
+    return plan, measure(plan, counts, OpenDPNoise(charge(plan)))

@@ -1,0 +1,77 @@
+"""All 153 councils: regions and England are published, all tables agree with each other, and it does not take long."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from assets.tabulate import tabulate
+from assets.workload import REGION, plan_family
+from ndl_export.content_checks import table_faults, table_layouts
+from ndl_export.tables import FAMILIES
+from privacy.release import Measurement, Plan, load_policy, make_plan
+from sources.reference.places import PILOT, place, places
+
+COUNCILS = sorted(places())
+SECONDS = 8
+"""Processor time of plans, estimates and tables; some two on an idle machine."""
+
+
+def _drawn(plan: Plan, seed: int) -> Measurement:
+    """Counts that obey no identity, as noise does not either."""
+    rng = np.random.default_rng(seed)
+    noisy = {a: rng.integers(20, 60, plan.family.shape(a)) for a in plan.sigmas}
+    return Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
+
+
+@pytest.fixture(scope="module")
+def england() -> dict[str, pa.Table]:
+    policy, begun = load_policy(), time.process_time()
+    measured = {}
+    for number, family in enumerate(FAMILIES):
+        plan = plan_family(family, COUNCILS, policy)
+        measured[family] = plan, _drawn(plan, number)
+    tables = tabulate(measured, COUNCILS, "202425", policy.reliability, {})
+    assert time.process_time() - begun < SECONDS
+    return tables
+
+
+def test_every_table_is_sound_and_agrees_with_every_other(england: dict[str, pa.Table]) -> None:
+    assert table_faults(england, table_layouts(tuple(COUNCILS), ("202425",))) == []
+
+
+def test_regions_and_england_have_rows_and_shorter_intervals_than_sums_of_councils(
+    england: dict[str, pa.Table],
+) -> None:
+    table = england["gld_headline"].to_pandas()
+    rows = table[(table.breakdown_topic == "Ethnic group") & (table.sex == "Total")]
+    widths = (rows.children_count_upper_ci - rows.children_count_lower_ci).groupby(rows.geographic_level).median()
+    regions = {place(council).region_code for council in COUNCILS}
+    assert set(table.geographic_level) == {"National", "Regional", "English devolved area", "Local authority"}
+    assert rows[rows.geographic_level == "Regional"].region_code.nunique() == len(regions) == 9
+    assert widths["Regional"] < 0.7 * widths["Local authority"] * (len(COUNCILS) / len(regions)) ** 0.5
+    assert widths["National"] < 0.7 * widths["Local authority"] * len(COUNCILS) ** 0.5
+
+
+def test_regions_are_measured_with_many_councils_alone() -> None:
+    policy = load_policy()
+    assert plan_family("health", sorted(PILOT), policy).family.nesting is None
+    plan = plan_family("health", COUNCILS, policy)
+    assert plan.family.nesting is not None
+    spent = sum(0.5 / sigma**2 for names, sigma in plan.sigmas.items() if REGION in names)
+    assert spent == pytest.approx(policy.regions_share * plan.rho, rel=1e-3)
+    again = make_plan(plan.family, plan.rho, delta=plan.delta)
+    assert again.sha256 == plan.sha256
+
+
+def test_a_council_that_has_sent_nothing_is_in_no_region() -> None:
+    policy = load_policy()
+    plan = plan_family("health", COUNCILS, policy)
+    missing = {"hv_reviews": ("leeds",)}
+    table = tabulate({"health": (plan, _drawn(plan, 1))}, COUNCILS, "202425", policy.reliability, missing)
+    rows = table["asq3_outcomes"].to_pandas()
+    assert "Yorkshire and The Humber" not in set(rows[rows.geographic_level == "Regional"].region_name)
+    assert set(rows[rows.la_name == "Leeds"].reviewed_children_count_flag) == {"x"}
