@@ -11,7 +11,7 @@ READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs bench bench-linkage ui council-wheel clean-demo
+.PHONY: help setup demo test audit lint format docs bench bench-linkage ui council-wheel clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -30,6 +30,10 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 test: setup  ## every test
 	OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 
+audit: setup  ## the privacy audit at full size, in minutes, and which part catches which planted mistake
+	OPENBLAS_NUM_THREADS=1 READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 $(RUN) pytest -rP -o timeout=3600 \
+		tests/audit tests/privacy_release/test_crash.py
+
 lint: setup  ## style and types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -41,6 +45,7 @@ format: setup  ## put code into the house style
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.contracts.document > docs/sources.md
+	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m tests.benchmark

@@ -1,4 +1,8 @@
-"""Where things lie below a home folder: `restricted/`, `release/`, `ledger.sqlite`."""
+"""Where things lie below a home folder: `restricted/`, `release/`, `ledger.sqlite`.
+
+The ledger may lie elsewhere: the environment's `READINESS_LEDGER` is the URL of a PostgreSQL database. It is read here,
+and not kept in any configuration, because it may hold a password.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 OWNER_ONLY = 0o700
+LEDGER = "READINESS_LEDGER"
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,9 @@ class Home:
         return self.root / "release"
 
     @property
-    def ledger(self) -> Path:
-        return self.root / "ledger.sqlite"
+    def ledger(self) -> Path | str:
+        """Path or URL of the budget ledger."""
+        return os.environ.get(LEDGER) or self.root / "ledger.sqlite"
 
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("pseudonymised", source, cohort, council, "parquet")
@@ -65,6 +71,7 @@ class Home:
         return self.linked(cohort) / "links.parquet"
 
     def linkage_report(self, cohort: str) -> Path:
+        """The facts; `linkage.html` beside it is the page."""
         return self.linked(cohort) / "linkage.json"
 
     def sent(self, cohort: str) -> Path:
@@ -74,6 +81,10 @@ class Home:
     def missing(self, cohort: str, version: str) -> Path:
         """Which councils, by source, had sent nothing when the release was measured."""
         return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"
+
+    def share(self, cohort: str, version: str) -> Path:
+        """What share of the policy's split the release spends."""
+        return self.restricted / "share" / f"cohort={cohort}" / f"release={version}.json"
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 
+from assets import deliveries
 from assets.children import build_confidential_tables
 from assets.home import Home, promote
+from assets.linkage_report import rates_by_group, render, weighted_figures
 from assets.sent import note_sent
 from ndl_export.tables import FAMILIES
+from privacy import normalise, pseudonyms
+from privacy.keys import LINKED_UNDER
 from privacy.linkage.link import link
-from privacy.linkage.report import report
+from privacy.linkage.report import Report
 from privacy.linkage.rows import SERVICES
 from sources.contracts import CONTRACTS
 
@@ -23,22 +28,40 @@ class NothingToLink(Exception):
     """No extract of the cohort has been taken in."""
 
 
+class CannotBeLinked(Exception):
+    """Extracts whose tokens were made in different ways; the message names them and what to do."""
+
+
 def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
-    Raises `NothingToLink`.
+    Raises `NothingToLink` and `CannotBeLinked`.
     """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
+    _check_comparable(home, cohort, extracts)
     earlier = home.links(cohort)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
-    result = link({source: paths for source, paths in extracts.items() if paths}, previous)
+    report = Report()
+    result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers)
     with home.staging() as staging:
         _write(result.links, staging / "links.parquet")
-        (staging / "linkage.json").write_text(json.dumps(report(result), indent=1), encoding="utf-8")
+        _write_report(staging, cohort, extracts, report.facts(result))
         promote(staging / "links.parquet", home.links(cohort))
-        promote(staging / "linkage.json", home.linkage_report(cohort))
+        for kind in ("json", "html"):
+            promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+
+
+def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], facts: dict[str, Any]) -> None:
+    """Write `linkage.json` and `linkage.html` into `staging`, which holds the links."""
+    children = staging / "children.parquet"
+    build_confidential_tables(
+        staging / "links.parquet", {source: [] for source in CONTRACTS} | extracts, {"pupil": children}
+    )
+    report = {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
+    (staging / "linkage.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
@@ -57,6 +80,29 @@ def extracts_of(home: Home, source: str, cohort: str, councils: Sequence[str]) -
     """Pseudonymised extracts that are in, by council."""
     paths = (home.pseudonymised(source, cohort, council) for council in sorted(councils))
     return [path for path in paths if path.exists()]
+
+
+def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
+    """Tokens can be compared where keys, pseudonyms and normaliser are the same, and are those that the model knows."""
+    own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
+    keys, foreign = "", []
+    for source, paths in extracts.items():
+        for path in paths:
+            quality = deliveries.read(home.quality(source, cohort, path.stem))
+            made = quality.made_under if quality else {}
+            fingerprints = json.dumps([made.get("keys", {}).get(key) for key in LINKED_UNDER])
+            keys = keys or fingerprints
+            if fingerprints != keys or any(made.get(what) != version for what, version in own.items()):
+                foreign.append(f"{path.stem}/{source}")
+    if foreign:
+        raise CannotBeLinked(
+            f"cohort {cohort}: {', '.join(foreign[:_NAMED])}{' and others' if len(foreign) > _NAMED else ''}"
+            " hold tokens of other keys, pseudonyms or another normaliser than the rest: take them in again; where the"
+            " file is no longer in landing, ask for it again"
+        )
+
+
+_NAMED = 5
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -12,7 +12,7 @@ from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
 from privacy.linkage.rows import SERVICES
-from sources.extract.landed import taking_part
+from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
 
 GROUP = "linkage"
@@ -71,14 +71,14 @@ def _arrivals_check(
 ) -> dg.AssetCheckResult:
     cohort = Cohort(context.partition_key)
     found = arrivals(installation.landing_folder, installation.home_folder, cohort, councils, dt.date.today())
-    missing, behind = absent(found), waiting(found)
-    sentences = [*missing, *behind]
+    missing, behind, unread = absent(found), waiting(found), not_read(installation.landing_folder)
+    sentences = [*missing, *behind, *unread]
     return dg.AssetCheckResult(
         check_name=ARRIVALS_CHECK,
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
-        metadata={"cohort": cohort.code, "missing": missing, "not_taken": behind},
+        metadata={"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread},
     )
 
 

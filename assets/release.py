@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assets.home import Home
 from assets.sent import check_complete, fix_missing, missing_of, stated_missing
+from assets.share import fix_share, policy_of
 from assets.tabulate import tabulate
 from assets.workload import noise_family
 from ndl_export.analyst_db import build_database
@@ -23,7 +24,6 @@ from privacy.release import (
     Plan,
     Policy,
     input_mac,
-    load_policy,
     make_plan,
     measure_once,
     privacy_page,
@@ -41,15 +41,25 @@ def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
     return make_plan(noise_family(FAMILIES[family], councils), policy.rho(family), delta=policy.delta)
 
 
-def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], *, allow_missing: bool) -> None:
-    """Fix with the release who has sent what. To be called before each of its measurements.
+def begin_release(
+    home: Home,
+    cohort: str,
+    version: str,
+    councils: Sequence[str],
+    *,
+    allow_missing: bool,
+    share: float | None = None,
+) -> None:
+    """Fix with the release who has sent what, and the share of the policy's split that it spends; by default the whole,
+    or what it was begun with. To be called before each of its measurements.
 
-    Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed, and
-    `ReleaseConflict` where the release was begun with other councils missing.
+    Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed,
+    `ReleaseConflict` where the release was begun with other councils missing, and what `fix_share` raises.
     """
     missing = missing_of(home, cohort, councils)
     if not allow_missing:
         check_complete(cohort, missing)
+    fix_share(home, cohort, version, share)
     fix_missing(home, cohort, version, missing)
 
 
@@ -57,7 +67,7 @@ def measure_family(
     home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before."""
-    policy = load_policy()
+    policy = policy_of(home, cohort, version)
     plan = plan_family(family, councils, policy)
     table = home.confidential(family, cohort)
     ledger = Ledger(home.ledger)
@@ -76,7 +86,7 @@ def measure_family(
 
 def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements; returns its folder."""
-    policy, missing = load_policy(), stated_missing(home, cohort, version)
+    policy, missing = policy_of(home, cohort, version), stated_missing(home, cohort, version)
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     measurements = {
         family: read(home.restricted, cohort, version, family, plan=plan)[0].measurement

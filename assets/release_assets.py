@@ -25,6 +25,7 @@ class ReleaseConfig(dg.Config):
 
     version: str
     allow_missing: bool = False
+    share: float | None = None
 
 
 def _measurement(family: str) -> dg.AssetsDefinition:
@@ -47,7 +48,14 @@ def _measurement(family: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
         home, councils = installation.home_folder, taking_part(installation.landing_folder)
-        begin_release(home, context.partition_key, config.version, councils, allow_missing=config.allow_missing)
+        begin_release(
+            home,
+            context.partition_key,
+            config.version,
+            councils,
+            allow_missing=config.allow_missing,
+            share=config.share,
+        )
         made = measure_family(home, installation.key_ring(), family, context.partition_key, config.version, councils)
         return dg.MaterializeResult(
             metadata={"release": config.version, "rho": made.rho, "plan_sha256": made.plan_sha256}

@@ -86,6 +86,79 @@ WHERE is_all_together AND linked_to_review = 'Total'
 ORDER BY linked_children_percent""",
     ),
     WorkedQuery(
+        "If missed links are not random: from review to school",
+        "Would the pathway from the two-year review look different if every group of children were linked as often?"
+        " Each linked child counts as the inverse of the published share linked in its free school meal group: right"
+        " where children of a group without a link are like those with one. Compare with the interval of the"
+        " unweighted figure.",
+        """
+WITH link_rates AS (
+    SELECT breakdown AS fsm_eligibility, linked_children_percent / 100 AS linked_share
+    FROM latest.linkage_quality
+    WHERE is_all_together AND linked_to_review = 'Total' AND breakdown_topic = 'Free school meal eligibility'
+      AND linked_children_percent > 0
+), weighted AS (
+    SELECT asq3_outcome, 100 * sum(gld_children_count_estimate / linked_share)
+                             / sum(children_count_estimate / linked_share) AS percent
+    FROM latest.readiness_pathway JOIN link_rates USING (fsm_eligibility)
+    WHERE is_all_together
+    GROUP BY asq3_outcome
+)
+SELECT asq3_outcome, gld_children_percent AS unweighted_percent, round(percent, 1) AS weighted_percent,
+       gld_children_percent_lower_ci, gld_children_percent_upper_ci
+FROM latest.readiness_pathway JOIN weighted USING (asq3_outcome)
+WHERE is_all_together AND fsm_eligibility = 'Total' AND asq3_outcome NOT IN ('Total', 'No linked review')""",
+    ),
+    WorkedQuery(
+        "If missed links are not random: funded entitlement",
+        "The same for children linked to a setting, weighted by the share linked in each free school meal group.",
+        """
+WITH link_rates AS (
+    SELECT fsm_eligibility,
+           1 - sum(children_count_estimate) FILTER (two_year_old_entitlement = 'Not linked to a setting')
+               / sum(children_count_estimate) FILTER (two_year_old_entitlement = 'Total') AS linked_share
+    FROM latest.funded_entitlement
+    WHERE is_all_together AND fsm_eligibility <> 'Total'
+    GROUP BY fsm_eligibility
+), weighted AS (
+    SELECT two_year_old_entitlement,
+           sum(gld_children_percent * children_count_estimate / linked_share)
+               / sum(children_count_estimate / linked_share) AS percent
+    FROM latest.funded_entitlement JOIN link_rates USING (fsm_eligibility)
+    WHERE is_all_together AND linked_share > 0 AND gld_children_percent IS NOT NULL
+    GROUP BY two_year_old_entitlement
+)
+SELECT two_year_old_entitlement, gld_children_percent AS unweighted_percent, round(percent, 1) AS weighted_percent,
+       gld_children_percent_lower_ci, gld_children_percent_upper_ci
+FROM latest.funded_entitlement JOIN weighted USING (two_year_old_entitlement)
+WHERE is_all_together AND fsm_eligibility = 'Total'
+  AND two_year_old_entitlement NOT IN ('Total', 'Not linked to a setting')""",
+    ),
+    WorkedQuery(
+        "If missed links are not random: children seen by both services",
+        "The same for children seen by both services, weighted by each council's share of them: the table is"
+        " published by council, not by a characteristic of the child.",
+        """
+WITH link_rates AS (
+    SELECT area_code,
+           sum(children_count_estimate) FILTER (seen_by = 'Both')
+               / sum(children_count_estimate) FILTER (seen_by = 'Total') AS linked_share
+    FROM latest.joined_dots
+    WHERE geographic_level = 'Local authority' AND concern_by = 'Total'
+    GROUP BY area_code
+)
+SELECT concern_by, count(*) AS councils_with_a_figure,
+       round(sum(gld_children_percent * children_count_estimate) / sum(children_count_estimate), 1)
+           AS unweighted_percent,
+       round(sum(gld_children_percent * children_count_estimate / linked_share)
+             / sum(children_count_estimate / linked_share), 1) AS weighted_percent
+FROM latest.joined_dots JOIN link_rates USING (area_code)
+WHERE geographic_level = 'Local authority' AND seen_by = 'Both' AND concern_by <> 'Total'
+  AND linked_share > 0 AND gld_children_percent IS NOT NULL
+GROUP BY concern_by
+ORDER BY concern_by""",
+    ),
+    WorkedQuery(
         "What parents say",
         "How often did parents have to tell their child's story again?",
         """

@@ -2,69 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from privacy.release import Ledger, epsilon, load_policy
+from privacy.release import Entry, Ledger, epsilon, load_policy
+from privacy.release.ledger import NANO
+from privacy.release.ledger_storage import Kind
 
-NANO = 1e9
-_STATES = {"COMMIT": "measured", "WRITE_OFF": "written off"}
+Account = dict[str, Any]
+
+_STATES = {Kind.COMMIT: "measured", Kind.WRITE_OFF: "written off"}
+_OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next finds out"
+_LEGEND = {
+    "written off": "spent, and nothing drawn was kept: it is not drawn again, and a release without it is incomplete. "
+    "A new release version measures anew, from what is left.",
+    "open": "a run is drawing noise now, or stopped doing so. Run the same release again: it finds the measurement, or "
+    "writes the charge off and says so.",
+}
 
 
-def statement(path: Path) -> list[dict[str, Any]]:
-    """By cohort: cap, charges with their state, and what is left; JSON-ready. Raises `LedgerCorrupt`."""
-    ledger = Ledger(path)
+def statement(location: Path | str) -> list[Account]:
+    """By cohort: cap, releases with their charges, and what is left; JSON-ready.
+
+    `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each. Raises
+    `LedgerError`.
+    """
+    ledger = Ledger(location)
     ledger.verify_chain()
-    entries = ledger.entries()
-    delta = load_policy().delta
+    entries, delta = ledger.entries(), load_policy().delta
+    return [_account(entry.cohort, entries, delta) for entry in entries if entry.kind == Kind.APPROVE]
+
+
+def render(found: Sequence[Account]) -> str:
+    """One block a cohort: a table of its charges, sums by release, what is left, and what its states mean."""
+    return "\n\n".join("\n".join(_block(account)) for account in found)
+
+
+def _account(cohort: str, entries: Iterable[Entry], delta: float) -> Account:
+    own = [entry for entry in entries if entry.cohort == cohort]
+    cap = next(entry.nano_rho for entry in own if entry.kind == Kind.APPROVE)
+    ends = {(entry.release, entry.family): entry for entry in own if entry.kind in _STATES}
+    reserved = [entry for entry in own if entry.kind == Kind.RESERVE]
+    spent = sum(entry.nano_rho for entry in reserved)
+    return {
+        "cohort": cohort,
+        "cap_rho": cap / NANO,
+        "delta": delta,
+        "charges": [_charge(entry, ends.get((entry.release, entry.family)), delta) for entry in reserved],
+        "releases": _releases(reserved, delta),
+        "spent": _amount(spent, delta),
+        "written_off_rho": sum(e.nano_rho for e in ends.values() if e.kind == Kind.WRITE_OFF) / NANO,
+        "remaining_rho": (cap - spent) / NANO,
+        "remaining_epsilon": _epsilon(cap - spent, delta),
+    }
+
+
+def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
+    return {
+        "release": reserved.release,
+        "family": reserved.family,
+        **_amount(reserved.nano_rho, delta),
+        "state": _STATES[Kind(end.kind)] if end else "open",
+        "note": end.note if end else _OPEN,
+        "recorded_at": reserved.recorded_at,
+        "entry": reserved.entry_hash,
+    }
+
+
+def _releases(reserved: Sequence[Entry], delta: float) -> list[dict[str, Any]]:
+    """Each release, in the order of its first charge: what it was charged, and what all up to its last add up to."""
     found = []
-    for approval in (entry for entry in entries if entry.kind == "APPROVE"):
-        cohort = approval.cohort
-        ends = {
-            (entry.release, entry.family): entry
-            for entry in entries
-            if entry.cohort == cohort and entry.kind in _STATES
-        }
-        charges = []
-        for entry in entries:
-            if entry.cohort == cohort and entry.kind == "RESERVE":
-                end = ends.get((entry.release, entry.family))
-                charges.append(
-                    {
-                        "release": entry.release,
-                        "family": entry.family,
-                        "rho": entry.nano_rho / NANO,
-                        "epsilon": epsilon(entry.nano_rho / NANO, delta),
-                        "state": _STATES[end.kind] if end else "open",
-                        "note": end.note if end else "charged; no measurement is recorded yet",
-                        "recorded_at": entry.recorded_at,
-                        "entry": entry.entry_hash,
-                    }
-                )
+    for release in dict.fromkeys(entry.release for entry in reserved):
+        own = [entry for entry in reserved if entry.release == release]
+        to_date = sum(entry.nano_rho for entry in reserved if entry.seq <= own[-1].seq)
         found.append(
             {
-                "cohort": cohort,
-                "cap_rho": ledger.cap(cohort),
-                "delta": delta,
-                "charges": charges,
-                "remaining_rho": ledger.remaining(cohort),
+                "release": release,
+                **_amount(sum(entry.nano_rho for entry in own), delta),
+                "to_date_rho": to_date / NANO,
+                "to_date_epsilon": _epsilon(to_date, delta),
             }
         )
     return found
 
 
-def render(found: list[dict[str, Any]]) -> str:
-    """One block a cohort."""
-    lines: list[str] = []
-    for account in found:
-        lines += [
-            f"Cohort {account['cohort']}: cap rho {account['cap_rho']:.3f}",
-            f"  {'release':<12}{'family':<10}{'rho':>12}{'epsilon':>9}  {'state':<12} recorded",
-        ]
-        lines += [
-            f"  {c['release']:<12}{c['family']:<10}{c['rho']:>12.9f}{c['epsilon']:>9.2f}  {c['state']:<12}"
-            f" {c['recorded_at']}{'  ' + c['note'] if c['note'] else ''}"
-            for c in account["charges"]
-        ]
-        lines += [f"  left: rho {account['remaining_rho']:.9f}", ""]
-    return "\n".join(lines).rstrip()
+def _amount(nano_rho: int, delta: float) -> dict[str, float]:
+    return {"rho": nano_rho / NANO, "epsilon": _epsilon(nano_rho, delta)}
+
+
+def _epsilon(nano_rho: int, delta: float) -> float:
+    return epsilon(nano_rho / NANO, delta) if nano_rho else 0.0
+
+
+def _block(account: Account) -> list[str]:
+    charges, states = account["charges"], {charge["state"] for charge in account["charges"]}
+    lines = [
+        f"Cohort {account['cohort']}: cap rho {account['cap_rho']:.9f}; epsilon at delta {account['delta']:g}",
+        f"  {'release':<12}{'family':<10}{'rho':>12}{'epsilon':>9}  {'state':<12} recorded",
+    ]
+    for release in account["releases"]:
+        lines += [_row(charge) for charge in charges if charge["release"] == release["release"]]
+        lines.append(
+            f"  {'':<12}{'together':<10}{release['rho']:>12.9f}{release['epsilon']:>9.2f}"
+            f"  of the cohort so far: rho {release['to_date_rho']:.9f}, epsilon {release['to_date_epsilon']:.2f}"
+        )
+    left = f"rho {account['remaining_rho']:.9f}, epsilon {account['remaining_epsilon']:.2f} if spent at once"
+    lines.append(f"  left: {left if account['remaining_rho'] else 'nothing; no more can be released of this cohort'}")
+    lines += [f"  {state}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
+    return lines
+
+
+def _row(charge: dict[str, Any]) -> str:
+    note = f"  {charge['note']}" if charge["state"] == "written off" else ""
+    return (
+        f"  {charge['release']:<12}{charge['family']:<10}{charge['rho']:>12.9f}{charge['epsilon']:>9.2f}"
+        f"  {charge['state']:<12} {charge['recorded_at']}{note}"
+    )

@@ -12,6 +12,7 @@ import click
 from pipelines.console import FILE, FOLDER, HELP, stop
 from pipelines.council_commands import council
 from pipelines.key_commands import keys
+from pipelines.link_commands import link
 from pipelines.sender_commands import pseudonymise
 
 
@@ -79,6 +80,9 @@ def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: b
     metavar="COUNCIL/SOURCE",
     help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
 )
+@click.option(
+    "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
+)
 @click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
@@ -88,6 +92,7 @@ def run(
     version: str | None,
     allow_missing: bool,
     accept_fewer: tuple[str, ...],
+    share: float | None,
     create_keys: bool,
 ) -> None:
     """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
@@ -107,7 +112,13 @@ def run(
 
     try:
         bundle = run_cohort(
-            settings.installation(landing, home, directory), checked, version, allow_missing, accept_fewer, click.echo
+            settings.installation(landing, home, directory),
+            checked,
+            version,
+            allow_missing,
+            accept_fewer,
+            click.echo,
+            share,
         )
     except RunStopped as stopped:
         stop(str(stopped))
@@ -127,10 +138,11 @@ def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
     import datetime as dt
 
     from pipelines import status_report
+    from sources.extract.landed import not_read
 
-    found = status_report.status(landing, home, checked, dt.date.today())
-    as_text = status_report.render(found, checked)
-    click.echo(json.dumps(status_report.as_json(found, checked), indent=1) if as_json else as_text)
+    found, unread = status_report.status(landing, home, checked, dt.date.today()), not_read(landing)
+    as_text = status_report.render(found, checked, unread)
+    click.echo(json.dumps(status_report.as_json(found, checked, unread), indent=1) if as_json else as_text)
 
 
 @main.command()
@@ -167,16 +179,21 @@ def plan(home: Path, cohort: str, landing: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def budget(home: Path, as_json: bool) -> None:
     """What was spent of each cohort's privacy budget, on what, and what is left."""
+    from assets.home import Home
     from pipelines.budget_report import render, statement
+    from privacy.release import LedgerError
 
-    path = home / "ledger.sqlite"
-    if not path.exists():
-        stop(f"{path} does not exist: no release has been made in this home folder")
-    found = statement(path)
+    location = Home(home).ledger
+    if isinstance(location, Path) and not location.exists():
+        stop(f"{location} does not exist: no release has been made in this home folder")
+    try:
+        found = statement(location)
+    except LedgerError as refused:
+        stop(str(refused))
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys):
+for command in (council, pseudonymise, keys, link):
     main.add_command(command)
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-
 import dagster as dg
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-
-from assets.installation import Installation  # noqa: E402
-from assets.intake_assets import landed_extracts, postcode_directory, pseudonymised_extracts  # noqa: E402
-from assets.linkage_assets import confidential_tables, links  # noqa: E402
-from assets.release_assets import analyst_database, bundle, measurements  # noqa: E402
-from pipelines import settings  # noqa: E402
-from pipelines.jobs import JOBS  # noqa: E402
-from pipelines.progress import progress_logger  # noqa: E402
-from pipelines.schedules import monthly_linkage  # noqa: E402
-from pipelines.sensors import landing_sensor  # noqa: E402
+from assets.installation import Installation
+from assets.intake_assets import landed_extracts, postcode_directory, pseudonymised_extracts
+from assets.linkage_assets import confidential_tables, links
+from assets.release_assets import analyst_database, bundle, measurements
+from pipelines import settings
+from pipelines.jobs import JOBS
+from pipelines.progress import progress_logger
+from pipelines.schedules import monthly_linkage
+from pipelines.sensors import landing_sensor
 
 
 def build_definitions(installation: Installation | None = None) -> dg.Definitions:

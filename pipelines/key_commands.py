@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.console import FOLDER, stop
+
+if TYPE_CHECKING:
+    from privacy.keys import KeyRing
 
 
 @click.group()
@@ -25,8 +29,21 @@ def create(directory: Path, at_sender: bool) -> None:
         ring = KeyRing.create(directory, at_sender=at_sender)
     except KeyProblem as problem:
         stop(str(problem))
-    for name, fingerprint in ring.fingerprints.items():
-        click.echo(f"{name}: {fingerprint}")
+    _show(ring)
+
+
+@keys.command()
+@click.argument("old", type=FOLDER)
+@click.argument("new", type=FOLDER)
+def rotate(old: Path, new: Path) -> None:
+    """Make the key set of the next epoch in NEW; the one in OLD stays as it is."""
+    from privacy.keys import KeyProblem, KeyRing
+
+    try:
+        ring = KeyRing.load(old).rotate(new)
+    except KeyProblem as problem:
+        stop(str(problem))
+    _show(ring)
 
 
 @keys.command()
@@ -39,5 +56,10 @@ def show(directory: Path) -> None:
         ring = KeyRing.load(directory, at_sender=True)
     except KeyProblem as problem:
         stop(str(problem))
+    _show(ring)
+
+
+def _show(ring: KeyRing) -> None:
+    click.echo(f"epoch: {ring.epoch}")
     for name, fingerprint in ring.fingerprints.items():
         click.echo(f"{name}: {fingerprint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from privacy.release import Ledger
-from sources.extract.landed import anything_arrived, check_extract_name, taking_part, unknown_folders
+from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
@@ -37,17 +38,21 @@ def run_cohort(
     allow_missing: bool,
     accept_fewer: Sequence[str],
     say: Callable[[str], None],
+    share: float | None = None,
 ) -> Path:
     """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`.
 
-    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
+    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
+    what the release spends of the policy's split.
     """
     home = installation.home_folder
     councils = _councils(installation.landing_folder, cohort)
     _check_whole(installation.landing_folder, cohort)
+    for sentence in not_read(installation.landing_folder):
+        say(f"! {sentence}")
     release = version or release_of(home, cohort)
     definitions = build_definitions(installation)
-    config = {"config": {"version": release, "allow_missing": allow_missing}}
+    config = {"config": {"version": release, "allow_missing": allow_missing, "share": share}}
     steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
         ("intake", "Intake: read, check, pseudonymise", _intake(councils, cohort, accept_fewer)),
@@ -102,11 +107,8 @@ def _councils(landing: Path, cohort: Cohort) -> list[str]:
     """The councils that take part; raises `RunStopped` where landing cannot be used."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
-    if unknown := unknown_folders(landing):
-        raise RunStopped(
-            f"landing has {', '.join(unknown)}, which is not the name of an English authority;"
-            " names are as in sources/reference/places.csv"
-        )
+    if unknown_folders(landing):
+        raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
     councils = taking_part(landing)
     if not councils:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
@@ -142,6 +144,10 @@ def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInst
         raise RunStopped(_reason(result))
 
 
+_OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
+"""The class of an error of the project's own, whose sentence says it all."""
+
+
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     """The sentences of failed checks, else of the error that stopped a step."""
     failed = [
@@ -156,5 +162,5 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            return f"{event.step_key}: {error.message.strip()}"
+            return f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}"
     return "the run failed; its events are in the Dagster instance of the home folder"

@@ -23,25 +23,31 @@ def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Ar
     return arrivals(landing, Home(home), cohort, taking_part(landing), today)
 
 
-def as_json(found: Sequence[Arrival], cohort: Cohort) -> dict[str, Any]:
-    """JSON-ready."""
+def as_json(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> dict[str, Any]:
+    """JSON-ready; `unread` as `not_read` gives it."""
     listed = [
         asdict(entry)
         | {"since": entry.since.isoformat(), "in_since": entry.in_since.isoformat() if entry.in_since else None}
         for entry in found
     ]
-    return {"cohort": cohort.code, "arrivals": listed, "meaning": meaning(found, cohort).splitlines()}
+    return {
+        "cohort": cohort.code,
+        "arrivals": listed,
+        "not_read": list(unread),
+        "meaning": meaning(found, cohort).splitlines(),
+    }
 
 
-def render(found: Sequence[Arrival], cohort: Cohort) -> str:
-    """A line a council and a column a source; then why deliveries were stopped, and what it all means."""
+def render(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> str:
+    """A line a council and a column a source; then why deliveries were stopped, what is not read, and what it all
+    means."""
     rows = [["council", *CONTRACTS]]
     for council in dict.fromkeys(entry.council for entry in found):
         rows.append([place(council).la_name, *(_cell(entry) for entry in found if entry.council == council)])
     widths = [max(map(len, column)) + _GAP for column in zip(*rows, strict=True)]
     lines = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    stopped = [f"stopped: {entry.why}" for entry in found if entry.why]
-    return "\n".join([*lines, "", *stopped, *([""] if stopped else []), meaning(found, cohort)])
+    said = [*(f"stopped: {entry.why}" for entry in found if entry.why), *unread]
+    return "\n".join([*lines, "", *said, *([""] if said else []), meaning(found, cohort)])
 
 
 def _cell(entry: Arrival) -> str:

@@ -4,6 +4,10 @@ A key set is a directory with one file per key. Symmetric keys are 32 random byt
 the release signing key is an Ed25519 private key in PEM. A sender that pseudonymises on its own premises holds only
 the first three keys; it never holds `linker.key`.
 
+A set belongs to an epoch, a number in its file `epoch` (no secret; 1 where there is none). Rotation makes a new set for
+the next epoch: tokens of different epochs have nothing in common, so extracts are pseudonymised again. The keys that
+say nothing about a person (`input-mac`, the signing key) are carried over, so that releases stay what they are.
+
 Keys never leave this module as they are: callers get sub-keys (HKDF-SHA256, RFC 5869, one per purpose) and
 fingerprints. No message, `repr` or pickle of a key ring holds key material.
 """
@@ -24,11 +28,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
+EPOCH_FILE = "epoch"
 SENDER_KEYS = ("linkage", "upn", "nhs")
 """What a sender needs to pseudonymise: health and education share all three, or nothing links."""
-PIPELINE_KEYS = (*SENDER_KEYS, "linker", "input-mac")
+LINKED_UNDER = (*SENDER_KEYS, "linker")
+"""What the tokens that are linked are made with."""
+PIPELINE_KEYS = (*LINKED_UNDER, "input-mac")
 """What the pipeline holds: the second keying of tokens, and the identity of the child table in the ledger,
 besides."""
+
+_CARRIED_OVER = ("input-mac.key", SIGNING_FILE)
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
 _OTHERS = 0o077
@@ -41,10 +50,13 @@ class KeyProblem(Exception):
 class KeyRing:
     """The keys of one directory, checked. Made by `load` or `create`."""
 
-    def __init__(self, directory: Path, symmetric: dict[str, bytes], signing: Ed25519PrivateKey | None) -> None:
+    def __init__(
+        self, directory: Path, symmetric: dict[str, bytes], signing: Ed25519PrivateKey | None, epoch: int
+    ) -> None:
         self._directory = directory
         self._symmetric = symmetric
         self._signing = signing
+        self.epoch = epoch
 
     @classmethod
     def load(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
@@ -61,9 +73,8 @@ class KeyRing:
             if name in needed or path.exists():
                 symmetric[name] = _symmetric_key(path, remedy)
         signing_path = directory / SIGNING_FILE
-        if at_sender and not signing_path.exists():
-            return cls(directory, symmetric, None)
-        return cls(directory, symmetric, _signing_key(signing_path))
+        signing = None if at_sender and not signing_path.exists() else _signing_key(signing_path)
+        return cls(directory, symmetric, signing, _epoch(directory / EPOCH_FILE))
 
     @classmethod
     def create(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
@@ -71,25 +82,29 @@ class KeyRing:
 
         An existing key file is never replaced: rotation is a new directory. Raises `KeyProblem` where one is there.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
         if not at_sender:
             contents[SIGNING_FILE] = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-        present = [file for file in contents if (directory / file).exists()]
-        if present:
-            raise KeyProblem(f"{directory} already holds {', '.join(present)}; keys are never replaced in place")
-        for file, content in contents.items():
-            with os.fdopen(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-                handle.write(content)
+        _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         return cls.load(directory, at_sender=at_sender)
+
+    def rotate(self, directory: Path) -> KeyRing:
+        """Make the set of the next epoch in `directory`, a new one, and load it; this one stays as it is.
+
+        Raises `KeyProblem` where a key is there already, or where this is a sender's set: senders are given theirs.
+        """
+        contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in LINKED_UNDER}
+        for file in _CARRIED_OVER:
+            contents[file] = _private_bytes(self._directory / file, _REMEDY)
+        _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
+        return KeyRing.load(directory)
 
     def of_sender(self) -> KeyRing:
         """The same set with no more than a sender's keys."""
-        return KeyRing(self._directory, {name: self._symmetric[name] for name in SENDER_KEYS}, None)
+        return KeyRing(self._directory, {name: self._symmetric[name] for name in SENDER_KEYS}, None, self.epoch)
 
     def holds(self, key: str) -> bool:
         """Whether the set has this symmetric key."""
@@ -124,6 +139,25 @@ class KeyRing:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
+
+
+def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
+    """A directory of mode 0700 with files of mode 0600, none of which may be there before."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    present = [file for file in contents if (directory / file).exists()]
+    if present:
+        raise KeyProblem(f"{directory} already holds {', '.join(present)}; keys are never replaced in place")
+    for file, content in contents.items():
+        with os.fdopen(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+            handle.write(content)
+
+
+def _epoch(path: Path) -> int:
+    text = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else "1"
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise KeyProblem(f"{path} does not hold the number of an epoch, 1 or more")
+    return int(text)
 
 
 def _symmetric_key(path: Path, remedy: str) -> bytes:

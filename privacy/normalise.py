@@ -281,21 +281,22 @@ def _number_macros() -> list[str]:
     letter = f"instr('{_UPN_LETTERS}', right(x, 1)) - 1"
     last = f"CASE WHEN ends_in_letter(x) THEN {letter} ELSE ascii(right(x, 1)) - 48 END"
     nhs_sum = " + ".join(f"{11 - i} * (ascii(substr(x, {i}, 1)) - 48)" for i in range(1, 10))
+    upn_form = f"regexp_full_match(x, '[{_UPN_LETTERS}][0-9]{{11}}[0-9{_UPN_LETTERS}]')"
+    nhs_form = "regexp_full_match(x, '[0-9]{10}')"
     return [
         "ends_in_letter(x) AS ascii(right(x, 1)) >= 58",
         r"compact_code(x) AS upper(regexp_replace(x, '[\s-]', '', 'g'))",
         # Department for Education, UPN guide: weights 2 to 13, modulus 23; the alphabet has no I, O, S.
-        f"""upn_checks(x) AS CASE WHEN regexp_full_match(x, '[{_UPN_LETTERS}][0-9]{{11}}[0-9{_UPN_LETTERS}]')
-                             THEN substr('{_UPN_LETTERS}', 1 + ({upn_sum} + 13 * ({last})) % 23, 1) = left(x, 1)
-                             ELSE x IS NULL AND NULL END""",
-        "upn_valid(x) AS upn_checks(compact_code(x))",
-        "upn_permanent(x) AS upn_checks(compact_code(x)) AND NOT ends_in_letter(compact_code(x))",
+        f"upn_sum_fits(x) AS substr('{_UPN_LETTERS}', 1 + ({upn_sum} + 13 * ({last})) % 23, 1) = left(x, 1)",
+        f"upn_checks(x) AS CASE WHEN {upn_form} THEN upn_sum_fits(x) ELSE x IS NULL AND NULL END",
+        # Nearly every number is written in its plain form, and a macro evaluates what it is given at every mention.
+        f"upn_valid(x) AS CASE WHEN {upn_form} THEN upn_sum_fits(x) ELSE upn_checks(compact_code(x)) END",
+        "upn_permanent(x) AS upn_valid(x) AND NOT ends_in_letter(compact_code(x))",
         # NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is no check digit.
-        f"""nhs_checks(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{10}}')
-                             THEN (11 - ({nhs_sum}) % 11) % 11 = ascii(right(x, 1)) - 48
-                              AND x <> repeat(left(x, 1), 10)
-                             ELSE x IS NULL AND NULL END""",
-        "nhs_valid(x) AS nhs_checks(compact_code(x))",
+        f"""nhs_sum_fits(x) AS (11 - ({nhs_sum}) % 11) % 11 = ascii(right(x, 1)) - 48
+                               AND x <> repeat(left(x, 1), 10)""",
+        f"nhs_checks(x) AS CASE WHEN {nhs_form} THEN nhs_sum_fits(x) ELSE x IS NULL AND NULL END",
+        f"nhs_valid(x) AS CASE WHEN {nhs_form} THEN nhs_sum_fits(x) ELSE nhs_checks(compact_code(x)) END",
     ]
 
 

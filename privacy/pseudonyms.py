@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import duckdb
 
 from privacy import normalise
-from privacy.keys import KeyRing
+from privacy.keys import LINKED_UNDER, KeyRing
 
 PSEUDONYM_VERSION = "2"
 
@@ -174,9 +174,10 @@ def tokenise_sql(
     sender hands over; `rekey_sql` turns it into what the pipeline makes itself. Needs `prepare` on the connection.
     """
     tokens = token_columns(columns)
+    if not tokens:
+        return f"SELECT {', '.join(passthrough)} FROM {relation}"
     messages = ", ".join(f"{_message(token, council)} AS {token.name}" for token in tokens)
-    normalised = normalise.normalise_sql(relation, columns)
-    plain = f"SELECT {', '.join([*passthrough, messages] if tokens else passthrough)} FROM ({normalised})"
+    plain = f"SELECT {', '.join(passthrough)}, {messages} FROM ({normalise.normalise_sql(relation, columns)})"
     first = _keyed("first", tokens, plain, passthrough, "encode({})")
     return rekey_sql(f"({first})", [token.name for token in tokens], passthrough) if second_keying else first
 
@@ -195,11 +196,8 @@ def manifest(keys: KeyRing) -> dict[str, str]:
     return {
         "pseudonym_version": PSEUDONYM_VERSION,
         "normaliser_version": normalise.NORMALISER_VERSION,
-        **{f"{name}_key_fingerprint": print_ for name, print_ in keys.fingerprints.items() if name in _MANIFEST_KEYS},
+        **{f"{name}_key_fingerprint": print_ for name, print_ in keys.fingerprints.items() if name in LINKED_UNDER},
     }
-
-
-_MANIFEST_KEYS = ("linkage", "upn", "nhs", "linker")
 
 
 def _message(token: TokenColumn, council: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from assets.quality_report.markup import Html, joined, tag
-from assets.quality_report.words import percent
+from assets.pages.markup import Html, joined, tag
+from assets.pages.words import percent
 
 WIDTH, HEIGHT = 420, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 6, 8, 24

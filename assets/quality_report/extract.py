@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from assets.deliveries import ExtractQuality, StoppedExtract
+from assets.pages.words import month, percent, points, row_ranges, rows
 from assets.profile import (
     AFTER,
     ANOTHER,
@@ -24,7 +25,6 @@ from assets.profile import (
 )
 from assets.quality import Finding
 from assets.quality_report import compare
-from assets.quality_report.words import month, percent, points, row_ranges, rows
 from assets.staging import RuleCount
 from privacy.normalise import VALID
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract

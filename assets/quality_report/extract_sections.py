@@ -6,22 +6,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from assets.pages.markup import Html, joined, tag
+from assets.pages.parts import bullets, details, facts, paragraph, section, table
+from assets.pages.words import listed, moment, percent, rows, signed_points
 from assets.quality_report import value_sections
 from assets.quality_report.charts import bar
-from assets.quality_report.markup import Html, joined, tag
-from assets.quality_report.parts import (
-    bullets,
-    column_name,
-    details,
-    facts,
-    key,
-    paragraph,
-    rows_and_share,
-    section,
-    table,
-)
+from assets.quality_report.parts import column_name, key, rows_and_share
 from assets.quality_report.stopped_sections import about_file
-from assets.quality_report.words import listed, moment, percent, rows, signed_points
 from sources.contracts import Severity
 from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 

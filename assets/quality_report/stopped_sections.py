@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assets.quality_report.markup import Html, tag
-from assets.quality_report.parts import facts, paragraph, section
-from assets.quality_report.words import moment, rows
+from assets.pages.markup import Html, tag
+from assets.pages.parts import facts, paragraph, section
+from assets.pages.words import moment, rows
 
 
 def sections(report: dict[str, Any]) -> list[Html]:

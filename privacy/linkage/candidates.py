@@ -8,7 +8,11 @@ names where one is uncommon, or an NHS number. Any other pair could not reach th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import duckdb
+import pyarrow as pa
 
 from privacy.linkage import model
 
@@ -42,6 +46,7 @@ A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child
 _HOUSEHOLD_WEIGHT = f"""
     CASE WHEN {_HOUSEHOLD} THEN CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END ELSE match_weight END
 """
+_ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
 
 
@@ -90,13 +95,12 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
         con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
-    household = "l.t_dob_postcode = r.t_dob_postcode"
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
         for condition in (
-            household,
+            _ONE_HOME,
             "l.t_nhs = r.t_nhs",
-            *(f"({block}) AND NOT coalesce({household}, false)" for block in _blocks()),
+            *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks()),
         )
     ]
     con.execute(
@@ -108,7 +112,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
-    predictions = _predict(con, children)
+    predictions = _predict(con, model.splink_settings(children))
     con.execute(
         f"""
         CREATE OR REPLACE TABLE scored AS
@@ -116,7 +120,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
                        {{'forename': mw_forename, 'household': {_HOUSEHOLD},
                         'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
-                  FROM (SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions})
+                  FROM ({_weighed(predictions)})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r
         """
@@ -125,7 +129,41 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         con.execute(f"DROP TABLE {table}").fetchall()
 
 
-def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
+def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
+    """The weight of these pairs of patterns as `score` gives it, looked at or not; `children` as in `model.prior`.
+
+    A row a pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why it would be looked
+    at: an NHS number, shared tokens), and for each comparison of the model `mw_` (log2 Bayes factor) and `gamma_` (its
+    level, as `model.level_name` counts them).
+    """
+    asked = ", ".join(f"({left}, {right})" for left, right in pairs)
+    con.execute(
+        "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
+        f" FROM (VALUES {asked}) AS asked(l, r)"
+    ).fetchall()
+    predictions = _predict(con, model.splink_settings(children) | {"retain_matching_columns": True})
+    said = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
+    found = con.sql(
+        f"""
+        SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight, {_HOUSEHOLD} AS household,
+               coalesce(l.t_nhs = r.t_nhs, false) AS same_number,
+               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks()))}, false) AS alike, {said}
+          FROM ({_weighed(predictions)})
+          JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
+         ORDER BY ALL
+        """
+    ).to_arrow_table()
+    for table in ("pairs", predictions):
+        con.execute(f"DROP TABLE {table}").fetchall()
+    return found
+
+
+def _weighed(predictions: str) -> str:
+    """Splink's predictions with the weight of pairs of one household."""
+    return f"SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions}"
+
+
+def _predict(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     from splink import DuckDBAPI, Linker  # 2 s to import
 
     con.execute(
@@ -134,7 +172,7 @@ def _predict(con: duckdb.DuckDBPyConnection, children: int) -> str:
     api = DuckDBAPI(con)
     linker = Linker(
         api.register("splink_patterns", dataset_display_name="patterns"),
-        model.splink_settings(children),
+        settings,
         log_level=40,
         validate_settings=False,
     )

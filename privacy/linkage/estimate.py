@@ -2,6 +2,7 @@
 
     python -m privacy.linkage.estimate            # prints m and u beside the ones in force
     python -m privacy.linkage.estimate --write    # puts them into model.json
+    python -m privacy.linkage.estimate --report   # prints docs/linkage-parameters.md: the ones in force, and how made
 
 Two records are made of each of 60,000 children, the second with the errors of `RATES`; their tokens are made under
 throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one
@@ -29,6 +30,8 @@ from privacy.linkage import model
 from privacy.normalise import given_name_forms
 
 CHILDREN = 60_000
+SEED = 20260601
+LEAST_M, LEAST_U = 0.0005, 0.00005
 RATES = {
     "typing error in surname": 0.17,
     "typing error in forename": 0.17,
@@ -89,7 +92,7 @@ OF_A_FAMILY = frozenset(
 """Levels of `SET` that are about households: synthetic pairs have none, so they are left out of the counting."""
 
 
-def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
+def estimate(seed: int = SEED) -> dict[str, dict[str, list[float]]]:
     """m and u of every level of every comparison, as `model.json` holds them."""
     rng = np.random.default_rng(seed)
     first = _children(rng)
@@ -107,7 +110,7 @@ def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
         fixed = SET.get(comparison, {})
         parameters[comparison] = {
             level: fixed.get(level)
-            or [_rounded(m[comparison].get(level, 0), 0.0005), _rounded(u[comparison].get(level, 0), 0.00005)]
+            or [_rounded(m[comparison].get(level, 0), LEAST_M), _rounded(u[comparison].get(level, 0), LEAST_U)]
             for level in (*levels, "different")
         }
     return parameters
@@ -243,7 +246,12 @@ def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, 
 
 
 def main(arguments: list[str]) -> None:
-    """Print the estimates beside the parameters in force; with --write, put them in force."""
+    """Print the estimates beside the parameters in force; with --write, put them in force; with --report, the page."""
+    if "--report" in arguments:
+        from privacy.linkage.parameters_page import page
+
+        print(page(), end="")
+        return
     found = estimate()
     in_force = model.parameters()
     for comparison, levels in found.items():

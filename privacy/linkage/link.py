@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
@@ -26,8 +26,8 @@ class LinkResult:
     """`links`: one row per input row, LINK_COLUMNS, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
-    agreement pattern (step, one column of log2 Bayes factors per comparison, pairs) have a posterior in
-    REVIEW_BAND.
+    agreement pattern (step, one column of log2 Bayes factors per comparison, pairs, their lowest and highest weight)
+    have a posterior in REVIEW_BAND.
     """
 
     links: pa.Table
@@ -35,7 +35,42 @@ class LinkResult:
     review_patterns: pa.Table
 
 
-def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None) -> LinkResult:
+@dataclass(frozen=True)
+class Decision:
+    """Which pairs of a step are linked one to one: their indices `kept`, and among them `late`, those of units that
+    were left over; `odds`, the log2 posterior odds of every pair; and the mask `vague` of the pairs that a rival of
+    the same weight leaves undecided."""
+
+    kept: np.ndarray
+    late: np.ndarray
+    odds: np.ndarray
+    vague: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A step once its pairs are decided and before any unit is joined.
+
+    `left` and `right` choose the sides (SQL over `patterns` and `units`), of so many units (`sides`); `pairs` is the
+    table `scored` of `candidates` without the agreement patterns.
+    """
+
+    name: str
+    left: str
+    right: str
+    one_to_one: bool
+    sides: tuple[int, int]
+    pairs: pa.Table
+    decision: Decision
+
+
+Watcher: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Scored], None]
+"""Called in each step with the linking connection, to look and to change none of its tables."""
+
+
+def link(
+    extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None, watchers: Sequence[Watcher] = ()
+) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
     `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to its Parquet files or an Arrow
@@ -51,8 +86,8 @@ def link(extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None)
         entities.find_entities(con)
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
-        con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[])").fetchall()
-        steps = [_step(con, *step) for step in _STEPS]
+        con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
+        steps = [_step(con, *step, watchers=watchers) for step in STEPS]
         _number_children(con)
         assign_ids(con, previous)
         return LinkResult(_links(con), steps, _review_patterns(con))
@@ -65,7 +100,7 @@ def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
 
 
-_STEPS = (
+STEPS = (
     (
         "education rows without a permanent UPN to education",
         "service = 'education' AND unit IN (FROM numbered)",
@@ -78,49 +113,58 @@ _STEPS = (
 """Name, left side, right side, and whether there is a one-to-one assignment before further records are added."""
 
 
-def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_to_one: bool) -> dict[str, Any]:
+def _step(
+    con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_to_one: bool, watchers: Sequence[Watcher]
+) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    sides = [_units(con, side) for side in (left, right)]
+    sides = (_units(con, left), _units(con, right))
     candidates.score(con, left, right)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
-    left_unit, right_unit, weight, tie, forename, household = (
-        scored.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
-    )
-    vague = assignment.undecided(left_unit, right_unit, weight) & (forename <= 0)
-
-    def assign(threshold: float, among: np.ndarray, bits: float = 0) -> np.ndarray:
-        spare = weight + bits - _bits(threshold)
-        at = np.flatnonzero((spare >= 0) & among)
-        return at[assignment.one_to_one(left_unit[at], right_unit[at], spare[at], tie[at])]
-
-    first = {threshold: assign(threshold, ~vague & one_to_one) for threshold in (0.3, THRESHOLD, 0.8)}
-    kept = first[THRESHOLD]
-    left_over = ~np.isin(left_unit, left_unit[kept]) & ~np.isin(right_unit, right_unit[kept])
-    bits = _leftover_bits(sides, len(kept))
-    late = assign(THRESHOLD, left_over & ~vague & ~household & one_to_one, bits)
-    posterior = weight.copy()
-    posterior[late] += bits
-    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(posterior))
-    kept = np.concatenate([kept, late])
+    decision = decide(scored, sides, one_to_one)
+    for watch in watchers:
+        watch(con, Scored(name, left, right, one_to_one, sides, scored, decision))
+    kept, late = decision.kept, decision.late
+    weight = scored.column("weight").to_numpy()
+    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
     further = con.sql(_FURTHER).to_arrow_table()
     by_number += _merge(con, further)
-    low, high = (_bits(edge) for edge in REVIEW_BAND)
+    low, high = (bits_of(edge) for edge in REVIEW_BAND)
     con.execute(
-        "INSERT INTO review SELECT ?, pattern FROM scored WHERE weight >= ? AND weight < ?", [name, low, high]
+        "INSERT INTO review SELECT ?, pattern, weight FROM scored WHERE weight >= ? AND weight < ?",
+        [name, low, high],
     ).fetchall()
     return {
         "step": name,
         "pairs_scored": len(weight),
         "linked_one_to_one": len(kept),
         "linked_of_those_left_over": len(late),
-        "linked_at_0.3": len(first[0.3]),
-        "linked_at_0.8": len(first[0.8]),
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
-        "undecided_ties": int(((weight >= _bits(THRESHOLD)) & vague).sum()),
+        "undecided_ties": int(((weight >= bits_of(THRESHOLD)) & decision.vague).sum()),
         "in_review_band": int(((weight >= low) & (weight < high)).sum()),
     }
+
+
+def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold: float = THRESHOLD) -> Decision:
+    """The links of a step among `pairs` (as `candidates` scores them) of two sides of so many units."""
+    left, right, weight, tie, forename, household = (
+        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
+    )
+    vague = assignment.undecided(left, right, weight) & (forename <= 0)
+
+    def assign(among: np.ndarray, bits: float = 0) -> np.ndarray:
+        spare = weight + bits - bits_of(threshold)
+        at = np.flatnonzero((spare >= 0) & among)
+        return at[assignment.one_to_one(left[at], right[at], spare[at], tie[at])]
+
+    kept = assign(~vague & one_to_one)
+    left_over = ~np.isin(left, left[kept]) & ~np.isin(right, right[kept])
+    bits = _leftover_bits(sides, len(kept))
+    late = assign(left_over & ~vague & ~household & one_to_one, bits)
+    odds = weight.copy()
+    odds[late] += bits
+    return Decision(np.concatenate([kept, late]), late, odds, vague)
 
 
 def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
@@ -128,7 +172,7 @@ def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
     return int(con.execute(query).fetchall()[0][0])
 
 
-def _leftover_bits(sides: list[int], linked: int) -> int:
+def _leftover_bits(sides: tuple[int, int], linked: int) -> int:
     """How much likelier (log2, rounded) two records that were left over are one child than any two records were.
 
     There are fewer to choose from; the guess that half of them have a partner takes one bit off.
@@ -136,15 +180,20 @@ def _leftover_bits(sides: list[int], linked: int) -> int:
     return max(round(np.log2(max(*sides, 1) / max(*(side - linked for side in sides), 1))) - 1, 0)
 
 
-def _bits(probability: float) -> float:
+def bits_of(probability: float) -> float:
+    """Log2 odds."""
     return float(np.log2(probability / (1 - probability)))
 
 
-_FORENAME_AGREES = min(model.weight("forename", level) for level in ("exact", "another form"))
+def forename_agrees() -> float:
+    """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
+    return min(model.weight("forename", level) for level in ("exact", "another form"))
+
+
 _FURTHER = f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {_bits(FURTHER)} AND forename >= {_FORENAME_AGREES}
+         WHERE weight >= {bits_of(FURTHER)} AND forename >= {forename_agrees()}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)
@@ -206,7 +255,7 @@ def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
     columns = ", ".join(f"pattern[{i}] AS {comparison}" for i, comparison in enumerate(model.LEVELS, 1))
     return con.sql(
         f"""
-        SELECT step, {columns}, count(*) AS pairs FROM review
-         GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
+        SELECT step, {columns}, count(*) AS pairs, min(weight) AS weight_low, max(weight) AS weight_high
+          FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
         """
     ).to_arrow_table()

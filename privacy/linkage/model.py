@@ -173,6 +173,12 @@ def weight(comparison: str, level: str) -> float:
     return math.log2(m / u)
 
 
+def level_name(comparison: str, number: int) -> str | None:
+    """The level that Splink numbers so: 0 for what is left, upwards to the strongest; None for -1, nothing to"
+    " compare."""
+    return None if number < 0 else list(parameters()["comparisons"][comparison])[::-1][number]
+
+
 def prior(records: int) -> float:
     """Probability that two random records of two services are one child, for services of this many children.
 

@@ -1,32 +1,88 @@
 """What a reviewer of a linkage needs to see. Restricted zone only: every number here is a true count.
 
-The counts come from `link`; the weights from the model alone, so that a weight can be explained without a record.
+A report is made while the linkage runs: give `Report().watchers` to `link`, and its result to `facts`. It holds counts
+and agreement patterns, never a token nor a row number; weights come from the model alone. What to report follows the
+GUILD guidance on linking data sets (Gilbert and others, Journal of Public Health 40, 2018).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.linkage import model
-from privacy.linkage.link import FURTHER, REVIEW_BAND, THRESHOLD, LinkResult
+from privacy.linkage.comparable import Comparable
+from privacy.linkage.control import CONFIDENCE, FOLDS, NegativeControl
+from privacy.linkage.link import FURTHER, REVIEW_BAND, THRESHOLD, LinkResult, Scored, Watcher, decide
+from privacy.linkage.waterfall import examples, probability_of, waterfall_of_bits
+
+OTHER_THRESHOLDS = (0.3, 0.8)
+PATTERNS_DRAWN = 6
+"""Patterns of the review band that have a waterfall of their own."""
 
 
-def report(result: LinkResult) -> dict[str, Any]:
-    """Counts by step, by source and rule, in the review band and at other thresholds, and the model's weights."""
-    return {
-        "model_version": model.parameters()["version"],
-        "threshold": THRESHOLD,
-        "review_band": list(REVIEW_BAND),
-        "further_records_from": FURTHER,
-        "steps": result.steps,
-        "review_patterns": result.review_patterns.to_pylist(),
-        "rows_by_source_and_rule": _rows_by_rule(result.links),
-        "children": len(pc.unique(result.links["child_id"])),
-        "weights": weights(),
-    }
+class Report:
+    """The watchers of a linkage, and the facts that come of them."""
+
+    def __init__(self) -> None:
+        self.control = NegativeControl()
+        self.comparable = Comparable()
+        self.thresholds: list[dict[str, Any]] = []
+        self._children: dict[str, int] = {}
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """What `link` is to be watched by."""
+        return (self._watch, self.comparable, self.control)
+
+    def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        self._children[step.name] = max(step.sides)
+        if step.one_to_one:
+            self.thresholds += _sensitivity(step)
+
+    def facts(self, result: LinkResult) -> dict[str, Any]:
+        """JSON-ready: counts by step, source and rule; what other thresholds and the negative control say; rows with
+        too little to compare; the review band by pattern; the model's weights and example waterfalls."""
+        return {
+            "model_version": model.parameters()["version"],
+            "threshold": THRESHOLD,
+            "review_band": list(REVIEW_BAND),
+            "further_records_from": FURTHER,
+            "steps": result.steps,
+            "rows_by_source_and_rule": _rows_by_rule(result.links),
+            "children": len(pc.unique(result.links["child_id"])),
+            "thresholds": self.thresholds,
+            "negative_control": {
+                "confidence": CONFIDENCE,
+                "parts": FOLDS,
+                "steps": [control.report() for control in self.control.controls],
+            },
+            "rows_by_source": self.comparable.rows,
+            "unlinkable": self.comparable.unlinkable,
+            "review_patterns": self._review(result.review_patterns),
+            "weights": weights(),
+            "examples": examples(max(self._children.values())),
+        }
+
+    def _review(self, patterns: pa.Table) -> list[dict[str, Any]]:
+        """Patterns of the review band, most pairs first, each with its waterfall."""
+        ordered = patterns.sort_by(
+            [("pairs", "descending"), *((name, "descending") for name in ("step", *model.LEVELS))]
+        )
+        return [
+            {
+                "step": row["step"],
+                "pairs": row["pairs"],
+                "posterior_low": probability_of(row["weight_low"]),
+                "posterior_high": probability_of(row["weight_high"]),
+                **waterfall_of_bits(row, self._children[row["step"]], row["weight_low"]),
+            }
+            for row in ordered.to_pylist()
+        ]
 
 
 def weights() -> list[dict[str, Any]]:
@@ -42,3 +98,14 @@ def _rows_by_rule(links: pa.Table) -> list[dict[str, Any]]:
     counts = links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
     ordered = counts.sort_by([("source", "ascending"), ("match_rule", "ascending")])
     return ordered.rename_columns({"count_all": "rows"}).to_pylist()
+
+
+def _sensitivity(step: Scored) -> list[dict[str, Any]]:
+    """Links of a step at each threshold, and how many are gained and lost against the one in force."""
+    now = step.decision.kept
+    lines = []
+    for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
+        kept = now if threshold == THRESHOLD else decide(step.pairs, step.sides, True, threshold).kept
+        gained, lost = len(np.setdiff1d(kept, now)), len(np.setdiff1d(now, kept))
+        lines.append({"step": step.name, "threshold": threshold, "links": len(kept), "gained": gained, "lost": lost})
+    return lines

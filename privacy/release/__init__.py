@@ -15,9 +15,10 @@ What a privacy reviewer reads, in the order in which things happen:
     intervals     what a reader sees of them                                post-processing
     statement     what is protected, and what is not                        public
 
-`lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage` and `ledger_sqlite`, where the
-ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one row of the child table
-added or removed. Nothing here reads an extract, knows a table's title, or depends on how a run is scheduled.
+`lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and
+`ledger_postgres`, where the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one
+row of the child table added or removed. Nothing here reads an extract, knows a table's title, or depends on how a run
+is scheduled.
 """
 
 from privacy.release.absent import without_categories
@@ -44,7 +45,7 @@ from privacy.release.ledger import (
     ReleaseConflict,
     Reservation,
 )
-from privacy.release.ledger_storage import Entry
+from privacy.release.ledger_storage import Entry, LedgerUnavailable
 from privacy.release.mechanism import ChargeError, Measurement, NoiseSource, OpenDPNoise, charge, epsilon, measure
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
@@ -83,6 +84,7 @@ __all__ = [
     "Ledger",
     "LedgerCorrupt",
     "LedgerError",
+    "LedgerUnavailable",
     "LinearCombination",
     "Marginal",
     "Measurement",

@@ -7,14 +7,14 @@ Rules, each enforced here with a message for people and again by the storage its
 - RESERVE charges a family of a release before any noise is drawn, once, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored) or WRITE_OFF (none was stored); either way it stays spent.
 
-Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the
-entries live is a small seam, `ledger_storage`, so that workers on several machines can share one ledger in a database
-server; `ledger_sqlite` is the storage that exists.
+Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
+seam, `ledger_storage`: `ledger_sqlite` keeps them in a file of one machine, `ledger_postgres` in a database server that
+workers on several machines share. The rules are here, once, for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,16 +23,15 @@ from pathlib import Path
 
 from privacy.release.canonical import check_name
 from privacy.release.ledger_sqlite import SQLiteStorage
-from privacy.release.ledger_storage import Entry, Kind, Log, Storage
+from privacy.release.ledger_storage import Entry, Kind, LedgerError, Log, Storage
 
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
 
 NANO = 1_000_000_000
 
-
-class LedgerError(Exception):
-    """Something the ledger refuses. The message says what, and what would be possible."""
+POSTGRESQL = ("postgresql://", "postgres://")
+"""How the URL of a ledger in a database server begins."""
 
 
 class BudgetNotApproved(LedgerError):
@@ -40,7 +39,11 @@ class BudgetNotApproved(LedgerError):
 
 
 class BudgetExceeded(LedgerError):
-    """A charge larger than what is left of the cohort's budget."""
+    """A charge larger than what is left of the cohort's budget: `asked` and `left`, rho."""
+
+    def __init__(self, message: str, *, asked: float, left: float) -> None:
+        super().__init__(message)
+        self.asked, self.left = asked, left
 
 
 class ReleaseConflict(LedgerError):
@@ -75,10 +78,13 @@ class Reservation:
 
 
 class Ledger:
-    """The budget ledger in the SQLite file at `path`, made on first use, or in another `Storage`."""
+    """The budget ledger at a path (an SQLite file), a `postgresql://` URL, or in another `Storage`; made on first use.
 
-    def __init__(self, path: Path | str | Storage) -> None:
-        self._storage: Storage = SQLiteStorage(Path(path)) if isinstance(path, (Path, str)) else path
+    Raises LedgerUnavailable where it cannot be opened.
+    """
+
+    def __init__(self, location: Path | str | Storage) -> None:
+        self._storage = _storage(location)
 
     def approve(self, cohort: str, cap_rho: float, note: str = "") -> Entry:
         """Set the cohort's cap, once. The same cap again changes nothing; another raises BudgetNotApproved."""
@@ -124,6 +130,21 @@ class Ledger:
             )
             return Reservation(entry)
 
+    def check_fits(self, cohort: str, release: str, charges: Mapping[str, float]) -> None:
+        """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
+
+        Those charged before count no more. Spends nothing: it keeps a release from stopping halfway, for want of budget
+        that the families before have spent.
+        """
+        entries = _checked(self._storage.read())
+        open_charges = {
+            family: _nano(rho, ROUND_CEILING)
+            for family, rho in charges.items()
+            if _reservation(entries, cohort, release, family) is None
+        }
+        if open_charges:
+            _check_fits(entries, cohort, f"release {release} ({', '.join(open_charges)})", sum(open_charges.values()))
+
     def commit(self, reservation: Reservation, measurement_sha256: str) -> Reservation:
         """End a charge as measured and stored. Raises ReleaseConflict where it has ended before."""
         return self._end(reservation, Kind.COMMIT, measurement_sha256=measurement_sha256)
@@ -154,7 +175,10 @@ class Ledger:
         statements: a chain that was cut short or rebuilt lacks them. Raises LedgerCorrupt."""
         known = {entry.entry_hash for entry in _checked(self._storage.read())}
         if missing := [anchor for anchor in anchors if anchor not in known]:
-            raise LedgerCorrupt(f"the ledger has no entry {missing[0]}, which was published: entries were removed")
+            raise LedgerCorrupt(
+                f"the ledger has no entry {missing[0]}, which was published or paid for a measurement that is kept: "
+                "entries were removed, or this is another ledger or an old copy. Restore the newest."
+            )
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Lock out every other process that would measure, for the block."""
@@ -188,6 +212,14 @@ class Ledger:
                 note=note,
             )
             return Reservation(begun, end)
+
+
+def _storage(location: Path | str | Storage) -> Storage:
+    if isinstance(location, str) and location.startswith(POSTGRESQL):
+        from privacy.release.ledger_postgres import PostgresStorage  # its client library is an optional extra
+
+        return PostgresStorage(location)
+    return SQLiteStorage(Path(location)) if isinstance(location, (Path, str)) else location
 
 
 def _append(
@@ -262,13 +294,16 @@ def _check_fits(entries: list[Entry], cohort: str, what: str, amount: int) -> No
     left = _remaining(entries, cohort)
     if amount > left:
         advice = (
-            f"a plan of rho {_shown(left)} or less would fit, with noise {(amount / left) ** 0.5:.2f} times as wide"
+            f"a plan of rho {_shown(left)} or less ({_share(left, amount)} of what was asked) would fit, with noise "
+            f"{(amount / left) ** 0.5:.2f} times as wide"
             if left
             else "nothing more can be released about this cohort"
         )
         raise BudgetExceeded(
             f"{what} would charge rho {_shown(amount)} to cohort {cohort}, which has rho {_shown(left)} left of "
-            f"{_shown(approved.nano_rho)}: {advice}"
+            f"{_shown(approved.nano_rho)}: {advice}",
+            asked=amount / NANO,
+            left=left / NANO,
         )
 
 
@@ -278,6 +313,11 @@ def _nano(rho: float, rounding: str) -> int:
     if not amount.is_finite() or amount <= 0:
         raise ValueError(f"rho must be positive, not {rho}")
     return int((amount * NANO).to_integral_value(rounding=rounding))
+
+
+def _share(part: int, whole: int) -> str:
+    """Per cent with one decimal, rounded down so that the share named does fit."""
+    return f"{1000 * part // whole / 10:g}%"
 
 
 def _shown(nano_rho: int) -> str:

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from privacy.release.ledger_storage import Entry
+from privacy.release.ledger_storage import Entry, LedgerUnavailable
 
 BUSY_SECONDS = 60
 
@@ -124,9 +124,12 @@ class SQLiteStorage:
             os.close(lock)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.DatabaseError as error:
+            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}") from None
         return connection
 
 

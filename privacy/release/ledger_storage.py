@@ -10,6 +10,14 @@ from typing import Protocol
 from privacy.release.canonical import canonical_json, sha256_hex
 
 
+class LedgerError(Exception):
+    """Something the ledger refuses. The message says what, and what would be possible."""
+
+
+class LedgerUnavailable(LedgerError):
+    """A ledger that cannot be opened, or that is not fit to be one."""
+
+
 class Kind(StrEnum):
     """What an entry records."""
 

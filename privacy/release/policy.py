@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from decimal import Decimal
+from dataclasses import dataclass, fields, replace
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from privacy.release.intervals import Reliability
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
 VERSION = 1
+NANO = Decimal("1e-9")
 
 
 class PolicyError(ValueError):
@@ -55,6 +56,16 @@ class Policy:
             raise PolicyError("minimum_accuracy.share_of_rates must lie between 0 and 1")
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
             raise PolicyError("reliability: a rate cannot be withheld before it is flagged")
+
+    def scaled(self, share: float) -> Policy:
+        """The policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho, rounded down.
+
+        Raises PolicyError for another share, or one so small that a family would have nothing.
+        """
+        if not 0 < share <= 1:
+            raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
+        exact = {family: Decimal(repr(rho)) * Decimal(repr(share)) for family, rho in self.split.items()}
+        return replace(self, split={family: float(rho.quantize(NANO, ROUND_FLOOR)) for family, rho in exact.items()})
 
     def rho(self, family: str) -> float:
         """Budget of a family in one release. Raises PolicyError where the policy gives it none."""

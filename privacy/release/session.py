@@ -14,6 +14,9 @@
 A charge that was lost stays lost, and so does its place in the release: measuring again takes a new release version,
 which draws on the same budget. Whoever decides to spend again does so knowingly, and no automatic retry can.
 
+Before a charge, the ledger must know every measurement that the store holds of the cohort: a ledger that was replaced,
+or restored from an old copy, would hand out the same budget again.
+
 Counting comes before RESERVE so that a table that cannot be counted costs nothing; counts are held in memory only. The
 lock is held from the look at the ledger to the COMMIT, so of two processes at once exactly one draws and the other
 reads; it is let go by a dying process, which is how a crash is told from work in progress.
@@ -27,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privacy.release import store
-from privacy.release.ledger import Ledger, LedgerCorrupt, ReleaseConflict, Reservation
+from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation
 from privacy.release.mechanism import (
     OPENDP,
     Counts,
@@ -36,6 +39,7 @@ from privacy.release.mechanism import (
     OpenDPNoise,
     charge,
     check_counts,
+    epsilon,
     measure,
 )
 from privacy.release.plan import Plan
@@ -100,12 +104,24 @@ def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | No
     rho = charge(wanted.plan)
     counts = count()
     check_counts(wanted.plan, counts)
-    reservation = wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac)
+    wanted.ledger.verify_chain(store.charges(wanted.store_dir, wanted.cohort))
+    reservation = _reserved(wanted, rho)
     measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
     stored = store.StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
     wanted.ledger.commit(reservation, store.write(wanted.store_dir, stored))
     return measurement
+
+
+def _reserved(wanted: _Wanted, rho: float) -> Reservation:
+    try:
+        return wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac)
+    except BudgetExceeded as refused:
+        if not refused.left:
+            raise
+        would_fit, asked = (epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.asked))
+        message = f"{refused}, epsilon {would_fit:.2f} instead of {asked:.2f} at delta {wanted.plan.delta:g}"
+        raise BudgetExceeded(message, asked=refused.asked, left=refused.left) from None
 
 
 def _found(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:

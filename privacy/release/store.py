@@ -90,6 +90,12 @@ def read(
     return stored, found
 
 
+def charges(restricted: Path, cohort: str) -> list[str]:
+    """Hashes of the RESERVE entries that paid for the cohort's measurements, of every release."""
+    files = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
+    return [_parsed(path.read_bytes(), f"the measurement {path}").ledger_entry for path in files]
+
+
 def discard_unfinished(restricted: Path, cohort: str, release: str, family: str) -> None:
     """Remove what a crash left of a file that was never finished."""
     _temporary(path_of(restricted, cohort, release, family)).unlink(missing_ok=True)

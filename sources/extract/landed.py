@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sources.extract.rules import (
     OTHER_FORMAT,
     stopped,
 )
+from sources.reference.cohorts import Cohort, InvalidCohort
 from sources.reference.places import places
 
 TOKENS_SUFFIX = ".tokens.parquet"
@@ -82,6 +84,44 @@ def unknown_folders(landing: Path) -> list[str]:
     """Folders of landing that are not the name of an English authority."""
     known = {*places(), REFERENCE}
     return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name not in known)
+
+
+def not_read(landing: Path) -> list[str]:
+    """A sentence for whatever lies in landing under a name that is no extract's, by path.
+
+    Hidden and unfinished files, and markers, are passed over.
+    """
+    said = [_misnamed(name, "council", places()) for name in unknown_folders(landing)]
+    for council in taking_part(landing):
+        for entry in sorted((landing / council).iterdir()):
+            if entry.name in CONTRACTS:
+                said += [_no_extract(f"{council}/{entry.name}/{path.name}") for path in _strays(entry)]
+            elif not is_unfinished(entry.name):
+                said.append(_misnamed(f"{council}/{entry.name}", "source", CONTRACTS))
+    return said
+
+
+def _strays(folder: Path) -> list[Path]:
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in paths if not is_unfinished(path.name) and not _names_an_extract(path.name))
+
+
+def _names_an_extract(name: str) -> bool:
+    cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
+    try:
+        Cohort(cohort)
+    except InvalidCohort:
+        return False
+    return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
+
+
+def _no_extract(name: str) -> str:
+    return f"{name} is not read: an extract is called by its cohort and the ending of its kind, such as 202425.csv"
+
+
+def _misnamed(name: str, of: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name.rpartition("/")[2], known, n=1)
+    return f"{name} is not read: that is not the name of a {of}" + (f"; perhaps {near[0]}" if near else "")
 
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:

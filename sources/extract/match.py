@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sources.contracts import SourceContract
@@ -26,8 +27,11 @@ class Match:
 
 
 def key(name: str) -> str:
-    """What two headings have in common that differ in letter case or spaces alone."""
-    return " ".join(name.lower().split())
+    """What two headings have in common that differ in letter case, or in what parts their words, alone."""
+    return _BETWEEN_WORDS.sub(" ", name.lower()).strip()
+
+
+_BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
 def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
@@ -41,26 +45,44 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
 
     `name` is how messages call the file.
     """
-    by_key = {key(column): column for column in header}
+    present = set(map(key, header))
     for column, sentence in contract.refused_columns.items():
-        if column in by_key:
+        if key(column) in present:
             raise ExtractStopped(f"{name}: {sentence}")
     dialect = dialect_of(contract, header, council_dialect)
     columns = {
-        column.name: by_key[found]
+        column.name: heading
         for column in contract.columns
         if column.name not in dialect.derived
-        and ((found := key(dialect.local_name(column.name))) in by_key or (found := key(column.name)) in by_key)
+        and (heading := _heading(name, header, dialect.local_name(column.name), column.name))
     }
-    inputs = {local: by_key[key(local)] for local in dialect.inputs if key(local) in by_key}
+    inputs = {local: heading for local in dialect.inputs if (heading := _heading(name, header, local))}
     missing = missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
         used = {*columns.values(), *inputs.values()}
-        spare = {key(column): column for column in header if column not in used}
-        parts = [_missing(column, local, spare) for local, column in missing.items()]
+        likely = _likely(missing, [column for column in header if column not in used])
+        parts = [_missing(column, local, likely) for local, column in missing.items()]
         raise ExtractStopped(f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file")
     return Match(dialect, columns, inputs)
+
+
+def _heading(name: str, header: Sequence[str], *called: str) -> str | None:
+    """The heading that is written as one of `called`, the first of them first, else one that differs by `key` alone.
+
+    Raises `ExtractStopped` where two headings differ by that alone: either could be the one that counts.
+    """
+    for wanted in called:
+        alike = [heading for heading in header if key(heading) == key(wanted)]
+        if wanted in alike:
+            return wanted
+        if len(alike) > 1:
+            stop_at_values(name, header)
+            both = " and ".join(map(repr, alike))
+            raise ExtractStopped(f"{name}: {both} are both read as {called[-1]}; leave the one that counts")
+        if alike:
+            return alike[0]
+    return None
 
 
 def dialect_of(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
@@ -87,7 +109,28 @@ def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str
     return missing
 
 
-def _missing(column: str, local: str, spare: Mapping[str, str]) -> str:
-    near = difflib.get_close_matches(key(local), spare, n=1) or difflib.get_close_matches(column, spare, n=1)
+def _likely(missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
+    """For each local name of `missing` the heading it was perhaps renamed to: most alike first, each heading once."""
+    found: dict[str, str] = {}
+    pairs = [
+        (-max(_likeness(heading, local), _likeness(heading, column)), order, local, heading)
+        for local, column in missing.items()
+        for order, heading in enumerate(spare)
+    ]
+    for distance, _, local, heading in sorted(pairs):
+        if -distance >= _ALIKE and local not in found and heading not in found.values():
+            found[local] = heading
+    return found
+
+
+_ALIKE = 0.6
+"""Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
+
+
+def _likeness(heading: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, key(heading), key(name)).ratio()
+
+
+def _missing(column: str, local: str, likely: Mapping[str, str]) -> str:
     called = f"{local!r} ({column})" if local != column else repr(column)
-    return called + (f", perhaps renamed to {spare[near[0]]!r}" if near else "")
+    return called + (f", perhaps renamed to {likely[local]!r}" if local in likely else "")

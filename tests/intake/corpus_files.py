@@ -94,6 +94,21 @@ def _headings() -> Iterator[Case]:
     extra = [["notes", *header, "SEN note"], *([SURNAME, *row, FORENAME] for row in SOUND[1:])]
     yield eyfsp("further columns", as_csv(extra), kept=ALL)
     yield eyfsp(
+        "words", ",".join(name.replace("_", " ").title() for name in header).encode() + CSV[len(HEADER) - 1 :], kept=ALL
+    )
+    beside = [["Surname", *header], *([FORENAME, *row] for row in SOUND[1:])]
+    yield eyfsp("a heading beside one in other letters", as_csv(beside), kept=ALL)
+    either = [[*(name.replace("surname", "SURNAME") for name in header), "Surname"], *([*row, ""] for row in SOUND[1:])]
+    yield eyfsp(
+        "two headings in other letters", as_csv(either), stops="'SURNAME' and 'Surname' are both read as surname"
+    )
+    renamed = {name: f"{name} result" for name in ("com_e01", "exp_e16", "exp_e17")}
+    yield eyfsp(
+        "several renamed",
+        as_csv(moved(THREE, **renamed)),
+        stops="; ".join(f"'{name}', perhaps renamed to '{heading}'" for name, heading in renamed.items()),
+    )
+    yield eyfsp(
         "600 columns",
         as_csv([header + [f"c{n}" for n in range(600)], *([*row, *["x"] * 600] for row in SOUND[1:])]),
         stops="500 columns",

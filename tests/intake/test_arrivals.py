@@ -20,7 +20,7 @@ from assets.profile import Profile
 from pipelines.status_report import as_json, render
 from sources.contracts import CONTRACTS
 from sources.extract.identity import content_sha256
-from sources.extract.landed import Landed
+from sources.extract.landed import Landed, not_read
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
@@ -192,14 +192,15 @@ def corrected(at: Place) -> list[Arrival]:
 
 
 def test_the_report_for_people(corrected: list[Arrival]) -> None:
-    header, halton, blank, why, *_ = render(corrected, COHORT).splitlines()
+    header, halton, blank, why, *_ = render(corrected, COHORT, []).splitlines()
     assert header.split() == ["council", *CONTRACTS]
     assert halton.startswith("Halton   stopped 2099-08-01 (in: 2025-07-10)  missing 2025-02-17 ")
     assert (blank, why) == ("", "stopped: missing column upn")
+    assert "halton/eyfs is not read" in render(corrected, COHORT, ["halton/eyfs is not read"]).splitlines()
 
 
 def test_the_report_for_machines(corrected: list[Arrival]) -> None:
-    content = json.loads(json.dumps(as_json(corrected, COHORT)))
+    content = json.loads(json.dumps(as_json(corrected, COHORT, [])))
     assert content["cohort"] == "202425"
     assert content["arrivals"][0] == {
         "council": "halton",
@@ -211,3 +212,24 @@ def test_the_report_for_machines(corrected: list[Arrival]) -> None:
         "why": "missing column upn",
     }
     assert len(content["meaning"]) == 1
+    assert content["not_read"] == []
+
+
+def test_what_lies_there_under_another_name_is_said(at: Place) -> None:
+    at.send()
+    for name in ("202425.csv.ready", "~$202425.xlsx", ".202425.csv", "202425.csv.part", "202526.pdf", "202425"):
+        (at.landing / "halton" / "eyfsp" / name).write_text("x")
+    assert not_read(at.landing) == []
+    for name in ("halton/eyfsp/2024-25.csv", "halton/eyfsp/202425 (1).csv", "halton/eyfsp/202426.csv"):
+        (at.landing / name).write_text("x")
+    for folder in ("halton/eyfs", "haltn/eyfsp", "reference/anything"):
+        (at.landing / folder).mkdir(parents=True)
+    assert not_read(at.landing) == [
+        "haltn is not read: that is not the name of a council; perhaps halton",
+        "halton/eyfs is not read: that is not the name of a source; perhaps eyfsp",
+        *(
+            f"halton/eyfsp/{name} is not read: an extract is called by its cohort and the ending of its kind, such as"
+            " 202425.csv"
+            for name in ("2024-25.csv", "202425 (1).csv", "202426.csv")
+        ),
+    ]

@@ -10,7 +10,7 @@ import pytest
 import stress
 
 from privacy.linkage import LINK_COLUMNS, LinkResult, link, model
-from privacy.linkage.report import report
+from privacy.linkage.report import Report
 from privacy.pseudonyms import TOKEN_COLUMNS
 
 Frames = dict[str, pd.DataFrame]
@@ -111,8 +111,10 @@ def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables:
         assert (known[token].map(guess) == both).mean() < 0.002, token
 
 
-def test_the_report_explains_every_weight(result: LinkResult) -> None:
-    made = report(result)
+def test_the_report_explains_every_weight(tables: dict[str, pa.Table]) -> None:
+    report = Report()
+    result = link(tables, watchers=report.watchers)
+    made = report.facts(result)
     assert made["children"] >= CHILDREN * 0.9
     assert sum(row["rows"] for row in made["rows_by_source_and_rule"]) == result.links.num_rows
     assert {row["comparison"] for row in made["weights"]} == set(model.LEVELS)

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release import Ledger, Measurement, NoiseSource, OpenDPNoise, charge, measure_once, session, store
+from privacy.release import (
+    BudgetExceeded,
+    Ledger,
+    Measurement,
+    NoiseSource,
+    OpenDPNoise,
+    charge,
+    measure_once,
+    session,
+    store,
+)
 
 from .examples import small_plan
 
@@ -55,6 +66,23 @@ def racing(barrier: Barrier, home: Path) -> None:
     """Wait for the others, measure, and leave a note of every draw."""
     barrier.wait()
     measure_here(home, NotingNoise(home / "draws"))
+
+
+def spending(barrier: Barrier, location: str, release: str, rho: float) -> None:
+    """Wait for the others and charge; exit with 1 where the budget does not allow it."""
+    ledger = Ledger(location)
+    barrier.wait()
+    try:
+        ledger.reserve("202425", release, "pupil", rho, "p" * 64, "m" * 64)
+    except BudgetExceeded:
+        sys.exit(1)
+
+
+def holding(held: Event, location: str) -> None:
+    """Take the lock of a process that measures, say so, and keep it until killed."""
+    with Ledger(location).exclusive():
+        held.set()
+        signal.pause()
 
 
 class NotingNoise:

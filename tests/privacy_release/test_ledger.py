@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import sqlite3
+import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import astuple, fields, replace
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from privacy.release import BudgetExceeded, BudgetNotApproved, Entry, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release import (
+    BudgetExceeded,
+    BudgetNotApproved,
+    Ledger,
+    LedgerCorrupt,
+    LedgerUnavailable,
+    ReleaseConflict,
+)
+
+from . import postgres
+from .backends import PostgreSQL, SQLite, approved, server
 
 PLAN, MAC = "p" * 64, "m" * 64
+VERBS = range(4)
+"""Of the back end's ways to insert."""
+
+
+@pytest.fixture(scope="module")
+def database_server() -> Iterator[postgres.Server]:
+    with server() as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request, tmp_path):
+    if request.param == "sqlite":
+        return SQLite(tmp_path)
+    return PostgreSQL(request.getfixturevalue("database_server").emptied())
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "home" / "ledger.sqlite"
-
-
-@pytest.fixture
-def ledger(path):
-    ledger = Ledger(path)
-    ledger.approve("202425", 0.30, note="signed by the privacy lead")
-    return ledger
-
-
-def raw(path, statement, parameters=()):
-    with closing(sqlite3.connect(path)) as connection, connection:
-        return connection.execute(statement, parameters).fetchall()
-
-
-def insert(path, entry, verb="INSERT"):
-    columns = ", ".join(f.name for f in fields(Entry))
-    marks = ", ".join("?" * len(fields(Entry)))
-    raw(path, f"{verb} INTO entries ({columns}) VALUES ({marks})", astuple(entry))
+def ledger(backend):
+    return approved(backend)
 
 
 def following(ledger, **changes):
@@ -72,7 +80,7 @@ def test_a_cohort_is_approved_once(ledger):
 def test_overspending_is_refused_with_what_would_fit(ledger):
     ledger.reserve("202425", "1", "pupil", 0.185, PLAN, MAC)
     with pytest.raises(
-        BudgetExceeded, match=r"0\.185 .* 0\.115 left of 0\.3: a plan of rho 0\.115 or less .* 1\.27 times"
+        BudgetExceeded, match=r"0\.185 .* 0\.115 left of 0\.3: a plan of rho 0\.115 or less \(62\.1%.* 1\.27 times"
     ):
         ledger.reserve("202425", "2", "pupil", 0.185, PLAN, MAC)
     ledger.reserve("202425", "2", "pupil", 0.115, PLAN, MAC)
@@ -106,19 +114,15 @@ def test_names_are_fit_for_paths(ledger, name):
     assert len(ledger.entries()) == 1
 
 
-def test_raw_sql_can_neither_change_nor_remove(ledger, path):
+def test_raw_sql_can_neither_change_nor_remove(ledger, backend):
     ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
-    for statement in (
-        "UPDATE entries SET nano_rho = 1",
-        "DELETE FROM entries",
-        "UPDATE OR REPLACE entries SET seq = 1 WHERE seq = 2",
-    ):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            raw(path, statement)
+    for statement in backend.changes:
+        with pytest.raises(backend.refused, match="append-only"):
+            backend.raw(statement)
     assert ledger.remaining("202425") == 0.1
 
 
-@pytest.mark.parametrize("verb", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE", "REPLACE"])
+@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -130,21 +134,21 @@ def test_raw_sql_can_neither_change_nor_remove(ledger, path):
         ({"kind": "COMMIT", "release": "1", "family": "pupil", "nano_rho": 1}, "match one open charge"),
     ],
 )
-def test_raw_sql_cannot_break_a_rule(ledger, path, verb, changes, message):
+def test_raw_sql_cannot_break_a_rule(ledger, backend, verb, changes, message):
     ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
     before = ledger.entries()
-    with pytest.raises(sqlite3.IntegrityError, match=message):
-        insert(path, following(ledger, **changes), verb)
+    with pytest.raises(backend.refused, match=message):
+        backend.insert(following(ledger, **changes), backend.verbs[verb])
     assert ledger.entries() == before
 
 
-@pytest.mark.parametrize("verb", ["INSERT", "INSERT OR REPLACE"])
-def test_raw_sql_cannot_insert_anywhere_but_at_the_end(ledger, path, verb):
+@pytest.mark.parametrize("verb", VERBS)
+def test_raw_sql_cannot_insert_anywhere_but_at_the_end(ledger, backend, verb):
     ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
     entry = following(ledger, kind="RESERVE", release="2", family="pupil", nano_rho=5)
     for wrong in (replace(entry, seq=1), replace(entry, seq=7), replace(entry, previous_hash="0" * 64)):
-        with pytest.raises(sqlite3.IntegrityError, match="must follow the last one"):
-            insert(path, wrong, verb)
+        with pytest.raises(backend.refused, match="must follow the last one"):
+            backend.insert(wrong, backend.verbs[verb])
     assert ledger.remaining("202425") == 0.1
 
 
@@ -157,12 +161,12 @@ def test_raw_sql_cannot_insert_anywhere_but_at_the_end(ledger, path, verb):
         "UPDATE entries SET recorded_at = '2020-01-01T00:00:00+00:00' WHERE seq = 1",
     ],
 )
-def test_who_drops_the_triggers_still_leaves_a_trace(ledger, path, tampering):
+def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering):
     first = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
     ledger.commit(first, "f" * 64)
     for trigger in ("never_update", "never_delete"):
-        raw(path, f"DROP TRIGGER {trigger}")
-    raw(path, tampering)
+        backend.drop(trigger)
+    backend.raw(tampering)
     with pytest.raises(LedgerCorrupt, match="altered"):
         ledger.verify_chain()
     with pytest.raises(LedgerCorrupt):
@@ -171,27 +175,33 @@ def test_who_drops_the_triggers_still_leaves_a_trace(ledger, path, tampering):
         ledger.find("202425", "1", "pupil")
 
 
-def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, path):
+def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, backend):
     published = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC).entry.entry_hash
     ledger.verify_chain(anchors=[published])
-    raw(path, "DROP TRIGGER never_delete")
-    raw(path, "DELETE FROM entries WHERE seq = 2")
+    backend.drop("never_delete")
+    backend.raw("DELETE FROM entries WHERE seq = 2")
     ledger.verify_chain()
     with pytest.raises(LedgerCorrupt, match="which was published"):
         ledger.verify_chain(anchors=[published])
 
 
-def test_the_file_is_durable(path, ledger):
-    assert raw(path, "PRAGMA journal_mode") == [("wal",)]
+def test_the_file_is_durable(tmp_path):
+    backend = SQLite(tmp_path)
+    ledger = approved(backend)
+    assert backend.raw("PRAGMA journal_mode") == [("wal",)]
     with closing(ledger._storage._connect()) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert Ledger(path).entries() == ledger.entries()
 
 
-def test_racing_charges_cannot_overspend(path, ledger):
+def test_another_process_reads_the_same_books(backend, ledger):
+    ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    assert Ledger(backend.location).entries() == ledger.entries()
+
+
+def test_racing_charges_cannot_overspend(backend, ledger):
     def attempt(number: int) -> bool:
         try:
-            Ledger(path).reserve("202425", f"r{number}", "pupil", 0.07, PLAN, MAC)
+            Ledger(backend.location).reserve("202425", f"r{number}", "pupil", 0.07, PLAN, MAC)
         except BudgetExceeded:
             return False
         return True
@@ -202,16 +212,48 @@ def test_racing_charges_cannot_overspend(path, ledger):
     ledger.verify_chain()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(amounts=st.lists(st.floats(1e-6, 0.2), max_size=8))
-def test_the_books_always_balance(tmp_path_factory, amounts):
-    ledger = Ledger(tmp_path_factory.mktemp("books") / "ledger.sqlite")
-    ledger.approve("c", 0.3)
+def test_the_books_always_balance(ledger, amounts):
+    cohort = f"c{len(ledger.entries())}"
+    ledger.approve(cohort, 0.3)
     spent = 0
     for number, rho in enumerate(amounts):
-        try:
-            spent += ledger.reserve("c", f"r{number}", "f", rho, PLAN, MAC).entry.nano_rho
-        except BudgetExceeded:
-            assert spent + rho * 1e9 > 300_000_000 - 1
+        if spent + math.ceil(rho * 1e9) <= 300_000_000:
+            spent += ledger.reserve(cohort, f"r{number}", "f", rho, PLAN, MAC).entry.nano_rho
+            continue
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve(cohort, f"r{number}", "f", rho, PLAN, MAC)
+        assert refused.value.left == ledger.remaining(cohort)
     assert spent <= 300_000_000
-    assert ledger.remaining("c") == (300_000_000 - spent) / 1e9
+    assert ledger.remaining(cohort) == (300_000_000 - spent) / 1e9
+
+
+def test_a_release_is_not_begun_that_would_stop_halfway(ledger):
+    split = {"pupil": 0.15, "health": 0.05}
+    ledger.check_fits("202425", "1", split)
+    for family, rho in split.items():
+        ledger.reserve("202425", "1", family, rho, PLAN, MAC)
+    ledger.check_fits("202425", "1", split)
+    with pytest.raises(
+        BudgetExceeded,
+        match=r"release 2 \(pupil, health\) would charge rho 0\.2 .* 0\.1 left of 0\.3: .*\(50% of what was asked\)",
+    ):
+        ledger.check_fits("202425", "2", split)
+    ledger.reserve("202425", "2", "pupil", 0.05, PLAN, MAC)
+    ledger.check_fits("202425", "2", split)
+    assert ledger.remaining("202425") == 0.05
+
+
+def test_a_cohort_holds_several_releases_and_a_revision(ledger):
+    for release, rho in (("2026.11.0", 0.1), ("2027.02.0", 0.1), ("2027.02.1", 0.05)):
+        ledger.commit(ledger.reserve("202425", release, "pupil", rho, PLAN, MAC), "f" * 64)
+    ledger.approve("202526", 0.1)
+    ledger.reserve("202526", "2027.02.0", "pupil", 0.1, PLAN, MAC)
+    assert (ledger.remaining("202425"), ledger.remaining("202526")) == (0.05, 0)
+
+
+def test_what_is_no_ledger_is_not_opened(tmp_path):
+    (tmp_path / "ledger.sqlite").write_text("not a database" * 100)
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.sqlite cannot be opened: file is not a database"):
+        Ledger(tmp_path / "ledger.sqlite")

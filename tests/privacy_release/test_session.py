@@ -126,7 +126,9 @@ def test_another_plan_or_input_under_the_same_release_is_refused(home, change, w
 def test_a_charge_that_does_not_fit_draws_nothing(home):
     for release in ("1", "2"):
         ask(home, release=release)
-    with pytest.raises(BudgetExceeded, match=r"would fit, with noise 1\.\d\d times as wide"):
+    with pytest.raises(
+        BudgetExceeded, match=r"would fit, with noise 1\.\d\d times as wide, epsilon 2\.14 instead of 3\.13 at delta"
+    ):
         ask(home, release="3", plan=small_plan(0.2), noise=ForbiddenNoise())
     with pytest.raises(BudgetNotApproved):
         ask(home, cohort="202526", noise=ForbiddenNoise())
@@ -148,6 +150,16 @@ def test_a_measurement_without_a_charge_is_refused(home):
     ledger_of(home).approve("202425", 0.30)
     with pytest.raises(LedgerCorrupt, match="no ledger entry paid for"):
         measure_here(home, ForbiddenNoise())
+
+
+def test_a_ledger_that_has_lost_a_charge_gives_no_other(home):
+    measure_here(home)
+    for file in home.glob("ledger.sqlite*"):
+        file.unlink()
+    ledger_of(home).approve("202425", 0.30)
+    with pytest.raises(LedgerCorrupt, match="another ledger or an old copy"):
+        ask(home, release="2026.11.1", noise=ForbiddenNoise())
+    assert kinds(home) == ["APPROVE"]
 
 
 def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):

@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 import pytest
 
 from assets.deliveries import ExtractQuality, StoppedExtract
+from assets.pages import page as page_module
+from assets.pages.markup import tag, text
 from assets.quality_report import (
     council_report,
     extract_report,
@@ -22,7 +24,6 @@ from assets.quality_report import (
     render_council,
     stopped_report,
 )
-from assets.quality_report.markup import tag, text
 from assets.staging import RuleCount
 from sources.contracts import CONTRACTS
 
@@ -128,7 +129,7 @@ def test_markup_escapes_all_but_markup() -> None:
 
 def test_colours_of_text_are_easy_to_read() -> None:
     """WCAG 2 AA: a contrast of 4.5 to 1 on white and on the pale ground."""
-    style = (Path(render.__code__.co_filename).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    style = (Path(page_module.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style))
     for name in ("ink", "soft", "now", "care", "bad"):
         for ground in ("#ffffff", colours["pale"]):

@@ -204,6 +204,6 @@ def test_both_command_lines_have_the_one_command() -> None:
 def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
     done = CliRunner().invoke(council_cli.main, ["keys", "create", str(tmp_path / "keys")])
     assert done.exit_code == 0, done.output
-    assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted(SENDER_KEYS)
+    assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))
     shown = CliRunner().invoke(council_cli.main, ["keys", "show", str(tmp_path / "keys")])
     assert shown.output == done.output

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from privacy.keys import PIPELINE_KEYS, SENDER_KEYS, KeyProblem, KeyRing
+from privacy.keys import LINKED_UNDER, PIPELINE_KEYS, SENDER_KEYS, KeyProblem, KeyRing
 
 
 @pytest.fixture
@@ -109,3 +109,34 @@ def test_a_signing_key_of_another_kind_is_refused(directory: Path) -> None:
     _replace(directory / "signing.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     with pytest.raises(KeyProblem, match="not an Ed25519 private key"):
         KeyRing.load(directory)
+
+
+def test_rotation_makes_the_next_epoch_and_keeps_what_says_nothing_of_a_person(directory: Path) -> None:
+    old = KeyRing.load(directory)
+    new = old.rotate(directory.parent / "next")
+    assert (old.epoch, new.epoch, new.rotate(directory.parent / "third").epoch) == (1, 2, 3)
+    same = {name for name in PIPELINE_KEYS if old.fingerprints[name] == new.fingerprints[name]}
+    assert same == set(PIPELINE_KEYS) - set(LINKED_UNDER) == {"input-mac"}
+    assert old.signing_key.sign(b"x") == new.signing_key.sign(b"x")
+    assert KeyRing.load(directory).fingerprints == old.fingerprints
+    with pytest.raises(KeyProblem, match="never replaced in place"):
+        new.rotate(directory)
+
+
+def test_a_senders_set_is_not_rotated_by_the_sender(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "keys", at_sender=True)
+    with pytest.raises(KeyProblem, match=r"input-mac\.key is missing"):
+        ring.rotate(tmp_path / "next")
+    assert not (tmp_path / "next").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"0", b"-1", b"two", b"1.5", b"\xff"])
+def test_an_epoch_is_a_number(directory: Path, content: bytes) -> None:
+    _replace(directory / "epoch", content)
+    with pytest.raises(KeyProblem, match="number of an epoch"):
+        KeyRing.load(directory)
+
+
+def test_a_set_from_before_epochs_is_of_the_first(directory: Path) -> None:
+    (directory / "epoch").unlink()
+    assert KeyRing.load(directory).epoch == 1

@@ -89,7 +89,7 @@ def known_headings(table: str) -> set[str]:
     """Headings of a table as they are commonly written, by which its header line is found."""
     names = {name for accepted in (ITEMS[table] | RECENCY).values() for name in accepted}
     plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
-    return {key(form) for name in names | plain for form in (name, name.replace(" ", "_"), name.replace(" ", ""))}
+    return {key(form) for name in names | plain for form in (name, name.replace(" ", ""))}
 
 
 def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:

@@ -58,3 +58,8 @@ def moment(iso: str) -> str:
 def month(key: str) -> str:
     """`2022-05` as `May 2022`."""
     return f"{dt.datetime.strptime(key, '%Y-%m'):%B %Y}"
+
+
+def capital(sentence: str) -> str:
+    """With a capital first; the rest stays as it is."""
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,91 @@
+"""Why two rows of a cohort are linked or are not, from the extracts in the restricted zone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet
+
+from assets.home import Home
+from assets.linkage import extracts_of
+from privacy.linkage.explain import NoSuchRow, Row, explain
+from privacy.linkage.link import LINK_COLUMNS
+from privacy.linkage.rows import SERVICES
+from sources.contracts import CONTRACTS, Severity
+
+_SAYS_WHO = ("source", "council", "source_row", "match_rule")
+
+
+class CannotExplain(Exception):
+    """There is no link to explain; the message says why in one sentence."""
+
+
+def parse_row(text: str) -> Row:
+    """`SOURCE/COUNCIL/ROW`; raises `CannotExplain`."""
+    source, _, rest = text.partition("/")
+    council, _, number = rest.partition("/")
+    if not number.isascii() or not number.isdigit() or not council:
+        raise CannotExplain(f"{text!r} is not SOURCE/COUNCIL/ROW, such as hv_reviews/leeds/12")
+    if source not in CONTRACTS:
+        raise CannotExplain(f"there is no source {source!r}; linked are {', '.join(SERVICES)}")
+    if source not in SERVICES:
+        raise CannotExplain(f"{source} is never linked to children; linked are {', '.join(SERVICES)}")
+    return Row(source, council, int(number))
+
+
+def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, Any]:
+    """The facts of `privacy.linkage.explain` about two rows; the linkage is run again. Raises `CannotExplain`."""
+    if not home.links(cohort).exists():
+        raise CannotExplain(f"cohort {cohort} has not been linked yet in {home.root}")
+    if first == second:
+        raise CannotExplain(f"{first} is one row; name two")
+    links = pyarrow.parquet.read_table(home.links(cohort), columns=list(LINK_COLUMNS))
+    for row in (first, second):
+        _check_linked(home, cohort, links, row)
+    councils = links["council"].unique().to_pylist()
+    extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
+    try:
+        found = explain({source: paths for source, paths in extracts.items() if paths}, first, second)
+    except NoSuchRow:
+        raise CannotExplain(_out_of_date(cohort)) from None
+    if not found.result.links.select(_SAYS_WHO).equals(links.select(_SAYS_WHO)):
+        raise CannotExplain(_out_of_date(cohort))
+    return found.facts
+
+
+def _out_of_date(cohort: str) -> str:
+    return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
+
+
+def _check_linked(home: Home, cohort: str, links: pa.Table, row: Row) -> None:
+    """Raises `CannotExplain` where a row is not among the links, and says why as far as that is known."""
+    with duckdb.connect() as con:
+        con.register("links", links)
+        sent, there = con.execute(
+            "SELECT count(*), count(*) FILTER (source_row = ?) FROM links WHERE source = ? AND council = ?",
+            [row.source_row, row.source, row.council],
+        ).fetchall()[0]
+    if there:
+        return
+    extract = f"{row.council}/{row.source}"
+    if not sent:
+        raise CannotExplain(f"{extract} has no row among the links of cohort {cohort}: no such extract was linked")
+    rules = _rules_broken(home, cohort, row)
+    why = (
+        f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
+    )
+    raise CannotExplain(f"row {row.source_row} of {extract} is not linked: {why}")
+
+
+def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:
+    path = home.quarantine(row.source, cohort, row.council)
+    if not path.exists():
+        return []
+    with duckdb.connect() as con:
+        found = con.execute(
+            f"SELECT DISTINCT rule FROM '{path}' WHERE source_row = ? AND severity = '{Severity.REJECT}' ORDER BY rule",
+            [row.source_row],
+        ).fetchall()
+    return [rule for (rule,) in found]

@@ -1,0 +1,46 @@
+"""What share of the policy's split a release spends, fixed with it before its first charge.
+
+A cohort's cap leaves less for a revision than a whole release costs: a revision spends a share, with wider noise.
+"""
+
+from __future__ import annotations
+
+import json
+
+from assets.home import Home, write_json
+from privacy.release import Ledger, Policy, ReleaseConflict, load_policy
+from privacy.release.ledger_storage import Kind
+
+WHOLE = 1.0
+
+
+def policy_of(home: Home, cohort: str, version: str) -> Policy:
+    """The policy with the split that the release spends."""
+    return load_policy().scaled(share_of(home, cohort, version))
+
+
+def share_of(home: Home, cohort: str, version: str) -> float:
+    """The share fixed with the release; the whole, where none was."""
+    path = home.share(cohort, version)
+    return float(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else WHOLE
+
+
+def fix_share(home: Home, cohort: str, version: str, share: float | None) -> None:
+    """Fix the share with the release; None leaves it as it is.
+
+    Raises `PolicyError` for what is no share, `ReleaseConflict` where the release was charged with another, and
+    `BudgetExceeded` where not every family can be charged: a release is not begun that would stop halfway.
+    """
+    fixed = share_of(home, cohort, version)
+    wanted = fixed if share is None else share
+    policy, ledger = load_policy(), Ledger(home.ledger)
+    ledger.approve(cohort, policy.cap_rho)
+    charged = any((e.cohort, e.release, e.kind) == (cohort, version, Kind.RESERVE) for e in ledger.entries())
+    if charged and wanted != fixed:
+        raise ReleaseConflict(
+            f"release {version} of cohort {cohort} was charged with a share of {fixed:g}, not {wanted:g}. "
+            "A revision is a new release, and draws on the same budget."
+        )
+    ledger.check_fits(cohort, version, policy.scaled(wanted).split)
+    if not charged:
+        write_json(home.share(cohort, version), wanted)

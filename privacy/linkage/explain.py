@@ -1,0 +1,235 @@
+"""Why two rows are linked, or are not: the linkage run again with a watcher that follows them.
+
+Nothing is computed here that the linkage does not compute: the weight is that of `candidates.score_pairs`, the decision
+that of `link.decide`, the rule and the child those of the links. What an explanation shows of other rows is their place
+(source, council, row number), never what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.linkage import model, rows
+from privacy.linkage.candidates import score_pairs
+from privacy.linkage.link import FURTHER, THRESHOLD, LinkResult, Scored, bits_of, link
+from privacy.linkage.waterfall import probability_of, waterfall
+
+ROWS_OF_A_RIVAL = 3
+"""Rows by which a rival is named; a child may have more."""
+
+
+class Why(StrEnum):
+    """How two rows came to be of one child, or what kept them apart."""
+
+    SAME_SAID = "identical"
+    OWN_NUMBER = "own number or the same in every respect"
+    ONE_TO_ONE = "one to one"
+    FURTHER_RECORD = "further record"
+    THROUGH_OTHERS = "through other records"
+    SAME_SERVICE = "same service"
+    NOT_LOOKED_AT = "not looked at"
+    BELOW_THRESHOLD = "below the threshold"
+    HOUSEHOLD = "household rule"
+    TIE = "tie"
+    RIVAL = "rival"
+    NOT_SURE_ENOUGH = "not sure enough for a further record"
+
+
+@dataclass(frozen=True, order=True)
+class Row:
+    """A row of an extract."""
+
+    source: str
+    council: str
+    source_row: int
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.council}/{self.source_row}"
+
+
+class NoSuchRow(Exception):
+    """A row that is not among those linked."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`facts` are JSON-ready; `result` is the linkage that was run for it."""
+
+    facts: dict[str, Any]
+    result: LinkResult
+
+
+def explain(extracts: Mapping[str, rows.Extract], first: Row, second: Row) -> Explanation:
+    """Link the extracts as `link` does and say what became of two rows; raises `NoSuchRow`."""
+    follower = _Follower(first, second)
+    result = link(extracts, watchers=[follower])
+    ends = [_link_of(result.links, row) for row in (first, second)]
+    linked = ends[0]["child_id"] == ends[1]["child_id"]
+    seen = follower.seen
+    facts = {
+        "rows": [
+            {"row": str(row), "match_rule": end["match_rule"], "match_probability": end["match_probability"]}
+            for row, end in zip((first, second), ends, strict=True)
+        ],
+        "linked": linked,
+        "why": str(_why_linked(seen) if linked else _why_not(seen)),
+        "threshold": THRESHOLD,
+        "model_version": model.parameters()["version"],
+        **seen,
+    }
+    return Explanation(facts, result)
+
+
+def _why_linked(seen: dict[str, Any]) -> Why:
+    if seen["same_content"]:
+        return Why.SAME_SAID
+    if seen["same_entity"]:
+        return Why.OWN_NUMBER
+    if seen["decision"] is None:
+        return Why.THROUGH_OTHERS
+    if seen["decision"]["kept"]:
+        return Why.ONE_TO_ONE
+    sure = seen["decision"]["posterior"] is not None and seen["decision"]["posterior"] >= FURTHER
+    return Why.FURTHER_RECORD if sure else Why.THROUGH_OTHERS
+
+
+def _why_not(seen: dict[str, Any]) -> Why:
+    decision = seen["decision"]
+    if decision is None:
+        return Why.SAME_SERVICE
+    if decision["weight"] is None:
+        return Why.NOT_LOOKED_AT
+    if decision["tie"] and decision["weight"] >= bits_of(THRESHOLD):
+        return Why.TIE
+    if decision["posterior"] < THRESHOLD or decision["weight"] < bits_of(THRESHOLD):
+        return Why.HOUSEHOLD if decision["household"] else Why.BELOW_THRESHOLD
+    return Why.RIVAL if decision["rivals"] else Why.NOT_SURE_ENOUGH
+
+
+def _link_of(links: pa.Table, row: Row) -> dict[str, Any]:
+    found = links.filter(
+        (pc.field("source") == row.source)
+        & (pc.field("council") == row.council)
+        & (pc.field("source_row") == row.source_row)
+    ).to_pylist()
+    return dict(found[0])
+
+
+class _Follower:
+    """The watcher. `seen`: whether the rows say the same, whether they are one entity of a service, the weight of the
+    pair of records, and what the step that compares their services decided."""
+
+    def __init__(self, first: Row, second: Row) -> None:
+        self._rows = (first, second)
+        self._patterns: list[int] = []
+        self.seen: dict[str, Any] = {}
+
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        if not self.seen:
+            self._start(con, step)
+        sides = self._sides(con, step)
+        if self.seen["same_entity"] or sides is None:
+            return
+        left, right = sides
+        self.seen["step"] = step.name
+        self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], max(step.sides))
+        ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
+        self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends)
+
+    def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        found = [_pattern(con, row) for row in self._rows]
+        self._patterns = [pattern for pattern, _, _ in found]
+        (a, unit_a, service), (b, unit_b, other) = found
+        self.seen = {
+            "same_content": a == b,
+            "same_entity": unit_a == unit_b,
+            "same_service": service == other,
+            "step": None,
+            "pair": _pair(con, a, b, max(step.sides)) if service == other else None,
+            "decision": None,
+        }
+
+    def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
+        """The patterns and units on the left and the right, where the step compares the two."""
+        a, b = self._patterns
+        compared = con.sql(
+            f"""
+            SELECT pattern, unit, coalesce({step.left}, false) AS is_left, coalesce({step.right}, false) AS is_right
+              FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b})
+            """
+        )
+        found = compared.to_arrow_table().to_pylist()
+        left, right = ([entry for entry in found if entry[side]] for side in ("is_left", "is_right"))
+        return [left[0], right[0]] if len(left) == len(right) == 1 else None
+
+
+def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
+    """Pattern, entity and service of a row."""
+    found = con.execute(
+        """
+        SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
+         WHERE source = ? AND council = ? AND source_row = ?
+        """,
+        [row.source, row.council, row.source_row],
+    ).fetchall()
+    if not found:
+        raise NoSuchRow(f"{row} is not among the rows that are linked")
+    return found[0]
+
+
+def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:
+    """The waterfall of two records, as this service's or the next would weigh them."""
+    (scored,) = score_pairs(con, [(left, right)], children).to_pylist()
+    levels = {name: model.level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
+    return waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}
+
+
+def _decision(
+    con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
+) -> dict[str, Any]:
+    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, and the
+    rivals that were chosen instead."""
+    unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
+    decision = step.decision
+    at = np.flatnonzero((unit_l == left) & (unit_r == right))
+    rivals = [i for i in decision.kept if (unit_l[i] == left) != (unit_r[i] == right)]
+    chosen = [_rival(con, step, i, left, ends) for i in rivals]
+    if not len(at):
+        return {"weight": None, "kept": False, "rivals": chosen}
+    (pair,) = at
+    return {
+        "weight": float(weight[pair]),
+        "posterior": probability_of(float(decision.odds[pair])),
+        "kept": bool(pair in decision.kept),
+        "of_those_left_over": bool(pair in decision.late),
+        "tie": bool(decision.vague[pair]),
+        "household": bool(step.pairs.column("household")[int(pair)].as_py()),
+        "rivals": chosen,
+    }
+
+
+def _rival(con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int, ends: tuple[Row, ...]) -> dict[str, Any]:
+    """A pair that was chosen and has one of the two units: the rows of its other end."""
+    unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
+    takes_left = unit_l == left
+    named = con.execute(
+        """
+        SELECT source, council, source_row FROM rows JOIN units USING (pattern) WHERE unit = ?
+         ORDER BY source, council, source_row LIMIT ?
+        """,
+        [unit_r if takes_left else unit_l, ROWS_OF_A_RIVAL],
+    ).fetchall()
+    return {
+        "linked_to": str(ends[0] if takes_left else ends[1]),
+        "weight": weight,
+        "posterior": probability_of(float(step.decision.odds[pair])),
+        "rows": [str(Row(*row)) for row in named],
+    }

@@ -1,0 +1,200 @@
+"""The budget ledger in a PostgreSQL server, for workers on several machines: schema `readiness_ledger`, one a database.
+
+Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: writers queue, and the lock of a process that
+measures is let go by the server when its connection ends. Triggers repeat the ledger's rules in SQL, as in
+`ledger_sqlite`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
+both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
+`readiness_ledger.entries` and no more; whoever opens the ledger first must own the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from typing import Any
+
+try:
+    import psycopg
+except ImportError as error:
+    from privacy.release.ledger_storage import LedgerUnavailable
+
+    raise LedgerUnavailable(
+        "a ledger in PostgreSQL needs the extra `postgres`: pip install 'readiness[postgres]'"
+    ) from error
+
+from privacy.release.ledger_storage import Entry, LedgerUnavailable
+
+LOCK_SECONDS = 60
+"""How long a writer waits for another."""
+
+_WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
+"""Advisory locks, by class and number: of a write transaction, and of a process that measures."""
+
+_COLUMNS = ", ".join(column.name for column in fields(Entry))
+
+_TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
+
+_SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS readiness_ledger;
+
+CREATE TABLE readiness_ledger.entries (
+    seq                bigint PRIMARY KEY,
+    kind               text NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'WRITE_OFF')),
+    cohort             text NOT NULL CHECK (cohort <> ''),
+    release            text NOT NULL,
+    family             text NOT NULL,
+    nano_rho           bigint NOT NULL CHECK (nano_rho > 0),
+    plan_sha256        text NOT NULL,
+    input_mac          text NOT NULL,
+    measurement_sha256 text NOT NULL,
+    note               text NOT NULL,
+    recorded_at        text NOT NULL,
+    previous_hash      text NOT NULL,
+    entry_hash         text NOT NULL UNIQUE
+);
+
+CREATE UNIQUE INDEX one_approval ON readiness_ledger.entries (cohort) WHERE kind = 'APPROVE';
+CREATE UNIQUE INDEX one_charge ON readiness_ledger.entries (cohort, release, family) WHERE kind = 'RESERVE';
+CREATE UNIQUE INDEX one_end ON readiness_ledger.entries (cohort, release, family)
+    WHERE kind IN ('COMMIT', 'WRITE_OFF');
+
+CREATE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE integrity_constraint_violation USING MESSAGE = 'the budget ledger is append-only: no entry may be '
+        || CASE TG_OP WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END;
+END $$;
+
+CREATE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    broken text;
+BEGIN
+    SELECT CASE
+        WHEN NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), 0) + 1 FROM readiness_ledger.entries)
+          OR NEW.previous_hash IS DISTINCT FROM coalesce(
+              (SELECT entry_hash FROM readiness_ledger.entries ORDER BY seq DESC LIMIT 1), repeat('0', 64))
+        THEN 'an entry must follow the last one'
+        WHEN NEW.kind = 'APPROVE' AND EXISTS (
+            SELECT FROM readiness_ledger.entries e WHERE e.kind = 'APPROVE' AND e.cohort = NEW.cohort)
+        THEN 'the budget of a cohort is approved once'
+        WHEN NEW.kind = 'RESERVE' AND EXISTS (
+            SELECT FROM readiness_ledger.entries e WHERE e.kind = 'RESERVE'
+               AND (e.cohort, e.release, e.family) = (NEW.cohort, NEW.release, NEW.family))
+        THEN 'a family is charged once per release'
+        WHEN NEW.kind = 'RESERVE' AND NEW.nano_rho
+           + coalesce((SELECT sum(e.nano_rho) FROM readiness_ledger.entries e
+                        WHERE e.kind = 'RESERVE' AND e.cohort = NEW.cohort), 0)
+           > coalesce((SELECT e.nano_rho FROM readiness_ledger.entries e
+                        WHERE e.kind = 'APPROVE' AND e.cohort = NEW.cohort), 0)
+        THEN 'the charge would overspend the approved budget'
+        WHEN NEW.kind IN ('COMMIT', 'WRITE_OFF') AND (
+            NOT EXISTS (
+                SELECT FROM readiness_ledger.entries e WHERE e.kind = 'RESERVE'
+                   AND (e.cohort, e.release, e.family, e.nano_rho, e.plan_sha256, e.input_mac)
+                     = (NEW.cohort, NEW.release, NEW.family, NEW.nano_rho, NEW.plan_sha256, NEW.input_mac))
+            OR EXISTS (
+                SELECT FROM readiness_ledger.entries e WHERE e.kind IN ('COMMIT', 'WRITE_OFF')
+                   AND (e.cohort, e.release, e.family) = (NEW.cohort, NEW.release, NEW.family)))
+        THEN 'an end must match one open charge'
+    END INTO broken;
+    IF broken IS NOT NULL THEN
+        RAISE integrity_constraint_violation USING MESSAGE = broken;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER only_append BEFORE INSERT ON readiness_ledger.entries
+    FOR EACH ROW EXECUTE FUNCTION readiness_ledger.check_entry();
+CREATE TRIGGER never_update BEFORE UPDATE ON readiness_ledger.entries
+    FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
+CREATE TRIGGER never_delete BEFORE DELETE ON readiness_ledger.entries
+    FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
+CREATE TRIGGER never_truncate BEFORE TRUNCATE ON readiness_ledger.entries
+    FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
+"""
+
+
+class PostgresStorage:
+    """Entries in the database at `url`, which may name host, user and more as libpq's URLs do. Raises
+    LedgerUnavailable for a server that cannot be reached or does not keep what it has promised to."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        with self._connection() as connection, connection.transaction():
+            _lock(connection, "pg_advisory_xact_lock", _WRITING)
+            if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
+                connection.execute(_SCHEMA)
+                for trigger in _TRIGGERS:
+                    connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
+            _check_fitness(connection)
+
+    def read(self) -> list[Entry]:
+        """All entries, in order."""
+        with self._connection() as connection:
+            return PostgresLog(connection).entries()
+
+    @contextmanager
+    def writing(self) -> Iterator[PostgresLog]:
+        """A write transaction that no other overlaps; undone if the block raises."""
+        with self._connection() as connection, connection.transaction():
+            _lock(connection, "pg_advisory_xact_lock", _WRITING)
+            yield PostgresLog(connection)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """A lock across machines, let go by the server when its holder's connection ends."""
+        with self._connection() as connection:
+            connection.execute("SET lock_timeout = 0")
+            _lock(connection, "pg_advisory_lock", _MEASURING)
+            yield
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            connection = psycopg.connect(self._url, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise LedgerUnavailable(f"the ledger's database cannot be reached: {str(error).strip()}") from None
+        with connection:
+            connection.execute("SET synchronous_commit = 'on'")
+            connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            yield connection
+
+
+class PostgresLog:
+    """The entries as one connection sees them."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def entries(self) -> list[Entry]:
+        """All entries, in order."""
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM readiness_ledger.entries ORDER BY seq")
+        return [Entry(*row) for row in rows]
+
+    def append(self, entry: Entry) -> None:
+        """Add one entry. Raises psycopg.IntegrityError where a trigger refuses it."""
+        values = astuple(entry)
+        marks = ", ".join(["%s"] * len(values))
+        self._connection.execute(f"INSERT INTO readiness_ledger.entries ({_COLUMNS}) VALUES ({marks})", values)
+
+
+def _check_fitness(connection: psycopg.Connection[Any]) -> None:
+    """Raises LedgerUnavailable for a server that may forget a finished transaction, or a table without its triggers."""
+    if _value(connection, "SHOW fsync") != "on":
+        raise LedgerUnavailable("the ledger's database runs with fsync off and may forget a charge; switch it on")
+    armed = connection.execute(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'readiness_ledger.entries'::regclass AND tgenabled = 'A'"
+    )
+    if missing := sorted(set(_TRIGGERS) - {name for (name,) in armed}):
+        raise LedgerUnavailable(
+            f"the ledger's table has lost its trigger {missing[0]}; restore it before anything else"
+        )
+
+
+def _lock(connection: psycopg.Connection[Any], function: str, lock: tuple[int, int]) -> None:
+    connection.execute(f"SELECT {function}({lock[0]}, {lock[1]})")
+
+
+def _value(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,1 @@
+"""The linkage report, its negative control, and the explanation of a link."""

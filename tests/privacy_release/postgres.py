@@ -1,0 +1,92 @@
+"""A PostgreSQL server for tests, from binaries of the system; it listens on a socket of its own folder alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OWNER = "ledger_owner"
+UNPRIVILEGED = "nobody"
+PATIENCE_SECONDS = 30
+
+
+def why_not() -> str:
+    """Why no server can be started here; empty where one can."""
+    if importlib.util.find_spec("psycopg") is None:
+        return "psycopg is not installed (extra `postgres`)"
+    return "" if _binaries() else "no PostgreSQL server is installed (apt-get install postgresql)"
+
+
+class Server:
+    """A running server with one database."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def url(self, role: str = OWNER) -> str:
+        return f"postgresql://{role}@/postgres?host={self._folder}"
+
+    def emptied(self) -> str:
+        """The URL of the database, with no ledger in it."""
+        import psycopg
+
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("SET client_min_messages = error")
+            connection.execute("DROP SCHEMA IF EXISTS readiness_ledger CASCADE")
+        return self.url()
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server that keeps its promises (fsync is on), gone after the block. It refuses to run as root, so root lends it
+    the user `nobody`."""
+    binaries = _binaries()
+    assert binaries is not None
+    folder = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
+    user = UNPRIVILEGED if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+    data, log = folder / "data", folder / "log"
+    command = [binaries / "initdb", "-D", data, "-U", OWNER, "--auth=trust", "--no-sync", "--encoding=UTF8"]
+    subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder)
+    options = ["-k", folder, "-c", "listen_addresses=", "-c", "shared_buffers=8MB", "-c", "logging_collector=off"]
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, user=user, cwd=folder
+        )
+    try:
+        _wait(Server(folder), log)
+        yield Server(folder)
+    finally:
+        server.send_signal(signal.SIGQUIT)  # at once, without writing anything out: the folder goes away
+        server.wait(PATIENCE_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(server: Server, log: Path) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            psycopg.connect(server.url()).close()
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the test server did not start: {log.read_text()}") from None
+            time.sleep(0.05)
+
+
+def _binaries() -> Path | None:
+    """The folder of the newest server there is."""
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    fit = [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
+    return max(fit, key=lambda folder: float(folder.parent.name.removeprefix("pgsql-") or 0), default=None)

@@ -1,0 +1,76 @@
+"""`readiness budget` says what was spent, on what, and what became of it, from the ledger alone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import main
+from privacy.release import Ledger, epsilon
+
+CHARGES = (
+    ("2026.11.0", "pupil", 0.1),
+    ("2026.11.0", "health", 0.03),
+    ("2027.02.0", "pupil", 0.05),
+    ("2027.02.1", "pupil", 0.02),
+)
+
+
+def budget(home: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["budget", "--home", str(home), *options])
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Two releases and a revision: one charge written off, one still open."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.approve("202425", 0.30)
+    made = [ledger.reserve("202425", release, family, rho, "p", "m") for release, family, rho in CHARGES]
+    ledger.commit(made[0], "f" * 64)
+    ledger.write_off(made[1], "no measurement was stored: the process that drew it stopped")
+    ledger.commit(made[2], "f" * 64)
+    return tmp_path
+
+
+def test_the_statement_adds_up(home: Path) -> None:
+    (account,) = json.loads(budget(home, "--json").output)
+    assert [(c["release"], c["family"], c["rho"]) for c in account["charges"]] == list(CHARGES)
+    assert [c["state"] for c in account["charges"]] == ["measured", "written off", "measured", "open"]
+    assert [(r["release"], r["rho"], r["to_date_rho"]) for r in account["releases"]] == [
+        ("2026.11.0", 0.13, 0.13),
+        ("2027.02.0", 0.05, 0.18),
+        ("2027.02.1", 0.02, 0.2),
+    ]
+    assert (account["cap_rho"], account["spent"]["rho"], account["remaining_rho"]) == (0.3, 0.2, 0.1)
+    assert account["written_off_rho"] == 0.03
+    assert account["releases"][0]["epsilon"] == epsilon(0.13, 1e-6) < sum(epsilon(r, 1e-6) for r in (0.1, 0.03))
+
+
+def test_the_table_says_what_happened_in_words(home: Path) -> None:
+    text = budget(home).output
+    assert "health     0.030000000     1.12  written off" in text
+    assert "no measurement was stored: the process that drew it stopped" in text
+    assert "written off: spent, and nothing drawn was kept: it is not drawn again" in text
+    assert "open: a run is drawing noise now, or stopped doing so. Run the same release again" in text
+    assert "of the cohort so far: rho 0.180000000" in text
+    assert "left: rho 0.100000000, epsilon 2.1" in text
+
+
+def test_a_spent_budget_is_said(home: Path) -> None:
+    Ledger(home / "ledger.sqlite").reserve("202425", "2027.03.0", "pupil", 0.1, "p", "m")
+    assert "left: nothing; no more can be released of this cohort" in budget(home).output
+
+
+def test_no_ledger_and_a_broken_one_are_one_sentence(home: Path, tmp_path: Path) -> None:
+    nowhere = budget(tmp_path / "elsewhere")
+    assert (nowhere.exit_code, "no release has been made" in nowhere.output) == (1, True)
+    with sqlite3.connect(home / "ledger.sqlite") as connection:
+        connection.execute("DROP TRIGGER never_update")
+        connection.execute("UPDATE entries SET nano_rho = 1 WHERE seq = 2")
+    broken = budget(home)
+    assert broken.exit_code == 1
+    assert "entry 2 of the ledger was altered" in broken.output
