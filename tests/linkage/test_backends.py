@@ -5,13 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
 import stress
 
+from pipelines import settings
+from pipelines.run import RunStopped, run_cohort
 from privacy.linkage import backends, link
+from sources.reference.cohorts import Cohort
 
 Frames = dict[str, pd.DataFrame]
 
@@ -22,14 +27,11 @@ needs_spark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def local_spark(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def local_spark() -> Iterator[None]:
     from pyspark.sql import SparkSession
 
-    settings = {"spark.master": "local[2]", "spark.sql.shuffle.partitions": "2", "spark.log.level": "ERROR"}
-    builder = SparkSession.builder
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
+    builder = SparkSession.builder.master("local[2]").config("spark.sql.shuffle.partitions", "2")
+    session = builder.config("spark.log.level", "ERROR").getOrCreate()
     yield
     session.stop()
 
@@ -50,8 +52,6 @@ def test_spark_gives_the_same_links_row_for_row(tokenise: Callable[[Frames], dic
 
 
 def test_tokens_stay_apart_and_equal_as_signed_numbers() -> None:
-    import duckdb
-
     tokens = [0, 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1]
     con = duckdb.connect()
     con.register("t", pa.table({"token": pa.array([*tokens, None], pa.uint64())}))
@@ -77,3 +77,12 @@ def test_spark_is_refused_in_one_sentence_without_java(monkeypatch: pytest.Monke
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(backends.BackendUnavailable, match="Java 17"):
         backends.backend("spark")
+
+
+def test_a_run_stops_before_its_intake_where_the_environment_asks_for_a_backend_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("READINESS_LINKAGE_BACKEND", "dask")
+    installation = settings.installation(tmp_path / "landing", tmp_path / "home", tmp_path / "keys")
+    with pytest.raises(RunStopped, match="duckdb or spark, not dask"):
+        run_cohort(installation, Cohort("202425"), None, False, [], print)
