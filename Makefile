@@ -11,7 +11,7 @@ READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test audit lint format docs bench bench-linkage ui council-wheel clean-demo
+.PHONY: help setup spark demo test audit lint format docs bench bench-linkage ui council-wheel clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -20,8 +20,11 @@ setup: .venv/.synced  ## install everything, from the lock file
 
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
-	$(UV) sync --frozen --quiet --all-extras --python $(PYTHON)
+	$(UV) sync --frozen --quiet --all-extras --no-extra spark --python $(PYTHON)
 	@touch $@
+
+spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and its test; it needs Java 17
+	$(UV) sync --frozen --quiet --all-extras --python $(PYTHON)
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
 	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)

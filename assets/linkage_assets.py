@@ -59,7 +59,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 )
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     councils = taking_part(installation.landing_folder)
-    link_cohort(installation.home_folder, context.partition_key, councils)
+    link_cohort(installation.home_folder, context.partition_key, councils, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
