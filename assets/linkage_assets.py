@@ -54,7 +54,8 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
         " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
-        " match_probability. Its check `arrivals` names the councils that have not sent what was due."
+        " match_probability. `linkage.html` beside it reports on the linkage. Its check `arrivals` names the councils"
+        " that have not sent what was due."
     ),
 )
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
