@@ -34,7 +34,7 @@ def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Re
             "output_measure": "Zero-concentrated divergence",
             "bound_on_output_distance": f"rho = {record['privacy_parameters']['rho']:g}",
             "data_domain": record["data_domain"],
-            "unprotected_quantities": " ".join(record["outside_the_guarantee"]),
+            "unprotected_quantities": record["unprotected_quantities"],
         },
         "privacy_loss": {
             "privacy_unit": "; ".join(

@@ -28,7 +28,7 @@ _NEIGHBOURS = (
 _GROUPS = (
     ("one row replaced by another", 2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2"),
     (
-        "two rows added or removed, such as those of two siblings",
+        "two rows added or removed, such as those of two siblings, or two responses of one parent",
         4,
         "a cell may change by 2: squared L2 distance 4",
     ),
@@ -52,6 +52,8 @@ _DOMAIN = (
     "any table with one row for each child (or response) and, in every column, a category of its public domain; all "
     "domains stand in the noise plans, published with the release"
 )
+
+_STATED_EXACTLY = "which council's extract of which source had been taken; nothing that is counted from records"
 
 _PRE_PROCESSING = (
     "linkage, de-duplication and derivation, with parameters fixed beforehand and none fitted to these data; no "
@@ -150,6 +152,7 @@ def privacy_record(
         },
         "trust_model": _TRUST,
         "data_domain": _DOMAIN,
+        "unprotected_quantities": _STATED_EXACTLY,
         "pre_processing": _PRE_PROCESSING,
         "composition": _COMPOSITION,
         "budget_over_time": _BUDGET_OVER_TIME,
@@ -175,12 +178,13 @@ def privacy_page(record: Record) -> str:
         "## What is protected",
         "",
         *(
-            f"- Privacy unit of the {family['family']} tables: {family['privacy_unit']}."
+            f"- Privacy unit of the {family['family']} tables: one {family['privacy_unit']}, one row of its table."
             for family in record["families"]
         ),
         f"- Neighbouring relation: {record['neighbouring_relation']}.",
         f"- Privacy measure: {record['privacy_measure']}.",
         f"- Trust model: {record['trust_model']}.",
+        f"- Stated exactly, without noise: {record['unprotected_quantities']}.",
         "",
         "A larger change is protected less:",
         "",

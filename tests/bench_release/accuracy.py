@@ -22,6 +22,7 @@ from privacy.release import (
     load_policy,
     make_plan,
     measure,
+    published_rates,
     shrunk_rates,
     true_counts,
 )
@@ -39,6 +40,11 @@ class Cells:
     sizes: Array
     errors: dict[str, Array]
     special: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
+    """(releases, cells): whether the truth lies in the published interval."""
+
+    def coverage(self, at_least: float) -> float:
+        return float(self.covered[:, self.sizes >= at_least].mean())
 
     def mean_absolute(self, way: str, at_least: float) -> float:
         return float(np.abs(self.errors[way][:, self.sizes >= at_least]).mean())
@@ -73,7 +79,9 @@ def release_errors(
     sizes = np.concatenate([exact[_names(plan, name)].sum(axis=_gld(plan, name)).ravel() for name in CHARACTERISTICS])
     marked = [np.zeros(plan.family.shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
     marked[CHARACTERISTICS.index("ethnic_group")][1, 1] = True
-    return Cells(sizes, {w: np.array(e) for w, e in found.items()}, np.concatenate([m.ravel() for m in marked]))
+    covered = np.array(found.pop("covered")) > 0
+    errors = {way: np.array(each) for way, each in found.items()}
+    return Cells(sizes, errors, np.concatenate([m.ravel() for m in marked]), covered)
 
 
 def queries(plan: Plan) -> tuple[int, int]:
@@ -83,11 +91,11 @@ def queries(plan: Plan) -> tuple[int, int]:
 
 
 def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, Array]:
-    """Errors of one release, in points, of every way of making it."""
+    """Errors of one release, in points, by way of making it; `covered` is 1 where the interval holds the truth."""
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
     each, detailed = queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
-    ways: dict[str, list[Array]] = {"release": [], "each": [], "detailed": [], "model": []}
+    ways: dict[str, list[Array]] = {"release": [], "each": [], "detailed": [], "model": [], "covered": []}
     for name in CHARACTERISTICS:
         table = np.moveaxis(exact[_names(plan, name)], _gld(plan, name), -1).astype(np.float64)
         truth = _rate(table[..., 0], table.sum(axis=-1))
@@ -96,6 +104,8 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, Array]:
         x, y = estimates.values(part), estimates.values(whole)
         noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
         ways["release"].append(100 * (_rate(x, y) - truth))
+        published = published_rates(estimates, part, whole, load_policy().reliability)
+        ways["covered"].append(((published.lower <= 100 * truth) & (100 * truth <= published.upper)).astype(float))
         ways["model"].append(100 * (shrunk_rates(noisy) - truth))
         for way, number, parts in (("each", each, 1), ("detailed", detailed, 3)):
             sigma = math.sqrt(number / (2 * plan.rho))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +21,9 @@ from privacy.release import (
     Selector,
     charge,
     covariances_of,
+    expected_half_widths,
     load_policy,
+    make_plan,
     measure,
 )
 
@@ -61,6 +64,30 @@ def largest_correlation(councils: Sequence[str]) -> float:
         scale = np.sqrt(covariances.variance(one) * covariances.variance(other))
         largest = max(largest, float(np.abs(covariances.covariance(one, other) / scale).max()))
     return largest
+
+
+def half_widths(councils: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Half-width of the 95% interval of a count of one ethnic group, with regions measured and without, by level."""
+    plan = plan_family("pupil", councils, load_policy())
+    nesting = plan.family.nesting
+    assert nesting is not None
+    without = replace(
+        plan.family,
+        attributes=tuple(a for a in plan.family.attributes if a.name != nesting.outer),
+        marginals=tuple(m for m in plan.family.marginals if nesting.outer not in m.attributes),
+        nesting=None,
+    )
+    council = plan.family.attribute(nesting.inner)
+    levels = {"council": council.categories[:1], "region (median)": (), "England": council.categories}
+    middle = sorted(nesting.members.values(), key=len)[len(nesting.members) // 2]
+    levels["region (median)"] = middle
+    group = Selector.each(plan.family.attribute("ethnic_group"))
+    cube = Cube({council.name: Selector.of(council, levels), "ethnic_group": group})
+    found = [
+        expected_half_widths(covariances_of(each), cube)[:, 0]
+        for each in (plan, make_plan(without, plan.rho, delta=plan.delta))
+    ]
+    return {level: (float(one), float(other)) for level, one, other in zip(levels, *found, strict=True)}
 
 
 def _measured(plan: Plan) -> tuple[Plan, Measurement]:
