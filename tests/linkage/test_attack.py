@@ -136,6 +136,21 @@ def test_knowing_every_date_of_birth_gives_no_pair_away(
     assert _recovered(guess, truth) < LIMIT
 
 
+def test_how_often_a_token_stands_tells_little_more_than_which_name_is_common(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
+) -> None:
+    """A token that stands k times is taken for the surname of which one date of birth likeliest has k children.
+
+    Naming every child by the commonest surname needs no token; what the tokens add is bounded, not nothing.
+    """
+    tokens = files["stored"].t_surname_dob
+    times = tokens.map(tokens.value_counts()).fillna(0).astype(int)
+    expected = SHARES * CHILDREN / children.date_of_birth.nunique()
+    likeliest = {k: surnames[np.argmax(k * np.log(expected) - expected)] for k in times.unique()}
+    blind = _recovered(pd.Series(surnames[0], children.index), children.surname)
+    assert _recovered(times.map(likeliest), children.surname) - blind < 0.025
+
+
 @pytest.mark.xfail(strict=True, reason="tokens of two names join a surname's tokens across dates of birth")
 def test_columns_joined_on_their_rows_give_no_surnames_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]

@@ -22,7 +22,7 @@ Frames = dict[str, pd.DataFrame]
 
 needs_spark = pytest.mark.skipif(
     find_spec("pyspark") is None or shutil.which("java") is None,
-    reason="needs Java and the extra `spark` (`uv sync --extra spark`); continuous integration has both",
+    reason="needs Java and the extra `spark` (`make spark`); continuous integration has both",
 )
 
 
