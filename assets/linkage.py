@@ -18,6 +18,8 @@ from assets.sent import note_sent
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER
+from privacy.linkage import backends
+from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import link
 from privacy.linkage.report import Report
 from privacy.linkage.rows import SERVICES
@@ -32,11 +34,13 @@ class CannotBeLinked(Exception):
     """Extracts whose tokens were made in different ways; the message names them and what to do."""
 
 
-def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
+def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
-    Raises `NothingToLink` and `CannotBeLinked`.
+    `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked` and
+    `BackendUnavailable`.
     """
+    weigh = backends.backend(backend)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
@@ -44,7 +48,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str]) -> None:
     earlier = home.links(cohort)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
     report = Report()
-    result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers)
+    result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers, weigh)
     with home.staging() as staging:
         _write(result.links, staging / "links.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))

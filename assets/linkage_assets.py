@@ -54,12 +54,13 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
         " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
-        " match_probability. Its check `arrivals` names the councils that have not sent what was due."
+        " match_probability. `linkage.html` beside it reports on the linkage. Its check `arrivals` names the councils"
+        " that have not sent what was due."
     ),
 )
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     councils = taking_part(installation.landing_folder)
-    link_cohort(installation.home_folder, context.partition_key, councils)
+    link_cohort(installation.home_folder, context.partition_key, councils, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)

@@ -109,6 +109,7 @@ def run(
     except KeyProblem as problem:
         stop(str(problem))
     from pipelines.run import RunStopped, run_cohort
+    from privacy.release import LedgerError
 
     try:
         bundle = run_cohort(
@@ -120,7 +121,7 @@ def run(
             click.echo,
             share,
         )
-    except RunStopped as stopped:
+    except (RunStopped, LedgerError) as stopped:
         stop(str(stopped))
     _report_release(bundle, landing.resolve(), directory)
 

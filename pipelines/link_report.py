@@ -74,7 +74,7 @@ def _waterfall(found: dict[str, Any]) -> Iterator[str]:
     rows.append(("prior", f"1 in {1 / pair['prior']:,.0f}", "", "", _signed(total), _signed(total)))
     for entry in pair["comparisons"]:
         total += entry["bits"]
-        m, u = ("" if entry[name] is None else f"{entry[name]:g}" for name in ("m", "u"))
+        m, u = ("" if entry[name] is None else f"{entry[name]:.7g}" for name in ("m", "u"))
         name = entry["comparison"].replace("_", " ").replace("nhs", "NHS")
         rows.append((name, entry["level"], m, u, _signed(entry["bits"]), _signed(total)))
     if abs(pair["correction"]) > 0.005:

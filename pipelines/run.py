@@ -20,6 +20,7 @@ from ndl_export.bundle import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
+from privacy.linkage import backends
 from privacy.release import Ledger
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
@@ -46,6 +47,7 @@ def run_cohort(
     what the release spends of the policy's split.
     """
     home = installation.home_folder
+    _check_backend(installation.linkage_backend)
     councils = _councils(installation.landing_folder, cohort)
     _check_whole(installation.landing_folder, cohort)
     for sentence in not_read(installation.landing_folder):
@@ -115,6 +117,14 @@ def _councils(landing: Path, cohort: Cohort) -> list[str]:
     if not anything_arrived(landing, cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
     return councils
+
+
+def _check_backend(name: str) -> None:
+    """Raises `RunStopped` where the linkage could not use it, before the intake takes its time."""
+    try:
+        backends.backend(name)
+    except backends.BackendUnavailable as error:
+        raise RunStopped(str(error)) from None
 
 
 def _check_whole(landing: Path, cohort: Cohort) -> None:

@@ -1,4 +1,5 @@
-"""Where an installation's folders are: options first, then the environment, then folders of the project."""
+"""Where an installation's folders are, and its linkage backend: options first, then the environment, then the
+project's own."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import os
 from pathlib import Path
 
 from assets.installation import Installation
+from privacy.linkage.backends import DUCKDB
 
 PROJECT = Path(__file__).resolve().parent.parent
 LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
+LINKAGE_BACKEND = "READINESS_LINKAGE_BACKEND"
 _DEFAULTS = {LANDING: PROJECT / "demo" / "landing", HOME: PROJECT / "demo" / "home", KEYS: PROJECT / "keys"}
 
 
@@ -20,5 +23,8 @@ def folder(variable: str, given: Path | None = None) -> Path:
 def installation(landing: Path | None = None, home: Path | None = None, keys: Path | None = None) -> Installation:
     """The installation that options and environment describe."""
     return Installation(
-        landing_dir=str(folder(LANDING, landing)), home_dir=str(folder(HOME, home)), keys_dir=str(folder(KEYS, keys))
+        landing_dir=str(folder(LANDING, landing)),
+        home_dir=str(folder(HOME, home)),
+        keys_dir=str(folder(KEYS, keys)),
+        linkage_backend=os.environ.get(LINKAGE_BACKEND) or DUCKDB,
     )

@@ -121,7 +121,7 @@ def _waterfall(example: dict[str, Any], caption: str, scale: Scale, threshold: f
 def _terms(example: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
     yield "Prior", f"one in {1 / example['prior']:,.0f} pairs", example["prior_bits"]
     for entry in example["comparisons"]:
-        chances = "" if entry["m"] is None else f", m {entry['m']:g}, u {entry['u']:g}"
+        chances = "" if entry["m"] is None else f", m {entry['m']:.7g}, u {entry['u']:.7g}"
         yield capital(_words(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
     if abs(example["correction"]) > 0.05:
         yield "Rule about the whole pair", "household", example["correction"]

@@ -1,8 +1,8 @@
 """What missed links may do to the linked tables: their rates of a good level of development, weighted and unweighted.
 
 Children who are linked stand for those of their group who are not: each counts as the inverse of the group's share of
-linked children. A rate that hardly moves does not depend on which groups are missed more often. `docs/linkage-report.md` says
-what this assumes.
+linked children. A rate that hardly moves does not depend on which groups are missed more often. What this assumes is
+said in `docs/linkage-report.md`.
 """
 
 from __future__ import annotations

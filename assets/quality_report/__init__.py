@@ -1,9 +1,9 @@
 """The quality report that goes back to the sender of an extract, and to a council about all its extracts of a cohort.
 
 First the facts, as JSON-ready dictionaries (`extract`, `council`, with `compare` for the last delivery and published
-figures), then the page (`page`, made of `parts` and `charts`, worded by `words`). Everything here is a function of what
-intake found: nothing reads an extract, a folder or the clock. Counts, shares, rule names, row numbers and codes of the
-contract go into a report; a value of a row never does.
+figures), then the page (`page`, made of `charts` and of the parts and words of `assets.pages`). Everything here is a
+function of what intake found: nothing reads an extract, a folder or the clock. Counts, shares, rule names, row numbers
+and codes of the contract go into a report; a value of a row never does.
 """
 
 from assets.quality_report.council import council_report

@@ -9,12 +9,12 @@ names where one is uncommon, or an NHS number. Any other pair could not reach th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from privacy.linkage import model
+from privacy.linkage.backends import Backend, in_duckdb
 
 _ALIKE = (
     ("surname", "forename"),
@@ -84,13 +84,13 @@ def _blocks() -> list[str]:
     ]
 
 
-def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
+def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backend = in_duckdb) -> None:
     """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers
     agree), pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern, without a
     token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
-    takes its strongest pair of patterns.
+    takes its strongest pair of patterns. `backend` weighs the pairs.
     """
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
@@ -112,7 +112,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
-    predictions = _predict(con, model.splink_settings(children))
+    predictions = backend(con, model.splink_settings(children))
     con.execute(
         f"""
         CREATE OR REPLACE TABLE scored AS
@@ -132,21 +132,22 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
     """The weight of these pairs of patterns as `score` gives it, looked at or not; `children` as in `model.prior`.
 
-    A row a pair: left, right (patterns), weight (log2 odds), household, looked_at, and for each comparison of the model
-    `mw_` (log2 Bayes factor) and `gamma_` (its level, as `model.level_name` counts them).
+    A row a pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why it would be looked
+    at: an NHS number, shared tokens), and for each comparison of the model `mw_` (log2 Bayes factor) and `gamma_` (its
+    level, as `model.level_name` counts them).
     """
     asked = ", ".join(f"({left}, {right})" for left, right in pairs)
     con.execute(
         "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
         f" FROM (VALUES {asked}) AS asked(l, r)"
     ).fetchall()
-    predictions = _predict(con, model.splink_settings(children) | {"retain_matching_columns": True})
+    predictions = in_duckdb(con, model.splink_settings(children) | {"retain_matching_columns": True})
     said = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
     found = con.sql(
         f"""
         SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight, {_HOUSEHOLD} AS household,
-               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, "l.t_nhs = r.t_nhs", *_blocks()))}, false)
-                   AS looked_at, {said}
+               coalesce(l.t_nhs = r.t_nhs, false) AS same_number,
+               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks()))}, false) AS alike, {said}
           FROM ({_weighed(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
          ORDER BY ALL
@@ -160,20 +161,3 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 def _weighed(predictions: str) -> str:
     """Splink's predictions with the weight of pairs of one household."""
     return f"SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions}"
-
-
-def _predict(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
-    from splink import DuckDBAPI, Linker  # 2 s to import
-
-    con.execute(
-        "CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns"
-    ).fetchall()
-    api = DuckDBAPI(con)
-    linker = Linker(
-        api.register("splink_patterns", dataset_display_name="patterns"),
-        settings,
-        log_level=40,
-        validate_settings=False,
-    )
-    linker.table_management.register_blocked_pairs_for_predict(api.register("pairs"))
-    return linker.inference.predict(warning_mode="never").physical_name

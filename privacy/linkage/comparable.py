@@ -63,5 +63,5 @@ def _too_little(con: duckdb.DuckDBPyConnection, kinds: list[int], children: int)
     """Patterns of `kinds` that would not be linked to a copy."""
     copies = score_pairs(con, [(kind, kind) for kind in kinds], children)
     weight = pc.subtract(copies["weight"], copies["mw_nhs_number"])
-    linked = pc.and_(copies["looked_at"], pc.greater_equal(weight, bits_of(THRESHOLD)))
+    linked = pc.and_(copies["alike"], pc.greater_equal(weight, bits_of(THRESHOLD)))
     return copies.filter(pc.invert(linked))["left"].combine_chunks()

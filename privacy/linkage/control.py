@@ -13,7 +13,7 @@ Two limits follow, with upper limits of binomial chances by Clopper and Pearson 
 - the close one: a unit is linked falsely only if it is not linked to its partner. Where the partner is absent, or not
   recognised, the chance is that of the control, over the units not linked truly. Where a stranger outdid the partner,
   the stranger weighs more; the chance of that is that of a subject's stranger weighing as much as the partner of
-  another subject, taken at random. This assumes that how well strangers agree with a record does not depend on how
+  another subject, whichever. This assumes that how well strangers agree with a record does not depend on how
   well its own partner does. The two chances get a limit each at half the risk.
 
 Both take it that records that were not linked resemble strangers no more than those that were. Where a link was false,
@@ -23,6 +23,7 @@ covers the rules within a service (a number typed on another child's record), an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +38,12 @@ FOLDS = 10
 ENOUGH = 20_000
 """Subjects after which no further part is left out: more would not make the limits much lower."""
 CONFIDENCE = 0.95
-_SEED = 1
 
 
 @dataclass(frozen=True)
 class Control:
     """Of `subjects` right units of a step whose partner was left out, `linked` were linked to somebody else, of whom
-    `outdoing` weigh at least as much as the partner of another subject, taken at random.
+    `outdoing` weigh at least as much as the partner of another subject, on average over all subjects.
 
     The step has `right_units`, and `links` of them.
     """
@@ -102,38 +102,49 @@ class NegativeControl:
         self.controls: list[Control] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        linked = step.pairs.take(pa.array(step.decision.kept)) if step.one_to_one else _further(step.pairs)
-        left, right, weight = _columns(linked, "unit_l", "unit_r", "weight")
-        if not len(left):
+        linked = step.decision.kept if step.one_to_one else np.flatnonzero(_further(step.pairs))
+        if not len(linked):
             return
-        part_of_link, part_of_pair = _part(left), _part(step.pairs.column("unit_l").to_numpy())
-        own, strangers = [], []
+        right, weight = _columns(step.pairs, "unit_r", "weight")
+        part_of_pair = _parts(step.pairs)
+        partners, strangers = [], []
         subjects = 0
         for part in range(FOLDS):
-            mine = part_of_link == part
+            mine = linked[part_of_pair[linked] == part]
             remaining = step.pairs.filter(pa.array(part_of_pair != part))
-            own.append(weight[mine])
+            partners.append(weight[mine])
             strangers.append(_heaviest(right[mine], *_linked(remaining, step)))
-            subjects += int(mine.sum())
+            subjects += len(mine)
             if subjects >= ENOUGH:
                 break
-        partner, stranger = np.concatenate(own), np.concatenate(strangers)
-        other = np.random.default_rng(_SEED).permutation(np.sort(partner))
-        linked_to_stranger, outdoing = np.isfinite(stranger).sum(), (stranger >= other).sum()
-        self.controls.append(
-            Control(step.name, subjects, int(linked_to_stranger), int(outdoing), step.sides[1], len(left))
-        )
+        found = np.concatenate(strangers)
+        found = found[np.isfinite(found)]
+        outdoing = _outdoing(found, np.concatenate(partners))
+        self.controls.append(Control(step.name, subjects, len(found), outdoing, step.sides[1], len(linked)))
 
 
-def _part(units: np.ndarray) -> np.ndarray:
-    """Which part a unit is dealt into: a fixed mixing of its number, so that neighbours are parted."""
-    return (units.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)) % np.uint64(FOLDS)
+def _parts(pairs: pa.Table) -> np.ndarray:
+    """For each pair, which part its left unit is dealt into: by content, whatever the order of rows."""
+    left, tie = _columns(pairs, "unit_l", "tie")
+    order = np.lexsort((tie, left))
+    first = np.flatnonzero(np.r_[True, np.diff(left[order]) != 0])
+    parts = np.empty(len(left), np.int64)
+    parts[order] = np.repeat(tie[order][first] % FOLDS, np.diff(np.r_[first, len(left)]))
+    return parts
+
+
+def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
+    """How many strangers weigh at least as much as the partner of another subject: the mean over all ways to pair them,
+    rounded up."""
+    lighter = np.searchsorted(np.sort(partners), strangers, side="right")
+    return math.ceil(lighter.sum() / len(partners))
 
 
 def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
     """Right units that the step would link among these pairs, one to one or as a further record, and the weights."""
     decided = pairs.take(pa.array(decide(pairs, step.sides, step.one_to_one).kept))
-    both = (_columns(table, "unit_r", "weight") for table in (decided, _further(pairs)))
+    further = pairs.filter(pa.array(_further(pairs)))
+    both = (_columns(table, "unit_r", "weight") for table in (decided, further))
     unit, weight = (np.concatenate(column) for column in zip(*both, strict=True))
     return unit, weight
 
@@ -147,10 +158,11 @@ def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.n
     return np.where(found, weight[at] if len(linked) else 0, -np.inf)
 
 
-def _further(pairs: pa.Table) -> pa.Table:
-    """Pairs that could add a further record to a child, contradictions between numbers left aside."""
-    sure = pairs.column("weight").to_numpy() >= bits_of(FURTHER)
-    return pairs.filter(pa.array(sure & (pairs.column("forename").to_numpy() >= forename_agrees())))
+def _further(pairs: pa.Table) -> np.ndarray:
+    """Mask of the pairs that could add a further record to a child, contradictions between numbers left aside."""
+    weight, forename = _columns(pairs, "weight", "forename")
+    sure: np.ndarray = (weight >= bits_of(FURTHER)) & (forename >= forename_agrees())
+    return sure
 
 
 def _columns(table: pa.Table, *names: str) -> list[np.ndarray]:

@@ -189,7 +189,7 @@ def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) 
     """The waterfall of two records, as this service's or the next would weigh them."""
     (scored,) = score_pairs(con, [(left, right)], children).to_pylist()
     levels = {name: model.level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
-    return waterfall(levels, children, scored["weight"]) | {"looked_at": scored["looked_at"]}
+    return waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}
 
 
 def _decision(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.linkage import assignment, candidates, entities, model, rows
+from privacy.linkage.backends import Backend, in_duckdb
 from privacy.linkage.identity import assign_ids
 
 THRESHOLD = 0.5
@@ -69,7 +70,10 @@ Watcher: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Scored], None]
 
 
 def link(
-    extracts: Mapping[str, rows.Extract], previous: pa.Table | None = None, watchers: Sequence[Watcher] = ()
+    extracts: Mapping[str, rows.Extract],
+    previous: pa.Table | None = None,
+    watchers: Sequence[Watcher] = (),
+    backend: Backend = in_duckdb,
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
@@ -77,7 +81,8 @@ def link(
     table, with council, source_row, sex and token columns under the second keying. `previous` are the links of an
     earlier run, whose child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
     `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
-    were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
+    were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
+    is where pairs are weighed; it changes no link.
     """
     with duckdb.connect() as con:
         con.execute("SET temp_directory = ''").fetchall()
@@ -87,7 +92,7 @@ def link(
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
-        steps = [_step(con, *step, watchers=watchers) for step in STEPS]
+        steps = [_step(con, *step, watchers=watchers, backend=backend) for step in STEPS]
         _number_children(con)
         assign_ids(con, previous)
         return LinkResult(_links(con), steps, _review_patterns(con))
@@ -114,11 +119,17 @@ STEPS = (
 
 
 def _step(
-    con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_to_one: bool, watchers: Sequence[Watcher]
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    left: str,
+    right: str,
+    one_to_one: bool,
+    watchers: Sequence[Watcher],
+    backend: Backend,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
     sides = (_units(con, left), _units(con, right))
-    candidates.score(con, left, right)
+    candidates.score(con, left, right, backend)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, sides, one_to_one)
     for watch in watchers:

@@ -21,8 +21,6 @@ from privacy.linkage.link import FURTHER, REVIEW_BAND, THRESHOLD, LinkResult, Sc
 from privacy.linkage.waterfall import examples, probability_of, waterfall_of_bits
 
 OTHER_THRESHOLDS = (0.3, 0.8)
-PATTERNS_DRAWN = 6
-"""Patterns of the review band that have a waterfall of their own."""
 
 
 class Report:
@@ -102,10 +100,14 @@ def _rows_by_rule(links: pa.Table) -> list[dict[str, Any]]:
 
 def _sensitivity(step: Scored) -> list[dict[str, Any]]:
     """Links of a step at each threshold, and how many are gained and lost against the one in force."""
-    now = step.decision.kept
+    now = np.zeros(step.pairs.num_rows, bool)
+    now[step.decision.kept] = True
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
-        kept = now if threshold == THRESHOLD else decide(step.pairs, step.sides, True, threshold).kept
-        gained, lost = len(np.setdiff1d(kept, now)), len(np.setdiff1d(now, kept))
-        lines.append({"step": step.name, "threshold": threshold, "links": len(kept), "gained": gained, "lost": lost})
+        kept = step.decision.kept
+        if threshold != THRESHOLD:
+            kept = decide(step.pairs, step.sides, step.one_to_one, threshold).kept
+        stay = int(now[kept].sum())
+        counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
+        lines.append({"step": step.name, "threshold": threshold, **counts})
     return lines

@@ -153,11 +153,17 @@ class PostgresStorage:
         try:
             connection = psycopg.connect(self._url, autocommit=True)
         except psycopg.OperationalError as error:
-            raise LedgerUnavailable(f"the ledger's database cannot be reached: {str(error).strip()}") from None
-        with connection:
-            connection.execute("SET synchronous_commit = 'on'")
-            connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
-            yield connection
+            raise LedgerUnavailable(f"the ledger's database cannot be reached: {_sentence(error)}") from None
+        try:
+            with connection:
+                connection.execute("SET synchronous_commit = 'on'")
+                connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+                yield connection
+        except psycopg.OperationalError as error:
+            raise LedgerUnavailable(
+                f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "
+                "release run again finds out"
+            ) from None
 
 
 class PostgresLog:
@@ -189,6 +195,10 @@ def _check_fitness(connection: psycopg.Connection[Any]) -> None:
         raise LedgerUnavailable(
             f"the ledger's table has lost its trigger {missing[0]}; restore it before anything else"
         )
+
+
+def _sentence(error: psycopg.Error) -> str:
+    return " ".join(str(error).split())
 
 
 def _lock(connection: psycopg.Connection[Any], function: str, lock: tuple[int, int]) -> None:

@@ -95,6 +95,7 @@ CHILDREN: Mapping[str, Rows] = {
         ("sefton", "hv_reviews", _REVIEW | {"local_patient_id": "Q-2"}),
     ),
     "unknown codes": (
+        ("leeds", "eyfsp", _PROFILE),
         ("leeds", "eyfsp", _PROFILE | {"sex": "X"}),
         ("leeds", "school_census", _CENSUS | {"ethnicity": "ZZZZ", "fsm_eligible": "?", "sen_provision": "Q"}),
         ("leeds", "hv_reviews", _REVIEW | {"asq3_months": "99", "concern": "maybe"}),

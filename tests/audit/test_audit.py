@@ -33,7 +33,7 @@ def test_residuals_of_a_small_plan() -> None:
 @only_full
 @pytest.mark.parametrize("family", FAMILIES)
 def test_residuals_of_the_pilots_plans(family: str) -> None:
-    check_residuals(plan_family(family, COUNCILS, load_policy()), 60)
+    check_residuals(plan_family(family, COUNCILS, load_policy()), 10)
 
 
 def test_sensitivity_to_the_worst_child(worst_neighbours: Neighbours) -> None:

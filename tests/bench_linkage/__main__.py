@@ -1,42 +1,58 @@
-"""python -m tests.bench_linkage FOLDER [SET ...]: precision, recall and F1 of tokens and of clear text, set by set."""
+"""`make bench-linkage`: accuracy, time and memory of every method over every set, into docs/bench-linkage.md.
+
+    python -m tests.bench_linkage FOLDER ... [--only SET ...] [--methods METHOD ...] [--children N] [--page FILE]
+
+FOLDERs hold sets as `sets` reads them; the stress set is made here. Without --page the table is only printed.
+"""
 
 from __future__ import annotations
 
-import sys
-import time
+import argparse
+import tempfile
 from pathlib import Path
 
-import pandas as pd
-
-from tests.bench_linkage.clear_text import clear_text_pairs
-from tests.bench_linkage.ours import our_pairs
+from tests.bench_linkage import page
+from tests.bench_linkage.methods import METHODS, run
 from tests.bench_linkage.sets import TwoFiles, load_all
+from tests.bench_linkage.stress_set import stress_set
+
+CHILDREN = 60_000
 
 
-def scores(two: TwoFiles, pairs: pd.DataFrame) -> tuple[float, float, float]:
-    """Precision, recall, F1 of pairs of positions."""
-    truth_left, truth_right = two.left.truth.to_numpy(), two.right.truth.to_numpy()
-    right = (truth_left[pairs.left.to_numpy(int)] == truth_right[pairs.right.to_numpy(int)]).sum()
-    precision, recall = right / max(len(pairs), 1), right / two.true_pairs
-    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
+def main() -> None:
+    options = _options()
+    rows = []
+    for two in _sets(options):
+        for name in options.methods:
+            with tempfile.TemporaryDirectory() as scratch:
+                result = run(METHODS[name], two, options.environments, Path(scratch))
+            rows.append(page.Row(two, METHODS[name].title, result))
+            print(page.line(rows[-1]), flush=True)
+    if options.page:
+        options.page.write_text(page.text(rows), encoding="utf-8")
 
 
-def main(folder: str, *names: str) -> None:
-    print(f"{'set':34} {'':6} precision  recall      F1  seconds")
-    for two in load_all(Path(folder)):
-        if names and two.name not in names:
-            continue
-        timed = our_pairs(two.left, two.right)
-        print(_line(two, "tokens", timed.pairs, timed.intake + timed.linkage), flush=True)
-        began = time.perf_counter()
-        pairs = clear_text_pairs(two.left, two.right)
-        print(_line(two, "clear", pairs, time.perf_counter() - began), flush=True)
+def _sets(options: argparse.Namespace) -> list[TwoFiles]:
+    """Sets by name, the first of a name counting."""
+    found: dict[str, TwoFiles] = {}
+    for folder in options.folders:
+        for two in load_all(folder):
+            found.setdefault(two.name, two)
+    made = stress_set(options.children)
+    found[made.name] = made
+    return [two for name, two in found.items() if not options.only or name in options.only]
 
 
-def _line(two: TwoFiles, who: str, pairs: pd.DataFrame, seconds: float) -> str:
-    precision, recall, f1 = scores(two, pairs)
-    return f"{two.name:34} {who:6} {precision:9.4f} {recall:7.4f} {f1:7.4f} {seconds:8.1f}"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--only", nargs="+", metavar="SET", help="these sets alone")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--children", type=int, default=CHILDREN, help="size of the stress set")
+    parser.add_argument("--environments", type=Path, default=Path(".bench"), help="folder of the rivals' environments")
+    parser.add_argument("--page", type=Path, help="write the page here")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -48,6 +48,8 @@ WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.privacy_release.crash"])
 
 COHORT, FAMILY = "202425", "small"
+MOST_OF_A_RUN = 0.8
+"""Share of the time of a whole process in which moments are chosen: few runs then finish before theirs comes."""
 FIRST = "first"
 """A release that each scene has already, so that the folders are there and every later one takes the same steps."""
 NEVER = -1
@@ -335,7 +337,7 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
         for release in releases:
             again = True
             while again:
-                died = killed_after(scene, release, moments.uniform(0, longest)) == -signal.SIGKILL
+                died = killed_after(scene, release, moments.uniform(0, MOST_OF_A_RUN * longest)) == -signal.SIGKILL
                 ends["killed" if died else "finished"] += 1
                 again = died and moments.random() < 1 / 3
             ends[outcome(scene, release)] += 1

@@ -71,6 +71,7 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.timeout(3600)
 def test_kills_at_random_moments(quick_folder: Path) -> None:
     ends = random_kills(quick_folder, KILLS, seed=0)
     assert ends["killed"] >= KILLS

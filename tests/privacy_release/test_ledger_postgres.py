@@ -137,6 +137,19 @@ def test_a_server_that_may_forget_is_refused(backend):
             connection.execute("SELECT pg_reload_conf()")
 
 
+def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(backend):
+    ledger = approved(backend)
+
+    def broken() -> None:
+        with ledger._storage.writing() as log:
+            backend.raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            log.entries()
+
+    with pytest.raises(LedgerUnavailable, match=r"broke off.*run again finds out"):
+        broken()
+    assert len(ledger.entries()) == 1
+
+
 def test_a_server_that_is_not_there_is_said_without_the_password():
     pytest.importorskip("psycopg")
     with pytest.raises(LedgerUnavailable, match="cannot be reached") as refused:

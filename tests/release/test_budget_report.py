@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -63,6 +64,21 @@ def test_the_table_says_what_happened_in_words(home: Path) -> None:
 def test_a_spent_budget_is_said(home: Path) -> None:
     Ledger(home / "ledger.sqlite").reserve("202425", "2027.03.0", "pupil", 0.1, "p", "m")
     assert "left: nothing; no more can be released of this cohort" in budget(home).output
+
+
+def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("READINESS_LEDGER", "postgresql://someone:s3cret@127.0.0.1:1/nothing")
+    landing = home / "landing"
+    (landing / "leeds" / "eyfsp").mkdir(parents=True)
+    (landing / "leeds" / "eyfsp" / "202425.csv").write_text("upn\n")
+    os.utime(landing / "leeds" / "eyfsp" / "202425.csv", (0, 0))
+    run = ["run", "--landing", str(landing), "--home", str(home), "--keys", str(home / "keys"), "--create-keys"]
+    for command in (["budget", "--home", str(home)], [*run, "--cohort", "202425"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert "readiness: the ledger's database cannot be reached" in done.output
+        assert "s3cret" not in done.output
 
 
 def test_no_ledger_and_a_broken_one_are_one_sentence(home: Path, tmp_path: Path) -> None:

