@@ -197,7 +197,7 @@ def _group_share(table: Table, group: Group | None) -> float:
     if group is None:
         return 1.0
     domain = FAMILIES[table.family].attribute(group[0])
-    known = _public_shares(domain.label, domain.categories)
+    known = public_shares(domain.label, domain.categories)
     return sum(known[category] for category in group[1])
 
 
@@ -263,7 +263,7 @@ def _denominators(table: Table, block: Block, figures: BlockFigures) -> Array:
             shares = np.ones(len(axis.selections))
         else:
             domain = next(a for a in FAMILIES[table.family].attributes if a.name == axis.attribute)
-            known = _public_shares(domain.label, domain.categories)
+            known = public_shares(domain.label, domain.categories)
             shares = np.array(
                 [
                     sum(known[category] for category in (domain.categories if s.categories is None else s.categories))
@@ -275,7 +275,7 @@ def _denominators(table: Table, block: Block, figures: BlockFigures) -> Array:
 
 
 def _size(area: Geography) -> float:
-    return sum(_council_size(council) for council in area.councils)
+    return sum(council_size(council) for council in area.councils)
 
 
 @cache
@@ -286,7 +286,7 @@ def _published() -> list[dict[str, str]]:
 
 
 @cache
-def _council_size(council: str) -> float:
+def council_size(council: str) -> float:
     """Published number of children; the average of the councils that are not published here."""
     totals = {
         row["new_la_code"]: float(row["children_count"])
@@ -308,7 +308,7 @@ def _public_gld_rate() -> float:
     return float(total["gld_children_percent"]) / 100
 
 
-def _public_shares(topic: str, categories: tuple[str, ...]) -> dict[str, float]:
+def public_shares(topic: str, categories: tuple[str, ...]) -> dict[str, float]:
     """National share of each category of an attribute; equal shares where nothing is published for it."""
     counts = {
         row["breakdown"] if topic != "Sex" else row["sex"]: float(row["children_count"])

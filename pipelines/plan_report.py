@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from privacy.release.policy import MinimumAccuracy, load_policy
+
+SHOWN = 12
+"""Rows of one table that a warning names."""
 
 
 def render(found: dict[str, Any]) -> str:
@@ -37,12 +42,19 @@ def render(found: dict[str, Any]) -> str:
         )
     if found["warnings"]:
         lines += ["", "Warning: these rows will be unreliable (u) or withheld (low) in at least half of the councils:"]
-    lines += [
-        f"{row['table']:<22}{row['rows']}: "
-        f"u in {row['flagged_unreliable']}, low in {row['withheld']} of {row['councils']}"
-        for row in found["warnings"]
-    ]
+    for table, rows in groupby(found["warnings"], key=itemgetter("table")):
+        lines += _warned(table, list(rows))
     return "\n".join(lines)
+
+
+def _warned(table: str, rows: list[dict[str, Any]]) -> list[str]:
+    """The rows of a table that will be unusable, the worst first; all of them are in the JSON."""
+    worst = sorted(rows, key=lambda row: (-row["withheld"], -row["flagged_unreliable"]))
+    lines = [
+        f"{table:<22}{row['rows']}: u in {row['flagged_unreliable']}, low in {row['withheld']} of {row['councils']}"
+        for row in worst[:SHOWN]
+    ]
+    return lines + ([f"{table:<22}and {len(rows) - SHOWN} more rows: see --json"] if len(rows) > SHOWN else [])
 
 
 def _minimum(entry: dict[str, Any], wanted: MinimumAccuracy) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from assets.expected_accuracy import _council_size, _public_shares
+from assets.expected_accuracy import council_size, public_shares
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW, NOT_LINKED_TO_SETTING, dots_category
 
 CHARACTERISTICS = ("fsm", "ethnic_group", "sen_provision", "first_language", "term_of_birth", "imd_quintile")
@@ -20,12 +20,12 @@ def child_table(councils: Sequence[str], seed: int, interaction: float = 0.0, sp
     characteristics; `interaction` is the standard deviation, in shares, of what a group does besides in one council,
     and `special` is taken off one ethnic group in one council, the second in the order of both."""
     rng = np.random.default_rng(seed)
-    council = np.repeat(np.arange(len(councils)), [round(_council_size(name)) for name in councils])
+    council = np.repeat(np.arange(len(councils)), [round(council_size(name)) for name in councils])
     rows = len(council)
     codes = {"council": council}
     chance = 0.68 + rng.normal(0, 0.03, len(councils))[council]
     for attribute in FAMILY.attributes:
-        shares = np.array(list(_public_shares(attribute.label, attribute.categories).values()))
+        shares = np.array(list(public_shares(attribute.label, attribute.categories).values()))
         codes[attribute.name] = rng.choice(len(shares), rows, p=shares / shares.sum())
         if attribute.name in CHARACTERISTICS:
             chance += _effects(rng, len(councils), shares, interaction)[council, codes[attribute.name]]

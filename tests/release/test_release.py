@@ -248,6 +248,8 @@ def test_the_plan_says_what_will_be_unusable() -> None:
     assert ("gld_headline", "Free school meal eligibility / Not eligible for free school meals / Total") not in warned
     text = render(found)
     assert "Warning: these rows will be unreliable" in text
+    assert "more rows: see --json" in text
+    assert len(text.splitlines()) < 250
     assert json.loads(json.dumps(found)) == found
     gaps = {row["area"]: row["median_rate_half_width"] for row in found["tables"] if row["table"] == "gld_differences"}
     assert gaps["Leeds"] < gaps["Halton"]
