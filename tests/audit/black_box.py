@@ -9,6 +9,7 @@ sqrt(2 rho) convicts. Weights and threshold come from releases of their own, bef
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ class Bundles:
                 release.begin_release(home, COHORT, "2026.11.0", self._councils, allow_missing=False)
                 release.measure_family(home, self._keys, family, COHORT, "2026.11.0", self._councils)
             release.publish_bundle(home, self._keys, COHORT, "2026.11.0", self._councils)
+        shutil.rmtree(home.root)
         facts, tables = captured
         self._rho = facts.privacy_record["privacy_parameters"]["rho"]
         columns = [column for table in tables.values() for column in table.columns]

@@ -11,6 +11,7 @@ from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release import charge, load_policy
 from sources.reference.places import PILOT, places
+from tests.privacy_release.crash import quick_folder
 from tests.privacy_release.examples import small_plan
 
 from .accountants import check_charge, check_epsilon
@@ -58,9 +59,10 @@ def test_the_black_box_of_a_small_family(fewer: int) -> None:
 @only_full
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("fewer", [0, 2])
-def test_the_black_box_of_whole_releases(fewer: int, tmp_path: Path) -> None:
-    publisher = Bundles(tmp_path, KeyRing.create(tmp_path / "keys"))
-    check_black_box(publisher, fewer, SIZE.bundles_told_apart)
+def test_the_black_box_of_whole_releases(fewer: int) -> None:
+    with quick_folder() as folder:
+        publisher = Bundles(folder, KeyRing.create(folder / "keys"))
+        check_black_box(publisher, fewer, SIZE.bundles_told_apart)
 
 
 def test_the_shape_of_a_release(tmp_path: Path) -> None:

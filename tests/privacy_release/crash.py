@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import random
 import signal
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -104,6 +105,14 @@ class Scene:
         """The diary; a last line that a kill cut short was never made durable, and does not count."""
         lines = self.diary.read_text().splitlines(keepends=True) if self.diary.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """In memory where that is possible: what a killed process has written, the kernel has, with a disk or without."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 class DiaryNoise(OpenDPNoise):

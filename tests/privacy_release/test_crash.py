@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
-from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from .backends import server
-from .crash import FIRST, Scene, evidence, killed_at, outcome, random_kills, steps_of
+from .crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
 
 KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "200"))
 
@@ -63,17 +61,10 @@ def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str
     evidence(scene, [FIRST, "whole", "again", *releases])
 
 
-@pytest.fixture
-def quick_folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where that is possible: what a killed process has written, the kernel has, with a disk or without."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
-        yield Path(folder)
-
-
 @pytest.mark.timeout(3600)
-def test_kills_at_random_moments(quick_folder: Path) -> None:
-    ends = random_kills(quick_folder, KILLS, seed=0)
+def test_kills_at_random_moments() -> None:
+    with quick_folder() as folder:
+        ends = random_kills(folder, KILLS, seed=0)
     assert ends["killed"] >= KILLS
     assert ends["measured"]
     assert ends["lost"]
