@@ -12,6 +12,9 @@ import duckdb
 
 from privacy.linkage import model
 
+RARE = 2
+"""Band from which a name and the date of birth are enough to look at a pair."""
+
 _ALIKE = (
     ("surname", "forename"),
     ("surname", "forename_sound"),
@@ -27,11 +30,6 @@ _ALIKE = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
-_HOUSEHOLD = f"""
-    (abs(mw_forename - {model.weight("forename", "different, one household")}) < 0.01
-     AND abs(mw_surname - {model.weight("surname", "alike, one household")}) < 0.01 AND coalesce(mw_nhs_number, 0) = 0)
-"""
-"""Date of birth, postcode and surname agree, the forename does not."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
 cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at
@@ -39,10 +37,22 @@ hand only where each one's record is missing from the other's service: with 98% 
 other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
-_HOUSEHOLD_WEIGHT = f"""
-    CASE WHEN {_HOUSEHOLD} THEN CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END ELSE match_weight END
-"""
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
+
+
+def _household() -> str:
+    """Date of birth, postcode and surname agree, the forename does not."""
+    forename = model.weight("forename", "different, one household")
+    surname = model.weight("surname", "alike, one household")
+    return (
+        f"(abs(mw_forename - {forename}) < 0.01 AND abs(mw_surname - {surname}) < 0.01"
+        " AND coalesce(mw_nhs_number, 0) = 0)"
+    )
+
+
+def _household_weight() -> str:
+    of_twins = f"CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END"
+    return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
 
 
 def _blocks() -> list[str]:
@@ -58,14 +68,13 @@ def _blocks() -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        "l.t_uncommon_names = r.t_uncommon_names",
+        "l.t_names = r.t_names",
         "l.t_names_outward = r.t_names_outward",
         *(
             f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"
             for form in ("surname_start", "forename_start", "forename_end")
         ),
-        "l.t_surname_uncommon_dob = r.t_surname_uncommon_dob",
-        "l.t_forename_uncommon_dob = r.t_forename_uncommon_dob",
+        *(f"l.t_{name}_dob = r.t_{name}_dob AND l.{name}_band >= {RARE}" for name in ("surname", "forename")),
         "l.t_surname_postcode = r.t_surname_postcode",
         "l.t_forename_postcode = r.t_forename_postcode",
         "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_start_postcode = r.t_surname_start_postcode",
@@ -114,9 +123,9 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         CREATE OR REPLACE TABLE scored AS
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'household': {_HOUSEHOLD},
+                       {{'forename': mw_forename, 'household': {_household()},
                         'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
-                  FROM (SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions})
+                  FROM (SELECT * REPLACE ({_household_weight()} AS match_weight) FROM {predictions})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r
         """

@@ -18,6 +18,9 @@ THRESHOLD = 0.5
 REVIEW_BAND = (0.2, 0.8)
 FURTHER = 0.99
 """Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
+_SURE = 1 - 2**-50
+_LEAST_FREE = 0.05
+"""At least this share of each service is taken to have no partner in the other."""
 LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
 
 
@@ -87,23 +90,25 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
         scored.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left_unit, right_unit, weight) & (forename <= 0)
+    probability = assignment.posterior(left_unit, right_unit, weight, tie)
+    bits = _prior_bits(sides, float(probability.sum()))
+    if one_to_one:
+        weight = weight + bits * ~household
+        probability = assignment.posterior(left_unit, right_unit, weight, tie)
+    equals = assignment.equals(left_unit, right_unit, weight)
+    probability = np.round(np.where(vague, probability, np.minimum(probability * equals, _SURE)), 9)
 
-    def assign(threshold: float, among: np.ndarray, bits: float = 0) -> np.ndarray:
-        spare = weight + bits - _bits(threshold)
-        at = np.flatnonzero((spare >= 0) & among)
-        return at[assignment.one_to_one(left_unit[at], right_unit[at], spare[at], tie[at])]
+    def assign(threshold: float) -> np.ndarray:
+        at = np.flatnonzero((probability >= threshold) & one_to_one)
+        return at[assignment.one_to_one(left_unit[at], right_unit[at], probability[at], tie[at])]
 
-    first = {threshold: assign(threshold, ~vague & one_to_one) for threshold in (0.3, THRESHOLD, 0.8)}
+    first = {threshold: assign(threshold) for threshold in (0.3, THRESHOLD, 0.8)}
     kept = first[THRESHOLD]
-    left_over = ~np.isin(left_unit, left_unit[kept]) & ~np.isin(right_unit, right_unit[kept])
-    bits = _leftover_bits(sides, len(kept))
-    late = assign(THRESHOLD, left_over & ~vague & ~household & one_to_one, bits)
-    posterior = weight.copy()
-    posterior[late] += bits
-    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(posterior))
-    kept = np.concatenate([kept, late])
+    late = kept[weight[kept] - bits < 0]
+    odds = np.log2(np.maximum(probability, 1 - _SURE)) - np.log2(np.maximum(1 - probability, 1 - _SURE))
+    scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
-    further = con.sql(_FURTHER).to_arrow_table()
+    further = con.sql(_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
     low, high = (_bits(edge) for edge in REVIEW_BAND)
     con.execute(
@@ -119,7 +124,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
         "undecided_ties": int(((weight >= _bits(THRESHOLD)) & vague).sum()),
-        "in_review_band": int(((weight >= low) & (weight < high)).sum()),
+        "in_review_band": int(((odds >= low) & (odds < high)).sum()),
     }
 
 
@@ -128,23 +133,29 @@ def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
     return int(con.execute(query).fetchall()[0][0])
 
 
-def _leftover_bits(sides: list[int], linked: int) -> int:
-    """How much likelier (log2, rounded) two records that were left over are one child than any two records were.
+def _prior_bits(sides: list[int], linked: float) -> int:
+    """How much likelier (log2, rounded) two records that have no other partner are one child than any two records.
 
-    There are fewer to choose from; the guess that half of them have a partner takes one bit off.
+    With m of a and b records linked, m / ((a - m) * (b - m)) are the odds that two records that are free are linked,
+    against neither; the model's prior is one over the greater of a and b.
     """
-    return max(round(np.log2(max(*sides, 1) / max(*(side - linked for side in sides), 1))) - 1, 0)
+    free = [max(side - linked, _LEAST_FREE * side, 1) for side in sides]
+    odds = max(linked, 1) / (free[0] * free[1])
+    return max(round(np.log2(odds * 2 ** round(np.log2(max(*sides, 2))))), 0)
 
 
 def _bits(probability: float) -> float:
     return float(np.log2(probability / (1 - probability)))
 
 
-_FORENAME_AGREES = min(model.weight("forename", level) for level in ("exact", "another form"))
-_FURTHER = f"""
+def _further_sql() -> str:
+    """Records that are surely one more of a child already linked, unless their service gives the two different NHS
+    numbers."""
+    agrees = min(model.weight("forename", level) for level in (*model.EXACT, "another form"))
+    return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {_bits(FURTHER)} AND forename >= {_FORENAME_AGREES}
+         WHERE weight >= {_bits(FURTHER)} AND forename >= {agrees}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)
@@ -155,9 +166,7 @@ _FURTHER = f"""
          WHERE a.number <> b.number)
     SELECT unit_l, unit_r, weight, nhs FROM sure ANTI JOIN conflicts USING (unit_l, unit_r)
     QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY weight DESC, tie) = 1
-"""
-"""Records that are surely one more of a child already linked, unless their service gives the two different NHS
-numbers."""
+    """
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:

@@ -19,6 +19,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from privacy.normalise import RAREST_BAND
+
 
 def _equal(left: str, right: str | None = None) -> str:
     return f"t_{left}_l = t_{right or left}_r"
@@ -72,10 +74,10 @@ _IN_OTHER_PLACE = _any(
         for a, b in (("surname", "forename"), ("forename", "surname"))
     )
 )
-_UNCOMMON_NAMES = _equal("uncommon_names")
+_SAME_NAMES = _any(_equal("names"), _equal("names_outward"))
 _BOTH = _equal("dob_postcode")
 _SAME = {
-    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES, _equal("names_outward"))
+    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES)
     for name in ("surname", "forename")
 }
 _STARTS = {name: _alike(name, "start") for name in _SAME}
@@ -104,10 +106,20 @@ _SAME_POSTCODE = _any(
 )
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
 """Not Ahmed Ahmed and Ahmed Ahmed."""
-_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _UNCOMMON_NAMES, _equal("names_outward"))
+_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
+
+BANDS = tuple(range(RAREST_BAND + 1))
+
+
+def _exact(band: int) -> str:
+    return f"exact, band {band}"
+
+
+EXACT = tuple(map(_exact, BANDS))
+"""Labels of the levels at which a name is the same, commonest names first."""
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
@@ -128,8 +140,7 @@ LEVELS: dict[str, dict[str, str]] = {
     "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
-        "exact and uncommon": _any(_equal("surname_uncommon_dob"), _UNCOMMON_NAMES),
-        "exact": _SAME["surname"],
+        **{_exact(band): f"{_SAME['surname']} AND surname_band_l = {band}" for band in BANDS},
         "exchanged with forename": _ONLY_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
         "part": _part("surname"),
@@ -140,8 +151,13 @@ LEVELS: dict[str, dict[str, str]] = {
         "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
     },
     "forename": {
-        "exact and uncommon": _equal("forename_uncommon_dob"),
-        "exact": f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r",
+        **{
+            _exact(band): (
+                f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r"
+                f" AND forename_band_l = {band}"
+            )
+            for band in BANDS
+        },
         "another form": _SAME["forename"],
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),

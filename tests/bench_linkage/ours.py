@@ -16,7 +16,7 @@ from assets.linkage import extracts_of
 from privacy.keys import KeyRing
 from privacy.linkage import link
 from sources.contracts import CONTRACTS, Kind
-from sources.extract.landed import find_all
+from sources.extract.landed import Landed
 
 COHORT = "202425"
 _PEOPLE = ("surname", "forename", "sex", "date_of_birth", "postcode")
@@ -42,11 +42,13 @@ def our_pairs(
     """Pairs of rows that share a child. A left row has a UPN where its source asks for one."""
     with tempfile.TemporaryDirectory() as folder:
         landing, home = Path(folder) / "landing", Home(Path(folder) / "home")
-        _write(landing, councils[0], left_source, left)
-        _write(landing, councils[1], right_source, right)
+        landed = [
+            _write(landing, councils[0], left_source, left),
+            _write(landing, councils[1], right_source, right),
+        ]
         keys = KeyRing.create(Path(folder) / "keys")
         began = time.perf_counter()
-        outcomes = list(Intake(landing, home, keys).take_in_all(find_all(landing, COHORT)))
+        outcomes = list(Intake(landing, home, keys).take_in_all(landed))
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -63,7 +65,7 @@ def our_pairs(
 _FIRST_ROW = 1
 
 
-def _write(landing: Path, council: str, source: str, frame: pd.DataFrame) -> None:
+def _write(landing: Path, council: str, source: str, frame: pd.DataFrame) -> Landed:
     """A CSV in contract columns; payload columns hold the first code, which says nothing here."""
     rows = {}
     for column in CONTRACTS[source].columns:
@@ -77,6 +79,7 @@ def _write(landing: Path, council: str, source: str, frame: pd.DataFrame) -> Non
     path = landing / council / source / f"{COHORT}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, index=range(len(frame))).to_csv(path, index=False)
+    return Landed(council, source, COHORT, path)
 
 
 def _upns(count: int) -> list[str]:
