@@ -67,6 +67,7 @@ SET: dict[str, dict[str, list[float]]] = {
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     "surname": {
         "alike, one household": [0.9, 0.6],
+        "same, one family": [0.8, 0.05],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
         "different, and so is the date": [0.015, 0.9],
@@ -78,11 +79,20 @@ SET: dict[str, dict[str, list[float]]] = {
     "forename": {
         "starts or ends the same, one family": [0.02, 0.2],
         "different, one household": [0.00006, 0.9],
+        "different, one family": [0.02, 0.9],
+    },
+    "sex": {
+        "same, as the forename": [0.8, 0.8],
+        "same": [0.99, 0.5],
+        "different, the forename is the same": [0.0085, 0.03],
+        "different": [0.0085, 0.5],
     },
 }
 OF_A_FAMILY = frozenset(
     {
         "alike, one household",
+        "same, one family",
+        "different, one family",
         "starts or ends the same, one family",
         "different, one household",
         "different, and so is the date",

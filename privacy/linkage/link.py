@@ -141,7 +141,7 @@ def _prior_bits(sides: list[int], linked: float) -> int:
     """
     free = [max(side - linked, _LEAST_FREE * side, 1) for side in sides]
     odds = max(linked, 1) / (free[0] * free[1])
-    return max(round(np.log2(odds * 2 ** round(np.log2(max(*sides, 2))))), 0)
+    import os; return min(max(round(np.log2(odds * 2 ** round(np.log2(max(*sides, 2)))))-int(os.environ.get('OFF','0')), 0),int(os.environ.get('CAP','20')))
 
 
 def _bits(probability: float) -> float:

@@ -140,6 +140,7 @@ LEVELS: dict[str, dict[str, str]] = {
     "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
+        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE}",
         **{_exact(band): f"{_SAME['surname']} AND surname_band_l = {band}" for band in BANDS},
         "exchanged with forename": _ONLY_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
@@ -168,9 +169,14 @@ LEVELS: dict[str, dict[str, str]] = {
         ),
         "starts the same": _STARTS["forename"],
         "ends the same": _ENDS["forename"],
-        "different, one household": _any(_equal("surname_postcode"), f"{_BOTH} AND {_LIKE_SURNAME}"),
+        "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
+        "different, one family": _equal("surname_postcode"),
     },
-    "sex": {"same": "sex_l = sex_r"},
+    "sex": {
+        "same, as the forename": f"sex_l = sex_r AND {_SAME['forename']}",
+        "same": "sex_l = sex_r",
+        "different, the forename is the same": _SAME["forename"],
+    },
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},
 }
 """SQL condition of each level over `_l` and `_r` columns, strongest first; what is left is "different"."""
