@@ -116,6 +116,16 @@ TOKENS: tuple[TokenColumn, ...] = (
     ),
     *(
         TokenColumn(
+            f"t_names_{part}",
+            "linkage",
+            f"names|{part}",
+            ("n_surname", "n_forename", f"n_dob_{part}"),
+            ("surname", "forename", "date_of_birth"),
+        )
+        for part in ("day", "month")
+    ),
+    *(
+        TokenColumn(
             f"t_{part}_postcode",
             "linkage",
             f"{part}|postcode",

@@ -8,12 +8,11 @@ names where one is uncommon, or an NHS number. Any other pair could not reach th
 
 from __future__ import annotations
 
+import math
+
 import duckdb
 
 from privacy.linkage import model
-
-RARE = 2
-"""Band from which a name and the date of birth are enough to look at a pair."""
 
 _ALIKE = (
     ("surname", "forename"),
@@ -30,6 +29,8 @@ _ALIKE = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
+MOST_PRIOR_BITS = 4
+"""The prior of records without another partner is raised by no more than this."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
 cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at
@@ -55,8 +56,17 @@ def _household_weight() -> str:
     return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
 
 
-def _blocks() -> list[str]:
-    """Conditions over l and r; each is answered by a hash join."""
+def _rare(name: str, other: str, children: int, level: str | None) -> int:
+    """Band from which a name, the date of birth and the sex are enough to look at a pair whose other name is at
+    this level."""
+    others = model.weight(other, level) if level else 0.0
+    given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + MOST_PRIOR_BITS
+    needed = -math.log2(model.prior(children)) - given
+    return next((band for band in model.BANDS if model.weight(name, model.EXACT[band]) >= needed), len(model.BANDS))
+
+
+def _blocks(children: int) -> list[str]:
+    """Conditions over l and r, services of so many children; each is answered by a hash join."""
     sides = [((s, s), (f, f)) for s, f in _ALIKE]
     for part in ("surname_first", "surname_last"):
         sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]
@@ -69,12 +79,18 @@ def _blocks() -> list[str]:
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
         "l.t_names = r.t_names",
+        "l.t_names_day = r.t_names_day",
+        "l.t_names_month = r.t_names_month",
         "l.t_names_outward = r.t_names_outward",
         *(
             f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"
             for form in ("surname_start", "forename_start", "forename_end")
         ),
-        *(f"l.t_{name}_dob = r.t_{name}_dob AND l.{name}_band >= {RARE}" for name in ("surname", "forename")),
+        *(
+            f"l.t_{name}_dob = r.t_{name}_dob AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
+            f" OR NOT (l.has_{other} AND r.has_{other}) AND l.{name}_band >= {_rare(name, other, children, None)})"
+            for name, other in (("surname", "forename"), ("forename", "surname"))
+        ),
         "l.t_surname_postcode = r.t_surname_postcode",
         "l.t_forename_postcode = r.t_forename_postcode",
         "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_start_postcode = r.t_surname_start_postcode",
@@ -99,13 +115,16 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
         con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+    (children,) = con.execute(
+        "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
+    ).fetchall()[0]
     household = "l.t_dob_postcode = r.t_dob_postcode"
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
         for condition in (
             household,
             "l.t_nhs = r.t_nhs",
-            *(f"({block}) AND NOT coalesce({household}, false)" for block in _blocks()),
+            *(f"({block}) AND NOT coalesce({household}, false)" for block in _blocks(children)),
         )
     ]
     con.execute(
@@ -114,9 +133,6 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str) -> None:
         SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM ({" UNION ".join(queries)})
         """
     ).fetchall()
-    (children,) = con.execute(
-        "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
-    ).fetchall()[0]
     predictions = _predict(con, children)
     con.execute(
         f"""

@@ -95,8 +95,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     if one_to_one:
         weight = weight + bits * ~household
         probability = assignment.posterior(left_unit, right_unit, weight, tie)
-    equals = assignment.equals(left_unit, right_unit, weight)
-    probability = np.round(np.where(vague, probability, np.minimum(probability * equals, _SURE)), 9)
+    probability = np.round(np.minimum(probability, _SURE), 9)
 
     def assign(threshold: float) -> np.ndarray:
         at = np.flatnonzero((probability >= threshold) & one_to_one)
@@ -141,7 +140,9 @@ def _prior_bits(sides: list[int], linked: float) -> int:
     """
     free = [max(side - linked, _LEAST_FREE * side, 1) for side in sides]
     odds = max(linked, 1) / (free[0] * free[1])
-    import os; return min(max(round(np.log2(odds * 2 ** round(np.log2(max(*sides, 2)))))-int(os.environ.get('OFF','0')), 0),int(os.environ.get('CAP','20')))
+    import os
+    bits = round(np.log2(odds * 2 ** round(np.log2(max(*sides, 2)))))
+    return min(max(bits, 0), int(os.environ.get('CAP','4')))
 
 
 def _bits(probability: float) -> float:

@@ -74,7 +74,7 @@ _IN_OTHER_PLACE = _any(
         for a, b in (("surname", "forename"), ("forename", "surname"))
     )
 )
-_SAME_NAMES = _any(_equal("names"), _equal("names_outward"))
+_SAME_NAMES = _any(*map(_equal, ("names", "names_outward", "names_day", "names_month")))
 _BOTH = _equal("dob_postcode")
 _SAME = {
     name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES)
@@ -134,8 +134,8 @@ NULL_LEVELS: dict[str, str] = {
 LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
         "same": _SAME_DOB,
-        "same day of the month": _equal("day_postcode"),
-        "same month": _equal("month_postcode"),
+        "same day of the month": _any(_equal("day_postcode"), _equal("names_day")),
+        "same month": _any(_equal("month_postcode"), _equal("names_month")),
     },
     "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
     "surname": {
