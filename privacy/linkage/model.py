@@ -182,6 +182,10 @@ LEVELS: dict[str, dict[str, str]] = {
 """SQL condition of each level over `_l` and `_r` columns, strongest first; what is left is "different"."""
 
 
+REFERENCE_RECORDS = 26_000
+_MOST_BY_CHANCE = 0.1
+
+
 @cache
 def parameters() -> dict[str, Any]:
     """The content of `model.json`: version, and [m, u] for each level of each comparison."""
@@ -204,6 +208,20 @@ def prior(records: int) -> float:
     return 2.0 ** -round(math.log2(max(records, 2)))
 
 
+def share_by_chance(comparison: str, level: str, records: int) -> float:
+    """u of one level for services of this many children.
+
+    As many children share a postcode, or its outward part, in a large country as in a small one; so those two shares
+    are as small as the prior. The numbers of `model.json` are those of `REFERENCE_RECORDS` children.
+    """
+    u: float = parameters()["comparisons"][comparison][level][1]
+    if comparison != "postcode":
+        return u
+    scale = prior(records) / prior(REFERENCE_RECORDS)
+    agree = {l: min(p * scale, _MOST_BY_CHANCE) for l, (_, p) in parameters()["comparisons"][comparison].items()}
+    return 1 - sum(p for l, p in agree.items() if l != "different") if level == "different" else agree[level]
+
+
 def splink_settings(records: int) -> dict[str, Any]:
     """Settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
     return {
@@ -212,22 +230,22 @@ def splink_settings(records: int) -> dict[str, Any]:
         "retain_matching_columns": False,
         "retain_intermediate_calculation_columns": True,
         "blocking_rules_to_generate_predictions": [],
-        "comparisons": [_comparison(name) for name in LEVELS],
+        "comparisons": [_comparison(name, records) for name in LEVELS],
     }
 
 
-def _comparison(name: str) -> dict[str, Any]:
+def _comparison(name: str, records: int) -> dict[str, Any]:
     probabilities = parameters()["comparisons"][name]
     levels: list[dict[str, Any]] = [
         {"sql_condition": NULL_LEVELS[name], "label_for_charts": "missing", "is_null_level": True}
     ]
-    for label, (m, u) in probabilities.items():
+    for label, (m, _) in probabilities.items():
         levels.append(
             {
                 "sql_condition": LEVELS[name].get(label, "ELSE"),
                 "label_for_charts": label,
                 "m_probability": m,
-                "u_probability": u,
+                "u_probability": share_by_chance(name, label, records),
             }
         )
     return {"output_column_name": name, "comparison_levels": levels}
