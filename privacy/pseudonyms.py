@@ -34,7 +34,7 @@ _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components ca
 _BLOCK_BYTES = 64
 _PADS = "hmac_pads"
 BAND_BITS = 3
-RARE_PAIR = 3
+RARE_PAIR = 2
 """Sum of two names' bands from which the pair has a token of its own: one in 100,000 children or fewer share it."""
 
 

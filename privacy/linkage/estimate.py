@@ -70,6 +70,8 @@ SET: dict[str, dict[str, list[float]]] = {
         "same, one family": [0.8, 0.05],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
+        "starts the same": [0.024, 0.014],
+        "ends the same": [0.04, 0.04],
         "different, and so is the date": [0.015, 0.9],
     },
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
@@ -79,6 +81,8 @@ SET: dict[str, dict[str, list[float]]] = {
     "forename": {
         "another form": [0.035, 0.0006],
         "starts or ends the same, one family": [0.05, 0.2],
+        "starts the same": [0.025, 0.016],
+        "ends the same": [0.042, 0.03],
         "different, one household": [0.00006, 0.9],
         "different, one family": [0.02, 0.9],
     },
