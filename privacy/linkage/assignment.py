@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-_BITS, _ROUNDS, _SETTLED = 60.0, 60, 1e-5
+_BITS, _ROUNDS, _SETTLED = 60.0, 200, 1e-6
 SAME_WEIGHT = 1e-6
 """Bits. Weights nearer to each other than this are equal: sums of the same levels in another order."""
 
@@ -46,17 +46,17 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     odds = np.exp2(np.clip(weight[order], -_BITS, _BITS))
     ends = [_End(left[order]), _End(right[order])]
     free = [np.ones(len(odds)), np.ones(len(odds))]
-    found = np.zeros(len(odds))
     for _ in range(_ROUNDS):
+        moved = 0.0
         for near in (0, 1):
             rivals = ends[near].others(odds * free[1 - near])
-            free[near] = np.sqrt(free[near] / (1 + rivals))
-        before, own = found, odds * free[0] * free[1]
-        found = own / (1 + own)
-        if np.abs(found - before).max(initial=0) < _SETTLED:
+            before, free[near] = free[near], np.sqrt(free[near] / (1 + rivals))
+            moved = max(moved, np.abs(np.log(free[near] / before)).max(initial=0))
+        if moved < _SETTLED:
             break
+    own = odds * free[0] * free[1]
     probability = np.empty(len(odds))
-    probability[order] = found
+    probability[order] = own / (1 + own)
     return probability
 
 

@@ -31,6 +31,8 @@ _ALIKE = (
 
 MOST_PRIOR_BITS = 4
 """The prior of records without another partner is raised by no more than this."""
+LARGE = 100_000
+"""In services of so many children, pairs with one name that need the raised prior are too many to look at."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
 cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at
@@ -58,11 +60,25 @@ def _household_weight() -> str:
 
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
     """Band from which a name, the date of birth and the sex are enough to look at a pair whose other name is at
-    this level."""
+    this level, or missing."""
     others = model.weight(other, level) if level else 0.0
-    given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + MOST_PRIOR_BITS
+    raised = MOST_PRIOR_BITS if level is None or children < LARGE else 0
+    given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
     needed = -math.log2(model.prior(children)) - given
     return next((band for band in model.BANDS if model.weight(name, model.EXACT[band]) >= needed), len(model.BANDS))
+
+
+def _rare_pair(children: int, **levels: str) -> str:
+    """Condition that two names that agree are so rare that a pair can be linked: see it has these levels besides."""
+    given = sum(model.weight(comparison, level) for comparison, level in levels.items()) + MOST_PRIOR_BITS
+    needed = -math.log2(model.prior(children)) - given
+    enough = [
+        surname + forename
+        for surname in model.BANDS
+        for forename in model.BANDS
+        if model.weight("surname", model.EXACT[surname]) + model.weight("forename", model.EXACT[forename]) >= needed
+    ]
+    return f"l.surname_band + l.forename_band >= {min(enough, default=2 * len(model.BANDS))}"
 
 
 def _blocks(children: int) -> list[str]:
@@ -78,9 +94,10 @@ def _blocks(children: int) -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        "l.t_names = r.t_names",
-        "l.t_names_day = r.t_names_day",
-        "l.t_names_month = r.t_names_month",
+        f"l.t_names = r.t_names AND NOT (l.names_alone OR r.names_alone) AND (NOT (l.has_dob AND r.has_dob)"
+        f" AND {_rare_pair(children)} OR {_rare_pair(children, date_of_birth='different')})",
+        f"l.t_names_day = r.t_names_day AND {_rare_pair(children, date_of_birth='same day of the month')}",
+        f"l.t_names_month = r.t_names_month AND {_rare_pair(children, date_of_birth='same month')}",
         "l.t_names_outward = r.t_names_outward",
         *(
             f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"

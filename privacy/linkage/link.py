@@ -111,9 +111,15 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     further = con.sql(_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
     low, high = (_bits(edge) for edge in REVIEW_BAND)
+    con.register("judged", scored.select(["unit_l", "unit_r", "weight"]))
     con.execute(
-        "INSERT INTO review SELECT ?, pattern FROM scored WHERE weight >= ? AND weight < ?", [name, low, high]
+        """
+        INSERT INTO review SELECT ?, pattern FROM scored JOIN judged USING (unit_l, unit_r)
+         WHERE judged.weight >= ? AND judged.weight < ?
+        """,
+        [name, low, high],
     ).fetchall()
+    con.unregister("judged")
     return {
         "step": name,
         "pairs_scored": len(weight),

@@ -139,8 +139,8 @@ LEVELS: dict[str, dict[str, str]] = {
     },
     "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
     "surname": {
-        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
-        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE}",
+        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_known(_SAME['forename'])}",
+        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_known(_SAME['forename'])}",
         **{_exact(band): f"{_SAME['surname']} AND surname_band_l = {band}" for band in BANDS},
         "exchanged with forename": _ONLY_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
