@@ -34,7 +34,7 @@ _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components ca
 _BLOCK_BYTES = 64
 _PADS = "hmac_pads"
 BAND_BITS = 3
-RARE_PAIR = 2
+RARE_PAIR = 3
 """Sum of two names' bands from which the pair has a token of its own: one in 100,000 children or fewer share it."""
 
 
@@ -238,7 +238,8 @@ def _keyed(
     columns = list(passthrough)
     for token in tokens:
         inner, outer = _pad(keying, token.domain, "inner"), _pad(keying, token.domain, "outer")
-        digest = f"sha256({outer} || unhex(sha256({inner} || {as_bytes.format(token.name)})))"
+        hashed = as_bytes.format(bare_sql(token) if keying == "second" else token.name)
+        digest = f"sha256({outer} || unhex(sha256({inner} || {hashed})))"
         made = f"('0x' || left({digest}, 16))::UBIGINT"
         if token.bands:
             made = f"({made} & {_without_bands(token)}::UBIGINT) | {bands(token)}"
