@@ -205,7 +205,9 @@ def rekey_sql(relation: str, columns: list[str], passthrough: list[str]) -> str:
     Needs `prepare` with a ring that holds `linker.key`; without it the binder does not find the pads.
     """
     tokens = [token for token in TOKENS if token.name in columns]
-    return _keyed("second", tokens, f"SELECT * FROM {relation}", passthrough, "unhex(printf('%016x', {}))", _carried_bands)
+    return _keyed(
+        "second", tokens, f"SELECT * FROM {relation}", passthrough, "unhex(printf('%016x', {}))", _carried_bands
+    )
 
 
 def manifest(keys: KeyRing) -> dict[str, str]:

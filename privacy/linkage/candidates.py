@@ -2,8 +2,9 @@
 
 A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
 or the postcode and a name or the beginnings or ends of two, or the date of birth, the outward part of the postcode and
-the beginning or end of a name, or the date of birth and an uncommon name, or both names and the outward part, or both
-names where one is uncommon, or an NHS number. Any other pair could not reach the threshold.
+the beginning or end of a name, or both names and the outward part, or an NHS number; and where the names are rare enough
+for services of that size: the date of birth and one name, or both names with day or month of birth, or both names.
+Any other pair could not reach the threshold.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _ALIKE = (
 
 MOST_PRIOR_BITS = 4
 """The prior of records without another partner is raised by no more than this."""
+NAMES_ALONE = 6
+"""A record that has neither date nor postcode, in a service whose records have both, is looked at only where its
+names are this rare (sum of their bands): something is wrong with it."""
 LARGE = 100_000
 """In services of so many children, pairs with one name that need the raised prior are too many to look at."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
@@ -78,7 +82,11 @@ def _rare_pair(children: int, **levels: str) -> str:
         for forename in model.BANDS
         if model.weight("surname", model.EXACT[surname]) + model.weight("forename", model.EXACT[forename]) >= needed
     ]
-    return f"l.surname_band + l.forename_band >= {min(enough, default=2 * len(model.BANDS))}"
+    return _sum_of_bands(min(enough, default=2 * len(model.BANDS)))
+
+
+def _sum_of_bands(least: int) -> str:
+    return f"l.surname_band + l.forename_band >= {least}"
 
 
 def _blocks(children: int) -> list[str]:
@@ -94,7 +102,8 @@ def _blocks(children: int) -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        f"l.t_names = r.t_names AND NOT (l.names_alone OR r.names_alone) AND (NOT (l.has_dob AND r.has_dob)"
+        f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE)})"
+        f" AND (NOT (l.has_dob AND r.has_dob)"
         f" AND {_rare_pair(children)} OR {_rare_pair(children, date_of_birth='different')})",
         f"l.t_names_day = r.t_names_day AND {_rare_pair(children, date_of_birth='same day of the month')}",
         f"l.t_names_month = r.t_names_month AND {_rare_pair(children, date_of_birth='same month')}",

@@ -126,7 +126,10 @@ def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
         fixed = SET.get(comparison, {})
         parameters[comparison] = {
             level: fixed.get(level)
-            or [_rounded(m[comparison].get(level, 0), 0.0005), _rounded(u[comparison].get(level, 0), 0.0000005 if level in model.EXACT else 0.00005)]
+            or [
+                _rounded(m[comparison].get(level, 0), 0.0005),
+                _rounded(u[comparison].get(level, 0), 0.0000005 if level in model.EXACT else 0.00005),
+            ]
             for level in (*levels, "different")
         }
     return parameters
@@ -180,9 +183,7 @@ def _by_band(bands: dict[str, int], rare: list[str]) -> list[np.ndarray]:
     return [np.array(sorted(of_band)) for of_band in names]
 
 
-def _drawn(
-    rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]
-) -> np.ndarray:
+def _drawn(rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]) -> np.ndarray:
     """A band by its share of children, then any name of the band."""
     band = rng.choice(len(bands), CHILDREN, p=[share for share, _ in bands])
     drawn = np.stack([rng.choice(of_band, CHILDREN).astype("U40") for of_band in names])
@@ -253,11 +254,12 @@ def _shares(
         ).fetchall()
         tokens = pseudonyms.tokenise_sql("typed", columns, "any", ["pair", "sex"], second_keying=False)
         made = {token.name for token in pseudonyms.token_columns(columns)}
-        con.execute(f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM ({tokens})").fetchall()
+        con.execute(
+            f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM ({tokens})"
+        ).fetchall()
     has = [f"true AS has_{word}_{side}" for word in ("dob", "postcode", "surname", "forename") for side in "lr"]
     sides = [
-        f"l.{c} AS {c}_l, r.{c} AS {c}_r"
-        for c in ("sex", "surname_band", "forename_band", *pseudonyms.TOKEN_COLUMNS)
+        f"l.{c} AS {c}_l, r.{c} AS {c}_r" for c in ("sex", "surname_band", "forename_band", *pseudonyms.TOKEN_COLUMNS)
     ]
     con.execute(
         f"CREATE TABLE pairs AS SELECT {', '.join(sides + has)} FROM tokens_l l JOIN tokens_r r USING (pair)"

@@ -93,8 +93,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     probability = assignment.posterior(left_unit, right_unit, weight, tie)
     bits = _prior_bits(sides, float(probability.sum()))
     if one_to_one:
-        import os
-        weight = weight + (bits - float(os.environ.get('SHIFT','0'))) * ~household
+        weight = weight + bits * ~household
         probability = assignment.posterior(left_unit, right_unit, weight, tie)
     probability = np.round(np.minimum(probability, _SURE), 9)
 
@@ -143,13 +142,13 @@ def _prior_bits(sides: list[int], linked: float) -> int:
     """How much likelier (log2, rounded) two records that have no other partner are one child than any two records.
 
     With m of a and b records linked, m / ((a - m) * (b - m)) are the odds that two records that are free are linked,
-    against neither; the model's prior is one over the greater of a and b.
+    against neither; the model's prior is one over the greater of a and b. No more than MOST_PRIOR_BITS: levels that
+    disagree are not independent, and records that nothing was found for differ from the others.
     """
     free = [max(side - linked, _LEAST_FREE * side, 1) for side in sides]
     odds = max(linked, 1) / (free[0] * free[1])
-    import os
-    bits = round(np.log2(odds * 2 ** round(np.log2(max(*sides, 2)))))
-    return min(max(bits, 0), int(os.environ.get('CAP','4')))
+    bits = round(np.log2(odds / model.prior(max(sides))))
+    return min(max(bits, 0), candidates.MOST_PRIOR_BITS)
 
 
 def _bits(probability: float) -> float:

@@ -76,10 +76,7 @@ _IN_OTHER_PLACE = _any(
 )
 _SAME_NAMES = _any(*map(_equal, ("names", "names_outward", "names_day", "names_month")))
 _BOTH = _equal("dob_postcode")
-_SAME = {
-    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES)
-    for name in ("surname", "forename")
-}
+_SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}
 _SAME_DOB = _any(

@@ -50,9 +50,7 @@ def rows(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
     return sorted((dict(zip(names, row, strict=True)) for row in result.fetchall()), key=lambda row: row["source_row"])  # type: ignore[arg-type,return-value]
 
 
-def reference(
-    keys: KeyRing, token: pseudonyms.TokenColumn, message: str, bands: list[int], keyings: int
-) -> int:
+def reference(keys: KeyRing, token: pseudonyms.TokenColumn, message: str, bands: list[int], keyings: int) -> int:
     """The token by Python's own hmac, its last bits the bands of the names."""
     width = pseudonyms.BAND_BITS * len(bands)
     last = sum(band << (pseudonyms.BAND_BITS * at) for at, band in enumerate(reversed(bands)))
@@ -72,8 +70,14 @@ def test_every_token_agrees_with_python_hmac(con: duckdb.DuckDBPyConnection, key
     for token in pseudonyms.TOKENS:
         for row, plain in zip(made, normal, strict=True):
             parts = [component(plain, name) for name in token.components]
-            expected = None if None in parts else (
-                reference(keys, token, "\x1f".join(map(str, parts)), [int(str(plain[b])) for b in token.bands], keyings)
+            expected = (
+                None
+                if None in parts
+                else (
+                    reference(
+                        keys, token, "\x1f".join(map(str, parts)), [int(str(plain[b])) for b in token.bands], keyings
+                    )
+                )
             )
             assert row[token.name] == expected, token.name
             checked += expected is not None
