@@ -59,9 +59,10 @@ OUTPUTS = (
 """Columns that `normalise_sql` adds: VARCHAR or NULL, DATE for n_dob, and UTINYINT for `*_band`.
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so
-that a swap of the two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a
-code of another form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+`*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
+`n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
+two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
+form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
 """
 
 RAREST_BAND = 5
@@ -129,7 +130,8 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
     for table, bands in (("surname_bands", surname_bands()), ("given_name_bands", given_name_bands())):
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
+            f"CREATE OR REPLACE TEMP TABLE {table} AS"
+            " SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
             [list(bands), list(bands.values())],
         ).fetchall()
 

@@ -141,8 +141,9 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, `t_names` only for rare pairs of names: most rows carry 21 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode`
-takes it plain.
+last words only for names of several words, `t_names` only for rare pairs of names: most rows carry 21 tokens. Name
+tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode` takes it
+plain.
 """
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
 """Domains whose tokens are compared without their last bits: see `bare_sql`."""

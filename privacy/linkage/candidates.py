@@ -2,9 +2,9 @@
 
 A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
 or the postcode and a name or the beginnings or ends of two, or the date of birth, the outward part of the postcode and
-the beginning or end of a name, or both names and the outward part, or an NHS number; and where the names are rare enough
-for services of that size: the date of birth and one name, or both names with day or month of birth, or both names.
-Any other pair could not reach the threshold.
+the beginning or end of a name, or both names and the outward part, or an NHS number; and where the names are rare
+enough for services of that size: the date of birth and one name, or both names, with or without the day or month of
+birth. Any other pair could not reach the threshold.
 """
 
 from __future__ import annotations

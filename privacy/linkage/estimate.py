@@ -17,7 +17,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np

@@ -18,6 +18,9 @@ THRESHOLD = 0.5
 REVIEW_BAND = (0.2, 0.8)
 FURTHER = 0.99
 """Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
+CAUTION_BITS = 0.5
+"""Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
+model has it, and a false link does more harm than a missed one."""
 _SURE = 1 - 2**-50
 _LEAST_FREE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
@@ -93,7 +96,7 @@ def _step(con: duckdb.DuckDBPyConnection, name: str, left: str, right: str, one_
     probability = assignment.posterior(left_unit, right_unit, weight, tie)
     bits = _prior_bits(sides, float(probability.sum()))
     if one_to_one:
-        weight = weight + bits * ~household
+        weight = weight + (bits - CAUTION_BITS) * ~household
         probability = assignment.posterior(left_unit, right_unit, weight, tie)
     probability = np.round(np.minimum(probability, _SURE), 9)
 

@@ -215,8 +215,11 @@ def share_by_chance(comparison: str, level: str, records: int) -> float:
     if comparison != "postcode":
         return u
     scale = prior(records) / prior(REFERENCE_RECORDS)
-    agree = {l: min(p * scale, _MOST_BY_CHANCE) for l, (_, p) in parameters()["comparisons"][comparison].items()}
-    return 1 - sum(p for l, p in agree.items() if l != "different") if level == "different" else agree[level]
+    agree = {
+        name: min(parameters()["comparisons"][comparison][name][1] * scale, _MOST_BY_CHANCE)
+        for name in LEVELS[comparison]
+    }
+    return agree[level] if level in agree else 1 - sum(agree.values())
 
 
 def splink_settings(records: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
-`rows`: row, source, council, source_row, pattern; one per input row. `patterns`: pattern, service, tie, sex,
-has_dob, has_postcode, has_surname, has_forename, names_alone, surname_band, forename_band, token columns; rows of one service that say exactly the same about
-a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit hash of what the pattern says
-(and of the row's place in its file where demographics are incomplete); it settles ties, so that the order in which
-rows are read settles nothing.
+`rows`: row, source, council, source_row, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
+has_postcode, has_surname, has_forename, names_alone, surname_band, forename_band, token columns; rows of one service
+that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
+hash of what the pattern says (and of the row's place in its file where demographics are incomplete); it settles ties,
+so that the order in which rows are read settles nothing.
 """
 
 from __future__ import annotations

@@ -144,7 +144,8 @@ def test_tokens_are_compared_without_their_bands(con: duckdb.DuckDBPyConnection)
     con.execute(
         """
         CREATE TABLE three AS SELECT DATE '2020-03-09' AS date_of_birth, * FROM
-        (VALUES (1, 'Smith', 'Oliver'), (2, 'Oliver', 'Smith'), (3, 'Zzyzx', 'Peregrine')) t(source_row, surname, forename)
+        (VALUES (1, 'Smith', 'Oliver'), (2, 'Oliver', 'Smith'), (3, 'Zzyzx', 'Peregrine'))
+        t(source_row, surname, forename)
         """
     )
     columns = {"surname", "forename", "date_of_birth"}
