@@ -48,7 +48,8 @@ def our_pairs(
         ]
         keys = KeyRing.create(Path(folder) / "keys")
         began = time.perf_counter()
-        outcomes = list(Intake(landing, home, keys).take_in_all(landed))
+        intake = Intake(landing, home, keys)
+        outcomes = [outcome for extract in landed for outcome in intake.take_in_all([extract])]
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
