@@ -34,8 +34,8 @@ _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components ca
 _BLOCK_BYTES = 64
 _PADS = "hmac_pads"
 BAND_BITS = 3
-RARE_PAIR = 3
-"""Sum of two names' bands from which the pair has a token of its own: one in 100,000 children or fewer share it."""
+RARE_SURNAME = 3
+"""Band of the surname from which two names have a token of their own: one child in 3,333 or fewer has the surname."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ _WITH_POSTCODE = {
 }
 
 _BANDS = ("n_surname_band", "n_forename_band")
-_SURNAME_OF_RARE_NAMES = f"CASE WHEN n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname END"
+_RARE_SURNAME_ALONE = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN n_surname END"
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
@@ -102,7 +102,7 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_names",
         "linkage",
         "names",
-        (_SURNAME_OF_RARE_NAMES, "n_forename"),
+        (_RARE_SURNAME_ALONE, "n_forename"),
         ("surname", "forename"),
         _BANDS,
     ),
@@ -141,7 +141,7 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, `t_names` only for rare pairs of names: most rows carry 21 tokens. Name
+last words only for names of several words, `t_names` only for rare surnames: most rows carry 21 tokens. Name
 tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode` takes it
 plain.
 """

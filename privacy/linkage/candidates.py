@@ -14,6 +14,7 @@ import math
 import duckdb
 
 from privacy.linkage import model
+from privacy.normalise import RAREST_BAND
 
 _ALIKE = (
     ("surname", "forename"),
@@ -69,7 +70,8 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
     raised = MOST_PRIOR_BITS if level is None or children < LARGE else 0
     given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
     needed = -math.log2(model.prior(children)) - given
-    return next((band for band in model.BANDS if model.weight(name, model.EXACT[band]) >= needed), len(model.BANDS))
+    rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
+    return next(rare, RAREST_BAND + 1)
 
 
 def _rare_pair(children: int, **levels: str) -> str:
@@ -78,11 +80,11 @@ def _rare_pair(children: int, **levels: str) -> str:
     needed = -math.log2(model.prior(children)) - given
     enough = [
         surname + forename
-        for surname in model.BANDS
-        for forename in model.BANDS
-        if model.weight("surname", model.EXACT[surname]) + model.weight("forename", model.EXACT[forename]) >= needed
+        for surname, of_surname in model.EXACT["surname"].items()
+        for forename, of_forename in model.EXACT["forename"].items()
+        if model.weight("surname", of_surname) + model.weight("forename", of_forename) >= needed
     ]
-    return _sum_of_bands(min(enough, default=2 * len(model.BANDS)))
+    return _sum_of_bands(min(enough, default=2 * RAREST_BAND + 1))
 
 
 def _sum_of_bands(least: int) -> str:

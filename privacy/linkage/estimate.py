@@ -25,7 +25,7 @@ import pyarrow as pa
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from privacy.linkage import model, rows
-from privacy.normalise import given_name_bands, given_name_forms, surname_bands
+from privacy.normalise import RAREST_BAND, given_name_bands, given_name_forms, surname_bands
 
 CHILDREN = 60_000
 RATES = {
@@ -49,7 +49,7 @@ FURTHER_ERROR = 0.5
 DOUBLE_SURNAMES = 0.04
 RARE_SURNAMES, RARE_FORENAMES = 40_000, 4_000
 BANDS: dict[str, tuple[tuple[float, float], ...]] = {
-    "surname": ((0.06, 0.005), (0.15, 0.0015), (0.26, 0.0004), (0.12, 0.00016), (0.17, 0.00006), (0.24, 0.00003)),
+    "surname": ((0.47, 0.0013), (0.12, 0.00016), (0.17, 0.00006), (0.24, 0.00003)),
     "forename": ((0.15, 0.014), (0.33, 0.005), (0.27, 0.0018), (0.15, 0.0006), (0.06, 0.0002), (0.04, 0.0001)),
 }
 """Of each band of names, commonest first: share of children, and how often two children of it have one name, by the
@@ -118,7 +118,9 @@ def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
         m = _shares(keys, first, second)
         u = _shares(keys, first, others)
         for name, bands in BANDS.items():
-            u[name] |= {level: share * same for level, (share, same) in zip(model.EXACT, bands, strict=True)}
+            u[name] |= {
+                level: share * same for level, (share, same) in zip(model.EXACT[name].values(), bands, strict=True)
+            }
         u["date_of_birth"] = _shares(keys, *_every_two_birthdays(), "date_of_birth")["date_of_birth"]
     parameters: dict[str, dict[str, list[float]]] = {}
     for comparison, levels in model.LEVELS.items():
@@ -127,7 +129,7 @@ def estimate(seed: int = 20260601) -> dict[str, dict[str, list[float]]]:
             level: fixed.get(level)
             or [
                 _rounded(m[comparison].get(level, 0), 0.0005),
-                _rounded(u[comparison].get(level, 0), 0.0000005 if level in model.EXACT else 0.00005),
+                _rounded(u[comparison].get(level, 0), 0.0000005 if level.startswith("exact") else 0.00005),
             ]
             for level in (*levels, "different")
         }
@@ -152,9 +154,9 @@ def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
-    surnames = _by_band(surname_bands(), _rare_names(rng, RARE_SURNAMES))
+    surnames = _by_band("surname", surname_bands(), _rare_names(rng, RARE_SURNAMES))
     surname, other = (_drawn(rng, surnames, BANDS["surname"]) for _ in range(2))
-    forenames = _by_band(given_name_bands(), _rare_names(rng, RARE_FORENAMES))
+    forenames = _by_band("forename", given_name_bands(), _rare_names(rng, RARE_FORENAMES))
     return {
         "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
         "forename": _drawn(rng, forenames, BANDS["forename"]),
@@ -174,12 +176,10 @@ def _rare_names(rng: np.random.Generator, count: int) -> list[str]:
     return sorted(set(made.tolist()))
 
 
-def _by_band(bands: dict[str, int], rare: list[str]) -> list[np.ndarray]:
-    names: list[list[str]] = [[] for _ in model.BANDS]
-    for name, band in bands.items():
-        names[band].append(name)
-    names[-1] = [name for name in rare if name not in bands]
-    return [np.array(sorted(of_band)) for of_band in names]
+def _by_band(which: str, bands: dict[str, int], rare: list[str]) -> list[np.ndarray]:
+    names = {band: [name for name, of in bands.items() if of == band] for band in model.BANDS[which]}
+    names[RAREST_BAND] = [name for name in rare if name not in bands]
+    return [np.array(sorted(of_band)) for of_band in names.values()]
 
 
 def _drawn(rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]) -> np.ndarray:

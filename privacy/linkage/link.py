@@ -161,7 +161,7 @@ def _bits(probability: float) -> float:
 def _further_sql() -> str:
     """Records that are surely one more of a child already linked, unless their service gives the two different NHS
     numbers."""
-    agrees = min(model.weight("forename", level) for level in (*model.EXACT, "another form"))
+    agrees = min(model.weight("forename", level) for level in (*model.EXACT["forename"].values(), "another form"))
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored

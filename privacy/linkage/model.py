@@ -108,15 +108,9 @@ _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
 
-BANDS = tuple(range(RAREST_BAND + 1))
-
-
-def _exact(band: int) -> str:
-    return f"exact, band {band}"
-
-
-EXACT = tuple(map(_exact, BANDS))
-"""Labels of the levels at which a name is the same, commonest names first."""
+BANDS = {"surname": (0, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
+EXACT = {name: {band: f"exact, band {band}" for band in bands} for name, bands in BANDS.items()}
+"""Labels of the levels at which a name is the same, by its band, commonest names first."""
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
@@ -138,7 +132,7 @@ LEVELS: dict[str, dict[str, str]] = {
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_known(_SAME['forename'])}",
         "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_known(_SAME['forename'])}",
-        **{_exact(band): f"{_SAME['surname']} AND surname_band_l = {band}" for band in BANDS},
+        **{label: f"{_SAME['surname']} AND surname_band_l = {band}" for band, label in EXACT["surname"].items()},
         "exchanged with forename": _ONLY_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
         "part": _part("surname"),
@@ -150,11 +144,11 @@ LEVELS: dict[str, dict[str, str]] = {
     },
     "forename": {
         **{
-            _exact(band): (
+            label: (
                 f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r"
                 f" AND forename_band_l = {band}"
             )
-            for band in BANDS
+            for band, label in EXACT["forename"].items()
         },
         "another form": _SAME["forename"],
         "part": _part("forename"),
