@@ -38,6 +38,10 @@ _BECAUSE = {
         "The pair would do, but links are one to one, and it lost to a heavier rival. To be added as a further record"
         f" of the same child, it would need a posterior of {FURTHER:g} and a forename that agrees."
     ),
+    Why.RIVALS_TOO_NEAR: (
+        "The pair would do alone, but others weigh nearly as much, and which of them is the child's cannot be told, so"
+        " none of them is linked."
+    ),
     Why.NOT_SURE_ENOUGH: (
         f"As a further record a pair needs a posterior of {FURTHER:g}, a forename that agrees, and no two NHS numbers"
         " of one service that contradict each other."
@@ -98,7 +102,10 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
         stronger = (
             " (of the strongest records of the two children, which are others than these rows)" if of_records else ""
         )
-        yield f"  weight {_signed(decision['weight'])}{stronger}, posterior {_probability(decision['posterior'])}"
+        yield (
+            f"  weight {_signed(decision['weight'])}{stronger}; posterior"
+            f" {_probability(decision['posterior_alone'])} alone, {_probability(decision['posterior'])} among its rivals"
+        )
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"
     for rival in decision["rivals"]:

@@ -10,8 +10,8 @@ normalised under different versions are not comparable, and the linker refuses t
   SMITHJONES with the words SMITH and JONES.
 - Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, an initial
   or a relation ("Son") alone, and blanks are NULL.
-- A surname outside a public list of common ones (`names/common_surnames.txt`) and a given name outside the table of
-  given names are uncommon: that two records share one says more.
+- A surname and a given name have a band, 0 (many people share it) to 5 (few do), by public lists of frequencies
+  (`names/surnames.txt`, `names/given_name_bands.txt`): that two records share a rare name says more.
 - A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).
 """
 
@@ -23,7 +23,7 @@ from importlib import resources
 
 import duckdb
 
-NORMALISER_VERSION = "2"
+NORMALISER_VERSION = "3"
 
 VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
 """Identifiers with a check digit, and the SQL condition that a usable value meets."""
@@ -37,10 +37,10 @@ OUTPUTS = (
     "n_surname_sound",
     "n_surname_start",
     "n_surname_end",
-    "n_surname_uncommon",
+    "n_surname_band",
     "n_forename",
     "n_forename_written",
-    "n_forename_uncommon",
+    "n_forename_band",
     "n_forename_first",
     "n_forename_last",
     "n_forename_sound",
@@ -56,14 +56,21 @@ OUTPUTS = (
     "n_upn_temporary",
     "n_nhs",
 )
-"""Columns that `normalise_sql` adds: VARCHAR or NULL, and DATE for n_dob.
+"""Columns that `normalise_sql` adds: VARCHAR or NULL, DATE for n_dob, and UTINYINT for `*_band`.
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`*_start` and `*_end` are two letters; `*_uncommon` is the name where it is outside the public lists; `n_forename` is
-the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so
-that a swap of the two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a
-code of another form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+`*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
+`n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
+two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
+form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
 """
+
+RAREST_BAND = 5
+"""Band of a name that is in no list. One band is half an order of magnitude of frequency."""
+OTHER_SCRIPT_BAND = 3
+"""Band of a name in letters other than A to Z: the lists do not know them, and some are common."""
+DOUBLE_NAME_BANDS = 3
+"""So many bands rarer than its first word is a given name of several words."""
 
 EARLIEST_BIRTH = "2000-01-02"
 """Earlier dates, 2000-01-01 included, are placeholders in records about children under ten."""
@@ -101,7 +108,7 @@ _PLACEHOLDERS = (
     r"ANON|ANONYMOUS|TB ?[ACD]|X{2,}|DUMMY|DO ?NOT ?USE|REDACTED|WITHHELD|MISSING|BLANK",
     r"(?:GRAND|STEP|FOSTER )?(?:CHILD|SON|DAUGHTER)|(?:GRAND|STEP)?(?:MOTHER|FATHER|PARENT)|NEPHEW|NIECE|KID|MINOR",
     r"HUSBAND|WIFE|SPOUSE|OCCUPANT|OCCUPIER|RESIDENT|LADY ?OF ?THE ?(?:HOUSE|HOME)|OF ?THE ?(?:HOUSE|HOME)|REFUSED",
-    r"[A-Z]|MASTER|MISS|MR|MRS",
+    r"[A-Z]|MASTER|MISS|MR|MRS|(?:ADULT ?)?(?:FE)?MALE|ADULT|BOY|GIRL|GENTLEMAN|ONE|TWO|THREE|FOUR",
     r"(?:ZZ)?TEST(?:ING)?(?: ?(?:PATIENT|CHILD|PUPIL|RECORD|USER|NAME|SURNAME|FORENAME))?",
 )
 _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
@@ -121,10 +128,12 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
         [list(forms), list(forms.values())],
     ).fetchall()
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE common_surnames AS SELECT unnest($1::VARCHAR[]) AS common_surname",
-        [sorted(common_surnames())],
-    ).fetchall()
+    for table, bands in (("surname_bands", surname_bands()), ("given_name_bands", given_name_bands())):
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE {table} AS"
+            " SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
+            [list(bands), list(bands.values())],
+        ).fetchall()
 
 
 @cache
@@ -140,10 +149,27 @@ def given_name_forms() -> dict[str, str]:
 
 
 @cache
-def common_surnames() -> frozenset[str]:
-    """Surnames that many families share, from the public list."""
-    text = resources.files("privacy").joinpath("names/common_surnames.txt").read_text(encoding="utf-8")
-    return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
+def surname_bands() -> dict[str, int]:
+    """Surname -> band, 0 the commonest, of the surnames that many people share, from the public list."""
+    return _bands("surnames.txt")
+
+
+@cache
+def given_name_bands() -> dict[str, int]:
+    """Canonical given name -> band, of the given names that many people share, from the public list."""
+    return _bands("given_name_bands.txt")
+
+
+def _bands(file: str) -> dict[str, int]:
+    text = resources.files("privacy").joinpath(f"names/{file}").read_text(encoding="utf-8")
+    bands: dict[str, int] = {}
+    band = 0
+    for line in text.splitlines():
+        if line.endswith(":"):
+            band = int(line[:-1])
+        elif not line.startswith("#"):
+            bands |= dict.fromkeys(line.split(), band)
+    return bands
 
 
 def normalise_sql(relation: str, columns: set[str]) -> str:
@@ -156,7 +182,7 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
     query = relation
     for layer in _LAYERS:
         query = f"({layer.format(query, **{n: n if n in columns else f'NULL::{types[n]}' for n in INPUTS})})"
-    return _UNCOMMON_LAYER.format(_GIVEN_NAME_LAYER.format(query))
+    return _BAND_LAYER.format(_GIVEN_NAME_LAYER.format(query))
 
 
 _LAYERS = (
@@ -199,7 +225,6 @@ _GIVEN_NAME_LAYER = """
                     CASE WHEN forename_front || forename_back = n_forename_written
                          THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back)
                          END, n_forename_written) AS n_forename,
-           whole.canonical IS NOT NULL OR front.canonical IS NOT NULL AS forename_common,
            soundex(n_surname) AS n_surname_sound, soundex(n_forename_written) AS n_forename_sound,
            left(n_surname, 2) AS n_surname_start, right(n_surname, 2) AS n_surname_end,
            left(n_forename_written, 2) AS n_forename_start, right(n_forename_written, 2) AS n_forename_end
@@ -208,11 +233,14 @@ _GIVEN_NAME_LAYER = """
       LEFT JOIN given_name_forms AS front ON front.form = forename_front
       LEFT JOIN given_name_forms AS back ON back.form = forename_back
 """
-_UNCOMMON_LAYER = """
-    SELECT * EXCLUDE (forename_common, common_surname),
-           CASE WHEN common_surname IS NULL THEN n_surname END AS n_surname_uncommon,
-           CASE WHEN NOT forename_common THEN n_forename END AS n_forename_uncommon
-      FROM ({0}) LEFT JOIN common_surnames ON common_surname = n_surname
+_BAND_LAYER = f"""
+    SELECT named.*, name_band(n_surname, surnames.band) AS n_surname_band,
+           name_band(n_forename, coalesce(wholes.band, least(fronts.band + {DOUBLE_NAME_BANDS}, {RAREST_BAND})))
+             AS n_forename_band
+      FROM ({{0}}) AS named
+      LEFT JOIN surname_bands AS surnames ON surnames.name = n_surname
+      LEFT JOIN given_name_bands AS wholes ON wholes.name = n_forename
+      LEFT JOIN given_name_bands AS fronts ON fronts.name = n_forename_first
 """
 
 
@@ -242,6 +270,9 @@ def _name_macros() -> list[str]:
              nullif(regexp_extract(regexp_replace(x, '^(?:(?:{_PARTICLES}) )+', ''), '^([^ ]{{2,}}) ', 1), '')
              END""",
         "last_word(x) AS CASE WHEN contains(x, ' ') THEN nullif(regexp_extract(x, ' ([^ ]{2,})$', 1), '') END",
+        f"""name_band(x, listed) AS CASE WHEN x IS NOT NULL THEN coalesce(
+             listed, CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {RAREST_BAND} ELSE {OTHER_SCRIPT_BAND} END)::UTINYINT
+             END""",
         f"soundex(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {_soundex('x')} END",
     ]
 

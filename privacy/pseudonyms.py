@@ -20,6 +20,7 @@ Missing stays missing: a NULL component gives a NULL token.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import duckdb
@@ -27,11 +28,14 @@ import duckdb
 from privacy import normalise
 from privacy.keys import LINKED_UNDER, KeyRing
 
-PSEUDONYM_VERSION = "2"
+PSEUDONYM_VERSION = "3"
 
 _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
 _BLOCK_BYTES = 64
 _PADS = "hmac_pads"
+BAND_BITS = 3
+RARE_SURNAME = 3
+"""Band of the surname from which two names have a token of their own: one child in 3,333 or fewer has the surname."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class TokenColumn:
 
     `components` are columns of the normalised relation, or a quoted SQL literal `$council`; `inputs` are the
     contract columns that must all be in the source for the token to exist. Columns of the same domain are
-    comparable.
+    comparable. The last bits of the token, `BAND_BITS` for each of `bands`, say how common its names are.
     """
 
     name: str
@@ -48,6 +52,7 @@ class TokenColumn:
     domain: str
     components: tuple[str, ...]
     inputs: tuple[str, ...]
+    bands: tuple[str, ...] = ()
 
 
 def _name_token(part: str, domain: str, context: str, component: str, input_name: str) -> TokenColumn:
@@ -58,6 +63,7 @@ def _name_token(part: str, domain: str, context: str, component: str, input_name
         domain=f"{domain}|{context}",
         components=(written if part == "forename_written" else f"n_{part}", component),
         inputs=(part.split("_")[0], input_name),
+        bands=(f"n_{part}_band",) if part in ("surname", "forename") else (),
     )
 
 
@@ -65,7 +71,6 @@ _WITH_DOB = {
     "surname": "name",
     "surname_first": "name",
     "surname_last": "name",
-    "surname_uncommon": "uncommon",
     "surname_sound": "sound",
     "surname_start": "start",
     "surname_end": "end",
@@ -73,7 +78,6 @@ _WITH_DOB = {
     "forename_written": "name",
     "forename_first": "name",
     "forename_last": "name",
-    "forename_uncommon": "uncommon",
     "forename_sound": "sound",
     "forename_start": "start",
     "forename_end": "end",
@@ -83,9 +87,8 @@ _WITH_POSTCODE = {
     for part in ("surname", "surname_start", "surname_end", "forename", "forename_start", "forename_end")
 }
 
-_SURNAME_OF_UNCOMMON_NAMES = (
-    "CASE WHEN coalesce(n_surname_uncommon, n_forename_uncommon) IS NOT NULL THEN n_surname END"
-)
+_BANDS = ("n_surname_band", "n_forename_band")
+_RARE_SURNAME_ALONE = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN n_surname END"
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
@@ -96,11 +99,12 @@ TOKENS: tuple[TokenColumn, ...] = (
     ),
     TokenColumn("t_dob_postcode", "linkage", "dob|postcode", ("n_dob", "n_postcode"), ("date_of_birth", "postcode")),
     TokenColumn(
-        "t_uncommon_names",
+        "t_names",
         "linkage",
         "names",
-        (_SURNAME_OF_UNCOMMON_NAMES, "n_forename"),
+        (_RARE_SURNAME_ALONE, "n_forename"),
         ("surname", "forename"),
+        _BANDS,
     ),
     TokenColumn(
         "t_names_outward",
@@ -108,6 +112,17 @@ TOKENS: tuple[TokenColumn, ...] = (
         "names|outward",
         ("n_surname", "n_forename", "n_postcode_outward"),
         ("surname", "forename", "postcode"),
+        _BANDS,
+    ),
+    *(
+        TokenColumn(
+            f"t_names_{part}",
+            "linkage",
+            f"names|{part}",
+            ("n_surname", "n_forename", f"n_dob_{part}"),
+            ("surname", "forename", "date_of_birth"),
+        )
+        for part in ("day", "month")
     ),
     *(
         TokenColumn(
@@ -126,10 +141,12 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, `uncommon` only for names outside the public lists: most rows carry 22
-tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode`
-takes it plain.
+last words only for names of several words, `t_names` only for rare surnames: most rows carry 21 tokens. Name
+tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode` takes it
+plain.
 """
+BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
+"""Domains whose tokens are compared without their last bits: see `bare_sql`."""
 TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 SCOPED_INPUTS = ("local_patient_id",)
 """Contract identifiers, beyond those the normaliser reads, that tokens are made of."""
@@ -177,8 +194,10 @@ def tokenise_sql(
     if not tokens:
         return f"SELECT {', '.join(passthrough)} FROM {relation}"
     messages = ", ".join(f"{_message(token, council)} AS {token.name}" for token in tokens)
+    if any(token.bands for token in tokens):
+        messages += f", {', '.join(_BANDS)}"
     plain = f"SELECT {', '.join(passthrough)}, {messages} FROM ({normalise.normalise_sql(relation, columns)})"
-    first = _keyed("first", tokens, plain, passthrough, "encode({})")
+    first = _keyed("first", tokens, plain, passthrough, "encode({})", _named_bands)
     return rekey_sql(f"({first})", [token.name for token in tokens], passthrough) if second_keying else first
 
 
@@ -188,7 +207,9 @@ def rekey_sql(relation: str, columns: list[str], passthrough: list[str]) -> str:
     Needs `prepare` with a ring that holds `linker.key`; without it the binder does not find the pads.
     """
     tokens = [token for token in TOKENS if token.name in columns]
-    return _keyed("second", tokens, f"SELECT * FROM {relation}", passthrough, "unhex(printf('%016x', {}))")
+    return _keyed(
+        "second", tokens, f"SELECT * FROM {relation}", passthrough, "unhex(printf('%016x', {}))", _carried_bands
+    )
 
 
 def manifest(keys: KeyRing) -> dict[str, str]:
@@ -206,14 +227,58 @@ def _message(token: TokenColumn, council: str) -> str:
     return f" || chr({_UNIT_SEPARATOR}) || ".join(parts)
 
 
-def _keyed(keying: str, tokens: list[TokenColumn], query: str, passthrough: list[str], as_bytes: str) -> str:
+def _keyed(
+    keying: str,
+    tokens: list[TokenColumn],
+    query: str,
+    passthrough: list[str],
+    as_bytes: str,
+    bands: Callable[[TokenColumn], str],
+) -> str:
     """HMAC-SHA256(sub-key, bytes of the column) cut to its first 64 bits, for each token column of `query`."""
     columns = list(passthrough)
     for token in tokens:
         inner, outer = _pad(keying, token.domain, "inner"), _pad(keying, token.domain, "outer")
-        digest = f"sha256({outer} || unhex(sha256({inner} || {as_bytes.format(token.name)})))"
-        columns.append(f"('0x' || left({digest}, 16))::UBIGINT AS {token.name}")
+        hashed = as_bytes.format(bare_sql(token) if keying == "second" else token.name)
+        digest = f"sha256({outer} || unhex(sha256({inner} || {hashed})))"
+        made = f"('0x' || left({digest}, 16))::UBIGINT"
+        if token.bands:
+            made = f"({made} & {_without_bands(token)}::UBIGINT) | {bands(token)}"
+        columns.append(f"{made} AS {token.name}")
     return f"SELECT {', '.join(columns)} FROM ({query}), {_PADS}"
+
+
+def _named_bands(token: TokenColumn) -> str:
+    """The bands of the token's names as a number, from the normalised columns."""
+    return "(" + " * 8 + ".join(f"{band}::UBIGINT" for band in token.bands) + ")"
+
+
+def _carried_bands(token: TokenColumn) -> str:
+    """The bands of the token's names as a number, from the token of the first keying."""
+    return f"({token.name} & {2 ** (BAND_BITS * len(token.bands)) - 1}::UBIGINT)"
+
+
+def _without_bands(token: TokenColumn) -> int:
+    return 2**64 - 2 ** (BAND_BITS * len(token.bands))
+
+
+def bare_sql(token: TokenColumn) -> str:
+    """A token as it is compared with others of its domain: without bands. Zero bits stand in their place."""
+    if token.domain not in BANDED_DOMAINS:
+        return token.name
+    widest = max((t for t in TOKENS if t.domain == token.domain), key=lambda t: len(t.bands))
+    return f"{token.name} & {_without_bands(widest)}::UBIGINT"
+
+
+def band_sql(name: str, columns: set[str]) -> str:
+    """The band (UTINYINT) of a row's `surname` or `forename`, from whichever of its tokens is there, else NULL."""
+    column = f"n_{name}_band"
+    found = [
+        f"({token.name} >> {BAND_BITS * (len(token.bands) - 1 - token.bands.index(column))}) & {2**BAND_BITS - 1}"
+        for token in TOKENS
+        if column in token.bands and token.name in columns
+    ]
+    return f"coalesce({', '.join(found)}, NULL)::UTINYINT" if found else "NULL::UTINYINT"
 
 
 def _pad(keying: str, domain: str, side: str) -> str:

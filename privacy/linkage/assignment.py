@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+_BITS, _ROUNDS, _SETTLED = 60.0, 200, 1e-6
 SAME_WEIGHT = 1e-6
 """Bits. Weights nearer to each other than this are equal: sums of the same levels in another order."""
 
@@ -33,15 +34,73 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
     return np.sort(np.concatenate(kept))
 
 
-def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mask of the pairs that have a rival of the same weight at either end."""
-    mask = np.zeros(len(left), bool)
+def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
+    """Probability of each pair where no unit is in two: its odds 2 ** weight against those of its rivals.
+
+    Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact where the pairs form
+    trees, and near elsewhere. The probabilities of one unit's pairs add up to less than 1. Each message is the
+    chance that a unit is free for a pair, given what else it could be in; steps are halved on the log scale, so that
+    equal rivals do not swing.
+    """
+    order = np.argsort(tie, kind="stable")
+    odds = np.exp2(np.clip(weight[order], -_BITS, _BITS))
+    ends = [_End(left[order]), _End(right[order])]
+    free = [np.ones(len(odds)), np.ones(len(odds))]
+    for _ in range(_ROUNDS):
+        moved = 0.0
+        for near in (0, 1):
+            rivals = ends[near].others(odds * free[1 - near])
+            before, free[near] = free[near], np.sqrt(free[near] / (1 + rivals))
+            moved = max(moved, np.abs(np.log(free[near] / before)).max(initial=0))
+        if moved < _SETTLED:
+            break
+    own = odds * free[0] * free[1]
+    probability = np.empty(len(odds))
+    probability[order] = own / (1 + own)
+    return probability
+
+
+class _End:
+    """One side of the pairs: for each pair, the sum of a quantity over the other pairs of its unit."""
+
+    def __init__(self, units: np.ndarray) -> None:
+        self._order = np.argsort(units, kind="stable")
+        ordered = units[self._order]
+        first = np.r_[True, ordered[1:] != ordered[:-1]] if len(units) else np.zeros(0, bool)
+        self._starts = np.flatnonzero(first)
+        self._group = np.cumsum(first) - 1
+
+    def others(self, values: np.ndarray) -> np.ndarray:
+        if not len(values):
+            return values
+        v = values[self._order]
+        most = np.maximum.reduceat(v, self._starts)[self._group]
+        at = np.flatnonzero(v == most)
+        top = at[np.unique(self._group[at], return_index=True)[1]]
+        rest = v.copy()
+        rest[top] = 0
+        without_top = np.add.reduceat(rest, self._starts)
+        others = without_top[self._group] - rest + most  # never takes the largest from a sum that holds it
+        others[top] = without_top
+        result = np.empty(len(v))
+        result[self._order] = others
+        return result
+
+
+def equals(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """How many pairs of the same weight a pair's unit has, itself included, at the end where there are more."""
+    most = np.ones(len(left), np.int64)
     for end in (left, right):
         order = np.lexsort((weight, end))
-        equal = (np.diff(end[order]) == 0) & (np.abs(np.diff(weight[order])) < SAME_WEIGHT)
-        mask[order[1:]] |= equal
-        mask[order[:-1]] |= equal
-    return mask
+        new = np.r_[True, (np.diff(end[order]) != 0) | (np.diff(weight[order]) >= SAME_WEIGHT)][: len(left)]
+        group = np.cumsum(new) - 1
+        most[order] = np.maximum(most[order], np.bincount(group)[group] if len(left) else 0)
+    return most
+
+
+def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mask of the pairs that have a rival of the same weight at either end."""
+    return equals(left, right, weight) > 1
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:

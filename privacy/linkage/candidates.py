@@ -2,12 +2,14 @@
 
 A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
 or the postcode and a name or the beginnings or ends of two, or the date of birth, the outward part of the postcode and
-the beginning or end of a name, or the date of birth and an uncommon name, or both names and the outward part, or both
-names where one is uncommon, or an NHS number. Any other pair could not reach the threshold.
+the beginning or end of a name, or both names and the outward part, or an NHS number; and where the names are rare
+enough for services of that size: the date of birth and one name, or both names, with or without the day or month of
+birth. Any other pair could not reach the threshold.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import duckdb
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
+from privacy.normalise import RAREST_BAND
 
 _ALIKE = (
     ("surname", "forename"),
@@ -31,11 +34,13 @@ _ALIKE = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
-_HOUSEHOLD = f"""
-    (abs(mw_forename - {model.weight("forename", "different, one household")}) < 0.01
-     AND abs(mw_surname - {model.weight("surname", "alike, one household")}) < 0.01 AND coalesce(mw_nhs_number, 0) = 0)
-"""
-"""Date of birth, postcode and surname agree, the forename does not."""
+MOST_PRIOR_BITS = 4
+"""The prior of records without another partner is raised by no more than this."""
+NAMES_ALONE = 6
+"""A record that has neither date nor postcode, in a service whose records have both, is looked at only where its
+names are this rare (sum of their bands): something is wrong with it."""
+LARGE = 100_000
+"""In services of so many children, pairs with one name that need the raised prior are too many to look at."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
 cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at
@@ -43,15 +48,55 @@ hand only where each one's record is missing from the other's service: with 98% 
 other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
-_HOUSEHOLD_WEIGHT = f"""
-    CASE WHEN {_HOUSEHOLD} THEN CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END ELSE match_weight END
-"""
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
 
 
-def _blocks() -> list[str]:
-    """Conditions over l and r; each is answered by a hash join."""
+def _household() -> str:
+    """Date of birth, postcode and surname agree, the forename does not."""
+    forename = model.weight("forename", "different, one household")
+    surname = model.weight("surname", "alike, one household")
+    return (
+        f"(abs(mw_forename - {forename}) < 0.01 AND abs(mw_surname - {surname}) < 0.01"
+        " AND coalesce(mw_nhs_number, 0) = 0)"
+    )
+
+
+def _household_weight() -> str:
+    of_twins = f"CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END"
+    return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
+
+
+def _rare(name: str, other: str, children: int, level: str | None) -> int:
+    """Band from which a name, the date of birth and the sex are enough to look at a pair whose other name is at
+    this level, or missing."""
+    others = model.weight(other, level) if level else 0.0
+    raised = MOST_PRIOR_BITS if level is None or children < LARGE else 0
+    given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
+    needed = -math.log2(model.prior(children)) - given
+    rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
+    return next(rare, RAREST_BAND + 1)
+
+
+def _rare_pair(children: int, **levels: str) -> str:
+    """Condition that two names that agree are so rare that a pair can be linked: see it has these levels besides."""
+    given = sum(model.weight(comparison, level) for comparison, level in levels.items()) + MOST_PRIOR_BITS
+    needed = -math.log2(model.prior(children)) - given
+    enough = [
+        surname + forename
+        for surname, of_surname in model.EXACT["surname"].items()
+        for forename, of_forename in model.EXACT["forename"].items()
+        if model.weight("surname", of_surname) + model.weight("forename", of_forename) >= needed
+    ]
+    return _sum_of_bands(min(enough, default=2 * RAREST_BAND + 1))
+
+
+def _sum_of_bands(least: int) -> str:
+    return f"l.surname_band + l.forename_band >= {least}"
+
+
+def _blocks(children: int) -> list[str]:
+    """Conditions over l and r, services of so many children; each is answered by a hash join."""
     sides = [((s, s), (f, f)) for s, f in _ALIKE]
     for part in ("surname_first", "surname_last"):
         sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]
@@ -63,14 +108,21 @@ def _blocks() -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        "l.t_uncommon_names = r.t_uncommon_names",
+        f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE)})"
+        f" AND (NOT (l.has_dob AND r.has_dob)"
+        f" AND {_rare_pair(children)} OR {_rare_pair(children, date_of_birth='different')})",
+        f"l.t_names_day = r.t_names_day AND {_rare_pair(children, date_of_birth='same day of the month')}",
+        f"l.t_names_month = r.t_names_month AND {_rare_pair(children, date_of_birth='same month')}",
         "l.t_names_outward = r.t_names_outward",
         *(
             f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"
             for form in ("surname_start", "forename_start", "forename_end")
         ),
-        "l.t_surname_uncommon_dob = r.t_surname_uncommon_dob",
-        "l.t_forename_uncommon_dob = r.t_forename_uncommon_dob",
+        *(
+            f"l.t_{name}_dob = r.t_{name}_dob AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
+            f" OR NOT (l.has_{other} AND r.has_{other}) AND l.{name}_band >= {_rare(name, other, children, None)})"
+            for name, other in (("surname", "forename"), ("forename", "surname"))
+        ),
         "l.t_surname_postcode = r.t_surname_postcode",
         "l.t_forename_postcode = r.t_forename_postcode",
         "l.t_surname_postcode = r.t_forename_postcode AND l.t_forename_start_postcode = r.t_surname_start_postcode",
@@ -95,12 +147,15 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
         con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+    (children,) = con.execute(
+        "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
+    ).fetchall()[0]
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
         for condition in (
             _ONE_HOME,
             "l.t_nhs = r.t_nhs",
-            *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks()),
+            *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks(children)),
         )
     ]
     con.execute(
@@ -109,16 +164,13 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
         SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM ({" UNION ".join(queries)})
         """
     ).fetchall()
-    (children,) = con.execute(
-        "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
-    ).fetchall()[0]
     predictions = backend(con, model.splink_settings(children))
     con.execute(
         f"""
         CREATE OR REPLACE TABLE scored AS
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'household': {_HOUSEHOLD},
+                       {{'forename': mw_forename, 'household': {_household()},
                         'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
                   FROM ({_weighed(predictions)})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
@@ -145,9 +197,10 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
     said = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
     found = con.sql(
         f"""
-        SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight, {_HOUSEHOLD} AS household,
+        SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight,
+               {_household()} AS household,
                coalesce(l.t_nhs = r.t_nhs, false) AS same_number,
-               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks()))}, false) AS alike, {said}
+               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks(children)))}, false) AS alike, {said}
           FROM ({_weighed(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
          ORDER BY ALL
@@ -160,4 +213,4 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 
 def _weighed(predictions: str) -> str:
     """Splink's predictions with the weight of pairs of one household."""
-    return f"SELECT * REPLACE ({_HOUSEHOLD_WEIGHT} AS match_weight) FROM {predictions}"
+    return f"SELECT * REPLACE ({_household_weight()} AS match_weight) FROM {predictions}"

@@ -1,8 +1,8 @@
 """Rows that say too little to be linked by what they say: even an exact copy of one would not be linked to it.
 
 A row is weighed against itself as any pair is. Own numbers are left out: a number links within a service, or where the
-other service holds it too. What a copy agrees on depends only on which tokens a row has, so one row is weighed for each
-set of tokens that occurs.
+other service holds it too. What a copy agrees on depends only on which tokens a row has and how common its names are, so
+one row is weighed for each set of tokens and bands of names that occurs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _PARTS = {
     "has_dob": "date of birth",
     "has_postcode": "postcode",
 }
-_SAID = ", ".join(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex"))
+_SAID = ", ".join(
+    [*(f"({token} IS NULL)::UTINYINT" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"]
+)
 _HAS_NUMBER = " OR ".join(f"{number} IS NOT NULL" for number in OWN_NUMBERS)
 _LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN '{name}' END" for flag, name in _PARTS.items())
 

@@ -18,7 +18,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -26,17 +25,17 @@ import pyarrow as pa
 
 from privacy import pseudonyms
 from privacy.keys import KeyRing
-from privacy.linkage import model
-from privacy.normalise import given_name_forms
+from privacy.linkage import model, rows
+from privacy.normalise import RAREST_BAND, given_name_bands, given_name_forms, surname_bands
 
 CHILDREN = 60_000
 SEED = 20260601
-LEAST_M, LEAST_U = 0.0005, 0.00005
+LEAST_M, LEAST_U, LEAST_U_OF_BANDS = 0.0005, 0.00005, 0.0000005
 RATES = {
     "typing error in surname": 0.17,
     "typing error in forename": 0.17,
     "short or pet form of forename": 0.06,
-    "another forename": 0.03,
+    "another forename": 0.015,
     "another surname": 0.02,
     "half of a double surname": 0.3,
     "names exchanged": 0.003,
@@ -51,9 +50,15 @@ of children's records and those of the dirtier public linkage sets, and were cho
 FURTHER_ERROR = 0.5
 """Share of the names with a typing error that have another."""
 DOUBLE_SURNAMES = 0.04
-SURNAMES, SURNAME_POWER = 40_000, 0.85
-FORENAMES_POWER = 0.7
-"""Zipf distributions near those of names in England: two random children share a surname once in some 500 pairs."""
+RARE_SURNAMES, RARE_FORENAMES = 40_000, 4_000
+BANDS: dict[str, tuple[tuple[float, float], ...]] = {
+    "surname": ((0.47, 0.0013), (0.12, 0.00016), (0.17, 0.00006), (0.24, 0.00003)),
+    "forename": ((0.15, 0.014), (0.33, 0.005), (0.27, 0.0018), (0.15, 0.0006), (0.06, 0.0002), (0.04, 0.0001)),
+}
+"""Of each band of names, commonest first: share of children, and how often two children of it have one name, by the
+public lists that the bands are from. A rare name is taken to be commoner than it is: where one is, a family or a
+community may be near.
+"""
 
 SET: dict[str, dict[str, list[float]]] = {
     # Children of one cohort in a service against postcodes in use; a coarse one keeps small populations safe.
@@ -64,10 +69,11 @@ SET: dict[str, dict[str, list[float]]] = {
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     "surname": {
         "alike, one household": [0.9, 0.6],
-        "exact and uncommon": [0.43, 0.00004],
-        "exact": [0.36, 0.002],
+        "same, one family": [0.8, 0.05],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
+        "starts the same": [0.024, 0.014],
+        "ends the same": [0.04, 0.04],
         "different, and so is the date": [0.015, 0.9],
     },
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
@@ -75,15 +81,25 @@ SET: dict[str, dict[str, list[float]]] = {
     # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else,
     # the whole pair has the odds `candidates.REPLACED_FORENAME` in place of its weights.
     "forename": {
-        "exact and uncommon": [0.2, 0.0004],
-        "exact": [0.56, 0.008],
-        "starts or ends the same, one family": [0.02, 0.2],
+        "another form": [0.035, 0.0006],
+        "starts or ends the same, one family": [0.05, 0.2],
+        "starts the same": [0.025, 0.016],
+        "ends the same": [0.042, 0.03],
         "different, one household": [0.00006, 0.9],
+        "different, one family": [0.02, 0.9],
+    },
+    "sex": {
+        "same, as the forename": [0.8, 0.8],
+        "same": [0.99, 0.5],
+        "different, the forename is the same": [0.0085, 0.03],
+        "different": [0.0085, 0.5],
     },
 }
 OF_A_FAMILY = frozenset(
     {
         "alike, one household",
+        "same, one family",
+        "different, one family",
         "starts or ends the same, one family",
         "different, one household",
         "different, and so is the date",
@@ -104,16 +120,28 @@ def estimate(seed: int = SEED) -> dict[str, dict[str, list[float]]]:
         keys = KeyRing.create(Path(directory) / "keys", at_sender=True)
         m = _shares(keys, first, second)
         u = _shares(keys, first, others)
+        for name, bands in BANDS.items():
+            u[name] |= {
+                level: share * same for level, (share, same) in zip(model.EXACT[name].values(), bands, strict=True)
+            }
         u["date_of_birth"] = _shares(keys, *_every_two_birthdays(), "date_of_birth")["date_of_birth"]
     parameters: dict[str, dict[str, list[float]]] = {}
     for comparison, levels in model.LEVELS.items():
         fixed = SET.get(comparison, {})
         parameters[comparison] = {
             level: fixed.get(level)
-            or [_rounded(m[comparison].get(level, 0), LEAST_M), _rounded(u[comparison].get(level, 0), LEAST_U)]
+            or [
+                _rounded(m[comparison].get(level, 0), LEAST_M),
+                _rounded(u[comparison].get(level, 0), least_u(level)),
+            ]
             for level in (*levels, "different")
         }
     return parameters
+
+
+def least_u(level: str) -> float:
+    """The least u that a level is given: names are rarer than the pairs of this many children can show."""
+    return LEAST_U_OF_BANDS if level.startswith("exact") else LEAST_U
 
 
 def _rounded(share: float, least: float) -> float:
@@ -133,31 +161,47 @@ def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 
 def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    forms = sorted(set(given_name_forms().values()))
-    letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
-    ends = np.array(
-        ["TON", "S", "LEY", "MAN", "SON", "FORD", *rng.choice(letters, 90), *np.char.add(rng.choice(letters, 90), "N")]
-    )
-    pool = np.char.add(
-        np.char.add(rng.choice(letters, SURNAMES), rng.choice(letters, SURNAMES)), rng.choice(ends, SURNAMES)
-    )
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
-    surname = _zipf(rng, pool, SURNAME_POWER)
-    surname = np.where(double, np.char.add(np.char.add(surname, "-"), _zipf(rng, pool, SURNAME_POWER)), surname)
+    surnames = _by_band("surname", surname_bands(), _rare_names(rng, RARE_SURNAMES))
+    surname, other = (_drawn(rng, surnames, BANDS["surname"]) for _ in range(2))
+    forenames = _by_band("forename", given_name_bands(), _rare_names(rng, RARE_FORENAMES))
     return {
-        "surname": surname,
-        "forename": _zipf(rng, rng.permutation(forms), FORENAMES_POWER),
+        "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
+        "forename": _drawn(rng, forenames, BANDS["forename"]),
         "date_of_birth": np.datetime64("2019-09-01") + rng.integers(0, 366, CHILDREN),
         "postcode": np.char.add("LS1 ", np.arange(CHILDREN).astype(str)),
         "sex": rng.choice(np.array(["F", "M"]), CHILDREN),
     }
 
 
+def _rare_names(rng: np.random.Generator, count: int) -> list[str]:
+    """Names of two or three syllables, in no list."""
+    letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
+    ends = np.array(
+        ["TON", "S", "LEY", "MAN", "SON", "FORD", *rng.choice(letters, 90), *np.char.add(rng.choice(letters, 90), "N")]
+    )
+    made = np.char.add(np.char.add(rng.choice(letters, count), rng.choice(letters, count)), rng.choice(ends, count))
+    return sorted(set(made.tolist()))
+
+
+def _by_band(which: str, bands: dict[str, int], rare: list[str]) -> list[np.ndarray]:
+    names = {band: [name for name, of in bands.items() if of == band] for band in model.BANDS[which]}
+    names[RAREST_BAND] = [name for name in rare if name not in bands]
+    return [np.array(sorted(of_band)) for of_band in names.values()]
+
+
+def _drawn(rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """A band by its share of children, then any name of the band."""
+    band = rng.choice(len(bands), CHILDREN, p=[share for share, _ in bands])
+    drawn = np.stack([rng.choice(of_band, CHILDREN).astype("U40") for of_band in names])
+    return drawn[band, np.arange(CHILDREN)]
+
+
 def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     hit = {error: rng.random(CHILDREN) < rate for error, rate in RATES.items()}
     short = {canonical: form for form, canonical in given_name_forms().items()}
     record = dict(first)
-    pet = np.array([short[name] for name in first["forename"]])
+    pet = np.array([short.get(name, name) for name in first["forename"]])
     record["forename"] = np.where(hit["short or pet form of forename"], pet, record["forename"])
     record["forename"] = np.where(hit["another forename"], rng.permutation(first["forename"]), record["forename"])
     half = np.array([name.rpartition("-")[2] for name in first["surname"]])
@@ -202,11 +246,6 @@ def _another_date(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
     return np.where(kind == 0, months, other_months).astype("datetime64[D]") + days
 
 
-def _zipf(rng: np.random.Generator, values: Any, power: float) -> np.ndarray:
-    weights = np.arange(1, len(values) + 1) ** -power
-    return rng.choice(np.asarray(values), CHILDREN, p=weights / weights.sum())
-
-
 def _shares(
     keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
 ) -> dict[str, dict[str, float]]:
@@ -221,11 +260,14 @@ def _shares(
             "CREATE OR REPLACE TABLE typed AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records"
         ).fetchall()
         tokens = pseudonyms.tokenise_sql("typed", columns, "any", ["pair", "sex"], second_keying=False)
-        con.execute(f"CREATE TABLE tokens_{side} AS {tokens}").fetchall()
-    present = [row[0] for row in con.execute("DESCRIBE tokens_l").fetchall() if row[0] != "pair"]
-    absent = [token for token in pseudonyms.TOKEN_COLUMNS if token not in present]
-    sides = [f"l.{c} AS {c}_l, r.{c} AS {c}_r" for c in present] + [f"NULL AS {c}_l, NULL AS {c}_r" for c in absent]
+        made = {token.name for token in pseudonyms.token_columns(columns)}
+        con.execute(
+            f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM ({tokens})"
+        ).fetchall()
     has = [f"true AS has_{word}_{side}" for word in ("dob", "postcode", "surname", "forename") for side in "lr"]
+    sides = [
+        f"l.{c} AS {c}_l, r.{c} AS {c}_r" for c in ("sex", "surname_band", "forename_band", *pseudonyms.TOKEN_COLUMNS)
+    ]
     con.execute(
         f"CREATE TABLE pairs AS SELECT {', '.join(sides + has)} FROM tokens_l l JOIN tokens_r r USING (pair)"
     ).fetchall()

@@ -40,6 +40,7 @@ class Why(StrEnum):
     HOUSEHOLD = "household rule"
     TIE = "tie"
     RIVAL = "rival"
+    RIVALS_TOO_NEAR = "rivals too near"
     NOT_SURE_ENOUGH = "not sure enough for a further record"
 
 
@@ -107,11 +108,13 @@ def _why_not(seen: dict[str, Any]) -> Why:
         return Why.SAME_SERVICE
     if decision["weight"] is None:
         return Why.NOT_LOOKED_AT
-    if decision["tie"] and decision["weight"] >= bits_of(THRESHOLD):
-        return Why.TIE
-    if decision["posterior"] < THRESHOLD or decision["weight"] < bits_of(THRESHOLD):
+    if decision["posterior_alone"] < THRESHOLD:
         return Why.HOUSEHOLD if decision["household"] else Why.BELOW_THRESHOLD
-    return Why.RIVAL if decision["rivals"] else Why.NOT_SURE_ENOUGH
+    if decision["tie"]:
+        return Why.TIE
+    if decision["rivals"]:
+        return Why.RIVAL
+    return Why.RIVALS_TOO_NEAR if decision["posterior"] < THRESHOLD else Why.NOT_SURE_ENOUGH
 
 
 def _link_of(links: pa.Table, row: Row) -> dict[str, Any]:
@@ -207,6 +210,7 @@ def _decision(
     (pair,) = at
     return {
         "weight": float(weight[pair]),
+        "posterior_alone": probability_of(float(decision.alone[pair])),
         "posterior": probability_of(float(decision.odds[pair])),
         "kept": bool(pair in decision.kept),
         "of_those_left_over": bool(pair in decision.late),

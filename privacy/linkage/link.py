@@ -19,6 +19,12 @@ THRESHOLD = 0.5
 REVIEW_BAND = (0.2, 0.8)
 FURTHER = 0.99
 """Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
+CAUTION_BITS = 0.5
+"""Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
+model has it, and a false link does more harm than a missed one."""
+_SURE = 1 - 2**-50
+_LEAST_FREE = 0.05
+"""At least this share of each service is taken to have no partner in the other."""
 LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
 
 
@@ -38,12 +44,16 @@ class LinkResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which pairs of a step are linked one to one: their indices `kept`, and among them `late`, those of units that
-    were left over; `odds`, the log2 posterior odds of every pair; and the mask `vague` of the pairs that a rival of
-    the same weight leaves undecided."""
+    """Which pairs of a step are linked one to one.
+
+    `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
+    pair, `alone`: the log2 odds as if it had no rivals; `odds`: the log2 posterior odds among its rivals; and the mask
+    `vague` of those that a rival of the same weight leaves undecided.
+    """
 
     kept: np.ndarray
     late: np.ndarray
+    alone: np.ndarray
     odds: np.ndarray
     vague: np.ndarray
 
@@ -135,25 +145,29 @@ def _step(
     for watch in watchers:
         watch(con, Scored(name, left, right, one_to_one, sides, scored, decision))
     kept, late = decision.kept, decision.late
-    weight = scored.column("weight").to_numpy()
     scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
-    further = con.sql(_FURTHER).to_arrow_table()
+    further = con.sql(_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
     low, high = (bits_of(edge) for edge in REVIEW_BAND)
+    con.register("judged", scored.select(["unit_l", "unit_r", "weight"]))
     con.execute(
-        "INSERT INTO review SELECT ?, pattern, weight FROM scored WHERE weight >= ? AND weight < ?",
+        """
+        INSERT INTO review SELECT ?, pattern, judged.weight FROM scored JOIN judged USING (unit_l, unit_r)
+         WHERE judged.weight >= ? AND judged.weight < ?
+        """,
         [name, low, high],
     ).fetchall()
+    con.unregister("judged")
     return {
         "step": name,
-        "pairs_scored": len(weight),
+        "pairs_scored": scored.num_rows,
         "linked_one_to_one": len(kept),
         "linked_of_those_left_over": len(late),
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
-        "undecided_ties": int(((weight >= bits_of(THRESHOLD)) & decision.vague).sum()),
-        "in_review_band": int(((weight >= low) & (weight < high)).sum()),
+        "undecided_ties": int(((decision.alone >= bits_of(THRESHOLD)) & decision.vague).sum()),
+        "in_review_band": int(((decision.odds >= low) & (decision.odds < high)).sum()),
     }
 
 
@@ -163,19 +177,17 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold:
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
-
-    def assign(among: np.ndarray, bits: float = 0) -> np.ndarray:
-        spare = weight + bits - bits_of(threshold)
-        at = np.flatnonzero((spare >= 0) & among)
-        return at[assignment.one_to_one(left[at], right[at], spare[at], tie[at])]
-
-    kept = assign(~vague & one_to_one)
-    left_over = ~np.isin(left, left[kept]) & ~np.isin(right, right[kept])
-    bits = _leftover_bits(sides, len(kept))
-    late = assign(left_over & ~vague & ~household & one_to_one, bits)
-    odds = weight.copy()
-    odds[late] += bits
-    return Decision(np.concatenate([kept, late]), late, odds, vague)
+    alone = weight
+    posterior = assignment.posterior(left, right, weight, tie)
+    if one_to_one:
+        bits = _prior_bits(sides, float(posterior.sum())) - CAUTION_BITS
+        alone = weight + bits * ~household
+        posterior = assignment.posterior(left, right, alone, tie)
+    posterior = np.round(np.minimum(posterior, _SURE), 9)
+    at = np.flatnonzero((posterior >= threshold) & one_to_one)
+    kept = at[assignment.one_to_one(left[at], right[at], posterior[at], tie[at])]
+    odds = np.log2(np.maximum(posterior, 1 - _SURE)) - np.log2(np.maximum(1 - posterior, 1 - _SURE))
+    return Decision(kept, kept[weight[kept] < bits_of(threshold)], alone, odds, vague)
 
 
 def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
@@ -183,12 +195,17 @@ def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
     return int(con.execute(query).fetchall()[0][0])
 
 
-def _leftover_bits(sides: tuple[int, int], linked: int) -> int:
-    """How much likelier (log2, rounded) two records that were left over are one child than any two records were.
+def _prior_bits(sides: tuple[int, int], linked: float) -> int:
+    """How much likelier (log2, rounded) two records that have no other partner are one child than any two records.
 
-    There are fewer to choose from; the guess that half of them have a partner takes one bit off.
+    With m of a and b records linked, m / ((a - m) * (b - m)) are the odds that two records that are free are linked,
+    against neither; the model's prior is one over the greater of a and b. No more than MOST_PRIOR_BITS: levels that
+    disagree are not independent, and records that nothing was found for differ from the others.
     """
-    return max(round(np.log2(max(*sides, 1) / max(*(side - linked for side in sides), 1))) - 1, 0)
+    free = [max(side - linked, _LEAST_FREE * side, 1) for side in sides]
+    odds = max(linked, 1) / (free[0] * free[1])
+    bits = round(np.log2(odds / model.prior(max(sides))))
+    return min(max(bits, 0), candidates.MOST_PRIOR_BITS)
 
 
 def bits_of(probability: float) -> float:
@@ -198,10 +215,13 @@ def bits_of(probability: float) -> float:
 
 def forename_agrees() -> float:
     """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
-    return min(model.weight("forename", level) for level in ("exact", "another form"))
+    return min(model.weight("forename", level) for level in (*model.EXACT["forename"].values(), "another form"))
 
 
-_FURTHER = f"""
+def _further_sql() -> str:
+    """Records that are surely one more of a child already linked, unless their service gives the two different NHS
+    numbers."""
+    return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
          WHERE weight >= {bits_of(FURTHER)} AND forename >= {forename_agrees()}
@@ -215,9 +235,7 @@ _FURTHER = f"""
          WHERE a.number <> b.number)
     SELECT unit_l, unit_r, weight, nhs FROM sure ANTI JOIN conflicts USING (unit_l, unit_r)
     QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY weight DESC, tie) = 1
-"""
-"""Records that are surely one more of a child already linked, unless their service gives the two different NHS
-numbers."""
+    """
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:

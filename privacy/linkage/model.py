@@ -19,6 +19,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from privacy.normalise import RAREST_BAND
+
 
 def _equal(left: str, right: str | None = None) -> str:
     return f"t_{left}_l = t_{right or left}_r"
@@ -72,12 +74,9 @@ _IN_OTHER_PLACE = _any(
         for a, b in (("surname", "forename"), ("forename", "surname"))
     )
 )
-_UNCOMMON_NAMES = _equal("uncommon_names")
+_SAME_NAMES = _any(*map(_equal, ("names", "names_outward", "names_day", "names_month")))
 _BOTH = _equal("dob_postcode")
-_SAME = {
-    name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _UNCOMMON_NAMES, _equal("names_outward"))
-    for name in ("surname", "forename")
-}
+_SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}
 _SAME_DOB = _any(
@@ -104,10 +103,14 @@ _SAME_POSTCODE = _any(
 )
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
 """Not Ahmed Ahmed and Ahmed Ahmed."""
-_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _UNCOMMON_NAMES, _equal("names_outward"))
+_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
+
+BANDS = {"surname": (0, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
+EXACT = {name: {band: f"exact, band {band}" for band in bands} for name, bands in BANDS.items()}
+"""Labels of the levels at which a name is the same, by its band, commonest names first."""
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
@@ -122,14 +125,14 @@ NULL_LEVELS: dict[str, str] = {
 LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
         "same": _SAME_DOB,
-        "same day of the month": _equal("day_postcode"),
-        "same month": _equal("month_postcode"),
+        "same day of the month": _any(_equal("day_postcode"), _equal("names_day")),
+        "same month": _any(_equal("month_postcode"), _equal("names_month")),
     },
     "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
     "surname": {
-        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
-        "exact and uncommon": _any(_equal("surname_uncommon_dob"), _UNCOMMON_NAMES),
-        "exact": _SAME["surname"],
+        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_known(_SAME['forename'])}",
+        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_known(_SAME['forename'])}",
+        **{label: f"{_SAME['surname']} AND surname_band_l = {band}" for band, label in EXACT["surname"].items()},
         "exchanged with forename": _ONLY_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
         "part": _part("surname"),
@@ -140,8 +143,13 @@ LEVELS: dict[str, dict[str, str]] = {
         "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
     },
     "forename": {
-        "exact and uncommon": _equal("forename_uncommon_dob"),
-        "exact": f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r",
+        **{
+            label: (
+                f"{_SAME['forename']} AND t_forename_written_dob_l IS NOT DISTINCT FROM t_forename_written_dob_r"
+                f" AND forename_band_l = {band}"
+            )
+            for band, label in EXACT["forename"].items()
+        },
         "another form": _SAME["forename"],
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),
@@ -152,12 +160,21 @@ LEVELS: dict[str, dict[str, str]] = {
         ),
         "starts the same": _STARTS["forename"],
         "ends the same": _ENDS["forename"],
-        "different, one household": _any(_equal("surname_postcode"), f"{_BOTH} AND {_LIKE_SURNAME}"),
+        "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
+        "different, one family": _equal("surname_postcode"),
     },
-    "sex": {"same": "sex_l = sex_r"},
+    "sex": {
+        "same, as the forename": f"sex_l = sex_r AND {_SAME['forename']}",
+        "same": "sex_l = sex_r",
+        "different, the forename is the same": _SAME["forename"],
+    },
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},
 }
 """SQL condition of each level over `_l` and `_r` columns, strongest first; what is left is "different"."""
+
+
+REFERENCE_RECORDS = 26_000
+_MOST_BY_CHANCE = 0.1
 
 
 @cache
@@ -188,6 +205,23 @@ def prior(records: int) -> float:
     return 2.0 ** -round(math.log2(max(records, 2)))
 
 
+def share_by_chance(comparison: str, level: str, records: int) -> float:
+    """u of one level for services of this many children.
+
+    As many children share a postcode, or its outward part, in a large country as in a small one; so those two shares
+    are as small as the prior. The numbers of `model.json` are those of `REFERENCE_RECORDS` children.
+    """
+    u: float = parameters()["comparisons"][comparison][level][1]
+    if comparison != "postcode":
+        return u
+    scale = prior(records) / prior(REFERENCE_RECORDS)
+    agree = {
+        name: min(parameters()["comparisons"][comparison][name][1] * scale, _MOST_BY_CHANCE)
+        for name in LEVELS[comparison]
+    }
+    return agree[level] if level in agree else 1 - sum(agree.values())
+
+
 def splink_settings(records: int) -> dict[str, Any]:
     """Settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
     return {
@@ -196,22 +230,22 @@ def splink_settings(records: int) -> dict[str, Any]:
         "retain_matching_columns": False,
         "retain_intermediate_calculation_columns": True,
         "blocking_rules_to_generate_predictions": [],
-        "comparisons": [_comparison(name) for name in LEVELS],
+        "comparisons": [_comparison(name, records) for name in LEVELS],
     }
 
 
-def _comparison(name: str) -> dict[str, Any]:
+def _comparison(name: str, records: int) -> dict[str, Any]:
     probabilities = parameters()["comparisons"][name]
     levels: list[dict[str, Any]] = [
         {"sql_condition": NULL_LEVELS[name], "label_for_charts": "missing", "is_null_level": True}
     ]
-    for label, (m, u) in probabilities.items():
+    for label, (m, _) in probabilities.items():
         levels.append(
             {
                 "sql_condition": LEVELS[name].get(label, "ELSE"),
                 "label_for_charts": label,
                 "m_probability": m,
-                "u_probability": u,
+                "u_probability": share_by_chance(name, label, records),
             }
         )
     return {"output_column_name": name, "comparison_levels": levels}

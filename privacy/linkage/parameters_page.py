@@ -61,4 +61,4 @@ def _lines() -> Iterator[str]:
 def _how(comparison: str, level: str, m: float, u: float) -> str:
     if level in estimate.SET.get(comparison, {}):
         return "set by hand"
-    return "counted, at the least value" if m <= estimate.LEAST_M or u <= estimate.LEAST_U else "counted"
+    return "counted, at the least value" if m <= estimate.LEAST_M or u <= estimate.least_u(level) else "counted"

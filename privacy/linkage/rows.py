@@ -1,10 +1,10 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
-`rows`: row, source, council, source_row, pattern; one per input row. `patterns`: pattern, service, tie, sex,
-has_dob, has_postcode, has_surname, has_forename, token columns; rows of one service that say exactly the same about
-a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit hash of what the pattern says
-(and of the row's place in its file where demographics are incomplete); it settles ties, so that the order in which
-rows are read settles nothing.
+`rows`: row, source, council, source_row, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
+has_postcode, has_surname, has_forename, names_alone, surname_band, forename_band, token columns; rows of one service
+that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
+hash of what the pattern says (and of the row's place in its file where demographics are incomplete); it settles ties,
+so that the order in which rows are read settles nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
-from privacy.pseudonyms import TOKEN_COLUMNS
+from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
 
 SERVICES: dict[str, str] = {
     "eyfsp": "education",
@@ -61,9 +61,13 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
         CREATE TABLE patterns AS
         SELECT row_number() OVER () - 1 AS pattern, tie, service, sex,
                {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
-               {_any_of("_surname_")} AS has_surname, {_any_of("_forename_")} AS has_forename, {tokens}
+               {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
+               {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
+               NOT has_dob AND NOT has_postcode AND bool_or(has_dob) OVER by_service
+               AND bool_or(has_postcode) OVER by_service AS names_alone, surname_band, forename_band, {tokens}
           FROM (SELECT * FROM sent JOIN contents USING (row)
                  WHERE row IN (SELECT min(row) FROM contents GROUP BY tie))
+        WINDOW by_service AS (PARTITION BY service)
         """
     ).fetchall()
     con.execute(
@@ -86,14 +90,20 @@ def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> st
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in extract)
         relation = f"read_parquet([{files}], union_by_name = true)"
         present = {column[0] for column in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
-    tokens = ", ".join(token if token in present else f"NULL::UBIGINT AS {token}" for token in TOKEN_COLUMNS)
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     number = list(SERVICES).index(source)
     return f"""
         SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, '{source}' AS source,
                '{SERVICES[source]}' AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex,
-               {tokens} FROM {relation}
+               {compared_sql(present)} FROM {relation}
     """
+
+
+def compared_sql(present: set[str]) -> str:
+    """Bands of the two names, and every token without its bands; NULL for tokens that are not among `present`."""
+    bands = [f"{band_sql(name, present)} AS {name}_band" for name in ("surname", "forename")]
+    tokens = [f"{bare_sql(token) if token.name in present else 'NULL::UBIGINT'} AS {token.name}" for token in TOKENS]
+    return ", ".join(bands + tokens)
 
 
 def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None:

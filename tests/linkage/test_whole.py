@@ -106,7 +106,7 @@ def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables:
             limit = 0.001 if token in (f"t_{name}_dob", f"t_{name}_postcode") else 0.002
             assert (known[token].map(guess) == names).mean() < limit, token
     both = (known.surname + " " + known.forename).str.upper()
-    for token in ("t_uncommon_names", "t_names_outward"):
+    for token in ("t_names", "t_names_outward", "t_names_day", "t_names_month"):
         guess = dict(zip(known[token].value_counts().index, both.value_counts().index, strict=False))
         assert (known[token].map(guess) == both).mean() < 0.002, token
 

@@ -9,6 +9,7 @@ import pytest
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
+from privacy.pseudonyms import RARE_SURNAME
 
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
 PEOPLE = [
@@ -49,12 +50,16 @@ def rows(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
     return sorted((dict(zip(names, row, strict=True)) for row in result.fetchall()), key=lambda row: row["source_row"])  # type: ignore[arg-type,return-value]
 
 
-def reference(keys: KeyRing, token: pseudonyms.TokenColumn, message: str, keyings: int) -> int:
-    """The token by Python's own hmac."""
-    value = hmac.digest(keys.subkey(token.key, f"token/{token.domain}"), message.encode(), "sha256")[:8]
+def reference(keys: KeyRing, token: pseudonyms.TokenColumn, message: str, bands: list[int], keyings: int) -> int:
+    """The token by Python's own hmac, its last bits the bands of the names."""
+    width = pseudonyms.BAND_BITS * len(bands)
+    last = sum(band << (pseudonyms.BAND_BITS * at) for at, band in enumerate(reversed(bands)))
+    widest = max(pseudonyms.BAND_BITS * len(t.bands) for t in pseudonyms.TOKENS if t.domain == token.domain)
+    value = int.from_bytes(hmac.digest(keys.subkey(token.key, f"token/{token.domain}"), message.encode(), "sha256")[:8])
     if keyings == 2:
-        value = hmac.digest(keys.subkey("linker", f"token/{token.domain}"), value, "sha256")[:8]
-    return int.from_bytes(value, "big")
+        bare = (value >> widest << widest).to_bytes(8)
+        value = int.from_bytes(hmac.digest(keys.subkey("linker", f"token/{token.domain}"), bare, "sha256")[:8])
+    return (value >> width << width) + last
 
 
 @pytest.mark.parametrize("keyings", [1, 2])
@@ -65,7 +70,15 @@ def test_every_token_agrees_with_python_hmac(con: duckdb.DuckDBPyConnection, key
     for token in pseudonyms.TOKENS:
         for row, plain in zip(made, normal, strict=True):
             parts = [component(plain, name) for name in token.components]
-            expected = None if None in parts else reference(keys, token, "\x1f".join(map(str, parts)), keyings)
+            expected = (
+                None
+                if None in parts
+                else (
+                    reference(
+                        keys, token, "\x1f".join(map(str, parts)), [int(str(plain[b])) for b in token.bands], keyings
+                    )
+                )
+            )
             assert row[token.name] == expected, token.name
             checked += expected is not None
     assert checked > 30
@@ -76,8 +89,8 @@ def component(plain: dict[str, object], name: str) -> object:
         return "leeds"
     if name.startswith("nullif(n_forename_written"):
         return plain["n_forename_written"] if plain["n_forename_written"] != plain["n_forename"] else None
-    if name.startswith("CASE WHEN coalesce(n_surname_uncommon"):
-        return plain["n_surname"] if plain["n_surname_uncommon"] or plain["n_forename_uncommon"] else None
+    if name.startswith("CASE WHEN n_surname_band"):
+        return plain["n_surname"] if int(str(plain["n_surname_band"] or 0)) >= RARE_SURNAME else None
     if name.startswith("nullif(trim(local_patient_id)"):
         return str(plain["local_patient_id"] or "").strip() or None
     return plain[name]
@@ -108,14 +121,19 @@ def test_no_token_of_a_name_a_date_or_a_postcode_alone() -> None:
     for token in pseudonyms.TOKENS:
         if token.key == "linkage":
             assert len(token.components) == len(set(token.inputs)) >= 2
-            assert {"date_of_birth", "postcode"} & set(token.inputs) or token.name == "t_uncommon_names"
+            assert {"date_of_birth", "postcode"} & set(token.inputs) or token.name == "t_names"
 
 
 @pytest.mark.parametrize(
     ("surname", "forename", "made"),
-    [("Smith", "Oliver", False), ("Fenwick", "Oliver", True), ("Smith", "Peregrine", True), (None, "Peregrine", False)],
+    [
+        ("Smith", "Oliver", False),
+        ("Fenwick", "Oliver", True),
+        ("Smith", "Peregrine", False),
+        (None, "Peregrine", False),
+    ],
 )
-def test_two_names_make_a_token_only_where_one_is_uncommon(
+def test_two_names_make_a_token_only_where_the_surname_is_rare(
     con: duckdb.DuckDBPyConnection, surname: str | None, forename: str, made: bool
 ) -> None:
     con.execute(
@@ -123,7 +141,26 @@ def test_two_names_make_a_token_only_where_one_is_uncommon(
         [surname, forename],
     )
     (row,) = rows(con, pseudonyms.tokenise_sql("one", {"surname", "forename"}, "leeds", ["source_row"]))
-    assert (row["t_uncommon_names"] is not None) == made
+    assert (row["t_names"] is not None) == made
+
+
+def test_tokens_are_compared_without_their_bands(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """
+        CREATE TABLE three AS SELECT DATE '2020-03-09' AS date_of_birth, * FROM
+        (VALUES (1, 'Smith', 'Oliver'), (2, 'Oliver', 'Smith'), (3, 'Zzyzx', 'Peregrine'))
+        t(source_row, surname, forename)
+        """
+    )
+    columns = {"surname", "forename", "date_of_birth"}
+    made = pseudonyms.tokenise_sql("three", columns, "leeds", ["source_row"])
+    tokens = {token.name: token for token in pseudonyms.token_columns(columns)}
+    bare = [pseudonyms.bare_sql(tokens[name]) for name in ("t_surname_dob", "t_forename_dob")]
+    bands = [pseudonyms.band_sql(name, set(tokens)) for name in ("surname", "forename")]
+    a, b, c = con.execute(f"SELECT {', '.join(bare + bands)} FROM ({made}) ORDER BY source_row").fetchall()
+    assert a[:2] == b[1::-1]
+    assert a[2:] == (0, 0)
+    assert c[2:] == (5, 5)
 
 
 def test_scoped_numbers_mean_nothing_at_another_sender(con: duckdb.DuckDBPyConnection) -> None:
