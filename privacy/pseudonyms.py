@@ -34,8 +34,9 @@ _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components ca
 _BLOCK_BYTES = 64
 _PADS = "hmac_pads"
 BAND_BITS = 3
-RARE_SURNAME = 3
-"""Band of the surname from which two names have a token of their own: one child in 3,333 or fewer has the surname."""
+RARE_SURNAME, RARE_PAIR = 2, 3
+"""Band of the surname, and sum of both names' bands, from which two names have a token of their own: one child in 1,500
+or fewer has the surname, one in 100,000 or fewer both names."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ _WITH_POSTCODE = {
 }
 
 _BANDS = ("n_surname_band", "n_forename_band")
-_RARE_SURNAME_ALONE = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN n_surname END"
+_RARE_SURNAME_ALONE = (
+    f"CASE WHEN n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname END"
+)
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),

@@ -12,7 +12,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-_BITS, _ROUNDS, _SETTLED = 60.0, 200, 1e-6
+_BITS, _ROUNDS, _SETTLED = 60.0, 100, 1e-5
+_LEAST_BITS = -12.0
+"""Pairs lighter than this have probability 0 and are nobody's rivals."""
 SAME_WEIGHT = 1e-6
 """Bits. Weights nearer to each other than this are equal: sums of the same levels in another order."""
 
@@ -42,7 +44,9 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     chance that a unit is free for a pair, given what else it could be in; steps are halved on the log scale, so that
     equal rivals do not swing.
     """
-    order = np.argsort(tie, kind="stable")
+    probability = np.zeros(len(weight))
+    near_enough = np.flatnonzero(weight > _LEAST_BITS)
+    order = near_enough[np.argsort(tie[near_enough], kind="stable")]
     odds = np.exp2(np.clip(weight[order], -_BITS, _BITS))
     ends = [_End(left[order]), _End(right[order])]
     free = [np.ones(len(odds)), np.ones(len(odds))]
@@ -55,7 +59,6 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
         if moved < _SETTLED:
             break
     own = odds * free[0] * free[1]
-    probability = np.empty(len(odds))
     probability[order] = own / (1 + own)
     return probability
 

@@ -52,7 +52,7 @@ FURTHER_ERROR = 0.5
 DOUBLE_SURNAMES = 0.04
 RARE_SURNAMES, RARE_FORENAMES = 40_000, 4_000
 BANDS: dict[str, tuple[tuple[float, float], ...]] = {
-    "surname": ((0.47, 0.0013), (0.12, 0.00016), (0.17, 0.00006), (0.24, 0.00003)),
+    "surname": ((0.25, 0.0021), (0.22, 0.0004), (0.12, 0.00016), (0.17, 0.00006), (0.24, 0.00003)),
     "forename": ((0.15, 0.014), (0.33, 0.005), (0.27, 0.0018), (0.15, 0.0006), (0.06, 0.0002), (0.04, 0.0001)),
 }
 """Of each band of names, commonest first: share of children, and how often two children of it have one name, by the

@@ -108,7 +108,7 @@ _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
 
-BANDS = {"surname": (0, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
+BANDS = {"surname": (0, 2, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
 EXACT = {name: {band: f"exact, band {band}" for band in bands} for name, bands in BANDS.items()}
 """Labels of the levels at which a name is the same, by its band, commonest names first."""
 

@@ -1,1 +1,1 @@
-"""Public data about given names. No child's data is here: the forms are general knowledge."""
+"""Public data about names: forms of given names, and how common names are. No child's data is here."""

@@ -9,7 +9,7 @@ import pytest
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
-from privacy.pseudonyms import RARE_SURNAME
+from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME
 
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
 PEOPLE = [
@@ -90,7 +90,8 @@ def component(plain: dict[str, object], name: str) -> object:
     if name.startswith("nullif(n_forename_written"):
         return plain["n_forename_written"] if plain["n_forename_written"] != plain["n_forename"] else None
     if name.startswith("CASE WHEN n_surname_band"):
-        return plain["n_surname"] if int(str(plain["n_surname_band"] or 0)) >= RARE_SURNAME else None
+        surname, forename = (int(str(plain[f"n_{name}_band"] or 0)) for name in ("surname", "forename"))
+        return plain["n_surname"] if surname >= RARE_SURNAME and surname + forename >= RARE_PAIR else None
     if name.startswith("nullif(trim(local_patient_id)"):
         return str(plain["local_patient_id"] or "").strip() or None
     return plain[name]
