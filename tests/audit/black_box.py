@@ -48,7 +48,7 @@ PILOT_SHARE = 0.2
 """Releases that choose weights and threshold, per release that is judged."""
 
 FEWEST_PILOTS = 20
-"""With so many, no rounded figure that carries noise stays the same in one table and another in the other, by chance."""
+"""With so many, no rounded figure that carries noise differs between two tables, and never within one, by chance."""
 
 Vector = NDArray[np.float64]
 
