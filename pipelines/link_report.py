@@ -103,8 +103,9 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
             " (of the strongest records of the two children, which are others than these rows)" if of_records else ""
         )
         yield (
-            f"  weight {_signed(decision['weight'])}{stronger}; posterior"
-            f" {_probability(decision['posterior_alone'])} alone, {_probability(decision['posterior'])} among its rivals"
+            f"  weight {_signed(decision['weight'])}{stronger};"
+            f" posterior {_probability(decision['posterior_alone'])} alone,"
+            f" {_probability(decision['posterior'])} among its rivals"
         )
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"

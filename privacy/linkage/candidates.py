@@ -200,7 +200,8 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
         SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight,
                {_household()} AS household,
                coalesce(l.t_nhs = r.t_nhs, false) AS same_number,
-               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks(children)))}, false) AS alike, {said}
+               coalesce({" OR ".join(f"({block})" for block in (_ONE_HOME, *_blocks(children)))}, false) AS alike,
+               {said}
           FROM ({_weighed(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
          ORDER BY ALL

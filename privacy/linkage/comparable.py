@@ -1,8 +1,8 @@
 """Rows that say too little to be linked by what they say: even an exact copy of one would not be linked to it.
 
 A row is weighed against itself as any pair is. Own numbers are left out: a number links within a service, or where the
-other service holds it too. What a copy agrees on depends only on which tokens a row has and how common its names are, so
-one row is weighed for each set of tokens and bands of names that occurs.
+other service holds it too. What a copy agrees on depends only on which tokens a row has and how common its names are,
+so one row is weighed for each set of tokens and bands of names that occurs.
 """
 
 from __future__ import annotations

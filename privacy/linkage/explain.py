@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from privacy.linkage import model, rows
 from privacy.linkage.candidates import score_pairs
-from privacy.linkage.link import FURTHER, THRESHOLD, LinkResult, Scored, bits_of, link
+from privacy.linkage.link import FURTHER, THRESHOLD, LinkResult, Scored, link
 from privacy.linkage.waterfall import probability_of, waterfall
 
 ROWS_OF_A_RIVAL = 3
