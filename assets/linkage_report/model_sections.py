@@ -124,7 +124,7 @@ def _terms(example: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
         chances = "" if entry["m"] is None else f", m {entry['m']:.7g}, u {entry['u']:.7g}"
         yield capital(_words(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
     if abs(example["correction"]) > 0.05:
-        yield "Rule about the whole pair", "household", example["correction"]
+        yield "Beyond the pair", "rivals, nobody else left, rule of households", example["correction"]
 
 
 def _waterfall_scale(examples_: Sequence[dict[str, Any]]) -> Scale:

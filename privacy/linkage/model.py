@@ -184,10 +184,11 @@ def parameters() -> dict[str, Any]:
     return loaded
 
 
-def weight(comparison: str, level: str) -> float:
-    """Match weight of one level: log2(m / u)."""
+def weight(comparison: str, level: str, records: int | None = None) -> float:
+    """Match weight of one level: log2(m / u), for services of so many children, as many as `model.json` is for by
+    default."""
     m, u = parameters()["comparisons"][comparison][level]
-    return math.log2(m / u)
+    return math.log2(m / (u if records is None else share_by_chance(comparison, level, records)))
 
 
 def level_name(comparison: str, number: int) -> str | None:

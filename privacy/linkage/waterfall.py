@@ -19,26 +19,34 @@ _SAME = 0.006
 def waterfall(levels: Mapping[str, str | None], children: int, weight: float | None = None) -> dict[str, Any]:
     """The weight of a pair with these levels (None: nothing to compare) between services of so many children.
 
-    prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits by which a rule about
-    whole pairs (households) moves the sum to `weight`, 0 where that is not given; weight and posterior.
+    prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits by which what is beyond
+    the pair (households, rivals, nobody else left) moves the sum to `weight`, 0 where that is not given; weight and
+    posterior.
     """
-    return _summed([_comparison(name, levels[name]) for name in model.LEVELS], children, weight)
+    return _summed([_comparison(name, levels[name], children) for name in model.LEVELS], children, weight)
 
 
 def waterfall_of_bits(bits: Mapping[str, float], children: int, weight: float) -> dict[str, Any]:
     """The same for a pattern of which only the Bayes factors (log2) were kept: a level is named by its factor."""
     comparisons = [
-        {"comparison": name, "level": " / ".join(levels_of(name, bits[name])), "m": None, "u": None, "bits": bits[name]}
+        {
+            "comparison": name,
+            "level": " / ".join(levels_of(name, bits[name], children)),
+            "m": None,
+            "u": None,
+            "bits": bits[name],
+        }
         for name in model.LEVELS
     ]
     return _summed(comparisons, children, weight)
 
 
-def _comparison(name: str, level: str | None) -> dict[str, Any]:
+def _comparison(name: str, level: str | None, children: int) -> dict[str, Any]:
     if level is None:
         return {"comparison": name, "level": MISSING, "m": None, "u": None, "bits": 0.0}
-    m, u = model.parameters()["comparisons"][name][level]
-    return {"comparison": name, "level": level, "m": m, "u": u, "bits": model.weight(name, level)}
+    m, _ = model.parameters()["comparisons"][name][level]
+    u = model.share_by_chance(name, level, children)
+    return {"comparison": name, "level": level, "m": m, "u": u, "bits": model.weight(name, level, children)}
 
 
 def _summed(comparisons: list[dict[str, Any]], children: int, weight: float | None) -> dict[str, Any]:
@@ -60,12 +68,13 @@ def probability_of(weight: float) -> float:
     return 1 / (1 + 2.0**-weight)
 
 
-def levels_of(comparison: str, bits: float) -> tuple[str, ...]:
-    """The levels of a comparison whose Bayes factor this is; `MISSING` among them where it is 0."""
+def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
+    """The levels of a comparison whose Bayes factor this is between services of so many children; `MISSING` among them
+    where it is 0."""
     found = tuple(
         level
         for level in model.parameters()["comparisons"][comparison]
-        if abs(model.weight(comparison, level) - bits) < _SAME
+        if abs(model.weight(comparison, level, children) - bits) < _SAME
     )
     return (MISSING, *found) if abs(bits) < _SAME else found
 

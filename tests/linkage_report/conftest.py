@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.home import Home
+from assets.deliveries import ExtractQuality
+from assets.home import Home, write_json
 from assets.linkage import link_cohort
+from assets.profile import Profile
+from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
@@ -43,6 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
             path = made.pseudonymised(source, COHORT, council)
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table.filter(pa.compute.equal(table["council"], council)), path)
+            write_json(made.quality(source, COHORT, council), asdict(_taken(source, council, keys)))
     link_cohort(made, COHORT, sorted(frames["eyfsp"].council.unique()))
     return made
 
@@ -56,6 +61,19 @@ def facts(home: Home) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def page(home: Home) -> str:
     return home.linkage_report(COHORT).with_suffix(".html").read_text(encoding="utf-8")
+
+
+def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:
+    """What an intake says of an extract, as far as a linkage asks."""
+    made_under = {
+        "keys": keys.fingerprints,
+        "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
+        "normaliser": normalise.NORMALISER_VERSION,
+    }
+    nothing = Profile(0, (), ())
+    return ExtractQuality(
+        council, source, COHORT, "", "", "", made_under, "", {}, 0, 0, 0, 0, rules=(), findings=(), profile=nothing
+    )
 
 
 def _with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:

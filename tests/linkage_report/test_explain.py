@@ -88,7 +88,9 @@ def test_each_reason(
     assert pair["posterior"] == pytest.approx(probability_of(pair["weight"]))
     for entry in pair["comparisons"]:
         if entry["m"] is not None:
-            assert [entry["m"], entry["u"]] == model.parameters()["comparisons"][entry["comparison"]][entry["level"]]
+            comparison, level, children = entry["comparison"], entry["level"], round(1 / pair["prior"])
+            assert entry["m"] == model.parameters()["comparisons"][comparison][level][0]
+            assert entry["u"] == model.share_by_chance(comparison, level, children)
 
 
 def test_rivals_are_named_by_their_rows(tokens: dict[str, pa.Table]) -> None:
