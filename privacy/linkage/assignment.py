@@ -13,8 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 _BITS, _ROUNDS, _SETTLED = 60.0, 100, 1e-5
-_LEAST_BITS = -12.0
-"""Pairs lighter than this have probability 0 and are nobody's rivals."""
+_SURE_BITS = 20.0
+"""A pair this heavy, and this much heavier than its rivals, is taken as it is: they change less than a millionth."""
 SAME_WEIGHT = 1e-6
 """Bits. Weights nearer to each other than this are equal: sums of the same levels in another order."""
 
@@ -42,11 +42,14 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact where the pairs form
     trees, and near elsewhere. The probabilities of one unit's pairs add up to less than 1. Each message is the
     chance that a unit is free for a pair, given what else it could be in; steps are halved on the log scale, so that
-    equal rivals do not swing.
+    equal rivals do not swing. Pairs that are sure, and what they exclude, are settled before: with them gone, few are
+    left.
     """
-    probability = np.zeros(len(weight))
-    near_enough = np.flatnonzero(weight > _LEAST_BITS)
-    order = near_enough[np.argsort(tie[near_enough], kind="stable")]
+    spare = weight - _SURE_BITS
+    sure = (spare >= 0) & (spare >= _heaviest_rival(left, weight)) & (spare >= _heaviest_rival(right, weight))
+    probability = np.where(sure, 1 / (1 + np.exp2(-np.minimum(weight, _BITS))), 0.0)
+    open_ = np.flatnonzero(~np.isin(left, left[sure]) & ~np.isin(right, right[sure]))
+    order = open_[np.argsort(tie[open_], kind="stable")]
     odds = np.exp2(np.clip(weight[order], -_BITS, _BITS))
     ends = [_End(left[order]), _End(right[order])]
     free = [np.ones(len(odds)), np.ones(len(odds))]
@@ -117,8 +120,8 @@ def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """For each pair, the weight of the heaviest other pair at the same end; 0 where there is none."""
     order = np.lexsort((-weight, end))
     ends, weights = end[order], weight[order]
-    first = np.flatnonzero(np.r_[True, ends[1:] != ends[:-1]])
-    group = np.cumsum(np.r_[True, ends[1:] != ends[:-1]]) - 1
+    new = np.r_[True, ends[1:] != ends[:-1]][: len(ends)]
+    first, group = np.flatnonzero(new), np.cumsum(new) - 1
     second = np.zeros(len(first))
     several = np.diff(np.r_[first, len(ends)]) > 1
     second[several] = weights[first[several] + 1]

@@ -36,6 +36,8 @@ _ALIKE = (
 
 MOST_PRIOR_BITS = 4
 """The prior of records without another partner is raised by no more than this."""
+LEAST_BITS = -8.0
+"""Pairs lighter than this are let go: they are links under no threshold, and weigh next to nothing as rivals."""
 NAMES_ALONE = 6
 """A record that has neither date nor postcode, in a service whose records have both, is looked at only where its
 names are this rare (sum of their bands): something is wrong with it."""
@@ -49,7 +51,9 @@ other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
-_WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)" for comparison in model.LEVELS)
+_WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
+_SHOWN_BITS = -6.0
+"""Pairs lighter than this are in no review band, whatever the prior of those left over: their pattern is not kept."""
 
 
 def _household() -> str:
@@ -170,9 +174,9 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
         CREATE OR REPLACE TABLE scored AS
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'household': {_household()},
-                        'nhs': mw_nhs_number > 0, 'pattern': [{_WEIGHTS}]}} AS evidence
-                  FROM ({_weighed(predictions)})
+                       {{'forename': mw_forename, 'household': {_household()}, 'nhs': mw_nhs_number > 0,
+                        'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
+                  FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
          GROUP BY unit_l, unit_r
         """

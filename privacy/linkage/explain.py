@@ -107,7 +107,7 @@ def _why_not(seen: dict[str, Any]) -> Why:
     if decision is None:
         return Why.SAME_SERVICE
     if decision["weight"] is None:
-        return Why.NOT_LOOKED_AT
+        return Why.BELOW_THRESHOLD if seen["pair"]["looked_at"] else Why.NOT_LOOKED_AT
     if decision["posterior_alone"] < THRESHOLD:
         return Why.HOUSEHOLD if decision["household"] else Why.BELOW_THRESHOLD
     if decision["tie"]:
