@@ -35,8 +35,10 @@ _BLOCK_BYTES = 64
 _PADS = "hmac_pads"
 BAND_BITS = 3
 RARE_SURNAME, RARE_PAIR = 2, 3
-"""Band of the surname, and sum of both names' bands, from which two names have a token of their own: one child in 1,500
-or fewer has the surname, one in 100,000 or fewer both names."""
+"""Band of the surname from which two names have tokens: one child in 1,500 or fewer has the surname. And sum of both
+names' bands from which they have one without a place or a date: one child in 100,000 or fewer has both. A token of two
+names joins children of one surname who were born on different days; where many bear it, enough are joined to tell how
+many they are, and so which surname it is."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ _WITH_POSTCODE = {
 }
 
 _BANDS = ("n_surname_band", "n_forename_band")
+_RARE_SURNAME = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN n_surname END"
 _RARE_SURNAME_ALONE = (
     f"CASE WHEN n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname END"
 )
@@ -113,7 +116,7 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_names_outward",
         "linkage",
         "names|outward",
-        ("n_surname", "n_forename", "n_postcode_outward"),
+        (_RARE_SURNAME, "n_forename", "n_postcode_outward"),
         ("surname", "forename", "postcode"),
         _BANDS,
     ),
@@ -122,7 +125,7 @@ TOKENS: tuple[TokenColumn, ...] = (
             f"t_names_{part}",
             "linkage",
             f"names|{part}",
-            ("n_surname", "n_forename", f"n_dob_{part}"),
+            (_RARE_SURNAME, "n_forename", f"n_dob_{part}"),
             ("surname", "forename", "date_of_birth"),
         )
         for part in ("day", "month")
@@ -144,9 +147,9 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, `t_names` only for rare surnames: most rows carry 21 tokens. Name
-tokens take the date of birth with day and month sorted, so that a swap costs nothing; `t_dob_postcode` takes it
-plain.
+last words only for names of several words, tokens of two names only where the surname is not a common one: most rows
+carry 18 to 21 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs nothing;
+`t_dob_postcode` takes it plain.
 """
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
 """Domains whose tokens are compared without their last bits: see `bare_sql`."""

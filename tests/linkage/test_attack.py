@@ -153,7 +153,6 @@ def test_how_often_a_token_stands_tells_little_more_than_which_name_is_common(
     assert _recovered(times.map(likeliest), children.surname) - blind < 0.025
 
 
-@pytest.mark.xfail(strict=True, reason="tokens of two names join a surname's tokens across dates of birth")
 def test_columns_joined_on_their_rows_give_no_surnames_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
