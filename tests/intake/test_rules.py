@@ -95,7 +95,10 @@ def test_the_message_about_exceeding_says_why(desk: Desk, eyfsp: Text) -> None:
         ("a,b\n1,2\n", "missing column"),
         (",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n", "pre-2021 early learning goals"),
         (",".join(EYFSP_HEADER).replace("forename", "surname") + "\n", "stands twice"),
-        (",".join(EYFSP_HEADER).replace("postcode", "post_code") + "\n", "perhaps renamed to 'post_code'"),
+        (
+            ",".join(EYFSP_HEADER).replace("postcode", "postcode_of_home") + "\n",
+            "perhaps renamed to 'postcode_of_home'",
+        ),
         (",".join(EYFSP_HEADER) + "\n", "no usable row"),
         (",".join([*EYFSP_HEADER, *(f"x{n}" for n in range(600))]) + "\n", "at most 500"),
     ],
