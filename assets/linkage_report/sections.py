@@ -10,7 +10,7 @@ from assets.linkage_report import model_sections
 from assets.linkage_report.charts import Scale, point
 from assets.linkage_report.weighting import WEIGHTED_BY
 from assets.pages.markup import Html, joined, tag
-from assets.pages.parts import bullets, facts, paragraph, section, table
+from assets.pages.parts import bullets, contents_list, facts, paragraph, section, table
 from assets.pages.words import capital, percent, points, signed_points
 from sources.contracts import CONTRACTS
 
@@ -40,11 +40,7 @@ _SHARES = Scale(0, 1)
 
 def sections(report: dict[str, Any]) -> Iterator[Html]:
     yield _outcome(report)
-    yield tag(
-        "nav",
-        bullets(tag("a", title, href=f"#{anchor}") for anchor, title in _CONTENTS.items()),
-        aria_label="In this report",
-    )
+    yield contents_list(_CONTENTS)
     contents = {
         "steps": _steps(report),
         "false": _false_links(report),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from assets.pages.markup import Html, tag
 
@@ -21,6 +21,12 @@ def paragraph(*content: str, class_: str | None = None) -> Html:
 
 def bullets(items: Iterable[str]) -> Html:
     return tag("ul", *(tag("li", item) for item in items))
+
+
+def contents_list(sections: Mapping[str, str]) -> Html:
+    """Links to the sections of a page, which are titles by anchor."""
+    links = bullets(tag("a", title, href=f"#{anchor}") for anchor, title in sections.items())
+    return tag("nav", links, aria_label="In this report")
 
 
 def details(summary: str, *content: str) -> Html:

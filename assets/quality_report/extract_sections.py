@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from assets.pages.markup import Html, joined, tag
-from assets.pages.parts import bullets, details, facts, paragraph, section, table
+from assets.pages.parts import bullets, contents_list, details, facts, paragraph, section, table
 from assets.pages.words import listed, moment, percent, rows, signed_points
 from assets.quality_report import value_sections
 from assets.quality_report.charts import bar
@@ -35,11 +35,7 @@ _CONTENTS = {
 
 def sections(report: dict[str, Any]) -> Iterator[Html]:
     yield _outcome(report)
-    yield tag(
-        "nav",
-        bullets(tag("a", title, href=f"#{anchor}") for anchor, title in _CONTENTS.items()),
-        aria_label="In this report",
-    )
+    yield contents_list(_CONTENTS)
     contents = {
         "read": _read(report),
         "fix": _to_fix(report),

@@ -93,20 +93,15 @@ class _End:
         return result
 
 
-def equals(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """How many pairs of the same weight a pair's unit has, itself included, at the end where there are more."""
-    most = np.ones(len(left), np.int64)
-    for end in (left, right):
-        order = np.lexsort((weight, end))
-        new = np.r_[True, (np.diff(end[order]) != 0) | (np.diff(weight[order]) >= SAME_WEIGHT)][: len(left)]
-        group = np.cumsum(new) - 1
-        most[order] = np.maximum(most[order], np.bincount(group)[group] if len(left) else 0)
-    return most
-
-
 def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Mask of the pairs that have a rival of the same weight at either end."""
-    return equals(left, right, weight) > 1
+    mask = np.zeros(len(left), bool)
+    for end in (left, right):
+        order = np.lexsort((weight, end))
+        equal = (np.diff(end[order]) == 0) & (np.abs(np.diff(weight[order])) < SAME_WEIGHT)
+        mask[order[1:]] |= equal
+        mask[order[:-1]] |= equal
+    return mask
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:

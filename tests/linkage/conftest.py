@@ -4,14 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy import pseudonyms
 from privacy.keys import KeyRing
 from privacy.linkage import LinkResult, link
+from tests.linkage_report.populations import tokenised
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,25 +26,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 def tokenise(keys: KeyRing) -> Callable[[Frames], dict[str, pa.Table]]:
     """Contract-named frames by source -> token tables by source."""
 
-    def run(frames: Frames) -> dict[str, pa.Table]:
-        con = duckdb.connect()
-        pseudonyms.prepare(con, keys)
-        tables = {}
-        for source, frame in frames.items():
-            con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
-            con.execute(
-                "CREATE OR REPLACE TABLE sent AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame"
-            ).fetchall()
-            columns = set(frame.columns) & pseudonyms.SOURCE_COLUMNS
-            parts = []
-            for council in sorted(frame.council.unique()):
-                con.execute(f"CREATE OR REPLACE TEMP VIEW one AS FROM sent WHERE council = '{council}'").fetchall()
-                sql = pseudonyms.tokenise_sql("one", columns, council, ["council", "source_row", "sex"])
-                parts.append(con.sql(sql).to_arrow_table())
-            tables[source] = pa.concat_tables(parts)
-        return tables
-
-    return run
+    return lambda frames: tokenised(frames, keys)
 
 
 @pytest.fixture(scope="session")
