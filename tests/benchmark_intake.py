@@ -23,7 +23,7 @@ from sources.reference.goals import GOALS
 COHORT = "202425"
 WAYS = {
     "floor": "bare DuckDB: read the CSV as text, write Parquet (zstd)",
-    "without-tokens": "intake without token hashing",
+    "without-tokens": "intake without tokens: names are not normalised, nothing is hashed",
     "with-tokens": "intake, whole",
 }
 
