@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from privacy import normalise, pseudonyms
@@ -160,7 +161,8 @@ def stage(
     with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as found:
         for result in _ahead(_results(con, sql, _ahead(_chunks(extract)))):
             good = findings.add(result, found)
-            rows.write(result.drop_columns([_ROW_HASH, *projection.issue_columns]).filter(good))
+            result = result.drop_columns([_ROW_HASH, *projection.issue_columns])
+            rows.write(result if pc.all(good).as_py() else result.filter(good))
         findings.set_aside(extract.set_aside, found)
         found.write(QUARANTINE.empty_table())
     return Staged(
@@ -267,10 +269,11 @@ class TableWriter:
     def write(self, table: pa.Table) -> None:
         if self._writer is None:
             text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+            tokens = set(pseudonyms.TOKEN_COLUMNS)
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._path,
                 table.schema,
-                compression="zstd",
+                compression={name: "none" if name in tokens else "zstd" for name in table.column_names},
                 use_dictionary=text,
                 store_schema=False,
                 write_statistics=[SOURCE_ROW],

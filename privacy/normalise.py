@@ -18,7 +18,8 @@ normalised under different versions are not comparable, and the linker refuses t
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, reduce
 from importlib import resources
 
 import duckdb
@@ -175,73 +176,95 @@ def _bands(file: str) -> dict[str, int]:
 def normalise_sql(relation: str, columns: set[str]) -> str:
     """A SELECT of every column of `relation` plus `OUTPUTS`; `columns` says which of `INPUTS` the relation has.
 
-    Streams: expressions, and probes of one small table. Needs `install` on the connection. One layer of SELECT a step:
-    macros that repeat their argument are given columns, not expressions, or the planner drowns in copies.
+    The form of numbers is looked at, their check digits are not: intake has seen to `VALID`. There are few different
+    names and dates beside the rows that bear them, so each is given its forms once, and the rows look them up.
+    `relation` is held in memory meanwhile. Needs `install` on the connection.
     """
     types = dict.fromkeys(INPUTS, "VARCHAR") | {"date_of_birth": "DATE"}
-    query = relation
-    for layer in _LAYERS:
-        query = f"({layer.format(query, **{n: n if n in columns else f'NULL::{types[n]}' for n in INPUTS})})"
-    return _BAND_LAYER.format(_GIVEN_NAME_LAYER.format(query))
+    sent = {name: name if name in columns else f"NULL::{types[name]}" for name in INPUTS}
+    forms = [
+        f"{name}_forms AS ({_layered(f'(SELECT DISTINCT {sent[name]} AS sent FROM people)', layers)})"
+        for name, layers in _FORMS.items()
+    ]
+    people = [f"people AS MATERIALIZED (SELECT * FROM {relation})"]
+    joins = [f" LEFT JOIN {name}_forms ON {name}_forms.sent = {sent[name]}" for name in _FORMS]
+    found = [f"{name}_forms.* EXCLUDE (sent)" for name in _FORMS]
+    codes = _layered("people", [layer.format("{0}", **sent) for layer in _CODE_LAYERS])
+    return (
+        f"WITH {', '.join(people + forms)} SELECT coded.*, {', '.join(found)} FROM ({codes}) AS coded{''.join(joins)}"
+    )
 
 
-_LAYERS = (
+def _layered(relation: str, layers: Iterable[str]) -> str:
+    """SELECTs, each of the one before. One layer a step: macros that repeat their argument are given columns, not
+    expressions, or the planner drowns in copies."""
+    return reduce(lambda query, layer: layer.format(f"({query})"), layers, f"SELECT * FROM {relation}")
+
+
+_CODE_LAYERS = (
     """
-    SELECT *, fold_name({surname}) AS surname_folded, fold_name({forename}) AS forename_folded,
-           letters_and_digits({postcode}) AS postcode_code, birth_date({date_of_birth}) AS n_dob,
-           compact_code({upn}) AS upn_code, compact_code({nhs_number}) AS nhs_code
+    SELECT *, letters_and_digits({postcode}) AS postcode_code, upn_code({upn}) AS upn_code,
+           nhs_code({nhs_number}) AS n_nhs
       FROM {0}
     """,
+    "SELECT * EXCLUDE (postcode_code), real_postcode(postcode_code) AS n_postcode FROM {0}",
     """
-    SELECT * EXCLUDE (surname_folded, forename_folded, postcode_code, upn_code, nhs_code),
-           spaced_name(surname_folded) AS surname_spaced, spaced_name(forename_folded) AS forename_spaced,
-           real_postcode(postcode_code) AS n_postcode, sorted_date(n_dob) AS n_dob_sorted,
-           day(n_dob)::VARCHAR AS n_dob_day, month(n_dob)::VARCHAR AS n_dob_month,
-           CASE WHEN upn_checks(upn_code) THEN upn_code END AS upn_code,
-           CASE WHEN nhs_checks(nhs_code) THEN nhs_code END AS n_nhs
-      FROM {0}
-    """,
-    """
-    SELECT * EXCLUDE (surname_spaced, forename_spaced, upn_code),
-           real_name(surname_spaced) AS surname_words, real_name(forename_spaced) AS forename_words,
+    SELECT * EXCLUDE (upn_code), outward(n_postcode) AS n_postcode_outward,
            CASE WHEN NOT ends_in_letter(upn_code) THEN upn_code END AS n_upn,
            CASE WHEN ends_in_letter(upn_code) THEN upn_code END AS n_upn_temporary
       FROM {0}
     """,
+)
+_NAME_LAYERS = (
+    "SELECT sent, fold_name(sent) AS folded FROM {0}",
+    "SELECT sent, spaced_name(folded) AS spaced FROM {0}",
+    "SELECT sent, real_name(spaced) AS words FROM {0}",
     """
-    SELECT * EXCLUDE (surname_words, forename_words),
-           outward(n_postcode) AS n_postcode_outward, replace(surname_words, ' ', '') AS n_surname,
-           first_word(surname_words) AS n_surname_first, last_word(surname_words) AS n_surname_last,
-           replace(forename_words, ' ', '') AS n_forename_written,
-           first_word(forename_words) AS forename_front, last_word(forename_words) AS forename_back
+    SELECT sent, replace(words, ' ', '') AS whole, first_word(words) AS front, last_word(words) AS back
       FROM {0}
     """,
 )
-_GIVEN_NAME_LAYER = """
-    SELECT named.* EXCLUDE (forename_front, forename_back),
-           coalesce(front.canonical, forename_front) AS n_forename_first,
-           coalesce(back.canonical, forename_back) AS n_forename_last,
-           coalesce(whole.canonical,
-                    CASE WHEN forename_front || forename_back = n_forename_written
-                         THEN coalesce(front.canonical, forename_front) || coalesce(back.canonical, forename_back)
-                         END, n_forename_written) AS n_forename,
-           soundex(n_surname) AS n_surname_sound, soundex(n_forename_written) AS n_forename_sound,
-           left(n_surname, 2) AS n_surname_start, right(n_surname, 2) AS n_surname_end,
-           left(n_forename_written, 2) AS n_forename_start, right(n_forename_written, 2) AS n_forename_end
-      FROM {0} AS named
-      LEFT JOIN given_name_forms AS whole ON whole.form = n_forename_written
-      LEFT JOIN given_name_forms AS front ON front.form = forename_front
-      LEFT JOIN given_name_forms AS back ON back.form = forename_back
+_SURNAME_LAYER = """
+    SELECT sent, whole AS n_surname, front AS n_surname_first, back AS n_surname_last,
+           soundex(whole) AS n_surname_sound, left(whole, 2) AS n_surname_start, right(whole, 2) AS n_surname_end,
+           name_band(whole, band) AS n_surname_band
+      FROM {0} LEFT JOIN surname_bands ON name = whole
 """
-_BAND_LAYER = f"""
-    SELECT named.*, name_band(n_surname, surnames.band) AS n_surname_band,
+_FORENAME_LAYERS = (
+    """
+    SELECT sent, whole AS n_forename_written, soundex(whole) AS n_forename_sound, left(whole, 2) AS n_forename_start,
+           right(whole, 2) AS n_forename_end, coalesce(fronts.canonical, front) AS n_forename_first,
+           coalesce(backs.canonical, back) AS n_forename_last,
+           coalesce(wholes.canonical,
+                    CASE WHEN front || back = whole
+                         THEN coalesce(fronts.canonical, front) || coalesce(backs.canonical, back) END,
+                    whole) AS n_forename
+      FROM {0}
+      LEFT JOIN given_name_forms AS wholes ON wholes.form = whole
+      LEFT JOIN given_name_forms AS fronts ON fronts.form = front
+      LEFT JOIN given_name_forms AS backs ON backs.form = back
+    """,
+    f"""
+    SELECT named.*,
            name_band(n_forename, coalesce(wholes.band, least(fronts.band + {DOUBLE_NAME_BANDS}, {RAREST_BAND})))
              AS n_forename_band
-      FROM ({{0}}) AS named
-      LEFT JOIN surname_bands AS surnames ON surnames.name = n_surname
+      FROM {{0}} AS named
       LEFT JOIN given_name_bands AS wholes ON wholes.name = n_forename
       LEFT JOIN given_name_bands AS fronts ON fronts.name = n_forename_first
-"""
+    """,
+)
+_DATE_LAYERS = (
+    "SELECT sent, birth_date(sent) AS n_dob FROM {0}",
+    """
+    SELECT *, sorted_date(n_dob) AS n_dob_sorted, day(n_dob)::VARCHAR AS n_dob_day, month(n_dob)::VARCHAR AS n_dob_month
+      FROM {0}
+    """,
+)
+_FORMS = {
+    "surname": (*_NAME_LAYERS, _SURNAME_LAYER),
+    "forename": (*_NAME_LAYERS, *_FORENAME_LAYERS),
+    "date_of_birth": _DATE_LAYERS,
+}
 
 
 def _name_macros() -> list[str]:
@@ -319,6 +342,8 @@ def _number_macros() -> list[str]:
         r"compact_code(x) AS upper(regexp_replace(x, '[\s-]', '', 'g'))",
         # Department for Education, UPN guide: weights 2 to 13, modulus 23; the alphabet has no I, O, S.
         f"upn_sum_fits(x) AS substr('{_UPN_LETTERS}', 1 + ({upn_sum} + 13 * ({last})) % 23, 1) = left(x, 1)",
+        f"upn_of_form(x) AS CASE WHEN {upn_form} THEN x END",
+        f"upn_code(x) AS CASE WHEN {upn_form} THEN x ELSE upn_of_form(compact_code(x)) END",
         f"upn_checks(x) AS CASE WHEN {upn_form} THEN upn_sum_fits(x) ELSE x IS NULL AND NULL END",
         # Nearly every number is written in its plain form, and a macro evaluates what it is given at every mention.
         f"upn_valid(x) AS CASE WHEN {upn_form} THEN upn_sum_fits(x) ELSE upn_checks(compact_code(x)) END",
@@ -326,6 +351,8 @@ def _number_macros() -> list[str]:
         # NHS Data Dictionary, NHS NUMBER: weights 10 to 2, modulus 11, 11 counts as 0 and 10 is no check digit.
         f"""nhs_sum_fits(x) AS (11 - ({nhs_sum}) % 11) % 11 = ascii(right(x, 1)) - 48
                                AND x <> repeat(left(x, 1), 10)""",
+        f"nhs_of_form(x) AS CASE WHEN {nhs_form} THEN x END",
+        f"nhs_code(x) AS CASE WHEN {nhs_form} THEN x ELSE nhs_of_form(compact_code(x)) END",
         f"nhs_checks(x) AS CASE WHEN {nhs_form} THEN nhs_sum_fits(x) ELSE x IS NULL AND NULL END",
         f"nhs_valid(x) AS CASE WHEN {nhs_form} THEN nhs_sum_fits(x) ELSE nhs_checks(compact_code(x)) END",
     ]
@@ -333,7 +360,8 @@ def _number_macros() -> list[str]:
 
 def _place_and_date_macros() -> list[str]:
     return [
-        "letters_and_digits(x) AS regexp_replace(upper(x), '[^A-Z0-9]', '', 'g')",
+        """letters_and_digits(x) AS CASE WHEN regexp_full_match(x, '[A-Z0-9]+ [A-Z0-9]+') THEN replace(x, ' ', '')
+                                         ELSE regexp_replace(upper(x), '[^A-Z0-9]', '', 'g') END""",
         # The letter O for the digit of the inward part is the one confusion that leaves no doubt.
         r"""inward_digit(x) AS CASE WHEN regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?O[A-Z]{2}')
                                THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",

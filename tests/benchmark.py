@@ -105,8 +105,8 @@ One EYFS Profile extract of {options.extract_rows:,} rows, each way in a process
 
 {_table(large)}
 
-Without tokens, intake takes {without.seconds / floor.seconds:.1f} times as long as the bare copy. Tokens
-alone, normalising included: {hashed:,.0f} rows a second, two keyings of a row's tokens.
+Without hashing, intake takes {without.seconds / floor.seconds:.1f} times as long as the bare copy. Tokens alone, two
+keyings of all tokens of a row: {hashed:,.0f} rows a second.
 """
 
 

@@ -28,7 +28,7 @@ from assets.quality_report import compare
 from assets.staging import RuleCount
 from privacy.normalise import VALID
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import ROW_COUNT_RULES
+from sources.contracts.extract_rules import ROW_COUNT_RULES, ROWS_ONCE
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -50,7 +50,7 @@ _DERIVED_COLUMNS = {
 _DERIVED_LABELS = {IMD_QUINTILE: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
 _TEXT_LABELS = {ENGLISH: "English", ANOTHER: "Another language"}
 _CHECKS = {
-    "rows-once": "Every row of the file was taken once",
+    ROWS_ONCE.id: "Every row of the file was taken once",
     "codes": "Values are within their code list",
     "range": "Numbers are within their range",
     "filled": "Columns that must be filled are",

@@ -12,9 +12,10 @@ from sources.contracts.model import Column, Role, Severity, SourceContract
 class ExtractRule:
     """A rule that the number called `fact` keeps to `low`..`high`, where there is such a number.
 
-    Facts: `rows_kept`; `rejected_share`, of the rows read, where at least `MANY_ROWS` were rejected; `rows_of_last` and
-    `rows_of_published`, rows read as a share of the last delivery's rows and of the published number of children;
-    `<column>_complete`, share of kept rows with a usable value.
+    Facts: `rows_kept`; `rows_repeated`, those among them with the row number of another; `rejected_share`, of the rows
+    read, where at least `MANY_ROWS` were rejected; `rows_of_last` and `rows_of_published`, rows read as a share of the
+    last delivery's rows and of the published number of children; `<column>_complete`, share of kept rows with a usable
+    value.
     """
 
     id: str
@@ -40,6 +41,7 @@ TOO_MANY_REJECTED = ExtractRule(
     "rejected_share",
     high=MAX_REJECTED_SHARE,
 )
+ROWS_ONCE = ExtractRule("rows-once", Severity.STOP, "A row of the file was taken twice.", "rows_repeated", high=0)
 ROW_COUNT_RULES = (
     NO_USABLE_ROW,
     TOO_MANY_REJECTED,
@@ -72,6 +74,7 @@ ROW_COUNT_RULES = (
 
 def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
     """Every rule about an extract of this source as a whole."""
+    yield ROWS_ONCE
     yield from ROW_COUNT_RULES
     for column in expected_complete(contract):
         yield ExtractRule(

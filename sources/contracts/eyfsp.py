@@ -50,7 +50,7 @@ CONTRACT = SourceContract(
             Severity.REJECT,
             "The academic year in the row is not the cohort of the file.",
             ("academic_year",),
-            f"left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
+            f"academic_year <> $cohort AND left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
             stop_share=0.5,
         ),
         Rule(
@@ -58,7 +58,7 @@ CONTRACT = SourceContract(
             Severity.REJECT,
             "The local authority code in the row is not the sending council's.",
             ("la_code",),
-            r"regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",
+            r"la_code NOT IN $la_codes AND regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",
             stop_share=0.5,
         ),
     ),

@@ -111,7 +111,8 @@ POSTCODE_FORM = Rule(
     Severity.WARN,
     "The postcode is not written as one, in full; the row is kept.",
     ("postcode",),
-    f"NOT {WRITTEN_AS_A_POSTCODE.format('postcode')}",
+    "NOT regexp_full_match(postcode, '[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}')"
+    f" AND NOT {WRITTEN_AS_A_POSTCODE.format('postcode')}",
 )
 NAMELESS = Rule(
     "no-name",
