@@ -19,6 +19,15 @@ from ndl_export.schema import Role
 from ndl_export.tables import TABLES, MeasureKind, Table
 
 _DIALECT = {"encoding": "utf-8", "delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
+_FORMS = {
+    "time_period": "[0-9]{6}",
+    "country_code": "E92[0-9]{6}",
+    "region_code": "E12[0-9]{6}",
+    "old_la_code": "[0-9]{3}",
+    "new_la_code": "E0[6-9][0-9]{6}",
+    "english_devolved_area_code": "E47[0-9]{6}",
+}
+"""Regular expressions of columns of time and place."""
 
 
 def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -66,7 +75,8 @@ def _column(table: Table, column: CsvColumn) -> dict[str, Any]:
         described["dc:description"] = source.description
         if source.role is Role.FILTER:
             return described | {"required": True, "datatype": _one_of(levels(table, source.name))}
-        return described | {"required": source.role is Role.TIME or source.name == "geographic_level"}
+        form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}
+        return described | form | {"required": source.role is Role.TIME or source.name == "geographic_level"}
     if source.role is Role.FLAG:
         text = f"Whether {source.measure.label} can be used"
         return described | {"dc:description": text, "null": list(SYMBOLS), "datatype": _one_of(RELIABILITY.values())}
