@@ -73,7 +73,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 
 validators: .validators/standards/.synced .validators/ckan/.synced  ## install the validators that the tests hand bundles to
 
-.validators/%/.synced: tests/export/validators/%.txt | setup
+.validators/%/.synced: tests/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
 	$(UV) pip sync --quiet --python .validators/$*/bin/python $<
 	@touch $@

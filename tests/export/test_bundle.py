@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,12 @@ def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
 
 
 def test_a_release_directory_holds_folder_archive_and_pointer_only(release_dir: Path) -> None:
-    assert {path.name for path in release_dir.iterdir()} >= {"2026.11.0", "2026.11.0.zip", "latest"}
+    assert {path.name for path in release_dir.iterdir()} == {
+        "2026.11.0",
+        "2026.11.0.zip",
+        "2026.11.0.tar",
+        "latest",
+    }
     assert not [path for path in release_dir.iterdir() if path.name.startswith(".")]
     assert os.readlink(release_dir / "latest") == "2026.11.0"  # noqa: PTH115 - the text of the link matters
 
@@ -49,7 +55,44 @@ def test_the_same_figures_give_the_same_bytes(
     shuffled = {name: data.take(pa.array(rng.permutation(data.num_rows))) for name, data in tables.items()}
     again = write_bundle(tmp_path, fake_facts(councils=tuple(reversed(fake_facts().councils))), shuffled, signing_key)
     assert contents(again) == contents(release_dir / "2026.11.0")
-    assert (tmp_path / "2026.11.0.zip").read_bytes() == (release_dir / "2026.11.0.zip").read_bytes()
+    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
+        assert (tmp_path / archive).read_bytes() == (release_dir / archive).read_bytes()
+
+
+ELSEWHERE = """
+import os, sys, time
+from pathlib import Path
+os.umask(0o077)
+sys.path.insert(0, sys.argv[1])
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fake_release import fake_facts, fake_tables
+from ndl_export.bundle import write_bundle
+write_bundle(Path(sys.argv[2]), fake_facts(), fake_tables(), Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+print(time.tzname)
+"""
+
+
+def test_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: Path) -> None:
+    """In a process of its own, in Nepal, whose text is ASCII, whose files are private, and whose sets are shuffled."""
+    there = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(Path(__file__).parent), str(tmp_path)],
+        env=os.environ | there | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "+0545" in said
+    assert contents(tmp_path / "2026.11.0") == contents(release_dir / "2026.11.0")
+    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
+        assert (tmp_path / archive).read_bytes() == (release_dir / archive).read_bytes()
+    assert stat.S_IMODE((tmp_path / "2026.11.0" / "README.md").stat().st_mode) == 0o644
+
+
+def test_stock_tools_unpack_both_archives_alike(release_dir: Path, bundle: Path, tmp_path: Path) -> None:
+    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
+        shutil.unpack_archive(release_dir / archive, tmp_path / archive)
+        assert contents(tmp_path / archive / "2026.11.0") == contents(bundle)
 
 
 def test_a_published_version_is_never_replaced(
