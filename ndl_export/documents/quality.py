@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ndl_export.documents.markdown import bullets, grid
 from ndl_export.geography import CODE_COLUMNS, NAME_COLUMNS
@@ -44,9 +45,14 @@ def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]
     flags = data[column_name(measure, Role.FLAG)]
     numbers = [int(pc.sum(pc.equal(flags, flag.value)).as_py() or 0) for flag in _SHOWN]
     width = pc.subtract(data[column_name(measure, Role.UPPER)], data[column_name(measure, Role.LOWER)]).drop_null()
-    unit = "goals" if measure.kind is MeasureKind.AVERAGE else "points"
-    middle = f"{float(np.median(width.to_numpy())) / 2:.1f} {unit}" if len(width) else ""
-    return (f"`{name}`", measure.label, *(f"{number:,}" for number in numbers), middle)
+    return (f"`{name}`", measure.label, *(f"{number:,}" for number in numbers), _half_width(measure, width.to_numpy()))
+
+
+def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
+    if not len(widths):
+        return ""
+    half = float(np.median(widths)) / 2
+    return f"{half:.2f} goals" if measure.kind is MeasureKind.AVERAGE else f"{half:.1f} points"
 
 
 def linkage_grid(linkage: pa.Table) -> str:

@@ -23,7 +23,7 @@ def ckan_package(described: Description) -> dict[str, Any]:
     extras = {
         "temporal_coverage-from": described.first_day,
         "temporal_coverage-to": described.last_day,
-        "geographic_coverage": "; ".join(area.name for area in facts.areas),
+        "geographic_coverage": "; ".join(area.name for area in described.places),
         "update_frequency": "annual",
         "language": "eng",
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ndl_export.geography import CODE_COLUMNS
 from ndl_export.metadata.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
 
 _AUTHORITY = "http://publications.europa.eu/resource/authority"
@@ -69,8 +68,7 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         "dct:language": {"@id": f"{_AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
         "dct:spatial": [
             {"@id": f"{_AREA}/{area.code}", "@type": "dct:Location", "skos:prefLabel": _text(area.name)}
-            for area in facts.areas
-            if area.level in CODE_COLUMNS
+            for area in described.places
         ],
         "dct:temporal": {
             "@type": "dct:PeriodOfTime",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ndl_export.archive import ARCHIVES
+from ndl_export.geography import CODE_COLUMNS, Geography
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import TABLES, Table
 from sources.reference.cohorts import Cohort
@@ -84,6 +85,11 @@ class Description:
     last_day: str
     data_files: tuple[DataFile, ...]
     archives: tuple[Archive, ...]
+
+    @property
+    def places(self) -> tuple[Geography, ...]:
+        """The areas of the release that have an official code."""
+        return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
 
     def address_of(self, name: str) -> str:
         """Where a file of the bundle is served."""

@@ -24,6 +24,7 @@ from fake_release import fake_facts, fake_privacy_record
 from frictionless import Package
 
 from ndl_export.bundle import BUNDLE_FILES, BundleRefused, write_bundle
+from ndl_export.content_checks import table_layouts
 from ndl_export.tables import TABLES
 
 
@@ -218,6 +219,10 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
     assert all(field.metadata[b"description"] for field in schema)
     metadata = pq.read_metadata(bundle / f"{name}.parquet")
     assert metadata.row_group(0).column(0).compression == "ZSTD"
+    facts = fake_facts()
+    expected = table_layouts(facts.councils, facts.cohorts)[name]
+    assert pq.read_table(bundle / f"{name}.parquet", columns=expected.keys.column_names).equals(expected.keys)
+    assert b"By time period" in schema.metadata[b"row_order"]
     assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]
 
 
