@@ -9,13 +9,26 @@ from pathlib import Path
 
 import pytest
 from ees_screener import CHECKS, NOT_CHECKED, Files, Row, faults, read, reference, screen
+from fake_release import fake_tables
 
+from ndl_export.ees import meta_csv, write_csv
 from ndl_export.tables import TABLES
+from sources.reference.places import places
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_csv_files_pass_the_screener(name: str, bundle: Path) -> None:
     assert screen(bundle / f"{name}.csv", bundle / f"{name}.meta.csv") == []
+
+
+def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
+    """With rows of England and its regions, and the exact name of every local authority."""
+    name, data = "gld_headline", fake_tables(tuple(places()))["gld_headline"]
+    write_csv(data, TABLES[name], tmp_path / f"{name}.csv")
+    (tmp_path / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
+    files = read(tmp_path / f"{name}.csv", tmp_path / f"{name}.meta.csv")
+    assert files.levels("geographic_level") == {"National", "Regional", "Local authority", "English devolved area"}
+    assert faults(files) == []
 
 
 def test_every_rule_is_checked_or_says_why_not() -> None:
@@ -99,8 +112,8 @@ def then(*plants: Callable[[Files], Files]) -> Callable[[Files], Files]:
     return plant
 
 
-def schools(**values: str) -> Callable[[Files], Files]:
-    """Rows of level Opportunity area with this code and name, against Leeds's own."""
+def two_areas(**values: str) -> Callable[[Files], Files]:
+    """Leeds as the opportunity area One, code E1, and the devolved area's rows as one with these values."""
     return then(
         put("geographic_level", "Opportunity area", "Local authority"),
         put("opportunity_area_code", "E1", "Opportunity area"),
@@ -175,10 +188,10 @@ PLANTED: dict[int, Callable[[Files], Files]] = {
     49: put("la_name", "St Helens", "Local authority"),
     50: put("la_name", "", "Local authority"),
     51: put_all(geographic_level="Planning area"),
-    52: schools(opportunity_area_code="E1", opportunity_area_name="Two"),
+    52: two_areas(opportunity_area_code="E1", opportunity_area_name="Two"),
     53: without("old_la_code"),
     54: put("region_name", "", "Local authority"),
-    55: schools(opportunity_area_code="x", opportunity_area_name="Two"),
+    55: two_areas(opportunity_area_code="x", opportunity_area_name="Two"),
     56: put("english_devolved_area_code", "E47000003", "Local authority"),
     57: twice,
     58: put(FEW, "NA"),
