@@ -9,6 +9,7 @@ from collections.abc import Mapping
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _MODE = 0o100644
+_DEEPEST = 2
 
 
 def zip_bytes(files: Mapping[str, bytes], folder: str) -> bytes:
@@ -34,9 +35,15 @@ def unzip(content: bytes) -> tuple[str, dict[str, bytes]]:
         raise ValueError(f"it cannot be read as a ZIP file: {error}") from None
     folders = {name.partition("/")[0] for name in members}
     files = {name.partition("/")[2]: data for name, data in members.items()}
-    if len(folders) != 1 or any(not name or "/" in name for name in files):
-        raise ValueError("it does not hold one folder of files")
+    if len(folders) != 1 or not all(_is_plain(name) for name in files):
+        raise ValueError("it does not hold one folder of files and folders of files")
     folder = folders.pop()
     if zip_bytes(files, folder) != content:
         raise ValueError("it was not packed by the publisher: names, times, modes or order differ")
     return folder, files
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a file lies in the folder, or in a folder in it, and nowhere else."""
+    parts = name.split("/")
+    return len(parts) <= _DEEPEST and all(part not in ("", ".", "..") for part in parts)
