@@ -88,6 +88,7 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     """What every page may say."""
+    areas = release.of("gld_headline")
     return {
         "site": TITLE,
         "facts": facts,
@@ -97,6 +98,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "choices": {area.code: area.name for area in facts.areas[1:]},
         "not_sent": short(facts.missing),
         "statements": statements(facts.missing, facts.councils),
+        "headline_area": areas.name(areas.together) if areas.absent else "",
         "headlines": {cohort: headline(release, cohort) for cohort in release.cohorts},
         "gld_goals": len(GLD_GOALS),
         "flags": FLAG_MEANINGS,

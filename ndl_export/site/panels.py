@@ -97,10 +97,19 @@ class Panel:
         return Cohort(self.cohort).label
 
     @property
+    def about(self) -> str:
+        """`Leeds, 2024/25`."""
+        return ", ".join(part for part in (self.area_name, self.cohort_label) if part)
+
+    @property
     def flags(self) -> list[Flag]:
         """The symbols that a reader meets in the panel, in the order of their definition."""
         met = {figure.flag for line in self.lines for figure in line.figures}
         return [flag for flag in Flag if flag in met and flag is not Flag.RELIABLE]
+
+    @property
+    def drawn_flags(self) -> set[Flag]:
+        return {line.figures[column].flag for line in self.lines for column in self.shape.drawn}
 
     @property
     def notes(self) -> list[str]:

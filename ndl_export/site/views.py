@@ -12,7 +12,18 @@ from ndl_export.missing import Missing, not_sent
 from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
 from ndl_export.site.figures import Figure, Released
 from ndl_export.site.panels import Areas, Chart, Line, Panel, Shape
-from ndl_export.site.words import extremes, gap, most_given, no_record, of_both_groups, one_service_alone, outset, rate
+from ndl_export.site.words import (
+    Words,
+    available,
+    extremes,
+    gap,
+    most_given,
+    no_record,
+    of_both_groups,
+    one_service_alone,
+    outset,
+    rate,
+)
 from ndl_export.tables import ALL, FAMILIES, TABLES, Attribute, MeasureKind
 from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
@@ -45,7 +56,6 @@ _CONCERN = {
 """Every group that can occur, in the words of the page: by whom the child was seen, and who had a concern."""
 
 Levels = tuple[str, ...]
-Words = Callable[[tuple[Line, ...]], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -351,7 +361,8 @@ def _in_each_area(
             )
             beside = areas.name(areas.together) if any(line.compared for line in lines) else ""
             together, scale = area == areas.together, _scale(shape, lines)
-            panels.append(Panel(shape, cohort, lines, scale, words(lines), area, areas.name(area), together, beside))
+            said = available(lines, words)
+            panels.append(Panel(shape, cohort, lines, scale, said, area, areas.name(area), together, beside))
     return tuple(panels)
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ndl_export.schema import Flag
 from ndl_export.site.panels import Line
 
 Sentences = tuple[str, ...]
+Words = Callable[[tuple[Line, ...]], Sentences]
 _ENOUGH = 2
+
+
+def available(lines: tuple[Line, ...], words: Words) -> Sentences:
+    """What `words` say, where there is anything to say."""
+    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
+        return ("These figures are not available [x]: the council has not sent the records.",)
+    return words(lines)
 
 
 def rate(line: Line) -> str:
@@ -69,7 +79,7 @@ def most_given(lines: tuple[Line, ...]) -> Sentences:
     """The answer given most often, of those that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if not shown:
-        return ("Every figure is withheld, or not available: see the table.",)
+        return ("Every figure here is withheld as too uncertain [low]. The chart and the table give their intervals.",)
     most = max(shown, key=_first_value)
     return (f"Given most often: {most.label}, {most.figures[0].words}.",)
 
