@@ -37,17 +37,20 @@ class Figure:
 
     @property
     def text(self) -> str:
-        """`63.8%`, `34.2% [u]`, or the symbol alone: `[low]`."""
-        shown = "" if self.value is None else self._written(self.value) + self._unit
-        return " ".join(part for part in (shown, f"[{self.flag}]" if self.flag else "") if part)
+        """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[low]`."""
+        return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
+
+    @property
+    def short(self) -> str:
+        """The same without the word for its unit, for a chart that says it once."""
+        return self._with_symbol("")
 
     @property
     def range(self) -> str:
         """`62.2% to 63.3%`; empty where there is no interval."""
         if self.lower is None or self.upper is None:
             return ""
-        percent = "%" if self.measure.kind is MeasureKind.PERCENT else ""
-        return f"{self._written(self.lower)}{percent} to {self._written(self.upper)}{percent}"
+        return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
 
     @property
     def words(self) -> str:
@@ -57,9 +60,13 @@ class Figure:
         shown = "withheld as too uncertain [low]" if self.value is None else self.text
         return f"{shown} (95% interval {self.range})"
 
+    def _with_symbol(self, unit: str) -> str:
+        shown = "" if self.value is None else self._written(self.value) + self._percent + unit
+        return " ".join(part for part in (shown, f"[{self.flag}]" if self.flag else "") if part)
+
     @property
-    def _unit(self) -> str:
-        return {MeasureKind.PERCENT: "%", MeasureKind.DIFFERENCE: " points"}.get(self.measure.kind, "")
+    def _percent(self) -> str:
+        return "%" if self.measure.kind is MeasureKind.PERCENT else ""
 
     def _written(self, number: float) -> str:
         written = f"{abs(number):,.{self.measure.decimals}f}"

@@ -108,6 +108,11 @@ class Panel:
         return [flag for flag in Flag if flag in met and flag is not Flag.RELIABLE]
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether there is anything to draw."""
+        return self.drawn_flags != {Flag.NOT_AVAILABLE}
+
+    @property
     def drawn_flags(self) -> set[Flag]:
         return {line.figures[column].flag for line in self.lines for column in self.shape.drawn}
 

@@ -102,7 +102,8 @@ def test_every_area_and_every_row_is_there(whole: Made) -> None:
 
 
 TOLD = re.compile(
-    r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain (\[low\])) \(95% interval ([−\d.,%]+ to [−\d.,%]+)\)"
+    r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain (\[low\]))"
+    r" \(95% interval ([−\d.,%]+ to [−\d.,%]+)\)"
 )
 
 
@@ -116,7 +117,7 @@ def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Ma
             assert set(found) <= cells, (chart, area, sentence)
             assert not re.search(r"\d%|points", TOLD.sub("", sentence)), sentence
             told += len(found)
-    assert told > 100 or made.facts.missing
+    assert told > 80 or made.facts.missing
 
 
 def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
@@ -125,16 +126,23 @@ def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
     if expected == "[x]":
         assert words(headline).endswith("the figure is not available [x].")
         return
-    figure, _, interval = expected.partition("% ")
-    assert words(headline).startswith(f"{figure}% of children")
-    assert f"about {float(figure):.0f} in every 100" in words(headline)
+    figure, interval = re.fullmatch(r"([\d.]+%(?: \[u\])?) (.*)", expected).groups()
+    assert words(headline).startswith(f"{figure} of children")
+    about = f"about {number(figure.removesuffix(' [u]')):.0f} in every 100"
+    explained = "[u]: shown, but unreliable"
+    assert (about in words(headline), explained in words(headline)) == ("[u]" not in figure, "[u]" in figure)
     assert f"Its 95% interval is {interval}:" in words(headline)
 
 
 def test_marks_stand_where_their_figures_are(made: Made) -> None:
     drawn = 0
     for _chart, _, _, panel in panels(made):
-        (drawing,) = (each for each in panel.iter("svg") if has_class(each, "chart"))
+        cells = [words(cell) for cell in panel.iter("td")]
+        drawings = [each for each in panel.iter("svg") if has_class(each, "chart")]
+        assert len(drawings) == (set(cells) != {"[x]"})
+        if not drawings:
+            continue
+        (drawing,) = drawings
         ticks = [number(words(tick)) for tick in drawing.iter("text") if has_class(tick, "tick")]
         low, high = ticks[0], ticks[-1]
         assert np.allclose(np.diff(ticks), (high - low) / (len(ticks) - 1))
@@ -193,8 +201,8 @@ def grouped(text: str) -> str:
 def test_symbols_are_explained_where_they_stand(made: Made) -> None:
     for _, _, _, panel in panels(made):
         text = " ".join(words(row) for row in body_rows(panel))
-        explained = {words(entry) for entry in panel.iter("dt")}
-        assert explained == set(re.findall(r"\[[a-z]+\]", text))
+        explained = {words(entry) for entry in panel.iter("li") if has_class(entry, "symbol")}
+        assert explained == {f"{found} {FLAG_MEANINGS[found[1:-1]]}" for found in re.findall(r"\[[a-z]+\]", text)}
     about = [words(entry) for entry in parse(made.page("about")).iter("div") if entry.find("dt") is not None]
     assert {f"[{flag}]{meaning}" for flag, meaning in FLAG_MEANINGS.items() if flag} <= set(about)
 

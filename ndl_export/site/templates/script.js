@@ -10,10 +10,11 @@
   const isOff = (row) => Boolean(area.value && row.dataset.row) && row.dataset.row !== area.value;
 
   const showRows = (panel) => {
-    const drawing = panel.querySelector("svg.chart");
-    const top = Number(drawing.dataset.top), step = Number(drawing.dataset.step);
     for (const row of panel.querySelectorAll("g.row, tr[data-row]")) row.classList.toggle("off", isOff(row));
     for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
+    const drawing = panel.querySelector("svg.chart");
+    if (!drawing) return;
+    const top = Number(drawing.dataset.top), step = Number(drawing.dataset.step);
     const rows = drawing.querySelectorAll("g.row:not(.off)");
     rows.forEach((row, place) => row.setAttribute("transform", `translate(0 ${top + place * step})`));
     drawing.setAttribute("height", top + rows.length * step);
