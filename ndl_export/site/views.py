@@ -120,7 +120,7 @@ def gld_by_area(release: Release) -> Chart:
         "gld_headline",
         "Good level of development by area",
         "Area",
-        (_AT_GLD, "Goals met by a child on average, of 17", "Number of children"),
+        (_AT_GLD, "Mean number of goals met, of 17", "Number of children"),
         by_area=True,
     )
     measures = ("gld_children_percent", "elgs_expected_average", "children_count")
