@@ -14,6 +14,8 @@ from ndl_export.schema import Flag
 from ndl_export.site.figures import Figure
 
 ROW_HEIGHT, AXIS_HEIGHT = 48, 26
+FIRST_ROW = AXIS_HEIGHT + 31
+"""Height of a row and of the axis above all, and where the first row's marks lie."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
 """Widths that a scale of percentages may have, and the steps between its lines."""
 _TICKS = 4
@@ -101,7 +103,7 @@ def mark(figure: Figure, series: int, scale: Scale, label: str) -> Mark | None:
         None if figure.value is None else scale.at(figure.value),
         figure.flag is Flag.UNRELIABLE,
         figure.upper - figure.lower < _NARROW_SHARE * (scale.high - scale.low),
-        f"{label}: {figure.words}",
+        f"{label}: {figure.words}" if label else figure.words,
     )
 
 

@@ -25,7 +25,7 @@ from ndl_export.geography import LOCAL_AUTHORITY
 from ndl_export.missing import Missing, short, statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS, Flag
-from ndl_export.site.charts import AXIS_HEIGHT, ROW_HEIGHT
+from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, ROW_HEIGHT
 from ndl_export.site.downloads import chart_csv
 from ndl_export.site.panels import Chart
 from ndl_export.site.views import Release, charts_of, headline, release_of
@@ -112,6 +112,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "licence_address": OGL_ADDRESS,
         "row_height": ROW_HEIGHT,
         "axis_height": AXIS_HEIGHT,
+        "first_row": FIRST_ROW,
     }
 
 

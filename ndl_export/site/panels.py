@@ -124,8 +124,9 @@ class Panel:
 
     def marks(self, line: Line) -> list[Mark]:
         """The marks of a row; none for a figure without an interval."""
+        several = len(self.shape.drawn) > 1
         found = (
-            mark(line.figures[column], series, self.scale, f"{line.label}, {self.shape.columns[column]}")
+            mark(line.figures[column], series, self.scale, self.shape.columns[column] if several else "")
             for series, column in enumerate(self.shape.drawn)
         )
         return [each for each in found if each]

@@ -155,7 +155,7 @@ def gap_by_area(release: Release) -> Chart:
         shape,
         "The gap by free school meals",
         (
-            "A child can get free school meals when its family has a low income. The gap is how many percentage points"
+            "A child can get free school meals when their family has a low income. The gap is how many percentage points"
             " lower the figure is for these children than for the others. It has an interval of its own.",
         ),
         _by_area(release, shape, (*groups, difference), gap, lambda _: ()),
@@ -308,7 +308,7 @@ def concern(release: Release) -> Chart:
         "Who had a concern",
         (
             "Where both had seen a child and one alone had a concern, each held a part of the picture. Whoever had not"
-            " seen a child cannot have had a concern about it, so there are no such groups.",
+            " seen a child cannot have had a concern about them, so there are no such groups.",
         ),
         _in_each_area(
             release,

@@ -212,7 +212,7 @@ def test_print_shows_charts_and_tables_and_no_controls(browser: Browser, whole: 
 
 def test_the_page_follows_what_readers_ask_of_their_system(browser: Browser, whole: Made) -> None:
     assert not re.search("animation|transition|smooth", whole.page("index"))
-    colours = "[...document.querySelectorAll('.interval')].map(each => getComputedStyle(each).stroke)"
+    colours = "[...document.querySelectorAll('.i0, .i1')].map(each => getComputedStyle(each).stroke)"
     with opened(browser, whole.site, "index") as page:
         assert len(set(page.evaluate(colours))) > 1
     with opened(browser, whole.site, "index", forced_colors="active") as page:

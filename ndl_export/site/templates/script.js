@@ -14,10 +14,10 @@
     for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
     const drawing = panel.querySelector("svg.chart");
     if (!drawing) return;
-    const top = Number(drawing.dataset.top), step = Number(drawing.dataset.step);
+    const [axis, first, step] = ["axis", "first", "step"].map((name) => Number(drawing.dataset[name]));
     const rows = drawing.querySelectorAll("g.row:not(.off)");
-    rows.forEach((row, place) => row.setAttribute("transform", `translate(0 ${top + place * step})`));
-    drawing.setAttribute("height", top + rows.length * step);
+    rows.forEach((row, place) => row.setAttribute("transform", `translate(0 ${first + place * step})`));
+    drawing.setAttribute("height", axis + rows.length * step);
   };
 
   const showPanels = (panels) => {
