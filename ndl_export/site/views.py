@@ -155,8 +155,8 @@ def gap_by_area(release: Release) -> Chart:
         shape,
         "The gap by free school meals",
         (
-            "A child can get free school meals when their family has a low income. The gap is how many percentage points"
-            " lower the figure is for these children than for the others. It has an interval of its own.",
+            "A child can get free school meals when their family has a low income. The gap is how many percentage"
+            " points lower the figure is for these children than for the others. It has an interval of its own.",
         ),
         _by_area(release, shape, (*groups, difference), gap, lambda _: ()),
     )
