@@ -17,6 +17,7 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)
 _EARLIEST_SECONDS = 315_532_800
 _UNIX = 3
 _MODE = 0o644
+_DEEPEST = 2
 
 
 def zip_bytes(files: Files, folder: str) -> bytes:
@@ -63,8 +64,8 @@ def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
         raise ValueError(f"it cannot be read as a {kind} file: {e}") from None
     folders = {name.partition("/")[0] for name in members}
     files = {name.partition("/")[2]: data for name, data in members.items()}
-    if len(folders) != 1 or any(not name or "/" in name for name in files):
-        raise ValueError("it does not hold one folder of files")
+    if len(folders) != 1 or not all(_is_plain(name) for name in files):
+        raise ValueError("it does not hold one folder of files and folders of files")
     folder = folders.pop()
     if pack(files, folder) != content:
         raise ValueError("it was not packed by the publisher: names, times, modes or order differ")
@@ -84,3 +85,9 @@ def _untar(content: bytes) -> dict[str, bytes]:
         if not all(members.values()):
             raise ValueError("it holds things that are not plain files")
         return {name: file.read() for name, file in members.items() if file}
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a file lies in the folder, or in a folder in it, and nowhere else."""
+    parts = name.split("/")
+    return len(parts) <= _DEEPEST and all(part not in ("", ".", "..") for part in parts)

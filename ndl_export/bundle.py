@@ -1,8 +1,9 @@
-"""A release bundle: the folder `<version>`, the archives `<version>.zip` and `<version>.tar`, and `latest`.
+"""A release bundle: the folder `<version>`, the archives `<version>.zip` and `<version>.tar`, `latest` and `site`.
 
 A bundle is written beside its place, completely, and renamed there; once there it never changes. Its bytes are a
 function of facts, tables and signing key. `latest` is a symbolic link to the folder of the newest version (by version,
-not by time of writing), replaced in one step, so that a reader finds either the old release or the new one.
+not by time of writing), replaced in one step, so that a reader finds either the old release or the new one. `site` is
+the page of the newest version.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults,
 from ndl_export.parquet_files import write_parquet
 from ndl_export.previous import Previous, previous_release
 from ndl_export.release_facts import InvalidVersion, ReleaseFacts, Version
+from ndl_export.site import SITE_FILES, SITE_FOLDER, publish_site, site_files
 from ndl_export.tables import TABLES
 
 LATEST = "latest"
@@ -79,9 +81,14 @@ DOCUMENTS = (
 )
 TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
 BUNDLE_FILES = frozenset(
-    (*DOCUMENTS, SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE, *(n + s for n in TABLES for s in TABLE_SUFFIXES))
+    (
+        *DOCUMENTS,
+        *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
+        *(n + s for n in TABLES for s in TABLE_SUFFIXES),
+        *(f"{SITE_FOLDER}/{name}" for name in SITE_FILES),
+    )
 )
-"""Names of all files of a bundle."""
+"""Names of all files of a bundle; those of the page are in a folder of their own."""
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
@@ -113,8 +120,15 @@ def write_bundle(
         bundle = _promote(staged, release_dir)
         for archive in archives:
             _promote(archive, release_dir)
-    _point_latest(release_dir)
+    newest = str(versions(release_dir)[-1])
+    _point_latest(release_dir, newest)
+    publish_site(release_dir, newest)
     return bundle
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Content of the files of a bundle's folder, by their paths in it."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def versions(release_dir: Path) -> list[Version]:
@@ -163,14 +177,15 @@ def _fill(
     for name, record in _catalogue_records(facts, previous, _read(folder)).items():
         (folder / name).write_bytes(canonical_json(record))
     (folder / DATAPACKAGE_FILE).write_bytes(canonical_json(datapackage(facts, _read(folder))))
+    (folder / SITE_FOLDER).mkdir()
+    for name, content in site_files(facts, tables).items():
+        (folder / SITE_FOLDER / name).write_bytes(content)
     covered = sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
-    for path in folder.iterdir():
-        path.chmod(_FILE_MODE)
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
         _sync(path)
-    folder.chmod(_FOLDER_MODE)
-    _sync(folder)
     return _read(folder)
 
 
@@ -223,8 +238,7 @@ def _promote(staged: Path, release_dir: Path) -> Path:
     return place
 
 
-def _point_latest(release_dir: Path) -> None:
-    newest = str(versions(release_dir)[-1])
+def _point_latest(release_dir: Path, newest: str) -> None:
     link = release_dir / LATEST
     if link.is_symlink() and str(link.readlink()) == newest:
         return
@@ -237,7 +251,7 @@ def _point_latest(release_dir: Path) -> None:
 
 def _read(place: Path) -> dict[str, bytes]:
     """Content by name of the files in a folder, or of the one file."""
-    return {path.name: path.read_bytes() for path in (place.iterdir() if place.is_dir() else (place,))}
+    return contents(place) if place.is_dir() else {place.name: place.read_bytes()}
 
 
 def _sync(path: Path) -> None:

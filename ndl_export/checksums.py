@@ -12,7 +12,7 @@ PUBLIC_KEY_FILE = "public_key.pem"
 UNCOVERED = (SUMS_FILE, SIGNATURE_FILE)
 """Files that the sums do not cover: themselves, and the signature over them."""
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([^/\\\s]+)")
+_LINE = re.compile(r"([0-9a-f]{64})  ((?:[^/\\\s]+/)?[^/\\\s]+)")
 
 
 def sums(files: Mapping[str, bytes]) -> bytes:

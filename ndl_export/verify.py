@@ -27,6 +27,7 @@ from ndl_export.integrity import Faults, integrity_faults
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults
 from ndl_export.release_facts import Version
 from ndl_export.rows import Layout
+from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
 
 Files = Mapping[str, bytes]
@@ -103,10 +104,13 @@ def _open(bundle: Path) -> tuple[str | None, Files]:
     """
     if not bundle.is_dir():
         return unpack(bundle.read_bytes())
-    odd = sorted(path.name for path in bundle.iterdir() if path.is_symlink() or not path.is_file())
+    found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
+    plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
+    folders = {name for name, path in found.items() if path.is_dir() and not path.is_symlink()}
+    odd = sorted(found.keys() - plain.keys() - (folders & {SITE_FOLDER}))
     if odd:
         raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
-    return None, {path.name: path.read_bytes() for path in bundle.iterdir()}
+    return None, {name: path.read_bytes() for name, path in plain.items()}
 
 
 def _fingerprint(files: Files) -> str | None:
@@ -143,13 +147,21 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)
     ]
-    return version, faults + (unsound or _csv_faults(files, tables, layouts))
+    if unsound:
+        return version, faults + unsound
+    downloads = site_downloads(tables, councils, cohorts, stated)
+    return version, faults + _csv_faults(files, tables, layouts) + _site_faults(files, downloads)
 
 
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     listed = {resource["path"] for resource in package["resources"]}
-    expected = files.keys() - {DATAPACKAGE_FILE, *UNCOVERED}
+    expected = {name for name in files if "/" not in name} - {DATAPACKAGE_FILE, *UNCOVERED}
     return [(DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)]
+
+
+def _site_faults(files: Files, expected: Files) -> Faults:
+    names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
+    return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
 def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Faults:

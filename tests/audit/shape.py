@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets import release
+from ndl_export.bundle import contents
 from ndl_export.tables import TABLES
 from ndl_export.verify import verify
 from privacy.keys import KeyRing
@@ -73,7 +74,8 @@ def _nothing_but_data_differs() -> Iterator[None]:
 
 def _check_same(one: Path, other: Path) -> None:
     assert _names(one) == _names(other), "the list of files depends on the data"
-    differing = [path.name for path in sorted(one.iterdir()) if path.read_bytes() != (other / path.name).read_bytes()]
+    files, others = contents(one), contents(other)
+    differing = sorted(name for name in files if files[name] != others[name])
     assert not differing, f"{', '.join(differing)} depend on the data by another way than the noisy counts"
     archives = [path.parent / f"{path.name}.zip" for path in (one, other)]
     assert archives[0].read_bytes() == archives[1].read_bytes(), "the archive depends on the data"
@@ -91,4 +93,4 @@ def _check_same_frame(one: Path, other: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(contents(folder))

@@ -23,28 +23,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import fake_facts, fake_privacy_record
 from frictionless import Package
 
-from ndl_export.bundle import BUNDLE_FILES, BundleRefused, write_bundle
+from ndl_export.bundle import BUNDLE_FILES, BundleRefused, contents, write_bundle
 from ndl_export.content_checks import table_layouts
+from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
     assert contents(bundle).keys() == BUNDLE_FILES
-    assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in bundle.iterdir())
-    assert stat.S_IMODE(bundle.stat().st_mode) == 0o755
+    assert all(stat.S_IMODE((bundle / name).stat().st_mode) == 0o644 for name in BUNDLE_FILES)
+    assert all(stat.S_IMODE(folder.stat().st_mode) == 0o755 for folder in (bundle, bundle / "site"))
 
 
 def test_a_release_directory_holds_folder_archive_and_pointer_only(release_dir: Path) -> None:
-    assert {path.name for path in release_dir.iterdir()} == {
-        "2026.11.0",
-        "2026.11.0.zip",
-        "2026.11.0.tar",
-        "latest",
-    }
+    there = {path.name for path in release_dir.iterdir()}
+    assert there >= {"2026.11.0", "2026.11.0.zip", "2026.11.0.tar", "latest", "site"}
     assert not [path for path in release_dir.iterdir() if path.name.startswith(".")]
     assert os.readlink(release_dir / "latest") == "2026.11.0"  # noqa: PTH115 - the text of the link matters
 
@@ -102,7 +95,7 @@ def test_a_published_version_is_never_replaced(
     bundle = write_bundle(tmp_path, fake_facts(), tables, signing_key)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
-    assert {path: path.stat().st_mtime_ns for path in bundle.iterdir()}.items() <= before.items()
+    assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
     changed = replace(fake_facts(), contact="other@example.org")
     with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: README\.md, .*new version"):
         write_bundle(tmp_path, changed, tables, signing_key)
@@ -182,7 +175,7 @@ def test_withheld_and_missing_figures_are_symbols(bundle: Path, tables: dict[str
 def test_frictionless_validates_the_package_with_its_data(bundle: Path) -> None:
     report = Package(str(bundle / "datapackage.json")).validate()
     assert report.valid, report.flatten(["name", "type", "message"])
-    assert len(report.tasks) == len(BUNDLE_FILES) - 3
+    assert len(report.tasks) == len(BUNDLE_FILES) - len(SITE_FILES) - 3
 
 
 @pytest.mark.parametrize(

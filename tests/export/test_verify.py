@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ndl_export import signing
-from ndl_export.bundle import BUNDLE_FILES
+from ndl_export.bundle import BUNDLE_FILES, contents
 from ndl_export.checksums import sums
 from ndl_export.verify import verify
 
@@ -40,7 +40,7 @@ def flipped(path: Path, place: float, bits: int) -> Iterator[None]:
 
 def resign(folder: Path, key: Ed25519PrivateKey) -> None:
     """Make sums and signature fit whatever the folder holds now."""
-    covered = sums({path.name: path.read_bytes() for path in folder.iterdir()})
+    covered = sums(contents(folder))
     (folder / "SHA256SUMS").write_bytes(covered)
     (folder / "SHA256SUMS.sig").write_bytes(signing.sign(key, covered))
 
@@ -129,7 +129,8 @@ def test_links_and_folders_inside_a_bundle_are_refused(copy: Path) -> None:
     (copy / "README.md").rename(copy.parent / "README.md")
     (copy / "README.md").symlink_to(copy.parent / "README.md")
     (copy / "inside").mkdir()
-    assert "not plain files: README.md, inside" in str(verify(copy))
+    (copy / "site" / "inside").mkdir()
+    assert "not plain files: README.md, inside, site/inside" in str(verify(copy))
 
 
 def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
@@ -138,6 +139,15 @@ def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(copy: Path, sig
     resign(copy, signing_key)
     assert [str(fault) for fault in verify(copy).faults] == [
         "joined_dots.csv: does not hold the same figures as joined_dots.parquet"
+    ]
+
+
+def test_a_signed_bundle_whose_page_offers_other_figures_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
+    path = copy / "site" / "gap-by-area.csv"
+    path.write_text(path.read_text().replace(",%,", ",points,", 1))
+    resign(copy, signing_key)
+    assert [str(fault) for fault in verify(copy).faults] == [
+        "site/gap-by-area.csv: does not hold the same figures as the tables"
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from assets.quality_report import (
 )
 from assets.staging import RuleCount
 from sources.contracts import CONTRACTS
+from tests.browser import CHROMIUM, IN_A_BROWSER
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
@@ -36,8 +36,6 @@ REVIEWS = (
     + "1,,,Thornton,Amelia,Female,29-Feb-2020,LS1 4AP,2-2.5 year review,03-May-2022,27 month,24.5,30,No,No\n" * 20
     + "2,,,Thornton,Amelia,Female,29-Feb-2020,LS1 4AP,12 month,03-Mar-2021,,,,Yes,\n"
 )
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
 
 @pytest.fixture(params=["extract", "reviews", "stopped", "council"])

@@ -1,0 +1,114 @@
+"""Dot charts with intervals: where everything stands. The template draws them as SVG.
+
+Places across are percentages of the chart's width and places down are pixels, so that a chart fills any window with
+text of one size. Each row has its words above its marks, so that no label is cut off on a telephone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ndl_export.schema import Flag
+from ndl_export.site.figures import Figure
+
+ROW_HEIGHT, AXIS_HEIGHT = 48, 26
+FIRST_ROW = AXIS_HEIGHT + 31
+"""Height of a row and of the axis above all, and where the first row's marks lie."""
+_STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
+"""Widths that a scale of percentages may have, and the steps between its lines."""
+_TICKS = 4
+_NARROW_SHARE = 0.05
+"""Of the width of a chart: what a mark covers on a telephone."""
+NARROW_NOTE = "Where no bar shows, the interval is narrower than the mark."
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The axis of a chart, from `low` to `high`, with a line at each step."""
+
+    low: float
+    high: float
+    step: float
+    unit: str = "%"
+
+    def at(self, value: float) -> str:
+        """The value's place across, as `42.50%`; what lies outside stands at the edge."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return f"{100 * share:.2f}%"
+
+    @property
+    def ticks(self) -> list[tuple[str, str, str]]:
+        """Place, words and side that the words are aligned to."""
+        count = round((self.high - self.low) / self.step)
+        sides = {0: "start", count: "end"}
+        values = [(number, self.low + number * self.step) for number in range(count + 1)]
+        return [(self.at(value), f"{value:,.0f}{self.unit}", sides.get(number, "middle")) for number, value in values]
+
+
+WHOLE = Scale(0, 100, 25)
+"""All percentages, for charts that are compared with each other."""
+
+
+def fitted(figures: Iterable[Figure]) -> Scale:
+    """A scale of percentages around the intervals: from a ten to a ten, and not so narrow that it misleads."""
+    ends = [end for figure in figures for end in (figure.lower, figure.upper) if end is not None]
+    if not ends:
+        return WHOLE
+    least, most = min(ends), max(ends)
+    low, high = 10 * math.floor(least / 10), 10 * math.ceil(most / 10)
+    while high - low not in _STEPS:
+        if low > 0 and (high >= 100 or least - low <= high - most):
+            low -= 10
+        else:
+            high += 10
+    return Scale(low, high, _STEPS[high - low])
+
+
+def from_nothing(figures: Iterable[Figure]) -> Scale:
+    """A scale of counts from 0, to a round number above every interval."""
+    largest = max((figure.upper for figure in figures if figure.upper is not None), default=0.0)
+    rough = max(largest, 1.0) / _TICKS
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= rough)
+    step = max(step, 1)
+    return Scale(0, step * math.ceil(max(largest, 1.0) / step), step, "")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A figure drawn: its interval from `start` to `end`, and its own place, None where it is withheld.
+
+    `narrow` says that the mark may hide the interval.
+    """
+
+    series: int
+    start: str
+    end: str
+    place: str | None
+    hollow: bool
+    narrow: bool
+    words: str
+
+
+def mark(figure: Figure, series: int, scale: Scale, label: str) -> Mark | None:
+    """None where there is neither figure nor interval."""
+    if figure.lower is None or figure.upper is None:
+        return None
+    return Mark(
+        series,
+        scale.at(figure.lower),
+        scale.at(figure.upper),
+        None if figure.value is None else scale.at(figure.value),
+        figure.flag is Flag.UNRELIABLE,
+        figure.upper - figure.lower < _NARROW_SHARE * (scale.high - scale.low),
+        f"{label}: {figure.words}" if label else figure.words,
+    )
+
+
+def scale_note(scale: Scale) -> str:
+    """What a reader must know of an axis that does not show the whole of the range."""
+    if scale.unit == "%" and (scale.low, scale.high) != (0, 100):
+        return f"The scale runs from {scale.low:.0f}% to {scale.high:.0f}%, not from 0% to 100%."
+    return ""

@@ -1,0 +1,100 @@
+"""The figures of the released tables, as the page looks them up and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndl_export.geography import CODE_COLUMNS
+from ndl_export.schema import Flag, Role, column_name
+from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
+from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
+
+_SHOWN_TOPICS = (ALL.label, FSM.label)
+_MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published figure with its interval and flag: nothing that the table does not hold.
+
+    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval.
+    """
+
+    measure: Measure
+    value: float | None
+    lower: float | None
+    upper: float | None
+    flag: Flag
+
+    @property
+    def reliable(self) -> bool:
+        return self.flag is Flag.RELIABLE
+
+    @property
+    def text(self) -> str:
+        """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[low]`."""
+        return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
+
+    @property
+    def short(self) -> str:
+        """The same without the word for its unit, for a chart that says it once."""
+        return self._with_symbol("")
+
+    @property
+    def range(self) -> str:
+        """`62.2% to 63.3%`; empty where there is no interval."""
+        if self.lower is None or self.upper is None:
+            return ""
+        return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
+
+    @property
+    def words(self) -> str:
+        """The figure and its interval, within a sentence."""
+        if not self.range:
+            return "not available [x]" if self.flag is Flag.NOT_AVAILABLE else "not applicable [z]"
+        shown = "withheld as too uncertain [low]" if self.value is None else self.text
+        return f"{shown} (95% interval {self.range})"
+
+    def _with_symbol(self, unit: str) -> str:
+        shown = "" if self.value is None else self._written(self.value) + self._percent + unit
+        return " ".join(part for part in (shown, f"[{self.flag}]" if self.flag else "") if part)
+
+    @property
+    def _percent(self) -> str:
+        return "%" if self.measure.kind is MeasureKind.PERCENT else ""
+
+    def _written(self, number: float) -> str:
+        written = f"{abs(number):,.{self.measure.decimals}f}"
+        return _MINUS + written if number < 0 and written.strip("0.,") else written
+
+
+class Released:
+    """The rows that the page shows, by table, cohort, code of the area and levels of the filters."""
+
+    def __init__(self, tables: Mapping[str, pa.Table]) -> None:
+        self._rows = {name: _by_key(name, data) for name, data in tables.items()}
+
+    def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
+        """Raises KeyError where the table has no such row."""
+        row = self._rows[table][cohort, area, *levels]
+        value, lower, upper = (row[column_name(measure, role)] for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
+        return Figure(measure, value, lower, upper, Flag(row[column_name(measure, Role.FLAG)]))
+
+
+def _by_key(name: str, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
+    filters = [entry.name for entry in TABLES[name].filters]
+    if TOPIC_FILTER.name in filters:
+        data = data.filter(pc.is_in(data[TOPIC_FILTER.name], value_set=pa.array(_SHOWN_TOPICS)))
+    return {
+        (
+            row["time_period"],
+            row[CODE_COLUMNS.get(row["geographic_level"], "geographic_level")],
+            *(row[entry] for entry in filters),
+        ): row
+        for row in data.to_pylist()
+    }

@@ -1,0 +1,148 @@
+"""The pages of the release page, and the files that they lead to.
+
+A page holds its own style and script, so that it can be read, kept and sent on alone. Templates escape every value that
+is put into them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+from markupsafe import Markup
+
+from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
+from ndl_export.documents.pages import OGL_ADDRESS, OGL_NAME
+from ndl_export.ees import WITHHELD_SYMBOL
+from ndl_export.geography import LOCAL_AUTHORITY
+from ndl_export.missing import Missing, short, statements
+from ndl_export.release_facts import TITLE, ReleaseFacts
+from ndl_export.schema import FLAG_MEANINGS, Flag
+from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, ROW_HEIGHT
+from ndl_export.site.downloads import chart_csv
+from ndl_export.site.panels import Chart
+from ndl_export.site.views import Release, charts_of, headline, release_of
+from ndl_export.tables import TABLES
+from ndl_export.tables.parents import QUESTIONS
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import GLD_GOALS
+
+SITE_FOLDER = "site"
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: the name of its file, its title, and what the list of pages calls it."""
+
+    name: str
+    title: str
+    label: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.html"
+
+
+PAGES = (
+    Page("index", "How many children were ready for school", "Overview"),
+    Page("goals", "The early learning goals", "Goals"),
+    Page("pathway", "From the review at 2 to 2½ years to school", "Review to school"),
+    Page("joined-dots", "The children no one joined up", "Joined up"),
+    Page("parents", "Parents’ experience of getting support", "Parents"),
+    Page("about", "About this release", "About"),
+)
+_CHART_NAMES = (
+    *("gld-by-area", "gap-by-area", "goals", "goals-by-meals", "review", "pathway", "seen-by", "concern"),
+    *(f"parents-{question.name.replace('_', '-')}" for question in QUESTIONS),
+)
+SITE_FILES = (*(page.file for page in PAGES), *(f"{name}.csv" for name in _CHART_NAMES))
+"""Names of the files in the folder of the page: the same for every release."""
+
+
+def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, bytes]:
+    """Content by name of every file of the folder: a function of the facts and the released tables alone."""
+    release = release_of(tables, facts.councils, facts.cohorts, facts.missing)
+    charts = charts_of(release)
+    common = _common(facts, release)
+    return {page.file: _render(page, common | {"charts": charts[page.name]}) for page in PAGES} | _downloads(charts)
+
+
+def site_downloads(
+    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing
+) -> dict[str, bytes]:
+    """Content by name of the files of figures alone, which follow from the tables of a release."""
+    return _downloads(charts_of(release_of(tables, councils, cohorts, missing)))
+
+
+def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
+    return {f"{chart.shape.name}.csv": chart_csv(chart) for shown in charts.values() for chart in shown}
+
+
+def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
+    """What every page may say."""
+    areas = release.of("gld_headline")
+    return {
+        "site": TITLE,
+        "facts": facts,
+        "pages": PAGES,
+        "cohorts": {cohort: Cohort(cohort).label for cohort in release.cohorts},
+        "councils": [area.name for area in facts.areas if area.level == LOCAL_AUTHORITY],
+        "choices": {area.code: area.name for area in facts.areas[1:]},
+        "not_sent": short(facts.missing),
+        "statements": statements(facts.missing, facts.councils),
+        "headline_area": areas.name(areas.together) if areas.absent else "",
+        "headlines": {cohort: headline(release, cohort) for cohort in release.cohorts},
+        "gld_goals": len(GLD_GOALS),
+        "flags": FLAG_MEANINGS,
+        "Flag": Flag,
+        "csv_withheld": WITHHELD_SYMBOL,
+        "tables": TABLES,
+        "sums": SUMS_FILE,
+        "signature": SIGNATURE_FILE,
+        "public_key": PUBLIC_KEY_FILE,
+        "licence": OGL_NAME,
+        "licence_address": OGL_ADDRESS,
+        "row_height": ROW_HEIGHT,
+        "axis_height": AXIS_HEIGHT,
+        "first_row": FIRST_ROW,
+    }
+
+
+def _render(page: Page, values: Mapping[str, Any]) -> bytes:
+    script = _file("script.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    parts = {"page": page, "style": Markup(_file("style.css")), "script": Markup(script), "script_digest": digest}
+    text = _environment().get_template(f"{page.file}.j2").render(values, **parts)
+    return text.encode() + b"\n"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = _code
+    return environment
+
+
+@cache
+def _file(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8").strip()
+
+
+def _code(text: str) -> Markup:
+    """Text in which names stand between backticks, as in Markdown."""
+    parts = (Markup("<code>{}</code>") if place % 2 else Markup("{}") for place in range(text.count("`") + 1))
+    return Markup("").join(form.format(part) for form, part in zip(parts, text.split("`"), strict=True))

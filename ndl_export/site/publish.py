@@ -1,0 +1,28 @@
+"""`release/site/`: the page of the newest release, where it can be opened without knowing a version."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ndl_export.site.pages import SITE_FOLDER
+
+_TO_BUNDLE = 'href="../'
+
+
+def publish_site(release_dir: Path, version: str) -> None:
+    """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle.
+
+    A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
+    follows symbolic ones. Each file is replaced in one step.
+    """
+    place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
+    for page in scratch.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"), encoding="utf-8", newline="\n")
+    place.mkdir(exist_ok=True)
+    for file in sorted(scratch.iterdir()):
+        file.replace(place / file.name)
+    scratch.rmdir()

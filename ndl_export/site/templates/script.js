@@ -1,0 +1,72 @@
+(() => {
+  "use strict";
+  const filter = document.querySelector(".filter");
+  if (!filter) return;
+  const area = filter.querySelector("#area"), cohort = filter.querySelector("#cohort");
+  const status = filter.querySelector("[role=status]");
+  const chosenCohort = () => (cohort ? cohort.value : null);
+
+  // An area of several councils stays for comparison: its row has no code.
+  const isOff = (row) => Boolean(area.value && row.dataset.row) && row.dataset.row !== area.value;
+
+  const showRows = (panel) => {
+    for (const row of panel.querySelectorAll("g.row, tr[data-row]")) row.classList.toggle("off", isOff(row));
+    for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
+    const drawing = panel.querySelector("svg.chart");
+    if (!drawing) return;
+    const [axis, first, step] = ["axis", "first", "step"].map((name) => Number(drawing.dataset[name]));
+    const rows = drawing.querySelectorAll("g.row:not(.off)");
+    rows.forEach((row, place) => row.setAttribute("transform", `translate(0 ${first + place * step})`));
+    drawing.setAttribute("height", axis + rows.length * step);
+  };
+
+  const showPanels = (panels) => {
+    let shown = 0;
+    for (const panel of panels.querySelectorAll(".panel")) {
+      const ofArea = !("area" in panel.dataset) || panel.dataset.area === area.value;
+      panel.hidden = !(ofArea && (!cohort || panel.dataset.cohort === chosenCohort()));
+      if (!panel.hidden) {
+        shown += 1;
+        showRows(panel);
+      }
+    }
+    panels.querySelector(".none").hidden = shown > 0;
+  };
+
+  const query = () => {
+    const parts = new URLSearchParams();
+    if (area.value) parts.set("area", area.value);
+    if (cohort) parts.set("cohort", cohort.value);
+    return parts.size ? `?${parts}` : "";
+  };
+
+  // The choice goes along to the other pages, in their links.
+  const keep = () => {
+    for (const link of document.querySelectorAll(".pages a")) link.search = query();
+    try {
+      history.replaceState(null, "", `${location.pathname}${query()}${location.hash}`);
+    } catch {
+      // Not every browser lets a page change its address when it is opened from a folder.
+    }
+  };
+
+  const show = () => {
+    document.querySelectorAll(".panels").forEach(showPanels);
+    document.querySelectorAll("[data-headline]").forEach((each) => {
+      each.hidden = cohort !== null && each.dataset.headline !== cohort.value;
+    });
+    keep();
+  };
+
+  const say = () => {
+    const words = [area, cohort].filter(Boolean).map((choice) => choice.selectedOptions[0].text);
+    status.textContent = `Showing ${words.join(", ")}`;
+  };
+
+  const given = new URLSearchParams(location.search);
+  for (const choice of [area, cohort].filter(Boolean))
+    if ([...choice.options].some((option) => option.value === given.get(choice.name))) choice.value = given.get(choice.name);
+  filter.addEventListener("change", () => { show(); say(); });
+  filter.hidden = false;
+  show();
+})();

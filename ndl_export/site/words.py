@@ -1,0 +1,89 @@
+"""What a panel says in words: a few of its figures, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ndl_export.schema import Flag
+from ndl_export.site.panels import Line
+
+Sentences = tuple[str, ...]
+Words = Callable[[tuple[Line, ...]], Sentences]
+_ENOUGH = 2
+
+
+def available(lines: tuple[Line, ...], words: Words) -> Sentences:
+    """What `words` say, where there is anything to say."""
+    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
+        return ("These figures are not available [x]: the council has not sent the records.",)
+    return words(lines)
+
+
+def rate(line: Line) -> str:
+    return f"{line.label}: {line.figures[0].words}."
+
+
+def gap(line: Line) -> str:
+    """Both groups, and their gap."""
+    eligible, others, difference = line.figures
+    return (
+        f"{line.label}: of the children eligible for free school meals, {eligible.words}; of those not eligible,"
+        f" {others.words}. Gap: {difference.words}."
+    )
+
+
+def outset(lines: tuple[Line, ...]) -> Sentences:
+    """The first line."""
+    return (rate(lines[0]),)
+
+
+def extremes(lines: tuple[Line, ...]) -> Sentences:
+    """The lowest and the highest of the figures that can be used."""
+    usable = [line for line in lines if line.figures[0].flag is Flag.RELIABLE]
+    if len(usable) < _ENOUGH:
+        return ()
+    lowest, highest = (choose(usable, key=_first_value) for choose in (min, max))
+    return (
+        f"Lowest: {lowest.label}, {lowest.figures[0].words}.",
+        f"Highest: {highest.label}, {highest.figures[0].words}.",
+    )
+
+
+def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
+    """The goal that the fewest eligible children reach, in both groups."""
+    usable = [line for line in lines if all(figure.flag is Flag.RELIABLE for figure in line.figures)]
+    if not usable:
+        return ()
+    lowest = min(usable, key=_first_value)
+    return (
+        f"Lowest for children eligible for free school meals: {lowest.label}, {lowest.figures[0].words}; for those not"
+        f" eligible, {lowest.figures[1].words}.",
+    )
+
+
+def no_record(lines: tuple[Line, ...]) -> Sentences:
+    """The children of the last line, whom neither service had a record of."""
+    return (f"Number of children whom neither had seen: {lines[-1].figures[0].words}.",)
+
+
+def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
+    """The number of children whom both had seen and of whom one alone had a concern: the second line and the third."""
+    _, health_visitor, setting, *_ = lines
+    return (
+        "Number of children whom both had seen and about whom the health visitor alone had a concern:"
+        f" {health_visitor.figures[1].words}; the nursery alone: {setting.figures[1].words}.",
+    )
+
+
+def most_given(lines: tuple[Line, ...]) -> Sentences:
+    """The answer given most often, of those that are shown."""
+    shown = [line for line in lines if line.figures[0].value is not None]
+    if not shown:
+        return ("Every figure here is withheld as too uncertain [low]. The chart and the table give their intervals.",)
+    most = max(shown, key=_first_value)
+    return (f"Given most often: {most.label}, {most.figures[0].words}.",)
+
+
+def _first_value(line: Line) -> float:
+    value = line.figures[0].value
+    return -1.0 if value is None else value

@@ -1,0 +1,109 @@
+"""Which published figure stands where on the pages, told apart from the code that puts it there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from ndl_export.tables import TABLES
+from sources.reference.survey import QUESTIONS
+
+TOTAL = "Total"
+MEALS = "Free school meal eligibility"
+ELIGIBLE, NOT_ELIGIBLE = "Eligible for free school meals", "Not eligible for free school meals"
+SEEN = {
+    "Health visitor and nursery": "Both",
+    "Health visitor only": "Health visitor only",
+    "Nursery only": "Setting only",
+    "Neither": "Neither",
+}
+CONCERN = {
+    "Both saw, both had a concern": ("Both", "Both"),
+    "Both saw, health visitor concerned": ("Both", "Health visitor only"),
+    "Both saw, nursery concerned": ("Both", "Setting only"),
+    "Both saw, no concern": ("Both", "None"),
+    "Health visitor saw, concerned": ("Health visitor only", "Health visitor only"),
+    "Health visitor saw, no concern": ("Health visitor only", "None"),
+    "Nursery saw, concerned": ("Setting only", "Setting only"),
+    "Nursery saw, no concern": ("Setting only", "None"),
+    "Neither saw": ("Neither", "None"),
+}
+ROWS = {
+    **dict.fromkeys(("gld-by-area", "gap-by-area")),
+    **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 5, "seen-by": 4, "concern": 9},
+    **{f"parents-{name.replace('_', '-')}": len(question.answers) + 1 for name, question in QUESTIONS.items()},
+}
+"""Charts, and how many rows each has; None where its rows are areas."""
+
+Place = tuple[str, str, tuple[str, ...]]
+"""Table, measure, levels of the filters."""
+
+
+def places(chart: str, row: str) -> list[Place]:
+    """Where the figures of a row come from, column by column; `row` is its label, not needed where it is an area."""
+    match chart:
+        case "gld-by-area":
+            measures = ("gld_children_percent", "elgs_expected_average", "children_count")
+            return [("gld_headline", measure, (TOTAL, TOTAL, TOTAL)) for measure in measures]
+        case "gap-by-area":
+            return [
+                ("gld_headline", "gld_children_percent", (MEALS, ELIGIBLE, TOTAL)),
+                ("gld_headline", "gld_children_percent", (MEALS, NOT_ELIGIBLE, TOTAL)),
+                ("gld_differences", "gld_difference_points", (MEALS, "Not eligible less eligible")),
+            ]
+        case "goals":
+            measures = ("expected_children_percent", "expected_children_count")
+            return [("early_learning_goals", measure, (row, TOTAL, TOTAL)) for measure in measures]
+        case "goals-by-meals":
+            groups = (ELIGIBLE, NOT_ELIGIBLE)
+            return [("early_learning_goals", "expected_children_percent", (row, MEALS, group)) for group in groups]
+        case "review":
+            measures = ("at_or_above_children_percent", "reviewed_children_count")
+            return [("asq3_outcomes", measure, (row, TOTAL, TOTAL)) for measure in measures]
+        case "pathway":
+            measures = ("gld_children_percent", "children_count")
+            return [("readiness_pathway", measure, (row, TOTAL)) for measure in measures]
+        case "seen-by":
+            measures = ("children_count", "gld_children_percent")
+            return [("joined_dots", measure, (SEEN[row], TOTAL)) for measure in measures]
+        case "concern":
+            return [("joined_dots", m, CONCERN[row]) for m in ("gld_children_percent", "children_count")]
+    question = QUESTIONS[chart.removeprefix("parents-").replace("-", "_")].label
+    return [("parent_experience", m, (question, row, TOTAL, TOTAL)) for m in ("response_percent", "response_count")]
+
+
+class Published:
+    """The figures of the tables as text."""
+
+    def __init__(self, tables: dict[str, pa.Table]) -> None:
+        self.rows = {
+            (name, row["time_period"], _area(row), *(row[entry.name] for entry in TABLES[name].filters)): row
+            for name, data in tables.items()
+            for row in data.to_pylist()
+        }
+
+    def cell(self, place: Place, cohort: str, area: str) -> str:
+        """A cell of the page; `area` is a name, or the level of all councils together."""
+        table, measure, levels = place
+        return cell(self.rows[table, cohort, area, *levels], measure)
+
+
+def cell(row: dict[str, Any], measure: str) -> str:
+    """`63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[low] 3.0% to 41.9%`, `[x]`."""
+    percent, points = ("%" if "percent" in measure else ""), (" points" if "points" in measure else "")
+    flag, value = row[f"{measure}_flag"], row[measure]
+    parts = [] if value is None else [f"{_number(measure, value)}{percent}{points}"]
+    parts += [f"[{flag}]"] if flag else []
+    ends = [row[f"{measure}_{end}_ci"] for end in ("lower", "upper")]
+    parts += [] if None in ends else [" to ".join(f"{_number(measure, end)}{percent}" for end in ends)]
+    return " ".join(parts)
+
+
+def _number(measure: str, value: float) -> str:
+    text = f"{value:,.0f}" if measure.endswith("_count") else f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
+
+
+def _area(row: dict[str, Any]) -> str:
+    return row["la_name"] or row["english_devolved_area_name"] or row["geographic_level"]
