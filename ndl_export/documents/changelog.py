@@ -26,7 +26,7 @@ def changelog_page(facts: ReleaseFacts, previous: Previous | None, comparison: M
         f"{TITLE}.",
         heading,
         f"Compared with release {previous.version}, which it replaces. That release stays as it was published.",
-        bullets(_inputs(facts, previous)),
+        bullets(_inputs(facts, previous, comparison)),
         "### Figures that moved",
         "A figure has moved where the 95% interval of its change leaves out zero: the noise of both releases, which was"
         " drawn independently, does not explain it. If no record had changed, about 5 figures in 100 would be listed"
@@ -49,11 +49,13 @@ def changelog_page(facts: ReleaseFacts, previous: Previous | None, comparison: M
     )
 
 
-def _inputs(facts: ReleaseFacts, previous: Previous) -> Iterator[str]:
+def _inputs(facts: ReleaseFacts, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
     """What changed besides figures, a line each."""
     yield _difference("Councils", _names(facts.councils), _names(previous.councils))
     yield _difference("Sources not sent", set(short(facts.missing)), set(short(previous.missing)))
     yield _difference("Tables", set(TABLES), set(previous.tables))
+    if anew := sorted(set(TABLES) & set(previous.tables) - set(comparison)):
+        yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
     now, before = (parameters["epsilon"] for parameters in (facts.privacy_parameters, previous.privacy_parameters))
     yield f"Privacy loss: epsilon {now:g}, of the release before {before:g}. Both count against the cohort's budget."
 

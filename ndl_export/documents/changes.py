@@ -51,14 +51,14 @@ class Compared:
 
 
 def compare(tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[str, Compared]:
-    """Every table that both releases have, by name; empty where there is no previous release."""
+    """Every table whose rows both releases define alike, by name; empty where there is no previous release."""
     if previous is None:
         return {}
     with duckdb.connect() as connection:
         return {
             name: _compare(connection, TABLES[name], previous.tables[name], tables[name])
-            for name in TABLES
-            if name in previous.tables
+            for name, table in TABLES.items()
+            if name in previous.tables and set(key_names(table)) <= set(previous.tables[name].column_names)
         }
 
 

@@ -128,6 +128,20 @@ def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> Non
     assert "- Sources not sent: as before." in page
 
 
+def test_tables_with_other_columns_are_compared_as_far_as_they_agree(tables: dict[str, pa.Table]) -> None:
+    before = tables | {
+        "joined_dots": tables["joined_dots"].drop_columns(["seen_by"]),
+        "gld_headline": tables["gld_headline"].drop_columns([PERCENT]),
+    }
+    del before["asq3_outcomes"]
+    compared = compare(tables, previous_of(before))
+    assert compared.keys() == TABLES.keys() - {"joined_dots", "asq3_outcomes"}
+    assert compared["gld_headline"].compared < compare(tables, previous_of(tables))["gld_headline"].compared
+    page = changelog_page(fake_facts(), previous_of(before), compared)
+    assert "- Tables: new: asq3_outcomes." in page
+    assert "defined anew: joined_dots." in page
+
+
 def test_the_first_release_of_a_cohort_has_nothing_to_compare(bundle: Path) -> None:
     assert "The first release about 2024/25" in (bundle / "changelog.md").read_text()
     assert len((bundle / "changes.csv").read_text().splitlines()) == 1
