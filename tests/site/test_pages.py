@@ -120,6 +120,43 @@ def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Ma
     assert told > 80 or made.facts.missing
 
 
+def told(cell: str) -> str:
+    """A cell as a sentence tells it."""
+    figure, interval = re.fullmatch(r"(.*?(?:%|points|\d)?(?: ?\[\w+\])?) ([−\d.,%]+ to [−\d.,%]+)", cell).groups()
+    return f"{figure.replace('[low]', 'withheld as too uncertain [low]')} (95% interval {interval})"
+
+
+def test_sentences_say_which_figure_is_which(whole: Made) -> None:
+    published = Published(whole.tables)
+    for chart, cohort, area, panel in panels(whole):
+        sentences = [words(p) for p in panel.iter("p") if has_class(p, "words")]
+
+        def figures(row: str, chart: str = chart, cohort: str = cohort, area: str = area) -> list[str]:
+            return [told(published.cell(place, cohort, area or TOGETHER)) for place in places(chart, row)]
+
+        match chart:
+            case "gap-by-area":
+                eligible, others, gap = figures("")
+                assert sentences[0] == (
+                    f"All councils together: of the children eligible for free school meals, {eligible}; of those not"
+                    f" eligible, {others}. Gap: {gap}."
+                )
+            case "seen-by":
+                assert sentences == [f"Number of children whom neither had seen: {figures('Neither')[0]}."]
+            case "concern":
+                _, visitor = figures("Both saw, health visitor concerned")
+                _, nursery = figures("Both saw, nursery concerned")
+                assert sentences == [
+                    "Number of children whom both had seen and about whom the health visitor alone had a concern:"
+                    f" {visitor}; the nursery alone: {nursery}."
+                ]
+            case "gld-by-area" | "review" | "pathway":
+                row = {"review": "All five domains", "pathway": "All five domains at or above the cut-off"}.get(
+                    chart, ""
+                )
+                assert sentences[0] == f"{row or 'All councils together'}: {figures(row)[0]}."
+
+
 def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
     headline = next(box for box in parse(made.page("index")).iter("div") if has_class(box, "headline"))
     expected = Published(made.tables).cell(places("gld-by-area", "")[0], COHORT, TOGETHER)
