@@ -232,7 +232,7 @@ def review(release: Release) -> Chart:
         shape,
         "At the review",
         (
-            "The health visitor's review uses a questionnaire, the ASQ-3, about five areas of development. In each, a"
+            "The health visitor’s review uses a questionnaire, the ASQ-3, about five areas of development. In each, a"
             " child is at or above a cut-off, or below it. Children are counted where they live.",
         ),
         _in_each_area(
