@@ -25,10 +25,11 @@ from ndl_export.geography import LOCAL_AUTHORITY
 from ndl_export.missing import Missing, short, statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS, Flag
+from ndl_export.site.build import Release, release_of
 from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, ROW_HEIGHT
 from ndl_export.site.downloads import chart_csv
 from ndl_export.site.panels import Chart
-from ndl_export.site.views import Release, charts_of, headline, release_of
+from ndl_export.site.views import charts_of, headline
 from ndl_export.tables import TABLES
 from ndl_export.tables.parents import QUESTIONS
 from sources.reference.cohorts import Cohort

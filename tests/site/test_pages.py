@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle import contents, write_bundle
 from ndl_export.schema import FLAG_MEANINGS
 from ndl_export.site import SITE_FILES, site_files
+from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from tests.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.site.conftest import LATER, Made
 from tests.site.dom import has_class, parse, words
-from tests.site.expected import ROWS, Published, places
+from tests.site.expected import CONCERN, ROWS, SEEN, Published, places
 
 PAGES = ("index", "goals", "pathway", "joined-dots", "parents", "about")
 VALIDATOR = shutil.which("html-validate")
@@ -99,6 +100,12 @@ def test_every_area_and_every_row_is_there(whole: Made) -> None:
             assert len(body_rows(panel)) == 10
     for chart, areas in by_chart.items():
         assert len(areas) == (1 if ROWS[chart] is None or chart == "goals-by-meals" else 10)
+
+
+def test_every_group_that_can_occur_is_shown() -> None:
+    possible = {(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns}
+    assert set(CONCERN.values()) == possible
+    assert set(SEEN.values()) == set(CONCERN_GIVEN_SEEN)
 
 
 TOLD = re.compile(
