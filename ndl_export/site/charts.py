@@ -19,6 +19,7 @@ FIRST_ROW = AXIS_HEIGHT + 31
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
 """Widths that a scale of percentages may have, and the steps between its lines."""
 _TICKS = 4
+_DOWN = (-4, 6)
 _NARROW_SHARE = 0.05
 """Of the width of a chart: what a mark covers on a telephone."""
 NARROW_NOTE = "Where no bar shows, the interval is narrower than the mark."
@@ -80,10 +81,12 @@ def from_nothing(figures: Iterable[Figure]) -> Scale:
 class Mark:
     """A figure drawn: its interval from `start` to `end`, and its own place, None where it is withheld.
 
-    `narrow` says that the mark may hide the interval.
+    It lies `down` from the row's line, so that two series do not hide each other. `narrow` says that the mark may hide
+    the interval.
     """
 
     series: int
+    down: int
     start: str
     end: str
     place: str | None
@@ -92,12 +95,13 @@ class Mark:
     words: str
 
 
-def mark(figure: Figure, series: int, scale: Scale, label: str) -> Mark | None:
-    """None where there is neither figure nor interval."""
+def mark(figure: Figure, series: int, scale: Scale, label: str = "") -> Mark | None:
+    """None where there is neither figure nor interval; `label` tells a series from the other of the same row."""
     if figure.lower is None or figure.upper is None:
         return None
     return Mark(
         series,
+        _DOWN[series] if label else 0,
         scale.at(figure.lower),
         scale.at(figure.upper),
         None if figure.value is None else scale.at(figure.value),

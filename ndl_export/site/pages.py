@@ -19,16 +19,17 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.documents.pages import OGL_ADDRESS, OGL_NAME
+from ndl_export.documents.pages import OGL_NAME
 from ndl_export.ees import WITHHELD_SYMBOL
-from ndl_export.geography import LOCAL_AUTHORITY
+from ndl_export.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
 from ndl_export.missing import Missing, short, statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS, Flag
+from ndl_export.site.build import Release, release_of
 from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, ROW_HEIGHT
 from ndl_export.site.downloads import chart_csv
 from ndl_export.site.panels import Chart
-from ndl_export.site.views import Release, charts_of, headline, release_of
+from ndl_export.site.views import charts_of, headline
 from ndl_export.tables import TABLES
 from ndl_export.tables.parents import QUESTIONS
 from sources.reference.cohorts import Cohort
@@ -95,6 +96,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "pages": PAGES,
         "cohorts": {cohort: Cohort(cohort).label for cohort in release.cohorts},
         "councils": [area.name for area in facts.areas if area.level == LOCAL_AUTHORITY],
+        "lists_councils": len(facts.councils) <= REGIONS_ABOVE,
         "choices": {area.code: area.name for area in facts.areas[1:]},
         "not_sent": short(facts.missing),
         "statements": statements(facts.missing, facts.councils),
@@ -109,7 +111,6 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "signature": SIGNATURE_FILE,
         "public_key": PUBLIC_KEY_FILE,
         "licence": OGL_NAME,
-        "licence_address": OGL_ADDRESS,
         "row_height": ROW_HEIGHT,
         "axis_height": AXIS_HEIGHT,
         "first_row": FIRST_ROW,

@@ -138,7 +138,7 @@ class Chart:
 
     shape: Shape
     heading: str
-    intro: tuple[str, ...]
+    intro: str
     panels: tuple[Panel, ...]
 
     @property

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-
-import pyarrow as pa
-
-from ndl_export.geography import Geography, geographies
-from ndl_export.missing import Missing, not_sent
-from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
-from ndl_export.site.figures import Figure, Released
-from ndl_export.site.panels import Areas, Chart, Line, Panel, Shape
+from ndl_export.site.build import Release, Wanted, by_area, in_each_area
+from ndl_export.site.charts import WHOLE
+from ndl_export.site.figures import Figure
+from ndl_export.site.panels import Chart, Line, Panel, Shape
 from ndl_export.site.words import (
-    Words,
-    available,
     extremes,
     gap,
     most_given,
@@ -24,7 +16,7 @@ from ndl_export.site.words import (
     outset,
     rate,
 )
-from ndl_export.tables import ALL, FAMILIES, TABLES, Attribute, MeasureKind
+from ndl_export.tables import ALL, Attribute
 from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
@@ -54,46 +46,6 @@ _CONCERN = {
     (NEITHER, NONE): "Neither saw",
 }
 """Every group that can occur, in the words of the page: by whom the child was seen, and who had a concern."""
-
-Levels = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A figure: the measure of a table, and the levels of its filters."""
-
-    table: str
-    measure: str
-    levels: Levels
-
-
-@dataclass(frozen=True)
-class Release:
-    """The released tables, and the areas that each family has rows for."""
-
-    released: Released
-    areas: Mapping[str, Areas]
-    cohorts: tuple[str, ...]
-
-    def of(self, table: str) -> Areas:
-        return self.areas[TABLES[table].family]
-
-    def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
-        measure = TABLES[wanted.table].measure(wanted.measure)
-        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
-
-    def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        return tuple(self.figure(each, cohort, area) for each in wanted)
-
-
-def release_of(
-    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing
-) -> Release:
-    areas = {}
-    for family in FAMILIES:
-        absent = not_sent(missing, family)
-        areas[family] = Areas(geographies(councils, absent), absent)
-    return Release(Released(tables), areas, tuple(sorted(cohorts)))
 
 
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
@@ -128,11 +80,9 @@ def gld_by_area(release: Release) -> Chart:
     return Chart(
         shape,
         "By council",
-        (
-            "Councils are in alphabetical order. Councils differ in who lives there, so this is not a table of how well"
-            " they do their work.",
-        ),
-        _by_area(release, shape, wanted, rate, lambda lines: extremes(lines[1:])),
+        "Councils are in alphabetical order. Councils differ in who lives there, so this is not a table of how well"
+        " they do their work.",
+        by_area(release, shape, wanted, rate, lambda lines: extremes(lines[1:])),
     )
 
 
@@ -154,11 +104,9 @@ def gap_by_area(release: Release) -> Chart:
     return Chart(
         shape,
         "The gap by free school meals",
-        (
-            "A child can get free school meals when their family has a low income. The gap is how many percentage"
-            " points lower the figure is for these children than for the others. It has an interval of its own.",
-        ),
-        _by_area(release, shape, (*groups, difference), gap, lambda _: ()),
+        "A child can get free school meals when their family has a low income. The gap is how many percentage"
+        " points lower the figure is for these children than for the others. It has an interval of its own.",
+        by_area(release, shape, (*groups, difference), gap, lambda _: ()),
     )
 
 
@@ -173,11 +121,9 @@ def goals(release: Release) -> Chart:
     return Chart(
         shape,
         "The 17 goals",
-        (
-            f"A child at the expected level in the first {len(GLD_GOALS)} of these goals has a good level of"
-            f" development. The last {len(GOALS) - len(GLD_GOALS)} are assessed too and do not count towards it.",
-        ),
-        _in_each_area(
+        f"A child at the expected level in the first {len(GLD_GOALS)} of these goals has a good level of"
+        f" development. The last {len(GOALS) - len(GLD_GOALS)} are assessed too and do not count towards it.",
+        in_each_area(
             release,
             shape,
             {goal: (goal, _TOTAL, _TOTAL) for goal in GOALS.values()},
@@ -215,7 +161,7 @@ def goals_by_meals(release: Release) -> Chart:
     return Chart(
         shape,
         "The goals by free school meals",
-        ("These figures are published for all councils together only.",),
+        "These figures are published for all councils together only.",
         tuple(panels),
     )
 
@@ -231,11 +177,9 @@ def review(release: Release) -> Chart:
     return Chart(
         shape,
         "At the review",
-        (
-            "The health visitor's review uses a questionnaire, the ASQ-3, about five areas of development. In each, a"
-            " child is at or above a cut-off, or below it. Children are counted where they live.",
-        ),
-        _in_each_area(
+        "The health visitor’s review uses a questionnaire, the ASQ-3, about five areas of development. In each, a"
+        " child is at or above a cut-off, or below it. Children are counted where they live.",
+        in_each_area(
             release,
             shape,
             {label: (label, _TOTAL, _TOTAL) for label in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
@@ -256,11 +200,10 @@ def pathway(release: Release) -> Chart:
     return Chart(
         shape,
         "From the review to school",
-        (
-            "How many children of each group, by the outcome of the review linked to them, had a good level of"
-            " development at the end of Reception. Children are counted where they go to school.",
-        ),
-        _in_each_area(
+        "How many children of each group, by the outcome of the review linked to them, had a good level of"
+        " development at the end of Reception. For some children no review was found and linked. Children are counted"
+        " where they go to school.",
+        in_each_area(
             release,
             shape,
             {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
@@ -281,11 +224,9 @@ def seen_by(release: Release) -> Chart:
     return Chart(
         shape,
         "Who had seen the child",
-        (
-            "Before school, a child may have been seen by a health visitor at 2 to 2½ years, by a nursery or"
-            " childminder (here: nursery), by both or by neither. Seen means that a record was found and linked.",
-        ),
-        _in_each_area(
+        "Before school, a child may have been seen by a health visitor at 2 to 2½ years, by a nursery or"
+        " childminder (here: nursery), by both or by neither. Seen means that a record was found and linked.",
+        in_each_area(
             release,
             shape,
             {label: (seen, _TOTAL) for seen, label in _SEEN.items()},
@@ -306,11 +247,9 @@ def concern(release: Release) -> Chart:
     return Chart(
         shape,
         "Who had a concern",
-        (
-            "Where both had seen a child and one alone had a concern, each held a part of the picture. Whoever had not"
-            " seen a child cannot have had a concern about them, so there are no such groups.",
-        ),
-        _in_each_area(
+        "Where both had seen a child and one alone had a concern, each held a part of the picture. Whoever had not"
+        " seen a child cannot have had a concern about them, so there are no such groups.",
+        in_each_area(
             release,
             shape,
             {label: group for group, label in _CONCERN.items()},
@@ -331,49 +270,4 @@ def _answers(release: Release, question: Attribute) -> Chart:
     )
     wanted = {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in question.categories}
     measures = ("response_percent", "response_count")
-    return Chart(shape, wording, (), _in_each_area(release, shape, wanted, measures, most_given))
-
-
-def _by_area(
-    release: Release, shape: Shape, wanted: tuple[Wanted, ...], say: Callable[[Line], str], more: Words
-) -> tuple[Panel, ...]:
-    """A panel for each cohort, with a line for each area; it says the first, and then `more` of all of them."""
-    areas, panels = release.of(shape.table), []
-    for cohort in release.cohorts:
-        lines = tuple(Line(areas.name(area), area, release.figures(wanted, cohort, area)) for area in areas.every)
-        said = tuple(replace(line, words=say(line)) for line in lines[1:])
-        panels.append(Panel(shape, cohort, (lines[0], *said), _scale(shape, lines), (say(lines[0]), *more(lines))))
-    return tuple(panels)
-
-
-def _in_each_area(
-    release: Release, shape: Shape, wanted: Mapping[str, Levels], measures: tuple[str, ...], words: Words
-) -> tuple[Panel, ...]:
-    """A panel for each cohort and area, with a line for each label of `wanted`; the first measure is the one drawn."""
-    areas, panels = release.of(shape.table), []
-    asked = {label: tuple(Wanted(shape.table, name, levels) for name in measures) for label, levels in wanted.items()}
-    for cohort in release.cohorts:
-        whole = {label: release.figure(each[0], cohort, areas.together) for label, each in asked.items()}
-        for area in areas.every:
-            lines = tuple(
-                Line(label, area, release.figures(each, cohort, area), _compared(whole[label], area, areas))
-                for label, each in asked.items()
-            )
-            beside = areas.name(areas.together) if any(line.compared for line in lines) else ""
-            together, scale = area == areas.together, _scale(shape, lines)
-            said = available(lines, words)
-            panels.append(Panel(shape, cohort, lines, scale, said, area, areas.name(area), together, beside))
-    return tuple(panels)
-
-
-def _compared(figure: Figure, area: Geography, areas: Areas) -> Figure | None:
-    """The same percentage for all councils together; counts of an area and of all are not to be compared."""
-    together = area == areas.together or figure.measure.kind is MeasureKind.COUNT
-    return None if together or figure.value is None else figure
-
-
-def _scale(shape: Shape, lines: tuple[Line, ...]) -> Scale:
-    figures = [line.figures[column] for line in lines for column in shape.drawn]
-    if figures[0].measure.kind is MeasureKind.COUNT:
-        return from_nothing(figures)
-    return fitted(figures) if shape.by_area else WHOLE
+    return Chart(shape, wording, "", in_each_area(release, shape, wanted, measures, most_given))

@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle import contents, write_bundle
 from ndl_export.schema import FLAG_MEANINGS
 from ndl_export.site import SITE_FILES, site_files
+from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from tests.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.site.conftest import LATER, Made
 from tests.site.dom import has_class, parse, words
-from tests.site.expected import ROWS, Published, places
+from tests.site.expected import CONCERN, ROWS, SEEN, Published, places
 
 PAGES = ("index", "goals", "pathway", "joined-dots", "parents", "about")
 VALIDATOR = shutil.which("html-validate")
@@ -101,6 +102,12 @@ def test_every_area_and_every_row_is_there(whole: Made) -> None:
         assert len(areas) == (1 if ROWS[chart] is None or chart == "goals-by-meals" else 10)
 
 
+def test_every_group_that_can_occur_is_shown() -> None:
+    possible = {(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns}
+    assert set(CONCERN.values()) == possible
+    assert set(SEEN.values()) == set(CONCERN_GIVEN_SEEN)
+
+
 TOLD = re.compile(
     r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain (\[low\]))"
     r" \(95% interval ([−\d.,%]+ to [−\d.,%]+)\)"
@@ -118,6 +125,43 @@ def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Ma
             assert not re.search(r"\d%|points", TOLD.sub("", sentence)), sentence
             told += len(found)
     assert told > 80 or made.facts.missing
+
+
+def told(cell: str) -> str:
+    """A cell as a sentence tells it."""
+    figure, interval = re.fullmatch(r"(.*?(?:%|points|\d)?(?: ?\[\w+\])?) ([−\d.,%]+ to [−\d.,%]+)", cell).groups()
+    return f"{figure.replace('[low]', 'withheld as too uncertain [low]')} (95% interval {interval})"
+
+
+def test_sentences_say_which_figure_is_which(whole: Made) -> None:
+    published = Published(whole.tables)
+    for chart, cohort, area, panel in panels(whole):
+        sentences = [words(p) for p in panel.iter("p") if has_class(p, "words")]
+
+        def figures(row: str, chart: str = chart, cohort: str = cohort, area: str = area) -> list[str]:
+            return [told(published.cell(place, cohort, area or TOGETHER)) for place in places(chart, row)]
+
+        match chart:
+            case "gap-by-area":
+                eligible, others, gap = figures("")
+                assert sentences[0] == (
+                    f"All councils together: of the children eligible for free school meals, {eligible}; of those not"
+                    f" eligible, {others}. Gap: {gap}."
+                )
+            case "seen-by":
+                assert sentences == [f"Number of children whom neither had seen: {figures('Neither')[0]}."]
+            case "concern":
+                _, visitor = figures("Both saw, health visitor concerned")
+                _, nursery = figures("Both saw, nursery concerned")
+                assert sentences == [
+                    "Number of children whom both had seen and about whom the health visitor alone had a concern:"
+                    f" {visitor}; the nursery alone: {nursery}."
+                ]
+            case "gld-by-area" | "review" | "pathway":
+                row = {"review": "All five domains", "pathway": "All five domains at or above the cut-off"}.get(
+                    chart, ""
+                )
+                assert sentences[0] == f"{row or 'All councils together'}: {figures(row)[0]}."
 
 
 def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:

@@ -1,0 +1,101 @@
+"""Panels from the released figures: a line for each area, or a panel for each area."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from ndl_export.geography import Geography, geographies
+from ndl_export.missing import Missing, not_sent
+from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
+from ndl_export.site.figures import Figure, Released
+from ndl_export.site.panels import Areas, Line, Panel, Shape
+from ndl_export.site.words import Words, available
+from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+
+Levels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure: the measure of a table, and the levels of its filters."""
+
+    table: str
+    measure: str
+    levels: Levels
+
+
+@dataclass(frozen=True)
+class Release:
+    """The released tables, and the areas that each family has rows for."""
+
+    released: Released
+    areas: Mapping[str, Areas]
+    cohorts: tuple[str, ...]
+
+    def of(self, table: str) -> Areas:
+        return self.areas[TABLES[table].family]
+
+    def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
+        measure = TABLES[wanted.table].measure(wanted.measure)
+        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
+
+    def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
+        return tuple(self.figure(each, cohort, area) for each in wanted)
+
+
+def release_of(
+    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing
+) -> Release:
+    areas = {}
+    for family in FAMILIES:
+        absent = not_sent(missing, family)
+        areas[family] = Areas(geographies(councils, absent), absent)
+    return Release(Released(tables), areas, tuple(sorted(cohorts)))
+
+
+def by_area(
+    release: Release, shape: Shape, wanted: tuple[Wanted, ...], say: Callable[[Line], str], more: Words
+) -> tuple[Panel, ...]:
+    """A panel for each cohort, with a line for each area; it says the first, and then `more` of all of them."""
+    areas, panels = release.of(shape.table), []
+    for cohort in release.cohorts:
+        lines = tuple(Line(areas.name(area), area, release.figures(wanted, cohort, area)) for area in areas.every)
+        said = tuple(replace(line, words=say(line)) for line in lines[1:])
+        panels.append(Panel(shape, cohort, (lines[0], *said), _scale(shape, lines), (say(lines[0]), *more(lines))))
+    return tuple(panels)
+
+
+def in_each_area(
+    release: Release, shape: Shape, wanted: Mapping[str, Levels], measures: tuple[str, ...], words: Words
+) -> tuple[Panel, ...]:
+    """A panel for each cohort and area, with a line for each label of `wanted`; the first measure is the one drawn."""
+    areas, panels = release.of(shape.table), []
+    asked = {label: tuple(Wanted(shape.table, name, levels) for name in measures) for label, levels in wanted.items()}
+    for cohort in release.cohorts:
+        whole = {label: release.figure(each[0], cohort, areas.together) for label, each in asked.items()}
+        for area in areas.every:
+            lines = tuple(
+                Line(label, area, release.figures(each, cohort, area), _compared(whole[label], area, areas))
+                for label, each in asked.items()
+            )
+            beside = areas.name(areas.together) if any(line.compared for line in lines) else ""
+            together, scale = area == areas.together, _scale(shape, lines)
+            said = available(lines, words)
+            panels.append(Panel(shape, cohort, lines, scale, said, area, areas.name(area), together, beside))
+    return tuple(panels)
+
+
+def _compared(figure: Figure, area: Geography, areas: Areas) -> Figure | None:
+    """The same percentage for all councils together; counts of an area and of all are not to be compared."""
+    together = area == areas.together or figure.measure.kind is MeasureKind.COUNT
+    return None if together or figure.value is None else figure
+
+
+def _scale(shape: Shape, lines: tuple[Line, ...]) -> Scale:
+    figures = [line.figures[column] for line in lines for column in shape.drawn]
+    if figures[0].measure.kind is MeasureKind.COUNT:
+        return from_nothing(figures)
+    return fitted(figures) if shape.by_area else WHOLE
