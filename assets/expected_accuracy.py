@@ -24,16 +24,15 @@ from ndl_export.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables import FAMILIES, Block, Difference, Table
 from ndl_export.tables.model import Group
 from privacy.release import (
+    Covariances,
     Plan,
     Policy,
-    covariances_of,
     epsilon,
     expected_difference_half_widths,
     expected_half_widths,
     expected_rate_half_widths,
     load_policy,
 )
-from privacy.release.nested import Covariance
 from sources.reference.places import place
 
 Array = NDArray[np.float64]
@@ -138,14 +137,14 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 def _family_blocks(family: str, plan: Plan, councils: Sequence[str]) -> dict[str, list[_Block]]:
     """Expected half-widths of every block, by table."""
-    covariances = covariances_of(plan)
+    covariances = Covariances(plan)
     return {
         table.name: [_block(table, block, plan, covariances, councils) for block in table.blocks]
         for table in FAMILIES[family].tables
     }
 
 
-def _block(table: Table, block: Block, plan: Plan, covariances: Covariance, councils: Sequence[str]) -> _Block:
+def _block(table: Table, block: Block, plan: Plan, covariances: Covariances, councils: Sequence[str]) -> _Block:
     figures = block_figures(block, plan.family, councils)
     labels = [tuple(level.label for level in chosen) for chosen in product(*(axis.selections for axis in block.axes))]
     possible = np.array([chosen not in block.structural_zeros for chosen in labels])
@@ -174,7 +173,7 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariance, coun
     )
 
 
-def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariance) -> Array:
+def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariances) -> Array:
     assert figures.part is not None
     assert figures.whole is not None
     assert figures.taken_off is not None

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.release import (
+    Covariances,
     Cube,
     Family,
     Identity,
@@ -23,7 +24,6 @@ from privacy.release import (
     Selector,
     WorkloadError,
     charge,
-    covariances_of,
     estimates_of,
     make_plan,
     measure,
@@ -140,7 +140,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
         np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
         exact = np.diag(rows @ dense.covariance @ rows.T)
         np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
-        np.testing.assert_allclose(covariances_of(plan).variance(cube).ravel(), exact, rtol=1e-7)
+        np.testing.assert_allclose(Covariances(plan).variance(cube).ravel(), exact, rtol=1e-7)
     review = Cube({"council": council, "fsm": fsm + Selector.total(family.attribute("fsm"))})
     assert estimates.values(review).shape == (len(council.rows), 3)
     left, right = rate[0], Cube({"council": council, "fsm": fsm})
