@@ -178,7 +178,8 @@ class _Groups:
             inner.append((one * other).sum(axis=1) - sums / len(members))
         by_row = np.concatenate([means, inner]).T
         distinct, row = np.unique(by_row, axis=0, return_inverse=True)
-        return _Products(*np.split(distinct.T, 2), row.ravel())
+        groups = len(self._members)
+        return _Products(distinct.T[:groups], distinct.T[groups:], row.ravel())
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +236,7 @@ class _Pair:
         axes = {placed.axis for placed in (left, right) if placed is not None and placed.axis is not None}
         if len(axes) > 1:
             raise WorkloadError(f"covariances need {name!r} on one axis, not on two")
-        products = groups.products(left and left.selector, right and right.selector)
+        products = groups.products(*(placed.selector if placed else None for placed in (left, right)))
         shape = [1] * self.ndim
         for axis in axes:
             shape[axis] = products.means.shape[1]

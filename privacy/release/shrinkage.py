@@ -65,10 +65,10 @@ def shrunk_rates(noisy: NoisyRates) -> Array:
 def _additive(x: Array, y: Array, variance: Array) -> Array:
     """A level plus effects of places plus effects of groups, the least squares fit to x / y by weights y^2 / variance.
 
-    Never divides by y; an effect that nothing tells is 0. Effects of places are eliminated: they follow from the others.
+    Never divides by y; an effect that nothing tells is 0. Those of places are eliminated: they follow from the others.
     """
     weight = y**2 / variance
-    level = _share(np.sum(y * x / variance), weight.sum())
+    level = _share((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))
     strayed = y * x / variance - weight * level
     of_place = weight.sum(axis=1, keepdims=True)
     share = _share(weight, of_place)

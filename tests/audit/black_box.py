@@ -38,7 +38,7 @@ from privacy.release import (
     true_counts,
 )
 from privacy.release.mechanism import OPENDP
-from tests.privacy_release.doubles import Integers
+from tests.privacy_release.doubles import Integers, OneByOne
 from tests.privacy_release.examples import small_family, small_table
 
 from .homes import COHORT, home_of
@@ -116,13 +116,13 @@ def without_noise() -> Iterator[None]:
         yield
 
 
-class _Zero:
+class _Zero(OneByOne):
     name = OPENDP
 
     def __init__(self, rho: float) -> None:
         pass
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 

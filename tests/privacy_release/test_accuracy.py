@@ -81,7 +81,8 @@ def test_a_release_is_as_far_ahead_as_expected(pilot):
             numerator, denominator = rate_cubes(plan.family, name)
             size, rates = exact_rates(pilot, name)
             exact = np.stack([size * (1 - rates), size * rates], axis=-1)
-            noisy = query.add(np.rint(exact).astype(np.int64).ravel(), scale).reshape(exact.shape)
+            (drawn,) = query.add([np.rint(exact).astype(np.int64).ravel()], [scale])
+            noisy = drawn.reshape(exact.shape)
             large = size >= 200
             ours += list(np.abs(estimates.values(numerator) / estimates.values(denominator) - rates)[large])
             baseline += list(np.abs(noisy[..., 1] / np.maximum(noisy.sum(axis=-1), 1) - rates)[large])
