@@ -26,7 +26,7 @@ from assets.workload import plan_family
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
 from privacy.keys import KeyRing
-from privacy.release import Ledger, ReleaseConflict, load_policy
+from privacy.release import Ledger, ReleaseConflict, StoreError, load_policy, store
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, place, places
 
@@ -103,6 +103,18 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
     assert figures["Local authority"] == figures["Pilot councils"]
     total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].iloc[0]
     assert abs(total.children_count_estimate - 500) < 60
+
+
+def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
+    """It fits the plan and has the hash it states; but it was drawn beside the charge."""
+    _release(tmp_path / "home", keys, 100)
+    _release(tmp_path / "other", keys, 100)
+    kept, other = (
+        store.path_of(Home(tmp_path / name).restricted, COHORT, VERSION, "health") for name in ("home", "other")
+    )
+    kept.write_bytes(other.read_bytes())
+    with pytest.raises(StoreError, match="not the file that the ledger recorded"):
+        publish_bundle(Home(tmp_path / "home"), keys, COHORT, VERSION, COUNCILS)
 
 
 def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
