@@ -45,7 +45,7 @@ MAX_EXAMPLE_ROWS = 100
 _MOSTLY = 0.5
 _FEW = 5
 """Rows that break a rule without showing that the whole file is wrong."""
-CHUNK_ROWS = 1 << 17
+CHUNK_ROWS = 3 << 15
 """Rows in work at once, and in a row group of what is written."""
 _ROW_HASH = "row_hash"
 QUARANTINE = pa.schema(

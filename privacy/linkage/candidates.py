@@ -141,9 +141,9 @@ def _blocks(children: int) -> list[str]:
 
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backend = in_duckdb) -> None:
-    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), nhs (the numbers
-    agree), pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern, without a
-    token).
+    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename and postcode (log2 Bayes factors), nhs
+    (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern,
+    without a token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
     takes its strongest pair of patterns. `backend` weighs the pairs.
@@ -174,7 +174,8 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
         CREATE OR REPLACE TABLE scored AS
         SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
           FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'household': {_household()}, 'nhs': mw_nhs_number > 0,
+                       {{'forename': mw_forename, 'postcode': mw_postcode, 'household': {_household()},
+                        'nhs': mw_nhs_number > 0,
                         'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
                   FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
                   JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)

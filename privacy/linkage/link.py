@@ -13,6 +13,7 @@ import pyarrow as pa
 from privacy.linkage import assignment, candidates, entities, model, rows
 from privacy.linkage.backends import Backend, in_duckdb
 from privacy.linkage.identity import assign_ids
+from privacy.linkage.moved import moved
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -21,7 +22,8 @@ FURTHER = 0.99
 """Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
 CAUTION_BITS = 0.5
 """Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
-model has it, and a false link does more harm than a missed one."""
+model has it, and a false link does more harm than a missed one. As much again for every doubling of the children who
+moved: more records are free that are nobody's."""
 _SURE = 1 - 2**-50
 _LEAST_FREE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
@@ -180,8 +182,11 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold:
     alone = weight
     posterior = assignment.posterior(left, right, weight, tie)
     if one_to_one:
-        bits = _prior_bits(sides, float(posterior.sum())) - CAUTION_BITS
-        alone = weight + bits * ~household
+        postcodes = moved(left, right, weight, tie, pairs.column("postcode").to_numpy(), max(sides))
+        alone = weight + postcodes.bits * ~household
+        posterior = assignment.posterior(left, right, alone, tie)
+        bits = _prior_bits(sides, float(posterior.sum())) - CAUTION_BITS * (1 + postcodes.doublings)
+        alone = alone + bits * ~household
         posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
     at = np.flatnonzero((posterior >= threshold) & one_to_one)

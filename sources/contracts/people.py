@@ -56,6 +56,7 @@ DATE_OF_BIRTH = Column(
     "Date of birth; 1900-01-01 is a placeholder and counts as missing",
     blank=Severity.WARN,
     invalid=Severity.WARN,
+    note="with day and month exchanged, or letters read as the digits they look like, it is used if it fits the cohort",
 )
 POSTCODE = Column(
     "postcode",

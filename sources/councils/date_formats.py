@@ -24,6 +24,7 @@ _LAST_EXCEL_DAY = 73_050  # 2099-12-31; keeps 20200203 from being taken for a da
 _PLACEHOLDERS = (  # longest first, as others write them
     ("yyyy", "%Y"), ("mmmm", "%B"), ("mmm", "%b"), ("mm", "%m"), ("dd", "%d"), ("yy", "%y"), ("m", "%m"), ("d", "%d"),
 )  # fmt: skip
+_LOOK_ALIKES, _DIGITS = "OoIl|ZzSsGB", "00111225568"
 _CLOCK = {"hh:mm:ss": "%H:%M:%S", "hh:mm": "%H:%M"}
 
 
@@ -41,6 +42,19 @@ def date_sql(text: str, formats: Iterable[str]) -> str:
     day = f"try_cast({text} AS DOUBLE)"
     from_day = f"CASE WHEN {day} BETWEEN 1 AND {_LAST_EXCEL_DAY} THEN DATE '1899-12-30' + floor({day})::INTEGER END"
     return f"coalesce({date}, {from_day})"
+
+
+def mended_date_sql(text: str, formats: Iterable[str]) -> str:
+    """SQL (DATE) of a `text` that `date_sql` cannot read, where one slip explains it; else NULL.
+
+    Day and month stand in each other's place (the month is above 12), or letters stand for the digits that they look
+    like. Formats with names of months are left out: their letters are letters.
+    """
+    numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
+    exchanged = [form.replace("%d", "%?").replace("%m", "%d").replace("%?", "%m") for form in numeric]
+    digits = f"translate({text}, '{_LOOK_ALIKES}', '{_DIGITS}')"
+    readings = [date_sql(digits, numeric), date_sql(text, exchanged), date_sql(digits, exchanged)]
+    return f"coalesce({', '.join(readings)})"
 
 
 def is_date(text: str, formats: Iterable[str]) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sources.contracts import Column, Kind, Rule, Severity, SourceContract
-from sources.councils.date_formats import EXCEL, date_sql
+from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql
 from sources.councils.dialect import Dialect
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
@@ -65,7 +65,7 @@ def project(
     a check digit, a SQL condition on the column `{}` that a usable value meets.
     """
     raw = ", ".join(f"{_raw(column, present, inputs, dialect)} AS raw_{column.name}" for column in contract.columns)
-    typed = ", ".join(f"{typed_sql(column, dialect, valid)} AS {column.name}" for column in contract.columns)
+    typed = ", ".join(_typed(column, dialect, valid, cohort) for column in contract.columns)
     checks = tuple(
         Check(rule, position) for position, rule in enumerate(_rules(contract, present, inputs, dialect, valid))
     )
@@ -108,7 +108,7 @@ def _rules(
                     column.invalid,
                     f"{local} {_expectation(column, dialect)}.",
                     (column.name,),
-                    f"raw_{column.name} IS NOT NULL AND {column.name} IS NULL",
+                    f"raw_{column.name} IS NOT NULL AND {_as_read(column)} IS NULL",
                     stop_share=_MOST if column.kind is Kind.DATE and column.required else None,
                 )
             )
@@ -122,7 +122,8 @@ def _expectation(column: Column, dialect: Dialect) -> str:
             return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps{note}"
         case Kind.DATE:
             forms = dialect.formats_of(column.name)
-            return f"must be a date written {' or '.join('as an Excel day' if f == EXCEL else f for f in forms)}"
+            note = f"; {column.note}" if column.note else ""
+            return f"must be a date written {' or '.join('as an Excel day' if f == EXCEL else f for f in forms)}{note}"
         case Kind.INTEGER | Kind.DECIMAL:
             bounds = [
                 text
@@ -163,6 +164,31 @@ def _raw(column: Column, present: Collection[str], inputs: Mapping[str, str], di
 
 def _filled(text: str) -> str:
     return f"nullif({text}, '')"
+
+
+def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
+    """The typed column, and where a birth date is mended, the one as it was read beside it.
+
+    A mended date must lie where the contract wants it: a slip that is explained away must not cost the row.
+    """
+    value = typed_sql(column, dialect, valid)
+    if not _is_mended(column):
+        return f"{value} AS {column.name}"
+    mended = mended_date_sql(f"raw_{column.name}", dialect.formats_of(column.name))
+    low, high = (
+        f"DATE '{day}' {sign} INTERVAL 1 YEAR" for day, sign in ((cohort.born_from, "-"), (cohort.born_to, "+"))
+    )
+    plausible = f"CASE WHEN {mended} BETWEEN {low} AND {high} THEN {mended} END"
+    return f"{value} AS {_as_read(column)}, coalesce({value}, {plausible}) AS {column.name}"
+
+
+def _is_mended(column: Column) -> bool:
+    """Dates that records are known by; a date that is published is taken as it is written or not at all."""
+    return column.kind is Kind.DATE and column.role is Role.IDENTIFIER
+
+
+def _as_read(column: Column) -> str:
+    return f"read_{column.name}" if _is_mended(column) else column.name
 
 
 def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:

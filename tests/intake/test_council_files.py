@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import InvalidCouncilFile, council_file, load
-from sources.councils.date_formats import ambiguity, date_sql, format_fault
+from sources.councils.date_formats import ambiguity, date_sql, format_fault, mended_date_sql
 from sources.councils.derived import Characters, Derived, Filled, FirstOf, Join, Pattern, pattern_fault
 from sources.extract.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT, UnknownCouncil, places, resolve
 from sources.sql import quoted
-from tests.intake.conftest import EYFSP_ROW, Desk
+from tests.intake.conftest import EYFSP_ROW, Desk, reviews
 
 Text = Callable[..., str]
 
@@ -336,6 +336,49 @@ def test_formats_of_a_file_and_of_a_column(
     (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
     assert found.first_rows == (2,)
     assert "must be a date written" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("formats", "text", "date"),
+    [
+        (("%d/%m/%Y",), "02/29/2020", "2020-02-29"),
+        (("%d/%m/%Y",), "2020-29-02", "2020-02-29"),
+        (("%d/%m/%Y",), "O1/l2/2O19", "2019-12-01"),
+        (("%Y-%m-%d",), "2020-0G-|S", "2020-06-15"),
+        (("%Y-%m-%d",), "2020-3O-0I", "2020-01-30"),
+        (("%d-%b-%Y",), "31-SOL-2020", None),
+        (("%Y-%m-%d",), "2020-31-02", None),
+        (("%Y-%m-%d",), "soon", None),
+    ],
+)
+def test_one_slip_in_a_date_is_mended(formats: tuple[str, ...], text: str, date: str | None) -> None:
+    assert duckdb.execute(f"SELECT {date_sql(quoted(text), formats)} IS NULL").fetchall() == [(True,)]
+    (found,) = duckdb.execute(f"SELECT {mended_date_sql(quoted(text), formats)}::VARCHAR").fetchall()
+    assert found == (date,)
+
+
+def test_a_mended_birth_date_is_used_and_still_warned_of(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({}, {"date_of_birth": "2020-29-02"}, {"date_of_birth": "2O17-02-28"}, *[{}] * 3))
+    quality = desk.take()
+    assert desk.kept(columns="term_of_birth")[1:3] == ["Spring-born", None]
+    (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
+    assert found.first_rows == (2, 3)
+    assert "day and month exchanged" in found.sentence
+    assert not quality.rows_rejected
+
+
+def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
+    desk.land(reviews({}, {"review_date": "2022-31-03"}), source="hv_reviews")
+    quality = desk.take("hv_reviews")
+    assert [count.rule for count in quality.rules] == ["review_date-invalid"]
+    assert desk.kept("hv_reviews", columns="review_date")[1] is None
+
+
+def test_dates_in_another_order_stop_the_extract(desk: Desk, eyfsp: Text) -> None:
+    days = [f"2020-{day:02d}-{month:02d}" for day, month in zip(range(1, 29), (3, 5, 7, 8) * 7, strict=True)]
+    desk.land(eyfsp(*({"date_of_birth": day} for day in days)))
+    with pytest.raises(ExtractStopped, match="date_of_birth-invalid"):
+        desk.take()
 
 
 def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
