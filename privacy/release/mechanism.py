@@ -71,7 +71,7 @@ class OpenDPNoise:
         self._filter = dp.c.make_privacy_filter(odometer, d_in=1, d_out=rho)(self._vectors)
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Noisy counts. Raises ChargeError, lets out nothing, and never will again, where the filter does not allow all."""
+        """Noisy counts. Raises ChargeError, and lets nothing out then or later, where the filter does not allow all."""
         numbers = [next(self._numbers) for _ in vectors]
         draws = [self._vector(number) >> _gaussian(sigma) for number, sigma in zip(numbers, sigmas, strict=True)]
         self._vectors.update(zip(numbers, vectors, strict=True))
