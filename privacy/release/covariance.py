@@ -86,10 +86,10 @@ class Covariances:
         """The cube's selectors in family order, each knowing its axis. Raises WorkloadError outside the workload."""
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
-        self._lattice.index(name for name, selector in selectors.items() if not self._is_total(selector))
         for name, selector in selectors.items():
             if self._family.attribute(name) != selector.attribute:
                 raise WorkloadError(f"cube: attribute {name!r} has another domain than in family {self._family.name!r}")
+        self._lattice.index(name for name, selector in selectors.items() if not self._is_total(selector))
         return {
             name: _Placed(selectors[name], axes.index(name) if name in axes else None, len(axes))
             for name in self._family.ordered(selectors)
