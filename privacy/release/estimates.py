@@ -147,11 +147,9 @@ def _weighted(table: Array, axis: int, rows: Array) -> Array:
     slabs = np.moveaxis(table, axis, 0)
     result = np.zeros((len(rows), *slabs.shape[1:]))
     single = (rows != 0).sum(axis=1) == 1
-    category = (rows[single] != 0).argmax(axis=1)
-    weight = rows[single, category].reshape(-1, *[1] * (slabs.ndim - 1))
-    result[single] = slabs[category] * weight
+    only = (rows[single] != 0).argmax(axis=1)
+    result[single] = slabs[only] * rows[single, only].reshape(-1, *[1] * (slabs.ndim - 1))
     for index in np.flatnonzero(~single):
-        for weight, slab in zip(rows[index], slabs, strict=True):
-            if weight:
-                result[index] += weight * slab
+        for category in np.flatnonzero(rows[index]):
+            result[index] += rows[index, category] * slabs[category]
     return np.moveaxis(result, 0, axis)
