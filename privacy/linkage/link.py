@@ -24,6 +24,8 @@ CAUTION_BITS = 0.5
 """Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
 model has it, and a false link does more harm than a missed one. As much again for every doubling of the children who
 moved: more records are free that are nobody's."""
+CAUTION_AMONG_MANY = 1.0
+"""And this in services of `candidates.LARGE` children and more, where a record meets more strangers like it."""
 _SURE = 1 - 2**-50
 _LEAST_FREE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
@@ -185,7 +187,7 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold:
         postcodes = moved(left, right, weight, tie, pairs.column("postcode").to_numpy(), max(sides))
         alone = weight + postcodes.bits * ~household
         posterior = assignment.posterior(left, right, alone, tie)
-        bits = _prior_bits(sides, float(posterior.sum())) - CAUTION_BITS * (1 + postcodes.doublings)
+        bits = _prior_bits(sides, float(posterior.sum())) - _caution(max(sides), postcodes.doublings)
         alone = alone + bits * ~household
         posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
@@ -198,6 +200,10 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold:
 def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
     query = f"SELECT count(DISTINCT unit) FROM patterns JOIN units USING (pattern) WHERE {side}"
     return int(con.execute(query).fetchall()[0][0])
+
+
+def _caution(children: int, doublings: int) -> float:
+    return CAUTION_BITS * (1 + doublings) + (CAUTION_AMONG_MANY if children >= candidates.LARGE else 0)
 
 
 def _prior_bits(sides: tuple[int, int], linked: float) -> int:
