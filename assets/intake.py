@@ -21,7 +21,7 @@ from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.home import Home
 from assets.profile import Profile, profile, rows_warned
-from assets.quality import Finding, Judged, judge
+from assets.quality import Finding, Judged, judge, load_beside
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
 from assets.software import software
@@ -130,6 +130,7 @@ class Intake:
                 if not has_report(self._home, earlier):
                     report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
                 return replace(earlier, unchanged=True)
+            load_beside()
             folder.mkdir()
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._connection() as con:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -37,6 +38,12 @@ _OF_EXTRACTS = {
     "partial_unexpected_count": 0,
 }
 """Says which extracts fail: what this suite looks at are counts and shares, not values."""
+
+
+@cache
+def load_beside() -> None:
+    """Have Great Expectations imported by a thread, once, while DuckDB is at work: it takes seconds."""
+    threading.Thread(target=_great_expectations, daemon=True).start()
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ def _failing(result: Mapping[str, Any]) -> set[int]:
 
 
 def _great_expectations() -> Any:
-    """Imported where used: it takes seconds. Its analytics are switched off before it loads."""
+    """Imported where used. Its analytics are switched off before it loads."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations
 

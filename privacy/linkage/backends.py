@@ -8,7 +8,9 @@ runs on this machine.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from os import environ
 from pathlib import Path
@@ -39,9 +41,14 @@ def backend(name: str) -> Backend:
     return on_spark
 
 
+def load_beside() -> None:
+    """Have Splink imported by a thread while DuckDB is at work: it takes seconds."""
+    threading.Thread(target=import_module, args=("splink",), daemon=True).start()
+
+
 def in_duckdb(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     """The default `Backend`: nothing leaves the connection."""
-    from splink import DuckDBAPI  # 2 s to import
+    from splink import DuckDBAPI  # see `load_beside`
 
     con.execute(
         "CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.linkage import assignment, candidates, entities, model, rows
-from privacy.linkage.backends import Backend, in_duckdb
+from privacy.linkage.backends import Backend, in_duckdb, load_beside
 from privacy.linkage.identity import assign_ids
 from privacy.linkage.moved import moved
 
@@ -99,6 +99,7 @@ def link(
     is where pairs are weighed; it changes no link.
     """
     with duckdb.connect() as con:
+        load_beside()
         con.execute("SET temp_directory = ''").fetchall()
         con.execute("SET enable_progress_bar = false").fetchall()
         rows.load(con, extracts)
