@@ -18,7 +18,7 @@ from sources.contracts.people import ETHNICITY_CODES
 from sources.reference import survey
 from sources.reference.asq3 import DOMAINS, cut_offs
 from sources.reference.goals import GLD_GOALS, GOALS
-from sources.sql import quoted
+from sources.sql import in_memory, quoted
 
 _MAJOR_BY_FIRST_LETTER = {"W": 3, "M": 2, "A": 0, "C": 0, "B": 1}
 """Position of the major group in `pupil.ETHNIC` by the first letter of a DfE main code; CHNE is Asian in 2021 terms."""
@@ -31,7 +31,7 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
     `extracts` gives the pseudonymised files of each source. Children without an EYFS Profile are in no pupil row;
     duplicates of a child are resolved here, immediately before counting, so that each counts once.
     """
-    con = duckdb.connect()
+    con = in_memory()
     con.execute(f"CREATE VIEW links AS SELECT * FROM '{links}'")
     for source, paths in extracts.items():
         _view(con, source, paths)

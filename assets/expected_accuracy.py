@@ -24,16 +24,15 @@ from ndl_export.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables import FAMILIES, Block, Difference, Table
 from ndl_export.tables.model import Group
 from privacy.release import (
+    Covariances,
     Plan,
     Policy,
-    covariances_of,
     epsilon,
     expected_difference_half_widths,
     expected_half_widths,
     expected_rate_half_widths,
     load_policy,
 )
-from privacy.release.nested import Covariance
 from sources.reference.places import place
 
 Array = NDArray[np.float64]
@@ -53,11 +52,16 @@ class NotAccurateEnough(Exception):
 
 @dataclass(frozen=True)
 class AreaAccuracy:
-    """Expected 95% half-widths of one table in one area: counts in units, rates in points; how many are unusable."""
+    """Expected 95% half-widths of one table in one area: counts in units, rates in points; how many are unusable.
+
+    `council` is the name of the council that the area is, where it is one.
+    """
 
     table: str
     area: str
+    council: str | None
     figures: int
+    rates: int
     median_count_half_width: float | None
     median_rate_half_width: float | None
     flagged_unreliable: int
@@ -66,10 +70,14 @@ class AreaAccuracy:
 
 @dataclass(frozen=True)
 class Warned:
-    """Rows of a table that will be unreliable or withheld in at least half of the councils."""
+    """Rows of a table that will be unreliable or withheld in at least half of the councils.
+
+    `denominator`: what the rate is of, in the median council; None for a difference.
+    """
 
     table: str
     rows: str
+    denominator: float | None
     councils: int
     flagged_unreliable: int
     withheld: int
@@ -138,14 +146,14 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 def _family_blocks(family: str, plan: Plan, councils: Sequence[str]) -> dict[str, list[_Block]]:
     """Expected half-widths of every block, by table."""
-    covariances = covariances_of(plan)
+    covariances = Covariances(plan)
     return {
         table.name: [_block(table, block, plan, covariances, councils) for block in table.blocks]
         for table in FAMILIES[family].tables
     }
 
 
-def _block(table: Table, block: Block, plan: Plan, covariances: Covariance, councils: Sequence[str]) -> _Block:
+def _block(table: Table, block: Block, plan: Plan, covariances: Covariances, councils: Sequence[str]) -> _Block:
     figures = block_figures(block, plan.family, councils)
     labels = [tuple(level.label for level in chosen) for chosen in product(*(axis.selections for axis in block.axes))]
     possible = np.array([chosen not in block.structural_zeros for chosen in labels])
@@ -174,7 +182,7 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariance, coun
     )
 
 
-def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariance) -> Array:
+def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariances) -> Array:
     assert figures.part is not None
     assert figures.whole is not None
     assert figures.taken_off is not None
@@ -218,32 +226,46 @@ def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[Warn
     limits = policy.reliability
     for block in (b for b in blocks if b.rates is not None):
         councils = [index for index, area in enumerate(block.areas) if area.level == LOCAL_AUTHORITY]
+        if not councils:
+            continue
         widths = np.asarray(block.rates)[councils]
+        middle = None if block.denominators is None else np.median(block.denominators[councils], axis=0)
         withheld = (widths > limits.withheld_half_width).sum(axis=0)
         unreliable = (widths > limits.unreliable_half_width).sum(axis=0) - withheld
-        for level in np.flatnonzero(2 * (withheld + unreliable) >= max(len(councils), 1)):
-            yield Warned(table, block.levels[level], len(councils), int(unreliable[level]), int(withheld[level]))
+        for level in np.flatnonzero(2 * (withheld + unreliable) >= len(councils)):
+            yield Warned(
+                table,
+                block.levels[level],
+                None if middle is None else round(float(middle[level]), 1),
+                len(councils),
+                int(unreliable[level]),
+                int(withheld[level]),
+            )
 
 
 def _by_area(table: str, blocks: list[_Block], policy: Policy) -> list[AreaAccuracy]:
+    areas: dict[str, Geography] = {}
     counts: dict[str, list[Array]] = {}
     rates: dict[str, list[Array]] = {}
     for block in blocks:
         for index, area in enumerate(block.areas):
+            areas[area.name] = area
             for kept, widths in ((counts, block.counts), (rates, block.rates)):
                 kept.setdefault(area.name, [])
                 if widths is not None:
                     kept[area.name].append(widths[index][~np.isnan(widths[index])])
-    return [_summary(table, area, counts[area], rates[area], policy) for area in counts]
+    return [_summary(table, area, counts[name], rates[name], policy) for name, area in areas.items()]
 
 
-def _summary(table: str, area: str, counts: list[Array], rates: list[Array], policy: Policy) -> AreaAccuracy:
+def _summary(table: str, area: Geography, counts: list[Array], rates: list[Array], policy: Policy) -> AreaAccuracy:
     count_widths, rate_widths = (np.concatenate(w) if w else np.zeros(0) for w in (counts, rates))
     limits = policy.reliability
     return AreaAccuracy(
         table,
-        area,
+        area.name,
+        area.councils[0] if area.level == LOCAL_AUTHORITY else None,
         max(len(count_widths), len(rate_widths)),
+        len(rate_widths),
         round(float(np.median(count_widths)), 1) if count_widths.size else None,
         round(float(np.median(rate_widths)), 2) if rate_widths.size else None,
         int(((rate_widths > limits.unreliable_half_width) & (rate_widths <= limits.withheld_half_width)).sum()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -14,6 +13,7 @@ from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.linkage.rows import SERVICES
 from sources.contracts import CONTRACTS, Severity
+from sources.sql import in_memory
 
 _SAYS_WHO = ("source", "council", "source_row", "match_rule")
 
@@ -61,7 +61,7 @@ def _out_of_date(cohort: str) -> str:
 
 def _check_linked(home: Home, cohort: str, links: pa.Table, row: Row) -> None:
     """Raises `CannotExplain` where a row is not among the links, and says why as far as that is known."""
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.register("links", links)
         sent, there = con.execute(
             "SELECT count(*), count(*) FILTER (source_row = ?) FROM links WHERE source = ? AND council = ?",
@@ -83,7 +83,7 @@ def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:
     path = home.quarantine(row.source, cohort, row.council)
     if not path.exists():
         return []
-    with duckdb.connect() as con:
+    with in_memory() as con:
         found = con.execute(
             f"SELECT DISTINCT rule FROM '{path}' WHERE source_row = ? AND severity = '{Severity.REJECT}' ORDER BY rule",
             [row.source_row],

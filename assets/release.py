@@ -24,6 +24,7 @@ from privacy.keys import KeyRing
 from privacy.release import (
     Ledger,
     Measurement,
+    Plan,
     input_mac,
     measure_once,
     privacy_page,
@@ -86,13 +87,13 @@ def measure_family(
 
 
 def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
-    """Write and sign the bundle of a release from its stored measurements; returns its folder."""
+    """Write and sign the bundle of a release from its stored measurements; returns its folder.
+
+    Raises `StoreError` where a measurement is not there, or not the one that the ledger recorded.
+    """
     policy, missing = policy_of(home, cohort, version), stated_missing(home, cohort, version)
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    measurements = {
-        family: read(home.restricted, cohort, version, family, plan=plan)[0].measurement
-        for family, plan in plans.items()
-    }
+    measurements = {family: _measured(home, cohort, version, plan) for family, plan in plans.items()}
     tables = tabulate(
         {family: (plan, measurements[family]) for family, plan in plans.items()},
         councils,
@@ -128,6 +129,17 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
         missing=missing,
     )
     return write_bundle(home.release, facts, tables, keys.signing_key)
+
+
+def _measured(home: Home, cohort: str, version: str, plan: Plan) -> Measurement:
+    """The measurement that the charge paid for: the very file that the ledger recorded, where it recorded one.
+
+    Raises `StoreError` where it is not there, or another.
+    """
+    family = plan.family.name
+    charged = Ledger(home.ledger).find(cohort, version, family)
+    recorded = charged.end.measurement_sha256 if charged and charged.end else None
+    return read(home.restricted, cohort, version, family, plan=plan, sha256=recorded)[0].measurement
 
 
 def publish_database(home: Home) -> Path:

@@ -27,6 +27,7 @@ from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import TOKENS_SUFFIX, Landed
 from sources.extract.open import open_extract
+from sources.sql import in_memory
 
 _FILE_MODE = 0o600
 
@@ -166,7 +167,7 @@ def _connection(keys: KeyRing, postcode_directory: Path | None) -> Iterator[duck
 def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, with_tokens: bool) -> None:
     """Put the outputs in place, the tokens last."""
     quarantine = work / outputs.quarantine.name
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.read_parquet(str(staged.quarantine)).order("source_row, rule").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:

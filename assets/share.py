@@ -6,9 +6,12 @@ A cohort's cap leaves less for a revision than a whole release costs: a revision
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 from assets.home import Home, write_json
 from privacy.release import Ledger, Policy, ReleaseConflict, load_policy
+from privacy.release.ledger import NANO
 from privacy.release.ledger_storage import Kind
 
 WHOLE = 1.0
@@ -44,3 +47,34 @@ def fix_share(home: Home, cohort: str, version: str, share: float | None) -> Non
     ledger.check_fits(cohort, version, policy.scaled(wanted).split)
     if not charged:
         write_json(home.share(cohort, version), wanted)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a new release of a cohort would charge, and what is left for it, in rho; the largest share that fits."""
+
+    share: float
+    asked_rho: float
+    left_rho: float
+    fits: bool
+    largest_share: float
+
+
+def room_for(home: Home, cohort: str, share: float) -> Room:
+    """Whether a release that spends this share of the split would fit. Spends nothing, and approves nothing.
+
+    Raises `PolicyError` for what is no share, and `LedgerError`.
+    """
+    policy = load_policy()
+    asked, whole = (sum(round(rho * NANO) for rho in policy.scaled(part).split.values()) for part in (share, WHOLE))
+    left = round(_left(home, cohort, policy) * NANO)
+    return Room(share, asked / NANO, left / NANO, asked <= left, min(WHOLE, 1000 * left // whole / 1000))
+
+
+def _left(home: Home, cohort: str, policy: Policy) -> float:
+    """What is left of the cohort's budget; the policy's cap, where none was approved yet."""
+    if isinstance(home.ledger, Path) and not home.ledger.exists():
+        return policy.cap_rho
+    ledger = Ledger(home.ledger)
+    ledger.verify_chain()
+    return ledger.remaining(cohort) if ledger.cap(cohort) else policy.cap_rho

@@ -31,7 +31,7 @@ from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
-from sources.sql import quoted
+from sources.sql import in_memory, quoted
 
 TERMS = ("Autumn-born", "Spring-born", "Summer-born")
 TERM_OF_BIRTH = (
@@ -117,8 +117,8 @@ class Staged:
 
 def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyConnection:
     """A connection with keys, normaliser and the look-up of deprivation quintiles by postcode."""
-    con = duckdb.connect()
-    con.execute("SET temp_directory = ''; SET enable_progress_bar = false; SET preserve_insertion_order = false")
+    con = in_memory()
+    con.execute("SET enable_progress_bar = false; SET preserve_insertion_order = false")
     pseudonyms.prepare(con, keys)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:

@@ -21,6 +21,7 @@ from ndl_export.tables.model import COUNCIL
 from privacy.release import (
     MINIMUM_PLACES,
     DifferenceTable,
+    Estimates,
     Measurement,
     NoisyRates,
     Plan,
@@ -35,7 +36,6 @@ from privacy.release import (
     without_categories,
 )
 from privacy.release.intervals import Moments
-from privacy.release.nested import Estimated
 from privacy.release.workload import Figures
 
 Array = NDArray[np.float64]
@@ -74,14 +74,14 @@ def tabulate(
     return tables
 
 
-def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimated]:
+def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimates]:
     plan, measurement = without_categories(plan, measurement, COUNCIL, absent) if absent else (plan, measurement)
     return plan, estimates_of(plan, measurement)
 
 
 def _table(
     table: Table,
-    estimated: tuple[Plan, Estimated] | None,
+    estimated: tuple[Plan, Estimates] | None,
     councils: Sequence[str],
     absent: Collection[str],
     cohort: str,
@@ -107,7 +107,7 @@ def _table(
 
 
 def _block(
-    table: Table, block: Block, figures: BlockFigures, estimates: Estimated, reliability: Reliability
+    table: Table, block: Block, figures: BlockFigures, estimates: Estimates, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
     impossible, asked = _impossible(block, figures.base.shape), Remembered(estimates)

@@ -124,9 +124,8 @@ def _difference(
     areas, where = _places(council, councils, not_sent, True)
     second, there = difference.second, where
     if difference.with_all_together:
-        areas, together = areas[1:], areas[0].councils
-        where = Selector.of(council, {area.code: area.councils for area in areas})
-        second, there = difference.first, Selector.of(council, {area.code: together for area in areas})
+        areas, where, there = _places_and_whole(council, councils, not_sent)
+        second = difference.first
     first = _rate(block, family, where, difference.first)
     return BlockFigures(areas, first[1], *first, _rate(block, family, there, second))
 
@@ -147,6 +146,16 @@ def _places(
     areas = tuple(area for area in geographies(councils, not_sent) if area.available)
     areas = areas if all_areas else areas[:1]
     return areas, Selector.of(council, {area.code: area.councils for area in areas})
+
+
+@lru_cache(maxsize=32)
+def _places_and_whole(
+    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str]
+) -> tuple[tuple[Geography, ...], Selector, Selector]:
+    """The areas but all councils together, the councils that each adds up, and beside each all councils together."""
+    (whole, *areas), _ = _places(council, councils, not_sent, True)
+    where = Selector.of(council, {area.code: area.councils for area in areas})
+    return tuple(areas), where, Selector.of(council, {area.code: whole.councils for area in areas})
 
 
 def _marginals(block: Block) -> dict[frozenset[str], str]:

@@ -174,22 +174,46 @@ def recompute(bundle: Path) -> None:
 @_home_option()
 @_cohort_option()
 @_landing_option()
-@click.option("--share", type=float, default=1.0, show_default=True, help="Of the policy's split, as for a revision.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def plan(home: Path, cohort: str, landing: Path | None, share: float, as_json: bool) -> None:
+@click.option(
+    "--share",
+    type=float,
+    help="Of the policy's split, as 0.2 for a revision; exit status 1 where the cohort's budget has no room for it.",
+)
+@click.option("--council", metavar="NAME", help="Every table of this council alone.")
+@click.option("--all", "everything", is_flag=True, help="Every table in every area, and every warning.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def plan(
+    home: Path,
+    cohort: str,
+    landing: Path | None,
+    share: float | None,
+    council: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
     """Expected accuracy of every table under the policy, from public figures. Reads no extract, spends nothing."""
-    _cohort(cohort)
+    checked = _cohort(cohort)
+    from dataclasses import asdict
+
     from assets.expected_accuracy import expected_accuracy
+    from assets.home import Home
+    from assets.share import WHOLE, room_for
     from pipelines.plan_report import render
-    from privacy.release import PolicyError
+    from privacy.release import LedgerError, PolicyError
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
 
+    councils = taking_part(landing) if landing else sorted(PILOT)
+    if council is not None and council not in councils:
+        stop(f"no council {council!r} takes part: {', '.join(councils)}")
+    asked = WHOLE if share is None else share
     try:
-        found = expected_accuracy(taking_part(landing) if landing else sorted(PILOT), share)
-    except PolicyError as error:
+        room = room_for(Home(home), checked.code, asked)
+        found = expected_accuracy(councils, asked) | {"budget": asdict(room)}
+    except (PolicyError, LedgerError) as error:
         stop(str(error))
-    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+    click.echo(json.dumps(found, indent=1) if as_json else render(found, council=council, everything=everything))
+    sys.exit(0 if room.fits or share is None else 1)
 
 
 @main.command()

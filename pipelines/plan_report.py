@@ -1,67 +1,138 @@
-"""`readiness plan` as a person reads it."""
+"""`readiness plan` as a person reads it: in brief, of one council, or whole."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
+from statistics import median
 from typing import Any
 
+from assets.share import WHOLE
 from privacy.release.policy import MinimumAccuracy, load_policy
 
-SHOWN = 12
-"""Rows of one table that a warning names."""
+WORST = 3
+"""Rows of one table that a warning names, unless all are asked for."""
+
+Row = dict[str, Any]
 
 
-def render(found: dict[str, Any]) -> str:
-    """Budget by family, then expected half-widths by table and area."""
-    lines = [
+def render(found: dict[str, Any], *, council: str | None = None, everything: bool = False) -> str:
+    """Budget by family, minimum accuracy, then expected half-widths: of each table over the councils; of one `council`;
+    or, with `everything`, of each table in each area and all warnings."""
+    parts = [_budget(found), _minima(found)]
+    if council is not None:
+        parts.append(_areas([row for row in found["tables"] if row["council"] == council]))
+    elif everything:
+        parts += [_areas(found["tables"]), _warnings(found["warnings"], None)]
+    else:
+        parts += [_in_brief(found["tables"]), _warnings(found["warnings"], WORST)]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _budget(found: dict[str, Any]) -> list[str]:
+    room = found["budget"]
+    verdict = "it fits" if room["fits"] else f"IT DOES NOT FIT; {_largest(room['largest_share'])}"
+    return [
         f"Policy: at most rho {found['cap_rho']:g} per cohort, delta {found['delta']:g}",
         "",
         f"{'family':<10}{'rho':>8}{'epsilon':>9}  plan",
+        *(
+            f"{family['family']:<10}{family['rho']:>8.3f}{family['epsilon']:>9.2f}  {family['plan_sha256'][:16]}"
+            for family in found["families"]
+        ),
+        "",
+        f"A share of {room['share']:g} of the policy's split would charge rho {room['asked_rho']:g}, and the cohort has"
+        f" rho {room['left_rho']:g} left: {verdict}",
     ]
-    lines += [
-        f"{family['family']:<10}{family['rho']:>8.3f}{family['epsilon']:>9.2f}  {family['plan_sha256'][:16]}"
-        for family in found["families"]
-    ]
+
+
+def _largest(share: float) -> str:
+    return f"the largest share that would is {share:g}" if share else "no share would"
+
+
+def _minima(found: dict[str, Any]) -> list[str]:
     policy = load_policy()
-    limits = policy.reliability
-    lines += [
-        "",
+    return [
         "Minimum accuracy:",
-        *(_minimum(entry, policy.minimum_accuracy[entry["family"]]) for entry in found["minimum_accuracy"]),
-        "",
-        "Expected half-width of 95% intervals, from public cohort sizes (median over the rows of a table):",
-        f"{'table':<22}{'area':<26}{'rows':>6}{'count +-':>10}{'rate +- points':>16}"
-        f"{f'over {limits.unreliable_half_width:g}':>9}{f'over {limits.withheld_half_width:g}':>9}",
+        *(
+            _minimum(entry, policy.minimum_accuracy[entry["family"]], whole=found["budget"]["share"] == WHOLE)
+            for entry in found["minimum_accuracy"]
+        ),
     ]
-    for row in found["tables"]:
-        count, rate = row["median_count_half_width"], row["median_rate_half_width"]
-        lines.append(
-            f"{row['table']:<22}{row['area']:<26}{row['figures']:>6}{'-' if count is None else f'{count:.1f}':>10}"
-            f"{'-' if rate is None else f'{rate:.2f}':>16}{row['flagged_unreliable']:>9}{row['withheld']:>9}"
-        )
-    if found["warnings"]:
-        lines += ["", "Warning: these rows will be unreliable (u) or withheld (low) in at least half of the councils:"]
-    for table, rows in groupby(found["warnings"], key=itemgetter("table")):
-        lines += _warned(table, list(rows))
-    return "\n".join(lines)
 
 
-def _warned(table: str, rows: list[dict[str, Any]]) -> list[str]:
-    """The rows of a table that will be unusable, the worst first; all of them are in the JSON."""
-    worst = sorted(rows, key=lambda row: (-row["withheld"], -row["flagged_unreliable"]))
-    lines = [
-        f"{table:<22}{row['rows']}: u in {row['flagged_unreliable']}, low in {row['withheld']} of {row['councils']}"
-        for row in worst[:SHOWN]
-    ]
-    return lines + ([f"{table:<22}and {len(rows) - SHOWN} more rows: see --json"] if len(rows) > SHOWN else [])
-
-
-def _minimum(entry: dict[str, Any], wanted: MinimumAccuracy) -> str:
-    """What is expected of a family's large rates, beside what the policy asks for."""
-    outcome = "met" if entry["met"] else "NOT MET: this family would not be measured"
+def _minimum(entry: Row, wanted: MinimumAccuracy, *, whole: bool) -> str:
+    """What is expected of a family's large rates, beside what the policy asks of a release that spends the whole."""
+    refused = "this family would not be measured" if whole else "a share of the split is measured all the same"
+    outcome = "met" if entry["met"] else f"NOT MET: {refused}"
     return (
         f"{entry['family']:<10}{entry['share_accurate']:>7.1%} of {entry['rates']} rates of"
         f" {wanted.denominator_at_least:g} or more are within {wanted.half_width_points:g} points"
         f" (at least {wanted.share_of_rates:.0%}): {outcome}"
     )
+
+
+def _in_brief(rows: Sequence[Row]) -> list[str]:
+    """A line a table: the least, middle and greatest council, and how much of what all councils get is unusable."""
+    councils = {row["council"] for row in rows} - {None}
+    lines = [
+        f"Expected half-width of 95% intervals in {len(councils)} councils, from public cohort sizes (of a council the",
+        "median over the rows of a table), and how many of all their rates will be unreliable (u) and withheld (low):",
+        f"{'':<22}{'rate +- points':^24}{'count +-':^24}",
+        f"{'table':<22}" + 2 * f"{'least':>8}{'median':>8}{'most':>8}" + f"{'rates':>9}{'u':>8}{'low':>8}",
+    ]
+    for table, areas in groupby(rows, key=itemgetter("table")):
+        own = [row for row in areas if row["council"] is not None]
+        rates = sum(row["rates"] for row in own)
+        lines.append(
+            f"{table:<22}"
+            + "".join(_spread([row[f"median_{what}_half_width"] for row in own]) for what in ("rate", "count"))
+            + f"{rates:>9,}{_share(own, 'flagged_unreliable', rates):>8}{_share(own, 'withheld', rates):>8}"
+        )
+    return [*lines, "Of one council: --council NAME; of every area: --all; as data: --json."]
+
+
+def _spread(widths: Sequence[float | None]) -> str:
+    known = [width for width in widths if width is not None]
+    shown = [f"{width:.1f}" for width in (min(known), median(known), max(known))] if known else ["-"] * 3
+    return "".join(f"{width:>8}" for width in shown)
+
+
+def _share(rows: Sequence[Row], what: str, of: int) -> str:
+    return f"{sum(row[what] for row in rows) / of:.0%}" if of else "-"
+
+
+def _areas(rows: Sequence[Row]) -> list[str]:
+    limits = load_policy().reliability
+    return [
+        "Expected half-width of 95% intervals, from public cohort sizes (median over the rows of a table):",
+        f"{'table':<22}{'area':<26}{'rows':>6}{'count +-':>10}{'rate +- points':>16}"
+        f"{f'over {limits.unreliable_half_width:g}':>9}{f'over {limits.withheld_half_width:g}':>9}",
+        *(_area(row) for row in rows),
+    ]
+
+
+def _area(row: Row) -> str:
+    count, rate = row["median_count_half_width"], row["median_rate_half_width"]
+    return (
+        f"{row['table']:<22}{row['area']:<26}{row['figures']:>6}{'-' if count is None else f'{count:.1f}':>10}"
+        f"{'-' if rate is None else f'{rate:.2f}':>16}{row['flagged_unreliable']:>9}{row['withheld']:>9}"
+    )
+
+
+def _warnings(warnings: Sequence[Row], most: int | None) -> list[str]:
+    """The rows that will be unusable, of each table the largest groups first."""
+    lines = []
+    for table, rows in groupby(warnings, key=itemgetter("table")):
+        largest = sorted(rows, key=lambda row: -(row["denominator"] or 0))
+        lines += [f"{table:<22}{_warned(row)}" for row in largest[:most]]
+        if most is not None and len(largest) > most:
+            lines.append(f"{table:<22}and {len(largest) - most} smaller: see --all")
+    heading = "Warning: these rows will be unreliable (u) or withheld (low) in at least half of the councils:"
+    return [heading, *lines] if lines else []
+
+
+def _warned(row: Row) -> str:
+    of = "" if row["denominator"] is None else f" (of {row['denominator']:,.0f} in the median council)"
+    return f"{row['rows']}{of}: u in {row['flagged_unreliable']}, low in {row['withheld']} of {row['councils']}"

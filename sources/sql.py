@@ -1,6 +1,13 @@
-"""Text as SQL, and text cells in SQL."""
+"""Text as SQL, text cells in SQL, and databases that leave nothing behind."""
 
 from __future__ import annotations
+
+import duckdb
+
+
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """A database in memory that never spills to disk: what is personal stays where it was put."""
+    return duckdb.connect(config={"temp_directory": ""})
 
 
 def quoted(text: str) -> str:

@@ -49,3 +49,14 @@ def test_every_package_says_what_belongs_there() -> None:
 
 def test_the_installed_packages_are_these() -> None:
     assert Path(assets.__file__).resolve().parent == PROJECT / "assets"
+
+
+@pytest.mark.parametrize("package", ["assets", "privacy"])
+def test_no_database_spills_what_it_holds_to_disk(package: str) -> None:
+    """DuckDB's own choice is a folder `.tmp` where the process runs, outside every zone."""
+    for path in (PROJECT / package).rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)):
+            body = ast.unparse(function)
+            spills = "duckdb.connect(" in body and "temp_directory" not in body
+            assert not spills, f"{path.relative_to(PROJECT)}: the database of {function.name} may spill to disk"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from scipy.stats import norm
 
 from ndl_export.tables import dimensions, pupil
 from sources.reference.places import place
+from sources.sql import in_memory
 
 COUNCIL = "council"
 GROUPED_BY = (dimensions.SEX, pupil.ETHNIC, dimensions.FSM, dimensions.IMD, pupil.SEN, pupil.TERM)
@@ -30,7 +30,7 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
     """
     counted = ", ".join(f"count(*) FILTER ({condition}) AS {name}" for name, condition in LINKED_TO.items())
     columns = [COUNCIL, *(attribute.name for attribute in GROUPED_BY)]
-    with duckdb.connect() as con:
+    with in_memory() as con:
         found = con.sql(
             f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM '{children}'"
             f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"

@@ -15,6 +15,7 @@ import duckdb
 
 from assets.linkage_report.groups import COUNCIL, LINKED_TO
 from ndl_export.tables import Attribute, dimensions, pupil
+from sources.sql import in_memory
 
 JOINTLY = "FSM, IMD quintile and sex jointly"
 WEIGHTED_BY = {
@@ -80,7 +81,7 @@ _COLUMNS = dict.fromkeys(
 def weighted_figures(children: Path) -> list[dict[str, Any]]:
     """A line a linked category: table, title, category, children, share at a good level of development (unweighted),
     and `weighted`, the same by each of `WEIGHTED_BY`. `children` is the confidential table of family pupil."""
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.execute(f"CREATE TABLE children AS SELECT {', '.join(_COLUMNS)} FROM '{children}'").fetchall()
         return [line for linked in _TABLES for line in _lines(con, linked)]
 

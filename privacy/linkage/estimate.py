@@ -251,7 +251,7 @@ def _shares(
 ) -> dict[str, dict[str, float]]:
     """Share of each level among the pairs (left[i], right[i]) that can be compared at all."""
     con = duckdb.connect()
-    con.execute("SET enable_progress_bar = false").fetchall()
+    con.execute("SET temp_directory = ''; SET enable_progress_bar = false").fetchall()
     pseudonyms.prepare(con, keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}
     for side, records in (("l", left), ("r", right)):

@@ -51,7 +51,7 @@ from privacy.release.ledger import (
 )
 from privacy.release.ledger_storage import Entry, LedgerUnavailable
 from privacy.release.mechanism import ChargeError, Measurement, NoiseSource, OpenDPNoise, charge, epsilon, measure
-from privacy.release.nested import covariances_of, estimates_of
+from privacy.release.nested import estimates_of
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
 from privacy.release.session import ChargeLost, measure_once
@@ -115,7 +115,6 @@ __all__ = [
     "Term",
     "WorkloadError",
     "charge",
-    "covariances_of",
     "epsilon",
     "estimates_of",
     "expected_difference_half_widths",

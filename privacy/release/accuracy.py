@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.release.covariance import Covariances
 from privacy.release.intervals import Z95, fieller
-from privacy.release.nested import Covariance
 from privacy.release.workload import Figures
 
 Array = NDArray[np.float64]
@@ -18,13 +18,13 @@ WHOLE_RANGE = 50.0
 """Half-width of a rate that may be anything from 0 to 100, in points."""
 
 
-def expected_half_widths(covariances: Covariance, figures: Figures) -> Array:
+def expected_half_widths(covariances: Covariances, figures: Figures) -> Array:
     """Half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
     return Z95 * np.sqrt(covariances.variance(figures))
 
 
 def expected_rate_half_widths(
-    covariances: Covariance,
+    covariances: Covariances,
     numerator: Figures,
     denominator: Figures,
     public_denominators: Array,
@@ -45,7 +45,7 @@ def expected_rate_half_widths(
 
 
 def expected_difference_half_widths(
-    covariances: Covariance,
+    covariances: Covariances,
     rates: tuple[tuple[Figures, Figures], tuple[Figures, Figures]],
     public_denominators: tuple[Array, Array],
     public_rates: tuple[Array, Array],

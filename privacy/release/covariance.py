@@ -10,13 +10,18 @@ the sum running over subsets C of the attributes both name (a total's centred ve
 take off, for every component D they act on, the same product over D times the inner product of the two functionals'
 shares u in the whitened equalities (see `identities`).
 
-All sums run category by category and component by component in one fixed order, elementwise over the cells. A figure
+With a nesting every group is a problem of its own (see `nested`): a functional's variance is the sum of those of its
+parts, and the formula holds within each group, v_i over the inner attribute being the weights of the group's members.
+Arrays then have a leading axis of groups, and rows that weigh alike, such as two councils of one region, are worked out
+once.
+
+All sums run component by component and group by group in one fixed order, elementwise over the cells. A figure
 therefore has the very same variance, to the last bit, in whichever cube and next to whichever neighbours it is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -27,7 +32,7 @@ from numpy.typing import NDArray
 from privacy.release.identities import Constraint, constraints_of
 from privacy.release.lattice import Lattice
 from privacy.release.plan import Plan
-from privacy.release.workload import Cube, Figures, Selector, WorkloadError, terms_of
+from privacy.release.workload import Cube, Family, Figures, Selector, WorkloadError, terms_of
 
 Array = NDArray[np.float64]
 
@@ -36,9 +41,16 @@ class Covariances:
     """Variances and covariances, in squared rows of the child table, of the estimates a plan leads to."""
 
     def __init__(self, plan: Plan) -> None:
-        self.lattice: Lattice = plan.lattice
-        self._variances = 1.0 / plan.component_precisions
-        self.constraints: tuple[Constraint, ...] = constraints_of(plan.lattice, plan.component_precisions)
+        parts = tuple(plan.parts.values()) or (plan,)
+        self.constraints: tuple[tuple[Constraint, ...], ...] = tuple(
+            constraints_of(part.lattice, part.component_precisions) for part in parts
+        )
+        """Of each group, or of the whole."""
+        self._family = plan.family
+        self._lattice: Lattice = parts[0].lattice  # its sets of attributes are those of every part
+        self._groups = _Groups(plan.family) if plan.parts else None
+        self._variances = np.array([1.0 / part.component_precisions for part in parts])
+        self._known = _together(self.constraints)
 
     def variance(self, figures: Figures) -> Array:
         """Variance of every figure; shape of `figures`. Raises WorkloadError for a table outside the workload."""
@@ -60,28 +72,114 @@ class Covariances:
         return total
 
     def _between(self, left: Cube, right: Cube) -> Array:
-        pair = _Pair(self._placed(left), self._placed(right), self.lattice)
-        total = np.zeros(left.shape)
+        pair = _Pair(self._placed(left), self._placed(right), self._family, self._groups)
+        by_group = np.zeros((len(self._variances), *[1] * len(left.shape)))
         for component in pair.components():
-            total = total + pair.product(component) * self._variances[self.lattice.index(component)]
-        for constraint in self.constraints:
-            if set(constraint.over) <= set(pair.shared):
-                total = total - pair.known_from(constraint)
-        return total
+            variances = self._variances[:, self._lattice.index(component)].reshape(by_group.shape[0], *[1] * pair.ndim)
+            by_group = by_group + pair.product(component) * variances
+        for known in self._known:
+            if set(known.over) <= set(pair.shared):
+                by_group = by_group - pair.known_from(known)
+        return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
     def _placed(self, cube: Cube) -> dict[str, _Placed]:
         """The cube's selectors in family order, each knowing its axis. Raises WorkloadError outside the workload."""
-        family = self.lattice.family
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
-        self.lattice.index(name for name, selector in selectors.items() if not selector.is_total.all())
         for name, selector in selectors.items():
-            if family.attribute(name) != selector.attribute:
-                raise WorkloadError(f"cube: attribute {name!r} has another domain than in family {family.name!r}")
+            if self._family.attribute(name) != selector.attribute:
+                raise WorkloadError(f"cube: attribute {name!r} has another domain than in family {self._family.name!r}")
+        self._lattice.index(name for name, selector in selectors.items() if not self._is_total(selector))
         return {
             name: _Placed(selectors[name], axes.index(name) if name in axes else None, len(axes))
-            for name in family.ordered(selectors)
+            for name in self._family.ordered(selectors)
         }
+
+    def _is_total(self, selector: Selector) -> bool:
+        """Whether no row tells the categories of the attribute, or the members of a group, apart."""
+        if self._groups and selector.attribute.name == self._groups.inner:
+            return not self._groups.products(selector, selector).inner.any()
+        return bool(selector.is_total.all())
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What identities tell of the components D + E, for one D = `over`, in all groups.
+
+    `gains[e]`: (*sizes of e, R, groups), zero in groups where the equality says nothing.
+    """
+
+    over: tuple[str, ...]
+    gains: Mapping[tuple[str, ...], Array]
+
+    @cached_property
+    def weighed(self) -> frozenset[str]:
+        return frozenset(name for block in self.gains for name in block)
+
+
+def _together(constraints: Sequence[tuple[Constraint, ...]]) -> list[_Known]:
+    by_over: dict[tuple[str, ...], dict[int, Constraint]] = {}
+    for group, found in enumerate(constraints):
+        for constraint in found:
+            by_over.setdefault(constraint.over, {})[group] = constraint
+    known = []
+    for over, by_group in by_over.items():
+        rank = max(len(gain) for constraint in by_group.values() for gain in constraint.gains.values())
+        gains = {
+            block: np.zeros((*gain.shape[1:], rank, len(constraints)))
+            for constraint in by_group.values()
+            for block, gain in constraint.gains.items()
+        }
+        for group, constraint in by_group.items():
+            for block, gain in constraint.gains.items():
+                gains[block][..., : len(gain), group] = np.moveaxis(gain, 0, -1)
+        known.append(_Known(over, gains))
+    return known
+
+
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Products of the rows of two selectors on the inner attribute, within each group; rows that weigh alike once.
+
+    `means`, `inner`: (groups, distinct rows), products of means and inner products of centred weights;
+    `row`: (rows,), which of the distinct rows each is.
+    """
+
+    means: Array
+    inner: Array
+    row: NDArray[np.int64]
+
+
+class _Groups:
+    """The groups of a nesting, and what selectors on its inner attribute weigh in each."""
+
+    def __init__(self, family: Family) -> None:
+        assert family.nesting is not None
+        self.inner = family.nesting.inner
+        categories = family.attribute(self.inner).categories
+        self._members = [[categories.index(c) for c in inside] for inside in family.nesting.members.values()]
+        self._everything = Selector.total(family.attribute(self.inner))
+        self._found: dict[tuple[int, int], tuple[Selector, Selector, _Products]] = {}
+
+    def products(self, left: Selector | None, right: Selector | None) -> _Products:
+        """Of two selectors, None standing for the whole; remembered by their identity."""
+        left, right = left or self._everything, right or self._everything
+        key = (id(left), id(right))
+        if key not in self._found:
+            self._found[key] = left, right, self._multiplied(left, right)
+        return self._found[key][-1]
+
+    def _multiplied(self, left: Selector, right: Selector) -> _Products:
+        means, inner = [], []
+        for members in self._members:
+            one, other = left.matrix[:, members], right.matrix[:, members]
+            sums = one.sum(axis=1) * other.sum(axis=1)
+            means.append(sums / len(members) ** 2)
+            inner.append((one * other).sum(axis=1) - sums / len(members))
+        by_row = np.concatenate([means, inner]).T
+        distinct, row = np.unique(by_row, axis=0, return_inverse=True)
+        groups = len(self._members)
+        return _Products(distinct.T[:groups], distinct.T[groups:], row.ravel())
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,33 +190,60 @@ class _Placed:
     axis: int | None
     ndim: int
 
-    @cached_property
-    def means(self) -> Array:
-        return self._along(self.selector.means)
-
-    @cached_property
-    def centred(self) -> list[Array]:
-        """Per category, the centred weights along the axis."""
-        return [self._along(column) for column in self.selector.centred.T]
-
-    def _along(self, per_row: Array) -> Array:
+    def along(self, by_row: Array) -> Array:
+        """An array whose first axis is the selector's rows: that axis in its place, others after all axes."""
         shape = [1] * self.ndim
         if self.axis is not None:
-            shape[self.axis] = len(per_row)
-        return per_row.reshape(shape)
+            shape[self.axis] = len(by_row)
+        return by_row.reshape((*shape, *by_row.shape[1:]))
+
+    @cached_property
+    def means(self) -> Array:
+        return self.along(self.selector.means)
+
+    @cached_property
+    def centred(self) -> Array:
+        """Centred weights, categories on the last axis."""
+        return self.along(self.selector.centred)
 
 
 class _Pair:
-    """Two cubes of one shape, and the products over attributes that their covariances are made of."""
+    """Two cubes of one shape, and the products over attributes that their covariances are made of.
 
-    def __init__(self, left: dict[str, _Placed], right: dict[str, _Placed], lattice: Lattice) -> None:
+    Arrays have a leading axis of groups where they differ by group. The inner attribute's axis, where there is one, has
+    the distinct rows of `_Products` until `spread` gives each figure its own.
+    """
+
+    def __init__(
+        self, left: dict[str, _Placed], right: dict[str, _Placed], family: Family, groups: _Groups | None
+    ) -> None:
         self._left, self._right = left, right
-        self._named = lattice.family.ordered({*left, *right})
-        self.shared = tuple(
-            name for name in self._named if name in left and name in right and not left[name].selector.is_total.all()
-        )
-        self._means = {name: _mean(left.get(name)) * _mean(right.get(name)) for name in self._named}
-        self._inner = {name: _inner(left[name], right[name]) for name in self.shared}
+        self._named = family.ordered({*left, *right})
+        self.ndim = next((placed.ndim for placed in (*left.values(), *right.values())), 0)
+        self._means, self._inner = {}, {}
+        self._spread: tuple[NDArray[np.int64], int] | None = None
+        for name in self._named:
+            if groups is not None and name == groups.inner:
+                self._nest(name, groups)
+            else:
+                self._means[name] = _mean(left.get(name)) * _mean(right.get(name))
+                if name in left and name in right and not left[name].selector.is_total.all():
+                    self._inner[name] = (left[name].centred * right[name].centred).sum(axis=-1)
+        self.shared = tuple(self._inner)
+
+    def _nest(self, name: str, groups: _Groups) -> None:
+        left, right = self._left.get(name), self._right.get(name)
+        axes = {placed.axis for placed in (left, right) if placed is not None and placed.axis is not None}
+        if len(axes) > 1:
+            raise WorkloadError(f"covariances need {name!r} on one axis, not on two")
+        products = groups.products(*(placed.selector if placed else None for placed in (left, right)))
+        shape = [1] * self.ndim
+        for axis in axes:
+            shape[axis] = products.means.shape[1]
+            self._spread = products.row, axis
+        self._means[name] = products.means.reshape(-1, *shape)
+        if products.inner.any():
+            self._inner[name] = products.inner.reshape(-1, *shape)
 
     def components(self) -> list[tuple[str, ...]]:
         """The subsets of the attributes both cubes vary along, in lattice order."""
@@ -134,49 +259,43 @@ class _Pair:
                 result = result * self._means[name]
         return result
 
-    def known_from(self, constraint: Constraint) -> Array:
-        """The covariance that the constraint takes off."""
-        weighed = frozenset(name for block in constraint.gains for name in block)
-        left, right = (
-            _shares(self._left, constraint.gains, weighed),
-            _shares(self._right, constraint.gains, weighed),
-        )
+    def known_from(self, known: _Known) -> Array:
+        """The covariance that identities take off."""
+        left, right = _shares(self._left, known, self.ndim), _shares(self._right, known, self.ndim)
         common = sum(one * other for one, other in zip(left, right, strict=True))
-        return self.product(constraint.over, besides=weighed) * common
+        return self.product(known.over, besides=known.weighed) * common
+
+    def spread(self, figures: Array, shape: tuple[int, ...]) -> Array:
+        """Every figure its own, from one for each of the distinct rows."""
+        if self._spread is not None:
+            row, axis = self._spread
+            figures = figures.take(row, axis=axis)
+        return np.broadcast_to(figures, shape)
 
 
 def _mean(placed: _Placed | None) -> Array:
     return np.ones(()) if placed is None else placed.means
 
 
-def _inner(left: _Placed, right: _Placed) -> Array:
-    total = np.zeros(())
-    for one, other in zip(left.centred, right.centred, strict=True):
-        total = total + one * other
-    return total
-
-
-def _shares(cube: dict[str, _Placed], gains: Mapping[tuple[str, ...], Array], weighed: frozenset[str]) -> list[Array]:
-    """Per whitened equality, the share u of every figure of the cube in it, over the attributes identities weigh."""
-    rank = len(next(iter(gains.values())))
-    shares = [np.zeros(()) for _ in range(rank)]
-    for block, gain in gains.items():
-        if not set(block) <= set(cube):
-            continue
-        outside = np.ones(())
-        for name, placed in cube.items():
-            if name in weighed and name not in block:
-                outside = outside * placed.means
-        for equality in range(rank):
-            shares[equality] = shares[equality] + outside * _contracted(gain[equality], [cube[name] for name in block])
+def _shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
+    """(R, groups, ...): the share u of every figure of the cube in the whitened equalities, over the attributes that
+    identities weigh."""
+    shares = np.zeros(())
+    for block, gain in known.gains.items():
+        if set(block) <= set(cube):
+            outside = np.ones(())
+            for name, placed in cube.items():
+                if name in known.weighed and name not in block:
+                    outside = outside * placed.means
+            shares = shares + outside * _contracted(gain, [cube[name] for name in block], ndim)
     return shares
 
 
-def _contracted(tensor: Array, placed: list[_Placed]) -> Array:
-    """Inner product of a tensor over categories with the outer product of centred vectors, for every figure."""
+def _contracted(tensor: Array, placed: list[_Placed], ndim: int) -> Array:
+    """Inner product of a tensor over categories, R and groups, with the outer product of centred vectors."""
     if not placed:
-        return tensor
+        return tensor.reshape(*tensor.shape, *[1] * ndim)
     total = np.zeros(())
-    for weights, slab in zip(placed[0].centred, tensor, strict=True):
-        total = total + weights * _contracted(slab, placed[1:])
+    for category, slab in enumerate(tensor):
+        total = total + placed[0].centred[..., category] * _contracted(slab, placed[1:], ndim)
     return total

@@ -9,7 +9,9 @@ clipping belong to publication (see `intervals`), never to anything that is adde
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from privacy.release.covariance import Covariances
 from privacy.release.identities import impose
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Cube, Figures, terms_of
+from privacy.release.workload import Cube, Figures, Selector, terms_of
 
 Array = NDArray[np.float64]
 
@@ -35,7 +37,7 @@ class Estimates:
             raise ValueError("this measurement was made under another plan")
         self._plan = plan
         self._covariances = Covariances(plan)
-        self._residuals = impose(self._covariances.constraints, _residuals(plan, measurement), plan.family)
+        self._residuals = self._averaged(measurement)
         self._marginals: dict[tuple[str, ...], Array] = {}
 
     def values(self, figures: Figures) -> Array:
@@ -59,6 +61,12 @@ class Estimates:
             self._marginals[attributes] = self._rebuilt(attributes)
         return self._marginals[attributes]
 
+    def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
+        """Inverse-variance average of every residual component, obeying the identities: attributes -> array of their
+        domain's shape."""
+        (constraints,) = self._covariances.constraints
+        return impose(constraints, _residuals(self._plan, measurement), self._plan.family)
+
     def _rebuilt(self, attributes: tuple[str, ...]) -> Array:
         """Sum over C of r_C spread evenly over the cells of the attributes outside C."""
         self._plan.lattice.index(attributes)
@@ -74,14 +82,14 @@ class Estimates:
     def _cube(self, cube: Cube) -> Array:
         """Values of a cube, block by block: rows that sum an attribute out are told apart from those that do not."""
         values = np.empty(cube.shape)
-        splits = [_split(selector.is_total) for selector in cube.selectors.values()]
+        splits = [_split(self._sums_out(selector)) for selector in cube.selectors.values()]
+        restrictions = {name: self._weights(s) for name, s in cube.where.items() if not self._sums_out(s).all()}
         for block in product(*splits):
-            rows = {
-                name: selector.matrix[index]
+            rows = restrictions | {
+                name: self._weights(selector)[index]
                 for (name, selector), (index, total) in zip(cube.selectors.items(), block, strict=True)
                 if not total
             }
-            rows |= {name: s.matrix for name, s in cube.where.items() if not s.is_total.all()}
             figures = self._block(rows)
             shape = [1 if total else len(index) for index, total in block]
             kept = [name for name in cube.selectors if name in rows]
@@ -90,6 +98,14 @@ class Estimates:
             laid = figures.transpose(order + restricted).reshape(shape)
             values[np.ix_(*(index for index, _ in block))] = laid
         return values
+
+    def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
+        """Per row, whether the attribute need not be told apart."""
+        return selector.is_total
+
+    def _weights(self, selector: Selector) -> Array:
+        """(rows x categories) weights, on the axis that `marginal` gives the attribute."""
+        return selector.matrix
 
     def _block(self, rows: dict[str, Array]) -> Array:
         """The outer product of row matrices applied to the smallest marginal, axes in family order."""
@@ -101,7 +117,6 @@ class Estimates:
 
 
 def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Array]:
-    """Inverse-variance average of every residual component: attributes -> array of their domain's shape."""
     sums = {subset: np.zeros(plan.family.shape(subset)) for subset in plan.lattice.subsets}
     for attributes, sigma in plan.sigmas.items():
         noisy = measurement.noisy[attributes]
@@ -111,12 +126,12 @@ def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Ar
                 cells = np.prod([noisy.shape[axis] for axis in outside])
                 sums[component] += noisy.sum(axis=outside) / (sigma**2 * cells)
     precisions = dict(zip(plan.lattice.subsets, plan.component_precisions, strict=True))
-    return {component: _centred(total / precisions[component]) for component, total in sums.items()}
+    return {component: centred(total / precisions[component], range(total.ndim)) for component, total in sums.items()}
 
 
-def _centred(table: Array) -> Array:
-    """The table with its mean taken off along every axis in turn, the projection P_C."""
-    for axis in range(table.ndim):
+def centred(table: Array, axes: Iterable[int]) -> Array:
+    """The table with its mean taken off along these axes in turn, the projection P_C."""
+    for axis in axes:
         table = table - table.mean(axis=axis, keepdims=True)
     return table
 
@@ -132,11 +147,9 @@ def _weighted(table: Array, axis: int, rows: Array) -> Array:
     slabs = np.moveaxis(table, axis, 0)
     result = np.zeros((len(rows), *slabs.shape[1:]))
     single = (rows != 0).sum(axis=1) == 1
-    category = (rows[single] != 0).argmax(axis=1)
-    weight = rows[single, category].reshape(-1, *[1] * (slabs.ndim - 1))
-    result[single] = slabs[category] * weight
+    only = (rows[single] != 0).argmax(axis=1)
+    result[single] = slabs[only] * rows[single, only].reshape(-1, *[1] * (slabs.ndim - 1))
     for index in np.flatnonzero(~single):
-        for weight, slab in zip(rows[index], slabs, strict=True):
-            if weight:
-                result[index] += weight * slab
+        for category in np.flatnonzero(rows[index]):
+            result[index] += rows[index, category] * slabs[category]
     return np.moveaxis(result, 0, axis)

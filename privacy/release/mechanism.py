@@ -11,7 +11,7 @@ every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
@@ -46,8 +46,8 @@ class NoiseSource(Protocol):
     def name(self) -> str:
         """Recorded in the measurement."""
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
-        """A vector of counts with independent noise of parameter `sigma` added to each; same shape, int64."""
+    def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
+        """Vectors of counts with independent noise of its vector's sigma added to each count; same shapes, int64."""
 
 
 class OpenDPNoise:
@@ -55,13 +55,14 @@ class OpenDPNoise:
 
     The filter is a second lock: it adds up, by OpenDP's own maps, what this object has drawn, and refuses the draw that
     would pass `rho` whatever the caller believes. It holds the child table in the form of the vectors of counts handed
-    in so far; a row added or removed moves each by at most 1 in L2, the stability stated to OpenDP.
+    in; a row added or removed moves each by at most 1 in L2, the stability stated to OpenDP. All vectors of a call are
+    one composition and one question to the filter: it looks at its whole history each time.
     """
 
     name = OPENDP
 
     def __init__(self, rho: float) -> None:
-        self._vectors: dict[int, list[int]] = {}
+        self._vectors: dict[int, Integers] = {}
         self._numbers = count()
         self._domain = dp.user_domain("child table, as vectors of counts", lambda table: isinstance(table, dict))
         odometer = dp.c.make_fully_adaptive_composition(
@@ -69,19 +70,20 @@ class OpenDPNoise:
         )
         self._filter = dp.c.make_privacy_filter(odometer, d_in=1, d_out=rho)(self._vectors)
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
-        """Noisy counts. Raises ChargeError once the filter is exhausted."""
-        number = next(self._numbers)
-        self._vectors[number] = counts.tolist()
+    def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
+        """Noisy counts. Raises ChargeError, and lets nothing out then or later, where the filter does not allow all."""
+        numbers = [next(self._numbers) for _ in vectors]
+        draws = [self._vector(number) >> _gaussian(sigma) for number, sigma in zip(numbers, sigmas, strict=True)]
+        self._vectors.update(zip(numbers, vectors, strict=True))
         try:
-            noisy = self._filter(self._vector(number) >> _gaussian(sigma))
+            drawn = self._filter(dp.c.make_composition(draws))
         except dp.OpenDPException as error:
             if "filter is" not in str(error):
                 raise
             raise ChargeError("OpenDP's privacy filter refused a draw beyond the reserved rho") from None
         finally:
-            del self._vectors[number]
-        return np.array(noisy, dtype=np.int64)
+            self._vectors.clear()
+        return [np.array(noisy, dtype=np.int64) for noisy in drawn]
 
     def _vector(self, number: int) -> dp.Transformation:
         return dp.t.make_user_transformation(
@@ -128,9 +130,10 @@ def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
     anything is drawn."""
     check_counts(plan, counts)
     rho = charge(plan)
+    drawn = noise.add([counts[attributes].ravel() for attributes in plan.sigmas], list(plan.sigmas.values()))
     noisy = {
-        attributes: noise.add(counts[attributes].ravel(), sigma).reshape(counts[attributes].shape)
-        for attributes, sigma in plan.sigmas.items()
+        attributes: vector.reshape(counts[attributes].shape)
+        for attributes, vector in zip(plan.sigmas, drawn, strict=True)
     }
     return Measurement(plan.sha256, noise.name, version("opendp"), rho, noisy)
 

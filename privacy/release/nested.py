@@ -5,154 +5,181 @@ estimates of different regions are independent. Within a region its own marginal
 is the problem that `estimates` and `covariance` solve. A figure of several regions is the sum of its parts, and so is
 its variance. The whole is not measured a third time: that would tie all regions together for a gain that nobody sees,
 for the whole is the most accurate figure there is (docs/privacy-derivation.md).
+
+The problems of all groups are solved at once. The first axis of an array is that of the members (councils), group by
+group, where a component tells them apart, and that of the groups (regions) where it does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import Estimates
+from privacy.release.estimates import Estimates, centred
+from privacy.release.identities import impose
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Attribute, Cube, Family, Figures, LinearCombination, Selector, terms_of
+from privacy.release.workload import Cube, Family, Selector
 
 Array = NDArray[np.float64]
-Part = TypeVar("Part", Covariances, Estimates)
+Attributes = tuple[str, ...]
+Component = tuple[bool, Attributes]
+"""A residual component: whether it tells members apart, and the other attributes it varies along."""
 
 
-def covariances_of(plan: Plan) -> Covariance:
-    """Variances and covariances of every figure of a plan, with a nesting or without."""
-    return NestedCovariances(plan) if plan.parts else Covariances(plan)
-
-
-def estimates_of(plan: Plan, measurement: Measurement) -> Estimated:
+def estimates_of(plan: Plan, measurement: Measurement) -> Estimates:
     """The figures of a measurement, of a plan with a nesting or without. Raises ValueError for another plan's."""
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
-class _Nested(Generic[Part]):
-    """Sums over the groups of a nesting. `part_of` makes what answers for one group."""
-
-    def __init__(self, plan: Plan, part_of: Callable[[str, Plan], Part]) -> None:
-        assert plan.family.nesting is not None
-        self._inner = plan.family.attribute(plan.family.nesting.inner)
-        self._parts: Mapping[str, Part] = {group: part_of(group, part) for group, part in plan.parts.items()}
-        self._families = {group: part.family for group, part in plan.parts.items()}
-        self._selectors: dict[str, _Selectors] = {group: {} for group in plan.parts}
-
-    def variance(self, figures: Figures) -> Array:
-        """Variance of every figure; shape of `figures`."""
-        return self._added_up(lambda part, cut: part.variance(cut), figures)
-
-    def covariance(self, left: Figures, right: Figures) -> Array:
-        """Covariance of each figure of `left` with the figure in the same place of `right`; both have one shape."""
-        return self._added_up(lambda part, *cut: part.covariance(*cut), left, right)
-
-    def _added_up(self, ask: Callable[..., Array], *figures: Figures) -> Array:
-        total = np.zeros(figures[0].shape)
-        for group, part in self._parts.items():
-            cut = _Cut(self._inner, self._families[group], figures, self._selectors[group])
-            if not cut.is_empty:
-                total[cut.kept] += ask(part, *(cut.figures(each) for each in figures))
-        return total
-
-
-class NestedCovariances(_Nested[Covariances]):
-    """As `Covariances`, for a plan with a nesting."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan, lambda _, part: Covariances(part))
-
-
-class NestedEstimates(_Nested[Estimates]):
+class NestedEstimates(Estimates):
     """As `Estimates`, for a plan with a nesting. Raises ValueError where the measurement is of another plan."""
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
-        if measurement.plan_sha256 != plan.sha256:
-            raise ValueError("this measurement was made under another plan")
-        super().__init__(plan, lambda group, part: Estimates(part, _of_group(plan, measurement, group)))
+        self._nest = _Nest(plan.family)
+        self._parts = tuple(plan.parts.values())
+        self._lattice = self._parts[0].lattice  # its sets of attributes are those of every part
+        self._laid: dict[int, tuple[Selector, Array]] = {}
+        super().__init__(plan, measurement)
 
-    def values(self, figures: Figures) -> Array:
-        """Estimates, in rows of the child table; shape of `figures`."""
-        return self._added_up(lambda part, cut: part.values(cut), figures)
+    def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
+        """As of `Estimates`, by `Component`."""
+        precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
+        components = {}
+        for component, total in _told(self._plan, measurement, nest).items():
+            known = precisions[:, self._lattice.index(self._names(component))]
+            mean = total / _first(nest.each(known) if component[0] else known, total.ndim)
+            if component[0]:
+                mean = mean - nest.each(nest.total(mean) / _first(nest.sizes, mean.ndim))
+            components[component] = centred(mean, range(1, mean.ndim))
+        self._impose(components)
+        return components
+
+    def _impose(self, components: dict[Component, Array]) -> None:
+        """Have the components obey the identities, group by group."""
+        for group, (constraints, part) in enumerate(zip(self._covariances.constraints, self._parts, strict=True)):
+            views = {}
+            for component, values in components.items() if constraints else ():
+                names = self._names(component)
+                view = values[self._nest.slice(group)] if component[0] else values[group, ...]
+                views[names] = np.moveaxis(view, 0, names.index(self._nest.inner)) if component[0] else view
+            for names, values in impose(constraints, views, part.family).items():
+                views[names][...] = values
+
+    def _names(self, component: Component) -> Attributes:
+        return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
+
+    def _rebuilt(self, attributes: Attributes) -> Array:
+        """As of `Estimates`; along the inner attribute stand its categories, not a number where the workload has no
+        table of them, and after them the groups as a whole."""
+        rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
+        whole = self._spread(False, rest)
+        members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
+        if self._plan.family.covers(attributes):
+            members = self._spread(True, rest) + nest.each(whole / _first(nest.sizes, whole.ndim))
+        table = np.concatenate([members, whole])
+        table[nest.order] = members
+        return np.moveaxis(table, 0, attributes.index(nest.inner))
+
+    def _spread(self, told_apart: bool, rest: Attributes) -> Array:
+        """Sum over the components within `rest`, each spread evenly over the cells of the attributes outside it."""
+        shape = self._plan.family.shape(rest)
+        table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
+        for component in _subsets(rest):
+            sizes = [n if name in component else 1 for name, n in zip(rest, shape, strict=True)]
+            outside = np.prod([n for name, n in zip(rest, shape, strict=True) if name not in component])
+            table = table + self._residuals[told_apart, component].reshape(-1, *sizes) / outside
+        return table
+
+    def _cube(self, cube: Cube) -> Array:
+        inner = self._nest.inner
+        if inner not in (*cube.selectors, *cube.where):
+            cube = replace(cube, where={**cube.where, inner: self._nest.everything})
+        return super()._cube(cube)
+
+    def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
+        if selector.attribute.name == self._nest.inner:
+            return np.zeros(len(selector.rows), dtype=np.bool_)
+        return super()._sums_out(selector)
+
+    def _weights(self, selector: Selector) -> Array:
+        if selector.attribute.name != self._nest.inner:
+            return super()._weights(selector)
+        if id(selector) not in self._laid:
+            self._laid[id(selector)] = selector, self._nest.weights(selector.matrix)
+        return self._laid[id(selector)][1]
+
+    def _block(self, rows: dict[str, Array]) -> Array:
+        tells_apart = rows[self._nest.inner][:, : len(self._nest.order)].any()
+        self._lattice.index(name for name in rows if tells_apart or name != self._nest.inner)
+        return super()._block(rows)
 
 
-def _of_group(plan: Plan, measurement: Measurement, group: str) -> Measurement:
-    """What the measurement says of one group: its own cells, and those of its members."""
-    nesting = plan.family.nesting
-    assert nesting is not None
-    own = plan.family.attribute(nesting.outer).categories.index(group)
-    members = [i for i, c in enumerate(plan.family.attribute(nesting.inner).categories) if c in nesting.members[group]]
-    noisy = {}
-    for names, counts in measurement.noisy.items():
-        if nesting.outer in names:
-            kept = tuple(name for name in names if name != nesting.outer)
-            noisy[kept] = np.take(counts, own, axis=names.index(nesting.outer))
-        else:
-            noisy[names] = np.take(counts, members, axis=names.index(nesting.inner))
-    return Measurement(
-        plan.parts[group].sha256, measurement.noise_source, measurement.opendp_version, measurement.rho, noisy
-    )
+class _Nest:
+    """The members of the groups, group by group."""
+
+    def __init__(self, family: Family) -> None:
+        assert family.nesting is not None
+        self.inner, self.outer = family.nesting.inner, family.nesting.outer
+        self.everything = Selector.total(family.attribute(self.inner))
+        inside = family.nesting.members
+        groups = [inside[group] for group in family.attribute(self.outer).categories]
+        position = {category: index for index, category in enumerate(family.attribute(self.inner).categories)}
+        self.order = np.array([position[member] for members in groups for member in members])
+        """(members,): position of each in the domain of the inner attribute."""
+        self.sizes = np.array([len(members) for members in groups])
+        """(groups,): number of members."""
+        self._group = np.repeat(np.arange(len(groups)), self.sizes)
+        self._starts = np.cumsum(self.sizes) - self.sizes
+
+    def slice(self, group: int) -> slice:
+        """The members of a group."""
+        return slice(self._starts[group], self._starts[group] + self.sizes[group])
+
+    def total(self, by_member: Array) -> Array:
+        """Sums over the members of each group."""
+        return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
+
+    def each(self, by_group: Array) -> Array:
+        """For each member what holds of its group."""
+        return by_group[self._group]
+
+    def weights(self, rows: Array) -> Array:
+        """(rows x categories and groups): a group that weighs one throughout is weighed as a whole."""
+        whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
+        members = rows.copy()
+        members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
+        return np.hstack([members, whole.astype(np.float64)])
 
 
-_Selectors = dict[tuple[int, bytes], tuple[Selector, Selector]]
-"""Selectors on the inner attribute that were cut before, with what was made of them, by identity and rows kept."""
+def _told(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
+    """What all marginals say of each residual component, weighted by inverse variance and added up."""
+    told: dict[Component, Any] = defaultdict(float)
+    for names, sigma in plan.sigmas.items():
+        place = nest.inner if nest.inner in names else nest.outer
+        rest = tuple(name for name in names if name != place)
+        noisy = np.moveaxis(measurement.noisy[names], names.index(place), 0)
+        noisy = noisy[nest.order] if place == nest.inner else noisy
+        for component in _subsets(rest):
+            outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
+            says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
+            if place == nest.inner:
+                told[True, component] += says
+                says = nest.total(says) / _first(nest.sizes, says.ndim)
+            told[False, component] += says
+    return told
 
 
-class _Cut:
-    """Arrays of figures of one shape, cut to one group: its members' weights, and the rows to which they matter."""
-
-    def __init__(self, inner: Attribute, family: Family, figures: tuple[Figures, ...], known: _Selectors) -> None:
-        self._inner, self._family, self._known = inner, family, known
-        members = family.attribute(inner.name)
-        self._members = [inner.categories.index(category) for category in members.categories]
-        cubes = [cube for each in figures for _, cube in terms_of(each)]
-        self._rows = [self._active(cubes, axis) for axis in range(len(figures[0].shape))]
-        self.is_empty = any(len(rows) == 0 for rows in self._rows)
-
-    @property
-    def kept(self) -> tuple[NDArray[np.int64], ...]:
-        """Index of the figures that the group has a part in."""
-        return np.ix_(*self._rows)
-
-    def figures(self, figures: Figures) -> Figures:
-        cut = tuple((coefficient, self._cube(cube)) for coefficient, cube in terms_of(figures))
-        return LinearCombination(cut) if isinstance(figures, LinearCombination) else cut[0][1]
-
-    def _active(self, cubes: list[Cube], axis: int) -> NDArray[np.int64]:
-        selectors = [list(cube.selectors.values())[axis] for cube in cubes]
-        if any(selector.attribute.name != self._inner.name for selector in selectors):
-            return np.arange(len(selectors[0].rows))
-        weighs = [selector.matrix[:, self._members].any(axis=1) for selector in selectors]
-        return np.flatnonzero(np.any(weighs, axis=0))
-
-    def _cube(self, cube: Cube) -> Cube:
-        kept = dict(zip(cube.selectors, self._rows, strict=True))
-        everything = np.arange(1)
-        return Cube(
-            {name: self._selector(selector, kept[name]) for name, selector in cube.selectors.items()},
-            {name: self._selector(selector, everything) for name, selector in cube.where.items()},
-        )
-
-    def _selector(self, selector: Selector, rows: NDArray[np.int64]) -> Selector:
-        if selector.attribute.name != self._inner.name:
-            return selector
-        key = (id(selector), rows.tobytes())
-        if key not in self._known:
-            weights = selector.matrix[np.ix_(rows, np.array(self._members))]
-            labels = tuple(selector.labels[row] for row in rows)
-            cut = Selector(self._family.attribute(self._inner.name), labels, tuple(map(tuple, weights.tolist())))
-            self._known[key] = selector, cut
-        return self._known[key][1]
+def _subsets(names: Attributes) -> Iterator[Attributes]:
+    return (subset for size in range(len(names) + 1) for subset in combinations(names, size))
 
 
-Covariance = Covariances | NestedCovariances
-"""The variances and covariances of one plan."""
-
-Estimated = Estimates | NestedEstimates
-"""The figures of one measurement."""
+def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
+    """Values laid along the first of so many axes."""
+    return values.reshape(-1, *[1] * (ndim - 1))

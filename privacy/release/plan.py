@@ -42,8 +42,9 @@ METHOD = "optimised-marginals/1"
 CALIBRATION = 1 - 1e-9
 """Share of rho that is allocated: OpenDP's map rounds up, and the charge may not exceed rho."""
 
-SIGMA_DECIMALS = 4
-"""Noise scales are rounded up to this many decimals, which hides the last bits in which platforms differ."""
+SIGMA_STEP = 2**-14
+"""Noise scales are rounded up to a multiple of this, which hides the last bits in which platforms differ. OpenDP's
+sampler calculates with exact fractions: one with few binary digits costs it a tenth less time than any decimal."""
 
 GAP = 1e-6
 """Relative duality gap at which the allocation stops."""
@@ -200,8 +201,10 @@ def _noise_scales(family: Family, place: str | None, budget: float) -> dict[tupl
     kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
     precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
-    scale = 10**SIGMA_DECIMALS
-    return {lattice.subsets[k]: math.ceil(scale / math.sqrt(precisions[k])) / scale for k in np.flatnonzero(kept)}
+    return {
+        lattice.subsets[k]: math.ceil(1 / math.sqrt(precisions[k]) / SIGMA_STEP) * SIGMA_STEP
+        for k in np.flatnonzero(kept)
+    }
 
 
 def allocate(information: NDArray[np.float64], weights: NDArray[np.float64], budget: float) -> Allocation:

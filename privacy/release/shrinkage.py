@@ -26,7 +26,11 @@ MINIMUM_PLACES = 4
 ROUNDS = 12
 """Fits of effects and of tau^2 in turn; changes are under a thousandth of a point after some six."""
 
-SWEEPS, BISECTIONS = 40, 40
+REDUNDANT = 1e-10
+"""Share of the largest eigenvalue below which one is taken as none: what is added to all groups can be taken off all
+places."""
+
+BISECTIONS = 40
 LARGEST_DEVIATION = 1.0
 
 
@@ -59,13 +63,21 @@ def shrunk_rates(noisy: NoisyRates) -> Array:
 
 
 def _additive(x: Array, y: Array, variance: Array) -> Array:
-    """Effects of places plus effects of groups, fitted to x / y by weights y^2 / variance; never divides by y."""
-    weight, weighted = y**2 / variance, y * x / variance
-    place, group = np.zeros((len(x), 1)), np.zeros((1, x.shape[1]))
-    for _ in range(SWEEPS):
-        group = _share((weighted - weight * place).sum(axis=0, keepdims=True), weight.sum(axis=0, keepdims=True))
-        place = _share((weighted - weight * group).sum(axis=1, keepdims=True), weight.sum(axis=1, keepdims=True))
-    return np.clip(place + group, 0.0, 1.0)
+    """A level plus effects of places plus effects of groups, the least squares fit to x / y by weights y^2 / variance.
+
+    Never divides by y; an effect that nothing tells is 0. Those of places are eliminated: they follow from the others.
+    """
+    weight = y**2 / variance
+    level = _share((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))
+    strayed = y * x / variance - weight * level
+    of_place = weight.sum(axis=1, keepdims=True)
+    share = _share(weight, of_place)
+    matrix = np.diag(weight.sum(axis=0)) - weight.T @ share
+    group = np.linalg.pinv(matrix, rcond=REDUNDANT, hermitian=True) @ (
+        strayed - share * strayed.sum(axis=1, keepdims=True)
+    ).sum(axis=0)
+    place = _share((strayed - weight * group).sum(axis=1, keepdims=True), of_place)
+    return np.clip(level + place + group, 0.0, 1.0)
 
 
 def _spread(squares: Array, variance: Array, scale: Array, freedom: int) -> float:

@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from assets import release
-from assets.home import Home
+from assets.workload import plan_family
 from ndl_export.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release import (
     Cube,
     Estimates,
+    Plan,
+    Policy,
     Selector,
     make_plan,
     measure,
@@ -38,7 +40,7 @@ from privacy.release import (
     true_counts,
 )
 from privacy.release.mechanism import OPENDP
-from tests.privacy_release.doubles import Integers
+from tests.privacy_release.doubles import Integers, OneByOne
 from tests.privacy_release.examples import small_family, small_table
 
 from .homes import COHORT, home_of
@@ -116,13 +118,13 @@ def without_noise() -> Iterator[None]:
         yield
 
 
-class _Zero:
+class _Zero(OneByOne):
     name = OPENDP
 
     def __init__(self, rho: float) -> None:
         pass
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 
@@ -154,11 +156,12 @@ class Small:
 
 class Bundles:
     """The release as the assets make it, of one council; numbers of all tables, of the privacy statement and the facts,
-    as they are handed to the bundle's writer. That the bundle says no more is `shape`'s part."""
+    as they are handed to the bundle's writer. That the bundle says no more is `shape`'s part. Plans and their expected
+    accuracy are worked out once: no data go into them."""
 
     def __init__(self, folder: Path, keys: KeyRing, councils: Sequence[str] = ("leeds",)) -> None:
         self._folder, self._keys, self._councils = folder, keys, councils
-        self._homes: dict[int, Home] = {}
+        self._plans: dict[str, Plan] = {}
         self._made = 0
         self._rho = 0.0
 
@@ -175,7 +178,11 @@ class Bundles:
             captured.extend((facts, tables))
             return home.release
 
-        with patch.object(release, "write_bundle", capture):
+        with (
+            patch.object(release, "write_bundle", capture),
+            patch.object(release, "plan_family", self._plan),
+            patch.object(release, "check_accuracy", lambda *_: None),
+        ):
             for family in FAMILIES:
                 release.begin_release(home, COHORT, "2026.11.0", self._councils, allow_missing=False)
                 release.measure_family(home, self._keys, family, COHORT, "2026.11.0", self._councils)
@@ -187,6 +194,11 @@ class Bundles:
         numeric = [column.to_pandas() for column in columns if not pa.types.is_string(column.type)]
         figures = [np.nan_to_num(column.to_numpy(dtype=np.float64, na_value=np.nan)) for column in numeric]
         return np.concatenate([*figures, list(_numbers(facts.privacy_record))])
+
+    def _plan(self, family: str, councils: Sequence[str], policy: Policy) -> Plan:
+        if family not in self._plans:
+            self._plans[family] = plan_family(family, councils, policy)
+        return self._plans[family]
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -33,7 +33,7 @@ class Size:
     rows: int
 
 
-SIZE = Size(4000, 3000, 60, 3000) if IS_FULL else Size(200, 300, 0, 300)
+SIZE = Size(4000, 3000, 100, 3000) if IS_FULL else Size(200, 300, 0, 300)
 
 
 @pytest.fixture(scope="session")

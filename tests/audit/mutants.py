@@ -21,12 +21,12 @@ from ndl_export.tables import FAMILIES
 from privacy.release import OpenDPNoise, child_table, session
 from privacy.release.mechanism import OPENDP
 from tests.privacy_release import crash
-from tests.privacy_release.doubles import Integers
+from tests.privacy_release.doubles import Integers, OneByOne
 
 _COUNTS, _L2 = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
 
 
-class _Noise:
+class _Noise(OneByOne):
     """A noise source under OpenDP's name, without its filter."""
 
     name = OPENDP
@@ -39,14 +39,14 @@ class _Noise:
 
 
 class _Halved(_Noise):
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return self._discrete(counts, sigma / 2)
 
 
 class _Reused(_Noise):
     """One vector of noise, drawn for the first table, serves all others, stretched to their sigma."""
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         if not self._draws:
             self._first, self._sigma = self._discrete(np.zeros(64, dtype=np.int64), sigma), sigma
         self._draws += 1
@@ -54,7 +54,7 @@ class _Reused(_Noise):
 
 
 class _Float(_Noise):
-    def add(self, counts: Integers, sigma: float) -> Any:
+    def drawn(self, counts: Integers, sigma: float) -> Any:
         return counts + np.random.default_rng().normal(0, sigma, counts.shape)
 
 
@@ -62,7 +62,7 @@ class _Seeded(_Noise):
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(20261101)
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 

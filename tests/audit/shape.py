@@ -25,12 +25,12 @@ from ndl_export.verify import verify
 from privacy.keys import KeyRing
 from privacy.release import ledger, session
 from privacy.release.mechanism import OPENDP
-from tests.privacy_release.doubles import Integers
+from tests.privacy_release.doubles import Integers, OneByOne
 
 from .homes import home_of, released
 
 
-class SameNoise:
+class SameNoise(OneByOne):
     """Passes for OpenDP, and returns integers that depend on nothing but the number of the draw."""
 
     name = OPENDP
@@ -38,7 +38,7 @@ class SameNoise:
     def __init__(self, rho: float) -> None:
         self._generator = np.random.default_rng(5)
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return np.rint(self._generator.normal(40, 30, counts.shape)).astype(np.int64)
 
 

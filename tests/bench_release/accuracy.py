@@ -109,7 +109,7 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, Array]:
         ways["model"].append(100 * (shrunk_rates(noisy) - truth))
         for way, number, parts in (("each", each, 1), ("detailed", detailed, 3)):
             sigma = math.sqrt(number / (2 * plan.rho))
-            drawn = sum(source.add(np.zeros(table.size, dtype=np.int64), sigma) for _ in range(parts))
+            drawn = sum(source.add([np.zeros(table.size, dtype=np.int64)], [sigma])[0] for _ in range(parts))
             query = table + np.asarray(drawn).reshape(table.shape)
             ways[way].append(100 * (_rate(query[..., 0], query.sum(axis=-1)) - truth))
     return {way: np.concatenate([e.ravel() for e in errors]) for way, errors in ways.items()}

@@ -13,6 +13,7 @@ from assets.tabulate import tabulate
 from assets.workload import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release import (
+    Covariances,
     Cube,
     LinearCombination,
     Measurement,
@@ -20,7 +21,6 @@ from privacy.release import (
     Plan,
     Selector,
     charge,
-    covariances_of,
     expected_half_widths,
     load_policy,
     make_plan,
@@ -49,7 +49,7 @@ def seconds(councils: Sequence[str]) -> dict[str, float]:
 def largest_correlation(councils: Sequence[str]) -> float:
     """Of the noise in the GLD rates of two councils, over all pairs and characteristics; rates taken as two thirds."""
     plan = plan_family("pupil", councils, load_policy())
-    covariances, largest = covariances_of(plan), 0.0
+    covariances, largest = Covariances(plan), 0.0
     council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")
     pairs = list(combinations(councils, 2))
     for name in ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile"):
@@ -84,7 +84,7 @@ def half_widths(councils: Sequence[str]) -> dict[str, tuple[float, float]]:
     group = Selector.each(plan.family.attribute("ethnic_group"))
     cube = Cube({council.name: Selector.of(council, levels), "ethnic_group": group})
     found = [
-        expected_half_widths(covariances_of(each), cube)[:, 0]
+        expected_half_widths(Covariances(each), cube)[:, 0]
         for each in (plan, make_plan(without, plan.rho, delta=plan.delta))
     ]
     return {level: (float(one), float(other)) for level, one, other in zip(levels, *found, strict=True)}

@@ -121,14 +121,14 @@ class DiaryNoise(OpenDPNoise):
     scene: Scene
     release: str
 
-    def add(self, counts: Any, sigma: float) -> Any:
+    def add(self, vectors: Any, sigmas: Any) -> Any:
         charge = self.scene.charge(self.release)
         assert charge is not None, "noise would be drawn without a charge"
         assert charge[1] is None, "noise would be drawn for a charge that has ended"
-        line = {"charge": charge[0].entry_hash, "process": os.getpid(), "sigma": sigma, "cells": len(counts)}
+        line = {"charge": charge[0].entry_hash, "process": os.getpid(), "sigmas": sigmas}
         self._write(line | {"event": "draws"})
-        noisy = super().add(counts, sigma)
-        self._write(line | {"event": "drew", "noisy": noisy.tolist()})
+        noisy = super().add(vectors, sigmas)
+        self._write(line | {"event": "drew", "noisy": [vector.tolist() for vector in noisy]})
         return noisy
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -310,7 +310,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
             content = scene.stored(release).read_bytes()
             assert sha256_hex(content) == end.measurement_sha256
             kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
-            assert kept == [line["noisy"] for line in draws[reserved.entry_hash] if line["event"] == "drew"]
+            assert [kept] == [line["noisy"] for line in draws[reserved.entry_hash] if line["event"] == "drew"]
         else:
             assert not scene.stored(release).exists()
         ends[end.kind] += 1
@@ -321,14 +321,14 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
 
 
 def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
-    """The diary's lines by charge, each marginal drawn by one process and at most once."""
+    """The diary's lines by charge, all marginals drawn by one process and at most once."""
     draws: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in scene.written():
         draws[line["charge"]].append(line)
     for lines in draws.values():
         begun = [line for line in lines if line["event"] == "draws"]
         assert len({line["process"] for line in begun}) == 1, "two processes drew for one charge"
-        assert [line["sigma"] for line in begun] == list(PLAN.sigmas.values())[: len(begun)], "a marginal drawn twice"
+        assert [line["sigmas"] for line in begun] == [list(PLAN.sigmas.values())], "a marginal drawn twice"
     return draws
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,16 +12,26 @@ from privacy.release.mechanism import OPENDP
 Integers = NDArray[np.int64]
 
 
-class NoNoise:
+class OneByOne:
+    """A noise source that draws for one vector after the other."""
+
+    def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
+        return [self.drawn(vector, sigma) for vector, sigma in zip(vectors, sigmas, strict=True)]
+
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        raise NotImplementedError
+
+
+class NoNoise(OneByOne):
     """Returns the exact counts."""
 
     name = "none (test)"
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return counts.copy()
 
 
-class RecordedNoise:
+class RecordedNoise(OneByOne):
     """Rounded normal noise from a seed."""
 
     name = "recorded (test)"
@@ -27,7 +39,7 @@ class RecordedNoise:
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 
@@ -36,5 +48,5 @@ class ForbiddenNoise:
 
     name = OPENDP
 
-    def add(self, counts: Integers, sigma: float) -> Integers:
+    def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
         raise AssertionError("noise was drawn where none may be")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from unittest.mock import patch
@@ -94,10 +94,10 @@ class NotingNoise:
         self._noise = OpenDPNoise(charge(small_plan()))
         self._notes = notes
 
-    def add(self, counts: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
+    def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
         with self._notes.open("a") as notes:
             notes.write(f"{os.getpid()}\n")
-        return self._noise.add(counts, sigma)
+        return self._noise.add(vectors, sigmas)
 
 
 def patches(point: str):
@@ -119,14 +119,10 @@ def patches(point: str):
 
 
 class _KilledNoise(OpenDPNoise):
-    draws = 0
-
-    def add(self, counts: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
-        noisy = super().add(counts, sigma)
-        self.draws += 1
-        if self.draws == 2:
-            _kill()
-        return noisy
+    def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
+        super().add(vectors, sigmas)
+        _kill()
+        raise AssertionError("it should have been killed")
 
 
 def _after_writing(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from privacy.release import (
+    Covariances,
     Cube,
     Estimates,
     OpenDPNoise,
     Selector,
     charge,
-    covariances_of,
     expected_half_widths,
     expected_rate_half_widths,
     load_policy,
@@ -64,7 +64,7 @@ def test_rates_are_far_more_accurate_than_one_query_per_table(pilot):
         numerator, denominator = rate_cubes(plan.family, name)
         size, rates = exact_rates(pilot, name)
         large = size >= 200
-        ours += list(expected_rate_half_widths(covariances_of(plan), numerator, denominator, size, rates)[large])
+        ours += list(expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)[large])
         deviation = np.sqrt(query_variance * (rates**2 + (1 - rates) ** 2)) / np.maximum(size, 1)
         baseline += list(100 * Z95 * deviation[large])
     assert np.mean(ours) < TARGET * np.mean(baseline)
@@ -81,7 +81,8 @@ def test_a_release_is_as_far_ahead_as_expected(pilot):
             numerator, denominator = rate_cubes(plan.family, name)
             size, rates = exact_rates(pilot, name)
             exact = np.stack([size * (1 - rates), size * rates], axis=-1)
-            noisy = query.add(np.rint(exact).astype(np.int64).ravel(), scale).reshape(exact.shape)
+            (drawn,) = query.add([np.rint(exact).astype(np.int64).ravel()], [scale])
+            noisy = drawn.reshape(exact.shape)
             large = size >= 200
             ours += list(np.abs(estimates.values(numerator) / estimates.values(denominator) - rates)[large])
             baseline += list(np.abs(noisy[..., 1] / np.maximum(noisy.sum(axis=-1), 1) - rates)[large])
@@ -97,10 +98,10 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         table = published_counts(estimates, denominator)
         whole = table.lower > 0
         np.testing.assert_allclose(
-            expected_half_widths(covariances_of(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
+            expected_half_widths(Covariances(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
         )
         size, rates = exact_rates(pilot, name)
-        expected = expected_rate_half_widths(covariances_of(plan), numerator, denominator, size, rates)
+        expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
         released = published_rates(estimates, numerator, denominator, reliability)
         large = size >= 500
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
@@ -110,7 +111,7 @@ def test_a_denominator_drowned_in_noise_may_be_anything():
     plan = make_plan(pilot_family(), 0.185, delta=1e-6)
     numerator, denominator = rate_cubes(plan.family, "fsm")
     nothing = np.zeros(denominator.shape)
-    assert (expected_rate_half_widths(covariances_of(plan), numerator, denominator, nothing, nothing) == 50).all()
+    assert (expected_rate_half_widths(Covariances(plan), numerator, denominator, nothing, nothing) == 50).all()
 
 
 def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
@@ -120,7 +121,7 @@ def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
     for name in CHARACTERISTICS:
         numerator, denominator = rate_cubes(plan.family, name)
         size, rates = exact_rates(pilot, name)
-        expected = expected_rate_half_widths(covariances_of(plan), numerator, denominator, size, rates)
+        expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
         widths += list(expected[size >= wanted.denominator_at_least])
     assert np.mean(np.array(widths) <= wanted.half_width_points) >= wanted.share_of_rates
 

@@ -31,7 +31,7 @@ def database_server():
 
 def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
     names = steps_of(scene, "whole")
-    assert names.count("after draw") == 2
+    assert names.count("after draw") == 1
     assert names.count("after commit") == 2
     assert "after rename" in names
     releases = [f"step{number}" for number in range(len(names))]

@@ -16,8 +16,8 @@ from privacy.release import Measurement, Plan, load_policy, make_plan
 from sources.reference.places import PILOT, place, places
 
 COUNCILS = sorted(places())
-SECONDS = 8
-"""Processor time of plans, estimates and tables; some two on an idle machine."""
+SECONDS = 3
+"""Processor time of plans, estimates and tables; some 0.7 on an idle machine."""
 
 
 def _drawn(plan: Plan, seed: int) -> Measurement:

@@ -69,7 +69,7 @@ def test_the_filter_refuses_a_draw_beyond_what_was_reserved():
     with pytest.raises(ChargeError, match="privacy filter"):
         measure(plan, zeros(plan), noise)
     with pytest.raises(ChargeError):
-        noise.add(np.zeros(3, dtype=np.int64), 1000.0)
+        noise.add([np.zeros(3, dtype=np.int64)], [1000.0])
 
 
 def test_a_measurement_says_where_its_noise_came_from():

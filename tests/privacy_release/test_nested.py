@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.release import (
+    Covariances,
     Cube,
     Family,
     Identity,
@@ -23,7 +24,6 @@ from privacy.release import (
     Selector,
     WorkloadError,
     charge,
-    covariances_of,
     estimates_of,
     make_plan,
     measure,
@@ -140,7 +140,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
         np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
         exact = np.diag(rows @ dense.covariance @ rows.T)
         np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
-        np.testing.assert_allclose(covariances_of(plan).variance(cube).ravel(), exact, rtol=1e-7)
+        np.testing.assert_allclose(Covariances(plan).variance(cube).ravel(), exact, rtol=1e-7)
     review = Cube({"council": council, "fsm": fsm + Selector.total(family.attribute("fsm"))})
     assert estimates.values(review).shape == (len(council.rows), 3)
     left, right = rate[0], Cube({"council": council, "fsm": fsm})
@@ -151,6 +151,51 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     np.testing.assert_allclose(
         estimates.variance(both).ravel(), np.diag(mixed @ dense.covariance @ mixed.T), rtol=1e-6, atol=1e-8
     )
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.integers(0, 1000))
+def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(groups, seed):
+    family = nested_family(groups)
+    plan = make_plan(family, 0.1, delta=1e-6)
+    measurement = noisy(plan, seed)
+    estimates, dense = estimates_of(plan, measurement), Dense(plan, measurement)
+    council, fsm, asq = (family.attribute(name) for name in ("council", "fsm", "asq"))
+    some = Selector.only(council, council.categories[0], council.categories[-1])
+    beside = Selector.of(council, dict.fromkeys(places(family).labels, council.categories))
+    cubes = (
+        Cube({"asq": Selector.each(asq), "fsm": Selector.each(fsm)}),
+        Cube({"fsm": Selector.each(fsm)}, {"council": some}),
+        Cube({"fsm": Selector.each(fsm) + Selector.total(fsm), "council": places(family)}),
+        Cube({"fsm": Selector.each(fsm) + Selector.total(fsm), "council": beside}),
+    )
+    for cube in cubes:
+        rows = dense.figures(cube)
+        np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
+        exact = np.diag(rows @ dense.covariance @ rows.T)
+        np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
+    exact = np.diag(dense.figures(cubes[2]) @ dense.covariance @ dense.figures(cubes[3]).T)
+    np.testing.assert_allclose(estimates.covariance(*cubes[2:]).ravel(), exact, rtol=1e-6, atol=1e-8)
+
+
+def test_figures_that_the_workload_has_no_table_of_are_refused():
+    plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
+    estimates, family = estimates_of(plan, noisy(plan, 0)), plan.family
+    by_region = {name: Selector.each(family.attribute(name)) for name in ("fsm", "asq")}
+    assert np.isfinite(estimates.values(Cube(by_region))).all()
+    by_council = Cube(by_region | {"council": Selector.each(family.attribute("council"))})
+    for ask in (estimates.values, estimates.variance):
+        with pytest.raises(WorkloadError, match="no table over"):
+            ask(by_council)
+
+
+def test_two_councils_of_a_region_have_the_very_same_variance():
+    family = nested_family([5, 4, 6])
+    covariances, council = Covariances(make_plan(family, 0.1, delta=1e-6)), family.attribute("council")
+    fsm = Selector.each(family.attribute("fsm"))
+    together = covariances.variance(Cube({"council": places(family), "fsm": fsm}))
+    alone = covariances.variance(Cube({"fsm": fsm}, {"council": Selector.only(council, council.categories[3])}))
+    assert (together[:5] == alone).all()
 
 
 def test_regions_add_up_and_are_better_known_than_the_sum_of_their_councils():

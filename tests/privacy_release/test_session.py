@@ -106,9 +106,7 @@ def test_of_processes_at_once_exactly_one_draws(home):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
-    draws = (home / "draws").read_text().split()
-    assert len(draws) == len(small_plan().sigmas)
-    assert len(set(draws)) == 1
+    assert len((home / "draws").read_text().split()) == 1
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
 
 

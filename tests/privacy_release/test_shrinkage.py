@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.release import NoisyRates, shrunk_rates
+from privacy.release.shrinkage import _additive
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
 
@@ -90,3 +91,30 @@ def test_few_places_are_refused():
     size, rate = truth(1, 0.0)
     with pytest.raises(ValueError, match="needs 4 places, not 3"):
         shrunk_rates(noisy_rates(size[:3], rate[:3], 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
+def test_effects_are_the_least_squares_fit(seed, unknown):
+    """Against a general solver, on the cells of which something is known."""
+    rng = np.random.default_rng(seed)
+    y = np.rint(rng.lognormal(4, 1, (5, 4))) * (rng.random((5, 4)) >= unknown)
+    x, variance = 0.3 * y + rng.normal(0, 2, y.shape), rng.uniform(50, 500, y.shape)
+    weight, known = (y**2 / variance).ravel(), y.ravel() > 0
+    places, groups = np.kron(np.eye(5), np.ones((4, 1))), np.tile(np.eye(4), (5, 1))
+    design = np.hstack([places, groups])[known] * np.sqrt(weight[known])[:, None]
+    target = (x.ravel()[known] / y.ravel()[known]) * np.sqrt(weight[known])
+    exact = np.hstack([places, groups]) @ np.linalg.lstsq(design, target, rcond=1e-9)[0]
+    fitted = _additive(x, y, variance).ravel()
+    np.testing.assert_allclose(fitted[known], np.clip(exact, 0, 1)[known], atol=1e-6)
+
+
+def test_a_group_of_which_nothing_is_known_is_expected_to_do_as_the_others():
+    size, rate = truth(1, 0.0)
+    size[:, 2] = 0
+    noisy = noisy_rates(size, rate, 3)
+    noisy = NoisyRates(noisy.x, np.where(size > 0, noisy.y, -5.0), noisy.xx, noisy.yy, noisy.xy)
+    seen = shrunk_rates(noisy)
+    others = np.delete(seen, 2, axis=1)
+    assert (others.min(axis=1) - 0.05 < seen[:, 2]).all()
+    assert (seen[:, 2] < others.max(axis=1) + 0.05).all()
