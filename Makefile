@@ -11,7 +11,7 @@ READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup spark demo test audit lint format docs bench bench-linkage ui council-wheel clean-demo
+.PHONY: help setup spark demo test audit lint format docs bench bench-linkage ui validators council-wheel clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -30,7 +30,7 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
 	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home --cohort $(COHORT) --create-keys
 
-test: setup  ## every test
+test: setup validators  ## every test
 	OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 
 audit: setup  ## the privacy audit at full size, in minutes, and which part catches which planted mistake
@@ -70,6 +70,13 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 .bench/sets/pp_b.parquet: .bench/pseudopeople/.synced tests/bench_linkage/rivals/make_pseudopeople.py
 	@mkdir -p $(@D)
 	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
+
+validators: .validators/standards/.synced .validators/ckan/.synced  ## install the validators that the tests hand bundles to
+
+.validators/%/.synced: tests/export/standard_validators/%.txt | setup
+	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
+	$(UV) pip sync --quiet --python .validators/$*/bin/python $<
+	@touch $@
 
 ui: setup  ## the Dagster UI over the demo's home folder
 	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml

@@ -17,6 +17,7 @@ from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
 from ndl_export.noisy_counts import NoisyCounts
+from ndl_export.publisher import publisher
 from ndl_export.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
@@ -32,9 +33,6 @@ from privacy.release import (
 from privacy.release.registry import deployment
 from privacy.release.store import read
 
-PUBLISHER = "School readiness pilot, National Data Library"
-CONTACT = "school-readiness@national-data-library.example"
-
 
 def begin_release(
     home: Home,
@@ -49,8 +47,10 @@ def begin_release(
     or what it was begun with. To be called before each of its measurements.
 
     Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed,
-    `ReleaseConflict` where the release was begun with other councils missing, and what `fix_share` raises.
+    `ReleaseConflict` where the release was begun with other councils missing, `InvalidPublisher` where nobody could
+    publish it, and what `fix_share` raises.
     """
+    publisher()
     missing = missing_of(home, cohort, councils)
     if not allow_missing:
         check_complete(cohort, missing)
@@ -104,7 +104,8 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
         list(plans.values()), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
     )
     published_on = Version.parse(version).first_day
-    record["deployment"] = deployment(record, published_on, [PUBLISHER])
+    published_by = publisher()
+    record["deployment"] = deployment(record, published_on, [published_by.name])
     facts = ReleaseFacts(
         version=version,
         cohorts=(cohort,),
@@ -114,8 +115,11 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
         noisy_counts={
             family: NoisyCounts(plan.to_json(), measurements[family].noisy) for family, plan in plans.items()
         },
-        publisher=PUBLISHER,
-        contact=CONTACT,
+        publisher=published_by.name,
+        contact=published_by.contact,
+        address=published_by.address,
+        organisation=published_by.organisation,
+        status=published_by.status,
         thresholds=Thresholds(
             policy.reliability.unreliable_half_width,
             policy.reliability.withheld_half_width,

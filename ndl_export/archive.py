@@ -1,44 +1,73 @@
-"""One deterministic ZIP file of a bundle: stored (Parquet is compressed), names sorted, fixed times and modes."""
+"""A bundle as one file, ZIP or tar, the same bytes for the same content: names sorted, fixed times, modes and owner.
+
+Nothing is compressed, since Parquet is already, and compressed bytes depend on the machine's library.
+"""
 
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+Files = Mapping[str, bytes]
+"""Content by name."""
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
+_EARLIEST_SECONDS = 315_532_800
 _UNIX = 3
-_MODE = 0o100644
+_MODE = 0o644
 _DEEPEST = 2
 
 
-def zip_bytes(files: Mapping[str, bytes], folder: str) -> bytes:
-    """The archive of `files` (content by name), all in `folder`: the same bytes for the same content."""
+def zip_bytes(files: Files, folder: str) -> bytes:
+    """The ZIP archive of `files`, all in `folder`."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{folder}/{name}", _EARLIEST)
             entry.create_system = _UNIX
-            entry.external_attr = _MODE << 16
+            entry.external_attr = (0o100000 | _MODE) << 16
             archive.writestr(entry, files[name])
     return stream.getvalue()
 
 
-def unzip(content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Folder and files of an archive made by `zip_bytes`. Raises ValueError for any other ZIP file, byte for byte."""
+def tar_bytes(files: Files, folder: str) -> bytes:
+    """The tar archive of `files`, all in `folder`, in the format of POSIX.1-1988 (ustar)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(files):
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mtime, entry.mode = len(files[name]), _EARLIEST_SECONDS, _MODE
+            archive.addfile(entry, io.BytesIO(files[name]))
+    return stream.getvalue()
+
+
+ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": zip_bytes, "tar": tar_bytes}
+"""How each kind of archive is packed, by suffix."""
+
+
+def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
+    """Folder and files of an archive made here. Raises ValueError for any other archive, byte for byte."""
+    read, pack, kind = (_unzip, zip_bytes, "ZIP") if content[:2] == b"PK" else (_untar, tar_bytes, "ZIP or tar")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("its files are compressed")
-            members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"it cannot be read as a ZIP file: {error}") from None
+        members = read(content)
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as e:
+        raise ValueError(f"it cannot be read as a {kind} file: {e}") from None
     folders = {name.partition("/")[0] for name in members}
     files = {name.partition("/")[2]: data for name, data in members.items()}
     if len(folders) != 1 or not all(_is_plain(name) for name in files):
         raise ValueError("it does not hold one folder of files and folders of files")
     folder = folders.pop()
-    if zip_bytes(files, folder) != content:
+    if pack(files, folder) != content:
         raise ValueError("it was not packed by the publisher: names, times, modes or order differ")
     return folder, files
 
@@ -47,3 +76,18 @@ def _is_plain(name: str) -> bool:
     """Whether a file lies in the folder, or in a folder in it, and nowhere else."""
     parts = name.split("/")
     return len(parts) <= _DEEPEST and all(part not in ("", ".", "..") for part in parts)
+
+
+def _unzip(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its files are compressed")
+        return {entry.filename: archive.read(entry) for entry in archive.infolist()}
+
+
+def _untar(content: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        members = {entry.name: archive.extractfile(entry) for entry in archive.getmembers()}
+        if not all(members.values()):
+            raise ValueError("it holds things that are not plain files")
+        return {name: file.read() for name, file in members.items() if file}

@@ -1,4 +1,4 @@
-"""A release bundle: the folder `<version>` and the archive `<version>.zip` in the release directory, `latest`, `site`.
+"""A release bundle: the folder `<version>`, its archives `<version>.zip` and `.tar`, and `latest` and `site`.
 
 A bundle is written beside its place, completely, and renamed there; once there it never changes. Its bytes are a
 function of facts, tables and signing key. `latest` is a symbolic link to the folder of the newest version (by version,
@@ -12,22 +12,39 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export import missing, signing
-from ndl_export.archive import zip_bytes
+from ndl_export.archive import ARCHIVES
 from ndl_export.canonical_json import canonical_json
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.documents.changelog import changelog_page
+from ndl_export.documents.changes import changes_csv, compare
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
-from ndl_export.documents.datapackage import datapackage
-from ndl_export.documents.pages import licence_page, methodology_page, readme_page
+from ndl_export.documents.pages import (
+    code_of_practice_page,
+    five_safes_page,
+    licence_page,
+    methodology_page,
+    quality_page,
+    readme_page,
+)
 from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.ees import meta_csv, write_csv
+from ndl_export.metadata.ckan import ckan_package
+from ndl_export.metadata.croissant import croissant
+from ndl_export.metadata.csvw import csvw_metadata
+from ndl_export.metadata.datapackage import datapackage
+from ndl_export.metadata.dcat import dcat_record
+from ndl_export.metadata.description import describe
+from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults, write_noisy_counts
 from ndl_export.parquet_files import write_parquet
+from ndl_export.previous import Previous, previous_release
 from ndl_export.release_facts import InvalidVersion, ReleaseFacts, Version
 from ndl_export.site import SITE_FILES, SITE_FOLDER, publish_site, site_files
 from ndl_export.tables import TABLES
@@ -35,16 +52,30 @@ from ndl_export.tables import TABLES
 LATEST = "latest"
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
+CATALOGUE_FILES = (
+    "ckan_package.json",
+    "croissant.json",
+    "csv-metadata.json",
+    "dcat.jsonld",
+    "ukgov_dataset.json",
+    "ukgov_distributions.json",
+)
 DOCUMENTS = (
     DATAPACKAGE_FILE,
+    *CATALOGUE_FILES,
     PRIVACY_RECORD_FILE,
     "LICENCE.md",
     "README.md",
+    "changelog.md",
+    "changes.csv",
+    "code_of_practice.md",
     "data_dictionary.csv",
     "data_dictionary.md",
+    "five_safes.md",
     "methodology.md",
     NOISY_COUNTS_FILE,
     PRIVACY_PAGE_FILE,
+    "quality.md",
     "reconciliation.csv",
     *PLAN_FILES.values(),
 )
@@ -76,16 +107,19 @@ def write_bundle(
     privacy record that do not pass the checks, and where the version is there with other bytes.
     """
     ordered = _checked(facts, tables)
+    previous = previous_release([release_dir / str(version) for version in versions(release_dir)], facts)
     release_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=release_dir) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
-        files = _fill(staged, facts, ordered, signing_key)
-        archive = Path(scratch) / f"{facts.version}.zip"
-        archive.write_bytes(zip_bytes(files, facts.version))
-        _sync(archive)
+        files = _fill(staged, facts, ordered, previous, signing_key)
+        archives = {Path(scratch) / f"{facts.version}.{suffix}": pack for suffix, pack in ARCHIVES.items()}
+        for archive, pack in archives.items():
+            archive.write_bytes(pack(files, facts.version))
+            _sync(archive)
         bundle = _promote(staged, release_dir)
-        _promote(archive, release_dir)
+        for archive in archives:
+            _promote(archive, release_dir)
     newest = str(versions(release_dir)[-1])
     _point_latest(release_dir, newest)
     publish_site(release_dir, newest)
@@ -124,7 +158,11 @@ def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, p
 
 
 def _fill(
-    folder: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
+    folder: Path,
+    facts: ReleaseFacts,
+    tables: Mapping[str, pa.Table],
+    previous: Previous | None,
+    signing_key: Ed25519PrivateKey,
 ) -> dict[str, bytes]:
     """Write every file into `folder`; returns their content by name."""
     for name, data in tables.items():
@@ -132,10 +170,12 @@ def _fill(
         write_csv(data, TABLES[name], folder / f"{name}.csv")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
-    for name, text in _pages(facts, tables).items():
+    for name, text in _pages(facts, tables, previous).items():
         (folder / name).write_bytes(text.encode())
     (folder / PRIVACY_RECORD_FILE).write_bytes(canonical_json(facts.privacy_record))
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
+    for name, record in _catalogue_records(facts, previous, _read(folder)).items():
+        (folder / name).write_bytes(canonical_json(record))
     (folder / DATAPACKAGE_FILE).write_bytes(canonical_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     for name, content in site_files(facts, tables).items():
@@ -149,15 +189,35 @@ def _fill(
     return _read(folder)
 
 
-def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, str]:
+def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[str, str]:
+    comparison = compare(tables, previous)
+    reconciliation = reconciliation_csv(tables["gld_headline"], facts.cohorts)
     return {
         "LICENCE.md": licence_page(facts),
         "README.md": readme_page(facts),
+        "changelog.md": changelog_page(facts, previous, comparison),
+        "changes.csv": changes_csv(comparison),
+        "code_of_practice.md": code_of_practice_page(facts, previous.version if previous else None),
         "data_dictionary.csv": data_dictionary_csv(),
         "data_dictionary.md": data_dictionary_page(),
+        "five_safes.md": five_safes_page(facts),
         "methodology.md": methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,
-        "reconciliation.csv": reconciliation_csv(tables["gld_headline"], facts.cohorts),
+        "quality.md": quality_page(facts, tables, reconciliation),
+        "reconciliation.csv": reconciliation,
+    }
+
+
+def _catalogue_records(facts: ReleaseFacts, previous: Previous | None, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """The release in the words of each catalogue, by file name; `files` are those that are described."""
+    described, replaced = describe(facts, files), previous.version if previous else None
+    return {
+        "ckan_package.json": ckan_package(described),
+        "croissant.json": croissant(described),
+        "csv-metadata.json": csvw_metadata(described, files),
+        "dcat.jsonld": dcat_record(described, replaced),
+        "ukgov_dataset.json": ukgov_dataset(described, replaced),
+        "ukgov_distributions.json": ukgov_distributions(described),
     }
 
 

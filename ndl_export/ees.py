@@ -85,6 +85,12 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     return tuple(found)
 
 
+def csv_key(table: Table) -> tuple[str, ...]:
+    """Columns of the CSV file that no two rows agree in; codes of areas other than the row's own may be empty."""
+    areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
+    return ("time_period", "geographic_level", *areas, *(entry.name for entry in table.filters))
+
+
 def official_rows(data: pa.Table) -> pa.Table:
     """The rows of areas that have an official geography."""
     return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))

@@ -16,13 +16,21 @@ from ndl_export.schema import arrow_schema, columns
 from ndl_export.tables import Table
 
 ROW_GROUP_ROWS = 131_072
+ROW_ORDER = (
+    b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
+    b" levels as in the data dictionary"
+)
 
 
 def write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> None:
     """Write the rows of `data`, which are in their final order, to `path`."""
     descriptions = {column.name: column.description for column in columns(table)}
     schema = arrow_schema(table)
-    metadata = schema.metadata | {b"release_version": version.encode(), b"columns": canonical_json(descriptions)}
+    metadata = schema.metadata | {
+        b"release_version": version.encode(),
+        b"columns": canonical_json(descriptions),
+        b"row_order": ROW_ORDER,
+    }
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
         path,

@@ -72,8 +72,8 @@ class ReleaseFacts:
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
     `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by family, what every figure was
-    made from; `contact` an e-mail address for readers; `missing`, by source, the councils that take part and had sent
-    nothing of it when the release was measured.
+    made from; `publisher`, `contact`, `address`, `organisation` and `status` as in `publisher.Publisher`; `missing`, by
+    source, the councils that take part and had sent nothing of it when the release was measured.
     Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
     Raises `InvalidVersion`.
     """
@@ -86,6 +86,9 @@ class ReleaseFacts:
     noisy_counts: Mapping[str, NoisyCounts]
     publisher: str
     contact: str
+    address: str
+    organisation: str
+    status: str
     thresholds: Thresholds
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -102,6 +105,17 @@ class ReleaseFacts:
     def published_on(self) -> str:
         """First day of that month, for standards that ask for a date: '2026-11-01'."""
         return Version.parse(self.version).first_day
+
+    @property
+    def privacy_parameters(self) -> Mapping[str, float]:
+        """`rho`, `epsilon` and `delta` of the whole release."""
+        parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
+        return parameters
+
+    @property
+    def folder_address(self) -> str:
+        """Where the bundle's folder is served, without a final slash."""
+        return f"{self.address}/{self.version}"
 
     @property
     def areas(self) -> tuple[Geography, ...]:

@@ -1,7 +1,7 @@
 """Check a release bundle: that it is the publisher's, whole and unchanged, and that its content is sound.
 
 Signature and checksums come first. Where they do not hold, nothing in the bundle is trusted enough to be opened, and
-the report stops there. A folder and the `.zip` archive are checked alike; of the archive every byte counts.
+the report stops there. A folder, the `.zip` and the `.tar` are checked alike; of an archive every byte counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndl_export import missing, signing
-from ndl_export.archive import unzip
+from ndl_export.archive import unpack
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
@@ -103,7 +103,7 @@ def _open(bundle: Path) -> tuple[str | None, Files]:
     Raises ValueError where it is neither a folder of plain files nor an archive as we pack it.
     """
     if not bundle.is_dir():
-        return unzip(bundle.read_bytes())
+        return unpack(bundle.read_bytes())
     found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
     plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
     folders = {name for name, path in found.items() if path.is_dir() and not path.is_symlink()}

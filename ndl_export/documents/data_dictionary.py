@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import cache
 
 from ndl_export.documents.markdown import grid, page
 from ndl_export.rows import rows
@@ -52,12 +53,19 @@ def data_dictionary_page() -> str:
 
 def levels(table: Table, name: str) -> tuple[str, ...]:
     """Published levels of a filter, in order of the definition."""
-    position = [entry.name for entry in table.filters].index(name)
-    return tuple(dict.fromkeys(row.levels[position] for row in rows(table, all_together=True)))
+    return _levels(table.name)[name]
 
 
 def column_type(column: Column) -> str:
     return _TYPES[str(column.type)]
+
+
+@cache
+def _levels(table: str) -> dict[str, tuple[str, ...]]:
+    """The levels of every filter of a table, by name."""
+    found = zip(*(row.levels for row in rows(TABLES[table], all_together=True)), strict=True)
+    names = (entry.name for entry in TABLES[table].filters)
+    return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
 
 def _table_parts(table: Table) -> tuple[str, ...]:

@@ -1,24 +1,27 @@
-"""The pages of a bundle that are prose: README, licence and methodology.
+"""The pages of a bundle that are prose: README, licence, methodology and statements.
 
 Their words are in `templates/`, for anyone to edit; this module fills in what follows from facts and definitions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+import pyarrow as pa
+
+from ndl_export.documents.disclosure import FALSE_ALARMS, most_found
 from ndl_export.documents.markdown import bullets, grid
+from ndl_export.documents.quality import LINKAGE_TABLE, coherence, linkage_gaps, linkage_grid, reliability_grid
 from ndl_export.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
+from ndl_export.metadata.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.missing import statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS
 from ndl_export.tables import FAMILIES, TABLES
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
-
-OGL_NAME = "Open Government Licence v3.0"
-OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,6 +33,8 @@ def readme_page(facts: ReleaseFacts) -> str:
         facts,
         publisher=facts.publisher,
         contact=facts.contact,
+        status=facts.status,
+        address=facts.folder_address,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
         missing=_missing(facts),
         tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
@@ -58,6 +63,58 @@ def methodology_page(facts: ReleaseFacts) -> str:
         withheld_half_width=f"{limits.withheld_half_width:g}",
         denominator_standard_errors=f"{limits.denominator_standard_errors:g}",
     )
+
+
+def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
+    """quality.md: quality and linkage; `reconciliation` is the text of `reconciliation.csv`."""
+    return _filled(
+        "quality.md",
+        facts,
+        contact=facts.contact,
+        licence=OGL_NAME,
+        missing=_missing(facts),
+        reliability=reliability_grid(tables),
+        linkage=linkage_grid(tables[LINKAGE_TABLE]),
+        first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
+        gaps=linkage_gaps(tables[LINKAGE_TABLE]),
+        coherence=coherence(reconciliation),
+    )
+
+
+def five_safes_page(facts: ReleaseFacts) -> str:
+    """five_safes.md: the Five Safes, and the motivated intruder."""
+    parameters = facts.privacy_parameters
+    larger = (
+        f"- {change['change']}: at most {_in_100(most_found(change['rho']))} in 100."
+        for change in facts.privacy_record.get("larger_changes", ())
+    )
+    told = "\n".join(larger)
+    return _filled(
+        "five_safes.md",
+        facts,
+        contact=facts.contact,
+        **{name: f"{parameters[name]:g}" for name in ("rho", "epsilon", "delta")},
+        false_alarms=_in_100(FALSE_ALARMS),
+        found=_in_100(most_found(parameters["rho"])),
+        larger=f"Larger changes to the data are protected less:\n\n{told}\n" if told else "",
+    )
+
+
+def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
+    """code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, if any."""
+    revision = f"it replaces release {previous}." if previous else "the first about its cohort; it corrects nothing."
+    return _filled(
+        "code_of_practice.md",
+        facts,
+        status=facts.status,
+        publisher=facts.publisher,
+        contact=facts.contact,
+        revision=revision,
+    )
+
+
+def _in_100(share: float) -> str:
+    return f"{100 * share:.0f}"
 
 
 def _filled(name: str, facts: ReleaseFacts, **values: str) -> str:

@@ -46,6 +46,9 @@ def fake_facts(
         noisy_counts=fake_noisy_counts(councils),
         publisher="A combined authority",
         contact="statistics@example.org",
+        address="https://data.example.org/readiness",
+        organisation="department-for-science-innovation-and-technology",
+        status="These are made up.",
         thresholds=Thresholds(5.0, 15.0, 3.0),
         missing={source: tuple(absent) for source, absent in missing.items()},
     )

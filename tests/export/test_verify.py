@@ -46,7 +46,7 @@ def resign(folder: Path, key: Ed25519PrivateKey) -> None:
 
 
 def test_folder_and_archive_of_a_release_are_sound(release_dir: Path, trusted: Path) -> None:
-    for place in ("2026.11.0", "latest", "2026.11.0.zip"):
+    for place in ("2026.11.0", "latest", "2026.11.0.zip", "2026.11.0.tar"):
         report = verify(release_dir / place, trusted)
         assert report.ok, report
         assert report.pinned
@@ -99,9 +99,9 @@ def test_any_changed_byte_of_the_archives_directory_is_caught(archive: Path, tai
         assert not verify(archive).ok
 
 
-@pytest.fixture
-def archive(release_dir: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "2026.11.0.zip"
+@pytest.fixture(params=["2026.11.0.zip", "2026.11.0.tar"])
+def archive(release_dir: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / request.param
     path.write_bytes((release_dir / path.name).read_bytes())
     return path
 

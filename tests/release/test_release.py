@@ -24,6 +24,7 @@ from assets.release import begin_release, measure_family, publish_bundle
 from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
 from assets.workload import plan_family
 from ndl_export.bundle import contents
+from ndl_export.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
 from pipelines.plan_report import render
@@ -275,6 +276,18 @@ def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(
     with pytest.raises(NotAccurateEnough):
         measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
     assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
+
+
+def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    note_sent(home, COHORT, dict.fromkeys(CONTRACTS, COUNCILS))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "none.yaml"))
+    with pytest.raises(InvalidPublisher, match="not a readable YAML file"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert Ledger(home.ledger).entries() == []
+    monkeypatch.delenv("READINESS_PUBLISHER")
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
 
 
 def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:

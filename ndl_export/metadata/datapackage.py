@@ -13,35 +13,28 @@ from pathlib import PurePath
 from typing import Any
 
 from ndl_export.documents.data_dictionary import levels
-from ndl_export.documents.pages import OGL_ADDRESS, OGL_NAME
-from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns
+from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.metadata.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_ADDRESS, OGL_NAME, file_title
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import Role
 from ndl_export.tables import TABLES, MeasureKind, Table
-
-_MEDIA_TYPES = {
-    "csv": "text/csv",
-    "json": "application/json",
-    "md": "text/markdown",
-    "parquet": "application/vnd.apache.parquet",
-    "pem": "application/x-pem-file",
-}
 
 
 def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
     """The descriptor of `files` (content by name), JSON-ready. It covers the files given, in order of name."""
     return {
         "profile": "data-package",
-        "name": "school-readiness",
-        "id": f"school-readiness-{facts.version}",
+        "name": NAME,
+        "id": f"{NAME}-{facts.version}",
         "title": TITLE,
         "description": "Differentially private statistics on school readiness, from linked early-years records",
         "version": facts.version,
         "created": f"{facts.published_on}T00:00:00Z",
         "licenses": [{"name": "OGL-UK-3.0", "title": OGL_NAME, "path": OGL_ADDRESS}],
         "contributors": [{"title": facts.publisher, "email": facts.contact, "role": "publisher"}],
-        "keywords": ["early years", "school readiness", "EYFS Profile", "ASQ-3", "differential privacy"],
+        "homepage": facts.folder_address,
+        "keywords": list(KEYWORDS),
         "cohorts": sorted(facts.cohorts),
         "councils": sorted(facts.councils),
         "missing": {source: sorted(councils) for source, councils in sorted(facts.missing.items()) if councils},
@@ -57,7 +50,7 @@ def _resource(name: str, content: bytes) -> dict[str, Any]:
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
         "format": path.suffix.lstrip("."),
-        "mediatype": _MEDIA_TYPES[path.suffix.lstrip(".")],
+        "mediatype": MEDIA_TYPES[path.suffix.lstrip(".")],
         "encoding": "utf-8",
         "bytes": len(content),
         "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
@@ -69,7 +62,7 @@ def _title(path: PurePath) -> str:
         return "Noisy counts behind every figure, as they were drawn"
     table = TABLES.get(path.name.partition(".")[0])
     if table is None:
-        return path.stem.replace("_", " ").capitalize()
+        return file_title(path.name)
     return f"{table.title} ({'all rows, Parquet' if path.suffix == '.parquet' else 'EES metadata'})"
 
 
@@ -83,12 +76,7 @@ def _tabular(table: Table) -> dict[str, Any]:
         "schema": {
             "fields": [_field(table, column) for column in csv_columns(table)],
             "missingValues": ["", *SYMBOLS],
-            "primaryKey": [
-                "time_period",
-                "geographic_level",
-                *(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area")),
-                *(entry.name for entry in table.filters),
-            ],
+            "primaryKey": list(csv_key(table)),
         },
     }
 

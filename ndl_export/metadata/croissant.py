@@ -1,0 +1,117 @@
+"""`croissant.json`: the release in Croissant (MLCommons), from which a program can load the rows of every table.
+
+The Parquet files are its source, by name, so that it loads from a downloaded bundle as well as from where it is served.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ndl_export.metadata.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, DataFile, Description
+from ndl_export.schema import Column, columns
+
+_CONTEXT = {
+    "@language": LANGUAGE,
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The context that Croissant 1.0 prescribes."""
+
+_TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
+
+
+def croissant(described: Description) -> dict[str, Any]:
+    """The record, JSON-ready."""
+    facts = described.facts
+    files = [entry for entry in described.data_files if entry.format == "parquet"]
+    return {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": described.title,
+        "description": described.description,
+        "license": OGL_ADDRESS,
+        "url": facts.folder_address,
+        "version": facts.version,
+        "datePublished": facts.published_on,
+        "inLanguage": LANGUAGE,
+        "keywords": list(KEYWORDS),
+        "publisher": {"@type": "Organization", "name": facts.publisher, "email": facts.contact},
+        "creator": {"@type": "Organization", "name": facts.publisher, "email": facts.contact},
+        "citeAs": f"{facts.publisher} ({facts.published_on[:4]}). {described.title}, release {facts.version}.",
+        "isLiveDataset": False,
+        "rai:personalSensitiveInformation": (
+            "None: aggregates with noise added to protect each child (privacy_statement.md)"
+        ),
+        "distribution": [_file(entry) for entry in files],
+        "recordSet": [_records(entry) for entry in files],
+    }
+
+
+def _file(entry: DataFile) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": entry.name,
+        "name": entry.name,
+        "description": entry.title,
+        "contentUrl": entry.name,
+        "contentSize": f"{entry.size} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": entry.sha256,
+    }
+
+
+def _records(entry: DataFile) -> dict[str, Any]:
+    table = entry.table
+    return {
+        "@type": "cr:RecordSet",
+        "@id": table.name,
+        "name": table.name,
+        "description": f"{table.title}. {table.description}. Population: {table.population}",
+        "key": [{"@id": f"{table.name}/{column.name}"} for column in columns(table) if column.is_key],
+        "field": [_field(entry, column) for column in columns(table)],
+    }
+
+
+def _field(entry: DataFile, column: Column) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"{entry.table.name}/{column.name}",
+        "name": column.name,
+        "description": f"{column.label}. {column.description}",
+        "dataType": _TYPES[str(column.type)],
+        "source": {"fileObject": {"@id": entry.name}, "extract": {"column": column.name}},
+    }

@@ -1,0 +1,104 @@
+"""`csv-metadata.json`: every CSV file of the bundle in CSV on the Web (W3C), under the name that CSVW looks for.
+
+The files of tables have typed columns, in which symbols that stand in the place of a figure are nulls; of the others
+the columns are named.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ndl_export.documents.data_dictionary import levels
+from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.metadata.description import LANGUAGE, OGL_ADDRESS, Description, file_title
+from ndl_export.schema import Role
+from ndl_export.tables import TABLES, MeasureKind, Table
+
+_DIALECT = {"encoding": "utf-8", "delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
+_FORMS = {
+    "time_period": "[0-9]{6}",
+    "country_code": "E92[0-9]{6}",
+    "region_code": "E12[0-9]{6}",
+    "old_la_code": "[0-9]{3}",
+    "new_la_code": "E0[6-9][0-9]{6}",
+    "english_devolved_area_code": "E47[0-9]{6}",
+}
+"""Regular expressions of columns of time and place."""
+
+
+def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """The group of the CSV files among `files` (content by name), JSON-ready."""
+    facts = described.facts
+    return {
+        "@context": ["http://www.w3.org/ns/csvw", {"@language": LANGUAGE}],
+        "dc:title": described.title,
+        "dc:description": described.description,
+        "dc:publisher": facts.publisher,
+        "dc:issued": facts.published_on,
+        "dc:license": {"@id": OGL_ADDRESS},
+        "dialect": _DIALECT,
+        "tables": [
+            _table(TABLES[stem]) if (stem := name.removesuffix(".csv")) in TABLES else _plain(name, files[name])
+            for name in sorted(files)
+            if name.endswith(".csv")
+        ],
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "url": f"{table.name}.csv",
+        "dc:title": table.title,
+        "dc:description": f"{table.description}. Population: {table.population}",
+        "tableSchema": {
+            "columns": [_column(table, column) for column in csv_columns(table)],
+            "primaryKey": list(csv_key(table)),
+        },
+    }
+
+
+def _plain(name: str, content: bytes) -> dict[str, Any]:
+    header = next(csv.reader(io.StringIO(content.decode())))
+    title = f"Metadata of {name.partition('.')[0]}.csv" if name.endswith(".meta.csv") else file_title(name)
+    columns = [{"name": column, "titles": column} for column in header]
+    return {"url": name, "dc:title": title, "tableSchema": {"columns": columns}}
+
+
+def _column(table: Table, column: CsvColumn) -> dict[str, Any]:
+    source = column.source
+    described = {"name": column.name, "titles": column.name, "dc:title": column.label}
+    if source.measure is None:
+        described["dc:description"] = source.description
+        if source.role is Role.FILTER:
+            return described | {"required": True, "datatype": _one_of(levels(table, source.name))}
+        form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}
+        return described | form | {"required": source.role is Role.TIME or source.name == "geographic_level"}
+    if source.role is Role.FLAG:
+        text = f"Whether {source.measure.label} can be used"
+        return described | {"dc:description": text, "null": list(SYMBOLS), "datatype": _one_of(RELIABILITY.values())}
+    symbols = "; ".join(f"{symbol}: {meaning}" for symbol, meaning in SYMBOLS.items())
+    text = f"{source.description} ({symbols})"
+    return described | {"dc:description": text, "null": list(SYMBOLS), "datatype": _number(column)}
+
+
+def _one_of(values: Iterable[str]) -> dict[str, str]:
+    return {"base": "string", "format": "|".join(re.escape(value).replace("\\ ", " ") for value in values)}
+
+
+def _number(column: CsvColumn) -> dict[str, Any]:
+    """The type of a figure or limit, with the range that it cannot leave."""
+    measure, role = column.source.measure, column.source.role
+    assert measure is not None
+    if measure.kind is MeasureKind.COUNT:
+        return {"base": "decimal"} if role is Role.ESTIMATE else {"base": _base(role), "minimum": 0}
+    if measure.kind is MeasureKind.DIFFERENCE:
+        return {"base": "decimal", "minimum": -100, "maximum": 100}
+    return {"base": "decimal", "minimum": 0} | ({"maximum": 100} if measure.kind is MeasureKind.PERCENT else {})
+
+
+def _base(role: Role) -> str:
+    return "integer" if role is Role.FIGURE else "decimal"

