@@ -23,6 +23,7 @@ def publish_site(release_dir: Path, version: str) -> None:
         text = page.read_text(encoding="utf-8")
         page.write_text(text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"), encoding="utf-8", newline="\n")
     place.mkdir(exist_ok=True)
+    shutil.copymode(scratch, place)
     for file in sorted(scratch.iterdir()):
         file.replace(place / file.name)
     scratch.rmdir()

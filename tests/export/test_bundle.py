@@ -36,8 +36,13 @@ def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
 
 
 def test_a_release_directory_holds_folder_archive_and_pointer_only(release_dir: Path) -> None:
-    there = {path.name for path in release_dir.iterdir()}
-    assert there >= {"2026.11.0", "2026.11.0.zip", "2026.11.0.tar", "latest", "site"}
+    assert {path.name for path in release_dir.iterdir()} == {
+        "2026.11.0",
+        "2026.11.0.zip",
+        "2026.11.0.tar",
+        "latest",
+        "site",
+    }
     assert not [path for path in release_dir.iterdir() if path.name.startswith(".")]
     assert os.readlink(release_dir / "latest") == "2026.11.0"  # noqa: PTH115 - the text of the link matters
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import os
 import re
 import shutil
+import stat
 import subprocess
 from dataclasses import replace
 from itertools import pairwise
@@ -311,11 +313,16 @@ def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str) -
 
 
 def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, tmp_path: Path) -> None:
-    key = Ed25519PrivateKey.generate()
-    for version in ("2026.11.10", "2026.11.9"):
-        write_bundle(tmp_path, fake_facts(version), fake_tables(), key)
+    key, before = Ed25519PrivateKey.generate(), os.umask(0o077)
+    try:
+        for version in ("2026.11.10", "2026.11.9"):
+            write_bundle(tmp_path, fake_facts(version), fake_tables(), key)
+    finally:
+        os.umask(before)
     assert "Release 2026.11.10" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert {path.name for path in (tmp_path / "site").iterdir()} == set(SITE_FILES)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "site").rglob("*")}
+    assert (modes, stat.S_IMODE((tmp_path / "site").stat().st_mode)) == ({0o644}, 0o755)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     about = (tmp_path / "site" / "about.html").read_text(encoding="utf-8")
     assert 'href="../2026.11.10/gld_headline.csv"' in about
