@@ -4,7 +4,7 @@ Rebuilt as a whole from the Parquet files of the bundles, beside the old file, a
 the old one. Written in the storage format of DuckDB 1.2, which every later version reads. Schemas:
 
 - `releases`: one table for each published table, the rows of all versions stacked, and `release`, one row a version;
-- `latest`: views of the same names with the newest version only;
+- `latest`: views of the same names with the newest version that is not withdrawn; empty where there is none;
 - `help`: `worked_queries`.
 """
 
@@ -20,11 +20,13 @@ import duckdb
 import pyarrow.parquet as pq
 
 from ndl_export import missing
-from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
+from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL
+from ndl_export.release_directory import current, versions
 from ndl_export.release_facts import Version
 from ndl_export.schema import columns
 from ndl_export.tables import TABLES, Table
+from ndl_export.withdrawals import Withdrawal, withdrawals
 from ndl_export.worked_queries import WORKED_QUERIES
 
 DATABASE_FILE = "readiness.duckdb"
@@ -39,6 +41,8 @@ RELEASE_COLUMNS = {
     "rho": "Privacy loss of the release, zero-concentrated differential privacy",
     "epsilon": "Privacy loss of the release, epsilon at delta",
     "delta": "Delta at which epsilon is stated",
+    "withdrawn_on": "Day on which the release was withdrawn; empty where it stands",
+    "withdrawn_because": "Why it was withdrawn",
 }
 ADDED_COLUMNS = {
     "release_version": "Version of the release that the row is from; see releases.release",
@@ -56,8 +60,11 @@ class NothingReleased(Exception):
 
 
 def build_database(release_dir: Path) -> Path:
-    """Rebuild the database from every bundle in `release_dir`; returns its path. Raises `NothingReleased`."""
-    found = versions(release_dir)
+    """Rebuild the database from every bundle in `release_dir`; returns its path.
+
+    Raises `NothingReleased` and `UnreadableWithdrawals`.
+    """
+    found, newest = versions(release_dir), current(release_dir)
     if not found:
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
@@ -66,25 +73,28 @@ def build_database(release_dir: Path) -> Path:
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH '{_quoted(str(building))}' AS building (STORAGE_VERSION '{STORAGE_VERSION}')")
             connection.execute("USE building; CREATE SCHEMA releases; CREATE SCHEMA latest; CREATE SCHEMA help")
-            _add_releases(connection, [release_dir / str(version) for version in found])
+            _add_releases(connection, release_dir, found)
             for table in TABLES.values():
-                _add_table(connection, table, release_dir, found)
+                _add_table(connection, table, release_dir, found, newest)
             _add_worked_queries(connection)
             connection.execute("USE memory; DETACH building")
         building.replace(place)
     return place
 
 
-def _add_releases(connection: duckdb.DuckDBPyConnection, bundles: list[Path]) -> None:
+def _add_releases(connection: duckdb.DuckDBPyConnection, release_dir: Path, found: list[Version]) -> None:
+    withdrawn = withdrawals(release_dir)
     connection.execute(
         "CREATE TABLE releases.release (release_version VARCHAR PRIMARY KEY, published_on DATE, cohorts VARCHAR[],"
-        " councils VARCHAR[], missing VARCHAR[], rho DOUBLE, epsilon DOUBLE, delta DOUBLE)"
+        " councils VARCHAR[], missing VARCHAR[], rho DOUBLE, epsilon DOUBLE, delta DOUBLE,"
+        " withdrawn_on DATE, withdrawn_because VARCHAR)"
     )
-    connection.executemany("INSERT INTO releases.release VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_facts(b) for b in bundles])
+    rows = [_facts(release_dir / str(version), withdrawn.get(str(version))) for version in found]
+    connection.executemany("INSERT INTO releases.release VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     _comment(connection, "TABLE", "releases.release", "The releases in this database, oldest first", RELEASE_COLUMNS)
 
 
-def _facts(bundle: Path) -> tuple[Any, ...]:
+def _facts(bundle: Path, withdrawal: Withdrawal | None) -> tuple[Any, ...]:
     package = json.loads((bundle / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
     parameters = json.loads((bundle / PRIVACY_RECORD_FILE).read_text(encoding="utf-8"))["privacy_parameters"]
     return (
@@ -94,11 +104,15 @@ def _facts(bundle: Path) -> tuple[Any, ...]:
         package["councils"],
         missing.short(package.get("missing", {})),
         *(parameters[name] for name in ("rho", "epsilon", "delta")),
+        withdrawal.date if withdrawal else None,
+        withdrawal.reason if withdrawal else None,
     )
 
 
-def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, release_dir: Path, found: list[Version]) -> None:
-    """The table of all versions that have it, and the view of the newest version."""
+def _add_table(
+    connection: duckdb.DuckDBPyConnection, table: Table, release_dir: Path, found: list[Version], newest: Version | None
+) -> None:
+    """The table of all versions that have it, and the view of the newest version that is not withdrawn."""
     stacked, view = f"releases.{table.name}", f"latest.{table.name}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
     connection.execute(
@@ -111,21 +125,23 @@ def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, release_dir:
             connection.execute(f"INSERT INTO {stacked} BY NAME {_with_added_columns(version)}")
             connection.unregister("incoming")
     connection.execute(
-        f"CREATE VIEW {view} AS SELECT * EXCLUDE (release_version) FROM {stacked} WHERE release_version = '{found[-1]}'"
+        f"CREATE VIEW {view} AS SELECT * EXCLUDE (release_version) FROM {stacked} WHERE release_version = '{newest}'"
     )
     described = ADDED_COLUMNS | {column.name: column.description for column in columns(table)}
     about = f"{table.title}. {table.description}. Population: {table.population}"
     _comment(connection, "TABLE", stacked, f"{about}. All releases", described)
     del described["release_version"]
-    _comment(connection, "VIEW", view, f"{about}. Release {found[-1]}{_without(connection, found[-1])}", described)
+    _comment(connection, "VIEW", view, f"{about}. {_shown(connection, newest)}", described)
 
 
-def _without(connection: duckdb.DuckDBPyConnection, version: Version) -> str:
-    """What a release lacks, for the comment on its views."""
+def _shown(connection: duckdb.DuckDBPyConnection, version: Version | None) -> str:
+    """What the views show and what that release lacks, for the comment on them."""
+    if version is None:
+        return "Nothing: every release is withdrawn"
     ((not_sent,),) = connection.execute(
         "SELECT array_to_string(missing, '; ') FROM releases.release WHERE release_version = ?", [str(version)]
     ).fetchall()
-    return f". Not sent: {not_sent}" if not_sent else ""
+    return f"Release {version}" + (f". Not sent: {not_sent}" if not_sent else "")
 
 
 def _column_definitions(table: Table) -> Iterator[str]:

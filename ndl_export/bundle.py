@@ -1,14 +1,11 @@
-"""A release bundle: the folder `<version>`, the archives `<version>.zip` and `<version>.tar`, `latest` and `site`.
+"""A release bundle: the folder `<version>`, and the archives `<version>.zip` and `<version>.tar`.
 
 A bundle is written beside its place, completely, and renamed there; once there it never changes. Its bytes are a
-function of facts, tables and signing key. `latest` is a symbolic link to the folder of the newest version (by version,
-not by time of writing), replaced in one step, so that a reader finds either the old release or the new one. `site` is
-the page of the newest version.
+function of facts, tables and signing key. What stands beside the bundles follows from them: `release_directory`.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,11 +42,12 @@ from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults, write_noisy_counts
 from ndl_export.parquet_files import write_parquet
 from ndl_export.previous import Previous, previous_release
-from ndl_export.release_facts import InvalidVersion, ReleaseFacts, Version
-from ndl_export.site import SITE_FILES, SITE_FOLDER, publish_site, site_files
+from ndl_export.release_directory import refresh, versions
+from ndl_export.release_facts import ReleaseFacts
+from ndl_export.site import SITE_FILES, SITE_FOLDER, site_files
 from ndl_export.tables import TABLES
+from ndl_export.whole_files import sync
 
-LATEST = "latest"
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
 CATALOGUE_FILES = (
@@ -116,30 +114,17 @@ def write_bundle(
         archives = {Path(scratch) / f"{facts.version}.{suffix}": pack for suffix, pack in ARCHIVES.items()}
         for archive, pack in archives.items():
             archive.write_bytes(pack(files, facts.version))
-            _sync(archive)
+            sync(archive)
         bundle = _promote(staged, release_dir)
         for archive in archives:
             _promote(archive, release_dir)
-    newest = str(versions(release_dir)[-1])
-    _point_latest(release_dir, newest)
-    publish_site(release_dir, newest)
+    refresh(release_dir)
     return bundle
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Content of the files of a bundle's folder, by their paths in it."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def versions(release_dir: Path) -> list[Version]:
-    """Versions that have a bundle in `release_dir`, oldest first."""
-    found = []
-    for path in release_dir.iterdir() if release_dir.is_dir() else ():
-        try:
-            found.append(Version.parse(path.name))
-        except InvalidVersion:
-            continue
-    return sorted(found)
 
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -185,7 +170,7 @@ def _fill(
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
     for path in (*folder.rglob("*"), folder):
         path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
-        _sync(path)
+        sync(path)
     return _read(folder)
 
 
@@ -226,7 +211,7 @@ def _promote(staged: Path, release_dir: Path) -> Path:
     place = release_dir / staged.name
     if not place.exists():
         staged.rename(place)
-        _sync(release_dir)
+        sync(release_dir)
         return place
     there, new = _read(place), _read(staged)
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
@@ -238,26 +223,6 @@ def _promote(staged: Path, release_dir: Path) -> Path:
     return place
 
 
-def _point_latest(release_dir: Path, newest: str) -> None:
-    link = release_dir / LATEST
-    if link.is_symlink() and str(link.readlink()) == newest:
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{LATEST}.", dir=release_dir) as scratch:
-        staged = Path(scratch) / LATEST
-        staged.symlink_to(newest)
-        staged.replace(link)
-    _sync(release_dir)
-
-
 def _read(place: Path) -> dict[str, bytes]:
     """Content by name of the files in a folder, or of the one file."""
     return contents(place) if place.is_dir() else {place.name: place.read_bytes()}
-
-
-def _sync(path: Path) -> None:
-    """Ask the system to put the file or folder on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -29,6 +29,7 @@ from ndl_export.release_facts import Version
 from ndl_export.rows import Layout
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
+from ndl_export.withdrawals import UnreadableWithdrawals, withdrawals
 
 Files = Mapping[str, bytes]
 
@@ -48,7 +49,8 @@ class Fault:
 class Report:
     """The outcome. `pinned` tells whether the signature was checked against a key from outside the bundle.
 
-    `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read.
+    `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read. `withdrawn` is what
+    the directory that the bundle lies in says of its withdrawal, if anything: no fault of the bundle.
     """
 
     bundle: Path
@@ -56,6 +58,7 @@ class Report:
     fingerprint: str | None
     pinned: bool
     faults: tuple[Fault, ...]
+    withdrawn: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -64,6 +67,8 @@ class Report:
     def __str__(self) -> str:
         name = f"{self.bundle} (release {self.version})" if self.version else str(self.bundle)
         lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
+        if self.withdrawn:
+            lines.append(self.withdrawn)
         if self.fingerprint:
             lines.append(f"signing key, SHA-256: {self.fingerprint}")
         if not self.pinned:
@@ -94,7 +99,8 @@ def verify(bundle: Path, trusted_key: Path | None = None) -> Report:
     if folder and version and folder != version:
         faults.append((bundle.name, f"its folder is called {folder}, its content is release {version}"))
     fingerprint = _fingerprint(files)
-    return Report(bundle, version, fingerprint, trusted is not None, tuple(Fault(*fault) for fault in faults))
+    withdrawn = _withdrawn(bundle, version)
+    return Report(bundle, version, fingerprint, trusted is not None, tuple(Fault(*each) for each in faults), withdrawn)
 
 
 def _open(bundle: Path) -> tuple[str | None, Files]:
@@ -111,6 +117,15 @@ def _open(bundle: Path) -> tuple[str | None, Files]:
     if odd:
         raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
     return None, {name: path.read_bytes() for name, path in plain.items()}
+
+
+def _withdrawn(bundle: Path, version: str | None) -> str | None:
+    """The sentence of the directory that the bundle lies in on its withdrawal."""
+    try:
+        found = withdrawals(bundle.resolve().parent).get(version or "")
+    except UnreadableWithdrawals as error:
+        return str(error)
+    return found.sentence if found else None
 
 
 def _fingerprint(files: Files) -> str | None:

@@ -16,7 +16,7 @@ from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
-from ndl_export.bundle import versions
+from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions

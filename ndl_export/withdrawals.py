@@ -1,0 +1,68 @@
+"""`withdrawn.json`: which releases of a release directory are withdrawn, since when and why.
+
+It stands beside the bundles, which never change, and is not signed: whoever serves the directory answers for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ndl_export.canonical_json import canonical_json
+from ndl_export.release_facts import Version
+from ndl_export.whole_files import write_whole
+
+WITHDRAWN_FILE = "withdrawn.json"
+
+
+class UnreadableWithdrawals(Exception):
+    """The file is not as `record` writes it; the message names it."""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A withdrawn release: its version, the day as 2026-11-25, and the reason, one line of text."""
+
+    version: str
+    date: str
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What readers are told, with a full stop."""
+        said = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
+        return f"Release {self.version} was withdrawn on {self.date}: {said}"
+
+
+def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
+    """Every withdrawal by version; empty where there is no file. Raises `UnreadableWithdrawals`."""
+    path = release_dir / WITHDRAWN_FILE
+    if not path.exists():
+        return {}
+    try:
+        found = [Withdrawal(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["withdrawn"]]
+        for each in found:
+            Version.parse(each.version)
+            dt.date.fromisoformat(each.date)
+            if not is_reason(each.reason):
+                raise ValueError
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UnreadableWithdrawals(
+            f"{path} must list, under 'withdrawn', objects with version, date (2026-11-25) and reason, and nothing else"
+        ) from None
+    return {each.version: each for each in found}
+
+
+def is_reason(reason: str) -> bool:
+    """Whether the text can be a reason: one line, not blank, of printable characters."""
+    return bool(reason.strip()) and reason.isprintable()
+
+
+def record(release_dir: Path, known: Mapping[str, Withdrawal], added: Withdrawal) -> None:
+    """Write the file with one withdrawal more."""
+    every = sorted([*known.values(), added], key=lambda each: Version.parse(each.version))
+    content = {"withdrawn": [asdict(each) for each in every]}
+    write_whole(release_dir / WITHDRAWN_FILE, canonical_json(content))
