@@ -32,17 +32,19 @@ def previous_release(bundles: list[Path], facts: ReleaseFacts) -> Previous | Non
     for path in sorted(older, key=lambda path: Version.parse(path.name), reverse=True):
         package = _json(path / "datapackage.json")
         if sorted(package["cohorts"]) == sorted(facts.cohorts):
-            return _read(path, package)
+            return read_release(path)
     return None
 
 
-def _read(path: Path, package: dict[str, Any]) -> Previous:
+def read_release(bundle: Path) -> Previous:
+    """The release in the folder of a bundle; raises what reading its files raises."""
+    package = _json(bundle / "datapackage.json")
     return Previous(
         version=package["version"],
         councils=tuple(package["councils"]),
         missing={source: tuple(absent) for source, absent in package.get("missing", {}).items()},
-        privacy_parameters=_json(path / "privacy_statement.json")["privacy_parameters"],
-        tables={name: pq.read_table(file) for name in TABLES if (file := path / f"{name}.parquet").is_file()},
+        privacy_parameters=_json(bundle / "privacy_statement.json")["privacy_parameters"],
+        tables={name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()},
     )
 
 

@@ -15,6 +15,9 @@ import pyarrow as pa
 
 from ndl_export.tables import Measure, MeasureKind, Table
 
+SCHEMA_VERSION = "1.0.0"
+"""Semantic version of the published tables; `schema_changes` says which change asks for which step."""
+
 TIME_IDENTIFIER = "Academic year"
 INTERVAL = "95% interval"
 

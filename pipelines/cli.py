@@ -13,7 +13,7 @@ from pipelines.console import FILE, FOLDER, HELP, stop
 from pipelines.council_commands import council
 from pipelines.key_commands import keys
 from pipelines.link_commands import link
-from pipelines.release_commands import withdraw
+from pipelines.release_commands import diff, withdraw
 from pipelines.sender_commands import pseudonymise
 
 
@@ -236,7 +236,7 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys, link, withdraw):
+for command in (council, pseudonymise, keys, link, diff, withdraw):
     main.add_command(command)
 
 

@@ -1,8 +1,9 @@
-"""`readiness withdraw`: what is done with releases after they are published."""
+"""`readiness withdraw` and `readiness diff`: releases after they are published."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import click
@@ -31,3 +32,40 @@ def withdraw(version: str, reason: str, home: Path) -> None:
         + (f"The current release is {newest}.\n" if newest else "No release stands: latest and site are gone.\n")
         + "Its privacy budget stays spent: what was published cannot be taken back."
     )
+
+
+@click.command()
+@click.argument("before")
+@click.argument("now")
+@click.option("--home", type=FOLDER, envvar="READINESS_HOME", help="Where versions are looked up: holds release/.")
+@click.option("--all", "everything", is_flag=True, help="Every figure that moved.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bool) -> None:
+    """What changed from one release to another: schema, and figures that moved beyond their noise.
+
+    BEFORE and NOW are folders of bundles, or versions in the home folder. Signatures are not checked: that is `verify`.
+    """
+    from ndl_export.release_diff import NotABundle
+    from ndl_export.release_diff import diff as compared
+    from pipelines.diff_report import render
+
+    try:
+        found = compared(_bundle(before, home), _bundle(now, home))
+    except NotABundle as error:
+        stop(str(error))
+    click.echo(json.dumps(found.as_json(), indent=1) if as_json else render(found, everything=everything))
+
+
+def _bundle(named: str, home: Path | None) -> Path:
+    """The folder that is meant: that of a version in the home folder, or the path itself."""
+    from ndl_export.release_facts import InvalidVersion, Version
+
+    try:
+        version = str(Version.parse(named))
+    except InvalidVersion:
+        return Path(named)
+    if home is None:
+        return Path(named)
+    from assets.home import Home
+
+    return Home(home).release / version

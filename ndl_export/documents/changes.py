@@ -58,7 +58,7 @@ def compare(tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[s
         return {
             name: _compare(connection, TABLES[name], previous.tables[name], tables[name])
             for name, table in TABLES.items()
-            if name in previous.tables and set(key_names(table)) <= set(previous.tables[name].column_names)
+            if all(name in both and _has(both[name], key_names(table)) for both in (previous.tables, tables))
         }
 
 
@@ -79,11 +79,15 @@ def _compare(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Tab
     matched = _number(connection, f"SELECT count(*) FROM now JOIN before ON {same}")
     compared, moved = 0, []
     for measure in table.measures:
-        if set(_columns(measure)) <= set(before.column_names):
+        if all(_has(data, _columns(measure)) for data in (before, now)):
             connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {_changed(table, measure, same)}")
             compared += _number(connection, "SELECT count(*) FROM changed")
             moved += connection.execute(_lines(measure)).fetchall()
     return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched)
+
+
+def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
+    return set(names) <= set(data.column_names)
 
 
 def _columns(measure: Measure) -> tuple[str, str, str]:

@@ -1,8 +1,8 @@
 """`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
 
 CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
-and hash. Three properties are our own: `cohorts`, `councils` and `missing` (by source, the councils that have not sent
-it) say which rows the tables must have and which of them are not available.
+and hash. Four properties are our own: `cohorts`, `councils` and `missing` (by source, the councils that have not sent
+it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.metadata.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_ADDRESS, OGL_NAME, file_title
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.release_facts import TITLE, ReleaseFacts
-from ndl_export.schema import Role
+from ndl_export.schema import SCHEMA_VERSION, Role
 from ndl_export.tables import TABLES, MeasureKind, Table
 
 
@@ -30,6 +30,7 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "title": TITLE,
         "description": "Differentially private statistics on school readiness, from linked early-years records",
         "version": facts.version,
+        "schemaVersion": SCHEMA_VERSION,
         "created": f"{facts.published_on}T00:00:00Z",
         "licenses": [{"name": "OGL-UK-3.0", "title": OGL_NAME, "path": OGL_ADDRESS}],
         "contributors": [{"title": facts.publisher, "email": facts.contact, "role": "publisher"}],
