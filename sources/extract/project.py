@@ -65,7 +65,7 @@ def project(
     a check digit, a SQL condition on the column `{}` that a usable value meets.
     """
     raw = ", ".join(f"{_raw(column, present, inputs, dialect)} AS raw_{column.name}" for column in contract.columns)
-    typed = ", ".join(_typed(column, dialect, valid, cohort) for column in contract.columns)
+    typed = ", ".join(f"{_typed(column, dialect, valid, cohort)} AS {column.name}" for column in contract.columns)
     checks = tuple(
         Check(rule, position) for position, rule in enumerate(_rules(contract, present, inputs, dialect, valid))
     )
@@ -73,7 +73,8 @@ def project(
     issues = ", ".join(f"{_mask(group, cohort, place)} AS issues_{index}" for index, group in enumerate(masks))
     columns = ", ".join(column.name for column in contract.columns)
     rows = f"SELECT {SOURCE_ROW}, {raw} FROM {relation}"
-    sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({rows}))"
+    dated = _with_dates(rows, contract, dialect, valid)
+    sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 
@@ -166,20 +167,27 @@ def _filled(text: str) -> str:
     return f"nullif({text}, '')"
 
 
-def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
-    """The typed column, and where a birth date is mended, the one as it was read beside it.
+def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
+    """`rows` with the dates that may be mended: `read_<column>` as it is written and, where that is no date,
+    `mended_<column>`. A layer of SELECT each, or a date would be read at every mention."""
+    dates = [column for column in contract.columns if _is_mended(column)]
+    read = [f"{typed_sql(column, dialect, valid)} AS {_as_read(column)}" for column in dates]
+    mended = [
+        f"CASE WHEN {_as_read(column)} IS NULL THEN"
+        f" {mended_date_sql(f'raw_{column.name}', dialect.formats_of(column.name))} END AS mended_{column.name}"
+        for column in dates
+    ]
+    return f"SELECT {', '.join(['*', *mended])} FROM (SELECT {', '.join(['*', *read])} FROM ({rows}))"
 
-    A mended date must lie where the contract wants it: a slip that is explained away must not cost the row.
-    """
-    value = typed_sql(column, dialect, valid)
+
+def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
+    """The typed column. A mended date must lie where the contract wants it: a slip that is explained away must not cost
+    the row."""
     if not _is_mended(column):
-        return f"{value} AS {column.name}"
-    mended = mended_date_sql(f"raw_{column.name}", dialect.formats_of(column.name))
-    low, high = (
-        f"DATE '{day}' {sign} INTERVAL 1 YEAR" for day, sign in ((cohort.born_from, "-"), (cohort.born_to, "+"))
-    )
-    plausible = f"CASE WHEN {mended} BETWEEN {low} AND {high} THEN {mended} END"
-    return f"{value} AS {_as_read(column)}, coalesce({value}, {plausible}) AS {column.name}"
+        return typed_sql(column, dialect, valid)
+    low, high = f"DATE '{cohort.born_from}' - INTERVAL 1 YEAR", f"DATE '{cohort.born_to}' + INTERVAL 1 YEAR"
+    mended = f"mended_{column.name}"
+    return f"coalesce({_as_read(column)}, CASE WHEN {mended} BETWEEN {low} AND {high} THEN {mended} END)"
 
 
 def _is_mended(column: Column) -> bool:
