@@ -268,6 +268,8 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
         stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
     tools = _short(Path(sys.executable).parent)
+    if report.withdrawn:
+        click.echo(f"\n{report.withdrawn}")
     environment = (
         f"DAGSTER_HOME={home / 'dagster'} READINESS_LANDING={landing} READINESS_HOME={home} READINESS_KEYS={keys}"
     )

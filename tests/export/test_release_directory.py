@@ -32,7 +32,7 @@ from ndl_export.verify import verify
 from ndl_export.whole_files import write_whole
 from ndl_export.withdraw import WithdrawalRefused, withdraw
 from ndl_export.withdrawals import UnreadableWithdrawals, Withdrawal
-from pipelines.cli import main
+from pipelines.cli import _report_release, main
 
 PROJECT = Path(__file__).resolve().parents[2]
 VALIDATORS = PROJECT / "tests" / "export" / "standard_validators"
@@ -197,6 +197,14 @@ def test_a_withdrawn_bundle_verifies_and_says_that_it_is_withdrawn(taken_back: P
     assert report.ok
     assert f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}.\n" in str(report)
     assert "withdrawn" not in str(verify(taken_back / FIRST))
+
+
+def test_repeating_a_withdrawn_release_says_that_it_is_withdrawn(
+    taken_back: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version, told in ((SECOND, True), (FIRST, False)):
+        _report_release(taken_back / version, taken_back, taken_back)
+        assert (f"Release {SECOND} was withdrawn" in capsys.readouterr().out) == told
 
 
 def test_the_database_shows_the_release_that_stands(taken_back: Path, two: Path) -> None:
