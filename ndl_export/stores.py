@@ -27,7 +27,7 @@ _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
 _OF_THE_EXTRA = _S3 | _AZURE | _WEB
 _STAGING = ".sending"
-_CHUNK = 8 * 2**20
+_CHUNK = 2**20
 
 _WHAT = {
     "NoCredentialsError": "there are no credentials for it in the environment",
@@ -87,18 +87,29 @@ class Store:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Content of a file, None where there is none. Raises `StoreError`, `TooLarge` above `limit` bytes."""
-        content = io.BytesIO()
-        options = {"block_size": 0 if self.protocol in _WEB else _CHUNK, "cache_type": "none"}
         with _said(self.address(name)):
             try:
-                with self.system.open(self._path(name) + self.query, "rb", **options) as file:
-                    while part := file.read(_CHUNK):
-                        content.write(part)
-                        if content.tell() > limit:
-                            raise TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
+                if self.protocol in _WEB:
+                    return self._streamed(name, limit)
+                if self.system.info(self._path(name))["size"] > limit:
+                    raise self._too_large(name, limit)
+                content: bytes = self.system.cat_file(self._path(name))
+                return content
             except FileNotFoundError:
                 return None
+
+    def _streamed(self, name: str, limit: int) -> bytes:
+        """Content of a file of a web server, which may not say beforehand how much it sends."""
+        content = io.BytesIO()
+        with self.system.open(self._path(name) + self.query, "rb", block_size=0) as file:
+            while part := file.read(_CHUNK):
+                content.write(part)
+                if content.tell() > limit:
+                    raise self._too_large(name, limit)
         return content.getvalue()
+
+    def _too_large(self, name: str, limit: int) -> TooLarge:
+        return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
 
     def sizes(self, folder: str = "") -> dict[str, int] | None:
         """Size in bytes of every file below, by name; None where the store has no listing. Raises `StoreError`."""
