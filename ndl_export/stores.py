@@ -101,7 +101,8 @@ class Store:
     def _streamed(self, name: str, limit: int) -> bytes:
         """Content of a file of a web server, which may not say beforehand how much it sends."""
         content = io.BytesIO()
-        with self.system.open(self._path(name) + self.query, "rb", block_size=0) as file:
+        # Without a size it is asked for first, and a server that cannot be reached looks like one without the file.
+        with self.system.open(self._path(name) + self.query, "rb", block_size=0, size=1) as file:
             while part := file.read(_CHUNK):
                 content.write(part)
                 if content.tell() > limit:

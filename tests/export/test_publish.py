@@ -136,7 +136,8 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     assert before == only(FIRST)
     content = sum(name.startswith(FIRST) for name in open_store(url).sizes() or {})
     log.touch()
-    for point in (chance.randint(1, content - 10), content, content + chance.randint(1, 4), content + 20):
+    points = (chance.randint(1, content - 10), content, content + chance.randint(1, 4), content + chance.randint(6, 20))
+    for point in points if kind == "s3" else points[::2]:
         steps = max(point - len(log.read_text().splitlines()), 0)
         command = [sys.executable, PROJECT / "tests" / "export" / "publish_until.py", two, SECOND, url, log, str(steps)]
         ran = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE, text=True)

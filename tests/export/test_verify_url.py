@@ -150,6 +150,33 @@ def test_what_is_not_there_is_said_in_one_sentence(web: str, tmp_path: Path) -> 
     )
 
 
+class Failing(Quiet):
+    """A server that breaks off in the middle of a file, or has a fault, or wants to know who asks."""
+
+    def do_GET(self) -> None:
+        status = 200 if "cut" in self.path else int(self.path[1:4])
+        self.send_response(status)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"x" * (10 if status == 200 else 100))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cut.zip", "the connection broke off"),
+        ("503.zip", "it failed with an error of the kind ClientResponseError, HTTP status 503"),
+        ("403.zip", "it does not allow this with the credentials in the environment"),
+    ],
+)
+def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/{name}"
+    assert asked(url) == (1, f"readiness: {url}: {said}\n")
+    server.shutdown()
+
+
 def test_a_key_that_is_no_key_is_said_in_one_sentence(bundle: Path, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     key.write_text("no key")
