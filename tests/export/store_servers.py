@@ -28,7 +28,6 @@ def s3_environment(port: int) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "eu-west-2",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
     }
 
 

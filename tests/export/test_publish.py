@@ -271,7 +271,10 @@ def test_the_command_says_what_is_where(two: Path, tmp_path: Path) -> None:
             {"AWS_SECRET_ACCESS_KEY": "wrong"},
             "s3://nowhere/x: it does not allow this with the credentials in the environment",
         ),
-        (s3_environment(1), "s3://nowhere/x: it cannot be reached, or the connection broke off"),
+        (
+            s3_environment(1) | {"AWS_MAX_ATTEMPTS": "1"},
+            "s3://nowhere/x: it cannot be reached, or the connection broke off",
+        ),
         (
             {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"},
             "s3://nowhere/x: there are no credentials for it in the environment",
