@@ -238,7 +238,7 @@ def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterator[pa.Table
     con.execute(f"PREPARE of_chunk AS {sql}")
     for chunk in chain([first], chunks):
         extract.table = chunk
-        yield in_order(con.execute("EXECUTE of_chunk").to_arrow_reader(CHUNK_ROWS).read_all())
+        yield in_order(con.sql("EXECUTE of_chunk").to_arrow_table())
     con.execute("DEALLOCATE of_chunk")
     con.unregister("extract")
 
