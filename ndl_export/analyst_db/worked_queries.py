@@ -12,6 +12,7 @@ class WorkedQuery:
     title: str
     question: str
     sql: str
+    meaning: str = ""
 
 
 WORKED_QUERIES = (
