@@ -48,7 +48,9 @@ def build_database(release_dir: Path) -> Path:
     with _alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
         building = Path(scratch) / DATABASE_FILE
         with duckdb.connect() as connection:
-            target = f"{literal(str(building))} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
+            target = (
+                f"{literal(str(building))} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
+            )
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
             for schema in SCHEMAS:
                 connection.execute(f"CREATE SCHEMA {schema}")

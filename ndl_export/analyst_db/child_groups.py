@@ -113,7 +113,9 @@ def _characteristics(table: Table) -> Iterator[Characteristic]:
         if entry.name not in (TOPIC_FILTER.name, BREAKDOWN_FILTER.name):
             others = {name: EVERYONE for name in names if name != entry.name}
             groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
-            attribute = next(axis.attribute for block in table.blocks for axis in block.axes if axis.filter == entry.name)
+            attribute = next(
+                axis.attribute for block in table.blocks for axis in block.axes if axis.filter == entry.name
+            )
             # Who saw the child and who was concerned are one attribute of the noise plan, and two characteristics.
             yield Characteristic(
                 entry.label, entry.name if attribute == "dots" else attribute, table.name, entry.name, others, groups

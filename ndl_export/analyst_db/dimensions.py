@@ -130,7 +130,9 @@ _TABLE = TableShape(
         Field("family", "VARCHAR NOT NULL", "Family: tables over one population, measured together and consistent"),
         Field("population", "VARCHAR NOT NULL", "Whom its figures are about"),
         Field("description", "VARCHAR NOT NULL", "What it says"),
-        Field("counted_source", "VARCHAR NOT NULL", "Source whose rows are counted; a council without it has no figures"),
+        Field(
+            "counted_source", "VARCHAR NOT NULL", "Source whose rows are counted; a council without it has no figures"
+        ),
         Field("filters", "VARCHAR[] NOT NULL", "Columns that say which children or responses a row is about"),
     ),
     ("table_name",),
@@ -193,7 +195,9 @@ _DOMAIN = TableShape(
     "Domains of the ASQ-3 questionnaire",
     (
         Field("asq3_domain", category_type("asq3_domain"), "The domain, or all five together"),
-        Field("code", "VARCHAR NOT NULL", "Column of its score in the health visitors' extract; of no score for all five"),
+        Field(
+            "code", "VARCHAR NOT NULL", "Column of its score in the health visitors' extract; of no score for all five"
+        ),
         _POSITION,
     ),
     ("asq3_domain",),
@@ -270,7 +274,9 @@ _COMPARISON = TableShape(
         Field("comparison", category_type("comparison"), "The comparison"),
         Field(TOPIC_FILTER.name, category_type(TOPIC_FILTER.name), "What the groups differ in"),
         Field("first_group", "VARCHAR NOT NULL", "Group that is compared, as group_key of dimension.child_group"),
-        Field("second_group", "VARCHAR", "Group that it is compared with; empty: the same group in all councils together"),
+        Field(
+            "second_group", "VARCHAR", "Group that it is compared with; empty: the same group in all councils together"
+        ),
     ),
     ("comparison",),
 )

@@ -44,7 +44,9 @@ def add_macros(connection: duckdb.DuckDBPyConnection) -> None:
     for macro in MACROS:
         body = f"TABLE {macro.sql}" if macro.is_table else f"({macro.sql})"
         connection.execute(f"CREATE MACRO {macro.call} AS {body}")
-        comment_on(connection, "MACRO TABLE" if macro.is_table else "MACRO", macro.name, f"{macro.answers} {macro.method}")
+        comment_on(
+            connection, "MACRO TABLE" if macro.is_table else "MACRO", macro.name, f"{macro.answers} {macro.method}"
+        )
 
 
 PLAIN_NAME = Macro(
@@ -83,6 +85,15 @@ COHORT_OR_NEWEST = Macro(
     "The cohort asked for as the tables write it, or the newest where it is NULL.",
     "Of releases that are not withdrawn.",
     "SELECT cohort_or_newest(NULL)",
+    is_table=False,
+)
+LATEST_COHORT = Macro(
+    "latest_cohort",
+    "",
+    "SELECT max(h.time_period) FROM latest.gld_headline AS h",
+    "The newest cohort in the views latest.*.",
+    "A release may hold several cohorts: filter time_period by it where one is wanted.",
+    "SELECT latest_cohort()",
     is_table=False,
 )
 AREA_IN = Macro(
@@ -336,6 +347,7 @@ MACROS = (
     PLAIN_NAME,
     MEANING_OF,
     COHORT_OR_NEWEST,
+    LATEST_COHORT,
     AREA_IN,
     STANDARD_ERROR,
     COMBINED_ARM,
