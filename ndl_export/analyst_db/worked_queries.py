@@ -20,8 +20,8 @@ WORKED_QUERIES = (
         "Compare councils",
         "What share of children reached a good level of development in each council, and how sure is it?",
         """
-SELECT area_name, gld_children_percent, gld_children_percent_lower_ci, gld_children_percent_upper_ci,
-       gld_children_percent_flag
+SELECT area_name, gld_children_percent AS percent, round(gld_children_percent_lower_ci, 1) AS lower_ci,
+       round(gld_children_percent_upper_ci, 1) AS upper_ci, gld_children_percent_flag AS flag
 FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total'
@@ -32,8 +32,8 @@ ORDER BY gld_children_percent DESC""",
         "Free school meal gap",
         "How far are children eligible for free school meals behind the others, by council?",
         """
-SELECT area_name, gld_difference_points, gld_difference_points_lower_ci, gld_difference_points_upper_ci,
-       gld_difference_points_flag
+SELECT area_name, gld_difference_points AS points, round(gld_difference_points_lower_ci, 1) AS lower_ci,
+       round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag AS flag
 FROM latest.gld_differences
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
@@ -71,7 +71,8 @@ ORDER BY points DESC""",
         "Which councils differ from all together",
         "Which councils are surely ahead of or behind all councils together?",
         """
-SELECT area_name, gld_difference_points, gld_difference_points_lower_ci, gld_difference_points_upper_ci
+SELECT area_name, gld_difference_points AS points, round(gld_difference_points_lower_ci, 1) AS lower_ci,
+       round(gld_difference_points_upper_ci, 1) AS upper_ci
 FROM latest.gld_differences
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND comparison = 'All children: area less all councils together'
@@ -156,7 +157,8 @@ ORDER BY is_all_together DESC, area_name, seen_by, concern_by""",
         "From the two-year review to school",
         "What became of children by the outcome of their review at 2 to 2.5 years?",
         """
-SELECT asq3_outcome, children_count, gld_children_percent, gld_children_percent_lower_ci, gld_children_percent_upper_ci
+SELECT asq3_outcome, children_count, gld_children_percent AS percent,
+       round(gld_children_percent_lower_ci, 1) AS lower_ci, round(gld_children_percent_upper_ci, 1) AS upper_ci
 FROM latest.readiness_pathway
 WHERE time_period = latest_cohort()
   AND is_all_together AND fsm_eligibility = 'Total'""",
@@ -177,8 +179,8 @@ WHERE time_period = latest_cohort()
         "Weakest goals",
         "In which early learning goals are the fewest children at the expected level?",
         """
-SELECT early_learning_goal, expected_children_percent, expected_children_percent_lower_ci,
-       expected_children_percent_upper_ci
+SELECT early_learning_goal, expected_children_percent AS percent,
+       round(expected_children_percent_lower_ci, 1) AS lower_ci, round(expected_children_percent_upper_ci, 1) AS upper_ci
 FROM latest.early_learning_goals
 WHERE time_period = latest_cohort()
   AND is_all_together AND breakdown = 'Total'
@@ -220,8 +222,9 @@ ORDER BY position""",
         "Is linkage even?",
         "Are some groups of children linked to a review less often than others?",
         """
-SELECT breakdown_topic, breakdown, linked_children_percent, linked_children_percent_lower_ci,
-       linked_children_percent_upper_ci
+SELECT breakdown_topic, breakdown, linked_children_percent AS percent,
+       round(linked_children_percent_lower_ci, 1) AS lower_ci, round(linked_children_percent_upper_ci, 1) AS upper_ci,
+       linked_children_percent_flag AS flag
 FROM latest.linkage_quality
 WHERE time_period = latest_cohort()
   AND is_all_together AND linked_to_review = 'Total'
@@ -316,11 +319,12 @@ ORDER BY concern_by""",
         "What parents say",
         "How often did parents have to tell their child's story again?",
         """
-SELECT area_name, answer, response_percent, response_percent_lower_ci, response_percent_upper_ci
+SELECT area_name, answer, response_percent AS percent, round(response_percent_lower_ci, 1) AS lower_ci,
+       round(response_percent_upper_ci, 1) AS upper_ci, response_percent_flag AS flag
 FROM latest.parent_experience
 WHERE time_period = latest_cohort()
   AND question = 'Times the child''s story had to be repeated' AND breakdown = 'Total'
-ORDER BY area_name, response_percent DESC""",
+ORDER BY is_all_together DESC, area_name, answer""",
         "Of those who answered the survey; it is no sample of all parents. Answers of one council add up to 100% within the noise.",
     ),
     WorkedQuery(
