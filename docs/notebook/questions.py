@@ -114,7 +114,7 @@ def _(cohort_choice, mo, rows):
 @app.cell(hide_code=True)
 def _(io, mo, plt):
     BLUE, ORANGE, GREY, BLACK = "#1d70b8", "#b35900", "#6f777b", "#0b0c0c"
-    """All have a contrast of at least 4.5 to 1 with white, and differ in lightness, not in hue alone."""
+    # All have a contrast of at least 4.5 to 1 with white; where colour says something, shape or words say it too.
 
     def picture(figure, title, alternative):
         """The chart below its title, as an image with words in its place for those who do not see it."""
@@ -136,7 +136,7 @@ def _(io, mo, plt):
                 xytext=(6, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=9,
+                fontsize=10,
                 color=BLACK,
             )
         axes.set_yticks(range(len(shown)), [label(row) for row in reversed(shown)])
@@ -159,8 +159,7 @@ def _(io, mo, plt):
         """The rows that a chart is drawn from."""
         return mo.accordion({"The figures": mo.ui.table(table, selection=None, page_size=25)})
 
-    MOST = 30
-    """Councils that a chart has room for."""
+    MOST = 30  # councils that a chart has room for
     return BLACK, BLUE, GREY, MOST, ORANGE, figures, in_words, intervals, left_out, listed, picture
 
 
@@ -176,11 +175,13 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
     high = [row["area_name"] for row in placed if row["verdict"] == "above 99.8% limits"]
     low = [row["area_name"] for row in placed if row["verdict"] == "below 99.8% limits"]
     warned = [row["area_name"] for row in placed if row["verdict"].endswith(" 95% limits") and row["verdict"][0] != "w"]
-    says = [f"{listed(high)} above" if high else "", f"{listed(low)} below" if low else ""]
-    says = " and ".join(part for part in says if part)
-    funnel_title = (
-        f"{says} what chance and noise explain" if says else "No council differs by more than chance and noise explain"
+    sides = [(high, "above"), (low, "below")]
+    says = "; ".join(
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {side} what chance and noise explain"
+        for names, side in sides
+        if names
     )
+    funnel_title = says or "No council differs by more than chance and noise explain"
 
     funnel_figure, funnel_axes = plt.subplots(figsize=(9, 5.2))
     by_size = sorted(placed, key=lambda row: row["children"])
@@ -208,13 +209,17 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
         own = rates[row["area_name"]]
         outside = row["verdict"] != "within 95% limits"
         colour = ORANGE if outside else BLUE
-        funnel_axes.plot([row["children"]] * 2, [own["lower_ci"], own["upper_ci"]], color=colour, linewidth=2)
-        funnel_axes.plot(row["children"], row["gld_percent"], "D" if outside else "o", color=colour, markersize=7)
+        funnel_axes.plot([row["children"]] * 2, [own["lower_ci"], own["upper_ci"]], color=colour, linewidth=2, zorder=3)
+        funnel_axes.plot(
+            row["children"], row["gld_percent"], "D" if outside else "o", color=colour, markersize=7, zorder=3
+        )
         if outside or len(placed) <= 20:
             funnel_axes.annotate(
                 row["area_name"],
                 (row["children"], row["gld_percent"]),
                 xytext=(7, 5),
+                zorder=1,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
                 textcoords="offset points",
                 fontsize=9,
             )
@@ -236,7 +241,7 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
                     if warned
                     else ""
                 )
-                + "A council outside the limits is a question to ask, not a verdict: they know nothing of who lives there."
+                + "A council outside them is a question to ask, no verdict: they know nothing of who lives there."
             ),
             figures(funnel),
         ]
@@ -245,7 +250,7 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
 
 
 @app.cell(hide_code=True)
-def _(MOST, cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
+def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture, plt, rows):
     gaps = rows(
         """
         SELECT area_name, gld_difference_points AS percent, round(gld_difference_points_lower_ci, 1) AS lower_ci,
@@ -265,11 +270,29 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, mo, picture, plt, ro
     )
     known_gaps = [row for row in gaps if row["percent"] is not None]
     widest = known_gaps[0]
-    overlapping = [row["area_name"] for row in known_gaps[1:] if row["upper_ci"] >= widest["lower_ci"]]
+    rivals = rows(
+        """
+        SELECT r.council_noise_correlation AS correlation FROM releases.release AS r
+        JOIN releases.current USING (release_version) WHERE time_period = ?""",
+        cohort,
+    )[0]["correlation"]
+    rivals = [
+        row["area_name"]
+        for row in known_gaps[1:]
+        if rows(
+            "SELECT ? <= combined_arm(?, ?, ?) AS is_possible",
+            widest["percent"] - row["percent"],
+            widest["percent"] - widest["lower_ci"],
+            row["upper_ci"] - row["percent"],
+            rivals,
+        )[0]["is_possible"]
+    ]
     gap_title = (
-        f"The gap is widest in {widest['area_name']}: {in_words(widest)} points"
-        if not overlapping
-        else f"The gap may be widest in {widest['area_name']} or {len(overlapping)} more that the noise cannot tell from it"
+        f"The gap may be widest in {widest['area_name']} or {listed(rivals)}: the noise does not tell"
+        if 0 < len(rivals) < 4
+        else f"{len(rivals) + 1} councils may have the widest gap: the noise does not tell"
+        if rivals
+        else f"The gap is widest in {widest['area_name']}: {in_words(widest)} points"
     )
     gap_figure, gap_axes = plt.subplots(figsize=(9, 1.2 + 0.42 * min(len(known_gaps), MOST)))
     gap_hidden = intervals(gap_axes, known_gaps[:MOST], lambda row: row["area_name"])
@@ -282,9 +305,9 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, mo, picture, plt, ro
             mo.md("## 2. Where are children eligible for free school meals furthest behind?"),
             picture(gap_figure, gap_title, f"Gap by council, with intervals. {gap_title}."),
             mo.md(
-                f"Over all councils, eligible children are {in_words(all_gap)} points behind. The intervals are those of"
-                " the gaps themselves. Two councils whose intervals overlap may still differ: `gld_difference` and the"
-                " worked query on the widest gap compare them pair by pair."
+                f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of"
+                " the gaps themselves. The title compares the widest with every other, pair by pair; so does the"
+                " worked query on the widest gap, for all of them."
                 + left_out([row["area_name"] for row in gaps if row["percent"] is None] + gap_hidden)
                 + (f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else "")
             ),
@@ -316,11 +339,11 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
         cohort,
     )
     review_title = (
-        f"Children above every cut-off at two were {step['percent']:.0f} points ahead at five of those below two or more"
+        f"Children at or above every cut-off at two are {step['percent']:.0f} points ahead of those below two or more"
         if step["percent"] is not None
         else "The two-year review and a good level of development"
     )
-    review_figure, review_axes = plt.subplots(figsize=(9, 3.4))
+    review_figure, review_axes = plt.subplots(figsize=(8.4, 3.4))
     review_hidden = intervals(review_axes, reviews, lambda row: f"{row['outcome']}\n{row['children']:,} children")
     review_axes.set_xlim(0, 100)
     review_axes.set_xlabel("Good level of development, %")
@@ -344,7 +367,8 @@ def _(BLUE, ORANGE, cohort, figures, intervals, left_out, mo, picture, plt, rows
     dots = rows(
         """
         SELECT seen_by::VARCHAR AS seen_by, concern_by::VARCHAR AS concern_by, children_count AS children,
-               round(children_count_lower_ci) AS children_lower_ci, round(children_count_upper_ci) AS children_upper_ci,
+               children_count_estimate AS estimate, round(children_count_lower_ci) AS children_lower_ci,
+               round(children_count_upper_ci) AS children_upper_ci,
                gld_children_percent AS percent, round(gld_children_percent_lower_ci, 1) AS lower_ci,
                round(gld_children_percent_upper_ci, 1) AS upper_ci, gld_children_percent_flag::VARCHAR AS flag
         FROM releases.joined_dots AS d JOIN releases.current USING (release_version, time_period)
@@ -354,10 +378,17 @@ def _(BLUE, ORANGE, cohort, figures, intervals, left_out, mo, picture, plt, rows
         cohort,
     )
     one_only = [row for row in dots if row["concern_by"] in ("Health visitor only", "Setting only")]
-    alone = sum(row["children"] for row in one_only)
-    both = sum(row["children"] for row in dots if row["seen_by"] == "Both")
+    others = [row for row in dots if row["seen_by"] == "Both" and row not in one_only]
+
+    def share(of_one, of_others):
+        """Share of children with one concern, from these columns of the counts; limits of sums are sums of limits."""
+        part = sum(row[of_one] for row in one_only)
+        return part / (part + sum(row[of_others] for row in others))
+
     dots_title = (
-        f"Of about {both:,} children seen by both services, only one of the two was concerned for {alone / both:.0%}"
+        f"Of children seen by both services, only one of the two was concerned for {share('estimate', 'estimate'):.0%}"
+        f" (at least {share('children_lower_ci', 'children_upper_ci'):.1%},"
+        f" at most {share('children_upper_ci', 'children_lower_ci'):.1%})"
     )
     words = {
         "Both": "Both were concerned",
@@ -366,7 +397,7 @@ def _(BLUE, ORANGE, cohort, figures, intervals, left_out, mo, picture, plt, rows
         "None": "Neither was concerned",
         "Total": "Not seen by either, or not linked",
     }
-    dots_figure, dots_axes = plt.subplots(figsize=(9, 3.4))
+    dots_figure, dots_axes = plt.subplots(figsize=(8.4, 3.4))
     dots_hidden = intervals(
         dots_axes,
         dots,
@@ -380,7 +411,8 @@ def _(BLUE, ORANGE, cohort, figures, intervals, left_out, mo, picture, plt, rows
             mo.md("## 4. Which children did no one join up?"),
             picture(dots_figure, dots_title, f"Rate by who was concerned, with intervals. {dots_title}."),
             mo.md(
-                "Orange: both services saw the child, and one had a concern that the other did not record. A child whose"
+                "Orange: both services saw the child, and one had a concern that the other did not record. A child"
+                " whose"
                 " records could not be linked looks like one whom nobody saw." + left_out(dots_hidden)
             ),
             figures(dots),
@@ -404,12 +436,14 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
     )
     shown_answers = [row for row in told if row["percent"] is not None]
     most = max(shown_answers, key=lambda row: row["percent"], default=None)
+    clear = most and all(row["upper_ci"] < most["lower_ci"] for row in shown_answers if row is not most)
     told_title = (
-        f"The commonest answer is “{most['answer'].lower()}”: {in_words(most)} per cent of responses"
+        f"{'The commonest answer is' if clear else 'No answer is surely the commonest; first is'}"
+        f" “{most['answer'].lower()}”, {in_words(most)} per cent"
         if most
         else "Too few responses to say"
     )
-    told_figure, told_axes = plt.subplots(figsize=(9, 3.2))
+    told_figure, told_axes = plt.subplots(figsize=(8.4, 3.2))
     told_hidden = intervals(told_axes, told, lambda row: row["answer"])
     told_axes.set_xlim(left=0)
     told_axes.set_xlabel("Responses, %")

@@ -28,7 +28,7 @@ from ndl_export.whole_files import sync
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
-"""The smallest there is: every index of a small table takes whole blocks, and of the default size ten times the room."""
+"""The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
 SCHEMAS = ("releases", "latest", "dimension", "official", "help")
 
 

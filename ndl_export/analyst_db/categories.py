@@ -1,6 +1,6 @@
 """The categories of every filter, in an order that fits all tables that have the filter.
 
-They become ENUM types, so that `ORDER BY breakdown` gives quintile 1 to 5 and then Unknown, and answers as they were asked.
+They become ENUM types: `ORDER BY breakdown` gives quintile 1 to 5 and then Unknown, answers come as they were asked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
     Raises `graphlib.CycleError` where two sequences contradict each other.
     """
     first = {item: place for place, item in enumerate(dict.fromkeys(chain.from_iterable(sequences)))}
-    sorter: TopologicalSorter[str] = TopologicalSorter({item: () for item in first})
+    sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(first, ()))
     for before, after in chain.from_iterable(pairwise(sequence) for sequence in sequences):
         sorter.add(after, before)
     sorter.prepare()

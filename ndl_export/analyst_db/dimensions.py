@@ -139,7 +139,8 @@ _TABLE = TableShape(
 )
 _MEASURE = TableShape(
     "dimension.measure",
-    "The figures of each table. Each has its interval in <measure>_lower_ci and _upper_ci, and a flag in <measure>_flag",
+    "The figures of each table. Each has its interval in <measure>_lower_ci and _upper_ci, and a flag in"
+    " <measure>_flag",
     (
         Field("table_name", "VARCHAR", "Table; see dimension.published_table"),
         Field("measure", "VARCHAR", "Name of its column"),

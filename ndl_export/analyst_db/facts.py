@@ -18,7 +18,7 @@ from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
-"""No two councils' rates of a release have noise correlated by more, without regions and with them; tests measure it."""
+"""Bounds on the correlation of the noise in two councils' rates, without regions and with them; a test measures it."""
 
 RELEASE = TableShape(
     "releases.release",

@@ -57,7 +57,8 @@ STEPS = (
         "SELECT title, question, sql, meaning FROM help.worked_queries",
     ),
     (
-        "The published tables. latest.<table> is the newest release; releases.<table> has all of them, by release_version.",
+        "The published tables. latest.<table> is the newest release; releases.<table> has all of them, by"
+        " release_version.",
         "SELECT table_name, title, filters, population FROM dimension.published_table",
     ),
     (
@@ -75,7 +76,8 @@ STEPS = (
         "SELECT flag, meaning, is_usable FROM dimension.flag",
     ),
     (
-        "Never add up counts as shown: add up the columns that end in _estimate. Two figures of one release share noise:"
+        "Never add up counts as shown: add up the columns that end in _estimate. Two figures of one release share"
+        " noise:"
         " take the interval of a difference from gld_differences or gld_difference, not from their two intervals.",
         "FROM gld_difference('Leeds', 'Total', 'Wirral', 'Total')",
     ),

@@ -175,7 +175,8 @@ FROM placed AS p, {_CURRENT}
     JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
 WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND f.characteristic = p.characteristic
 ORDER BY f.position""",
-    "Share of children at a good level of development in an area, by the groups of a characteristic, with its interval.",
+    "Share of children at a good level of development in an area, by the groups of a characteristic, with its"
+    " interval.",
     "The published figure and its 95% interval, which covers the noise added for privacy alone.",
     "FROM gld_rate('Leeds', 'FSM eligibility')",
 )
@@ -192,8 +193,10 @@ figures AS (SELECT f.* FROM {_CURRENT}),
 pair AS (
     SELECT one.time_period AS period, one.area_name AS name, one.child_group AS grp, two.time_period AS less_period,
            two.area_name AS less_name, two.child_group AS less_grp,
-           one.gld_children_percent AS p1, one.gld_children_percent_lower_ci AS l1, one.gld_children_percent_upper_ci AS u1,
-           two.gld_children_percent AS p2, two.gld_children_percent_lower_ci AS l2, two.gld_children_percent_upper_ci AS u2,
+           one.gld_children_percent AS p1, one.gld_children_percent_lower_ci AS l1,
+           one.gld_children_percent_upper_ci AS u1,
+           two.gld_children_percent AS p2, two.gld_children_percent_lower_ci AS l2,
+           two.gld_children_percent_upper_ci AS u2,
            CASE WHEN k.c1 <> k.c2 THEN 0
                 WHEN k.a1 <> k.a2 AND one.geographic_level = '{LOCAL_AUTHORITY}'
                      AND two.geographic_level = '{LOCAL_AUTHORITY}' THEN r.council_noise_correlation
@@ -202,6 +205,7 @@ pair AS (
     JOIN figures AS one ON one.area_code = k.a1 AND one.group_key = k.g1 AND one.time_period = k.c1
     JOIN figures AS two ON two.area_code = k.a2 AND two.group_key = k.g2 AND two.time_period = k.c2
     JOIN releases.release AS r ON r.release_version = one.release_version),
+together AS (SELECT t.area_code FROM dimension.area AS t WHERE t.is_all_together),
 signed AS (
     SELECT d.time_period, d.release_version, d.gld_difference_points AS points,
            d.gld_difference_points_lower_ci AS low, d.gld_difference_points_upper_ci AS high,
@@ -215,12 +219,13 @@ signed AS (
     JOIN releases.gld_differences AS d ON d.comparison = c.comparison AND d.time_period = k.c1 AND (
         (c.second_group IS NOT NULL AND d.area_code = k.a1)
         OR (c.second_group IS NULL AND NOT d.is_all_together AND (
-            (d.area_code = k.a1 AND k.a2 IN (SELECT t.area_code FROM dimension.area AS t WHERE t.is_all_together))
-            OR (d.area_code = k.a2 AND k.a1 IN (SELECT t.area_code FROM dimension.area AS t WHERE t.is_all_together)))))),
+            (d.area_code = k.a1 AND k.a2 IN (SELECT area_code FROM together))
+            OR (d.area_code = k.a2 AND k.a1 IN (SELECT area_code FROM together)))))),
 published AS (
     SELECT s.direction * s.points AS points, least(s.direction * s.low, s.direction * s.high) AS low,
            greatest(s.direction * s.low, s.direction * s.high) AS high
-    FROM signed AS s JOIN releases.current AS v ON v.time_period = s.time_period AND v.release_version = s.release_version),
+    FROM signed AS s
+    JOIN releases.current AS v ON v.time_period = s.time_period AND v.release_version = s.release_version),
 answer AS (
     SELECT p.*, CASE WHEN q.low IS NOT NULL THEN q.points ELSE round(p.p1 - p.p2, 1) END AS points,
            coalesce(q.low, greatest(p.p1 - p.p2 - combined_arm(p.p1 - p.l1, p.u2 - p.p2, p.correlation), -100)) AS low,
@@ -266,9 +271,12 @@ SELECT area_name, round(children_count_estimate) AS children, gld_children_perce
                         '% limits') END AS verdict
 FROM limits ORDER BY children DESC""",
     "Councils against all of them together, with the control limits of a funnel plot at 95% and 99.8%.",
-    "Limits are those that a council's rate would keep within if it differed from the rate of all together by chance and"
-    " noise alone: binomial variance of its number of children (as in the funnel plots of OHID; Spiegelhalter 2005) plus"
-    " the variance of the noise. No allowance is made for overdispersion: where most of z lies outside -2 to 2, judge by"
+    "Limits are those that a council's rate would keep within if it differed from the rate of all together by chance"
+    " and"
+    " noise alone: binomial variance of its number of children (as in the funnel plots of OHID; Spiegelhalter 2005)"
+    " plus"
+    " the variance of the noise. No allowance is made for overdispersion: where most of z lies outside -2 to 2,"
+    " judge by"
     " the spread of z.",
     "FROM gld_funnel('Total')",
 )
@@ -304,7 +312,8 @@ SELECT c.area_name, c.p AS gld_percent, round(c.gld_children_percent_lower_ci, 1
        round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
 FROM councils AS c JOIN chances AS h USING (area_code) JOIN certain AS s USING (area_code)
 ORDER BY c.p DESC, c.area_name""",
-    "Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of being"
+    "Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of"
+    " being"
     " the highest or the lowest.",
     "best_rank and worst_rank count the councils that are surely ahead or behind, pair by pair at 95%. The chances come"
     " from normal noise, taken as independent from council to council, by numerical integration. They are about the"
@@ -337,7 +346,8 @@ SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_grou
 FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period
 ORDER BY s.time_period, s.release_position""",
     "A figure over cohorts and releases, with the change since the cohort before.",
-    "One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the change"
+    "One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the"
+    " change"
     " is between those. Cohorts are other children with noise of their own, so the interval of a change is that of"
     " independent figures. An earlier and a later release of one cohort are about the same children.",
     "FROM gld_over_time('Liverpool City Region', 'Total')",

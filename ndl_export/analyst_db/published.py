@@ -54,7 +54,7 @@ class Release:
         return parameters
 
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
-        """The columns `names` of a table, or all that it is defined with today; None where the release has no such table."""
+        """The columns `names` of a table, or all of today's definition; None where the release has no such table."""
         path = self.folder / f"{table.name}.parquet"
         if not path.is_file():
             return None
@@ -78,7 +78,9 @@ def all_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
         names = [f.name for f in table.filters]
         for release in found:
             rows = release.rows(table, names)
-            for name in rows.column_names if rows is not None else ():
+            if rows is None:
+                continue
+            for name in rows.column_names:
                 there = sorted(pc.unique(rows[name]).to_pylist())
                 known[name] += [category for category in there if category not in known[name]]
     return {name: tuple(categories) for name, categories in known.items()}

@@ -26,7 +26,8 @@ FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total'
 ORDER BY gld_children_percent DESC""",
-        "Councils whose intervals overlap may still differ: ask gld_difference, or the query after the next. A flag of u is a wide interval; low is a figure withheld.",
+        "Councils whose intervals overlap may still differ: ask gld_difference, or the query after the next. A flag"
+        " of u is a wide interval; low is a figure withheld.",
     ),
     WorkedQuery(
         "Free school meal gap",
@@ -38,7 +39,8 @@ FROM latest.gld_differences
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
 ORDER BY gld_difference_points DESC""",
-        "Points that eligible children are behind. The interval is that of the gap itself; do not work it out from the intervals of its two rates, which share noise.",
+        "Points that eligible children are behind. The interval is that of the gap itself; do not work it out from"
+        " the intervals of its two rates, which share noise.",
     ),
     WorkedQuery(
         "Widest free school meal gap, with certainty",
@@ -56,15 +58,18 @@ WITH gap AS (
     FROM releases.release JOIN releases.current USING (release_version) WHERE time_period = latest_cohort())
 SELECT one.area_name, any_value(one.points) AS points, round(any_value(one.low), 1) AS lower_ci,
        round(any_value(one.high), 1) AS upper_ci,
-       count(*) FILTER (one.points - other.points > combined_arm(one.points - one.low, other.high - other.points, correlation))
+       count(*) FILTER (one.points - other.points
+                        > combined_arm(one.points - one.low, other.high - other.points, correlation))
            AS surely_wider_than,
-       count(*) FILTER (other.points - one.points > combined_arm(other.points - other.low, one.high - one.points, correlation))
+       count(*) FILTER (other.points - one.points
+                        > combined_arm(other.points - other.low, one.high - one.points, correlation))
            AS surely_narrower_than,
        count(*) - 1 AS other_councils
 FROM gap AS one, gap AS other, bound
 GROUP BY one.area_name
 ORDER BY points DESC""",
-        "A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the others."
+        "A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the"
+        " others."
         " Councils with nothing in either column cannot be told apart. Councils whose gap is withheld are left out.",
     ),
     WorkedQuery(
@@ -78,7 +83,8 @@ WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND comparison = 'All children: area less all councils together'
   AND (gld_difference_points_lower_ci > 0 OR gld_difference_points_upper_ci < 0)
 ORDER BY gld_difference_points DESC""",
-        "Those named are ahead of (above 0) or behind all councils by more than the noise explains. It is about the children of this cohort: gld_funnel asks whether chance would explain it too.",
+        "Those named are ahead of (above 0) or behind all councils by more than the noise explains. It is about the"
+        " children of this cohort: gld_funnel asks whether chance would explain it too.",
     ),
     WorkedQuery(
         "Difference of two councils",
@@ -93,7 +99,8 @@ FROM gld_difference('Leeds', 'Total', 'Liverpool', 'Total')""",
         "Which council is highest and which lowest, and how likely is each to be so?",
         """
 FROM gld_rank('Total')""",
-        "Any rank from best_rank to worst_rank is possible. A council is the lowest for certain only where chance_lowest"
+        "Any rank from best_rank to worst_rank is possible. A council is the lowest for certain only where"
+        " chance_lowest"
         " is near 1; otherwise say which share the place. It is about this cohort's children.",
     ),
     WorkedQuery(
@@ -101,7 +108,8 @@ FROM gld_rank('Total')""",
         "Which councils differ from all together by more than chance and noise would make them?",
         """
 FROM gld_funnel('Total')""",
-        "Outside the 99.8% limits: look into it. Between 95% and 99.8%: one council in twenty would lie there by chance."
+        "Outside the 99.8% limits: look into it. Between 95% and 99.8%: one council in twenty would lie there by"
+        " chance."
         " The limits count the chance of small numbers and the noise; they know nothing of who lives there.",
     ),
     WorkedQuery(
@@ -109,7 +117,8 @@ FROM gld_funnel('Total')""",
         "How do the councils together compare with the official figure for England?",
         """
 SELECT ours.time_period, ours.breakdown_topic, ours.breakdown, ours.gld_children_percent AS ours,
-       round(ours.gld_children_percent_lower_ci, 1) AS lower_ci, round(ours.gld_children_percent_upper_ci, 1) AS upper_ci,
+       round(ours.gld_children_percent_lower_ci, 1) AS lower_ci,
+       round(ours.gld_children_percent_upper_ci, 1) AS upper_ci,
        round(official.gld_children_percent, 1) AS england,
        round(ours.gld_children_percent - official.gld_children_percent, 1) AS points_ahead,
        official.gld_children_percent NOT BETWEEN ours.gld_children_percent_lower_ci
@@ -135,7 +144,8 @@ FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown_topic = 'Ethnic group' AND sex = 'Total'
 ORDER BY gld_children_percent_model""",
-        "The model draws each group towards what its council and its group have in general. It has no interval and hides what is special about one group in one council.",
+        "The model draws each group towards what its council and its group have in general. It has no interval and"
+        " hides what is special about one group in one council.",
     ),
     WorkedQuery(
         "Children no one joined up",
@@ -150,7 +160,8 @@ WHERE time_period = latest_cohort()
   AND ((seen_by = 'Both' AND concern_by IN ('Health visitor only', 'Setting only'))
        OR (seen_by = 'Neither' AND concern_by = 'Total'))
 ORDER BY is_all_together DESC, area_name, seen_by, concern_by""",
-        "The first two rows of an area are children whom both services saw, and of whom only one was concerned; the third"
+        "The first two rows of an area are children whom both services saw, and of whom only one was concerned; the"
+        " third"
         " those whom neither saw, or whose records could not be linked: a missed link looks the same.",
     ),
     WorkedQuery(
@@ -162,7 +173,8 @@ SELECT asq3_outcome, children_count, gld_children_percent AS percent,
 FROM latest.readiness_pathway
 WHERE time_period = latest_cohort()
   AND is_all_together AND fsm_eligibility = 'Total'""",
-        "Children below the cut-off in more domains reach a good level less often. It is an association among linked children, not an effect of the review; children without a linked review are a row of their own.",
+        "Children below the cut-off in more domains reach a good level less often. It is an association among linked"
+        " children, not an effect of the review; children without a linked review are a row of their own.",
     ),
     WorkedQuery(
         "Add up a group of councils",
@@ -173,19 +185,22 @@ SELECT round(sum(gld_children_count_estimate)) AS gld_children, round(sum(childr
 FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND region_name = 'North West' AND breakdown = 'Total' AND sex = 'Total'""",
-        "Estimates add up without bias, rounded counts do not. The sum has no interval here: the published one of a region or devolved area is to be preferred where there is one.",
+        "Estimates add up without bias, rounded counts do not. The sum has no interval here: the published one of a"
+        " region or devolved area is to be preferred where there is one.",
     ),
     WorkedQuery(
         "Weakest goals",
         "In which early learning goals are the fewest children at the expected level?",
         """
 SELECT early_learning_goal, expected_children_percent AS percent,
-       round(expected_children_percent_lower_ci, 1) AS lower_ci, round(expected_children_percent_upper_ci, 1) AS upper_ci
+       round(expected_children_percent_lower_ci, 1) AS lower_ci,
+       round(expected_children_percent_upper_ci, 1) AS upper_ci
 FROM latest.early_learning_goals
 WHERE time_period = latest_cohort()
   AND is_all_together AND breakdown = 'Total'
 ORDER BY expected_children_percent""",
-        "The lowest share comes first. Differences of a point or two between goals may be noise: compare the intervals.",
+        "The lowest share comes first. Differences of a point or two between goals may be noise: compare the"
+        " intervals.",
     ),
     WorkedQuery(
         "How wide are the intervals?",
@@ -215,7 +230,8 @@ FROM latest.gld_by_group JOIN dimension.flag AS f ON f.flag = gld_children_perce
 WHERE time_period = latest_cohort()
 GROUP BY characteristic, child_group, position
 ORDER BY position""",
-        "Leave withheld figures out, and give unreliable ones only with their interval. Flags come from published figures"
+        "Leave withheld figures out, and give unreliable ones only with their interval. Flags come from published"
+        " figures"
         " alone, so that they give nothing away.",
     ),
     WorkedQuery(
@@ -229,7 +245,8 @@ FROM latest.linkage_quality
 WHERE time_period = latest_cohort()
   AND is_all_together AND linked_to_review = 'Total'
 ORDER BY linked_children_percent""",
-        "A group that is linked less often is under-represented in every figure about linked children: see the queries on missed links.",
+        "A group that is linked less often is under-represented in every figure about linked children: see the"
+        " queries on missed links.",
     ),
     WorkedQuery(
         "If missed links are not random: from review to school",
@@ -257,7 +274,8 @@ SELECT asq3_outcome, gld_children_percent AS unweighted_percent, round(percent, 
 FROM latest.readiness_pathway JOIN weighted USING (asq3_outcome)
 WHERE time_period = latest_cohort()
   AND is_all_together AND fsm_eligibility = 'Total' AND asq3_outcome NOT IN ('Total', 'No linked review')""",
-        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which groups are missed. It is a check and no better figure: it has no interval of its own.",
+        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which"
+        " groups are missed. It is a check and no better figure: it has no interval of its own.",
     ),
     WorkedQuery(
         "If missed links are not random: funded entitlement",
@@ -286,7 +304,8 @@ FROM latest.funded_entitlement JOIN weighted USING (two_year_old_entitlement)
 WHERE time_period = latest_cohort()
   AND is_all_together AND fsm_eligibility = 'Total'
   AND two_year_old_entitlement NOT IN ('Total', 'Not linked to a setting')""",
-        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which groups are missed. It is a check and no better figure: it has no interval of its own.",
+        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which"
+        " groups are missed. It is a check and no better figure: it has no interval of its own.",
     ),
     WorkedQuery(
         "If missed links are not random: children seen by both services",
@@ -313,7 +332,8 @@ WHERE time_period = latest_cohort()
   AND linked_share > 0 AND gld_children_percent IS NOT NULL
 GROUP BY concern_by
 ORDER BY concern_by""",
-        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which groups are missed. It is a check and no better figure: it has no interval of its own.",
+        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which"
+        " groups are missed. It is a check and no better figure: it has no interval of its own.",
     ),
     WorkedQuery(
         "What parents say",
@@ -325,7 +345,8 @@ FROM latest.parent_experience
 WHERE time_period = latest_cohort()
   AND question = 'Times the child''s story had to be repeated' AND breakdown = 'Total'
 ORDER BY is_all_together DESC, area_name, answer""",
-        "Of those who answered the survey; it is no sample of all parents. Answers of one council add up to 100% within the noise.",
+        "Of those who answered the survey; it is no sample of all parents. Answers of one council add up to 100%"
+        " within the noise.",
     ),
     WorkedQuery(
         "Follow a figure through releases",
@@ -336,19 +357,22 @@ SELECT release_version, time_period, area_name, gld_children_percent, gld_childr
 FROM releases.gld_headline
 WHERE geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total'
 ORDER BY area_name, time_period, release_version""",
-        "One line for each release and cohort. A later release of the same cohort is about the same children with fresh noise: a difference there is noise or a correction, never progress.",
+        "One line for each release and cohort. A later release of the same cohort is about the same children with"
+        " fresh noise: a difference there is noise or a correction, never progress.",
     ),
     WorkedQuery(
         "A figure over cohorts",
         "How did an area's figure change from cohort to cohort?",
         """
 FROM gld_over_time('Liverpool City Region', 'Total')""",
-        "change_points compares the releases that stand, cohort by cohort, and is a change where its interval leaves out 0."
+        "change_points compares the releases that stand, cohort by cohort, and is a change where its interval leaves"
+        " out 0."
         " With one cohort there is nothing to compare yet.",
     ),
     WorkedQuery(
         "This release and the one before",
-        "Which councils' figures for the same cohort moved from one release to the next by more than the noise of both?",
+        "Which councils' figures for the same cohort moved from one release to the next by more than the noise of"
+        " both?",
         """
 WITH figure AS (
     SELECT position, release_version, time_period, area_name, gld_children_percent AS p,
@@ -364,7 +388,9 @@ JOIN releases.current AS standing USING (release_version, time_period)
 ASOF LEFT JOIN figure AS old
     ON old.time_period = new.time_period AND old.area_name = new.area_name AND old.position < new.position
 ORDER BY new.time_period, new.area_name""",
-        "Both releases are about the same children, with noise of their own. More than noise means that the extracts were"
-        " corrected; changes.csv in the bundle has every such figure. Without an earlier release the columns are empty.",
+        "Both releases are about the same children, with noise of their own. More than noise means that the extracts"
+        " were"
+        " corrected; changes.csv in the bundle has every such figure. Without an earlier release the columns are"
+        " empty.",
     ),
 )
