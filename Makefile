@@ -71,7 +71,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 	@mkdir -p $(@D)
 	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
 
-validators: .validators/standards/.synced .validators/ckan/.synced  ## install the validators that the tests hand bundles to
+validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook)  ## install the validators that the tests hand bundles to, and the clients that open the database
 
 .validators/%/.synced: tests/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
