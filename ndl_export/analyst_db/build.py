@@ -21,7 +21,7 @@ from ndl_export.analyst_db.help_tables import add_help
 from ndl_export.analyst_db.macros import add_macros
 from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.official import add_official
-from ndl_export.analyst_db.published import releases
+from ndl_export.analyst_db.published import Release, releases
 from ndl_export.analyst_db.sql import literal
 from ndl_export.whole_files import sync
 
@@ -52,20 +52,25 @@ def build_database(release_dir: Path) -> Path:
                 f"{literal(str(building))} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             )
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
-            for schema in SCHEMAS:
-                connection.execute(f"CREATE SCHEMA {schema}")
-            categories = add_types(connection, found)
-            add_dimensions(connection, found, categories)
-            add_names(connection)
-            add_facts(connection, found)
-            add_official(connection, found)
-            add_macros(connection)
-            add_help(connection)
+            add_all(connection, found)
             connection.execute("COMMIT; USE memory; DETACH building")
         sync(building)
         building.replace(place)
     sync(release_dir)
     return place
+
+
+def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
+    """Everything in the database, in the one that is current; `found` as from `published.releases`."""
+    for schema in SCHEMAS:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    categories = add_types(connection, found)
+    add_dimensions(connection, found, categories)
+    add_names(connection)
+    add_facts(connection, found)
+    add_official(connection, found)
+    add_macros(connection)
+    add_help(connection)
 
 
 @contextmanager

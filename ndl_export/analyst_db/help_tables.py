@@ -57,7 +57,7 @@ STEPS = (
         "SELECT title, question, sql, meaning FROM help.worked_queries",
     ),
     (
-        "The published tables. latest.<table> is the newest release; releases.<table> has all, by release_version;"
+        "The published tables: in the schema latest the newest release, in releases all of them, by release_version;"
         " official.gld has the Department for Education's own figures to compare with.",
         "SELECT table_name, title, filters, population FROM dimension.published_table",
     ),

@@ -289,14 +289,14 @@ councils AS (
     FROM figures AS f JOIN releases.release AS r ON r.release_version = f.release_version
     WHERE f.geographic_level = '{LOCAL_AUTHORITY}' AND f.gld_children_percent IS NOT NULL),
 nodes AS (SELECT i / 50.0 - 5 AS node FROM range(501) AS t(i)),
+each_pair AS (
+    SELECT o.area_code, n.node, CASE WHEN e.area_code <> o.area_code
+                                     THEN normal_cdf((o.p + o.s * n.node - e.p) / e.s) END AS is_lower
+    FROM councils AS o, nodes AS n, councils AS e),
 each_node AS (
-    SELECT o.area_code, exp(-n.node * n.node / 2) / 2.5066282746310002 / 50 AS weight,
-           coalesce(product(CASE WHEN e.area_code <> o.area_code
-                                 THEN 1 - normal_cdf((o.p + o.s * n.node - e.p) / e.s) ELSE 1 END), 1) AS none_lower,
-           coalesce(product(CASE WHEN e.area_code <> o.area_code
-                                 THEN normal_cdf((o.p + o.s * n.node - e.p) / e.s) ELSE 1 END), 1) AS none_higher
-    FROM councils AS o, nodes AS n, councils AS e
-    GROUP BY o.area_code, n.node),
+    SELECT area_code, exp(-node * node / 2) / 2.5066282746310002 / 50 AS weight,
+           coalesce(product(1 - is_lower), 1) AS none_lower, coalesce(product(is_lower), 1) AS none_higher
+    FROM each_pair GROUP BY area_code, node),
 chances AS (SELECT area_code, sum(weight * none_lower) AS lowest, sum(weight * none_higher) AS highest
             FROM each_node GROUP BY area_code),
 certain AS (

@@ -119,8 +119,8 @@ FROM gld_funnel('Total')""",
 SELECT ours.time_period, ours.breakdown_topic, ours.breakdown, ours.gld_children_percent AS ours,
        round(ours.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(ours.gld_children_percent_upper_ci, 1) AS upper_ci,
-       round(official.gld_children_percent, 1) AS england,
-       round(ours.gld_children_percent - official.gld_children_percent, 1) AS points_ahead,
+       round(official.gld_children_percent, 2) AS england,
+       round(ours.gld_children_percent - official.gld_children_percent, 2) AS points_ahead,
        official.gld_children_percent NOT BETWEEN ours.gld_children_percent_lower_ci
                                              AND ours.gld_children_percent_upper_ci AS is_certain
 FROM latest.gld_headline AS ours

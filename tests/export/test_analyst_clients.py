@@ -1,4 +1,4 @@
-"""The analyst database in the hands of others: the oldest DuckDB that it promises to work with, the newest 1.x, a notebook."""
+"""The analyst database in other hands: the oldest DuckDB that it promises to work with, the newest 1.x, a notebook."""
 
 from __future__ import annotations
 
@@ -60,8 +60,9 @@ def test_the_notebook_answers_from_the_file_alone(
             " ORDER BY gld_difference_points DESC NULLS LAST LIMIT 1"
         ).fetchall()
         ((step,),) = reader.execute(
-            "SELECT round(gld_difference_points)::INTEGER FROM latest.gld_differences WHERE time_period = latest_cohort()"
-            " AND comparison = 'All five domains at or above less two or more below' AND is_all_together"
+            "SELECT round(gld_difference_points)::INTEGER FROM latest.gld_differences WHERE is_all_together"
+            " AND time_period = latest_cohort()"
+            " AND comparison = 'All five domains at or above less two or more below'"
         ).fetchall()
     assert f"widest in {widest}" in text or "councils may have the widest gap" in text
     assert step is None or f"{step} points ahead of those below two or more" in text

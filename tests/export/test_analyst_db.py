@@ -16,6 +16,7 @@ from fake_release import fake_facts
 
 from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
 from ndl_export.analyst_db.categories import filter_categories, in_order
+from ndl_export.analyst_db.document import analyst_database_page
 from ndl_export.bundle import write_bundle
 from ndl_export.schema import FLAG_MEANINGS, columns
 from ndl_export.tables import TABLES
@@ -219,3 +220,8 @@ def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_rele
 def test_nothing_released_is_said(tmp_path: Path) -> None:
     with pytest.raises(NothingReleased, match="holds no release bundle"):
         build_database(tmp_path)
+
+
+def test_the_page_is_that_of_the_code() -> None:
+    page = Path(__file__).parents[2] / "docs" / "analyst-database.md"
+    assert page.read_text(encoding="utf-8") == analyst_database_page(), "make docs"

@@ -21,6 +21,7 @@ from sources.reference.places import PILOT, places
 from tests.bench_release.england import largest_correlation
 
 FSM = "Free school meal eligibility"
+LONDON = [name for name, entry in places().items() if entry.region_name == "London"]
 ELIGIBLE, OTHERS = "Eligible for free school meals", "Not eligible for free school meals"
 
 
@@ -198,8 +199,7 @@ def test_two_cohorts_are_independent(reader: duckdb.DuckDBPyConnection) -> None:
         (PILOT, NOISE_CORRELATION),
         (PILOT[:2], NOISE_CORRELATION),
         (
-            [name for name, place in places().items() if place.region_name == "London"][:20]
-            + ["darlington", "gateshead"],
+            [*LONDON[:20], "darlington", "gateshead"],
             NOISE_CORRELATION_WITH_REGIONS,
         ),
     ],
