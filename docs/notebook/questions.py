@@ -171,7 +171,8 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
         " AND time_period = ? AND breakdown = 'Total' AND sex = 'Total'",
         cohort,
     )
-    placed = [row for row in funnel if row["gld_percent"] is not None]
+    placed = [row for row in funnel if row["gld_percent"] is not None and row["all_together_percent"] is not None]
+    mo.stop(not placed, mo.md("## 1. Which councils differ from all of them together?\n\nToo little is known to say."))
     high = [row["area_name"] for row in placed if row["verdict"] == "above 99.8% limits"]
     low = [row["area_name"] for row in placed if row["verdict"] == "below 99.8% limits"]
     warned = [row["area_name"] for row in placed if row["verdict"].endswith(" 95% limits") and row["verdict"][0] != "w"]
@@ -268,7 +269,8 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
         WHERE time_period = ? AND comparison = 'Not eligible less eligible' AND is_all_together""",
         cohort,
     )
-    known_gaps = [row for row in gaps if row["percent"] is not None]
+    known_gaps = [row for row in gaps if row["percent"] is not None and all_gap["percent"] is not None]
+    mo.stop(not known_gaps, mo.md("## 2. Where is the gap widest?\n\nToo little is known to say."))
     widest = known_gaps[0]
     rivals = rows(
         """
