@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,8 @@ def test_the_notebook_says_what_to_do_without_a_database(tmp_path: Path) -> None
 
 
 def _export(page: Path, database: Path) -> None:
-    command = [program("notebook", "marimo"), "export", "html", NOTEBOOK, "-o", page]
+    notebook = shutil.copy(NOTEBOOK, page.parent)  # marimo keeps notes of a session beside it
+    command = [program("notebook", "marimo"), "export", "html", notebook, "-o", page]
     surroundings = os.environ | {"READINESS_DATABASE": str(database)}
     ran = subprocess.run(command, env=surroundings, cwd=page.parent, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
