@@ -286,7 +286,7 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
         f"Release page:       {release / 'site' / 'index.html'}\n"
-        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.worked_queries)\n"
+        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.start)\n"
         "\nNext:\n"
         f"  {tools}/readiness verify {_short(bundle)}\n"
         f"  {tools}/readiness budget --home {_short(home)}\n"
