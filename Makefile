@@ -72,7 +72,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 	@mkdir -p $(@D)
 	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
 
-validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook)  ## install what the tests hand bundles and the database to: validators, old clients
+validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook)  ## install validators, an old DuckDB client and the notebook, for the tests
 
 .validators/%/.synced: tests/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
