@@ -102,7 +102,7 @@ def _facts(bundle: Path, withdrawal: Withdrawal | None) -> tuple[Any, ...]:
         package["created"][:10],
         package["cohorts"],
         package["councils"],
-        missing.short(package.get("missing", {})),
+        missing.short(missing.read_missing(package)),
         *(parameters[name] for name in ("rho", "epsilon", "delta")),
         withdrawal.date if withdrawal else None,
         withdrawal.reason if withdrawal else None,

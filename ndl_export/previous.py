@@ -1,4 +1,8 @@
-"""The release that a new one replaces: the newest older version of the same cohorts, as it was published."""
+"""The releases before a new one, as they were published: the one it replaces, and for each cohort the newest that has
+it.
+
+A release replaces the newest older one that has no cohort besides its own.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +15,55 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndl_export.missing import MissingByCohort, read_missing
 from ndl_export.release_facts import ReleaseFacts, Version
 from ndl_export.tables import TABLES
 
 
 @dataclass(frozen=True)
 class Previous:
-    """Its version, the councils and missing sources it states, its privacy parameters, and its tables by name."""
+    """Its version, cohorts, the councils and missing sources it states, its privacy record, and its tables by name."""
 
     version: str
+    cohorts: tuple[str, ...]
     councils: tuple[str, ...]
-    missing: Mapping[str, tuple[str, ...]]
-    privacy_parameters: Mapping[str, float]
+    missing: MissingByCohort
+    privacy_record: Mapping[str, Any]
     tables: Mapping[str, pa.Table]
 
+    def epsilon(self, cohort: str) -> float:
+        """Of all its tables of a cohort together."""
+        stated = {entry["cohort"]: entry for entry in self.privacy_record.get("cohorts", ())}
+        found: float = stated.get(cohort, self.privacy_record)["privacy_parameters"]["epsilon"]
+        return found
 
-def previous_release(bundles: list[Path], facts: ReleaseFacts) -> Previous | None:
-    """The newest of `bundles` (folders named by version) that is older than the release and of its cohorts, if any."""
+    def measured_in(self, cohort: str) -> str:
+        """The release that the noisy counts of a cohort were drawn for."""
+        stated = {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record.get("cohorts", ())}
+        return stated.get(cohort, self.version)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The version that a release replaces, if any, and by cohort the newest older release that has it, where there is
+    one."""
+
+    replaced: str | None
+    of: Mapping[str, Previous]
+
+
+def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
+    """What comes before the release among `bundles` (folders named by version)."""
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
-    for path in sorted(older, key=lambda path: Version.parse(path.name), reverse=True):
-        package = _json(path / "datapackage.json")
-        if sorted(package["cohorts"]) == sorted(facts.cohorts):
-            return read_release(path)
-    return None
+    replaced: str | None = None
+    newest: dict[str, Path] = {}
+    for path in sorted(older, key=lambda path: Version.parse(path.name)):
+        cohorts = _json(path / "datapackage.json")["cohorts"]
+        if set(cohorts) <= set(facts.cohorts):
+            replaced = path.name
+        newest |= dict.fromkeys(set(cohorts) & set(facts.cohorts), path)
+    read = {path: read_release(path) for path in set(newest.values())}
+    return Earlier(replaced, {cohort: read[newest[cohort]] for cohort in sorted(newest)})
 
 
 def read_release(bundle: Path) -> Previous:
@@ -41,9 +71,10 @@ def read_release(bundle: Path) -> Previous:
     package = _json(bundle / "datapackage.json")
     return Previous(
         version=package["version"],
+        cohorts=tuple(package["cohorts"]),
         councils=tuple(package["councils"]),
-        missing={source: tuple(absent) for source, absent in package.get("missing", {}).items()},
-        privacy_parameters=_json(bundle / "privacy_statement.json")["privacy_parameters"],
+        missing=read_missing(package),
+        privacy_record=_json(bundle / "privacy_statement.json"),
         tables={name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()},
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import pyarrow as pa
 
 from ndl_export.geography import Geography, geographies
-from ndl_export.missing import Missing, not_sent
+from ndl_export.missing import MissingByCohort, not_sent
 from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
 from ndl_export.site.figures import Figure, Released
 from ndl_export.site.panels import Areas, Line, Panel, Shape
@@ -29,14 +30,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Release:
-    """The released tables, and the areas that each family has rows for."""
+    """The released tables, and the areas that each family has rows for in each cohort."""
 
     released: Released
-    areas: Mapping[str, Areas]
+    areas: Mapping[tuple[str, str], Areas]
     cohorts: tuple[str, ...]
 
-    def of(self, table: str) -> Areas:
-        return self.areas[TABLES[table].family]
+    def of(self, table: str, cohort: str) -> Areas:
+        return self.areas[TABLES[table].family, cohort]
 
     def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
         measure = TABLES[wanted.table].measure(wanted.measure)
@@ -47,12 +48,12 @@ class Release:
 
 
 def release_of(
-    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing
+    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort
 ) -> Release:
     areas = {}
-    for family in FAMILIES:
-        absent = not_sent(missing, family)
-        areas[family] = Areas(geographies(councils, absent), absent)
+    for family, cohort in product(FAMILIES, cohorts):
+        absent = not_sent(missing.get(cohort, {}), family)
+        areas[family, cohort] = Areas(geographies(councils, absent), absent)
     return Release(Released(tables), areas, tuple(sorted(cohorts)))
 
 
@@ -60,8 +61,9 @@ def by_area(
     release: Release, shape: Shape, wanted: tuple[Wanted, ...], say: Callable[[Line], str], more: Words
 ) -> tuple[Panel, ...]:
     """A panel for each cohort, with a line for each area; it says the first, and then `more` of all of them."""
-    areas, panels = release.of(shape.table), []
+    panels = []
     for cohort in release.cohorts:
+        areas = release.of(shape.table, cohort)
         lines = tuple(Line(areas.name(area), area, release.figures(wanted, cohort, area)) for area in areas.every)
         said = tuple(replace(line, words=say(line)) for line in lines[1:])
         panels.append(Panel(shape, cohort, (lines[0], *said), _scale(shape, lines), (say(lines[0]), *more(lines))))
@@ -72,9 +74,10 @@ def in_each_area(
     release: Release, shape: Shape, wanted: Mapping[str, Levels], measures: tuple[str, ...], words: Words
 ) -> tuple[Panel, ...]:
     """A panel for each cohort and area, with a line for each label of `wanted`; the first measure is the one drawn."""
-    areas, panels = release.of(shape.table), []
+    panels = []
     asked = {label: tuple(Wanted(shape.table, name, levels) for name in measures) for label, levels in wanted.items()}
     for cohort in release.cohorts:
+        areas = release.of(shape.table, cohort)
         whole = {label: release.figure(each[0], cohort, areas.together) for label, each in asked.items()}
         for area in areas.every:
             lines = tuple(

@@ -22,7 +22,7 @@ from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.documents.pages import OGL_NAME
 from ndl_export.ees import WITHHELD_SYMBOL
 from ndl_export.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
-from ndl_export.missing import Missing, short, statements
+from ndl_export.missing import MissingByCohort, short, statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS, Flag
 from ndl_export.site.build import Release, release_of
@@ -77,7 +77,7 @@ def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str,
 
 
 def site_downloads(
-    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing
+    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort
 ) -> dict[str, bytes]:
     """Content by name of the files of figures alone, which follow from the tables of a release."""
     return _downloads(charts_of(release_of(tables, councils, cohorts, missing)))
@@ -89,7 +89,7 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     """What every page may say."""
-    areas = release.of("gld_headline")
+    areas = {cohort: release.of("gld_headline", cohort) for cohort in release.cohorts}
     return {
         "site": TITLE,
         "facts": facts,
@@ -100,7 +100,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "choices": {area.code: area.name for area in facts.areas[1:]},
         "not_sent": short(facts.missing),
         "statements": statements(facts.missing, facts.councils),
-        "headline_area": areas.name(areas.together) if areas.absent else "",
+        "headline_areas": {cohort: own.name(own.together) if own.absent else "" for cohort, own in areas.items()},
         "headlines": {cohort: headline(release, cohort) for cohort in release.cohorts},
         "gld_goals": len(GLD_GOALS),
         "flags": FLAG_MEANINGS,

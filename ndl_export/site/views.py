@@ -63,7 +63,7 @@ def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
 def headline(release: Release, cohort: str) -> Figure:
     """The percentage at a good level of development of all councils together."""
     wanted = Wanted("gld_headline", "gld_children_percent", (_TOTAL, _TOTAL, _TOTAL))
-    return release.figure(wanted, cohort, release.of(wanted.table).together)
+    return release.figure(wanted, cohort, release.of(wanted.table, cohort).together)
 
 
 def gld_by_area(release: Release) -> Chart:
@@ -143,7 +143,7 @@ def goals_by_meals(release: Release) -> Chart:
         drawn=(0, 1),
         told=None,
     )
-    areas, panels = release.of(shape.table), []
+    panels = []
     asked = {
         goal: tuple(
             Wanted(shape.table, "expected_children_percent", (goal, FSM.label, group))
@@ -152,6 +152,7 @@ def goals_by_meals(release: Release) -> Chart:
         for goal in GOALS.values()
     }
     for cohort in release.cohorts:
+        areas = release.of(shape.table, cohort)
         lines = tuple(
             Line(goal, areas.together, release.figures(wanted, cohort, areas.together))
             for goal, wanted in asked.items()
