@@ -49,12 +49,14 @@ from privacy.release.store import read
 
 def begin_release(
     home: Home,
-    asked: Asked,
+    cohort: str,
     version: str,
     councils: Sequence[str],
     *,
     allow_missing: bool,
     share: float | None = None,
+    others: Sequence[str] = (),
+    reuse: bool = False,
 ) -> list[str]:
     """Fix with the release which cohorts it is of, and for those that it measures itself, which it returns, who has
     sent what, and the share of the policy's split that it spends; by default the whole, or what it was begun with. To
@@ -65,17 +67,18 @@ def begin_release(
     nobody could publish it, `SeriesRefused`, and what `fix_share` raises.
     """
     publisher()
+    asked = Asked(cohort, others or None, reuse)
     cohorts = measured_now(series_for(home, version, asked), version)
-    missing = {cohort: missing_of(home, cohort, councils) for cohort in cohorts}
+    missing = {each: missing_of(home, each, councils) for each in cohorts}
     if not allow_missing:
-        for cohort in cohorts:
-            check_complete(cohort, missing[cohort])
-    for cohort in cohorts:
-        check_share(home, cohort, version, share)
+        for each in cohorts:
+            check_complete(each, missing[each])
+    for each in cohorts:
+        check_share(home, each, version, share)
     fix_series(home, version, asked)
-    for cohort in cohorts:
-        fix_share(home, cohort, version, share)
-        fix_missing(home, cohort, version, missing[cohort])
+    for each in cohorts:
+        fix_share(home, each, version, share)
+        fix_missing(home, each, version, missing[each])
     return cohorts
 
 

@@ -14,7 +14,6 @@ from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
 from assets.release import begin_release, measure_family, publish_bundle, publish_database
-from assets.series import Asked
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES
@@ -35,9 +34,6 @@ class ReleaseConfig(dg.Config):
         [], description="Earlier cohorts that stand beside the partition's, as a time series."
     )
     reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
-
-    def asked(self, cohort: str) -> Asked:
-        return Asked(cohort, self.with_cohorts or None, self.reuse)
 
 
 def _measurement(family: str) -> dg.AssetsDefinition:
@@ -62,11 +58,13 @@ def _measurement(family: str) -> dg.AssetsDefinition:
         home, councils = installation.home_folder, taking_part(installation.landing_folder)
         cohorts = begin_release(
             home,
-            config.asked(context.partition_key),
+            context.partition_key,
             config.version,
             councils,
             allow_missing=config.allow_missing,
             share=config.share,
+            others=config.with_cohorts,
+            reuse=config.reuse,
         )
         metadata: dict[str, str | float] = {"release": config.version}
         for cohort in cohorts:

@@ -45,7 +45,7 @@ from ndl_export.parquet_files import write_parquet
 from ndl_export.previous import Earlier, previous_releases
 from ndl_export.release_directory import refresh, versions
 from ndl_export.release_facts import ReleaseFacts
-from ndl_export.site import SITE_FILES, SITE_FOLDER, site_files
+from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
 from ndl_export.whole_files import sync
 
@@ -88,7 +88,7 @@ def bundle_files(cohorts: Collection[str]) -> frozenset[str]:
             *plan_files(cohorts).values(),
             *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
             *(n + s for n in TABLES for s in TABLE_SUFFIXES),
-            *(f"{SITE_FOLDER}/{name}" for name in SITE_FILES),
+            *(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts)),
         )
     )
 

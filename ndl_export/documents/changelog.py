@@ -40,17 +40,16 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     yield bullets(_inputs(facts, cohort, previous, comparison))
     if facts.measured_in[cohort] == previous.measured_in(cohort):
         yield (
-            f"The noisy counts are those of release {previous.measured_in(cohort)}, which both releases are made from:"
-            " no figure moved by noise, and nothing more was spent on these children."
+            f"The noisy counts are those that release {previous.measured_in(cohort)} drew: the figures are as they were"
+            " published, and nothing more was spent on these children."
         )
+        return
     yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that moved"
     yield (
         "A figure has moved where the 95% interval of its change leaves out zero: the noise of both releases, which was"
         " drawn independently, does not explain it. If no record had changed, about 5 figures in 100 would be listed"
         " all the same. `changes.csv` has them, with the interval of each change; counts are compared by their"
         " estimates."
-        if facts.measured_in[cohort] != previous.measured_in(cohort)
-        else "`changes.csv` would list them."
     )
     yield grid(
         ("table", "figures compared", "moved", "moved, %", "rows added", "rows left out"),

@@ -8,13 +8,15 @@ from itertools import product
 
 import pyarrow as pa
 
-from ndl_export.geography import Geography, geographies
+from ndl_export.geography import ALL_TOGETHER, Geography, geographies
 from ndl_export.missing import MissingByCohort, not_sent
+from ndl_export.schema import Flag
 from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
 from ndl_export.site.figures import Figure, Released
 from ndl_export.site.panels import Areas, Line, Panel, Shape
 from ndl_export.site.words import Words, available
 from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+from sources.reference.cohorts import Cohort
 
 Levels = tuple[str, ...]
 
@@ -42,6 +44,10 @@ class Release:
     def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
         measure = TABLES[wanted.table].measure(wanted.measure)
         return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
+
+    def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
+        """Whether the row of the figure is flagged as a break."""
+        return self.released.broken(wanted.table, cohort, area.code, *wanted.levels)
 
     def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
         return tuple(self.figure(each, cohort, area) for each in wanted)
@@ -88,6 +94,44 @@ def in_each_area(
             together, scale = area == areas.together, _scale(shape, lines)
             said = available(lines, words)
             panels.append(Panel(shape, cohort, lines, scale, said, area, areas.name(area), together, beside))
+    return tuple(panels)
+
+
+def over_time(
+    release: Release, shape: Shape, wanted: tuple[Wanted, ...], official: Callable[[str], Figure | None], words: Words
+) -> tuple[Panel, ...]:
+    """A panel for each area, with a line for each cohort; none where there is one cohort alone.
+
+    `official` is the figure of the official statistics of a cohort for England, if any. A cohort without rows of an
+    area is not available there.
+    """
+    if len(release.cohorts) == 1:
+        return ()
+    areas = {
+        (area.level, area.code): (area, release.of(shape.table, cohort))
+        for cohort in release.cohorts
+        for area in release.of(shape.table, cohort).every
+    }
+    panels = []
+    for area, of_cohort in areas.values():
+        together = area.code == of_cohort.together.code
+        lines = []
+        for cohort in release.cohorts:
+            known = {each.code for each in release.of(shape.table, cohort).every}
+            figures = tuple(
+                release.figure(each, cohort, area)
+                if area.code in known
+                else Figure(TABLES[each.table].measure(each.measure), None, None, None, Flag.NOT_AVAILABLE)
+                for each in wanted
+            )
+            broken = area.code in known and any(release.broken(each, cohort, area) for each in wanted)
+            label = Cohort(cohort).label
+            lines.append(Line(label, area, figures, official(cohort), cohort=cohort, broken=broken))
+        drawn = [line.figures[column] for line in lines for column in shape.drawn]
+        drawn += [line.compared for line in lines if line.compared]
+        name = "All councils together" if area.level == ALL_TOGETHER else area.name
+        said = available(tuple(lines), words)
+        panels.append(Panel(shape, "", tuple(lines), fitted(drawn), said, area, name, together))
     return tuple(panels)
 
 

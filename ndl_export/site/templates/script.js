@@ -24,7 +24,7 @@
     let shown = 0;
     for (const panel of panels.querySelectorAll(".panel")) {
       const ofArea = !("area" in panel.dataset) || panel.dataset.area === area.value;
-      panel.hidden = !(ofArea && (!cohort || panel.dataset.cohort === chosenCohort()));
+      panel.hidden = !(ofArea && (!cohort || !("cohort" in panel.dataset) || panel.dataset.cohort === chosenCohort()));
       if (!panel.hidden) {
         shown += 1;
         showRows(panel);
