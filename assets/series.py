@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from assets.home import Home, write_json
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.missing import SOURCES, Missing
 from ndl_export.noisy_counts import plan_files
+from ndl_export.previous import cohort_statements
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from ndl_export.withdrawals import withdrawals
@@ -137,14 +137,8 @@ def _origin(home: Home, cohort: str, version: str) -> str:
 
 
 def _measured_there(home: Home, cohort: str, version: str) -> bool:
-    record = json.loads((home.release / version / PRIVACY_RECORD_FILE).read_bytes())
-    return {"cohort": cohort, "measured_in": version}.items() <= _about(record, cohort).items()
-
-
-def _about(record: Mapping[str, Any], cohort: str) -> Mapping[str, Any]:
-    """What a privacy record says of a cohort; before there were several, it was itself of one."""
-    stated = record.get("cohorts", [{"cohort": record.get("cohort"), "measured_in": record["release"]}])
-    return next((entry for entry in stated if entry["cohort"] == cohort), {})
+    stated = cohort_statements(json.loads((home.release / version / PRIVACY_RECORD_FILE).read_bytes()))
+    return cohort in stated and stated[cohort]["measured_in"] == version
 
 
 def _published(home: Home, version: str) -> bool:

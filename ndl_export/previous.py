@@ -22,25 +22,16 @@ from ndl_export.tables import TABLES
 
 @dataclass(frozen=True)
 class Previous:
-    """Its version, cohorts, the councils and missing sources it states, its privacy record, and its tables by name."""
+    """Its version, cohorts, the councils and missing sources it states, and its tables by name; by cohort, epsilon of
+    all tables together and the release that the noisy counts were drawn for."""
 
     version: str
     cohorts: tuple[str, ...]
     councils: tuple[str, ...]
     missing: MissingByCohort
-    privacy_record: Mapping[str, Any]
+    epsilon: Mapping[str, float]
+    measured_in: Mapping[str, str]
     tables: Mapping[str, pa.Table]
-
-    def epsilon(self, cohort: str) -> float:
-        """Of all its tables of a cohort together."""
-        stated = {entry["cohort"]: entry for entry in self.privacy_record.get("cohorts", ())}
-        found: float = stated.get(cohort, self.privacy_record)["privacy_parameters"]["epsilon"]
-        return found
-
-    def measured_in(self, cohort: str) -> str:
-        """The release that the noisy counts of a cohort were drawn for."""
-        stated = {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record.get("cohorts", ())}
-        return stated.get(cohort, self.version)
 
 
 @dataclass(frozen=True)
@@ -68,15 +59,23 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 
 def read_release(bundle: Path) -> Previous:
     """The release in the folder of a bundle; raises what reading its files raises."""
-    package = _json(bundle / "datapackage.json")
+    package, stated = _json(bundle / "datapackage.json"), cohort_statements(_json(bundle / "privacy_statement.json"))
     return Previous(
         version=package["version"],
         cohorts=tuple(package["cohorts"]),
         councils=tuple(package["councils"]),
         missing=read_missing(package),
-        privacy_record=_json(bundle / "privacy_statement.json"),
+        epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
+        measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
         tables={name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()},
     )
+
+
+def cohort_statements(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a privacy record says of each cohort; before schema version 1.1.0 it was itself of one."""
+    if "cohorts" not in record:
+        return {record["cohort"]: {**record, "measured_in": record["release"]}}
+    return {entry["cohort"]: entry for entry in record["cohorts"]}
 
 
 def _json(path: Path) -> dict[str, Any]:

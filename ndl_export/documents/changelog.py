@@ -38,9 +38,9 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     )
     yield f"Compared with {replaced}. That release stays as it was published."
     yield bullets(_inputs(facts, cohort, previous, comparison))
-    if facts.measured_in[cohort] == previous.measured_in(cohort):
+    if facts.measured_in[cohort] == previous.measured_in[cohort]:
         yield (
-            f"The noisy counts are those that release {previous.measured_in(cohort)} drew: the figures are as they were"
+            f"The noisy counts are those that release {previous.measured_in[cohort]} drew: the figures are as they were"
             " published, and nothing more was spent on these children."
         )
         return
@@ -76,9 +76,9 @@ def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Ma
     if anew := sorted(set(TABLES) & set(previous.tables) - set(comparison)):
         yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
     own = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}[cohort]["privacy_parameters"]["epsilon"]
-    if facts.measured_in[cohort] != previous.measured_in(cohort):
+    if facts.measured_in[cohort] != previous.measured_in[cohort]:
         yield (
-            f"Privacy loss: epsilon {own:g}, of the release before {previous.epsilon(cohort):g}. Both count against the"
+            f"Privacy loss: epsilon {own:g}, of the release before {previous.epsilon[cohort]:g}. Both count against the"
             " cohort's budget."
         )
 

@@ -93,7 +93,7 @@ def fake_privacy_record(
     return {
         "release": version,
         "cohorts": [
-            {"cohort": cohort, "measured_in": origin, "privacy_parameters": together}
+            {"cohort": cohort, "measured_in": origin, "privacy_parameters": dict(together)}
             for cohort, origin in measured.items()
         ],
         "neighbouring_relation": "one row added or removed",

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import COHORT, fake_facts, fake_privacy_record, fake_tables
+from fake_release import COHORT, fake_facts, fake_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +32,8 @@ def previous_of(tables: Mapping[str, pa.Table], **facts: object) -> Previous:
         "cohorts": (COHORT,),
         "councils": fake_facts().councils,
         "missing": {COHORT: {}},
-        "privacy_record": fake_privacy_record("2026.10.0"),
+        "epsilon": {COHORT: 3.5},
+        "measured_in": {COHORT: "2026.10.0"},
     }
     return Previous("2026.10.0", tables=tables, **(stated | facts))  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from fake_release import fake_facts
+from fake_release import COHORT, fake_facts
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -62,7 +62,7 @@ def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> N
 
 
 def test_linkage_is_that_of_the_table(tables: dict[str, pa.Table]) -> None:
-    lines = linkage_grid(tables["linkage_quality"]).splitlines()[2:]
+    lines = linkage_grid(tables["linkage_quality"], (COHORT,)).splitlines()[2:]
     areas = dict.fromkeys(area.name for area in fake_facts().areas)
     assert [line.split("|")[1].strip() for line in lines] == list(areas)
 

@@ -12,7 +12,7 @@
   const showRows = (panel) => {
     for (const row of panel.querySelectorAll("g.row, tr[data-row]")) row.classList.toggle("off", isOff(row));
     for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
-    const drawing = panel.querySelector("svg.chart");
+    const drawing = panel.querySelector("svg.chart[data-axis]");
     if (!drawing) return;
     const [axis, first, step] = ["axis", "first", "step"].map((name) => Number(drawing.dataset[name]));
     const rows = drawing.querySelectorAll("g.row:not(.off)");
