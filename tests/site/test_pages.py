@@ -47,7 +47,7 @@ def panels(made: Made) -> list[Panel]:
                 if has_class(panel, "panel"):
                     name = section.get("aria-labelledby", "")
                     heading = words(panel.find("h3")).partition(", 20")[0]
-                    area = "" if ROWS[name] is None else area_of(heading)
+                    area = "" if name in ROWS and ROWS[name] is None else area_of(heading)
                     found.append((name, panel.get("data-cohort", ""), area, panel))
     return found
 
