@@ -150,6 +150,7 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
             policy.reliability.denominator_standard_errors,
         ),
         missing=missing,
+        notice=published_by.notice,
     )
     return write_bundle(home.release, facts, tables, keys.signing_key)
 

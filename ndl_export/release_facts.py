@@ -72,7 +72,7 @@ class ReleaseFacts:
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
     `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by cohort and family, what every
-    figure was made from; `publisher`, `contact`, `address`, `organisation` and `status` as in `publisher.Publisher`;
+    figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and `notice` as in `publisher.Publisher`;
     `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
     measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its
     tables. Raises `InvalidVersion`.
@@ -91,6 +91,7 @@ class ReleaseFacts:
     status: str
     thresholds: Thresholds
     missing: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    notice: str = ""
 
     def __post_init__(self) -> None:
         Version.parse(self.version)

@@ -36,6 +36,7 @@ def readme_page(facts: ReleaseFacts) -> str:
         publisher=facts.publisher,
         contact=facts.contact,
         status=facts.status,
+        notice=f"**{facts.notice}**\n\n" if facts.notice else "",
         address=facts.folder_address,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
         missing=_missing(facts),

@@ -29,7 +29,8 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "name": NAME,
         "id": f"{NAME}-{facts.version}",
         "title": TITLE,
-        "description": "Differentially private statistics on school readiness, from linked early-years records",
+        "description": (f"{facts.notice} " if facts.notice else "")
+        + "Differentially private statistics on school readiness, from linked early-years records",
         "version": facts.version,
         "schemaVersion": SCHEMA_VERSION,
         "created": f"{facts.published_on}T00:00:00Z",
