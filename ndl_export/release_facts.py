@@ -72,10 +72,10 @@ class ReleaseFacts:
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
     `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by cohort and family, what every
-    figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and `notice` as in `publisher.Publisher`;
-    `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
-    measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its
-    tables. Raises `InvalidVersion`.
+    figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and `notice` as in
+    `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had sent nothing of it
+    when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on
+    these facts and its tables. Raises `InvalidVersion`.
     """
 
     version: str

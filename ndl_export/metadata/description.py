@@ -117,8 +117,8 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         title=TITLE,
         summary=summary,
         description=(
-            f"{notice}{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each child,"
-            " and carries a 95% interval. No personal data are included."
+            f"{notice}{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each"
+            " child, and carries a 95% interval. No personal data are included."
         ),
         first_day=f"{cohorts[0].first_year}-09-01",
         last_day=f"{cohorts[-1].first_year + 1}-08-31",
