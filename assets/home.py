@@ -78,6 +78,10 @@ class Home:
         """Which councils, by source, the confidential tables are made of."""
         return self.linked(cohort) / "sent.json"
 
+    def series(self, version: str) -> Path:
+        """Which cohorts a release is of, and for which release each was measured."""
+        return self.restricted / "series" / f"release={version}.json"
+
     def missing(self, cohort: str, version: str) -> Path:
         """Which councils, by source, had sent nothing when the release was measured."""
         return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"

@@ -62,8 +62,8 @@ def fix_missing(home: Home, cohort: str, version: str, missing: Mapping[str, tup
         fixed = stated_missing(home, cohort, version)
         if fixed != missing:
             raise ReleaseConflict(
-                f"release {version} of cohort {cohort} was measured with this missing: {_listed(fixed)};"
-                f" now it is: {_listed(missing)}. A revision is a new release, and draws on the same budget."
+                f"release {version} of cohort {cohort} was measured with this missing: {_listed(cohort, fixed)};"
+                f" now it is: {_listed(cohort, missing)}. A revision is a new release, and draws on the same budget."
             )
         return
     write_json(path, missing)
@@ -80,5 +80,5 @@ def _is_charged(home: Home, cohort: str, version: str) -> bool:
     return any((entry.cohort, entry.release, entry.kind) == (cohort, version, Kind.RESERVE) for entry in entries)
 
 
-def _listed(missing: Missing) -> str:
-    return ", ".join(short(missing)) or "nothing"
+def _listed(cohort: str, missing: Missing) -> str:
+    return ", ".join(short({cohort: missing})) or "nothing"

@@ -84,6 +84,15 @@ def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: b
 @click.option(
     "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
 )
+@click.option(
+    "--with-cohort",
+    "with_cohorts",
+    multiple=True,
+    metavar="COHORT",
+    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
+    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
+)
+@click.option("--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before.")
 @click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
@@ -94,11 +103,15 @@ def run(
     allow_missing: bool,
     accept_fewer: tuple[str, ...],
     share: float | None,
+    with_cohorts: tuple[str, ...],
+    reuse: bool,
     create_keys: bool,
 ) -> None:
     """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
-    checked = _cohort(cohort)
+    checked, others = _cohort(cohort), [_cohort(code) for code in with_cohorts]
     _check_version(version)
+    if reuse and version is None:
+        stop("--reuse makes a release of its own: name its version with --release")
     from pipelines import settings
     from privacy.keys import KeyProblem, KeyRing
 
@@ -121,6 +134,8 @@ def run(
             accept_fewer,
             click.echo,
             share,
+            others,
+            reuse,
         )
     except (RunStopped, LedgerError) as stopped:
         stop(str(stopped))

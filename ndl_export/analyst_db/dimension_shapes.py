@@ -32,15 +32,16 @@ AREA = TableShape(
 )
 AREA_MEMBER = TableShape(
     "dimension.area_member",
-    "Which councils the figures of an area add up, by release and family of tables: a council that had not sent what a"
-    " family counts is not in its sums",
+    "Which councils the figures of an area add up, by release, cohort and family of tables: a council that had not sent"
+    " what a family counts is not in its sums",
     (
         Field("release_version", "VARCHAR", "Version of the release; see releases.release"),
+        Field("time_period", "VARCHAR", "The cohort; see dimension.cohort"),
         Field("family", "VARCHAR", "Family of tables; see dimension.published_table"),
         Field("area_code", "VARCHAR", "The area; see dimension.area"),
         Field("council_code", "VARCHAR", "Code of a council in it; see dimension.area"),
     ),
-    ("release_version", "family", "area_code", "council_code"),
+    ("release_version", "time_period", "family", "area_code", "council_code"),
 )
 COHORT = TableShape(
     "dimension.cohort",
@@ -52,6 +53,21 @@ COHORT = TableShape(
         Field("born_to", "DATE NOT NULL", "Last date of birth of the cohort"),
     ),
     ("time_period",),
+)
+BREAK = TableShape(
+    "dimension.series_break",
+    "Breaks in the time series: what changed its meaning, and with which cohort. Rows whose figures depend on it have"
+    " series_break = 'b' in the first cohort of a release from then on; so have rows of all councils together where"
+    " they are other councils than before",
+    (
+        Field("time_period", "VARCHAR", "The first cohort that is recorded in the new way; see dimension.cohort"),
+        Field("name", "VARCHAR", "Short name"),
+        Field("what", "VARCHAR NOT NULL", "What changed"),
+        Field("attributes", "VARCHAR[] NOT NULL", "Attributes of a child that it concerns, as in the noise plans"),
+        Field("councils", "VARCHAR[] NOT NULL", "Councils that it concerns, by folder name; empty where it is all"),
+        Field("source", "VARCHAR NOT NULL", "Where to read about it"),
+    ),
+    ("time_period", "name"),
 )
 TABLE = TableShape(
     "dimension.published_table",

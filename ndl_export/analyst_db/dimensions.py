@@ -7,7 +7,7 @@ releases have come after those of today.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, product
 
 import duckdb
 
@@ -36,6 +36,7 @@ from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from sources.reference import survey
 from sources.reference.asq3 import cut_offs
+from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 from sources.reference.places import place
@@ -63,6 +64,7 @@ def add_dimensions(
     fill_table(connection, shapes.AREA, (_area_row(area) for area in areas.values()))
     fill_table(connection, shapes.AREA_MEMBER, dict.fromkeys(_members(found)))
     fill_table(connection, shapes.COHORT, (_cohort_row(cohort) for cohort in _cohorts(found)))
+    fill_table(connection, shapes.BREAK, _break_rows())
     fill_table(connection, shapes.TABLE, _table_rows())
     fill_table(connection, shapes.MEASURE, _measure_rows())
     fill_table(
@@ -124,22 +126,28 @@ def _plain_rows(name: str, categories: Iterable[str]) -> Iterator[tuple[object, 
 def _areas(found: list[Release]) -> dict[str, Geography]:
     """Areas by code, the newest release first."""
     areas: dict[str, Geography] = {}
-    for _, _, area in _areas_of_families(list(reversed(found))):
+    for *_, area in _areas_of_families(list(reversed(found))):
         areas.setdefault(area.code, area)
     return areas
 
 
-def _areas_of_families(found: list[Release]) -> Iterator[tuple[str, str, Geography]]:
+def _areas_of_families(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
+    """By release, cohort (the newest first) and family."""
     for release in found:
-        for family in FAMILIES:
-            for area in geographies(release.councils, not_sent(release.missing, family)):
-                yield str(release.version), family, area
+        for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):
+            for area in geographies(release.councils, not_sent(release.missing[cohort], family)):
+                yield str(release.version), cohort, family, area
 
 
-def _members(found: list[Release]) -> Iterator[tuple[str, str, str, str]]:
-    for version, family, area in _areas_of_families(found):
+def _members(found: list[Release]) -> Iterator[tuple[str, ...]]:
+    for *which, area in _areas_of_families(found):
         for council in area.councils:
-            yield version, family, area.code, place(council).new_la_code
+            yield *which, area.code, place(council).new_la_code
+
+
+def _break_rows() -> Iterator[tuple[object, ...]]:
+    for each in breaks():
+        yield each.cohort, each.name, each.what, sorted(each.attributes), sorted(each.councils), each.source
 
 
 def _area_row(area: Geography) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from ndl_export.analyst_db.child_groups import gld_by_group_query
 from ndl_export.analyst_db.published import Release
 from ndl_export.analyst_db.sql import Field, TableShape, create_table, create_view, fill_table, literal
 from ndl_export.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
-from ndl_export.schema import Role, column_name, columns
+from ndl_export.schema import BREAK_COLUMN, Role, column_name, columns
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 
@@ -181,7 +181,7 @@ def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: str, shown: str
     figures = [column_name(CHILDREN, Role.ESTIMATE)]
     figures += [column_name(GLD_PERCENT, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER, Role.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
-    described = {name: of_table[name] for name in (*keys, *figures)} | _GROUP_COLUMNS
+    described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
     create_view(connection, f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
     del described["release_version"]
     _add_latest(connection, BY_GROUP, newest, f"{_BY_GROUP_DESCRIPTION}. {shown}", described)

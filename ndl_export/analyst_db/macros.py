@@ -337,7 +337,7 @@ before AS (
     FROM series AS s WHERE s.is_current WINDOW w AS (ORDER BY s.time_period))
 SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_group,
        s.gld_children_percent AS gld_percent, round(s.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag,
+       round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
        round(s.gld_children_percent - b.p, 1) AS change_points,
        round(s.gld_children_percent - b.p - combined_arm(
            s.gld_children_percent - s.gld_children_percent_lower_ci, b.u - b.p, 0), 2) AS change_lower_ci,
@@ -347,8 +347,8 @@ FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.tim
 ORDER BY s.time_period, s.release_position""",
     "A figure over cohorts and releases, with the change since the cohort before.",
     "One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the"
-    " change"
-    " is between those. Cohorts are other children with noise of their own, so the interval of a change is that of"
+    " change is between those. Where series_break is b, figures are not comparable with the cohort before: the"
+    " methodology says why. Cohorts are other children with noise of their own, so the interval of a change is that of"
     " independent figures. An earlier and a later release of one cohort are about the same children.",
     "FROM gld_over_time('Liverpool City Region', 'Total')",
 )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.missing import Missing
+from ndl_export.missing import MissingByCohort, read_missing
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from ndl_export.schema import columns
@@ -44,9 +44,8 @@ class Release:
         return tuple(self.package["councils"])
 
     @property
-    def missing(self) -> Missing:
-        missing: Missing = self.package.get("missing", {})
-        return missing
+    def missing(self) -> MissingByCohort:
+        return read_missing(self.package)
 
     @property
     def privacy_parameters(self) -> dict[str, float]:
