@@ -10,6 +10,7 @@ from assets.freshness import WINDOW, due_freshness
 from assets.installation import Installation
 from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
+from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed, check_extract_name, find
@@ -130,7 +131,9 @@ def _take_in_all(
     """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
     taken: list[ExtractQuality] = []
     stopped: list[str] = []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(), accept_fewer)
+    intake = Intake(
+        installation.landing_folder, installation.home_folder, installation.key_ring(KEYS_OF_INTAKE), accept_fewer
+    )
     landed: list[Landed] = []
     for partition in context.partition_keys:
         council, cohort = parts(partition)

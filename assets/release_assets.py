@@ -13,7 +13,7 @@ from assets.release import begin_release, measure_family, publish_bundle, publis
 from assets.sent import stated_missing
 from ndl_export.missing import short
 from ndl_export.tables import FAMILIES
-from sources.extract.landed import taking_part
+from privacy.keys import RELEASE as KEYS_OF_RELEASE
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
@@ -47,7 +47,7 @@ def _measurement(family: str) -> dg.AssetsDefinition:
     def measurement(
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
-        home, councils = installation.home_folder, taking_part(installation.landing_folder)
+        home, councils = installation.home_folder, installation.councils(context.partition_key)
         begin_release(
             home,
             context.partition_key,
@@ -56,7 +56,9 @@ def _measurement(family: str) -> dg.AssetsDefinition:
             allow_missing=config.allow_missing,
             share=config.share,
         )
-        made = measure_family(home, installation.key_ring(), family, context.partition_key, config.version, councils)
+        made = measure_family(
+            home, installation.key_ring(KEYS_OF_RELEASE), family, context.partition_key, config.version, councils
+        )
         return dg.MaterializeResult(
             metadata={"release": config.version, "rho": made.rho, "plan_sha256": made.plan_sha256}
         )
@@ -83,8 +85,10 @@ measurements = [_measurement(family) for family in FAMILIES]
 def bundle(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> dg.MaterializeResult:
-    home, councils = installation.home_folder, taking_part(installation.landing_folder)
-    folder = publish_bundle(home, installation.key_ring(), context.partition_key, config.version, councils)
+    home, councils = installation.home_folder, installation.councils(context.partition_key)
+    folder = publish_bundle(
+        home, installation.key_ring(KEYS_OF_RELEASE), context.partition_key, config.version, councils
+    )
     missing = short(stated_missing(home, context.partition_key, config.version))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")

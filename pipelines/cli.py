@@ -11,6 +11,7 @@ import click
 
 from pipelines.console import FILE, FOLDER, HELP, stop
 from pipelines.council_commands import council
+from pipelines.keep_commands import forget, log_command
 from pipelines.key_commands import keys
 from pipelines.link_commands import link
 from pipelines.release_commands import diff, withdraw
@@ -236,7 +237,7 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys, link, diff, withdraw):
+for command in (council, pseudonymise, keys, link, diff, withdraw, forget, log_command):
     main.add_command(command)
 
 
