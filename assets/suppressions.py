@@ -92,8 +92,12 @@ def suppress(home: Home, source: str, cohort: str, council: str, rows: Collectio
 
 def objections(home: Home) -> list[Objection]:
     """Every objection; one of several epochs of keys stands there once for each."""
-    paths = sorted(home.objections.glob("*.json"))
-    return [objection_of(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return [objection_in(path) for path in sorted(home.objections.glob("*.json"))]
+
+
+def objection_in(path: Path) -> Objection:
+    """The objection that a file holds."""
+    return objection_of(json.loads(path.read_text(encoding="utf-8")))
 
 
 def add_objection(home: Home, objection: Objection) -> None:

@@ -14,6 +14,7 @@ from pipelines.console import FOLDER, stop
 if TYPE_CHECKING:
     from assets.forgetting import Forgotten
     from assets.home import Home
+    from privacy.keys import KeyRing
 
 HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds restricted/, release/.")
 LANDING = click.option("--landing", type=FOLDER, envvar="READINESS_LANDING", help="Where extracts lie.")
@@ -57,7 +58,7 @@ def forget(
     from assets.forgetting import CannotForget, rows_named, rows_of_pseudonym
     from assets.forgetting import forget as remove_rows
     from assets.in_use import InUse
-    from privacy.keys import RESTRICTED, KeyProblem, KeyRing
+    from privacy.keys import KeyProblem
 
     place = _home(home)
     code = _cohort(cohort) if cohort else None
@@ -73,9 +74,7 @@ def forget(
             found = rows_named(place, str(code), str(council), str(source), rows, linked=not this_row_only)
         ring = None
         if objection:
-            from pipelines import settings
-
-            ring = KeyRing.load(settings.folder(settings.KEYS, keys), RESTRICTED)
+            ring = _keys(keys)
         if not dry_run:
             found = remove_rows(place, found, ring)
     except (CannotForget, InUse, KeyProblem) as problem:
@@ -112,6 +111,79 @@ def _in_landing(found: Forgotten, landing: Path | None) -> list[Path]:
         for extract in found.extracts
         for path in files_of(landing, extract.council, extract.source, extract.cohort)
     ]
+
+
+@click.command()
+@click.option("--landing", type=FOLDER, envvar="READINESS_LANDING", required=True, help="Where extracts lie.")
+@HOME
+@KEYS
+@click.option("--cohort", help="Only of this cohort.")
+@DRY_RUN
+@JSON
+def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_run: bool, as_json: bool) -> None:
+    """Overwrite and remove files of landing whose rows are in, as they lie there. Others stay.
+
+    On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
+    """
+    from assets.in_use import InUse
+    from assets.shredding import shred_taken, shreddable
+    from privacy.keys import KeyProblem
+
+    place, code = _home(home), _cohort(cohort) if cohort else None
+    if not landing.is_dir():
+        stop(f"landing folder {landing} does not exist")
+    try:
+        look = shreddable if dry_run else shred_taken
+        found = look(landing, place, _keys(keys), code)
+    except (InUse, KeyProblem) as problem:
+        stop(str(problem))
+    names = [file.landed.name for file in found.ready]
+    if as_json:
+        click.echo(json.dumps({"shredded": [] if dry_run else names, "ready": names, "kept": found.kept}, indent=1))
+        return
+    for name in names:
+        click.echo(f"{'would be shredded' if dry_run else 'shredded'}: {name}")
+    for sentence in found.kept:
+        click.echo(f"kept: {sentence}")
+    if not names:
+        click.echo("Nothing in landing was taken in as it lies there.")
+
+
+@click.command("retention")
+@HOME
+@LANDING
+@KEYS
+@DRY_RUN
+@JSON
+def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Remove what has been kept as long as it may be: see privacy/retention.yaml.
+
+    Files of landing are looked at where --landing is given. Ledger, measurements and releases stay.
+    """
+    from assets.in_use import InUse
+    from assets.retention import InvalidRetention
+    from pipelines.expiring import expire_all
+    from privacy.keys import KeyProblem
+
+    place = _home(home)
+    try:
+        found = expire_all(place, landing, _keys(keys) if landing else None, dry_run=dry_run)
+    except (InUse, InvalidRetention, KeyProblem) as problem:
+        stop(str(problem))
+    if as_json:
+        click.echo(json.dumps({"removed": not dry_run, "due": found}, indent=1))
+        return
+    for sentence in found:
+        click.echo(f"{'would be removed' if dry_run else 'removed'}: {sentence}")
+    if not found:
+        click.echo("Nothing has been kept longer than it may be.")
+
+
+def _keys(given: Path | None) -> KeyRing:
+    from pipelines import settings
+    from privacy.keys import RESTRICTED, KeyRing
+
+    return KeyRing.load(settings.folder(settings.KEYS, given), RESTRICTED)
 
 
 def _home(path: Path) -> Home:

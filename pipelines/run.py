@@ -12,10 +12,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.deliveries import any_taken
 from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
+from assets.retention import CohortExpired, InvalidRetention, check_may_be_held
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
@@ -48,7 +50,8 @@ def run_cohort(
     """
     home = installation.home_folder
     _check_backend(installation.linkage_backend)
-    councils = _councils(installation.landing_folder, cohort)
+    _check_retention(cohort)
+    councils = _councils(installation.landing_folder, home, cohort)
     _check_whole(installation.landing_folder, cohort)
     for sentence in not_read(installation.landing_folder):
         say(f"! {sentence}")
@@ -105,7 +108,7 @@ def release_of(home: Home, cohort: Cohort) -> str:
     return version
 
 
-def _councils(landing: Path, cohort: Cohort) -> list[str]:
+def _councils(landing: Path, home: Home, cohort: Cohort) -> list[str]:
     """The councils that take part; raises `RunStopped` where landing cannot be used."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
@@ -114,7 +117,7 @@ def _councils(landing: Path, cohort: Cohort) -> list[str]:
     councils = taking_part(landing)
     if not councils:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not anything_arrived(landing, cohort.code):
+    if not anything_arrived(landing, cohort.code) and not any_taken(home, cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
     return councils
 
@@ -124,6 +127,14 @@ def _check_backend(name: str) -> None:
     try:
         backends.backend(name)
     except backends.BackendUnavailable as error:
+        raise RunStopped(str(error)) from None
+
+
+def _check_retention(cohort: Cohort) -> None:
+    """Raises `RunStopped` where the cohort's data may no longer be held."""
+    try:
+        check_may_be_held(cohort, dt.date.today())
+    except (CohortExpired, InvalidRetention) as error:
         raise RunStopped(str(error)) from None
 
 

@@ -67,11 +67,11 @@ def matching_sql(marked: str, objections: str) -> str:
         WITH rows AS (FROM {marked}), known AS (SELECT * FROM ({known}) WHERE mark IS NOT NULL),
         hits AS (SELECT source_row, objection, kind FROM known JOIN {objections} USING (kind, mark)),
         others AS (
-            SELECT DISTINCT known.source_row, o.objection FROM known JOIN {objections} AS o USING (kind)
-             WHERE kind IN ({numbers}) AND NOT EXISTS (
-                FROM hits WHERE (hits.source_row, hits.objection, hits.kind) = (known.source_row, o.objection, kind)))
-        SELECT DISTINCT source_row FROM hits
-         WHERE kind IN ({numbers}) OR (source_row, objection) NOT IN (FROM others)
+            SELECT known.source_row, o.objection FROM known JOIN {objections} AS o ON o.kind = known.kind
+             WHERE known.kind IN ({numbers})
+             GROUP BY ALL HAVING NOT bool_or(o.mark = known.mark))
+        SELECT source_row FROM hits WHERE kind IN ({numbers})
+        UNION SELECT source_row FROM hits ANTI JOIN others USING (source_row, objection)
          ORDER BY source_row
     """
 
