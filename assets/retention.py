@@ -163,4 +163,4 @@ def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
 
 def _older(result: Path, days: int, now: dt.datetime) -> bool:
     quality = deliveries.read(result)
-    return bool(quality) and now - dt.datetime.fromisoformat(quality.taken_at) > dt.timedelta(days=days)
+    return quality is not None and now - dt.datetime.fromisoformat(quality.taken_at) > dt.timedelta(days=days)

@@ -10,7 +10,7 @@ import dagster as dg
 from assets.home import Home
 from assets.processing_log import What, record
 from assets.retention import due, expire, retention
-from pipelines.run import instance
+from pipelines.instance import instance
 from privacy.keys import KeyRing
 
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)

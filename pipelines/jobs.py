@@ -1,7 +1,5 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.installation import Installation
@@ -46,4 +44,5 @@ def retention_job() -> None:
     expire_op()
 
 
-JOBS = (intake_job, linkage_job, release_job, database_job, retention_job)
+RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)
+RELEASE_JOBS = (release_job, database_job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def forget(
         stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort")
     try:
         if pseudonym:
-            given = click.get_text_stream("stdin").readline().strip() if pseudonym == "-" else pseudonym
+            given = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
             found = rows_of_pseudonym(place, given, code)
         else:
             _check_extract(str(council), str(source))
@@ -133,8 +134,8 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
     try:
-        look = shreddable if dry_run else shred_taken
-        found = look(landing, place, _keys(keys), code)
+        ring = _keys(keys)
+        found = (shreddable if dry_run else shred_taken)(landing, place, ring, code)
     except (InUse, KeyProblem) as problem:
         stop(str(problem))
     names = [file.landed.name for file in found.ready]

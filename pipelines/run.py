@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,12 +21,11 @@ from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
+from pipelines.instance import instance
 from privacy.linkage import backends
 from privacy.release import Ledger
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
-
-INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 
 
 class RunStopped(Exception):
@@ -79,14 +77,6 @@ def run_cohort(
             _run(definitions, job, dagster_instance, options)
             say(f"      done in {time.monotonic() - started:.1f} s")
     return home.release / release
-
-
-def instance(home: Home) -> dg.DagsterInstance:
-    """The Dagster instance of a home folder, with the project's settings."""
-    folder = home.root / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
-    return dg.DagsterInstance.from_config(str(folder))
 
 
 def release_of(home: Home, cohort: Cohort) -> str:

@@ -25,6 +25,8 @@ COHORT = "202425"
 PERSON = "Zzyzxwick,Quixolinda,F,2020-02-02,L99 9ZZ"
 UPN, NHS = upn(899_999_123_456), nhs_number(876_544)
 EYFSP_LINE = f"383,2001,100001,{COHORT},{UPN},{PERSON},{','.join('2' * 17)}\n"
+TWIN_LINE = EYFSP_LINE.replace(UPN, upn(899_999_123_458)).replace("Quixolinda,F", "Barnabus,M")
+"""A child who shares some tokens with the planted one."""
 PLANTED = ("leeds/eyfsp", "leeds/hv_reviews", "halton/early_years_census")
 
 
@@ -101,6 +103,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
     write_extracts(place.landing, children=320)
     with place.file("leeds/eyfsp").open("a") as file:
         file.write(EYFSP_LINE)
+    with place.file("sefton/eyfsp").open("a") as file:
+        file.write(TWIN_LINE)
     with place.file("leeds/hv_reviews").open("a") as file:
         file.write(f"P-1,{NHS},01,{PERSON},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
     with place.file("halton/early_years_census").open("a") as file:
