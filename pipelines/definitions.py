@@ -34,7 +34,7 @@ _RELEASE_ASSETS = (*measurements, bundle, analyst_database)
 
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
-    """The project's definitions, or a part of them, over one installation; tests and the command line pass their own."""
+    """The project's definitions, or a part of them, over one installation; tests and commands pass their own."""
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
     return dg.Definitions(
         assets=[*(_RESTRICTED_ASSETS if restricted else ()), *(_RELEASE_ASSETS if release else ())],

@@ -202,9 +202,18 @@ def _signing_key(path: Path) -> Ed25519PrivateKey:
 def _private_bytes(path: Path, remedy: str) -> bytes:
     if not path.is_file():
         raise KeyProblem(f"{path} is missing; {remedy}")
-    if os.name == "posix" and path.stat().st_mode & _OTHERS:  # elsewhere the mode says nothing of who may read
+    if _exposed(path.stat()):
         raise KeyProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
     return path.read_bytes()
+
+
+def _exposed(status: os.stat_result) -> bool:
+    """Whether others may read a key. One of root's may be readable by its group, as a secret that is mounted for a
+    process of that group is (the rule that PostgreSQL has for its private key)."""
+    if os.name != "posix":  # the mode says nothing of who may read
+        return False
+    mounted = status.st_uid == 0 and os.geteuid() != 0
+    return bool(status.st_mode & (_OTHERS & ~0o040 if mounted else _OTHERS))
 
 
 def _guessable(key: bytes) -> bool:

@@ -140,6 +140,26 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
 
 
+def test_the_chart_gives_each_location_its_own_secrets() -> None:
+    content = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
+    deployments = {entry["name"]: entry for entry in content["dagster-user-deployments"]["deployments"]}
+    secrets = {
+        name: {volume["secret"]["secretName"] for volume in entry["volumes"] if "secret" in volume}
+        for name, entry in deployments.items()
+    }
+    assert secrets == {"restricted": {"readiness-restricted-keys"}, "release": {"readiness-release-keys"}}
+    for name, entry in deployments.items():
+        mounted, declared = ({v["name"] for v in entry[kind]} for kind in ("volumeMounts", "volumes"))
+        assert mounted == declared
+        assert ("landing" in mounted) == (name == "restricted")
+        assert importlib.util.find_spec(entry["codeServerArgs"][-1])
+        assert entry["podSecurityContext"]["runAsNonRoot"] is True
+        modes = {volume["secret"]["defaultMode"] for volume in entry["volumes"] if "secret" in volume}
+        assert modes == {0o440}
+    assert content["telemetry"] == {"enabled": False}
+    assert content["computeLogManager"]["type"] == "NoOpComputeLogManager"
+
+
 def test_workspace_and_commands_name_what_is_there() -> None:
     services = compose()["services"]
     for entry in yaml.safe_load((CONTAINERS / "workspace.yaml").read_text())["load_from"]:
