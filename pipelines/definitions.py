@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -29,8 +30,15 @@ class Part(StrEnum):
     RELEASE = "release"
 
 
-_RESTRICTED_ASSETS = (postcode_directory, *landed_extracts, *pseudonymised_extracts, links, confidential_tables)
-_RELEASE_ASSETS = (*measurements, bundle, analyst_database)
+_Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
+_RESTRICTED_ASSETS: _Assets = (
+    postcode_directory,
+    *landed_extracts,
+    *pseudonymised_extracts,
+    links,
+    confidential_tables,
+)
+_RELEASE_ASSETS: _Assets = (*measurements, bundle, analyst_database)
 
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:

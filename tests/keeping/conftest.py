@@ -125,7 +125,7 @@ def copied(released: Place, tmp_path: Path) -> Iterator[Callable[[], Place]]:
     def copy() -> Place:
         made[0] += 1
         root = tmp_path / str(made[0])
-        shutil.copytree(released.root, root)
+        shutil.copytree(released.root, root, symlinks=True)
         return Place(root)
 
     return copy

@@ -49,7 +49,7 @@ def storage(
     home.mkdir()
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     with postgres.running() as server:
-        monkeypatch.setenv("DAGSTER_POSTGRES_URL", server.url())
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", server.url().replace("postgresql:", "postgresql+psycopg2:"))
         monkeypatch.setenv("READINESS_LEDGER", server.url())
         with dg.DagsterInstance.from_config(str(home)) as instance:
             assert "Postgres" in type(instance.event_log_storage).__name__

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from assets.home import Home
+from assets.link_explanation import explain_link
 from assets.processing_log import LogBroken, What, entries, record, verify
+from privacy.linkage.explain import Row
 from tests.keeping.conftest import COHORT, Place
 
 
@@ -27,6 +29,15 @@ def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
     assert {e.what for e in found} == {What.INTAKE, What.LINKAGE, What.MEASUREMENT}
     assert all(e.run_id and e.who and e.software for e in found)
     assert {e.release for e in found if e.what == What.MEASUREMENT} == {"2026.11.0"}
+
+
+def test_an_explanation_is_an_access(place: Place) -> None:
+    rows = [
+        Row(name.split("/")[1], name.split("/")[0], place.row(name)) for name in ("leeds/eyfsp", "leeds/hv_reviews")
+    ]
+    explain_link(place.home, COHORT, *rows)
+    last = verify(place.home)[-1]
+    assert (last.what, last.note) == (What.EXPLANATION, "leeds/eyfsp and leeds/hv_reviews")
 
 
 @pytest.mark.parametrize("remove", [0, 1, 3])
