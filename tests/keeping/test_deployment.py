@@ -49,7 +49,8 @@ def storage(
     home.mkdir()
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     with postgres.running() as server:
-        monkeypatch.setenv("DAGSTER_POSTGRES_URL", server.url().replace("postgresql:", "postgresql+psycopg2:"))
+        url = server.url().replace("postgresql:", "postgresql+psycopg2:")
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"{url}&options=-csynchronous_commit%3Doff")  # events need no fsync
         monkeypatch.setenv("READINESS_LEDGER", server.url())
         with dg.DagsterInstance.from_config(str(home)) as instance:
             assert "Postgres" in type(instance.event_log_storage).__name__
