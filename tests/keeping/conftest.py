@@ -25,7 +25,9 @@ COHORT = "202425"
 PERSON = "Zzyzxwick,Quixolinda,F,2020-02-02,L99 9ZZ"
 UPN, NHS = upn(899_999_123_456), nhs_number(876_544)
 EYFSP_LINE = f"383,2001,100001,{COHORT},{UPN},{PERSON},{','.join('2' * 17)}\n"
-TWIN_LINE = EYFSP_LINE.replace(UPN, upn(899_999_123_458)).replace("Quixolinda,F", "Barnabus,M")
+TWIN_LINE = (
+    EYFSP_LINE.replace("383,", "343,", 1).replace(UPN, upn(899_999_123_458)).replace("Quixolinda,F", "Barnabus,M")
+)
 """A child who shares some tokens with the planted one."""
 PLANTED = ("leeds/eyfsp", "leeds/hv_reviews", "halton/early_years_census")
 
