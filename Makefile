@@ -49,6 +49,7 @@ format: setup  ## put code into the house style
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.contracts.document > docs/sources.md
 	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
+	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m tests.benchmark
@@ -71,7 +72,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 	@mkdir -p $(@D)
 	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
 
-validators: .validators/standards/.synced .validators/ckan/.synced  ## install the validators that the tests hand bundles to
+validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook)  ## install what the tests hand bundles and the database to: validators, old clients
 
 .validators/%/.synced: tests/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*

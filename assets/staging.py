@@ -6,10 +6,11 @@ row that tell whether it repeats an earlier one. Connections live in memory and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -232,11 +233,30 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting, schema)
 
 
-def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    for chunk in chunks:
-        con.register("extract", chunk)
-        yield in_order(con.sql(sql).to_arrow_table())
-        con.unregister("extract")
+def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """What `sql` makes of each chunk as the relation `extract`; planned once, which costs as much as many rows."""
+    first = next(chunks)
+    extract = _Chunk(first)
+    con.register("extract", extract)
+    con.execute(f"PREPARE of_chunk AS {sql}")
+    for chunk in chain([first], chunks):
+        extract.table = chunk
+        yield in_order(con.sql("EXECUTE of_chunk").to_arrow_table())
+    con.execute("DEALLOCATE of_chunk")
+    con.unregister("extract")
+
+
+class _Chunk:
+    """The table in work, for DuckDB: an object that has another one each time that it is scanned."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_schema__(self) -> object:
+        return self.table.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
 
 
 def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

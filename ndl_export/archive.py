@@ -76,15 +76,24 @@ def _unzip(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("its files are compressed")
+        _check_sizes([entry.file_size for entry in archive.infolist()], content)
         return {entry.filename: archive.read(entry) for entry in archive.infolist()}
 
 
 def _untar(content: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        members = {entry.name: archive.extractfile(entry) for entry in archive.getmembers()}
-        if not all(members.values()):
+        entries = archive.getmembers()
+        if not all(entry.isreg() and not entry.issparse() for entry in entries):
             raise ValueError("it holds things that are not plain files")
+        _check_sizes([entry.size for entry in entries], content)
+        members = {entry.name: archive.extractfile(entry) for entry in entries}
         return {name: file.read() for name, file in members.items() if file}
+
+
+def _check_sizes(sizes: list[int], content: bytes) -> None:
+    """Nothing is compressed, so files that together say more than the archive holds are made to fill the memory."""
+    if sum(sizes) > len(content):
+        raise ValueError("its files claim to be larger than the archive itself")
 
 
 def _is_plain(name: str) -> bool:

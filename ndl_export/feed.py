@@ -45,8 +45,8 @@ def _entry(entry: ET.Element, release: Published) -> None:
     _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
     if withdrawn:
         ET.SubElement(entry, "category", {"term": "withdrawn"})
-    notes = release.record["adms:versionNotes"]["@value"]
-    _add(entry, "summary", f"{withdrawn.sentence} {notes}." if withdrawn else f"{notes}.")
+    if summary := " ".join(part for part in (withdrawn.sentence if withdrawn else "", release.notes) if part):
+        _add(entry, "summary", summary)
 
 
 def _author(parent: ET.Element, release: Published) -> None:

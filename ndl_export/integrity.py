@@ -44,7 +44,9 @@ def _checksum_faults(files: Mapping[str, bytes]) -> Faults:
     except ValueError as error:
         return [(SUMS_FILE, str(error))]
     unlisted = sorted(BUNDLE_FILES - expected.keys() - set(UNCOVERED))
+    unknown = sorted(expected.keys() - BUNDLE_FILES - files.keys())
     return [
         *((name, f"changed: its content does not match {SUMS_FILE}") for name in changed(files, expected)),
         *((SUMS_FILE, f"does not list {name}") for name in unlisted),
+        *((SUMS_FILE, f"lists {name}, which is not part of a bundle") for name in unknown),
     ]

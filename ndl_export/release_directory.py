@@ -1,19 +1,21 @@
-"""What stands beside the bundles of a release directory: `latest`, `site`, `catalogue.jsonld` and `feed.xml`.
+"""What stands beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
 
 All of it follows from the bundles and `withdrawn.json`, the same on every machine and at any time, and is replaced in
 one step each, after the bundle is in its place. `latest` is a symbolic link to the current release: the newest version
-(by version, not by time of writing) that is not withdrawn. `site` is its page. Where every release is withdrawn, there
-is neither.
+(by version, not by time of writing) that is not withdrawn; `latest.json` says the same where there are no links. `site`
+is its page. Where every release is withdrawn, there is none of the three.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ndl_export.canonical_json import canonical_json
+from ndl_export.checksums import SUMS_FILE
 from ndl_export.feed import feed
 from ndl_export.metadata.catalogue import Published, catalogue
 from ndl_export.release_facts import InvalidVersion, Version
@@ -22,6 +24,7 @@ from ndl_export.whole_files import point, write_whole
 from ndl_export.withdrawals import withdrawals
 
 LATEST = "latest"
+LATEST_FILE = "latest.json"
 CATALOGUE_FILE = "catalogue.jsonld"
 FEED_FILE = "feed.xml"
 _RECORD = "dcat.jsonld"
@@ -48,7 +51,8 @@ def refresh(release_dir: Path) -> None:
     """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals`."""
     newest = current(release_dir)
     if newest is None:
-        (release_dir / LATEST).unlink(missing_ok=True)
+        for name in (LATEST, LATEST_FILE):
+            (release_dir / name).unlink(missing_ok=True)
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
@@ -56,6 +60,22 @@ def refresh(release_dir: Path) -> None:
     releases = published(release_dir)
     write_whole(release_dir / CATALOGUE_FILE, canonical_json(catalogue(releases)))
     write_whole(release_dir / FEED_FILE, feed(releases))
+    if newest is not None:
+        write_whole(release_dir / LATEST_FILE, canonical_json(_latest(release_dir, newest)))
+
+
+def _latest(release_dir: Path, newest: Version) -> dict[str, str]:
+    """The current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of sums."""
+    listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
+    return {
+        "version": str(newest),
+        "published": newest.first_day,
+        "folder": f"{newest}/",
+        "zip": f"{newest}.zip",
+        "tar": f"{newest}.tar",
+        "page": f"{newest}/{SITE_FOLDER}/index.html",
+        "sha256sums": hashlib.sha256(listed).hexdigest(),
+    }
 
 
 def published(release_dir: Path) -> list[Published]:

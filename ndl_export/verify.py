@@ -1,7 +1,8 @@
 """Check a release bundle: that it is the publisher's, whole and unchanged, and that its content is sound.
 
 Signature and checksums come first. Where they do not hold, nothing in the bundle is trusted enough to be opened, and
-the report stops there. A folder, the `.zip` and the `.tar` are checked alike; of an archive every byte counts.
+the report stops there. A folder, the `.zip` and the `.tar` are checked alike, here or behind a URL; of an archive every
+byte counts.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndl_export import missing, signing
-from ndl_export.archive import unpack
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle_source import Source
 from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.ees import meta_csv, write_csv
@@ -28,8 +29,9 @@ from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults
 from ndl_export.release_facts import Version
 from ndl_export.rows import Layout
 from ndl_export.site import SITE_FOLDER, site_downloads
+from ndl_export.stores import StoreError
 from ndl_export.tables import TABLES
-from ndl_export.withdrawals import UnreadableWithdrawals, withdrawals
+from ndl_export.withdrawals import UnreadableWithdrawals
 
 Files = Mapping[str, bytes]
 
@@ -53,7 +55,7 @@ class Report:
     the directory that the bundle lies in says of its withdrawal, if anything: no fault of the bundle.
     """
 
-    bundle: Path
+    bundle: str
     version: str | None
     fingerprint: str | None
     pinned: bool
@@ -65,13 +67,13 @@ class Report:
         return not self.faults
 
     def __str__(self) -> str:
-        name = f"{self.bundle} (release {self.version})" if self.version else str(self.bundle)
+        name = f"{self.bundle} (release {self.version})" if self.version else self.bundle
         lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
         if self.withdrawn:
             lines.append(self.withdrawn)
         if self.fingerprint:
             lines.append(f"signing key, SHA-256: {self.fingerprint}")
-        if not self.pinned:
+        if self.fingerprint and not self.pinned:
             lines.append(
                 "The key is only the bundle's own: this shows that nothing changed since it was signed, not who signed"
                 " it. Compare the fingerprint with the publisher's, or check again with the publisher's key."
@@ -79,51 +81,49 @@ class Report:
         return "\n".join(lines)
 
 
-def verify(bundle: Path, trusted_key: Path | None = None) -> Report:
-    """Check the bundle in the folder or archive `bundle`, against the PEM public key `trusted_key` where given.
+def verify(bundle: Path | str, trusted_key: Path | None = None) -> Report:
+    """Check the bundle at the path or URL `bundle`, against the PEM public key `trusted_key` where given.
 
-    Every fault of a bundle is reported and none raised. Raises OSError where a path cannot be read and `UnusableKey`
-    where the trusted key is not a key.
+    Every fault of a bundle is reported and none raised. Raises OSError where a path cannot be read, `StoreError` where
+    a URL cannot, and `UnusableKey` where the trusted key is not a key.
     """
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
         signing.fingerprint(trusted)
+    source = Source.of(str(bundle))
     try:
-        folder, files = _open(bundle)
+        folder, files = source.files()
     except ValueError as error:
-        return Report(bundle, None, None, trusted is not None, (Fault(bundle.name, str(error)),))
-    version = None
-    faults = integrity_faults(files, trusted)
-    if not faults:
-        version, faults = _content(files)
+        return Report(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
+    version, faults = _faults(files, trusted)
     if folder and version and folder != version:
-        faults.append((bundle.name, f"its folder is called {folder}, its content is release {version}"))
-    fingerprint = _fingerprint(files)
-    withdrawn = _withdrawn(bundle, version)
-    return Report(bundle, version, fingerprint, trusted is not None, tuple(Fault(*each) for each in faults), withdrawn)
+        faults.append((source.name, f"its folder is called {folder}, its content is release {version}"))
+    return Report(
+        source.shown,
+        version,
+        _fingerprint(files),
+        trusted is not None,
+        tuple(Fault(*each) for each in faults),
+        _withdrawn(source, version),
+    )
 
 
-def _open(bundle: Path) -> tuple[str | None, Files]:
-    """The folder in an archive, and content of every file by name.
-
-    Raises ValueError where it is neither a folder of plain files nor an archive as we pack it.
-    """
-    if not bundle.is_dir():
-        return unpack(bundle.read_bytes())
-    found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
-    plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
-    folders = {name for name, path in found.items() if path.is_dir() and not path.is_symlink()}
-    odd = sorted(found.keys() - plain.keys() - (folders & {SITE_FOLDER}))
-    if odd:
-        raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
-    return None, {name: path.read_bytes() for name, path in plain.items()}
+def faults_of(files: Files) -> tuple[Fault, ...]:
+    """What is wrong with a bundle's files, content by name, with its own key; empty where it is sound."""
+    return tuple(Fault(*each) for each in _faults(files, None)[1])
 
 
-def _withdrawn(bundle: Path, version: str | None) -> str | None:
+def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
+    """The version, None where it cannot be told, and what is wrong. Content is looked at where integrity holds."""
+    faults = integrity_faults(files, trusted)
+    return (None, faults) if faults else _content(files)
+
+
+def _withdrawn(source: Source, version: str | None) -> str | None:
     """The sentence of the directory that the bundle lies in on its withdrawal."""
     try:
-        found = withdrawals(bundle.resolve().parent).get(version or "")
-    except UnreadableWithdrawals as error:
+        found = source.withdrawal(version) if version else None
+    except (UnreadableWithdrawals, StoreError) as error:
         return str(error)
     return found.sentence if found else None
 

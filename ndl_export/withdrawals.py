@@ -40,18 +40,21 @@ class Withdrawal:
 def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
     """Every withdrawal by version; empty where there is no file. Raises `UnreadableWithdrawals`."""
     path = release_dir / WITHDRAWN_FILE
-    if not path.exists():
-        return {}
+    return read_withdrawals(path.read_bytes(), str(path)) if path.exists() else {}
+
+
+def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
+    """Every withdrawal by version in the content of the file of that name. Raises `UnreadableWithdrawals`."""
     try:
-        found = [Withdrawal(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["withdrawn"]]
+        found = [Withdrawal(**entry) for entry in json.loads(content)["withdrawn"]]
         for each in found:
             Version.parse(each.version)
             dt.date.fromisoformat(each.date)
             if not is_reason(each.reason):
                 raise ValueError
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         raise UnreadableWithdrawals(
-            f"{path} must list, under 'withdrawn', objects with version, date (2026-11-25) and reason, and nothing else"
+            f"{name} must list, under 'withdrawn', objects with version, date (2026-11-25) and reason, and nothing else"
         ) from None
     return {each.version: each for each in found}
 
@@ -61,8 +64,8 @@ def is_reason(reason: str) -> bool:
     return bool(reason.strip()) and reason.isprintable()
 
 
-def record(release_dir: Path, known: Mapping[str, Withdrawal], added: Withdrawal) -> None:
-    """Write the file with one withdrawal more."""
-    every = sorted([*known.values(), added], key=lambda each: Version.parse(each.version))
+def record(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:
+    """Write the file with these withdrawals more."""
+    every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
     content = {"withdrawn": [asdict(each) for each in every]}
     write_whole(release_dir / WITHDRAWN_FILE, canonical_json(content))

@@ -12,10 +12,10 @@ import click
 from pipelines.console import FILE, FOLDER, HELP, check_environment, stop
 from pipelines.council_commands import council
 from pipelines.doctor_command import doctor
-from pipelines.keep_commands import forget, log_command, retention_command, shred
+from pipelines.keep_commands import COMMANDS as KEEPING
 from pipelines.key_commands import keys
 from pipelines.link_commands import link
-from pipelines.release_commands import diff, withdraw
+from pipelines.release_commands import diff, publish, withdraw
 from pipelines.sender_commands import pseudonymise
 
 
@@ -152,13 +152,22 @@ def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=FILE)
-@click.option("--key", type=click.Path(path_type=Path, exists=True), help="The publisher's public key (PEM).")
-def verify(bundle: Path, key: Path | None) -> None:
-    """Check a bundle (folder or archive): signature, checksums, schema, consistency."""
+@click.argument("bundle")
+@click.option("--key", type=FILE, help="The publisher's public key (PEM).")
+def verify(bundle: str, key: Path | None) -> None:
+    """Check a bundle (folder or archive, by path or URL): signature, checksums, schema, consistency."""
+    from ndl_export.signing import UnusableKey
+    from ndl_export.stores import StoreError, is_url
     from ndl_export.verify import verify as check
 
-    report = check(bundle, key)
+    if not is_url(bundle) and not Path(bundle).exists():
+        stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
+    try:
+        report = check(bundle, key)
+    except (StoreError, UnusableKey) as error:
+        stop(str(error))
+    except OSError as error:
+        stop(f"{error.filename}: {error.strerror}")
     click.echo(str(report))
     sys.exit(0 if report.ok else 1)
 
@@ -240,19 +249,7 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (
-    council,
-    pseudonymise,
-    keys,
-    link,
-    diff,
-    withdraw,
-    forget,
-    shred,
-    retention_command,
-    log_command,
-    doctor,
-):
+for command in (council, pseudonymise, keys, link, diff, publish, withdraw, *KEEPING, doctor):
     main.add_command(command)
 
 
@@ -293,7 +290,7 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
         f"Release page:       {release / 'site' / 'index.html'}\n"
-        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.worked_queries)\n"
+        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.start)\n"
         "\nNext:\n"
         f"  {tools}/readiness verify {_short(bundle)}\n"
         f"  {tools}/readiness budget --home {_short(home)}\n"

@@ -241,3 +241,6 @@ def _line(entry: dict[str, Any]) -> str:
     about += [f"file {entry['file_mac'][:16]}" if entry["file_mac"] else ""]
     by = entry["who"] + (f", run {entry['run_id'][:8]}" if entry["run_id"] else "")
     return f"{entry['time']}  {entry['what']}: {', '.join(filter(None, about))}  ({by}; {entry['software']})"
+
+
+COMMANDS = (forget, shred, retention_command, log_command)

@@ -1,4 +1,4 @@
-"""`readiness withdraw` and `readiness diff`: releases after they are published."""
+"""`readiness publish`, `readiness withdraw` and `readiness diff`: releases once they are made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,33 @@ from pathlib import Path
 
 import click
 
-from pipelines.console import FOLDER, stop
+from pipelines.console import FILE, FOLDER, stop
+
+
+@click.command()
+@click.argument("version")
+@click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
+@click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds release/.")
+@click.option("--key", type=FILE, help="The publisher's public key (PEM), to check the bundle against.")
+@click.option("--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
+def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool) -> None:
+    """Put a release where readers get it: content first, what leads to it last.
+
+    Run it again after it was cut off, or after a withdrawal: it sends what is missing, and no more. Credentials come
+    from the environment, as the library of the store asks.
+    """
+    from assets.home import Home
+    from ndl_export.publish import PublishRefused
+    from ndl_export.publish import publish as put_out
+    from ndl_export.signing import UnusableKey
+    from ndl_export.stores import StoreError
+    from pipelines.publish_report import render
+
+    try:
+        found = put_out(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
+    except (PublishRefused, StoreError, UnusableKey) as refused:
+        stop(str(refused))
+    click.echo(render(found, version, dry_run=dry_run))
 
 
 @click.command()

@@ -47,6 +47,12 @@ class Published:
         return max(self.issued, self.withdrawal.date) if self.withdrawal else self.issued
 
     @property
+    def notes(self) -> str:
+        """What is new against the release before it, with a full stop; empty where its record does not say."""
+        said = self.record.get("adms:versionNotes")
+        return f"{said['@value']}." if said else ""
+
+    @property
     def directory(self) -> str:
         """Where the release directory is served, as the release says."""
         return self.address.rpartition("/")[0]
@@ -121,7 +127,7 @@ def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[
         ],
     }
     if release.withdrawal:
-        for told in ("dct:description", "adms:versionNotes"):
+        for told in record.keys() & {"dct:description", "adms:versionNotes"}:
             record[told] = text(f"{release.withdrawal.sentence} {record[told]['@value']}")
     if position > 0:
         record["dcat:prev"] = {"@id": releases[position - 1].address}

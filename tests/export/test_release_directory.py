@@ -135,7 +135,7 @@ def test_an_entry_has_what_the_rfc_asks_for(taken_back: Path) -> None:
 def test_what_is_beside_the_bundles_follows_from_them_alone(two: Path, tmp_path: Path) -> None:
     there = tmp_path / "elsewhere"
     shutil.copytree(two, there, symlinks=True)
-    made = {name: (there / name).read_bytes() for name in ("catalogue.jsonld", "feed.xml")}
+    made = {name: (there / name).read_bytes() for name in ("catalogue.jsonld", "feed.xml", "latest.json")}
     for name in (*made, "latest"):
         (there / name).unlink()
     elsewhere = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONHASHSEED": "7"}
@@ -227,6 +227,7 @@ def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
     withdraw(own, SECOND, REASON, DAY)
     assert withdraw(own, FIRST, REASON, DAY) is None
     assert not (own / "latest").is_symlink()
+    assert not (own / "latest.json").exists()
     assert not (own / "site").exists()
     assert len(entries(own)) == 2
     with duckdb.connect(str(own / "readiness.duckdb"), read_only=True) as connection:
@@ -303,6 +304,20 @@ def test_markup_in_a_reason_is_text(two: Path) -> None:
     assert newest is not None
     assert odd.reason in newest.findtext("a:summary", "", ATOM)
     assert json.loads(canonical_json(catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
+
+
+def test_a_release_that_does_not_say_what_is_new_is_listed_all_the_same(two: Path) -> None:
+    first, second = published(two)
+    record = {name: value for name, value in second.record.items() if name != "adms:versionNotes"}
+    for withdrawal in (None, Withdrawal(SECOND, "2026-12-05", REASON)):
+        silent = [first, Published(SECOND, record, withdrawal)]
+        newest = ET.fromstring(feed(silent)).find("a:entry", ATOM)
+        assert newest is not None
+        summary = newest.findtext("a:summary", namespaces=ATOM)
+        assert summary == (withdrawal.sentence if withdrawal else None)
+        dataset = catalogue(silent)["@graph"][0]["dcat:dataset"][1]
+        assert "adms:versionNotes" not in dataset
+        assert (REASON in dataset["dct:description"]["@value"]) == (withdrawal is not None)
 
 
 def heard(environment: str, script: str, *arguments: Path) -> Any:

@@ -1,6 +1,6 @@
 """Intake of one large extract against a bare DuckDB read and write of the same file; part of `make bench`.
 
-Each way runs in a process of its own, for its own peak memory: `python -m tests.benchmark_intake WAY FILE KEYS`.
+Each way runs in a process of its own, for its own peak memory: `python -m tests.benchmark.extract WAY FILE KEYS`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def measure(rows: int) -> list[tuple[str, float, float]]:
 
 
 def _timed(way: str, path: Path, keys: Path) -> tuple[float, float]:
-    arguments = [sys.executable, "-m", "tests.benchmark_intake", way, str(path), str(keys)]
+    arguments = [sys.executable, "-m", "tests.benchmark.extract", way, str(path), str(keys)]
     read, write = os.pipe()
     pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)])
     os.close(write)

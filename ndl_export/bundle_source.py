@@ -1,0 +1,120 @@
+"""The files of a bundle, wherever it is: a folder, an archive, or either of them behind a URL.
+
+What is read is bounded, since whoever made the archive or answers for the URL may not be the publisher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ndl_export.archive import ARCHIVES, unpack
+from ndl_export.bundle import BUNDLE_FILES
+from ndl_export.checksums import SUMS_FILE
+from ndl_export.release_facts import Version
+from ndl_export.site import SITE_FOLDER
+from ndl_export.stores import Store, is_url, open_store, shown
+from ndl_export.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
+
+LARGEST = 2 * 2**30
+"""Bytes of a bundle, or of an archive of one; the largest that was made has a hundredth of it."""
+MOST_FILES = 1000
+AT_ONCE = 8
+"""Connections to a store at the same time."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a bundle is: a path of this machine, or a URL as `stores` takes it."""
+
+    place: Path | str
+
+    @classmethod
+    def of(cls, text: str) -> Source:
+        """The place that the text names."""
+        return cls(text if is_url(text) else Path(text))
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return shown(self.place).rstrip("/") if isinstance(self.place, str) else str(self.place)
+
+    @property
+    def name(self) -> str:
+        return self.shown.rpartition("/")[2]
+
+    def files(self) -> tuple[str | None, dict[str, bytes]]:
+        """The folder in an archive, None otherwise, and content of every file by name.
+
+        Raises ValueError where it is neither a folder of plain files nor an archive as we pack it, OSError for a path
+        that cannot be read and `StoreError` for a URL.
+        """
+        if isinstance(self.place, Path):
+            return (None, _folder(self.place)) if self.place.is_dir() else unpack(_whole(self.place))
+        if self.name.rpartition(".")[2] in ARCHIVES:
+            content = self._directory().read(self.name, LARGEST)
+            if content is None:
+                raise ValueError("there is no such file")
+            return unpack(content)
+        return None, _remote_folder(open_store(self.place))
+
+    def withdrawal(self, version: str) -> Withdrawal | None:
+        """What the directory that it lies in says of its withdrawal. Raises `UnreadableWithdrawals`, `StoreError`."""
+        if isinstance(self.place, Path):
+            return withdrawals(self.place.resolve().parent).get(version)
+        directory = self._directory()
+        content = directory.read(WITHDRAWN_FILE, LARGEST)
+        found = read_withdrawals(content, directory.address(WITHDRAWN_FILE)) if content is not None else {}
+        return found.get(version)
+
+    def _directory(self) -> Store:
+        address, mark, query = str(self.place).partition("?")
+        return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
+
+
+def remote_version(directory: Store, version: Version) -> dict[str, bytes]:
+    """Content by name of the files of a release in a release directory. Raises ValueError and `StoreError`."""
+    return _remote_folder(directory, f"{version}/")
+
+
+def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
+    """Content of the files, several at once; None for one that is not there. Raises `StoreError`."""
+    wanted = list(names)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
+
+
+def _whole(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
+    return path.read_bytes()
+
+
+def _folder(bundle: Path) -> dict[str, bytes]:
+    found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
+    plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
+    folders = {name for name, path in found.items() if path.is_dir() and not path.is_symlink()}
+    if odd := sorted(found.keys() - plain.keys() - (folders & {SITE_FOLDER})):
+        raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
+    _bounded({name: path.stat().st_size for name, path in plain.items()})
+    return {name: path.read_bytes() for name, path in plain.items()}
+
+
+def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
+    """The files that the store lists, or those that a bundle has where it lists none."""
+    sizes = store.sizes(below)
+    sums = f"{below}{SUMS_FILE}"
+    if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
+        raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
+    _bounded(sizes or {})
+    found = read_all(store, [f"{below}{name}" for name in BUNDLE_FILES] if sizes is None else sizes, LARGEST)
+    files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
+    _bounded({name: len(content) for name, content in files.items()})
+    return files
+
+
+def _bounded(sizes: dict[str, int]) -> None:
+    if len(sizes) > MOST_FILES or sum(sizes.values()) > LARGEST:
+        raise ValueError(f"it has more than {MOST_FILES} files or {LARGEST:,} bytes, which no bundle has")

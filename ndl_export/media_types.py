@@ -1,0 +1,35 @@
+"""How a published file is served: its media type, and how long a copy of it may be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ndl_export.metadata.description import MEDIA_TYPES
+
+_OF_PAGES = {"html": "text/html"}
+_BY_NAME = {
+    "SHA256SUMS": "text/plain",
+    "croissant.json": "application/ld+json",
+    "csv-metadata.json": "application/csvm+json",
+    "feed.xml": "application/atom+xml",
+}
+_OTHER = "application/octet-stream"
+FOR_EVER = "public, max-age=31536000, immutable"
+"""Of a file that never changes: any copy will do, for a year."""
+ASK_FIRST = "no-cache"
+"""Of a file that is replaced: a copy may be kept, and used once the store has said that it is the same."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The HTTP headers Content-Type and Cache-Control."""
+
+    media_type: str
+    caching: str
+
+
+def served(name: str, *, changes: bool) -> Served:
+    """How the file of that name is served, and whether it is ever replaced."""
+    last = name.rpartition("/")[2]
+    kind = _BY_NAME.get(last) or (MEDIA_TYPES | _OF_PAGES).get(last.rpartition(".")[2], _OTHER)
+    return Served(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, ASK_FIRST if changes else FOR_EVER)

@@ -1,0 +1,236 @@
+"""Put a release where readers get it: a folder in S3, Azure, on a file system (`stores`).
+
+Content goes first: the folder of the bundle and its archives, each read back. What leads readers there goes last, one
+file after the other, each replaced in one step (`leading_files`). Whenever the process is cut off, what readers find is
+complete, and the next run sends what is missing. What is there is known by its content, never by its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.archive import ARCHIVES
+from ndl_export.bundle_source import AT_ONCE, LARGEST, read_all, remote_version
+from ndl_export.checksums import SUMS_FILE
+from ndl_export.database_content import same_database
+from ndl_export.integrity import integrity_faults
+from ndl_export.leading_files import is_leading, leading_files
+from ndl_export.media_types import served
+from ndl_export.release_directory import CATALOGUE_FILE, versions
+from ndl_export.release_facts import InvalidVersion, Version
+from ndl_export.stores import Store, StoreError, open_store
+from ndl_export.verify import verify
+from ndl_export.withdrawals import WITHDRAWN_FILE, UnreadableWithdrawals, Withdrawal, read_withdrawals, withdrawals
+
+Files = dict[str, bytes]
+"""Content by name."""
+
+
+class PublishRefused(Exception):
+    """Nothing was sent; the message says why."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The outcome: names of files that were sent, or would be, in order; of those that were there; of those taken away.
+
+    `sizes` in bytes, of all of them; `current` is the release that `latest.json` leads to then, if any; `withdrawn`
+    what readers are told, where the release is withdrawn.
+    """
+
+    store: Store
+    sent: tuple[str, ...]
+    there: tuple[str, ...]
+    removed: tuple[str, ...]
+    sizes: Mapping[str, int]
+    current: Version | None
+    withdrawn: Withdrawal | None
+
+
+def publish(
+    release_dir: Path,
+    version: str,
+    url: str,
+    *,
+    trusted_key: Path | None = None,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Published:
+    """Publish the release in the folder that `url` names; with `dry_run` only say what would be sent.
+
+    Raises `PublishRefused` and, where the store fails, `StoreError`; of what was sent until then, nothing leads to the
+    release before all of it is there.
+    """
+    content = _sound(release_dir, version, trusted_key)
+    asked = Version.parse(version)
+    store = open_store(url, to_write=True)
+    if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():
+        raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
+    missing = _missing(store, asked, content)
+    published, withdrawn = _published(store), _withdrawn(store, release_dir)
+    if version in withdrawn and (missing or asked not in published):
+        raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
+    with tempfile.TemporaryDirectory() as scratch:
+        bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {asked}}
+        bundles[asked] = release_dir / version
+        told = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
+        leading = leading_files(bundles, told, _folder(scratch, "leading"))
+        changed = _changed(store, leading, Path(scratch))
+        stale = sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)
+        replaced = {name: leading[name].read_bytes() for name in changed}
+        sizes = {name: len(each) for name, each in content.items()}
+        sizes |= {name: path.stat().st_size for name, path in leading.items()}
+    if not dry_run:
+        store.clear()
+        _send_content(store, {name: content[name] for name in missing}, tell)
+        for name, each in replaced.items():
+            _send(store, name, each, changes=True)
+        for name in stale:
+            store.remove(name)
+        store.clear()
+    sent = (*missing, *replaced)
+    standing = [each for each in bundles if str(each) not in told]
+    return Published(
+        store,
+        sent,
+        tuple(name for name in sizes if name not in sent),
+        tuple(stale),
+        sizes,
+        max(standing, default=None),
+        told.get(version),
+    )
+
+
+def _folder(scratch: str, name: str) -> Path:
+    place = Path(scratch) / name
+    place.mkdir()
+    return place
+
+
+def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
+    """Every file of the release, folder and archives, once the bundle has been verified. Raises `PublishRefused`."""
+    try:
+        known = Version.parse(version) in versions(release_dir)
+    except InvalidVersion as error:
+        raise PublishRefused(str(error)) from None
+    if not known:
+        found = ", ".join(map(str, versions(release_dir)))
+        raise PublishRefused(f"there is no release {version} in {release_dir}: {found or 'it has none'}")
+    bundle = release_dir / version
+    report = verify(bundle, trusted_key)
+    if not report.ok:
+        first, *more = report.faults
+        others = f", and {len(more)} faults more: readiness verify {bundle} lists them" if more else ""
+        raise PublishRefused(f"release {version} does not verify, so nothing was sent: {first}{others}")
+    paths = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
+    files = {name: path.read_bytes() for name, path in sorted(paths.items())}
+    if report.version != version or integrity_faults(files, None):
+        raise PublishRefused(
+            f"{bundle} is release {report.version}, or was changed while it was read: nothing was sent"
+        )
+    archives = {f"{version}.{suffix}": pack(files, version) for suffix, pack in ARCHIVES.items()}
+    for name, packed in archives.items():
+        if not (path := release_dir / name).is_file() or path.read_bytes() != packed:
+            raise PublishRefused(f"{path} is not the archive of {bundle}, so nothing was sent")
+    return {f"{version}/{name}": each for name, each in files.items()} | archives
+
+
+def _missing(store: Store, version: Version, content: Files) -> list[str]:
+    """Names of the release's files that are not at the place. Raises `PublishRefused` where others stand for them."""
+    sizes = store.sizes() or {}
+    there = [name for name in sizes if name in content or name.startswith(f"{version}/")]
+    doubtful = [name for name in there if sizes[name] == len(content.get(name, b""))]
+    found = read_all(store, doubtful, LARGEST)
+    if other := sorted(name for name in there if name not in content or found.get(name) != content[name]):
+        raise PublishRefused(
+            f"release {version} is at {store.url} already with other bytes ({', '.join(other[:3])}"
+            f"{' and more' if len(other) > 3 else ''}); what is published never changes:"
+            " publish the new figures under a new version"
+        )
+    return [name for name in content if name not in there]
+
+
+def _published(store: Store) -> set[Version]:
+    """The releases that the catalogue at the place names; none where there is no catalogue."""
+    content = store.read(CATALOGUE_FILE, LARGEST)
+    if content is None:
+        return set()
+    try:
+        return {Version.parse(each["dcat:version"]) for each in json.loads(content)["@graph"][0]["dcat:dataset"]}
+    except (ValueError, TypeError, KeyError, IndexError):
+        raise PublishRefused(
+            f"{store.address(CATALOGUE_FILE)} is not a catalogue of releases as this makes it"
+        ) from None
+
+
+def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
+    """Withdrawals by version: those that readers of the place were told, and those of the release directory."""
+    content = store.read(WITHDRAWN_FILE, LARGEST)
+    try:
+        told = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
+        return withdrawals(release_dir) | told
+    except UnreadableWithdrawals as error:
+        raise PublishRefused(str(error)) from None
+
+
+def _bundle(store: Store, version: Version, release_dir: Path, scratch: Path) -> Path:
+    """A folder with a release that is published at the place: our own where it is the same, or else fetched."""
+    own = release_dir / str(version)
+    sums = store.read(f"{version}/{SUMS_FILE}", LARGEST)
+    if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
+        return own
+    try:
+        files = remote_version(store, version)
+        faults = [f"{name}: {what}" for name, what in integrity_faults(files, None)]
+    except ValueError as error:
+        faults = [str(error)]
+    if faults:
+        raise PublishRefused(f"release {version}, which the catalogue at {store.url} names, is not whole: {faults[0]}")
+    for name, content in files.items():
+        place = scratch / "fetched" / str(version) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    return scratch / "fetched" / str(version)
+
+
+def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
+    """Names of the leading files that the place has not, or has otherwise."""
+    found = read_all(store, leading, LARGEST)
+    changed = [name for name, path in leading.items() if found[name] != path.read_bytes()]
+    if (database := found[DATABASE_FILE]) is not None:
+        fetched = scratch / DATABASE_FILE
+        fetched.write_bytes(database)
+        if same_database(leading[DATABASE_FILE], fetched):
+            changed.remove(DATABASE_FILE)
+    return changed
+
+
+def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        sending = [pool.submit(_send, store, name, each, changes=False) for name, each in content.items()]
+        try:
+            for count, each in enumerate(sending, 1):
+                each.result()
+                if count % 20 == 0 or count == len(sending):
+                    tell(f"{count} of {len(sending)} files of the release sent and read back")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
+    """Send a file and read it back."""
+    store.put(name, content, served(name, changes=changes))
+    if _sha256(store.read(name, LARGEST)) != _sha256(content):
+        raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")
+
+
+def _sha256(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()

@@ -1,0 +1,227 @@
+"""A folder behind a URL, in any store that fsspec knows: S3, Azure, a web server, a file system.
+
+A file appears under its name whole or not at all: object stores do so of themselves, elsewhere it is written under
+another name first. Credentials come from the environment or the standard files of a store's own library, never from a
+URL. Whatever goes wrong is a `StoreError`, one sentence that holds neither.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec import AbstractFileSystem
+
+from ndl_export.media_types import Served
+from ndl_export.whole_files import sync
+
+_S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
+_WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
+_OF_THE_EXTRA = _S3 | _AZURE | _WEB
+_STAGING = ".sending"
+_CHUNK = 2**20
+
+_WHAT = {
+    "NoCredentialsError": "there are no credentials for it in the environment",
+    "PartialCredentialsError": "its credentials in the environment are not complete",
+    "ProfileNotFound": "the profile that the environment names does not exist",
+    "ClientAuthenticationError": "it does not accept the credentials in the environment",
+    "PermissionError": "it does not allow this with the credentials in the environment",
+    "ResourceNotFoundError": "there is no such bucket or container",
+    "FileNotFoundError": "there is no such bucket or folder",
+    "NotImplementedError": "this kind of store cannot do that",
+    "NotADirectoryError": "it is not a folder",
+    "IsADirectoryError": "a folder stands where a file should be",
+    "ServiceRequestError": "it cannot be reached",
+    "ServiceResponseError": "the connection broke off",
+    "HTTPClientError": "it cannot be reached, or the connection broke off",
+    "ConnectionError": "it cannot be reached, or the connection broke off",
+    "ClientConnectionError": "it cannot be reached, or the connection broke off",
+    "ClientPayloadError": "the connection broke off",
+    "FSTimeoutError": "it did not answer in time",
+    "TimeoutError": "it did not answer in time",
+}
+"""What an error means, by its class or one that this derives from; the classes of every library, most telling first."""
+_STATUS = {
+    401: _WHAT["ClientAuthenticationError"],
+    403: _WHAT["PermissionError"],
+    404: _WHAT["ResourceNotFoundError"],
+}
+
+
+class StoreError(Exception):
+    """A store that cannot be used; the message says which and why."""
+
+
+class TooLarge(StoreError):
+    """A file that is larger than it may be."""
+
+
+def is_url(place: str) -> bool:
+    """Whether the text names a place by its protocol; a path does not."""
+    return "://" in place
+
+
+def shown(url: str) -> str:
+    """The URL without a query, which may hold a key."""
+    return url.partition("?")[0]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder: `url` as readers of messages know it, `root` as `system` does; names of files are relative to it."""
+
+    url: str
+    protocol: str
+    system: AbstractFileSystem
+    root: str
+    query: str = ""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Content of a file, None where there is none. Raises `StoreError`, `TooLarge` above `limit` bytes."""
+        with _said(self.address(name)):
+            try:
+                if self.protocol in _WEB:
+                    return self._streamed(name, limit)
+                if self.system.info(self._path(name))["size"] > limit:
+                    raise self._too_large(name, limit)
+                content: bytes = self.system.cat_file(self._path(name))
+                return content
+            except FileNotFoundError:
+                return None
+
+    def _streamed(self, name: str, limit: int) -> bytes:
+        """Content of a file of a web server, which may not say beforehand how much it sends."""
+        content = io.BytesIO()
+        # Without a size it is asked for first, and a server that cannot be reached looks like one without the file.
+        with self.system.open(self._path(name) + self.query, "rb", block_size=0, size=1) as file:
+            while part := file.read(_CHUNK):
+                content.write(part)
+                if content.tell() > limit:
+                    raise self._too_large(name, limit)
+        return content.getvalue()
+
+    def _too_large(self, name: str, limit: int) -> TooLarge:
+        return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
+
+    def sizes(self, folder: str = "") -> dict[str, int] | None:
+        """Size in bytes of every file below, by name; None where the store has no listing. Raises `StoreError`."""
+        if self.protocol in _WEB:
+            return None
+        with _said(self.url):
+            self.system.invalidate_cache()
+            found = self.system.find(self._path(folder), detail=True)
+        start = f"{self.root.strip('/')}/"
+        sizes = {path.lstrip("/").removeprefix(start): int(each["size"]) for path, each in found.items()}
+        return {name: size for name, size in sizes.items() if name and not name.startswith((_STAGING, start))}
+
+    def put(self, name: str, content: bytes, served: Served) -> None:
+        """Put a file in its place in one step, replacing what is there. Raises `StoreError`."""
+        with _said(self.address(name)):
+            if self.protocol in _WHOLE_AT_ONCE:
+                self.system.pipe_file(self._path(name), content, **self._headers(served))
+            else:
+                self._put_by_rename(self._path(name), content)
+
+    def remove(self, name: str) -> None:
+        """Take a file away. Raises `StoreError`."""
+        with _said(self.address(name)):
+            self.system.rm_file(self._path(name))
+
+    def clear(self) -> None:
+        """Take away what a process that was cut off left under other names. Raises `StoreError`."""
+        if self.protocol not in _WHOLE_AT_ONCE:
+            with _said(self.url):
+                if self.system.exists(self._path(_STAGING)):
+                    self.system.rm(self._path(_STAGING), recursive=True)
+
+    def address(self, name: str) -> str:
+        """What messages call a file."""
+        return f"{self.url}/{name}" if name else self.url
+
+    def _path(self, name: str) -> str:
+        return posixpath.join(self.root, name) if name else self.root
+
+    def _headers(self, served: Served) -> dict[str, Any]:
+        if self.protocol in _S3:
+            return {"ContentType": served.media_type, "CacheControl": served.caching}
+        if self.protocol in _AZURE:
+            return {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
+        return {}
+
+    def _put_by_rename(self, place: str, content: bytes) -> None:
+        staged = self._path(f"{_STAGING}/{uuid.uuid4().hex}")
+        for folder in (posixpath.dirname(staged), posixpath.dirname(place)):
+            self.system.makedirs(folder, exist_ok=True)
+        self.system.pipe_file(staged, content)
+        if self.protocol == "file":
+            Path(staged).chmod(0o644)
+            sync(Path(staged))
+        self.system.mv(staged, place)
+        if self.protocol == "file":
+            sync(Path(place).parent)
+
+
+def open_store(url: str, *, to_write: bool = False) -> Store:
+    """The folder at a URL, or at a path of this machine. Raises `StoreError`."""
+    protocol = url.partition("://")[0].lower() if is_url(url) else "file"
+    query = f"?{urlsplit(url).query}" if protocol in _WEB and "?" in url else ""
+    _check(url, protocol, to_write)
+    plain = shown(url) if protocol in _WEB else url
+    with _said(shown(url)):
+        try:
+            system, root = fsspec.url_to_fs(plain, use_listings_cache=False)
+        except ImportError as error:
+            raise StoreError(_not_installed(protocol, error)) from None
+        except ValueError:
+            if protocol in fsspec.available_protocols():
+                raise StoreError(f"{url}: {_WHAT['NoCredentialsError']}, or its address is not complete") from None
+            raise StoreError(f"no kind of store is called {protocol}:// — use file, s3 or abfs") from None
+    return Store(plain.rstrip("/"), protocol, system, root.rstrip("/") or root, query)
+
+
+def _check(url: str, protocol: str, to_write: bool) -> None:
+    before, at, _ = url.partition("://")[2].partition("@")
+    if (at and ":" in before) or ("?" in url and (to_write or protocol not in _WEB)):
+        raise StoreError("a URL must not hold credentials: give them in the environment, as the store's library asks")
+    if "::" in url:
+        raise StoreError("a URL of several protocols joined by :: is not supported: give that of the store itself")
+    if to_write and protocol in _WEB:
+        raise StoreError(f"{url} is a web address, which can only be read: give that of the store behind it")
+
+
+def _not_installed(protocol: str, error: ImportError) -> str:
+    if protocol in _OF_THE_EXTRA:
+        return f"the library for {protocol}:// is not installed: pip install 'readiness[publish]'"
+    return f"the library for {protocol}:// is not installed: {error}"
+
+
+@contextmanager
+def _said(place: str) -> Iterator[None]:
+    """Whatever goes wrong inside, in a sentence about the place."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        raise StoreError(f"{place}: {_meaning(error)}") from error
+
+
+def _meaning(error: Exception) -> str:
+    status = getattr(error, "status_code", None) or getattr(error, "status", None)
+    if status in _STATUS:
+        return _STATUS[status]
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if told := next((_WHAT[kind] for kind in kinds if kind in _WHAT), None):
+        return told
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"it failed with an error of the kind {kinds[0]}" + (f", HTTP status {status}" if status else "")

@@ -1,0 +1,53 @@
+"""A command in a process of its own, watched: seconds and peak resident memory, of the whole and by stage."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_EVERY = 0.02
+_STAGE = re.compile(r"^\[\d/\d\] (\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`seconds` of wall time; `peak_gib` of resident memory, `rows` that went in."""
+
+    what: str
+    seconds: float
+    peak_gib: float
+    rows: int = 0
+
+
+def watch(what: str, command: Sequence[str], log: Path, rows: int = 0) -> tuple[Measured, list[Measured]]:
+    """Run `command`, its output in `log`. The second part of the answer is by stage, as `readiness run` says them."""
+    started = time.monotonic()
+    stages: list[tuple[str, float, float]] = [("start", started, 0.0)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            said = _STAGE.findall(log.read_text(encoding="utf-8", errors="replace"))
+            name, since, peak = stages[-1]
+            stages[-1] = (name, since, max(peak, _resident_gib(process.pid)))
+            if len(said) >= len(stages):
+                stages.append((said[len(stages) - 1].lower(), time.monotonic(), 0.0))
+            time.sleep(_EVERY)
+    ended = time.monotonic()
+    if process.returncode:
+        raise SystemExit(f"{what} failed:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+    ends = [since for _, since, _ in stages[1:]] + [ended]
+    parts = [Measured(f"- {name}", end - since, peak) for (name, since, peak), end in zip(stages, ends, strict=True)]
+    return Measured(what, ended - started, max(peak for *_, peak in stages), rows), parts
+
+
+def _resident_gib(process: int) -> float:
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    return int(found[1]) / 1024**2 if found else 0.0
