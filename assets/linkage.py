@@ -13,8 +13,10 @@ import pyarrow.parquet
 from assets import deliveries
 from assets.children import build_confidential_tables
 from assets.home import Home, promote
+from assets.in_use import while_in_use
 from assets.linkage_report import rates_by_group, render, weighted_figures
-from assets.sent import note_sent
+from assets.processing_log import What, record
+from assets.sent import note_sent, note_taking_part
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER
@@ -34,6 +36,7 @@ class CannotBeLinked(Exception):
     """Extracts whose tokens were made in different ways; the message names them and what to do."""
 
 
+@while_in_use
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
@@ -45,6 +48,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, extracts)
+    record(home, What.LINKAGE, cohort=cohort)
     earlier = home.links(cohort)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
     report = Report()
@@ -68,6 +72,7 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
     (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
+@while_in_use
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
     """Write the confidential table of every family of a cohort, and then which councils are in them, by source."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
@@ -77,6 +82,7 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str])
         home.sent(cohort).unlink(missing_ok=True)
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
+    note_taking_part(home, cohort, councils)
     note_sent(home, cohort, {source: [path.stem for path in paths] for source, paths in extracts.items()})
 
 

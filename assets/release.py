@@ -10,6 +10,8 @@ from pathlib import Path
 
 from assets.expected_accuracy import check_accuracy
 from assets.home import Home
+from assets.in_use import while_in_use
+from assets.processing_log import What, record
 from assets.sent import check_complete, fix_missing, missing_of, stated_missing
 from assets.series import (
     Asked,
@@ -82,6 +84,7 @@ def begin_release(
     return cohorts
 
 
+@while_in_use
 def measure_family(
     home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
 ) -> Measurement:
@@ -91,6 +94,7 @@ def measure_family(
     charged yet; a revision that spends a share is not held to it.
     """
     policy = policy_of(home, cohort, version)
+    record(home, What.MEASUREMENT, cohort=cohort, release=version, note=family)
     plan = plan_family(family, councils, policy)
     table = home.confidential(family, cohort)
     ledger = Ledger(home.ledger)

@@ -17,7 +17,7 @@ from assets.release import begin_release, measure_family, publish_bundle, publis
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES
-from sources.extract.landed import taking_part
+from privacy.keys import RELEASE as KEYS_OF_RELEASE
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
@@ -55,7 +55,7 @@ def _measurement(family: str) -> dg.AssetsDefinition:
     def measurement(
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
-        home, councils = installation.home_folder, taking_part(installation.landing_folder)
+        home, councils = installation.home_folder, installation.councils(context.partition_key)
         cohorts = begin_release(
             home,
             context.partition_key,
@@ -66,9 +66,10 @@ def _measurement(family: str) -> dg.AssetsDefinition:
             others=config.with_cohorts,
             reuse=config.reuse,
         )
+        keys = installation.key_ring(KEYS_OF_RELEASE)
         metadata: dict[str, str | float] = {"release": config.version}
         for cohort in cohorts:
-            made = measure_family(home, installation.key_ring(), family, cohort, config.version, councils)
+            made = measure_family(home, keys, family, cohort, config.version, councils)
             about = "" if cohort == context.partition_key else f" of {cohort}"
             metadata |= {f"rho{about}": made.rho, f"plan_sha256{about}": made.plan_sha256}
         return dg.MaterializeResult(metadata=metadata)
@@ -95,8 +96,9 @@ measurements = [_measurement(family) for family in FAMILIES]
 def bundle(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> dg.MaterializeResult:
-    home, councils = installation.home_folder, taking_part(installation.landing_folder)
-    folder = publish_bundle(home, installation.key_ring(), context.partition_key, config.version, councils)
+    home, councils = installation.home_folder, installation.councils(context.partition_key)
+    keys = installation.key_ring(KEYS_OF_RELEASE)
+    folder = publish_bundle(home, keys, context.partition_key, config.version, councils)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")

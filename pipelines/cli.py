@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from pipelines.console import FILE, FOLDER, HELP, stop
+from pipelines.console import FILE, FOLDER, HELP, check_environment, stop
 from pipelines.council_commands import council
+from pipelines.doctor_command import doctor
+from pipelines.keep_commands import COMMANDS as KEEPING
 from pipelines.key_commands import keys
 from pipelines.link_commands import link
 from pipelines.release_commands import diff, publish, withdraw
@@ -44,6 +46,8 @@ def _cohort_option() -> Any:
 @click.group(context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
+    if click.get_current_context().invoked_subcommand != doctor.name:
+        check_environment()
 
 
 @main.command()
@@ -260,7 +264,7 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys, link, diff, publish, withdraw):
+for command in (council, pseudonymise, keys, link, diff, publish, withdraw, *KEEPING, doctor):
     main.add_command(command)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,21 +11,22 @@ from typing import Any
 
 import dagster as dg
 
+from assets.deliveries import any_taken
 from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
+from assets.retention import CohortExpired, InvalidRetention, check_may_be_held
 from assets.series import Asked, Series, SeriesRefused, measured_now, series_for
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
+from pipelines.instance import instance
 from privacy.linkage import backends
 from privacy.release import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
-
-INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 
 
 class RunStopped(Exception):
@@ -56,7 +56,8 @@ def run_cohort(
     series = _series(home, release, Asked(cohort.code, [each.code for each in with_cohorts] or None, reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
     for each in measured:
-        _check_landing(installation.landing_folder, each)
+        _check_retention(each)
+        _check_landing(installation.landing_folder, home, each)
         _check_whole(installation.landing_folder, each)
     for sentence in not_read(installation.landing_folder):
         say(f"! {sentence}")
@@ -118,14 +119,6 @@ def _words(release: str, measured: Sequence[Cohort]) -> str:
     return f"Release {release}: {spends}"
 
 
-def instance(home: Home) -> dg.DagsterInstance:
-    """The Dagster instance of a home folder, with the project's settings."""
-    folder = home.root / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
-    return dg.DagsterInstance.from_config(str(folder))
-
-
 def release_of(home: Home, cohort: Cohort) -> str:
     """The version a run makes when none is named: the cohort's newest release, or the first free one of this month.
 
@@ -145,7 +138,7 @@ def release_of(home: Home, cohort: Cohort) -> str:
     return version
 
 
-def _check_landing(landing: Path, cohort: Cohort) -> None:
+def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
     """Raises `RunStopped` where landing cannot be used."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
@@ -153,7 +146,7 @@ def _check_landing(landing: Path, cohort: Cohort) -> None:
         raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
     if not taking_part(landing):
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not anything_arrived(landing, cohort.code):
+    if not anything_arrived(landing, cohort.code) and not any_taken(home, cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
 
 
@@ -162,6 +155,14 @@ def _check_backend(name: str) -> None:
     try:
         backends.backend(name)
     except backends.BackendUnavailable as error:
+        raise RunStopped(str(error)) from None
+
+
+def _check_retention(cohort: Cohort) -> None:
+    """Raises `RunStopped` where the cohort's data may no longer be held."""
+    try:
+        check_may_be_held(cohort, dt.date.today())
+    except (CohortExpired, InvalidRetention) as error:
         raise RunStopped(str(error)) from None
 
 
