@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ndl_export.tables import dimensions, pupil
 from sources.reference.places import place
@@ -19,7 +19,7 @@ LINKED_TO = {
     "setting": f"entitlement <> '{pupil.NOT_LINKED_TO_SETTING}'",
 }
 """What a child may be linked to, as a condition over the children's table."""
-_Z = float(norm.ppf(0.975))
+_Z = float(ndtri(0.975))
 
 
 def rates_by_group(children: Path) -> list[dict[str, Any]]:

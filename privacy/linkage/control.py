@@ -30,7 +30,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from privacy.linkage.link import FURTHER, Scored, bits_of, decide, forename_agrees
 
@@ -88,7 +88,7 @@ class Control:
 
 def upper_limit(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
     """One-sided upper limit of a binomial chance (Clopper and Pearson); 1 where nothing was tried."""
-    return 1.0 if events >= trials else float(beta.ppf(confidence, events + 1, trials - events))
+    return 1.0 if events >= trials else float(betaincinv(events + 1, trials - events, confidence))
 
 
 def _chance(events: int, trials: int, confidence: float) -> float:
