@@ -10,6 +10,8 @@ from assets.freshness import WINDOW, due_freshness
 from assets.installation import Installation
 from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
+from assets.plain_words import speaks_plainly
+from assets.turns import turn
 from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed, check_extract_name, find
@@ -97,10 +99,12 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             " missing, of which cohort, is in the check `arrivals` of `links`."
         ),
     )
+    @speaks_plainly
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
     ) -> Iterator[dg.AssetCheckResult]:
-        taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
+        with turn(installation.home_folder, (parts(partition)[1] for partition in context.partition_keys)):
+            taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,

@@ -14,7 +14,9 @@ from assets import deliveries
 from assets.children import build_confidential_tables
 from assets.home import Home, promote
 from assets.linkage_report import rates_by_group, render, weighted_figures
+from assets.plain_words import check_readable
 from assets.sent import note_sent
+from assets.turns import in_turn
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER
@@ -34,6 +36,7 @@ class CannotBeLinked(Exception):
     """Extracts whose tokens were made in different ways; the message names them and what to do."""
 
 
+@in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
@@ -46,6 +49,8 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, extracts)
     earlier = home.links(cohort)
+    for path in [*(path for paths in extracts.values() for path in paths), *([earlier] if earlier.exists() else [])]:
+        check_readable(home, path)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
     report = Report()
     result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers, weigh)
@@ -68,9 +73,12 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
     (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
+@in_turn
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
     """Write the confidential table of every family of a cohort, and then which councils are in them, by source."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
+    for path in [home.links(cohort), *(path for paths in extracts.values() for path in paths)]:
+        check_readable(home, path)
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)

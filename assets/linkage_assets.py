@@ -11,6 +11,7 @@ from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
+from assets.plain_words import speaks_plainly
 from privacy.linkage.rows import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
@@ -58,6 +59,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
         " that have not sent what was due."
     ),
 )
+@speaks_plainly
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     councils = taking_part(installation.landing_folder)
     link_cohort(installation.home_folder, context.partition_key, councils, installation.linkage_backend)
@@ -107,6 +109,7 @@ def _made_from(family: str) -> list[dg.AssetDep]:
         for family, key in CONFIDENTIAL.items()
     ]
 )
+@speaks_plainly
 def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:

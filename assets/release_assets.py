@@ -9,6 +9,7 @@ import dagster as dg
 from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
+from assets.plain_words import speaks_plainly
 from assets.release import begin_release, measure_family, publish_bundle, publish_database
 from assets.sent import stated_missing
 from ndl_export.missing import short
@@ -44,6 +45,7 @@ def _measurement(family: str) -> dg.AssetsDefinition:
             " The same release is read back, never drawn again."
         ),
     )
+    @speaks_plainly
     def measurement(
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
@@ -80,6 +82,7 @@ measurements = [_measurement(family) for family in FAMILIES]
         " stored measurements alone."
     ),
 )
+@speaks_plainly
 def bundle(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> dg.MaterializeResult:
@@ -102,6 +105,7 @@ def bundle(
     tags={"zone": RELEASE},
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
 )
+@speaks_plainly
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
     path = publish_database(installation.home_folder)
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path))})

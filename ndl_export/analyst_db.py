@@ -26,6 +26,7 @@ from ndl_export.release_directory import current, versions
 from ndl_export.release_facts import Version
 from ndl_export.schema import columns
 from ndl_export.tables import TABLES, Table
+from ndl_export.whole_files import alone, sync
 from ndl_export.withdrawals import Withdrawal, withdrawals
 from ndl_export.worked_queries import WORKED_QUERIES
 
@@ -67,6 +68,11 @@ def build_database(release_dir: Path) -> Path:
     found, newest = versions(release_dir), current(release_dir)
     if not found:
         raise NothingReleased(f"{release_dir} holds no release bundle")
+    with alone(release_dir):
+        return _build(release_dir, found, newest)
+
+
+def _build(release_dir: Path, found: list[Version], newest: Version | None) -> Path:
     place = release_dir / DATABASE_FILE
     with tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
         building = Path(scratch) / DATABASE_FILE
@@ -78,6 +84,7 @@ def build_database(release_dir: Path) -> Path:
                 _add_table(connection, table, release_dir, found, newest)
             _add_worked_queries(connection)
             connection.execute("USE memory; DETACH building")
+        sync(building)
         building.replace(place)
     return place
 

@@ -6,7 +6,8 @@ import datetime as dt
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
+from assets.plain_words import StepFailed, in_plain_words, plainly
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
@@ -46,6 +48,30 @@ def run_cohort(
     `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
     what the release spends of the policy's split.
     """
+    with _said_plainly():
+        return _run_cohort(installation, cohort, version, allow_missing, accept_fewer, say, share)
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Raise `RunStopped` where the system, or Dagster's own storage, stops a run outside its steps."""
+    try:
+        with plainly():
+            yield
+    except (StepFailed, dg.DagsterError) as error:
+        said = error if isinstance(error, StepFailed) else in_plain_words(error)
+        raise RunStopped(str(said)) from None
+
+
+def _run_cohort(
+    installation: Installation,
+    cohort: Cohort,
+    version: str | None,
+    allow_missing: bool,
+    accept_fewer: Sequence[str],
+    say: Callable[[str], None],
+    share: float | None,
+) -> Path:
     home = installation.home_folder
     _check_backend(installation.linkage_backend)
     councils = _councils(installation.landing_folder, cohort)
