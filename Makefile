@@ -6,6 +6,7 @@ UV := .uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 DEMO ?= demo
 COHORT ?= 202425
+SYNTHETIC = $(CURDIR)/ndl_export/publisher_synthetic.yaml
 BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
@@ -28,7 +29,8 @@ spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and it
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
 	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
-	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home --cohort $(COHORT) --create-keys
+	READINESS_PUBLISHER=$(SYNTHETIC) $(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
+	  --cohort $(COHORT) --create-keys
 
 test: setup validators  ## every test
 	OPENBLAS_NUM_THREADS=1 $(RUN) pytest
@@ -49,6 +51,7 @@ format: setup  ## put code into the house style
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.contracts.document > docs/sources.md
 	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
+	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m tests.benchmark
@@ -71,7 +74,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 	@mkdir -p $(@D)
 	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
 
-validators: .validators/standards/.synced .validators/ckan/.synced  ## install the validators that the tests hand bundles to
+validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook)  ## install validators, an old DuckDB client and the notebook, for the tests
 
 .validators/%/.synced: tests/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
@@ -79,7 +82,7 @@ validators: .validators/standards/.synced .validators/ckan/.synced  ## install t
 	@touch $@
 
 ui: setup  ## the Dagster UI over the demo's home folder
-	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
+	READINESS_PUBLISHER=$(SYNTHETIC) DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
 
 council-wheel: setup  ## the tool for councils, as a wheel in dist/
 	$(UV) build --quiet --wheel --out-dir dist packaging/council

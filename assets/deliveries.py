@@ -106,6 +106,11 @@ def current(home: Home, landed: Landed) -> ExtractQuality | None:
     return quality if held.get(MAC_KEY.encode()) == quality.file_mac.encode() else None
 
 
+def any_taken(home: Home, cohort: str) -> bool:
+    """Whether rows of some extract of a cohort are in; the file itself may be gone from landing."""
+    return any(home.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
+
+
 def last(home: Home, landed: Landed, mac: str) -> ExtractQuality | None:
     """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before."""
     key = (landed.source, landed.cohort, landed.council)

@@ -59,6 +59,30 @@ class Home:
         """Folder of the quality reports for one council, fit to send to it."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
 
+    @property
+    def lock(self) -> Path:
+        """Whose lock says who is at work in the restricted zone."""
+        return self.restricted / ".in-use.lock"
+
+    @property
+    def processing_log(self) -> Path:
+        """What was done with personal data, when and by whom."""
+        return self.restricted / "processing_log.jsonl"
+
+    @property
+    def unfinished_removal(self) -> Path:
+        """Which cohorts' rows are being removed; gone when all are."""
+        return self.restricted / "forgotten" / "unfinished.json"
+
+    def forgotten(self, source: str, cohort: str, council: str) -> Path:
+        """Row numbers of deliveries that were removed on request, by MAC of the file."""
+        return self._extract("forgotten", source, cohort, council, "json")
+
+    @property
+    def objections(self) -> Path:
+        """Folder of keyed marks by which rows of children are known that no delivery may bring back."""
+        return self.restricted / "forgotten" / "objections"
+
     def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
         return self.restricted / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
 
@@ -76,6 +100,10 @@ class Home:
         """Which councils, by source, the confidential tables are made of."""
         return self.linked(cohort) / "sent.json"
 
+    def series(self, version: str) -> Path:
+        """Which cohorts a release is of, and for which release each was measured."""
+        return self.restricted / "series" / f"release={version}.json"
+
     def missing(self, cohort: str, version: str) -> Path:
         """Which councils, by source, had sent nothing when the release was measured."""
         return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"
@@ -83,6 +111,10 @@ class Home:
     def share(self, cohort: str, version: str) -> Path:
         """What share of the policy's split the release spends."""
         return self.restricted / "share" / f"cohort={cohort}" / f"release={version}.json"
+
+    def taking_part(self, cohort: str) -> Path:
+        """Which councils took part when the cohort was linked."""
+        return self.linked(cohort) / "taking_part.json"
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""

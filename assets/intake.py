@@ -20,12 +20,15 @@ import duckdb
 from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.home import Home
+from assets.in_use import in_use
+from assets.processing_log import What, record
 from assets.profile import Profile, profile, rows_warned
 from assets.quality import Finding, Judged, judge, load_beside
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
 from assets.software import software
 from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.suppressions import OTHER_KEYS, left_out, out_of_reach
 from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
@@ -103,7 +106,7 @@ class Intake:
         """
         remaining = iter(extracts)
         while group := list(islice(remaining, _TOGETHER)):
-            with self._home.staging() as staging, ThreadPoolExecutor(_AT_A_TIME) as pool:
+            with in_use(self._home), self._home.staging() as staging, ThreadPoolExecutor(_AT_A_TIME) as pool:
                 folders = (staging / str(number) for number in range(len(group)))
                 found = list(pool.map(self._stage, group, folders))
                 yield from self._judge(found)
@@ -135,11 +138,13 @@ class Intake:
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._connection() as con:
                 staged = self._pass(con, landed, manifest or dialect, folder, metadata)
+                staged = left_out(self._home, self._keys, landed, mac, staged)
                 seen_in = profile(con, staged.kept, contract, Cohort(landed.cohort))
                 warned = rows_warned(con, staged.quarantine)
             stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
             last = deliveries.last(self._home, landed, mac)
             of_sender = postcode_findings(manifest, contract, self._directory_sha256) if manifest else ()
+            of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
         except ExtractStopped as stopped:
             return self._stopped(landed, mac, stopped)
         except Exception as error:
@@ -189,7 +194,16 @@ class Intake:
                     sentences += entry.staged.why_rejected
                 yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
             else:
-                deliveries.accept(self._home, entry.landed, quality, entry.staged.kept, entry.staged.quarantine)
+                landed = entry.landed
+                record(
+                    self._home,
+                    What.INTAKE,
+                    cohort=landed.cohort,
+                    council=landed.council,
+                    source=landed.source,
+                    file_mac=entry.mac,
+                )
+                deliveries.accept(self._home, landed, quality, entry.staged.kept, entry.staged.quarantine)
                 report_extract(self._home, quality, entry.last)
                 yield quality
 

@@ -1,5 +1,6 @@
 """Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
@@ -7,14 +8,18 @@ from pydantic import Field, field_validator
 
 from assets.deliveries import ExtractQuality
 from assets.freshness import WINDOW, due_freshness
+from assets.in_use import in_use
 from assets.installation import Installation
 from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from assets.plain_words import speaks_plainly
+from assets.retention import check_may_be_held
 from assets.turns import turn
+from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, Column, Role, SourceContract
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed, check_extract_name, find
+from sources.reference.cohorts import Cohort
 
 
 class IntakeConfig(dg.Config):
@@ -103,7 +108,8 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
     ) -> Iterator[dg.AssetCheckResult]:
-        with turn(installation.home_folder, (parts(partition)[1] for partition in context.partition_keys)):
+        home, cohorts = installation.home_folder, {parts(partition)[1] for partition in context.partition_keys}
+        with in_use(home), turn(home, cohorts):
             taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
@@ -134,8 +140,12 @@ def _take_in_all(
     """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
     taken: list[ExtractQuality] = []
     stopped: list[str] = []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(), accept_fewer)
+    intake = Intake(
+        installation.landing_folder, installation.home_folder, installation.key_ring(KEYS_OF_INTAKE), accept_fewer
+    )
     landed: list[Landed] = []
+    for cohort in {parts(partition)[1] for partition in context.partition_keys}:
+        check_may_be_held(Cohort(cohort), dt.date.today())
     for partition in context.partition_keys:
         council, cohort = parts(partition)
         try:

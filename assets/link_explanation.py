@@ -9,6 +9,7 @@ import pyarrow.parquet
 
 from assets.home import Home
 from assets.linkage import extracts_of
+from assets.processing_log import What, record
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.linkage.rows import SERVICES
@@ -44,6 +45,8 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
     links = pyarrow.parquet.read_table(home.links(cohort), columns=list(LINK_COLUMNS))
     for row in (first, second):
         _check_linked(home, cohort, links, row)
+    extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
+    record(home, What.EXPLANATION, cohort=cohort, note=extracts_named)
     councils = links["council"].unique().to_pylist()
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     try:

@@ -13,9 +13,11 @@ import pyarrow.parquet
 from assets import deliveries
 from assets.children import build_confidential_tables
 from assets.home import Home, promote
+from assets.in_use import while_in_use
 from assets.linkage_report import rates_by_group, render, weighted_figures
 from assets.plain_words import check_readable
-from assets.sent import note_sent
+from assets.processing_log import What, record
+from assets.sent import note_sent, note_taking_part
 from assets.turns import in_turn
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
@@ -36,6 +38,7 @@ class CannotBeLinked(Exception):
     """Extracts whose tokens were made in different ways; the message names them and what to do."""
 
 
+@while_in_use
 @in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
@@ -48,6 +51,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, extracts)
+    record(home, What.LINKAGE, cohort=cohort)
     earlier = home.links(cohort)
     for path in [*(path for paths in extracts.values() for path in paths), *([earlier] if earlier.exists() else [])]:
         check_readable(home, path)
@@ -73,6 +77,7 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
     (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
+@while_in_use
 @in_turn
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
     """Write the confidential table of every family of a cohort, and then which councils are in them, by source."""
@@ -85,6 +90,7 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str])
         home.sent(cohort).unlink(missing_ok=True)
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
+    note_taking_part(home, cohort, councils)
     note_sent(home, cohort, {source: [path.stem for path in paths] for source, paths in extracts.items()})
 
 

@@ -12,6 +12,7 @@ from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
 from assets.plain_words import speaks_plainly
+from assets.retention import check_may_be_held
 from privacy.linkage.rows import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
@@ -61,6 +62,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 )
 @speaks_plainly
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
     link_cohort(installation.home_folder, context.partition_key, councils, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)

@@ -14,19 +14,18 @@ import pyarrow.parquet as pq
 
 from assets.tabulate import tabulate
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, NoisyCounts
+from ndl_export.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.tables import TABLES
-from privacy.release import Measurement, Plan, Reliability
+from privacy.release import MeasuredCohort, Measurement, Plan, Reliability
 
 
 def recomputed(bundle: Path) -> dict[str, pa.Table]:
     """The tables of the bundle in the folder `bundle`, by name, from its noisy counts."""
     package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    measured = {family["family"]: _measurement(bundle, cells, family) for family in record["families"]}
-    (cohort,) = package["cohorts"]
-    reliability = Reliability(**record["reliability"])
-    return tabulate(measured, package["councils"], cohort, reliability, package["missing"])
+    names = plan_files(package["cohorts"])
+    measured = [_measured(bundle, cells, entry, record["families"], names) for entry in record["cohorts"]]
+    return tabulate(measured, package["councils"], Reliability(**record["reliability"]), package["missing"])
 
 
 def differing(bundle: Path) -> list[str]:
@@ -36,9 +35,21 @@ def differing(bundle: Path) -> list[str]:
     return [name for name, table in published.items() if not table.equals(again[name])]
 
 
-def _measurement(bundle: Path, cells: pa.Table, stated: dict[str, str]) -> tuple[Plan, Measurement]:
-    document = (bundle / PLAN_FILES[stated["family"]]).read_bytes()
-    noisy, plan = NoisyCounts.read(document, cells, stated["family"]), Plan.from_json(document)
-    return plan, Measurement(
-        plan.sha256, stated["noise_source"], stated["opendp_version"], float(stated["rho"]), noisy.counts
-    )
+def _measured(
+    bundle: Path,
+    cells: pa.Table,
+    entry: dict[str, str],
+    families: list[dict[str, str]],
+    names: dict[tuple[str, str], str],
+) -> MeasuredCohort:
+    """A cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
+    plans, measurements = {}, {}
+    for stated in (family for family in families if family["cohort"] == entry["cohort"]):
+        family = stated["family"]
+        document = (bundle / names[entry["cohort"], family]).read_bytes()
+        plans[family] = plan = Plan.from_json(document)
+        noisy = NoisyCounts.read(document, cells, entry["cohort"], family)
+        measurements[family] = Measurement(
+            plan.sha256, stated["noise_source"], stated["opendp_version"], float(stated["rho"]), noisy.counts
+        )
+    return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements)

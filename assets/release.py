@@ -5,14 +5,26 @@ The only path from the restricted zone to the release zone: what passes are nois
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assets.expected_accuracy import check_accuracy
 from assets.home import Home
+from assets.in_use import while_in_use
 from assets.plain_words import check_readable
+from assets.processing_log import What, record
 from assets.sent import check_complete, fix_missing, missing_of, stated_missing
-from assets.share import WHOLE, fix_share, policy_of, share_of
+from assets.series import (
+    Asked,
+    Series,
+    fix_series,
+    fixed_series,
+    measured_now,
+    published_plan,
+    series_for,
+    with_absent,
+)
+from assets.share import WHOLE, check_share, fix_share, policy_of, share_of
 from assets.tabulate import tabulate
 from assets.turns import in_turn
 from assets.workload import plan_family
@@ -22,9 +34,11 @@ from ndl_export.noisy_counts import NoisyCounts
 from ndl_export.publisher import publisher
 from ndl_export.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
+from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
 from privacy.release import (
     Ledger,
+    MeasuredCohort,
     Measurement,
     Plan,
     input_mac,
@@ -46,22 +60,35 @@ def begin_release(
     *,
     allow_missing: bool,
     share: float | None = None,
-) -> None:
-    """Fix with the release who has sent what, and the share of the policy's split that it spends; by default the whole,
-    or what it was begun with. To be called before each of its measurements.
+    others: Sequence[str] = (),
+    reuse: bool = False,
+) -> list[str]:
+    """Fix with the release which cohorts it is of, and for those that it measures itself, which it returns, who has
+    sent what, and the share of the policy's split that it spends; by default the whole, or what it was begun with. To
+    be called before each of its measurements.
 
     Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed,
-    `ReleaseConflict` where the release was begun with other councils missing, `InvalidPublisher` where nobody could
-    publish it, what `fix_share` raises, and `NotAccurateEnough` where the plan of a family is not expected to be worth
-    its budget: all families are looked at before the first is charged. A revision that spends a share is not held to it.
+    `ReleaseConflict` where the release was begun with other cohorts or other councils missing, `InvalidPublisher` where
+    nobody could publish it, `SeriesRefused`, what `fix_share` raises, and `NotAccurateEnough` where the plan of a
+    family is not expected to be worth its budget: all families are looked at before the first is charged. A revision
+    that spends a share is not held to it.
     """
     publisher()
-    missing = missing_of(home, cohort, councils)
+    asked = Asked(cohort, others or None, reuse)
+    cohorts = measured_now(series_for(home, version, asked), version)
+    missing = {each: missing_of(home, each, councils) for each in cohorts}
     if not allow_missing:
-        check_complete(cohort, missing)
-    fix_share(home, cohort, version, share)
-    fix_missing(home, cohort, version, missing)
-    _check_worth(home, cohort, version, councils)
+        for each in cohorts:
+            check_complete(each, missing[each])
+    for each in cohorts:
+        check_share(home, each, version, share)
+    fix_series(home, version, asked)
+    for each in cohorts:
+        fix_share(home, each, version, share)
+        fix_missing(home, each, version, missing[each])
+    for each in cohorts:
+        _check_worth(home, each, version, councils)
+    return cohorts
 
 
 def _check_worth(home: Home, cohort: str, version: str, councils: Sequence[str]) -> None:
@@ -75,6 +102,7 @@ def _check_worth(home: Home, cohort: str, version: str, councils: Sequence[str])
         check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
+@while_in_use
 @in_turn
 def measure_family(
     home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
@@ -84,6 +112,7 @@ def measure_family(
     Raises what `measure_once` does, and `Damaged` where the table was cut short.
     """
     policy = policy_of(home, cohort, version)
+    record(home, What.MEASUREMENT, cohort=cohort, release=version, note=family)
     plan = plan_family(family, councils, policy)
     table = home.confidential(family, cohort)
     check_readable(home, table)
@@ -105,32 +134,32 @@ def measure_family(
 def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements; returns its folder.
 
-    Raises `StoreError` where a measurement is not there, or not the one that the ledger recorded.
+    `councils` take part in the cohorts that the release measured itself. Raises `StoreError` where a measurement is not
+    there, or not the one that the ledger recorded, and `NotGiven` for one that does not give the tables of today.
     """
-    policy, missing = policy_of(home, cohort, version), stated_missing(home, cohort, version)
-    plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    measurements = {family: _measured(home, cohort, version, plan) for family, plan in plans.items()}
-    tables = tabulate(
-        {family: (plan, measurements[family]) for family, plan in plans.items()},
-        councils,
-        cohort,
-        policy.reliability,
-        missing,
-    )
-    record = privacy_record(
-        list(plans.values()), Ledger(home.ledger).entries(), policy, measurements, cohort=cohort, release=version
-    )
+    series = fixed_series(home, version, cohort)
+    measured = [_measured_cohort(home, each, origin, version, councils) for each, origin in series.items()]
+    took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
+    everyone = sorted({council for each in took_part.values() for council in each})
+    missing = missing_in(home, series, took_part)
+    policy = policy_of(home, cohort, version)
+    tables = tabulate(measured, everyone, policy.reliability, missing)
+    record = privacy_record(measured, Ledger(home.ledger).entries(), policy, release=version)
     published_on = Version.parse(version).first_day
     published_by = publisher()
     record["deployment"] = deployment(record, published_on, [published_by.name])
     facts = ReleaseFacts(
         version=version,
-        cohorts=(cohort,),
-        councils=tuple(councils),
+        cohorts=tuple(series),
+        councils=tuple(everyone),
         privacy_record=record,
         privacy_page=privacy_page(record),
         noisy_counts={
-            family: NoisyCounts(plan.to_json(), measurements[family].noisy) for family, plan in plans.items()
+            own.cohort: {
+                family: NoisyCounts(plan.to_json(), own.measurements[family].noisy)
+                for family, plan in own.plans.items()
+            }
+            for own in measured
         },
         publisher=published_by.name,
         contact=published_by.contact,
@@ -143,8 +172,31 @@ def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, council
             policy.reliability.denominator_standard_errors,
         ),
         missing=missing,
+        notice=published_by.notice,
     )
     return write_bundle(home.release, facts, tables, keys.signing_key)
+
+
+def missing_in(
+    home: Home, series: Series, took_part: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By cohort and source, who had sent nothing when it was measured; councils that took no part in it included."""
+    everyone = {council for each in took_part.values() for council in each}
+    return {
+        cohort: with_absent(stated_missing(home, cohort, origin), everyone, took_part[cohort])
+        for cohort, origin in series.items()
+    }
+
+
+def _measured_cohort(home: Home, cohort: str, origin: str, version: str, councils: Sequence[str]) -> MeasuredCohort:
+    """A cohort as it was measured for the release `origin`: this one, `version`, or an earlier one."""
+    if origin == version:
+        policy = policy_of(home, cohort, version)
+        plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
+    else:
+        plans = {family: published_plan(home, cohort, origin, family) for family in FAMILIES}
+    measurements = {family: _measured(home, cohort, origin, plan) for family, plan in plans.items()}
+    return MeasuredCohort(cohort, origin, plans, measurements)
 
 
 def _measured(home: Home, cohort: str, version: str, plan: Plan) -> Measurement:

@@ -1,20 +1,24 @@
 """Assets of the release: charged measurements, the bundle and the analyst database.
 
-They have no retry policy and no automation condition, and a run must name the release version: nothing but a person's
-decision spends budget. A repeated run finds the stored measurement and charges nothing.
+A run is of the cohort of its partition; its configuration names earlier ones that stand beside it. They have no retry
+policy and no automation condition, and a run must name the release version: nothing but a person's decision spends
+budget. A repeated run finds the stored measurement and charges nothing.
 """
 
+import json
+
 import dagster as dg
+from pydantic import Field
 
 from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
 from assets.plain_words import speaks_plainly
 from assets.release import begin_release, measure_family, publish_bundle, publish_database
-from assets.sent import stated_missing
-from ndl_export.missing import short
+from ndl_export.bundle import DATAPACKAGE_FILE
+from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES
-from sources.extract.landed import taking_part
+from privacy.keys import RELEASE as KEYS_OF_RELEASE
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
@@ -27,6 +31,10 @@ class ReleaseConfig(dg.Config):
     version: str
     allow_missing: bool = False
     share: float | None = None
+    with_cohorts: list[str] = Field(
+        [], description="Earlier cohorts that stand beside the partition's, as a time series."
+    )
+    reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
 
 
 def _measurement(family: str) -> dg.AssetsDefinition:
@@ -49,19 +57,24 @@ def _measurement(family: str) -> dg.AssetsDefinition:
     def measurement(
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
-        home, councils = installation.home_folder, taking_part(installation.landing_folder)
-        begin_release(
+        home, councils = installation.home_folder, installation.councils(context.partition_key)
+        cohorts = begin_release(
             home,
             context.partition_key,
             config.version,
             councils,
             allow_missing=config.allow_missing,
             share=config.share,
+            others=config.with_cohorts,
+            reuse=config.reuse,
         )
-        made = measure_family(home, installation.key_ring(), family, context.partition_key, config.version, councils)
-        return dg.MaterializeResult(
-            metadata={"release": config.version, "rho": made.rho, "plan_sha256": made.plan_sha256}
-        )
+        keys = installation.key_ring(KEYS_OF_RELEASE)
+        metadata: dict[str, str | float] = {"release": config.version}
+        for cohort in cohorts:
+            made = measure_family(home, keys, family, cohort, config.version, councils)
+            about = "" if cohort == context.partition_key else f" of {cohort}"
+            metadata |= {f"rho{about}": made.rho, f"plan_sha256{about}": made.plan_sha256}
+        return dg.MaterializeResult(metadata=metadata)
 
     return measurement
 
@@ -86,9 +99,10 @@ measurements = [_measurement(family) for family in FAMILIES]
 def bundle(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> dg.MaterializeResult:
-    home, councils = installation.home_folder, taking_part(installation.landing_folder)
-    folder = publish_bundle(home, installation.key_ring(), context.partition_key, config.version, councils)
-    missing = short(stated_missing(home, context.partition_key, config.version))
+    home, councils = installation.home_folder, installation.councils(context.partition_key)
+    keys = installation.key_ring(KEYS_OF_RELEASE)
+    folder = publish_bundle(home, keys, context.partition_key, config.version, councils)
+    missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
     return dg.MaterializeResult(

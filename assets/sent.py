@@ -33,6 +33,18 @@ def note_sent(home: Home, cohort: str, sent: Sent) -> None:
     write_json(home.sent(cohort), {source: sorted(councils) for source, councils in sent.items()})
 
 
+def note_taking_part(home: Home, cohort: str, councils: Sequence[str]) -> None:
+    """Say which councils took part when the cohort was linked."""
+    write_json(home.taking_part(cohort), sorted(councils))
+
+
+def taking_part_noted(home: Home, cohort: str) -> list[str]:
+    """The councils that took part when the cohort was linked; raises `NotLinked`."""
+    if not home.taking_part(cohort).exists():
+        raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
+    return [str(name) for name in json.loads(home.taking_part(cohort).read_text(encoding="utf-8"))]
+
+
 def missing_of(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """By source, the councils that take part and are not in the cohort's confidential tables; raises `NotLinked`."""
     path = home.sent(cohort)
@@ -62,8 +74,8 @@ def fix_missing(home: Home, cohort: str, version: str, missing: Mapping[str, tup
         fixed = stated_missing(home, cohort, version)
         if fixed != missing:
             raise ReleaseConflict(
-                f"release {version} of cohort {cohort} was measured with this missing: {_listed(fixed)};"
-                f" now it is: {_listed(missing)}. A revision is a new release, and draws on the same budget."
+                f"release {version} of cohort {cohort} was measured with this missing: {_listed(cohort, fixed)};"
+                f" now it is: {_listed(cohort, missing)}. A revision is a new release, and draws on the same budget."
             )
         return
     write_json(path, missing)
@@ -80,5 +92,5 @@ def _is_charged(home: Home, cohort: str, version: str) -> bool:
     return any((entry.cohort, entry.release, entry.kind) == (cohort, version, Kind.RESERVE) for entry in entries)
 
 
-def _listed(missing: Missing) -> str:
-    return ", ".join(short(missing)) or "nothing"
+def _listed(cohort: str, missing: Missing) -> str:
+    return ", ".join(short({cohort: missing})) or "nothing"

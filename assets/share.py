@@ -28,8 +28,8 @@ def share_of(home: Home, cohort: str, version: str) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else WHOLE
 
 
-def fix_share(home: Home, cohort: str, version: str, share: float | None) -> None:
-    """Fix the share with the release; None leaves it as it is.
+def check_share(home: Home, cohort: str, version: str, share: float | None) -> bool:
+    """Whether the share is still to be fixed; None leaves it as it is.
 
     Raises `PolicyError` for what is no share, `ReleaseConflict` where the release was charged with another, and
     `BudgetExceeded` where not every family can be charged: a release is not begun that would stop halfway.
@@ -45,8 +45,13 @@ def fix_share(home: Home, cohort: str, version: str, share: float | None) -> Non
             "A revision is a new release, and draws on the same budget."
         )
     ledger.check_fits(cohort, version, policy.scaled(wanted).split)
-    if not charged:
-        write_json(home.share(cohort, version), wanted)
+    return not charged
+
+
+def fix_share(home: Home, cohort: str, version: str, share: float | None) -> None:
+    """Fix the share with the release; None leaves it as it is. Raises what `check_share` raises."""
+    if check_share(home, cohort, version, share):
+        write_json(home.share(cohort, version), share_of(home, cohort, version) if share is None else share)
 
 
 @dataclass(frozen=True)

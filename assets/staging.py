@@ -85,6 +85,7 @@ class Staged:
     rules: tuple[RuleCount, ...]
     stop_shares: Mapping[str, float]
     suspicions: tuple[Suspicion, ...] = ()
+    rows_forgotten: int = 0
 
     @property
     def rows_rejected(self) -> int:
@@ -92,8 +93,10 @@ class Staged:
 
     @property
     def rejected_share(self) -> float | None:
-        """Of the rows read, where so many were rejected that it can say something of the file."""
-        return self.rows_rejected / self.rows_read if self.rows_rejected >= MANY_ROWS else None
+        """Of the rows read, where so many were rejected that it can say something of the file; rows that were forgotten
+        on request say nothing of it."""
+        wrong = self.rows_rejected - self.rows_forgotten
+        return wrong / self.rows_read if wrong >= MANY_ROWS else None
 
     @property
     def hints(self) -> str:

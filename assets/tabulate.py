@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,22 +12,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.workload import BlockFigures, block_figures
+from ndl_export.content_checks import table_layouts
 from ndl_export.geography import LOCAL_AUTHORITY, Geography, geographies
-from ndl_export.missing import Missing, not_sent
+from ndl_export.missing import Missing, MissingByCohort, not_sent
 from ndl_export.rows import Layout, layout
-from ndl_export.schema import Flag, Role, arrow_schema, measure_columns
+from ndl_export.schema import BREAK_COLUMN, Flag, Role, arrow_schema, key_names, measure_columns
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
 from ndl_export.tables.model import COUNCIL
 from privacy.release import (
     MINIMUM_PLACES,
     DifferenceTable,
     Estimates,
+    MeasuredCohort,
     Measurement,
     NoisyRates,
     Plan,
     RatioTable,
     Reliability,
     Remembered,
+    WorkloadError,
     estimates_of,
     published_counts,
     published_ratios,
@@ -54,28 +57,51 @@ class _Figures:
 
 
 def tabulate(
-    measured: Mapping[str, tuple[Plan, Measurement]],
-    councils: Sequence[str],
-    cohort: str,
-    reliability: Reliability,
-    missing: Missing,
+    measured: Sequence[MeasuredCohort], councils: Sequence[str], reliability: Reliability, missing: MissingByCohort
 ) -> dict[str, pa.Table]:
-    """Every table of the families in `measured`, by name, with the columns of `ndl_export.schema`.
+    """Every table of the families that were measured, by name, with the columns of `ndl_export.schema`.
 
-    A council that is `missing` the source whose rows a family counts has no row there: its figures are not available,
-    and figures of several councils are of the others.
+    `councils` are those that take part in any of the cohorts. A council that is `missing` the source whose rows a
+    family counts has no row there: its figures are not available, and figures of several councils are of the others.
+    Raises `NotGiven` where a cohort was measured under definitions that do not give a table of today.
     """
+    parts = [_tables(own, councils, reliability, missing.get(own.cohort, {})) for own in measured]
+    layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing)
+    return {name: _whole(layouts[name], [part[name] for part in parts]) for name in parts[0]}
+
+
+class NotGiven(Exception):
+    """A table that cannot be made from the noisy counts of a cohort; the message names both."""
+
+
+def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:
+    """The rows of all cohorts, with the breaks between them."""
+    data = rows.ordered(pa.concat_tables(parts))
+    return data.add_column(len(key_names(rows.table)), BREAK_COLUMN.name, rows.breaks).cast(arrow_schema(rows.table))
+
+
+def _tables(
+    own: MeasuredCohort, councils: Sequence[str], reliability: Reliability, missing: Missing
+) -> dict[str, pa.Table]:
+    """The rows of one cohort, without the column of breaks."""
     tables = {}
-    for family, (plan, measurement) in measured.items():
+    for family, plan in own.plans.items():
         absent = not_sent(missing, family)
-        estimates = _estimates(plan, measurement, absent) if set(councils) - set(absent) else None
-        for table in FAMILIES[family].tables:
-            tables[table.name] = _table(table, estimates, councils, absent, cohort, reliability)
+        try:
+            estimates = _estimates(plan, own.measurements[family], absent) if set(councils) - set(absent) else None
+            for table in FAMILIES[family].tables:
+                tables[table.name] = _table(table, estimates, councils, absent, own.cohort, reliability)
+        except (KeyError, WorkloadError) as error:
+            raise NotGiven(
+                f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
+                f" tables as they are defined now: {error}. Leave the cohort out, or measure it anew in a revision."
+            ) from None
     return tables
 
 
 def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimates]:
-    plan, measurement = without_categories(plan, measurement, COUNCIL, absent) if absent else (plan, measurement)
+    known = set(absent) & set(plan.family.attribute(COUNCIL).categories)
+    plan, measurement = without_categories(plan, measurement, COUNCIL, known) if known else (plan, measurement)
     return plan, estimates_of(plan, measurement)
 
 
@@ -88,7 +114,7 @@ def _table(
     reliability: Reliability,
 ) -> pa.Table:
     """The table; without an available figure where nothing could be `estimated`, for no council has sent anything."""
-    rows = layout(table, geographies(councils, absent), [cohort])
+    rows = layout(table, {cohort: geographies(councils, absent)})
     columns = {measure.name: _empty(rows, measure) for measure in table.measures}
     if estimated is not None:
         plan, estimates = estimated
@@ -103,7 +129,7 @@ def _table(
         for measure in table.measures
         for column, values in _columns(measure, columns[measure.name]).items()
     }
-    return pa.table(keys | filled, schema=arrow_schema(table))
+    return pa.table(keys | filled)
 
 
 def _block(

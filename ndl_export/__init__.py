@@ -8,5 +8,5 @@ Everything here is made from the published tables and the release's own facts. I
 - a bundle: `bundle` writes it, from `parquet_files`, `ees` (CSV), `documents/` (for people), `metadata/` (for
   catalogues), `checksums`, `signing`, `archive`; `publisher` says whose it is, `previous` which release it replaces;
 - where readers get it: `publish`, with `leading_files`, `stores` (what is behind a URL), `media_types`;
-- who receives one: `verify`, with `integrity`, `bundle_source`; who analyses them: `analyst_db`, with `worked_queries`.
+- who receives one: `verify`, with `integrity`, `bundle_source`; who analyses them: `analyst_db/`.
 """

@@ -6,8 +6,9 @@ function of facts, tables and signing key. What stands beside the bundles follow
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ndl_export.canonical_json import canonical_json
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changelog import changelog_page
-from ndl_export.documents.changes import changes_csv, compare
+from ndl_export.documents.changes import changes_csv, compare, of_cohort
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
 from ndl_export.documents.pages import (
     code_of_practice_page,
@@ -39,12 +40,12 @@ from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.description import describe
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
-from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults, write_noisy_counts
+from ndl_export.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.parquet_files import write_parquet
-from ndl_export.previous import Previous, previous_release
+from ndl_export.previous import Earlier, previous_releases
 from ndl_export.release_directory import refresh, versions
 from ndl_export.release_facts import ReleaseFacts
-from ndl_export.site import SITE_FILES, SITE_FOLDER, site_files
+from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
 from ndl_export.whole_files import alone, sync
 
@@ -75,18 +76,34 @@ DOCUMENTS = (
     PRIVACY_PAGE_FILE,
     "quality.md",
     "reconciliation.csv",
-    *PLAN_FILES.values(),
 )
 TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
-BUNDLE_FILES = frozenset(
-    (
-        *DOCUMENTS,
-        *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
-        *(n + s for n in TABLES for s in TABLE_SUFFIXES),
-        *(f"{SITE_FOLDER}/{name}" for name in SITE_FILES),
+
+
+def bundle_files(cohorts: Collection[str]) -> frozenset[str]:
+    """Names of all files of a bundle of these cohorts; those of the page are in a folder of their own."""
+    return frozenset(
+        (
+            *DOCUMENTS,
+            *plan_files(cohorts).values(),
+            *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
+            *(n + s for n in TABLES for s in TABLE_SUFFIXES),
+            *(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts)),
+        )
     )
-)
-"""Names of all files of a bundle; those of the page are in a folder of their own."""
+
+
+BUNDLE_FILES = bundle_files([""])
+"""Names of all files of a bundle of one cohort, whichever it is."""
+
+
+def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
+    """Names that a bundle has by what its `datapackage.json` states; those of one cohort where that cannot be read."""
+    try:
+        return bundle_files([str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]])
+    except (KeyError, TypeError, ValueError):
+        return BUNDLE_FILES
+
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
@@ -115,11 +132,11 @@ def write_bundle(
 def _write(
     release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
-    previous = previous_release([release_dir / str(version) for version in versions(release_dir)], facts)
+    earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=release_dir) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
-        files = _fill(staged, facts, tables, previous, signing_key)
+        files = _fill(staged, facts, tables, earlier, signing_key)
         archives = {Path(scratch) / f"{facts.version}.{suffix}": pack for suffix, pack in ARCHIVES.items()}
         for archive, pack in archives.items():
             archive.write_bytes(pack(files, facts.version))
@@ -138,12 +155,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables with their rows in the order of the definitions."""
     layouts = table_layouts(facts.councils, facts.cohorts, facts.missing)
-    faults = missing.faults(facts.missing, facts.councils)
+    faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
     faults += [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
     faults += [
         f"privacy record: {fault}" for fault in privacy_faults(facts.privacy_record, facts.version, facts.cohorts)
     ]
-    plans = {family: noisy.plan for family, noisy in facts.noisy_counts.items()}
+    plans = plans_of(facts.noisy_counts)
     faults += [f"noisy counts: {fault}" for fault in noisy_faults(plans, None, facts.privacy_record)]
     if faults:
         raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
@@ -154,7 +171,7 @@ def _fill(
     folder: Path,
     facts: ReleaseFacts,
     tables: Mapping[str, pa.Table],
-    previous: Previous | None,
+    earlier: Earlier,
     signing_key: Ed25519PrivateKey,
 ) -> dict[str, bytes]:
     """Write every file into `folder`; returns their content by name."""
@@ -163,11 +180,11 @@ def _fill(
         write_csv(data, TABLES[name], folder / f"{name}.csv")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
-    for name, text in _pages(facts, tables, previous).items():
+    for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
     (folder / PRIVACY_RECORD_FILE).write_bytes(canonical_json(facts.privacy_record))
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
-    for name, record in _catalogue_records(facts, previous, _read(folder)).items():
+    for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
         (folder / name).write_bytes(canonical_json(record))
     (folder / DATAPACKAGE_FILE).write_bytes(canonical_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
@@ -182,15 +199,17 @@ def _fill(
     return _read(folder)
 
 
-def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[str, str]:
-    comparison = compare(tables, previous)
+def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
+    comparisons = {
+        cohort: compare(of_cohort(tables, cohort), earlier.of.get(cohort)) for cohort in sorted(facts.cohorts)
+    }
     reconciliation = reconciliation_csv(tables["gld_headline"], facts.cohorts)
     return {
         "LICENCE.md": licence_page(facts),
         "README.md": readme_page(facts),
-        "changelog.md": changelog_page(facts, previous, comparison),
-        "changes.csv": changes_csv(comparison),
-        "code_of_practice.md": code_of_practice_page(facts, previous.version if previous else None),
+        "changelog.md": changelog_page(facts, earlier, comparisons),
+        "changes.csv": changes_csv(comparisons),
+        "code_of_practice.md": code_of_practice_page(facts, earlier.replaced),
         "data_dictionary.csv": data_dictionary_csv(),
         "data_dictionary.md": data_dictionary_page(),
         "five_safes.md": five_safes_page(facts),
@@ -201,9 +220,9 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], previous: Previo
     }
 
 
-def _catalogue_records(facts: ReleaseFacts, previous: Previous | None, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping[str, bytes]) -> dict[str, Any]:
     """The release in the words of each catalogue, by file name; `files` are those that are described."""
-    described, replaced = describe(facts, files), previous.version if previous else None
+    described = describe(facts, files)
     return {
         "ckan_package.json": ckan_package(described),
         "croissant.json": croissant(described),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.geography import Geography
@@ -34,8 +35,10 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
         present = [table.name for table in family.tables if table.name in tables]
         for period in layouts[present[0]].cohorts if present else ():
             sums: Sums = {}
+            own = {name: layouts[name].of(period) for name in present}
             for name in present:
-                for counted, values in _estimates(tables[name], layouts[name], period):
+                data = tables[name].filter(pc.equal(tables[name]["time_period"], period))
+                for counted, values in _estimates(data, own[name]):
                     known = sums.get(counted)
                     sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
                     if known is not None and not _equal(known, values):
@@ -46,19 +49,17 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
                 for fault in (
                     *_unequal_parts(sums, splits, family),
                     *_unequal_shared(sums, splits, family),
-                    *_unequal_areas(sums, layouts[present[0]].areas),
+                    *_unequal_areas(sums, own[present[0]].areas),
                 )
             )
 
 
-def _estimates(data: pa.Table, layout: Layout, period: str) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Every count of a table in one cohort, as (children counted, estimate by area)."""
-    chosen = layout.cohort_of == layout.cohorts.index(period)
+def _estimates(data: pa.Table, layout: Layout) -> Iterator[tuple[Children, NDArray[np.float64]]]:
+    """Every count of a table of one cohort, as (children counted, estimate by area)."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.kind is MeasureKind.COUNT:
-            estimates = data[column_name(measure, Role.ESTIMATE)].to_numpy()
-            grid[layout.area_of[chosen], layout.row_of[chosen]] = estimates[chosen]
+            grid[layout.area_of, layout.row_of] = data[column_name(measure, Role.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:
                     yield row.counts[measure.name], grid[:, index].copy()

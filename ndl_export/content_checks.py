@@ -17,20 +17,23 @@ from numpy.typing import NDArray
 
 from ndl_export.consistency import disagreements
 from ndl_export.geography import geographies
-from ndl_export.missing import Missing, not_sent
+from ndl_export.missing import MissingByCohort, not_sent
 from ndl_export.rows import Layout, RowsDiffer, layout
-from ndl_export.schema import Flag, Role, arrow_schema, column_name, key_names, measure_columns
+from ndl_export.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name, key_names, measure_columns
 from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
 
 _ROUNDING = 1e-9
 
 
 def table_layouts(
-    councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing = MappingProxyType({})
+    councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort = MappingProxyType({})
 ) -> dict[str, Layout]:
-    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by source."""
-    areas = {family: geographies(councils, not_sent(missing, family)) for family in FAMILIES}
-    return {name: layout(table, areas[table.family], cohorts) for name, table in TABLES.items()}
+    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort."""
+    areas = {
+        family: {each: geographies(councils, not_sent(missing.get(each, {}), family)) for each in cohorts}
+        for family in FAMILIES
+    }
+    return {name: layout(table, areas[table.family]) for name, table in TABLES.items()}
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
@@ -48,6 +51,8 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
         except ValueError as error:
             faults.append((name, str(error)))
     for name, data in ordered.items():
+        if not data[BREAK_COLUMN.name].combine_chunks().equals(layouts[name].breaks):
+            faults.append((name, f"{BREAK_COLUMN.name} is not what the definitions say of breaks in the time series"))
         faults += [
             (name, fault) for measure in TABLES[name].measures for fault in _measure(data, layouts[name], measure)
         ]
@@ -59,14 +64,15 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
 def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
     """What is missing from a privacy record or cannot be true; empty where all is well.
 
-    Asks for `release`, `cohort`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`,
-    `delta`) and `families`, each with `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and
-    `ledger_entry`. Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain
-    conversion of zero-concentrated differential privacy, so that it is neither understated nor made up.
+    Asks for `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`: the
+    largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`, each
+    with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`.
+    Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain conversion of
+    zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
     try:
         return list(_privacy_faults(record, version, cohorts))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         return [f"the privacy record is not of the expected shape: {error!r}"]
 
 
@@ -153,25 +159,40 @@ def _row(data: pa.Table, table: Table, wrong: NDArray[np.bool_]) -> str:
 def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> Iterator[str]:
     if record["release"] != version:
         yield f"it is about release {record['release']}"
-    if (record["cohort"],) != cohorts:
-        yield f"it is about cohort {record['cohort']}, the tables about {', '.join(cohorts)}"
+    about = {entry["cohort"]: entry for entry in record["cohorts"]}
+    if sorted(about) != sorted(cohorts):
+        yield f"it is about cohort {', '.join(about)}, the tables about {', '.join(cohorts)}"
     for text in ("neighbouring_relation", "trust_model"):
         if not record[text]:
             yield f"{text} is empty"
-    stated = {family["family"]: family for family in record["families"]}
-    if stated.keys() != FAMILIES.keys():
-        yield f"it speaks of the families {', '.join(sorted(stated))}, not {', '.join(sorted(FAMILIES))}"
+    if odd := {family["cohort"] for family in record["families"]} - about.keys():
+        yield f"it has families of cohort {', '.join(sorted(odd))}, which it is not about"
     yield from _parameter_faults("the release", record["privacy_parameters"])
+    for cohort, entry in about.items():
+        families = [family for family in record["families"] if family["cohort"] == cohort]
+        yield from _cohort_faults(f"cohort {cohort}", entry, {family["family"]: family for family in families})
+    largest = max(about.values(), key=lambda entry: float(entry["privacy_parameters"]["rho"]))["privacy_parameters"]
+    if largest != record["privacy_parameters"]:
+        yield "the parameters of the release are not the largest of its cohorts"
+
+
+def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of what is said of one cohort, with its families by name."""
+    if not entry["measured_in"]:
+        yield f"{what}: measured_in is empty"
+    if stated.keys() != FAMILIES.keys():
+        yield f"{what}: it speaks of the families {', '.join(sorted(stated))}, not {', '.join(sorted(FAMILIES))}"
+    yield from _parameter_faults(what, entry["privacy_parameters"])
     total = math.fsum(family["rho"] for family in stated.values())
-    if not math.isclose(total, record["privacy_parameters"]["rho"], abs_tol=1e-6):
-        yield f"rho of the families adds up to {total:g}, not to that of the release"
+    if not math.isclose(total, entry["privacy_parameters"]["rho"], abs_tol=1e-6):
+        yield f"{what}: rho of the families adds up to {total:g}, not to that of the cohort"
     for name, family in stated.items():
-        yield from _parameter_faults(f"family {name}", family)
+        yield from _parameter_faults(f"{what}, family {name}", family)
         for text in ("privacy_unit", "mechanism", "ledger_entry"):
             if not family[text]:
-                yield f"family {name}: {text} is empty"
+                yield f"{what}, family {name}: {text} is empty"
         if not str(family["noise_source"]).lower().startswith("opendp"):
-            yield f"family {name}: its noise came from {family['noise_source']!r}, not from OpenDP"
+            yield f"{what}, family {name}: its noise came from {family['noise_source']!r}, not from OpenDP"
 
 
 def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[str]:

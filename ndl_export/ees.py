@@ -8,6 +8,7 @@ Rules: the EES open data standards and the Department for Education's data scree
   shown but unreliable stays a number; the indicator `<measure>_reliability` says so in words.
 - Estimates and interval limits are indicators too.
 - A filter with a single level stays in the data and out of the metadata.
+- A break in the time series stands beside the figures, in words: it takes no figure away.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
 - A filter without `Total` names its first level as its default.
 """
@@ -26,7 +27,7 @@ import pyarrow.compute as pc
 
 from ndl_export.geography import ALL_TOGETHER
 from ndl_export.rows import rows
-from ndl_export.schema import Column, Flag, Role, column_name, columns
+from ndl_export.schema import BREAK, NO_BREAK, Column, Flag, Role, column_name, columns
 from ndl_export.tables import ALL, Filter, MeasureKind, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 
@@ -52,6 +53,7 @@ META_COLUMNS = (
     "filter_default",
 )
 WITHHELD_SYMBOL = "u"
+BREAKS = {BREAK: "Break", NO_BREAK: "No break"}
 RELIABILITY = {Flag.RELIABLE: "Reliable", Flag.UNRELIABLE: "Unreliable", Flag.WITHHELD: "Withheld"}
 
 _GROUPS = {
@@ -60,6 +62,7 @@ _GROUPS = {
     Role.LOWER: "95% intervals",
     Role.UPPER: "95% intervals",
     Role.FLAG: "Reliability",
+    Role.BREAK: "Breaks in the time series",
     Role.MODEL: "Model estimates",
 }
 
@@ -128,6 +131,9 @@ def default_level(table: Table, entry: Filter) -> str:
 def _cell(column: CsvColumn) -> str:
     """SQL of a cell's text."""
     role, measure = column.source.role, column.source.measure
+    if role is Role.BREAK:
+        words = " ".join(f"WHEN '{value}' THEN '{word}'" for value, word in BREAKS.items())
+        return f'CASE "{column.source.name}" {words} END'
     if measure is None:
         return f'"{column.source.name}"'
     flag = f'"{column_name(measure, Role.FLAG)}"'
@@ -158,14 +164,15 @@ def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str
 def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
     for column in csv_columns(table):
         measure, role = column.source.measure, column.source.role
-        if measure:
-            in_words = role is Role.FLAG
-            decimals = max(measure.decimals, 1) if role is Role.ESTIMATE else measure.decimals
-            yield {
+        if role in _GROUPS:
+            told = {
                 "col_name": column.name,
                 "col_type": "Indicator",
                 "label": column.label,
                 "indicator_grouping": _GROUPS[role],
-                "indicator_unit": "" if in_words else measure.unit,
-                "indicator_dp": "0" if in_words else str(decimals),
             }
+            if measure is None or role is Role.FLAG:
+                yield told | {"indicator_unit": "", "indicator_dp": "0"}
+            else:
+                decimals = max(measure.decimals, 1) if role is Role.ESTIMATE else measure.decimals
+                yield told | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}

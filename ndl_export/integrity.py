@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ndl_export import signing
-from ndl_export.bundle import BUNDLE_FILES
+from ndl_export.bundle import expected_files
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 
 Faults = list[tuple[str, str]]
@@ -17,8 +17,8 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
 
     `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
     """
-    faults = [(name, "missing") for name in sorted(BUNDLE_FILES - files.keys())]
-    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - BUNDLE_FILES)]
+    faults = [(name, "missing") for name in sorted(expected_files(files) - files.keys())]
+    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - expected_files(files))]
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
         faults += _signature_faults(files, trusted)
     if SUMS_FILE in files:
@@ -43,8 +43,9 @@ def _checksum_faults(files: Mapping[str, bytes]) -> Faults:
         expected = read_sums(files[SUMS_FILE])
     except ValueError as error:
         return [(SUMS_FILE, str(error))]
-    unlisted = sorted(BUNDLE_FILES - expected.keys() - set(UNCOVERED))
-    unknown = sorted(expected.keys() - BUNDLE_FILES - files.keys())
+    due = expected_files(files)
+    unlisted = sorted(due - expected.keys() - set(UNCOVERED))
+    unknown = sorted(expected.keys() - due - files.keys())
     return [
         *((name, f"changed: its content does not match {SUMS_FILE}") for name in changed(files, expected)),
         *((SUMS_FILE, f"does not list {name}") for name in unlisted),

@@ -1,6 +1,7 @@
 """What a release says of councils that take part and have sent nothing of a source: public facts, stated in words.
 
-Which council's extract of which source had been taken when the release was measured is fixed with the release. A family
+Which council's extract of which source had been taken when a cohort was measured is fixed with that. A council that
+takes part in one cohort of a release and not in another has sent nothing of the other. A family
 of tables counts the rows of one source, its own (`Family.source`): a council without it has no rows there, and its
 figures are not available. The other sources add characteristics and links to children of that one.
 """
@@ -9,14 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ndl_export.geography import LOCAL_AUTHORITY, geographies
 from ndl_export.schema import Flag
 from ndl_export.tables import FAMILIES, TABLES
+from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 Missing = Mapping[str, Collection[str]]
 """By source, the councils that take part and have sent nothing of it; a source that all have sent may be left out."""
+
+MissingByCohort = Mapping[str, Missing]
+"""The same for each cohort of a release."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,55 @@ def not_sent(missing: Missing, family: str) -> tuple[str, ...]:
     return tuple(sorted(missing.get(FAMILIES[family].source, ())))
 
 
-def short(missing: Missing) -> list[str]:
-    """`Halton: no EYFS Profile`, by source and council."""
-    return [f"{place(council).la_name}: no {SOURCES[source].title}" for source, council in _pairs(missing)]
+def short(missing: MissingByCohort) -> list[str]:
+    """`Halton: no EYFS Profile`, by source and council; `2024/25: Halton: no EYFS Profile` of several cohorts."""
+    return [
+        f"{prefix}{place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
+        for cohort, prefix in _prefixes(missing)
+        for source, council in _pairs(missing[cohort])
+    ]
 
 
-def statements(missing: Missing, councils: Iterable[str]) -> list[str]:
+def statements(missing: MissingByCohort, councils: Iterable[str]) -> list[str]:
     """A sentence for each source and council that is missing, and for each area that is not published because of it."""
+    taking_part = tuple(councils)
+    return [
+        prefix + sentence
+        for cohort, prefix in _prefixes(missing)
+        for sentence in _statements(missing[cohort], taking_part)
+    ]
+
+
+def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
+    """What cannot be true of a statement of missing councils; empty where all is well."""
+    if missing.keys() != set(cohorts):
+        return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
+    return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
+
+
+def read_missing(package: Mapping[str, Any]) -> MissingByCohort:
+    """What `datapackage.json` of a bundle states; before schema version 1.1.0 it was of the one cohort there was."""
+    stated, cohorts = package.get("missing", {}), package["cohorts"]
+    return stated if stated.keys() == set(cohorts) else dict.fromkeys(cohorts, stated)
+
+
+def _prefixes(missing: MissingByCohort) -> list[tuple[str, str]]:
+    return [(cohort, f"{Cohort(cohort).label}: " if len(missing) > 1 else "") for cohort in sorted(missing)]
+
+
+def _statements(missing: Missing, councils: tuple[str, ...]) -> list[str]:
     found = []
     for source, council in _pairs(missing):
-        effects = [_not_available(source)] if _tables(source) else []
+        if not source:
+            found.append(f"{place(council).la_name}: nothing; {_not_available(list(TABLES))}")
+            continue
+        effects = [_not_available(_tables(source))] if _tables(source) else []
         effects += [SOURCES[source].effect] if SOURCES[source].effect else []
         found.append(f"{place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
-    return found + _areas_left_out(missing, tuple(councils))
+    return found + _areas_left_out(missing, councils)
 
 
-def faults(missing: Missing, councils: Collection[str]) -> list[str]:
-    """What cannot be true of a statement of missing councils; empty where all is well."""
+def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
     found = [f"there is no source {source}" for source in missing if source not in SOURCES]
     return found + [
         f"{council} is stated to have sent no {source}, and does not take part"
@@ -76,7 +114,11 @@ def faults(missing: Missing, councils: Collection[str]) -> list[str]:
 
 
 def _pairs(missing: Missing) -> list[tuple[str, str]]:
-    return [(source, council) for source in SOURCES for council in sorted(missing.get(source, ()))]
+    """Sources and councils; councils that have sent nothing at all come first, once, without a source."""
+    nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
+    return [("", council) for council in sorted(nothing)] + [
+        (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
+    ]
 
 
 def _tables(source: str) -> list[str]:
@@ -87,9 +129,9 @@ def _named(tables: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in tables)
 
 
-def _not_available(source: str) -> str:
+def _not_available(tables: list[str]) -> str:
     return (
-        f"its rows in {_named(_tables(source))} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
+        f"its rows in {_named(tables)} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
         " councils together are without it"
     )
 

@@ -1,15 +1,16 @@
 """The noisy counts behind every figure, as they were drawn, with the plan they were drawn under.
 
 `noise_plan_<family>.json` is the plan, byte for byte what the ledger holds the hash of: attributes with all their
-categories, the marginals measured and the scale of the noise of each. `noisy_counts.parquet` has one row for each cell
-measured. From the two anyone can make every table again; the recipe is in `methodology.md`.
+categories, the marginals measured and the scale of the noise of each. A release of several cohorts has the plan that
+each was measured under, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each cell measured.
+From the two anyone can make every table again; the recipe is in `methodology.md`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,13 +25,23 @@ from numpy.typing import NDArray
 from ndl_export.tables import FAMILIES
 
 NOISY_COUNTS_FILE = "noisy_counts.parquet"
-PLAN_FILES = {family: f"noise_plan_{family}.json" for family in FAMILIES}
+
+
+def plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
+    """Names of the files with the plans of a release, by cohort and family."""
+    return {
+        (cohort, family): f"noise_plan_{family}_{cohort}.json" if len(cohorts) > 1 else f"noise_plan_{family}.json"
+        for cohort in sorted(cohorts)
+        for family in FAMILIES
+    }
+
 
 SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False, metadata={"description": description})
         for name, kind, description in (
-            ("family", pa.string(), "Family of tables; its plan is noise_plan_<family>.json"),
+            ("cohort", pa.string(), "Academic year of the assessment, as time_period in the tables"),
+            ("family", pa.string(), "Family of tables; its plan is noise_plan_<family>.json, or one for each cohort"),
             ("measurement", pa.int32(), "Which of the plan's measured marginals, from 0"),
             ("attributes", pa.list_(pa.string()), "Attributes of the marginal; empty for the number of all"),
             ("categories", pa.list_(pa.string()), "The category of each attribute that the cell counts"),
@@ -49,25 +60,26 @@ class NoisyCounts:
     counts: Mapping[tuple[str, ...], NDArray[np.int64]]
 
     @classmethod
-    def read(cls, plan: bytes, cells: pa.Table, family: str) -> NoisyCounts:
+    def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
         """From the files of a bundle. Raises ValueError where the cells are not those of the plan, in its order."""
-        own = cells.filter(pc.equal(cells["family"], family))
+        own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {measured.attributes: np.zeros(measured.shape, dtype=np.int64) for measured in _measured(plan)}
-        expected = cls(plan, empty).table(family)
+        expected = cls(plan, empty).table(cohort, family)
         if not own.drop_columns(["noisy_count"]).equals(expected.drop_columns(["noisy_count"])):
-            raise ValueError(f"the noisy counts of {family} are not those of its plan")
+            raise ValueError(f"the noisy counts of {family}, cohort {cohort}, are not those of its plan")
         drawn, counts, start = own["noisy_count"].to_numpy(), {}, 0
         for attributes, cell in empty.items():
             counts[attributes] = drawn[start : start + cell.size].reshape(cell.shape)
             start += cell.size
         return cls(plan, counts)
 
-    def table(self, family: str) -> pa.Table:
+    def table(self, cohort: str, family: str) -> pa.Table:
         """One row a cell, measurement by measurement in order of the plan."""
         parts = [
             pa.table(
                 {
-                    "family": pa.repeat(family, cells := len(measured.cells)),
+                    "cohort": pa.repeat(cohort, cells := len(measured.cells)),
+                    "family": pa.repeat(family, cells),
                     "measurement": pa.repeat(pa.scalar(number, pa.int32()), cells),
                     "attributes": pa.array([list(measured.attributes)] * cells, pa.list_(pa.string())),
                     "categories": pa.array(measured.cells, pa.list_(pa.string())),
@@ -81,11 +93,23 @@ class NoisyCounts:
         return pa.concat_tables(parts)
 
 
-def write_noisy_counts(folder: Path, noisy: Mapping[str, NoisyCounts], version: str) -> None:
-    """Write the plans and the cells of every family into `folder`."""
-    for family, entry in noisy.items():
-        (folder / PLAN_FILES[family]).write_bytes(entry.plan)
-    cells = pa.concat_tables([entry.table(family) for family, entry in noisy.items()])
+NoisyByCohort = Mapping[str, Mapping[str, NoisyCounts]]
+"""By cohort and family."""
+
+
+def plans_of(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
+    """The documents of the plans, by cohort and family."""
+    return {(cohort, family): entry.plan for cohort, own in sorted(noisy.items()) for family, entry in own.items()}
+
+
+def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None:
+    """Write the plans and the cells of every cohort and family into `folder`."""
+    names = plan_files(noisy.keys())
+    for key, plan in plans_of(noisy).items():
+        (folder / names[key]).write_bytes(plan)
+    cells = pa.concat_tables(
+        [entry.table(cohort, family) for cohort, own in sorted(noisy.items()) for family, entry in own.items()]
+    )
     pq.write_table(
         cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
         folder / NOISY_COUNTS_FILE,
@@ -96,17 +120,20 @@ def write_noisy_counts(folder: Path, noisy: Mapping[str, NoisyCounts], version: 
     )
 
 
-def noisy_faults(plans: Mapping[str, bytes], cells: pa.Table | None, record: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with plans (by family) and cells, given the privacy record that states the plans' hashes."""
-    stated = {family["family"]: family.get("plan_sha256") for family in record.get("families", ())}
-    for family in FAMILIES:
-        if family not in plans:
-            yield f"the plan of {family} is missing"
-        elif hashlib.sha256(plans[family]).hexdigest() != stated.get(family):
-            yield f"{PLAN_FILES[family]} is not the plan that the privacy statement names"
+def noisy_faults(
+    plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
+) -> Iterator[str]:
+    """What is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes."""
+    stated = {(each["cohort"], each["family"]): each.get("plan_sha256") for each in record.get("families", ())}
+    names = plan_files({cohort for cohort, _ in stated})
+    for key, name in names.items():
+        if key not in plans:
+            yield f"the plan of {key[1]}, cohort {key[0]}, is missing"
+        elif hashlib.sha256(plans[key]).hexdigest() != stated.get(key):
+            yield f"{name} is not the plan that the privacy statement names"
         elif cells is not None:
             try:
-                NoisyCounts.read(plans[family], cells, family)
+                NoisyCounts.read(plans[key], cells, *key)
             except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
                 yield f"{NOISY_COUNTS_FILE}: {error}"
 

@@ -1,4 +1,8 @@
-"""The release that a new one replaces: the newest older version of the same cohorts, as it was published."""
+"""The releases before a new one, as they were published: the one it replaces, and for each cohort the newest that has
+it.
+
+A release replaces the newest older one that has no cohort besides its own.
+"""
 
 from __future__ import annotations
 
@@ -11,41 +15,67 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndl_export.missing import MissingByCohort, read_missing
 from ndl_export.release_facts import ReleaseFacts, Version
 from ndl_export.tables import TABLES
 
 
 @dataclass(frozen=True)
 class Previous:
-    """Its version, the councils and missing sources it states, its privacy parameters, and its tables by name."""
+    """Its version, cohorts, the councils and missing sources it states, and its tables by name; by cohort, epsilon of
+    all tables together and the release that the noisy counts were drawn for."""
 
     version: str
+    cohorts: tuple[str, ...]
     councils: tuple[str, ...]
-    missing: Mapping[str, tuple[str, ...]]
-    privacy_parameters: Mapping[str, float]
+    missing: MissingByCohort
+    epsilon: Mapping[str, float]
+    measured_in: Mapping[str, str]
     tables: Mapping[str, pa.Table]
 
 
-def previous_release(bundles: list[Path], facts: ReleaseFacts) -> Previous | None:
-    """The newest of `bundles` (folders named by version) that is older than the release and of its cohorts, if any."""
+@dataclass(frozen=True)
+class Earlier:
+    """The version that a release replaces, if any, and by cohort the newest older release that has it, where there is
+    one."""
+
+    replaced: str | None
+    of: Mapping[str, Previous]
+
+
+def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
+    """What comes before the release among `bundles` (folders named by version)."""
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
-    for path in sorted(older, key=lambda path: Version.parse(path.name), reverse=True):
-        package = _json(path / "datapackage.json")
-        if sorted(package["cohorts"]) == sorted(facts.cohorts):
-            return read_release(path)
-    return None
+    replaced: str | None = None
+    newest: dict[str, Path] = {}
+    for path in sorted(older, key=lambda path: Version.parse(path.name)):
+        cohorts = _json(path / "datapackage.json")["cohorts"]
+        if set(cohorts) <= set(facts.cohorts):
+            replaced = path.name
+        newest |= dict.fromkeys(set(cohorts) & set(facts.cohorts), path)
+    read = {path: read_release(path) for path in set(newest.values())}
+    return Earlier(replaced, {cohort: read[newest[cohort]] for cohort in sorted(newest)})
 
 
 def read_release(bundle: Path) -> Previous:
     """The release in the folder of a bundle; raises what reading its files raises."""
-    package = _json(bundle / "datapackage.json")
+    package, stated = _json(bundle / "datapackage.json"), cohort_statements(_json(bundle / "privacy_statement.json"))
     return Previous(
         version=package["version"],
+        cohorts=tuple(package["cohorts"]),
         councils=tuple(package["councils"]),
-        missing={source: tuple(absent) for source, absent in package.get("missing", {}).items()},
-        privacy_parameters=_json(bundle / "privacy_statement.json")["privacy_parameters"],
+        missing=read_missing(package),
+        epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
+        measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
         tables={name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()},
     )
+
+
+def cohort_statements(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a privacy record says of each cohort; before schema version 1.1.0 it was itself of one."""
+    if "cohorts" not in record:
+        return {record["cohort"]: {**record, "measured_in": record["release"]}}
+    return {entry["cohort"]: entry for entry in record["cohorts"]}
 
 
 def _json(path: Path) -> dict[str, Any]:

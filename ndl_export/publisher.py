@@ -12,6 +12,8 @@ import yaml
 FILE_VARIABLE = "READINESS_PUBLISHER"
 """The environment variable with the path of an installation's own file."""
 
+_NOTICE = "notice"
+"""The key that may be left out."""
 _OWN = Path(__file__).parent / "publisher.yaml"
 _FORMS = {
     "contact": (r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address"),
@@ -26,13 +28,15 @@ class InvalidPublisher(ValueError):
 
 @dataclass(frozen=True)
 class Publisher:
-    """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK."""
+    """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
+    stands above everything, where there is one."""
 
     name: str
     contact: str
     address: str
     organisation: str
     status: str
+    notice: str = ""
 
 
 def publisher() -> Publisher:
@@ -46,9 +50,10 @@ def read_publisher(path: Path) -> Publisher:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise InvalidPublisher(f"{path} is not a readable YAML file") from None
-    names = [field.name for field in fields(Publisher)]
-    if not isinstance(content, dict) or sorted(map(str, content)) != sorted(names):
-        raise InvalidPublisher(f"{path} must have the keys {', '.join(names)}, and no others")
+    names = [field.name for field in fields(Publisher) if field.name != _NOTICE]
+    if not isinstance(content, dict) or sorted({*map(str, content)} - {_NOTICE}) != sorted(names):
+        raise InvalidPublisher(f"{path} must have the keys {', '.join(names)}, and no others but {_NOTICE}")
+    names += [_NOTICE] if _NOTICE in content else []
     for name in names:
         if not isinstance(content[name], str) or not content[name].strip():
             raise InvalidPublisher(f"{path}: {name} must be a text")

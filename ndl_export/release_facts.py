@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ndl_export.geography import Geography, geographies
-from ndl_export.noisy_counts import NoisyCounts
+from ndl_export.noisy_counts import NoisyByCohort
 
 TITLE = "School readiness: linked early-years statistics"
 _MONTHS = (
@@ -71,11 +71,11 @@ class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
     `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
-    `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by family, what every figure was
-    made from; `publisher`, `contact`, `address`, `organisation` and `status` as in `publisher.Publisher`; `missing`, by
-    source, the councils that take part and had sent nothing of it when the release was measured.
-    Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its tables.
-    Raises `InvalidVersion`.
+    `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by cohort and family, what every
+    figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and `notice` as in
+    `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had sent nothing of it
+    when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on
+    these facts and its tables. Raises `InvalidVersion`.
     """
 
     version: str
@@ -83,17 +83,19 @@ class ReleaseFacts:
     councils: tuple[str, ...]
     privacy_record: dict[str, Any]
     privacy_page: str
-    noisy_counts: Mapping[str, NoisyCounts]
+    noisy_counts: NoisyByCohort
     publisher: str
     contact: str
     address: str
     organisation: str
     status: str
     thresholds: Thresholds
-    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    notice: str = ""
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
+        object.__setattr__(self, "missing", {cohort: self.missing.get(cohort, {}) for cohort in sorted(self.cohorts)})
 
     @property
     def published(self) -> str:
@@ -108,9 +110,15 @@ class ReleaseFacts:
 
     @property
     def privacy_parameters(self) -> Mapping[str, float]:
-        """`rho`, `epsilon` and `delta` of the whole release."""
+        """`rho`, `epsilon` and `delta` of every child, all tables of its cohort together: those of the largest
+        cohort."""
         parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
         return parameters
+
+    @property
+    def measured_in(self) -> Mapping[str, str]:
+        """By cohort, the release that its noisy counts were drawn for: this one, or an earlier one."""
+        return {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record["cohorts"]}
 
     @property
     def folder_address(self) -> str:

@@ -1,12 +1,12 @@
 """Rows of a published table: which there are, in which order, and which figures apply to each.
 
 Derived from the table definition, the areas and the cohorts alone, so every release of the same councils, sent by the
-same ones, has the same rows whatever the data say.
+same ones, has the same rows whatever the data say. Which rows are flagged as a break in the time series is public too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.geography import Geography
-from ndl_export.schema import TIME_IDENTIFIER, arrow_schema, key_names
+from ndl_export.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from ndl_export.tables import FAMILIES, Block, Selection, Table
+from sources.reference.breaks import breaks
+from sources.reference.cohorts import Cohort
 
 Children = frozenset[tuple[str, frozenset[str]]]
 """A set of children, named by the categories it is restricted to: (attribute, categories); no restriction is all."""
@@ -33,11 +35,13 @@ class RowsDiffer(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """The level of each filter, in their order; the measures that apply; and for counts, which children they count."""
+    """The level of each filter, in their order; the measures that apply; for counts, which children they count; and the
+    attributes that its figures depend on."""
 
     levels: tuple[str, ...]
     applies: frozenset[str]
     counts: Mapping[str, Children]
+    attributes: frozenset[str]
 
 
 def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
@@ -47,6 +51,7 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
     """
     applies: dict[tuple[str, ...], set[str]] = {}
     counts: dict[tuple[str, ...], dict[str, Children]] = {}
+    attributes: dict[tuple[str, ...], set[str]] = {}
     for block in table.blocks:
         if not (block.councils or all_together):
             continue
@@ -57,23 +62,27 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
             levels = tuple(by_filter[f.name] for f in table.filters)
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
+            attributes.setdefault(levels, set()).update(_attributes(block, chosen))
             with_itself = all_together and block.difference is not None and block.difference.with_all_together
             if labels not in block.structural_zeros and not with_itself:
                 applies[levels] |= {name for name in (block.base, block.part, block.ratio) if name}
                 counts[levels] |= _counted(table, block, chosen)
-    return tuple(Row(levels, frozenset(applies[levels]), counts[levels]) for levels in applies)
+    return tuple(
+        Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """All rows of a table for some areas and cohorts: cohort by cohort, area by area, in order of the definition.
+    """All rows of a table: cohort by cohort, area by area, in order of the definition.
 
-    `cohort_of`, `area_of` and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row of the table.
+    Each cohort has areas of its own: `areas` are those of the first, then those of the second. `cohort_of`, `area_of`
+    and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row of the table.
     """
 
     table: Table
-    areas: tuple[Geography, ...]
     cohorts: tuple[str, ...]
+    areas: tuple[Geography, ...]
     rows: tuple[Row, ...]
     cohort_of: NDArray[np.int64]
     area_of: NDArray[np.int64]
@@ -103,6 +112,37 @@ class Layout:
     def available(self) -> NDArray[np.bool_]:
         """(n,): whether a council of the row's area has sent what is counted."""
         return np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
+
+    @cached_property
+    def breaks(self) -> pa.Array:
+        """(n,): `b` where a break lies between the row's cohort and the one before it in the release, or where it is
+        the first the academic year before; else empty. Without figures there is nothing to compare."""
+        flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
+        return pa.array(np.where(flags & self.available, BREAK, NO_BREAK).tolist(), pa.string())
+
+    def of(self, cohort: str) -> Layout:
+        """The rows of one cohort."""
+        areas = self._areas_of(self.cohorts.index(cohort))
+        return layout(self.table, {cohort: areas})
+
+    def _areas_of(self, index: int) -> list[Geography]:
+        return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
+
+    def _breaks_of(self, index: int) -> NDArray[np.bool_]:
+        """Breaks in what is recorded, for areas with a council where it was, and areas of other councils than
+        before."""
+        own, cohort = self.cohort_of == index, self.cohorts[index]
+        earlier = self._areas_of(index - 1) if index else []
+        before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
+        members = {(area.level, area.code): area.councils for area in earlier}
+        others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
+        flags: NDArray[np.bool_] = others[self.area_of[own]]
+        for each in breaks():
+            if each.parts(before, cohort):
+                rows = np.array([bool(row.attributes & each.attributes) for row in self.rows], dtype=bool)
+                areas = np.array([not each.councils or bool(each.councils & set(a.councils)) for a in self.areas])
+                flags |= rows[self.row_of[own]] & areas[self.area_of[own]]
+        return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
         """(len(areas) * len(levels),): where the rows with these levels are in the first cohort, area by area."""
@@ -134,22 +174,35 @@ class Layout:
         return data.take(position)
 
 
-def layout(table: Table, areas: Sequence[Geography], cohorts: Iterable[str]) -> Layout:
-    """The rows of `table` for `areas` (as from `geographies`: the one of all councils first) and `cohorts`."""
+def layout(table: Table, areas: Mapping[str, Sequence[Geography]]) -> Layout:
+    """The rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first)."""
     top, others = rows(table, all_together=True), rows(table, all_together=False)
-    per_area = [np.arange(len(top)), *([len(top) + np.arange(len(others))] * (len(areas) - 1))]
-    row_of = np.concatenate(per_area)
-    area_of = np.repeat(np.arange(len(areas)), [len(indices) for indices in per_area])
-    periods = tuple(sorted(cohorts))
+    cohorts = tuple(sorted(areas))
+    per_area = [
+        np.arange(len(top)) if index == 0 else len(top) + np.arange(len(others))
+        for cohort in cohorts
+        for index in range(len(areas[cohort]))
+    ]
+    sizes = [len(indices) for indices in per_area]
+    cohort_of_area = np.repeat(np.arange(len(cohorts)), [len(areas[cohort]) for cohort in cohorts])
     return Layout(
         table,
-        tuple(areas),
-        periods,
+        cohorts,
+        tuple(area for cohort in cohorts for area in areas[cohort]),
         (*top, *others),
-        np.repeat(np.arange(len(periods)), len(row_of)),
-        np.tile(area_of, len(periods)),
-        np.tile(row_of, len(periods)),
+        np.repeat(cohort_of_area, sizes),
+        np.repeat(np.arange(len(per_area)), sizes),
+        np.concatenate(per_area),
     )
+
+
+def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
+    """The attributes that the figures of a block's row depend on."""
+    found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
+    found |= {block.numerator[0]} if block.numerator else set()
+    found |= set(block.average_of or ())
+    groups = (block.difference.first, block.difference.second) if block.difference else ()
+    return found | {group[0] for group in groups if group}
 
 
 def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:

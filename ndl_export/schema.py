@@ -1,9 +1,9 @@
 """Columns of a published table, in their order: the contract between whoever fills the tables and whoever ships them.
 
-Every table has columns of time, of place, its filters, and then for each measure the figure shown, for counts the
-unbiased estimate behind it, both ends of the 95% interval and a flag, and where the definition asks for it a model's
-estimate. Names, types and descriptions are derived from
-the table definition; nothing else in the project spells them out.
+Every table has columns of time, of place, its filters, whether there is a break in the time series, and then for each
+measure the figure shown, for counts the unbiased estimate behind it, both ends of the 95% interval and a flag, and
+where the definition asks for it a model's estimate. Names, types and descriptions are derived from the table
+definition; nothing else in the project spells them out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ndl_export.tables import Measure, MeasureKind, Table
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 """Semantic version of the published tables; `schema_changes` says which change asks for which step."""
 
 TIME_IDENTIFIER = "Academic year"
@@ -41,12 +41,17 @@ FLAG_MEANINGS: dict[Flag, str] = {
 }
 
 
+BREAK, NO_BREAK = "b", ""
+"""What the column `series_break` may hold."""
+
+
 class Role(StrEnum):
     """What a column is for."""
 
     TIME = "time"
     PLACE = "place"
     FILTER = "filter"
+    BREAK = "break"
     FIGURE = "figure"
     ESTIMATE = "estimate"
     LOWER = "lower"
@@ -61,7 +66,7 @@ KEY_ROLES = (Role.TIME, Role.PLACE, Role.FILTER)
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `measure` is given for all but those of time, place and filters."""
+    """A column; `measure` is given for those of figures."""
 
     name: str
     label: str
@@ -78,6 +83,15 @@ class Column:
 TIME_COLUMNS = (
     Column("time_period", "Time period", pa.string(), "Academic year of the assessment, 202425 for 2024/25", Role.TIME),
     Column("time_identifier", "Time identifier", pa.string(), f"Kind of period, always {TIME_IDENTIFIER!r}", Role.TIME),
+)
+
+BREAK_COLUMN = Column(
+    "series_break",
+    "Break in the time series",
+    pa.string(),
+    "b: a figure of the row is not comparable with that of the cohort before, for a reason that the methodology gives;"
+    " empty: no break is known",
+    Role.BREAK,
 )
 
 PLACE_COLUMNS = tuple(
@@ -101,7 +115,7 @@ def columns(table: Table) -> tuple[Column, ...]:
     """Every column of `table`, in order."""
     filters = (Column(f.name, f.label, pa.string(), f.description, Role.FILTER) for f in table.filters)
     figures = (column for measure in table.measures for column in measure_columns(measure))
-    return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, *figures)
+    return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, BREAK_COLUMN, *figures)
 
 
 def key_names(table: Table) -> tuple[str, ...]:
@@ -163,13 +177,13 @@ def column_name(measure: Measure, role: Role) -> str:
 def arrow_schema(table: Table) -> pa.Schema:
     """Names and types of the columns of `table`, each with `label` and `description` as field metadata.
 
-    Only figures, estimates, interval ends and columns of place may be null.
+    Only figures, estimates, interval ends, models and columns of place may be null.
     """
     fields = [
         pa.field(
             column.name,
             column.type,
-            nullable=column.role not in (Role.TIME, Role.FILTER, Role.FLAG) and column.name != "geographic_level",
+            nullable=column.role not in _ALWAYS_FILLED and column.name != "geographic_level",
             metadata={"label": column.label, "description": column.description},
         )
         for column in columns(table)
@@ -177,6 +191,8 @@ def arrow_schema(table: Table) -> pa.Schema:
     metadata = {"title": table.title, "description": table.description, "population": table.population}
     return pa.schema(fields, metadata=metadata)
 
+
+_ALWAYS_FILLED = (Role.TIME, Role.FILTER, Role.BREAK, Role.FLAG)
 
 _SUFFIXES = {
     Role.FIGURE: "",

@@ -25,7 +25,7 @@ from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.ees import meta_csv, write_csv
 from ndl_export.integrity import Faults, integrity_faults
-from ndl_export.noisy_counts import NOISY_COUNTS_FILE, PLAN_FILES, noisy_faults
+from ndl_export.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.release_facts import Version
 from ndl_export.rows import Layout
 from ndl_export.site import SITE_FOLDER, site_downloads
@@ -142,7 +142,7 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         version = str(Version.parse(package["version"]))
         cohorts = tuple(package["cohorts"])
         councils, stated = tuple(package["councils"]), package.get("missing", {})
-        if odd := missing.faults(stated, councils):
+        if odd := missing.faults(stated, councils, cohorts):
             raise ValueError("; ".join(odd))
         layouts = table_layouts(councils, cohorts, stated)
     except (ValueError, KeyError, TypeError) as error:
@@ -156,7 +156,7 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    plans = {family: files[name] for family, name in PLAN_FILES.items()}
+    plans = {key: files[name] for key, name in plan_files(cohorts).items()}
     faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
     unsound = [
         (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)

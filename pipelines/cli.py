@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from pipelines.console import FILE, FOLDER, HELP, stop
+from pipelines.console import FILE, FOLDER, HELP, check_environment, stop
 from pipelines.council_commands import council
+from pipelines.doctor_command import doctor
+from pipelines.keep_commands import COMMANDS as KEEPING
 from pipelines.key_commands import keys
 from pipelines.link_commands import link
 from pipelines.release_commands import diff, publish, withdraw
@@ -44,6 +46,8 @@ def _cohort_option() -> Any:
 @click.group(context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
+    if click.get_current_context().invoked_subcommand != doctor.name:
+        check_environment()
 
 
 @main.command()
@@ -84,6 +88,15 @@ def synth(landing: Path, cohort: str, scale: float, seed: int | None, england: b
 @click.option(
     "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
 )
+@click.option(
+    "--with-cohort",
+    "with_cohorts",
+    multiple=True,
+    metavar="COHORT",
+    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
+    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
+)
+@click.option("--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before.")
 @click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
@@ -94,11 +107,15 @@ def run(
     allow_missing: bool,
     accept_fewer: tuple[str, ...],
     share: float | None,
+    with_cohorts: tuple[str, ...],
+    reuse: bool,
     create_keys: bool,
 ) -> None:
     """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
-    checked = _cohort(cohort)
+    checked, others = _cohort(cohort), [_cohort(code) for code in with_cohorts]
     _check_version(version)
+    if reuse and version is None:
+        stop("--reuse makes a release of its own: name its version with --release")
     from pipelines import settings
     from privacy.keys import KeyProblem, KeyRing
 
@@ -121,6 +138,8 @@ def run(
             accept_fewer,
             click.echo,
             share,
+            others,
+            reuse,
         )
     except (RunStopped, LedgerError) as stopped:
         stop(str(stopped))
@@ -245,7 +264,7 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys, link, diff, publish, withdraw):
+for command in (council, pseudonymise, keys, link, diff, publish, withdraw, *KEEPING, doctor):
     main.add_command(command)
 
 
@@ -286,7 +305,7 @@ def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
         f"Release page:       {release / 'site' / 'index.html'}\n"
-        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.worked_queries)\n"
+        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.start)\n"
         "\nNext:\n"
         f"  {tools}/readiness verify {_short(bundle)}\n"
         f"  {tools}/readiness budget --home {_short(home)}\n"

@@ -17,3 +17,15 @@ def stop(message: str) -> NoReturn:
     """One sentence, exit status 1."""
     click.echo(f"readiness: {message}", err=True)
     sys.exit(1)
+
+
+def check_environment() -> None:
+    """Stop where a variable of the environment cannot be used; say which ones nothing reads."""
+    from pipelines import settings
+
+    try:
+        settings.Settings.read()
+    except settings.InvalidSettings as problem:
+        stop(str(problem))
+    for sentence in settings.unknown():
+        click.echo(f"readiness: {sentence}", err=True)

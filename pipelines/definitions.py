@@ -1,6 +1,13 @@
-"""The one place where assets, jobs, schedules, sensors and resources meet."""
+"""The one place where assets, jobs, schedules, sensors and resources meet.
+
+`defs` is all of it, for one machine. Where intake and release are kept apart, each loads its part
+(`restricted_definitions`, `release_definitions`) and holds its own keys.
+"""
 
 from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -9,28 +16,39 @@ from assets.intake_assets import landed_extracts, postcode_directory, pseudonymi
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from pipelines import settings
-from pipelines.jobs import JOBS
+from pipelines.jobs import RELEASE_JOBS, RESTRICTED_JOBS
 from pipelines.progress import progress_logger
-from pipelines.schedules import monthly_linkage
+from pipelines.schedules import daily_retention, monthly_linkage
 from pipelines.sensors import landing_sensor
 
 
-def build_definitions(installation: Installation | None = None) -> dg.Definitions:
-    """The project's definitions over one installation; tests and the command line pass their own."""
+class Part(StrEnum):
+    """What a code location holds."""
+
+    ALL = "all"
+    RESTRICTED = "restricted"
+    RELEASE = "release"
+
+
+_Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
+_RESTRICTED_ASSETS: _Assets = (
+    postcode_directory,
+    *landed_extracts,
+    *pseudonymised_extracts,
+    links,
+    confidential_tables,
+)
+_RELEASE_ASSETS: _Assets = (*measurements, bundle, analyst_database)
+
+
+def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
+    """The project's definitions, or a part of them, over one installation; tests and commands pass their own."""
+    restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
     return dg.Definitions(
-        assets=[
-            postcode_directory,
-            *landed_extracts,
-            *pseudonymised_extracts,
-            links,
-            confidential_tables,
-            *measurements,
-            bundle,
-            analyst_database,
-        ],
-        jobs=JOBS,
-        schedules=[monthly_linkage],
-        sensors=[landing_sensor],
+        assets=[*(_RESTRICTED_ASSETS if restricted else ()), *(_RELEASE_ASSETS if release else ())],
+        jobs=[*(RESTRICTED_JOBS if restricted else ()), *(RELEASE_JOBS if release else ())],
+        schedules=[monthly_linkage, daily_retention] if restricted else [],
+        sensors=[landing_sensor] if restricted else [],
         resources={"installation": installation or settings.installation()},
         loggers={"console": progress_logger},
         executor=dg.in_process_executor,

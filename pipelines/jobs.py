@@ -1,12 +1,13 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
-from __future__ import annotations
-
 import dagster as dg
 
+from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
+from pipelines.expiring import expire_all
+from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(
     "intake",
@@ -29,4 +30,19 @@ database_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(analyst_database),
     description="Rebuild readiness.duckdb from the bundles.",
 )
-JOBS = (intake_job, linkage_job, release_job, database_job)
+
+
+@dg.op(description="Remove what the retention policy says has been kept long enough.")
+def expire_op(context: dg.OpExecutionContext, installation: Installation) -> None:
+    ring = installation.key_ring(KEYS_OF_INTAKE)
+    for sentence in expire_all(installation.home_folder, installation.landing_folder, ring, storage=context.instance):
+        context.log.info(f"removed: {sentence}")
+
+
+@dg.job(name="retention", description="Remove what has been kept as long as it may be. Releases and ledger stay.")
+def retention_job() -> None:
+    expire_op()
+
+
+RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)
+RELEASE_JOBS = (release_job, database_job)

@@ -50,10 +50,10 @@ def rotate(old: Path, new: Path) -> None:
 @click.argument("directory", type=FOLDER)
 def show(directory: Path) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import KeyProblem, KeyRing
+    from privacy.keys import SENDER, KeyProblem, KeyRing
 
     try:
-        ring = KeyRing.load(directory, at_sender=True)
+        ring = KeyRing.load(directory, SENDER)
     except KeyProblem as problem:
         stop(str(problem))
     _show(ring)

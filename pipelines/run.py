@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,21 +12,23 @@ from typing import Any
 
 import dagster as dg
 
+from assets.deliveries import any_taken
 from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
 from assets.plain_words import StepFailed, in_plain_words, plainly
+from assets.retention import CohortExpired, InvalidRetention, check_may_be_held
+from assets.series import Asked, Series, SeriesRefused, measured_now, series_for
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
+from pipelines.instance import instance
 from privacy.linkage import backends
-from privacy.release import Ledger
+from privacy.release import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
-
-INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 
 
 class RunStopped(Exception):
@@ -42,14 +43,17 @@ def run_cohort(
     accept_fewer: Sequence[str],
     say: Callable[[str], None],
     share: float | None = None,
+    with_cohorts: Sequence[Cohort] = (),
+    reuse: bool = False,
 ) -> Path:
     """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`.
 
     `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
-    what the release spends of the policy's split.
+    what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
+    earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
     """
     with _said_plainly():
-        return _run_cohort(installation, cohort, version, allow_missing, accept_fewer, say, share)
+        return _run_cohort(installation, cohort, version, allow_missing, accept_fewer, say, share, with_cohorts, reuse)
 
 
 @contextmanager
@@ -71,23 +75,39 @@ def _run_cohort(
     accept_fewer: Sequence[str],
     say: Callable[[str], None],
     share: float | None,
+    with_cohorts: Sequence[Cohort],
+    reuse: bool,
 ) -> Path:
     home = installation.home_folder
     _check_backend(installation.linkage_backend)
-    councils = _councils(installation.landing_folder, cohort)
-    _check_whole(installation.landing_folder, cohort)
+    release = version or release_of(home, cohort)
+    series = _series(home, release, Asked(cohort.code, [each.code for each in with_cohorts] or None, reuse))
+    measured = [Cohort(code) for code in measured_now(series, release)]
+    for each in measured:
+        _check_retention(each)
+        _check_landing(installation.landing_folder, home, each)
+        _check_whole(installation.landing_folder, each)
     for sentence in not_read(installation.landing_folder):
         say(f"! {sentence}")
-    release = version or release_of(home, cohort)
+    for code, origin in series.items():
+        if origin != release:
+            say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
     definitions = build_definitions(installation)
-    config = {"config": {"version": release, "allow_missing": allow_missing, "share": share}}
+    config = {
+        "config": {
+            "version": release,
+            "allow_missing": allow_missing,
+            "share": share,
+            "with_cohorts": [each.code for each in with_cohorts],
+            "reuse": reuse,
+        }
+    }
     steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
-        ("intake", "Intake: read, check, pseudonymise", _intake(councils, cohort, accept_fewer)),
-        ("linkage", "Linkage: who is who, without names", {"partition_key": cohort.code}),
+        *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
         (
             "release",
-            f"Release {release}: charge the budget, add noise, write the bundle",
+            _words(release, measured),
             {
                 "partition_key": cohort.code,
                 "run_config": {"ops": {f"release__{step}": config for step in steps}},
@@ -104,12 +124,27 @@ def _run_cohort(
     return home.release / release
 
 
-def instance(home: Home) -> dg.DagsterInstance:
-    """The Dagster instance of a home folder, with the project's settings."""
-    folder = home.root / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
-    return dg.DagsterInstance.from_config(str(folder))
+def _series(home: Home, release: str, asked: Asked) -> Series:
+    try:
+        return series_for(home, release, asked)
+    except (SeriesRefused, ReleaseConflict) as error:
+        raise RunStopped(str(error)) from None
+
+
+def _made_ready(
+    installation: Installation, cohort: Cohort, accept_fewer: Sequence[str], several: bool
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Intake and linkage of a cohort."""
+    councils, about = taking_part(installation.landing_folder), f" of {cohort.code}" if several else ""
+    return [
+        ("intake", f"Intake{about}: read, check, pseudonymise", _intake(councils, cohort, accept_fewer)),
+        ("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code}),
+    ]
+
+
+def _words(release: str, measured: Sequence[Cohort]) -> str:
+    spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
+    return f"Release {release}: {spends}"
 
 
 def release_of(home: Home, cohort: Cohort) -> str:
@@ -131,18 +166,16 @@ def release_of(home: Home, cohort: Cohort) -> str:
     return version
 
 
-def _councils(landing: Path, cohort: Cohort) -> list[str]:
-    """The councils that take part; raises `RunStopped` where landing cannot be used."""
+def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
+    """Raises `RunStopped` where landing cannot be used."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
     if unknown_folders(landing):
         raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
-    councils = taking_part(landing)
-    if not councils:
+    if not taking_part(landing):
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not anything_arrived(landing, cohort.code):
+    if not anything_arrived(landing, cohort.code) and not any_taken(home, cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
-    return councils
 
 
 def _check_backend(name: str) -> None:
@@ -150,6 +183,14 @@ def _check_backend(name: str) -> None:
     try:
         backends.backend(name)
     except backends.BackendUnavailable as error:
+        raise RunStopped(str(error)) from None
+
+
+def _check_retention(cohort: Cohort) -> None:
+    """Raises `RunStopped` where the cohort's data may no longer be held."""
+    try:
+        check_may_be_held(cohort, dt.date.today())
+    except (CohortExpired, InvalidRetention) as error:
         raise RunStopped(str(error)) from None
 
 

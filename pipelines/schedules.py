@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.partitions import COHORTS
-from pipelines.jobs import linkage_job
+from pipelines.jobs import linkage_job, retention_job
 
 TIMEZONE = "Europe/London"
 
@@ -28,3 +28,12 @@ def last_assessed(day: dt.date) -> str:
     code = f"{year}{(year + 1) % 100:02d}"
     keys = COHORTS.get_partition_keys()
     return code if code in keys else keys[-1]
+
+
+daily_retention = dg.ScheduleDefinition(
+    name="daily_retention",
+    job=retention_job,
+    cron_schedule="30 3 * * *",
+    execution_timezone=TIMEZONE,
+    description="Each day at 03:30, remove what has been kept as long as the retention policy allows.",
+)

@@ -46,13 +46,13 @@ def pseudonymise(
     Writes <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the rows set aside.
     """
     from assets.sender import pseudonymise as run
-    from privacy.keys import KeyProblem, KeyRing
+    from privacy.keys import SENDER, KeyProblem, KeyRing
     from sources.extract.errors import ExtractStopped
 
     council_file, path = _council(council or _folder(extract, 2) or _ask("council"))
     landed = _landed(extract, council_file.council, source, cohort)
     try:
-        ring = KeyRing.load(keys, at_sender=True)
+        ring = KeyRing.load(keys, SENDER)
     except KeyProblem as problem:
         stop(str(problem))
     if ring.holds("linker"):

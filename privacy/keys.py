@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -34,8 +35,24 @@ SENDER_KEYS = ("linkage", "upn", "nhs")
 LINKED_UNDER = (*SENDER_KEYS, "linker")
 """What the tokens that are linked are made with."""
 PIPELINE_KEYS = (*LINKED_UNDER, "input-mac")
-"""What the pipeline holds: the second keying of tokens, and the identity of the child table in the ledger,
+"""What the pipeline holds: the second keying of tokens, and the identity of files and of the child table in the ledger,
 besides."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody who holds keys, and needs no more than these."""
+
+    symmetric: tuple[str, ...]
+    signing: bool
+
+
+PIPELINE = Holder(PIPELINE_KEYS, signing=True)
+SENDER = Holder(SENDER_KEYS, signing=False)
+RESTRICTED = Holder(PIPELINE_KEYS, signing=False)
+"""Intake and linkage where the release is made elsewhere."""
+RELEASE = Holder(("input-mac",), signing=True)
+"""Measurement and publication where extracts are taken in elsewhere."""
 
 _CARRIED_OVER = ("input-mac.key", SIGNING_FILE)
 
@@ -59,21 +76,20 @@ class KeyRing:
         self.epoch = epoch
 
     @classmethod
-    def load(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
+    def load(cls, directory: Path, holder: Holder = PIPELINE) -> KeyRing:
         """Read and check the key set in `directory`.
 
-        With `at_sender` only the keys a sender needs are asked for (the others are read where present). Raises
-        `KeyProblem` for a missing, short, guessable or exposed key.
+        Only the keys that `holder` needs are asked for (the others are read where present). Raises `KeyProblem` for a
+        missing, short, guessable or exposed key.
         """
-        needed = SENDER_KEYS if at_sender else PIPELINE_KEYS
-        remedy = _REMEDY_AT_SENDER if at_sender else _REMEDY
+        remedy = _REMEDY_AT_SENDER if holder == SENDER else _REMEDY
         symmetric = {}
         for name in PIPELINE_KEYS:
             path = directory / f"{name}.key"
-            if name in needed or path.exists():
+            if name in holder.symmetric or path.exists():
                 symmetric[name] = _symmetric_key(path, remedy)
         signing_path = directory / SIGNING_FILE
-        signing = None if at_sender and not signing_path.exists() else _signing_key(signing_path)
+        signing = _signing_key(signing_path) if holder.signing or signing_path.exists() else None
         return cls(directory, symmetric, signing, _epoch(directory / EPOCH_FILE))
 
     @classmethod
@@ -89,7 +105,7 @@ class KeyRing:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
-        return cls.load(directory, at_sender=at_sender)
+        return cls.load(directory, SENDER if at_sender else PIPELINE)
 
     def rotate(self, directory: Path) -> KeyRing:
         """Make the set of the next epoch in `directory`, a new one, and load it; this one stays as it is.
@@ -186,9 +202,18 @@ def _signing_key(path: Path) -> Ed25519PrivateKey:
 def _private_bytes(path: Path, remedy: str) -> bytes:
     if not path.is_file():
         raise KeyProblem(f"{path} is missing; {remedy}")
-    if os.name == "posix" and path.stat().st_mode & _OTHERS:  # elsewhere the mode says nothing of who may read
+    if _exposed(path.stat()):
         raise KeyProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
     return path.read_bytes()
+
+
+def _exposed(status: os.stat_result) -> bool:
+    """Whether others may read a key. One of root's may be readable by its group, as a secret that is mounted for a
+    process of that group is (the rule that PostgreSQL has for its private key)."""
+    if os.name != "posix":  # the mode says nothing of who may read
+        return False
+    mounted = status.st_uid == 0 and os.geteuid() != 0
+    return bool(status.st_mode & (_OTHERS & ~0o040 if mounted else _OTHERS))
 
 
 def _guessable(key: bytes) -> bool:

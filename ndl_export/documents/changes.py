@@ -1,4 +1,4 @@
-"""`changes.csv`: figures that moved, against the previous release of the cohort, by more than noise explains.
+"""`changes.csv`: figures that moved, against the newest older release of the cohort, by more than noise explains.
 
 Two releases draw their noise independently, so the change of a figure has an interval that follows from both: for
 percentages and averages that of Zou and Donner (2008), as in the methodology, for counts the sum of squares. A figure
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ndl_export.geography import CODE_COLUMNS, NAME_COLUMNS
 from ndl_export.previous import Previous
@@ -50,25 +51,44 @@ class Compared:
     left_out: int
 
 
+def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
+    """The rows of one cohort."""
+    return {name: data.filter(pc.equal(data["time_period"], cohort)) for name, data in tables.items()}
+
+
 def compare(tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[str, Compared]:
-    """Every table whose rows both releases define alike, by name; empty where there is no previous release."""
+    """Every table whose rows both releases define alike, by name; empty where there is no previous release.
+
+    Rows of cohorts that the one has and the other has not are neither added nor left out: they are not compared.
+    """
     if previous is None:
         return {}
     with duckdb.connect() as connection:
         return {
-            name: _compare(connection, TABLES[name], previous.tables[name], tables[name])
+            name: _compare(connection, TABLES[name], *_of_both(previous.tables[name], tables[name]))
             for name, table in TABLES.items()
             if all(name in both and _has(both[name], key_names(table)) for both in (previous.tables, tables))
         }
 
 
-def changes_csv(comparison: Mapping[str, Compared]) -> str:
-    """One line for each figure that moved, in order of the tables; only a header where nothing is compared."""
+def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows of cohorts that both have."""
+    older, newer = (
+        data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
+        for data, other in ((before, now), (now, before))
+    )
+    return older, newer
+
+
+def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
+    """One line for each figure that moved, by cohort and in order of the tables; only a header where nothing is
+    compared."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)
-    for compared in comparison.values():
-        writer.writerows(compared.moved)
+    for comparison in comparisons.values():
+        for compared in comparison.values():
+            writer.writerows(compared.moved)
     return stream.getvalue()
 
 

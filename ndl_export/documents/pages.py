@@ -11,6 +11,7 @@ from string import Template
 
 import pyarrow as pa
 
+from ndl_export.breaks import break_statements
 from ndl_export.documents.disclosure import FALSE_ALARMS, most_found
 from ndl_export.documents.markdown import bullets, grid
 from ndl_export.documents.quality import LINKAGE_TABLE, coherence, linkage_gaps, linkage_grid, reliability_grid
@@ -23,6 +24,7 @@ from ndl_export.tables import FAMILIES, TABLES
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
+_NO_BREAK = "No break is known in this release: no row is flagged."
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -34,6 +36,7 @@ def readme_page(facts: ReleaseFacts) -> str:
         publisher=facts.publisher,
         contact=facts.contact,
         status=facts.status,
+        notice=f"**{facts.notice}**\n\n" if facts.notice else "",
         address=facts.folder_address,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
         missing=_missing(facts),
@@ -58,6 +61,7 @@ def methodology_page(facts: ReleaseFacts) -> str:
         populations=_populations(),
         geography=_geography(facts),
         missing=_missing(facts),
+        breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
         flags=grid(("flag", "meaning"), ((f"`{f}`" if f else "(empty)", text) for f, text in FLAG_MEANINGS.items())),
         unreliable_half_width=f"{limits.unreliable_half_width:g}",
         withheld_half_width=f"{limits.withheld_half_width:g}",
@@ -74,7 +78,8 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
         licence=OGL_NAME,
         missing=_missing(facts),
         reliability=reliability_grid(tables),
-        linkage=linkage_grid(tables[LINKAGE_TABLE]),
+        linkage=linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
+        newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
         gaps=linkage_gaps(tables[LINKAGE_TABLE]),
         coherence=coherence(reconciliation),
@@ -121,7 +126,17 @@ def _filled(name: str, facts: ReleaseFacts, **values: str) -> str:
     """The template `name` with its values; KeyError for a placeholder without one."""
     template = Template((_TEMPLATES / name).read_text(encoding="utf-8"))
     cohorts = ", ".join(Cohort(cohort).label for cohort in facts.cohorts)
-    return template.substitute(values, title=TITLE, version=facts.version, published=facts.published, cohorts=cohorts)
+    by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
+    plans = f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`"
+    return template.substitute(
+        values,
+        title=TITLE,
+        version=facts.version,
+        published=facts.published,
+        cohorts=cohorts,
+        plans=plans,
+        plan_file=f"noise_plan_{{family}}{by_cohort}.json",
+    )
 
 
 def _populations() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from ndl_export.documents.markdown import bullets, grid
 from ndl_export.geography import CODE_COLUMNS, NAME_COLUMNS
 from ndl_export.schema import Flag, Role, column_name
 from ndl_export.tables import TABLES, Measure, MeasureKind
+from sources.reference.cohorts import Cohort
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
 _SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
@@ -55,16 +56,23 @@ def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
     return f"{half:.2f} goals" if measure.kind is MeasureKind.AVERAGE else f"{half:.1f} points"
 
 
-def linkage_grid(linkage: pa.Table) -> str:
-    """The percentage of children linked to a two-year review, by area, with its interval."""
+def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
+    """The percentage of children linked to a two-year review, by area and cohort, with its interval."""
     totals = linkage
     for column in ("linked_to_review", "breakdown_topic", "breakdown"):
         totals = totals.filter(pc.equal(totals[column], "Total"))
-    return grid(("area", "linked, %", "95% interval"), (_linked(row, _area(row)) for row in totals.to_pylist()))
+    if len(cohorts) == 1:
+        return grid(("area", "linked, %", "95% interval"), (_linked(row, _area(row)) for row in totals.to_pylist()))
+    return grid(
+        ("cohort", "area", "linked, %", "95% interval"),
+        ((Cohort(row["time_period"]).label, *_linked(row, _area(row))) for row in totals.to_pylist()),
+    )
 
 
 def linkage_gaps(linkage: pa.Table) -> str:
-    """For each characteristic, the groups with the lowest and highest percentage linked, in the first area."""
+    """For each characteristic, the groups with the lowest and highest percentage linked, in the first area of the
+    newest cohort."""
+    linkage = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"])))
     level = linkage["geographic_level"][0]
     ours = linkage.filter(pc.equal(linkage["geographic_level"], level))
     ours = ours.filter(
@@ -104,7 +112,7 @@ def coherence(reconciliation: str) -> str:
     """How many official figures lie within our intervals; `reconciliation` is the text of `reconciliation.csv`."""
     told = [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]]
     if not told:
-        return "There are no official figures of this cohort to compare with yet."
+        return "There are no official figures to compare with yet."
     return (
         f"Of {len(told)} published percentages at a good level of development for the same areas and groups,"
         f" {told.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"

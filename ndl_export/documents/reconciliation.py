@@ -16,9 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.geography import CODE_COLUMNS
+from ndl_export.geography import CODE_COLUMNS, LOCAL_AUTHORITY, NATIONAL
 from ndl_export.schema import Flag, Role, column_name
+from ndl_export.tables import ALL
 from ndl_export.tables.pupil import GLD_PERCENT
+from sources.reference.places import COUNTRY
 
 _HEADER = (
     "time_period",
@@ -51,12 +53,20 @@ class OfficialFigure:
     sex: str
     percent: float
 
+    @property
+    def is_total(self) -> bool:
+        """Whether it is of all children of its area."""
+        return (self.breakdown_topic, self.breakdown, self.sex) == (ALL.label,) * 3
+
 
 def official_figures(cohort: str) -> list[OfficialFigure]:
-    """Published figures of the cohort, in the order of the reference file; none where nothing is published yet."""
+    """Published figures of the cohort, in the order of the reference file; none where nothing is published yet.
+
+    By characteristic where the project holds them, else of all children.
+    """
     file = resources.files("sources.reference") / f"published_eyfsp_{cohort}.csv"
     if not file.is_file():
-        return []
+        return _of_all_children(cohort)
     return [
         OfficialFigure(
             cohort,
@@ -70,6 +80,23 @@ def official_figures(cohort: str) -> list[OfficialFigure]:
         )
         for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
         if row["gld_children_percent"]
+    ]
+
+
+def _of_all_children(cohort: str) -> list[OfficialFigure]:
+    file = resources.files("sources.reference") / "published_expected_level.csv"
+    code, _ = COUNTRY
+    return [
+        OfficialFigure(
+            cohort,
+            NATIONAL if row["new_la_code"] == code else LOCAL_AUTHORITY,
+            row["new_la_code"],
+            row["la_name"],
+            *(ALL.label, ALL.label, ALL.label),
+            float(row["percent"]),
+        )
+        for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
+        if (row["cohort"], row["figure"]) == (cohort, "gld")
     ]
 
 

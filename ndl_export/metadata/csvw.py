@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ndl_export.documents.data_dictionary import levels
-from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.metadata.description import LANGUAGE, OGL_ADDRESS, Description, file_title
 from ndl_export.schema import Role
 from ndl_export.tables import TABLES, MeasureKind, Table
@@ -75,6 +75,8 @@ def _column(table: Table, column: CsvColumn) -> dict[str, Any]:
         described["dc:description"] = source.description
         if source.role is Role.FILTER:
             return described | {"required": True, "datatype": _one_of(levels(table, source.name))}
+        if source.role is Role.BREAK:
+            return described | {"required": True, "datatype": _one_of(BREAKS.values())}
         form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}
         return described | form | {"required": source.role is Role.TIME or source.name == "geographic_level"}
     if source.role is Role.FLAG:

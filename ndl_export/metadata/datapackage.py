@@ -1,8 +1,9 @@
 """`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
 
 CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
-and hash. Four properties are our own: `cohorts`, `councils` and `missing` (by source, the councils that have not sent
-it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables.
+and hash. Four properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have
+not sent it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the
+tables.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ndl_export.documents.data_dictionary import levels
-from ndl_export.ees import RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.metadata.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_ADDRESS, OGL_NAME, file_title
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.release_facts import TITLE, ReleaseFacts
@@ -28,7 +29,8 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "name": NAME,
         "id": f"{NAME}-{facts.version}",
         "title": TITLE,
-        "description": "Differentially private statistics on school readiness, from linked early-years records",
+        "description": (f"{facts.notice} " if facts.notice else "")
+        + "Differentially private statistics on school readiness, from linked early-years records",
         "version": facts.version,
         "schemaVersion": SCHEMA_VERSION,
         "created": f"{facts.published_on}T00:00:00Z",
@@ -38,7 +40,10 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "keywords": list(KEYWORDS),
         "cohorts": sorted(facts.cohorts),
         "councils": sorted(facts.councils),
-        "missing": {source: sorted(councils) for source, councils in sorted(facts.missing.items()) if councils},
+        "missing": {
+            cohort: {source: sorted(councils) for source, councils in sorted(absent.items()) if councils}
+            for cohort, absent in facts.missing.items()
+        },
         "resources": [_resource(name, files[name]) for name in sorted(files)],
     }
 
@@ -90,6 +95,8 @@ def _field(table: Table, column: CsvColumn) -> dict[str, Any]:
         constraints: dict[str, Any] = {"required": True} if needed else {}
         if source.role is Role.FILTER:
             constraints["enum"] = list(levels(table, source.name))
+        if source.role is Role.BREAK:
+            constraints["enum"] = list(BREAKS.values())
         return described | {"type": "string", "constraints": constraints}
     if source.role is Role.FLAG:
         return described | {

@@ -39,6 +39,10 @@ MEDIA_TYPES = {
 }
 
 
+_LISTED = 3
+"""Cohorts that are listed one by one; the UK model takes a summary of 250 characters at most."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A file with one published table; `format` is its suffix, `sha256` in hexadecimal, `size` in bytes."""
@@ -100,6 +104,9 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
     """The description of a release with the data files among `files` (content by name)."""
     cohorts = [Cohort(code) for code in sorted(facts.cohorts)]
     labels = ", ".join(cohort.label for cohort in cohorts)
+    if len(cohorts) > _LISTED:
+        labels = f"{len(cohorts)} years from {cohorts[0].label} to {cohorts[-1].label}"
+    notice = f"{facts.notice} " if facts.notice else ""
     summary = (
         f"School readiness of children who finished Reception in {labels}, by council and characteristic, from linked"
         " early-years records. Differentially private, with an interval on every figure."
@@ -110,8 +117,8 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         title=TITLE,
         summary=summary,
         description=(
-            f"{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each child, and"
-            " carries a 95% interval. No personal data are included."
+            f"{notice}{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each"
+            " child, and carries a 95% interval. No personal data are included."
         ),
         first_day=f"{cohorts[0].first_year}-09-01",
         last_day=f"{cohorts[-1].first_year + 1}-08-31",

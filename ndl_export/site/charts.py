@@ -54,7 +54,7 @@ WHOLE = Scale(0, 100, 25)
 
 def fitted(figures: Iterable[Figure]) -> Scale:
     """A scale of percentages around the intervals: from a ten to a ten, and not so narrow that it misleads."""
-    ends = [end for figure in figures for end in (figure.lower, figure.upper) if end is not None]
+    ends = [end for figure in figures for end in (figure.lower, figure.value, figure.upper) if end is not None]
     if not ends:
         return WHOLE
     least, most = min(ends), max(ends)
@@ -116,3 +116,79 @@ def scale_note(scale: Scale) -> str:
     if scale.unit == "%" and (scale.low, scale.high) != (0, 100):
         return f"The scale runs from {scale.low:.0f}% to {scale.high:.0f}%, not from 0% to 100%."
     return ""
+
+
+PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 16, 200, 250
+"""Of a chart over time, in pixels: where its plot begins, how high it is, and the height of the whole."""
+_LEFT = 14.0
+"""Of the width: where the words of the axis end and the plot begins."""
+_ASIDE = (-6, 6)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A figure over time: `x` in percent of the width, its interval from `top` to `bottom` and its own place `y` in
+    pixels, None where it is withheld. It lies `aside` from its cohort's line. `join` leads from the point before."""
+
+    x: str
+    aside: int
+    top: float
+    bottom: float
+    y: float | None
+    hollow: bool
+    words: str
+    join: tuple[str, float] | None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A chart over time: grid lines and cohorts with their places, points by series, official figures, breaks."""
+
+    ticks: list[tuple[float, str]]
+    cohorts: list[str]
+    series: list[list[Point]]
+    beside: list[tuple[str, float]]
+    breaks: list[str]
+
+
+def timeline(
+    series: list[list[Figure]],
+    beside: list[Figure | None],
+    broken: list[bool],
+    scale: Scale,
+    labels: tuple[str, ...],
+) -> Timeline:
+    """Figures of each series, in order of cohorts; a line leads from one to the next where no break lies between."""
+    step = (100 - _LEFT) / len(broken)
+    places = [f"{_LEFT + (number + 0.5) * step:.2f}%" for number in range(len(broken))]
+    count = round((scale.high - scale.low) / scale.step)
+    values = [scale.low + number * scale.step for number in range(count + 1)]
+    found = []
+    for number, figures in enumerate(series):
+        points: list[Point] = []
+        before: tuple[str, float] | None = None
+        for place, figure, breaks in zip(places, figures, broken, strict=True):
+            if figure.lower is None or figure.upper is None:
+                before = None
+                continue
+            y = None if figure.value is None else _down(figure.value, scale)
+            words = f"{labels[number]}: {figure.words}" if len(series) > 1 else figure.words
+            aside = _ASIDE[number] if len(series) > 1 else 0
+            ends = _down(figure.upper, scale), _down(figure.lower, scale)
+            join = before if y is not None and not breaks else None
+            points.append(Point(place, aside, *ends, y, figure.flag is Flag.UNRELIABLE, words, join))
+            before = None if y is None else (place, y)
+        found.append(points)
+    return Timeline(
+        [(_down(value, scale), f"{value:,.0f}{scale.unit}") for value in values],
+        places,
+        found,
+        [(place, _down(f.value, scale)) for place, f in zip(places, beside, strict=True) if f and f.value is not None],
+        [f"{_LEFT + number * step:.2f}%" for number, breaks in enumerate(broken) if breaks and number],
+    )
+
+
+def _down(value: float, scale: Scale) -> float:
+    """Pixels from the top of the drawing; what lies outside the scale stands at the edge."""
+    share = (min(max(value, scale.low), scale.high) - scale.low) / (scale.high - scale.low)
+    return round(PLOT_TOP + PLOT_HEIGHT * (1 - share), 1)

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from ndl_export.schema import FLAG_MEANINGS, Flag
+from ndl_export.schema import BREAK, FLAG_MEANINGS, NO_BREAK, Flag
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel
 
@@ -23,6 +23,7 @@ HEADER = (
     "upper_95",
     "flag",
     "flag_meaning",
+    "series_break",
 )
 
 
@@ -41,8 +42,9 @@ def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
         numbers = (_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
         meaning = FLAG_MEANINGS[figure.flag] if figure.flag is not Flag.RELIABLE else ""
-        about = (panel.cohort, line.area.code, area, row, heading, figure.measure.name, figure.measure.unit)
-        yield (*about, *numbers, figure.flag, meaning)
+        about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
+        broken = BREAK if line.broken else NO_BREAK
+        yield (*about, figure.measure.unit, *numbers, figure.flag, meaning, broken)
 
 
 def _number(figure: Figure, number: float | None) -> str:

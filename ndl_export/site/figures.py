@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.geography import CODE_COLUMNS
-from ndl_export.schema import Flag, Role, column_name
+from ndl_export.schema import BREAK, BREAK_COLUMN, Flag, Role, column_name
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 
@@ -84,6 +84,10 @@ class Released:
         row = self._rows[table][cohort, area, *levels]
         value, lower, upper = (row[column_name(measure, role)] for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
         return Figure(measure, value, lower, upper, Flag(row[column_name(measure, Role.FLAG)]))
+
+    def broken(self, table: str, cohort: str, area: str, *levels: str) -> bool:
+        """Whether the row is flagged as a break in the time series. Raises KeyError where there is no such row."""
+        return bool(self._rows[table][cohort, area, *levels][BREAK_COLUMN.name] == BREAK)
 
 
 def _by_key(name: str, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:

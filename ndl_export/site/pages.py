@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,15 +18,16 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
+from ndl_export.breaks import break_statements
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.documents.pages import OGL_NAME
 from ndl_export.ees import WITHHELD_SYMBOL
 from ndl_export.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
-from ndl_export.missing import Missing, short, statements
+from ndl_export.missing import MissingByCohort, short, statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
 from ndl_export.schema import FLAG_MEANINGS, Flag
 from ndl_export.site.build import Release, release_of
-from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, ROW_HEIGHT
+from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, PLOT_HEIGHT, PLOT_TOP, ROW_HEIGHT, TIMELINE_HEIGHT
 from ndl_export.site.downloads import chart_csv
 from ndl_export.site.panels import Chart
 from ndl_export.site.views import charts_of, headline
@@ -64,8 +65,17 @@ _CHART_NAMES = (
     *("gld-by-area", "gap-by-area", "goals", "goals-by-meals", "review", "pathway", "seen-by", "concern"),
     *(f"parents-{question.name.replace('_', '-')}" for question in QUESTIONS),
 )
-SITE_FILES = (*(page.file for page in PAGES), *(f"{name}.csv" for name in _CHART_NAMES))
-"""Names of the files in the folder of the page: the same for every release."""
+_OVER_TIME = ("gld-over-time", "gap-over-time")
+
+
+def site_names(cohorts: Collection[str]) -> tuple[str, ...]:
+    """Names of the files in the folder of the page: the same for every release of one cohort, or of several."""
+    charts = (*_CHART_NAMES, *(_OVER_TIME if len(cohorts) > 1 else ()))
+    return (*(page.file for page in PAGES), *(f"{name}.csv" for name in charts))
+
+
+SITE_FILES = site_names([""])
+"""Those of a release of one cohort, whichever it is."""
 
 
 def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, bytes]:
@@ -77,7 +87,7 @@ def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str,
 
 
 def site_downloads(
-    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: Missing
+    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort
 ) -> dict[str, bytes]:
     """Content by name of the files of figures alone, which follow from the tables of a release."""
     return _downloads(charts_of(release_of(tables, councils, cohorts, missing)))
@@ -89,7 +99,7 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     """What every page may say."""
-    areas = release.of("gld_headline")
+    areas = {cohort: release.of("gld_headline", cohort) for cohort in release.cohorts}
     return {
         "site": TITLE,
         "facts": facts,
@@ -99,8 +109,9 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "lists_councils": len(facts.councils) <= REGIONS_ABOVE,
         "choices": {area.code: area.name for area in facts.areas[1:]},
         "not_sent": short(facts.missing),
+        "breaks": break_statements(facts.cohorts, facts.councils, facts.missing),
         "statements": statements(facts.missing, facts.councils),
-        "headline_area": areas.name(areas.together) if areas.absent else "",
+        "headline_areas": {cohort: own.name(own.together) if own.absent else "" for cohort, own in areas.items()},
         "headlines": {cohort: headline(release, cohort) for cohort in release.cohorts},
         "gld_goals": len(GLD_GOALS),
         "flags": FLAG_MEANINGS,
@@ -114,6 +125,9 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "row_height": ROW_HEIGHT,
         "axis_height": AXIS_HEIGHT,
         "first_row": FIRST_ROW,
+        "plot_top": PLOT_TOP,
+        "plot_height": PLOT_HEIGHT,
+        "timeline_height": TIMELINE_HEIGHT,
     }
 
 

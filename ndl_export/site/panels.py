@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ndl_export.geography import ALL_TOGETHER, Geography
 from ndl_export.schema import Flag
-from ndl_export.site.charts import NARROW_NOTE, Mark, Scale, mark, scale_note
+from ndl_export.site.charts import NARROW_NOTE, Mark, Scale, Timeline, mark, scale_note, timeline
 from ndl_export.site.figures import Figure
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -41,8 +41,8 @@ class Shape:
     """What the panels of a chart have in common; `name` is that of the chart's download.
 
     `columns` head the figures of each line. `drawn` are the columns that the chart shows, each with marks of its own,
-    and `told` is the one that is written beside each row of the chart. Lines are areas where it is `by_area`, and else
-    groups of children, goals or answers within one.
+    and `told` is the one that is written beside each row of the chart. Lines are areas where it is `by_area`, cohorts
+    where it is `over_time`, and else groups of children, goals or answers within one.
     """
 
     name: str
@@ -53,14 +53,16 @@ class Shape:
     drawn: tuple[int, ...] = (0,)
     told: int | None = 0
     by_area: bool = False
+    over_time: bool = False
 
 
 @dataclass(frozen=True)
 class Line:
     """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
 
-    `compared` is the figure drawn, for all councils together, on the panel of another area. `words` say the line where
-    its area is chosen.
+    `compared` is the figure drawn, for all councils together, on the panel of another area; over time, England's of
+    the official statistics. `words` say the line where its area is chosen. `cohort` is given where lines are cohorts,
+    and `broken` where a break lies before it.
     """
 
     label: str
@@ -68,6 +70,8 @@ class Line:
     figures: tuple[Figure, ...]
     compared: Figure | None = None
     words: str = ""
+    cohort: str = ""
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class Panel:
 
     @property
     def cohort_label(self) -> str:
-        return Cohort(self.cohort).label
+        """`2024/25`, or `2023/24 to 2024/25` over time."""
+        return Cohort(self.cohort).label if self.cohort else f"{self.lines[0].label} to {self.lines[-1].label}"
 
     @property
     def about(self) -> str:
@@ -121,6 +126,17 @@ class Panel:
         """What a reader must know to see the chart for what it is."""
         narrow = any(mark.narrow for line in self.lines for mark in self.marks(line))
         return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale)) if note]
+
+    @property
+    def has_breaks(self) -> bool:
+        return any(line.broken for line in self.lines)
+
+    @property
+    def over_time(self) -> Timeline:
+        """The drawing of a panel whose lines are cohorts."""
+        series = [[line.figures[column] for line in self.lines] for column in self.shape.drawn]
+        beside = [line.compared for line in self.lines]
+        return timeline(series, beside, [line.broken for line in self.lines], self.scale, self.shape.columns)
 
     def marks(self, line: Line) -> list[Mark]:
         """The marks of a row; none for a figure without an interval."""

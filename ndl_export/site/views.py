@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from ndl_export.site.build import Release, Wanted, by_area, in_each_area
+from ndl_export.documents.reconciliation import official_figures
+from ndl_export.geography import NATIONAL
+from ndl_export.schema import Flag
+from ndl_export.site.build import Release, Wanted, by_area, in_each_area, over_time
 from ndl_export.site.charts import WHOLE
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Shape
 from ndl_export.site.words import (
+    each_cohort,
+    each_gap,
     extremes,
     gap,
     most_given,
@@ -20,7 +25,7 @@ from ndl_export.tables import ALL, Attribute
 from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
-from ndl_export.tables.pupil import ASQ3, BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY
+from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GLD_GOALS, GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
@@ -51,7 +56,11 @@ _CONCERN = {
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
     """The charts of each page, by its name."""
     return {
-        "index": (gld_by_area(release), gap_by_area(release)),
+        "index": (
+            gld_by_area(release),
+            gap_by_area(release),
+            *(chart for chart in (gld_over_time(release), gap_over_time(release)) if chart.panels),
+        ),
         "goals": (goals(release), goals_by_meals(release)),
         "pathway": (review(release), pathway(release)),
         "joined-dots": (seen_by(release), concern(release)),
@@ -63,7 +72,7 @@ def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
 def headline(release: Release, cohort: str) -> Figure:
     """The percentage at a good level of development of all councils together."""
     wanted = Wanted("gld_headline", "gld_children_percent", (_TOTAL, _TOTAL, _TOTAL))
-    return release.figure(wanted, cohort, release.of(wanted.table).together)
+    return release.figure(wanted, cohort, release.of(wanted.table, cohort).together)
 
 
 def gld_by_area(release: Release) -> Chart:
@@ -110,6 +119,56 @@ def gap_by_area(release: Release) -> Chart:
     )
 
 
+def gld_over_time(release: Release) -> Chart:
+    shape = Shape(
+        "gld-over-time",
+        "gld_headline",
+        "Good level of development over time",
+        "Year",
+        (_AT_GLD, "Number of children"),
+        told=None,
+        over_time=True,
+    )
+    measures = ("gld_children_percent", "children_count")
+    wanted = tuple(Wanted(shape.table, measure, (_TOTAL, _TOTAL, _TOTAL)) for measure in measures)
+    return Chart(
+        shape,
+        "Over time",
+        "Each year is about other children. Intervals are those of the noise: where two overlap, the difference between"
+        " the years may be noise alone.",
+        over_time(release, shape, wanted, _england, each_cohort),
+    )
+
+
+def _england(cohort: str) -> Figure | None:
+    """England's percentage in the official statistics of the cohort, which is exact."""
+    exact = [each for each in official_figures(cohort) if each.geographic_level == NATIONAL and each.is_total]
+    return Figure(GLD_PERCENT, round(exact[0].percent, 1), None, None, Flag.RELIABLE) if exact else None
+
+
+def gap_over_time(release: Release) -> Chart:
+    shape = Shape(
+        "gap-over-time",
+        "gld_headline",
+        "Good level of development by free school meals, over time",
+        "Year",
+        (ELIGIBLE, NOT_ELIGIBLE, "Gap"),
+        drawn=(0, 1),
+        told=None,
+        over_time=True,
+    )
+    groups = (
+        Wanted(shape.table, "gld_children_percent", (FSM.label, group, _TOTAL)) for group in (ELIGIBLE, NOT_ELIGIBLE)
+    )
+    difference = Wanted("gld_differences", "gld_difference_points", (FSM.label, "Not eligible less eligible"))
+    return Chart(
+        shape,
+        "The gap over time",
+        "The gap is how many percentage points lower the figure is for children who can get free school meals.",
+        over_time(release, shape, (*groups, difference), lambda _: None, each_gap),
+    )
+
+
 def goals(release: Release) -> Chart:
     shape = Shape(
         "goals",
@@ -143,7 +202,7 @@ def goals_by_meals(release: Release) -> Chart:
         drawn=(0, 1),
         told=None,
     )
-    areas, panels = release.of(shape.table), []
+    panels = []
     asked = {
         goal: tuple(
             Wanted(shape.table, "expected_children_percent", (goal, FSM.label, group))
@@ -152,6 +211,7 @@ def goals_by_meals(release: Release) -> Chart:
         for goal in GOALS.values()
     }
     for cohort in release.cohorts:
+        areas = release.of(shape.table, cohort)
         lines = tuple(
             Line(goal, areas.together, release.figures(wanted, cohort, areas.together))
             for goal, wanted in asked.items()

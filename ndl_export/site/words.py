@@ -75,6 +75,21 @@ def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
     )
 
 
+def each_cohort(lines: tuple[Line, ...]) -> Sentences:
+    """Every cohort, and where a break lies; two figures are never subtracted here."""
+    return (*(rate(line) for line in lines), *_breaks(lines))
+
+
+def _breaks(lines: tuple[Line, ...]) -> Sentences:
+    told = " and ".join(line.label for line in lines[1:] if line.broken)
+    return (f"There is a break in the series before {told} [b]: do not compare across it.",) if told else ()
+
+
+def each_gap(lines: tuple[Line, ...]) -> Sentences:
+    """The same of both groups and their gap."""
+    return (*(gap(line) for line in lines), *_breaks(lines))
+
+
 def most_given(lines: tuple[Line, ...]) -> Sentences:
     """The answer given most often, of those that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]

@@ -56,7 +56,7 @@ from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
 from privacy.release.session import ChargeLost, measure_once
 from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
-from privacy.release.statement import privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
 from privacy.release.store import StoredMeasurement, StoreError
 from privacy.release.workload import (
     Attribute,
@@ -95,6 +95,7 @@ __all__ = [
     "LedgerUnavailable",
     "LinearCombination",
     "Marginal",
+    "MeasuredCohort",
     "Measurement",
     "Nesting",
     "NoiseSource",

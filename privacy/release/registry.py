@@ -24,7 +24,8 @@ def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Re
             "data_product_type": "Summary statistics",
             "data_product_region": "England",
             "data_product_sector": "Education",
-            "description": "Counts and rates, with intervals, from linked early-years records of one cohort",
+            "description": "Counts and rates, with intervals, from linked early-years records of "
+            + ("one cohort" if len(record["cohorts"]) == 1 else f"{len(record['cohorts'])} cohorts"),
             "publication_date": published_on,
         },
         "dp_variant": {
@@ -38,12 +39,14 @@ def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Re
         },
         "privacy_loss": {
             "privacy_unit": "; ".join(
-                f"{family['family']} tables: one {family['privacy_unit']}" for family in record["families"]
+                f"{family} tables: one {unit}"
+                for family, unit in {each["family"]: each["privacy_unit"] for each in record["families"]}.items()
             ),
             "privacy_unit_description": record["neighbouring_relation"],
             "privacy_parameters": record["privacy_parameters"],
             "privacy_parameters_description": "All tables of the release together, as if every family counted the "
             "same children. "
+            + _of_cohorts(record)
             + " ".join(
                 f"For {change['change']}: rho {change['rho']:g}, epsilon {change['epsilon']:g}."
                 for change in record["larger_changes"]
@@ -63,11 +66,25 @@ def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Re
         "implementation": {
             "pre_processing_eda_hyperparameter_tuning": record["pre_processing"],
             "mechanisms": " ".join(
-                f"{family['family']}: {family['mechanism']}, scales {family['noise_scale_least']:g} to "
-                f"{family['noise_scale_greatest']:g} on {family['marginals_measured']} tables of counts; "
+                f"{_cohort_of(family, record)}{family['family']}: {family['mechanism']}, scales "
+                f"{family['noise_scale_least']:g} to {family['noise_scale_greatest']:g} on "
+                f"{family['marginals_measured']} tables of counts; "
                 f"{family['noise_source']} {family['opendp_version']}."
                 for family in record["families"]
             ),
             "justification": record["justification"],
         },
     }
+
+
+def _of_cohorts(record: Record) -> str:
+    """The parameters of each cohort, where there are several; those of the release are the largest."""
+    if len(record["cohorts"]) == 1:
+        return ""
+    stated = ((entry["cohort"], entry["privacy_parameters"]) for entry in record["cohorts"])
+    each = " ".join(f"Cohort {cohort}: rho {own['rho']:g}, epsilon {own['epsilon']:g}." for cohort, own in stated)
+    return f"The largest of the cohorts; {record['composition_of_cohorts']}. {each} "
+
+
+def _cohort_of(family: Record, record: Record) -> str:
+    return f"{family['cohort']} " if len(record["cohorts"]) > 1 else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from privacy.release.ledger import NANO
@@ -19,6 +19,17 @@ from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
 
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCohort:
+    """A cohort of a release: for which release it was measured, and its plans and measurements by family."""
+
+    cohort: str
+    release: str
+    plans: Mapping[str, Plan]
+    measurements: Mapping[str, Measurement]
+
 
 _NEIGHBOURS = (
     "two tables are neighbours if one is the other with one row added or removed; every category of every attribute is "
@@ -70,6 +81,11 @@ _BUDGET_OVER_TIME = (
     "cohorts are different children, and each has its own"
 )
 
+_PARALLEL = (
+    "cohorts are disjoint sets of children, so the parameters of different cohorts are not added up: what holds for a "
+    "child is what its own cohort was charged, all tables together, and the largest of them holds for every child"
+)
+
 _JUSTIFICATION = (
     "The budget and its split are the policy's. The noise of each table is chosen by convex optimisation for the "
     "accuracy of the published cells, from public facts alone, before the data are read; the plan's hash stands in the "
@@ -105,60 +121,48 @@ _POST_PROCESSING = (
 
 
 def privacy_record(
-    plans: Sequence[Plan],
-    entries: Iterable[Entry],
-    policy: Policy,
-    measurements: Mapping[str, Measurement],
-    *,
-    cohort: str,
-    release: str,
+    measured: Sequence[MeasuredCohort], entries: Iterable[Entry], policy: Policy, *, release: str
 ) -> Record:
-    """The statement as JSON-ready values: plans of the release's families, entries of the ledger, measurements by
-    family name.
+    """The statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
 
-    Depends on the ledger only up to the release's own charges, so it stays the same when later releases are charged.
-    Raises ValueError where a family was not charged and committed under its plan, or its measurement has another plan.
+    `privacy_parameters` are those of the largest cohort: cohorts are disjoint, so each child has those of its own.
+    Depends on the ledger only up to the charges of what is published, so it stays the same when later releases are
+    charged. Raises ValueError where a family was not charged and committed under its plan, or its measurement has
+    another plan.
     """
-    ledger = [entry for entry in entries if entry.cohort == cohort]
-    charges = {plan.family.name: _charge(plan, ledger, release) for plan in plans}
+    ledger = list(entries)
+    charges = {
+        (own.cohort, family): _charge(plan, [e for e in ledger if e.cohort == own.cohort], own.release)
+        for own in measured
+        for family, plan in own.plans.items()
+    }
     last = max(entry.seq for entry in charges.values())
-    to_date = sum(e.nano_rho for e in ledger if e.kind == Kind.RESERVE and e.seq <= last) / NANO
-    spent = sum(entry.nano_rho for entry in charges.values()) / NANO
-    cap = next(entry.nano_rho for entry in ledger if entry.kind == Kind.APPROVE) / NANO
+    cohorts = [_cohort(own, charges, [e for e in ledger if e.seq <= last], policy, release) for own in measured]
+    largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
     return {
         "vocabulary": "NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees",
-        "cohort": cohort,
         "release": release,
         "neighbouring_relation": _NEIGHBOURS,
         "privacy_measure": "zero-concentrated differential privacy, rho-zCDP (Bun and Steinke 2016)",
-        "privacy_parameters": _parameters(spent, policy.delta),
-        "larger_changes": [
-            {
-                "change": change,
-                "rho_factor": factor,
-                **_parameters(factor * spent, policy.delta),
-                "reason": reason,
-            }
-            for change, factor, reason in _GROUPS
-        ],
+        "privacy_parameters": largest["privacy_parameters"],
+        "larger_changes": largest["larger_changes"],
+        "cohorts": cohorts,
         "families": [
-            _family(plan, charges[plan.family.name], measurements[plan.family.name], policy) for plan in plans
+            _family(own.cohort, plan, charges[own.cohort, family], own.measurements[family], policy)
+            for own in measured
+            for family, plan in own.plans.items()
         ],
-        "budget": {
-            "cap_rho": cap,
-            "charged_by_this_release_rho": round(spent, 9),
-            "charged_to_date_rho": round(to_date, 9),
-            "remaining_rho": round(cap - to_date, 9),
-        },
         "trust_model": _TRUST,
         "data_domain": _DOMAIN,
         "unprotected_quantities": _STATED_EXACTLY,
         "pre_processing": _PRE_PROCESSING,
         "composition": _COMPOSITION,
+        "composition_of_cohorts": _PARALLEL,
         "budget_over_time": _BUDGET_OVER_TIME,
         "justification": _JUSTIFICATION,
         "considerations": _CONSIDERATIONS,
-        "measurements": "noisy_counts.parquet holds every noisy count as drawn, noise_plan_<family>.json its plan",
+        "measurements": "noisy_counts.parquet holds every noisy count as drawn, noise_plan_<family>.json its plan, one "
+        "for each cohort where there are several",
         "post_processing": _POST_PROCESSING,
         "reliability": asdict(policy.reliability),
         "outside_the_guarantee": list(_OUTSIDE),
@@ -167,48 +171,48 @@ def privacy_record(
 
 def privacy_page(record: Record) -> str:
     """The record as a page of Markdown."""
-    parameters, budget = record["privacy_parameters"], record["budget"]
+    several = len(record["cohorts"]) > 1
     lines = [
-        f"# Privacy statement: cohort {record['cohort']}, release {record['release']}",
+        f"# Privacy statement: cohort{'s' * several} {', '.join(entry['cohort'] for entry in record['cohorts'])}, "
+        f"release {record['release']}",
         "",
-        f"This release satisfies **rho = {parameters['rho']:g}** zero-concentrated differential privacy: "
-        f"**epsilon = {parameters['epsilon']:g}** at delta = {parameters['delta']:g}, all its tables together. "
-        f"The terms are those of {record['vocabulary']}.",
+        *_promise(record, several),
         "",
         "## What is protected",
         "",
         *(
-            f"- Privacy unit of the {family['family']} tables: one {family['privacy_unit']}, one row of its table."
-            for family in record["families"]
+            f"- Privacy unit of the {name} tables: one {unit}, one row of its table."
+            for name, unit in {each["family"]: each["privacy_unit"] for each in record["families"]}.items()
         ),
         f"- Neighbouring relation: {record['neighbouring_relation']}.",
         f"- Privacy measure: {record['privacy_measure']}.",
         f"- Trust model: {record['trust_model']}.",
         f"- Stated exactly, without noise: {record['unprotected_quantities']}.",
         "",
-        "A larger change is protected less:",
+        f"A larger change is protected less{', in each cohort' * several}:",
         "",
-        "| change | rho | epsilon | why |",
-        "|---|---|---|---|",
+        f"| {'cohort | ' * several}change | rho | epsilon | why |",
+        f"|{'---|' * several}---|---|---|---|",
         *(
-            f"| {change['change']} | {change['rho']:g} ({change['rho_factor']}x) | {change['epsilon']:g} "
-            f"| {change['reason']} |"
-            for change in record["larger_changes"]
+            f"| {_cell(entry, several)}{change['change']} | {change['rho']:g} ({change['rho_factor']}x) "
+            f"| {change['epsilon']:g} | {change['reason']} |"
+            for entry in record["cohorts"]
+            for change in entry["larger_changes"]
         ),
         "",
         "## How",
         "",
-        "| tables | rho | epsilon | mechanism | noise scale | tables measured | plan | ledger entry |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_family_row(family) for family in record["families"]),
+        f"| {'cohort | ' * several}tables | rho | epsilon | mechanism | noise scale | tables measured | plan "
+        "| ledger entry |",
+        f"|{'---|' * several}---|---|---|---|---|---|---|---|",
+        *(f"| {_cell(family, several)}{_family_row(family)}" for family in record["families"]),
         "",
         f"Composition: {record['composition']}. Post-processing: {record['post_processing']}.",
         "",
         "## Budget",
         "",
-        f"Everything released about this cohort may cost rho {budget['cap_rho']:g} at most. This release was charged "
-        f"{budget['charged_by_this_release_rho']:g}; with it, {budget['charged_to_date_rho']:g} has been charged and "
-        f"{budget['remaining_rho']:g} is left. A charge is recorded before its noise is drawn and is never returned.",
+        *(_budget(entry, record["release"], several) for entry in record["cohorts"]),
+        *(("", _NEVER_RETURNED) if several else ()),
         "",
         f"{record['budget_over_time']}.",
         "",
@@ -224,13 +228,89 @@ def privacy_page(record: Record) -> str:
         "",
         "## Check it",
         "",
-        "`noisy_counts.parquet` holds every noisy count as it was drawn, `noise_plan_<family>.json` what was measured "
+        "`noisy_counts.parquet` holds every noisy count as it was drawn, "
+        f"`noise_plan_<family>{'_<cohort>' * several}.json` what was measured "
         "with which noise. The SHA-256 of a plan file is the plan of the table above, which the ledger held before the "
         "noise was drawn. `methodology.md` says how every figure follows from the two. `privacy_statement.json` says "
         "all of this to machines, with an entry for the OpenDP registry of deployments under `deployment`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _promise(record: Record, several: bool) -> list[str]:
+    """The guarantee in a sentence, and where there are several cohorts the guarantee of each."""
+    stated, terms = record["privacy_parameters"], f"The terms are those of {record['vocabulary']}."
+    guarantee = (
+        f"**rho = {stated['rho']:g}** zero-concentrated differential privacy: "
+        f"**epsilon = {stated['epsilon']:g}** at delta = {stated['delta']:g}, all its tables together."
+    )
+    if not several:
+        return [f"This release satisfies {guarantee} {terms}"]
+    return [
+        f"For every child, this release satisfies {guarantee} {terms}",
+        "",
+        "A child is counted in one cohort, and has the guarantee of that one, all tables of the cohort together:",
+        "",
+        "| cohort | rho | epsilon | delta | noise drawn for release |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {entry['cohort']} | {own['rho']:g} | {own['epsilon']:g} | {own['delta']:g} | {entry['measured_in']} |"
+            for entry in record["cohorts"]
+            for own in [entry["privacy_parameters"]]
+        ),
+        "",
+        f"In short: {record['composition_of_cohorts']}. Whoever is counted in two of them has both rows, added up in "
+        "rho: a child who stays in Reception for a second year, a parent who answers the survey in two years. Counts "
+        "drawn for an earlier release are used again as they are, which costs nothing.",
+    ]
+
+
+def _cell(entry: Record, several: bool) -> str:
+    """The first cell of a row, where cohorts are told apart."""
+    return f"{entry['cohort']} | " if several else ""
+
+
+def _budget(entry: Record, release: str, several: bool) -> str:
+    budget, about = entry["budget"], f"cohort {entry['cohort']}" if several else "this cohort"
+    charged = (
+        f"This release was charged {budget['charged_by_this_release_rho']:g}"
+        if entry["measured_in"] == release
+        else f"This release was charged nothing: it uses the noisy counts of release {entry['measured_in']}"
+    )
+    sentence = (
+        f"Everything released about {about} may cost rho {budget['cap_rho']:g} at most. {charged}; with it, "
+        f"{budget['charged_to_date_rho']:g} has been charged and {budget['remaining_rho']:g} is left."
+    )
+    return f"- {sentence}" if several else f"{sentence} {_NEVER_RETURNED}"
+
+
+_NEVER_RETURNED = "A charge is recorded before its noise is drawn and is never returned."
+
+
+def _cohort(
+    own: MeasuredCohort, charges: Mapping[tuple[str, str], Entry], ledger: list[Entry], policy: Policy, release: str
+) -> Record:
+    """What holds for the children of one cohort; `ledger` up to the last charge of what is published."""
+    entries = [entry for entry in ledger if entry.cohort == own.cohort]
+    to_date = sum(entry.nano_rho for entry in entries if entry.kind == Kind.RESERVE) / NANO
+    spent = sum(charges[own.cohort, family].nano_rho for family in own.plans) / NANO
+    cap = next(entry.nano_rho for entry in entries if entry.kind == Kind.APPROVE) / NANO
+    return {
+        "cohort": own.cohort,
+        "measured_in": own.release,
+        "privacy_parameters": _parameters(spent, policy.delta),
+        "larger_changes": [
+            {"change": change, "rho_factor": factor, **_parameters(factor * spent, policy.delta), "reason": reason}
+            for change, factor, reason in _GROUPS
+        ],
+        "budget": {
+            "cap_rho": cap,
+            "charged_by_this_release_rho": round(spent, 9) if own.release == release else 0.0,
+            "charged_to_date_rho": round(to_date, 9),
+            "remaining_rho": round(cap - to_date, 9),
+        },
+    }
 
 
 def _charge(plan: Plan, ledger: list[Entry], release: str) -> Entry:
@@ -241,10 +321,11 @@ def _charge(plan: Plan, ledger: list[Entry], release: str) -> Entry:
     return own[Kind.RESERVE]
 
 
-def _family(plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
+def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError(f"the measurement of {plan.family.name} was made under another plan")
     return {
+        "cohort": cohort,
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
         **_parameters(charged.nano_rho / NANO, policy.delta),
@@ -272,6 +353,6 @@ def _family_row(family: Record) -> str:
     noise = f"{family['noise_scale_least']:.2f} to {family['noise_scale_greatest']:.2f}"
     source = f"{family['mechanism']}, {family['noise_source']} {family['opendp_version']}"
     return (
-        f"| {family['family']} | {family['rho']:g} | {family['epsilon']:g} | {source} | {noise} "
+        f"{family['family']} | {family['rho']:g} | {family['epsilon']:g} | {source} | {noise} "
         f"| {family['marginals_measured']} | `{family['plan_sha256'][:16]}` | `{family['ledger_entry'][:16]}` |"
     )

@@ -1,16 +1,20 @@
-"""One release of made-up figures, written once for all tests that only read it."""
+"""Releases of made-up figures, written once for all tests that only read them."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import fake_facts, fake_tables
 
+from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
+from ndl_export.tables import TABLES
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +47,34 @@ def bundle(release_dir: Path) -> Path:
 def copy(bundle: Path, tmp_path: Path) -> Path:
     """A copy of the bundle's folder to do harm to."""
     return Path(shutil.copytree(bundle, tmp_path / bundle.name))
+
+
+@pytest.fixture(scope="session")
+def two_releases(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> Path:
+    """A release directory with two releases of one cohort and their analyst database; the older was written last."""
+    directory = tmp_path_factory.mktemp("releases")
+    write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)
+    write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), signing_key)
+    build_database(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) -> Path:
+    """The same, where the newer release has the cohort before as well, with the figures of the older."""
+    directory = tmp_path_factory.mktemp("cohorts")
+    for version in ("2026.11.0", "2027.02.0"):
+        shutil.copytree(two_releases / version, directory / version)
+    newer = directory / "2027.02.0"
+    for name in TABLES:
+        earlier = pq.read_table(directory / "2026.11.0" / f"{name}.parquet").drop_columns("time_period")
+        earlier = earlier.append_column("time_period", pa.repeat("202324", earlier.num_rows))
+        own = pq.read_table(newer / f"{name}.parquet")
+        both = pa.concat_tables([earlier.select(own.column_names).cast(own.schema), own])
+        pq.write_table(both, newer / f"{name}.parquet")
+    package = json.loads((newer / "datapackage.json").read_text())
+    (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": ["202324", "202425"]}))
+    build_database(directory)
+    return directory

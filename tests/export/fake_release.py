@@ -22,7 +22,7 @@ from ndl_export.missing import Missing
 from ndl_export.noisy_counts import NoisyCounts
 from ndl_export.release_facts import ReleaseFacts, Thresholds
 from ndl_export.rows import Children, Layout
-from ndl_export.schema import Flag, Role, arrow_schema, column_name
+from ndl_export.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name
 from ndl_export.tables import FAMILIES, Family, Measure, MeasureKind
 from sources.reference.places import PILOT
 
@@ -35,22 +35,27 @@ PARAMETERS = {
 
 
 def fake_facts(
-    version: str = "2026.11.0", councils: tuple[str, ...] = PILOT, missing: Missing = MappingProxyType({})
+    version: str = "2026.11.0",
+    councils: tuple[str, ...] = PILOT,
+    missing: Missing = MappingProxyType({}),
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
+    """`missing` of each cohort; `earlier` cohorts beside `COHORT`, each with the release that measured it."""
+    cohorts = (*earlier, COHORT)
     return ReleaseFacts(
         version=version,
-        cohorts=(COHORT,),
+        cohorts=cohorts,
         councils=councils,
-        privacy_record=fake_privacy_record(version, councils),
+        privacy_record=fake_privacy_record(version, councils, earlier),
         privacy_page="# Privacy statement\n\nMade up for a test.\n",
-        noisy_counts=fake_noisy_counts(councils),
+        noisy_counts={cohort: fake_noisy_counts(councils) for cohort in cohorts},
         publisher="A combined authority",
         contact="statistics@example.org",
         address="https://data.example.org/readiness",
         organisation="department-for-science-innovation-and-technology",
         status="These are made up.",
         thresholds=Thresholds(5.0, 15.0, 3.0),
-        missing={source: tuple(absent) for source, absent in missing.items()},
+        missing={cohort: {source: tuple(absent) for source, absent in missing.items()} for cohort in cohorts},
     )
 
 
@@ -66,9 +71,14 @@ def _plan(family: str, councils: tuple[str, ...]) -> bytes:
     return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
 
 
-def fake_privacy_record(version: str, councils: tuple[str, ...] = PILOT) -> dict[str, Any]:
+def fake_privacy_record(
+    version: str, councils: tuple[str, ...] = PILOT, earlier: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    together = {"rho": 0.245, "epsilon": 3.5, "delta": 1e-6}
+    measured = {**earlier, COHORT: version}
     families = [
         {
+            "cohort": cohort,
             "family": name,
             "privacy_unit": FAMILIES[name].unit,
             "mechanism": "discrete Gaussian",
@@ -77,22 +87,29 @@ def fake_privacy_record(version: str, councils: tuple[str, ...] = PILOT) -> dict
             "plan_sha256": hashlib.sha256(_plan(name, councils)).hexdigest(),
             **parameters,
         }
+        for cohort in measured
         for name, parameters in PARAMETERS.items()
     ]
     return {
         "release": version,
-        "cohort": COHORT,
+        "cohorts": [
+            {"cohort": cohort, "measured_in": origin, "privacy_parameters": dict(together)}
+            for cohort, origin in measured.items()
+        ],
         "neighbouring_relation": "one row added or removed",
         "trust_model": "central model",
-        "privacy_parameters": {"rho": 0.245, "epsilon": 3.5, "delta": 1e-6},
+        "privacy_parameters": together,
         "families": families,
     }
 
 
 def fake_tables(
-    councils: tuple[str, ...] = PILOT, seed: int = 1, missing: Missing = MappingProxyType({})
+    councils: tuple[str, ...] = PILOT,
+    seed: int = 1,
+    missing: Missing = MappingProxyType({}),
+    cohorts: tuple[str, ...] = (COHORT,),
 ) -> dict[str, pa.Table]:
-    layouts = table_layouts(councils, (COHORT,), missing)
+    layouts = table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing))
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
     shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
@@ -126,6 +143,7 @@ def _table(
         return np.array(of_row)[expected.row_of] * area_sizes[expected.area_of]
 
     columns: dict[str, pa.Array] = {name: expected.keys[name] for name in expected.keys.column_names}
+    columns[BREAK_COLUMN.name] = expected.breaks
     for measure in expected.table.measures:
         applies = expected.applies(measure.name)
         absent = ~(applies & expected.available)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,21 +14,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
+from fake_release import COHORT, fake_facts, fake_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndl_export.bundle import write_bundle
 from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import compare
-from ndl_export.previous import Previous, previous_release
+from ndl_export.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
 
 PERCENT = "gld_children_percent"
 
 
 def previous_of(tables: Mapping[str, pa.Table], **facts: object) -> Previous:
-    stated = {"councils": fake_facts().councils, "missing": {}, "privacy_parameters": fake_facts().privacy_parameters}
+    stated = {
+        "cohorts": (COHORT,),
+        "councils": fake_facts().councils,
+        "missing": {COHORT: {}},
+        "epsilon": {COHORT: 3.5},
+        "measured_in": {COHORT: "2026.10.0"},
+    }
     return Previous("2026.10.0", tables=tables, **(stated | facts))  # type: ignore[arg-type]
 
 
@@ -123,7 +131,8 @@ def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> Non
         added = pc.sum(pc.equal(tables[name]["la_name"], "Leeds")).as_py()
         assert (compared[name].added, compared[name].left_out) == (added, 0)
         assert (without[name].added, without[name].left_out) == (0, added)
-    page = changelog_page(fake_facts(), previous_of(fewer, councils=councils), compared)
+    earlier = Earlier("2026.10.0", {COHORT: previous_of(fewer, councils=councils)})
+    page = changelog_page(fake_facts(), earlier, {COHORT: compared})
     assert "- Councils: new: Leeds." in page
     assert "- Sources not sent: as before." in page
 
@@ -137,7 +146,7 @@ def test_tables_with_other_columns_are_compared_as_far_as_they_agree(tables: dic
     compared = compare(tables, previous_of(before))
     assert compared.keys() == TABLES.keys() - {"joined_dots", "asq3_outcomes"}
     assert compared["gld_headline"].compared < compare(tables, previous_of(tables))["gld_headline"].compared
-    page = changelog_page(fake_facts(), previous_of(before), compared)
+    page = changelog_page(fake_facts(), Earlier("2026.10.0", {COHORT: previous_of(before)}), {COHORT: compared})
     assert "- Tables: new: asq3_outcomes." in page
     assert "defined anew: joined_dots." in page
 
@@ -161,13 +170,15 @@ def test_a_revision_is_compared_with_the_newest_older_version(
     assert write_bundle(tmp_path, fake_facts("2026.11.2"), tables, signing_key) == revision
 
 
-@pytest.mark.parametrize("cohorts", [["202324"], ["202324", "202425"]])
-def test_other_cohorts_have_no_part_in_it(cohorts: list[str], bundle: Path, tmp_path: Path) -> None:
-    other = tmp_path / "2026.10.0"
-    other.mkdir()
-    package = (bundle / "datapackage.json").read_text()
-    listed = ",\n    ".join(f'"{cohort}"' for cohort in cohorts)
-    (other / "datapackage.json").write_text(
-        package.replace('"cohorts": [\n    "202425"', f'"cohorts": [\n    {listed}')
-    )
-    assert previous_release([other], fake_facts()) is None
+@pytest.mark.parametrize(
+    ("cohorts", "replaced", "compared"),
+    [(["202324"], None, []), (["202324", "202425"], None, ["202425"]), (["202425"], "2026.10.0", ["202425"])],
+)
+def test_a_cohort_is_compared_with_whoever_has_it_and_a_release_replaces_one_it_covers(
+    cohorts: list[str], replaced: str | None, compared: list[str], bundle: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(bundle, tmp_path / "2026.10.0"))
+    package = json.loads((other / "datapackage.json").read_text())
+    (other / "datapackage.json").write_text(json.dumps(package | {"cohorts": cohorts}))
+    earlier = previous_releases([other], fake_facts())
+    assert (earlier.replaced, list(earlier.of)) == (replaced, compared)

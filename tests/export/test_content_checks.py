@@ -123,8 +123,11 @@ def test_a_good_privacy_record_has_no_fault() -> None:
     ("path", "value", "what"),
     [
         (("release",), "2026.10.0", "about release"),
-        (("cohort",), "202526", "about cohort"),
+        (("cohorts", 0, "cohort"), "202526", "about cohort"),
         (("trust_model",), "", "trust_model is empty"),
+        (("cohorts", 0, "measured_in"), "", "measured_in is empty"),
+        (("cohorts", 0, "privacy_parameters", "epsilon"), 3.6, "not the largest of its cohorts"),
+        (("families", 0, "cohort"), "202324", "which it is not about"),
         (("families", 0, "family"), "pupils", "speaks of the families"),
         (("families", 0, "rho"), 0.2, "adds up"),
         (("families", 0, "epsilon"), 2.0, "less than Gaussian noise"),

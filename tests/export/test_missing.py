@@ -91,7 +91,7 @@ def test_people_and_machines_are_told(without: Path) -> None:
     assert "`x`" in (without / "methodology.md").read_text(encoding="utf-8")
     assert "x: not available" in (without / "data_dictionary.md").read_text(encoding="utf-8")
     package = json.loads((without / "datapackage.json").read_text(encoding="utf-8"))
-    assert package["missing"] == {source: list(absent) for source, absent in MISSING.items()}
+    assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
 
 
 def test_reconciliation_leaves_them_open(without: Path) -> None:
@@ -112,18 +112,18 @@ def test_the_database_carries_flag_and_statement(without: Path) -> None:
             "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
         ).fetchall()
     assert flags == ["x"]
-    assert missing == short(MISSING)
+    assert missing == short({COHORT: MISSING})
     assert "Not sent: Halton: no EYFS Profile; Leeds: no school census; Sefton: no health-visitor reviews" in comment
 
 
 def test_nobody_missing_is_said_too(bundle: Path) -> None:
     assert "Every council has sent every source." in (bundle / "README.md").read_text(encoding="utf-8")
-    assert json.loads((bundle / "datapackage.json").read_text(encoding="utf-8"))["missing"] == {}
-    assert statements({}, PILOT) == []
+    assert json.loads((bundle / "datapackage.json").read_text(encoding="utf-8"))["missing"] == {COHORT: {}}
+    assert statements({COHORT: {}}, PILOT) == []
 
 
 def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_path: Path) -> None:
-    assert faults({"census": ("leeds",), "eyfsp": ("barnet",)}, PILOT) == [
+    assert faults({COHORT: {"census": ("leeds",), "eyfsp": ("barnet",)}}, PILOT, [COHORT]) == [
         "there is no source census",
         "barnet is stated to have sent no eyfsp, and does not take part",
     ]
@@ -135,7 +135,7 @@ def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_pa
 
 @pytest.mark.parametrize(("flag", "row"), [("", HALTON), ("x", "E08000035")])
 def test_flag_x_stands_where_nothing_was_sent_and_nowhere_else(flag: str, row: str) -> None:
-    tables, layouts = fake_tables(missing=MISSING), table_layouts(PILOT, (COHORT,), MISSING)
+    tables, layouts = fake_tables(missing=MISSING), table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
     headline = tables["gld_headline"]
     flags = [
         flag if code == row else given

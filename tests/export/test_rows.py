@@ -22,7 +22,7 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 
 def expected(table: Table) -> Layout:
-    return layout(table, geographies(PILOT), (COHORT,))
+    return layout(table, {COHORT: geographies(PILOT)})
 
 
 def test_every_column_is_described(table: Table) -> None:
@@ -90,7 +90,7 @@ def test_missing_unknown_and_repeated_rows_are_named() -> None:
 
 
 def test_several_cohorts_repeat_the_rows(table: Table) -> None:
-    both = layout(table, geographies(PILOT), ("202526", COHORT))
+    both = layout(table, dict.fromkeys(("202526", COHORT), geographies(PILOT)))
     assert both.keys.num_rows == 2 * expected(table).keys.num_rows
     assert both.keys["time_period"][0].as_py() == COHORT
     assert both.keys.column_names == list(key_names(table))

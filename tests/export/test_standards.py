@@ -26,13 +26,13 @@ VALIDATORS = PROJECT / "tests" / "export" / "standard_validators"
 
 @pytest.fixture(scope="module")
 def revision(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
-    """A second release of the cohort, without the survey of one council."""
+    """A second release, with an earlier cohort beside it, without the survey of one council."""
     directory = tmp_path_factory.mktemp("revision")
     shutil.copytree(release_dir / "2026.11.0", directory / "2026.11.0")
     missing = {"parent_experience": ("halton",)}
-    return write_bundle(
-        directory, fake_facts("2026.12.0", missing=missing), fake_tables(seed=2, missing=missing), signing_key
-    )
+    facts = fake_facts("2026.12.0", missing=missing, earlier={"202324": "2025.11.0"})
+    tables = fake_tables(seed=2, missing=missing, cohorts=facts.cohorts)
+    return write_bundle(directory, facts, tables, signing_key)
 
 
 @pytest.fixture(scope="module")

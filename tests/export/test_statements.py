@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from fake_release import fake_facts
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fake_release import COHORT, fake_facts
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from ndl_export.bundle import write_bundle
 from ndl_export.documents.disclosure import most_found
 from ndl_export.documents.pages import five_safes_page
 from ndl_export.documents.quality import coherence, linkage_grid, reliability_grid
@@ -62,7 +65,7 @@ def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> N
 
 
 def test_linkage_is_that_of_the_table(tables: dict[str, pa.Table]) -> None:
-    lines = linkage_grid(tables["linkage_quality"]).splitlines()[2:]
+    lines = linkage_grid(tables["linkage_quality"], (COHORT,)).splitlines()[2:]
     areas = dict.fromkeys(area.name for area in fake_facts().areas)
     assert [line.split("|")[1].strip() for line in lines] == list(areas)
 
@@ -117,6 +120,21 @@ def test_an_installation_names_its_own_publisher(tmp_path: Path, monkeypatch: py
 def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], what: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidPublisher, match=what):
         read_publisher(written(tmp_path / "own.yaml", entries))
+
+
+def test_a_notice_stands_above_everything(
+    tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> None:
+    notice = read_publisher(Path(__file__).parents[2] / "ndl_export" / "publisher_synthetic.yaml").notice
+    assert "no figure is about real children" in notice
+    assert publisher().notice == ""
+    bundle = write_bundle(tmp_path, replace(fake_facts(), notice=notice), tables, signing_key)
+    assert f"**{notice}**" in (bundle / "README.md").read_text(encoding="utf-8")
+    for page in (bundle / "site").glob("*.html"):
+        assert f"<strong>{notice}</strong>" in page.read_text(encoding="utf-8")
+    for name in ("dcat.jsonld", "ckan_package.json", "datapackage.json", "croissant.json", "ukgov_dataset.json"):
+        assert notice in (bundle / name).read_text(encoding="utf-8")
+    assert len(json.loads((bundle / "ukgov_dataset.json").read_text())["summary"]) <= 250
 
 
 def test_a_publisher_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from ndl_export.worked_queries import WORKED_QUERIES
+from ndl_export.analyst_db.worked_queries import WORKED_QUERIES
 
 ELIGIBLE, OTHER = "Eligible for free school meals", "Not eligible for free school meals"
 ABOVE, NONE = "All five domains at or above the cut-off", "No linked review"
@@ -17,9 +17,9 @@ QUERIES = {query.title.removeprefix("If missed links are not random: "): query.s
 
 def _answer(query: str, **tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
     with duckdb.connect() as con:
-        con.execute("CREATE SCHEMA latest").fetchall()
+        con.execute("CREATE SCHEMA latest; CREATE MACRO latest_cohort() AS '202425'").fetchall()
         for name, rows in tables.items():
-            con.register("rows", pa.Table.from_pylist(rows))
+            con.register("rows", pa.Table.from_pylist([row | {"time_period": "202425"} for row in rows]))
             con.execute(f"CREATE TABLE latest.{name} AS FROM rows").fetchall()
         found: list[dict[str, Any]] = con.sql(QUERIES[query]).to_arrow_table().to_pylist()
     return found

@@ -12,7 +12,7 @@ from assets.tabulate import tabulate
 from assets.workload import REGION, plan_family
 from ndl_export.content_checks import table_faults, table_layouts
 from ndl_export.tables import FAMILIES
-from privacy.release import Measurement, Plan, load_policy, make_plan
+from privacy.release import MeasuredCohort, Measurement, Plan, load_policy, make_plan
 from sources.reference.places import PILOT, place, places
 
 COUNCILS = sorted(places())
@@ -27,6 +27,11 @@ def _drawn(plan: Plan, seed: int) -> Measurement:
     return Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
 
 
+def _cohort(measured: dict[str, tuple[Plan, Measurement]]) -> MeasuredCohort:
+    plans, measurements = ({family: pair[part] for family, pair in measured.items()} for part in (0, 1))
+    return MeasuredCohort("202425", "2026.11.0", plans, measurements)
+
+
 @pytest.fixture(scope="module")
 def england() -> dict[str, pa.Table]:
     policy, begun = load_policy(), time.process_time()
@@ -34,7 +39,7 @@ def england() -> dict[str, pa.Table]:
     for number, family in enumerate(FAMILIES):
         plan = plan_family(family, COUNCILS, policy)
         measured[family] = plan, _drawn(plan, number)
-    tables = tabulate(measured, COUNCILS, "202425", policy.reliability, {})
+    tables = tabulate([_cohort(measured)], COUNCILS, policy.reliability, {})
     assert time.process_time() - begun < SECONDS
     return tables
 
@@ -71,7 +76,8 @@ def test_a_council_that_has_sent_nothing_is_in_no_region() -> None:
     policy = load_policy()
     plan = plan_family("health", COUNCILS, policy)
     missing = {"hv_reviews": ("leeds",)}
-    table = tabulate({"health": (plan, _drawn(plan, 1))}, COUNCILS, "202425", policy.reliability, missing)
+    measured = [_cohort({"health": (plan, _drawn(plan, 1))})]
+    table = tabulate(measured, COUNCILS, policy.reliability, {"202425": missing})
     rows = table["asq3_outcomes"].to_pandas()
     assert "Yorkshire and The Humber" not in set(rows[rows.geographic_level == "Regional"].region_name)
     assert set(rows[rows.la_name == "Leeds"].reviewed_children_count_flag) == {"x"}

@@ -9,6 +9,7 @@ import pytest
 
 from privacy.release import (
     Ledger,
+    MeasuredCohort,
     charge,
     epsilon,
     load_policy,
@@ -38,7 +39,11 @@ def released(tmp_path):
 
 def record_of(released):
     plan, ledger, policy, measurements = released
-    return privacy_record([plan], ledger.entries(), policy, measurements, **RELEASE)
+    return privacy_record([measured(plan, measurements)], ledger.entries(), policy, release="2026.11.0")
+
+
+def measured(plan, measurements, **of):
+    return MeasuredCohort(**(RELEASE | of), plans={plan.family.name: plan}, measurements=measurements)
 
 
 def test_the_record_states_the_guarantee(released):
@@ -51,7 +56,7 @@ def test_the_record_states_the_guarantee(released):
     assert family["rho"] == entry.nano_rho / NANO >= charge(plan)
     assert family["epsilon"] == pytest.approx(epsilon(family["rho"], 1e-6), abs=1e-4)
     assert record["privacy_parameters"] == {"rho": family["rho"], "epsilon": family["epsilon"], "delta": 1e-6}
-    assert record["budget"]["remaining_rho"] == pytest.approx(policy.cap_rho - family["rho"])
+    assert record["cohorts"][0]["budget"]["remaining_rho"] == pytest.approx(policy.cap_rho - family["rho"])
     assert json.loads(json.dumps(record)) == record
 
 
@@ -95,10 +100,10 @@ def test_a_later_charge_does_not_change_it(released):
 def test_a_release_that_was_not_charged_has_no_statement(released):
     plan, ledger, policy, measurements = released
     with pytest.raises(ValueError, match="no committed charge"):
-        privacy_record([plan], ledger.entries(), policy, measurements, cohort="202425", release="2027.1.0")
+        privacy_record([measured(plan, measurements, release="2027.1.0")], ledger.entries(), policy, release="2027.1.0")
     other = make_plan(small_family(), 0.05, delta=1e-6)
     with pytest.raises(ValueError, match="no committed charge"):
-        privacy_record([other], ledger.entries(), policy, measurements, **RELEASE)
+        privacy_record([measured(other, measurements)], ledger.entries(), policy, release="2026.11.0")
 
 
 def test_the_registry_entry_says_what_the_statement_says(released):

@@ -239,7 +239,7 @@ def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: di
     (code,) = re.findall(r"```python\n(.*?)```", (bundles[2000] / "methodology.md").read_text(), re.DOTALL)
     recipe: dict[str, Any] = {}
     exec(code, recipe)
-    found = recipe["estimates"](bundles[2000], "health", ("council", "sex", "asq3_communication"))
+    found = recipe["estimates"](bundles[2000], COHORT, "health", ("council", "sex", "asq3_communication"))
     published = pq.read_table(bundles[2000] / "asq3_outcomes.parquet").to_pandas()
     sex, domain = FAMILIES["health"].attribute("sex"), FAMILIES["health"].attribute("asq3_communication")
     for number, council in enumerate(COUNCILS):

@@ -44,7 +44,7 @@ def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: K
     bundle = released(home, keys, COUNCILS, REVISION)
     assert verify(bundle).ok, str(verify(bundle))
     record = json.loads((bundle / "privacy_statement.json").read_text())
-    assert record["budget"]["charged_by_this_release_rho"] == pytest.approx(0.245 * 0.224, rel=1e-3)
+    assert record["cohorts"][0]["budget"]["charged_by_this_release_rho"] == pytest.approx(0.245 * 0.224, rel=1e-3)
     assert Ledger(home.ledger).remaining(COHORT) < 1e-3
     with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.224, not 1"):
         begin(home, REVISION, 1.0)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.tokens_file import MANIFEST_KEY, token_rows
-from privacy.keys import KeyRing
+from privacy.keys import SENDER, KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION
 from sources.contracts import CONTRACTS
@@ -120,7 +120,7 @@ def test_another_key(sender: Sender, pipeline: Place, keys: KeyRing, key: str, t
     KeyRing.create(other, at_sender=True)
     for name in {"linkage", "upn", "nhs"} - {key}:
         (other / f"{name}.key").write_bytes((sender.keys / f"{name}.key").read_bytes())
-    theirs = KeyRing.load(other, at_sender=True).fingerprints[key]
+    theirs = KeyRing.load(other, SENDER).fingerprints[key]
     sender.run(sender.write(eyfsp()), keys=other)
     put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
     sentence = refused(pipeline)

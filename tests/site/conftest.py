@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle import write_bundle
+from ndl_export.content_checks import table_layouts
 from ndl_export.release_facts import ReleaseFacts
 from ndl_export.site import site_files
 from sources.reference.places import PILOT
@@ -76,10 +77,16 @@ def without(make: Callable[[str], Made]) -> Made:
 
 @pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The page of a release of two cohorts, in a folder without a bundle."""
-    later = {name: _in(LATER, data) for name, data in fake_tables(seed=2).items()}
-    tables = {name: pa.concat_tables([data, later[name]]) for name, data in fake_tables().items()}
-    facts = replace(fake_facts(), cohorts=(COHORT, LATER))
+    """The page of a release of two cohorts, in a folder without a bundle; of the later one, Halton sent no Profile."""
+    missing = {"eyfsp": ("halton",)}
+    both = table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
+    later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
+    tables = {}
+    for name, data in fake_tables().items():
+        rows = both[name].ordered(pa.concat_tables([data, later[name]]))
+        position = rows.column_names.index("series_break")
+        tables[name] = rows.set_column(position, rows.schema.field(position), both[name].breaks)
+    facts = replace(fake_facts(), cohorts=(COHORT, LATER), missing={LATER: missing})
     folder = tmp_path_factory.mktemp("cohorts")
     for name, content in site_files(facts, tables).items():
         (folder / name).write_bytes(content)

@@ -84,22 +84,55 @@ def test_nothing_is_wider_than_the_narrowest_window(browser: Browser, whole: Mad
 def test_no_words_of_a_chart_are_cut_off_or_overlap(
     browser: Browser, without: Made, name: str, query: str, width: int
 ) -> None:
-    boxes = """
-    [...document.querySelectorAll('svg.chart')].filter(each => each.checkVisibility()).map(chart =>
-      [...chart.querySelectorAll('text')].filter(each => each.checkVisibility()).map(each => {
-        const box = each.getBoundingClientRect();
-        return [each.textContent, box.left, box.right, box.top, box.bottom];
-      }))
-    """
     with opened(browser, without.site, name, query, width) as page:
-        charts = page.evaluate(boxes)
+        charts = page.evaluate(BOXES)
     assert charts or query
+    check_apart(charts, width)
+
+
+BOXES = """
+[...document.querySelectorAll('svg.chart')].filter(each => each.checkVisibility()).map(chart =>
+  [...chart.querySelectorAll('text')].filter(each => each.checkVisibility()).map(each => {
+    const box = each.getBoundingClientRect();
+    return [each.textContent, box.left, box.right, box.top, box.bottom];
+  }))
+"""
+
+
+def check_apart(charts: list[list[list[Any]]], width: int) -> None:
+    """No words of a chart lie outside the window or on others."""
     for chart in charts:
         assert all(left >= 0 and right <= width for _, left, right, *_ in chart)
         for place, (text, left, right, top, bottom) in enumerate(chart):
             for other, *(start, end, above, below) in chart[:place]:
                 apart = right <= start or end <= left or bottom <= above + 2 or below <= top + 2
                 assert apart, (text, other)
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE, NARROWEST])
+@pytest.mark.parametrize("query", ["", f"?area={HALTON}"])
+def test_charts_over_time_are_made_for_everyone(browser: Browser, two_cohorts: Made, query: str, width: int) -> None:
+    with opened(browser, two_cohorts.site, "index", query, width) as page:
+        check_apart(page.evaluate(BOXES), width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for name in ("gld-over-time", "gap-over-time"):
+            section = page.locator(f"section[aria-labelledby={name}]")
+            assert section.locator(".panel:visible h3").all_inner_texts() == [
+                "Halton" if query else "All councils together"
+            ]
+            drawing, caption = (
+                section.locator(f"{each}:visible").first.bounding_box() for each in ("svg.chart", "figcaption")
+            )
+            assert drawing
+            assert caption
+            assert drawing["y"] + drawing["height"] <= caption["y"]
+            page.get_by_label("Finished Reception in").select_option("202425")
+            assert section.locator(".panel:visible").count() == 1
+        open_tables(page)
+        sections = {"include": [["section[aria-labelledby=gld-over-time]"], ["section[aria-labelledby=gap-over-time]"]]}
+        found = Axe().run(page, context=sections, options=RULES).response
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert found["passes"]
 
 
 def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made) -> None:

@@ -22,9 +22,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle import contents, write_bundle
+from ndl_export.geography import geographies
 from ndl_export.schema import FLAG_MEANINGS
 from ndl_export.site import SITE_FILES, site_files
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
+from sources.reference.places import PILOT
 from tests.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.site.conftest import LATER, Made
 from tests.site.dom import has_class, parse, words
@@ -45,7 +47,7 @@ def panels(made: Made) -> list[Panel]:
                 if has_class(panel, "panel"):
                     name = section.get("aria-labelledby", "")
                     heading = words(panel.find("h3")).partition(", 20")[0]
-                    area = "" if ROWS[name] is None else area_of(heading)
+                    area = "" if name in ROWS and ROWS[name] is None else area_of(heading)
                     found.append((name, panel.get("data-cohort", ""), area, panel))
     return found
 
@@ -87,11 +89,32 @@ def test_every_figure_is_that_of_the_tables(made: Made) -> None:
 def test_two_cohorts_have_panels_of_their_own(two_cohorts: Made) -> None:
     published = Published(two_cohorts.tables)
     found = panels(two_cohorts)
-    assert {cohort for _, cohort, *_ in found} == {COHORT, LATER}
+    assert {cohort for _, cohort, *_ in found} == {COHORT, LATER, ""}
     for chart, cohort, area, panel in found:
-        for row in body_rows(panel):
+        for row in body_rows(panel) if cohort else ():
             label, *cells = (words(each) for each in row)
             assert cells == [published.cell(p, cohort, area or area_of(label)) for p in places(chart, label)]
+
+
+def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> None:
+    """In each area; with England's official figure where there is one, and the break where one lies."""
+    published = Published(two_cohorts.tables)
+    found = [(chart, area, panel) for chart, cohort, area, panel in panels(two_cohorts) if not cohort]
+    assert sorted({chart for chart, *_ in found}) == ["gap-over-time", "gld-over-time"]
+    assert {area for _, area, _ in found} == {area.name for area in geographies(PILOT)}
+    for chart, area, panel in found:
+        sources = places(chart.replace("over-time", "by-area"), "")
+        sources = sources if chart == "gap-over-time" else [sources[0], sources[2]]
+        (first, *cells), (second, *later) = ([words(each) for each in row] for row in body_rows(panel))
+        assert (first, second) == ("2024/25", "2025/26 [b]" if area == TOGETHER else "2025/26")
+        assert cells == [published.cell(place, COHORT, area) for place in sources]
+        gone = area == "Liverpool City Region"
+        assert later == [("[x]" if gone else published.cell(place, LATER, area)) for place in sources]
+        text = words(panel)
+        assert ("England, official statistics (2024/25: 68.3%)" in text) == (chart == "gld-over-time")
+        assert ("There is a break in the series before 2025/26 [b]" in text) == (area == TOGETHER)
+    about = two_cohorts.page("about")
+    assert "2025/26: all councils together are not the same ones as in 2024/25" in about
 
 
 def test_every_area_and_every_row_is_there(whole: Made) -> None:

@@ -1,11 +1,13 @@
 """Keys: what is refused, and that nothing of a key ever shows."""
 
+import os
 import pickle
 import stat
 from pathlib import Path
 
 import pytest
 
+from privacy import keys
 from privacy.keys import LINKED_UNDER, PIPELINE_KEYS, SENDER_KEYS, KeyProblem, KeyRing
 
 
@@ -140,3 +142,22 @@ def test_an_epoch_is_a_number(directory: Path, content: bytes) -> None:
 def test_a_set_from_before_epochs_is_of_the_first(directory: Path) -> None:
     (directory / "epoch").unlink()
     assert KeyRing.load(directory).epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "user", "exposed"),
+    [
+        (0o600, 1000, 1000, False),
+        (0o640, 1000, 1000, True),
+        (0o440, 0, 1000, False),
+        (0o640, 0, 0, True),
+        (0o444, 0, 1000, True),
+        (0o660, 0, 1000, True),
+    ],
+)
+def test_a_mounted_secret_of_roots_may_be_readable_by_its_group(
+    monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, user: int, exposed: bool
+) -> None:
+    monkeypatch.setattr(keys.os, "geteuid", lambda: user)
+    status = os.stat_result((0o100000 | mode, 0, 0, 1, owner, 0, 64, 0, 0, 0))
+    assert keys._exposed(status) is exposed

@@ -12,7 +12,7 @@
   const showRows = (panel) => {
     for (const row of panel.querySelectorAll("g.row, tr[data-row]")) row.classList.toggle("off", isOff(row));
     for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
-    const drawing = panel.querySelector("svg.chart");
+    const drawing = panel.querySelector("svg.chart[data-axis]");
     if (!drawing) return;
     const [axis, first, step] = ["axis", "first", "step"].map((name) => Number(drawing.dataset[name]));
     const rows = drawing.querySelectorAll("g.row:not(.off)");
@@ -24,7 +24,7 @@
     let shown = 0;
     for (const panel of panels.querySelectorAll(".panel")) {
       const ofArea = !("area" in panel.dataset) || panel.dataset.area === area.value;
-      panel.hidden = !(ofArea && (!cohort || panel.dataset.cohort === chosenCohort()));
+      panel.hidden = !(ofArea && (!cohort || !("cohort" in panel.dataset) || panel.dataset.cohort === chosenCohort()));
       if (!panel.hidden) {
         shown += 1;
         showRows(panel);

@@ -1,0 +1,18 @@
+"""The analyst database `readiness.duckdb`: every release in one DuckDB file, described, with macros and worked queries.
+
+Schemas of the file, and the module that fills each:
+
+- `releases`: one table for each published table, the rows of all versions stacked, and `release`, one row a version;
+- `latest`: views of the same names with the newest version that is not withdrawn (both: `facts`, `child_groups`);
+- `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`,
+  `dimension_shapes`, `categories`), and the names that the macros understand (`names`);
+- `official`: what the Department for Education has published of the same cohorts (`official`);
+- `main`: the macros (`macros`);
+- `help`: where to start, the macros and the worked queries (`help_tables`, `worked_queries`).
+
+`build` puts them together, with the words of `sql`; `document` writes docs/analyst-database.md from the same.
+"""
+
+from ndl_export.analyst_db.build import DATABASE_FILE, STORAGE_VERSION, NothingReleased, build_database
+
+__all__ = ["DATABASE_FILE", "STORAGE_VERSION", "NothingReleased", "build_database"]

@@ -1,0 +1,68 @@
+"""The database file: rebuilt as a whole from the Parquet files of the bundles, beside the old one, and renamed over it.
+
+A reader that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from ndl_export.analyst_db.dimensions import add_dimensions, add_types
+from ndl_export.analyst_db.facts import add_facts
+from ndl_export.analyst_db.help_tables import add_help
+from ndl_export.analyst_db.macros import add_macros
+from ndl_export.analyst_db.names import add_names
+from ndl_export.analyst_db.official import add_official
+from ndl_export.analyst_db.published import Release, releases
+from ndl_export.analyst_db.sql import literal
+from ndl_export.whole_files import alone, sync
+
+DATABASE_FILE = "readiness.duckdb"
+STORAGE_VERSION = "v1.2.0"
+BLOCK_SIZE = 16_384
+"""The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
+SCHEMAS = ("releases", "latest", "dimension", "official", "help")
+
+
+class NothingReleased(Exception):
+    """There is no bundle to build the database from."""
+
+
+def build_database(release_dir: Path) -> Path:
+    """Rebuild the database from every bundle in `release_dir`; returns its path.
+
+    Raises `NothingReleased` and `UnreadableWithdrawals`.
+    """
+    found = releases(release_dir)
+    if not found:
+        raise NothingReleased(f"{release_dir} holds no release bundle")
+    place = release_dir / DATABASE_FILE
+    with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
+        building = Path(scratch) / DATABASE_FILE
+        with duckdb.connect() as connection:
+            target = (
+                f"{literal(str(building))} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
+            )
+            connection.execute(f"ATTACH {target}; USE building; BEGIN")
+            add_all(connection, found)
+            connection.execute("COMMIT; USE memory; DETACH building")
+        sync(building)
+        building.replace(place)
+    sync(release_dir)
+    return place
+
+
+def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
+    """Everything in the database, in the one that is current; `found` as from `published.releases`."""
+    for schema in SCHEMAS:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    categories = add_types(connection, found)
+    add_dimensions(connection, found, categories)
+    add_names(connection)
+    add_facts(connection, found)
+    add_official(connection, found)
+    add_macros(connection)
+    add_help(connection)

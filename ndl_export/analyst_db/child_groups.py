@@ -1,0 +1,160 @@
+"""One table of the good level of development by every group of children, from all published tables that have it.
+
+`gld_by_group` stands over tables of different filters, so that macros and analysts ask for a group in one way. A
+characteristic that several tables break down by comes from the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from ndl_export.analyst_db.categories import table_categories
+from ndl_export.analyst_db.sql import literal
+from ndl_export.tables import TABLES, Block, Selection, Table
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
+
+EVERYONE = "Total"
+
+ALSO_CALLED = {
+    EVERYONE: ("All", "All children", "Everyone"),
+    "fsm": ("FSM", "FSM eligibility", "Free school meals"),
+    "ethnic_group": ("Ethnicity",),
+    "sen_provision": ("SEN", "SEND", "Special educational needs"),
+    "first_language": ("Language", "EAL"),
+    "term_of_birth": ("Term", "Season of birth"),
+    "imd_quintile": ("IMD", "Deprivation"),
+    "asq3": ("ASQ", "ASQ-3", "Two-year review"),
+    "entitlement": ("Funded entitlement",),
+}
+"""What people call a characteristic besides its published name, by its attribute in the table definitions."""
+
+
+@dataclass(frozen=True)
+class Characteristic:
+    """`table` has its groups in the column `column`, on rows where every filter in `fixed` has the value given."""
+
+    name: str
+    attribute: str
+    table: str
+    column: str
+    fixed: dict[str, str]
+    groups: tuple[str, ...]
+
+    def key(self, group: str) -> str:
+        """Name of a group that no other characteristic has."""
+        return EVERYONE if self.name == EVERYONE else f"{self.name}: {group}"
+
+
+@cache
+def characteristics() -> tuple[Characteristic, ...]:
+    """Everyone first, then in order of the table definitions."""
+    found: dict[str, Characteristic] = {}
+    attributes: set[str] = set()
+    for table in TABLES.values():
+        if GLD_PERCENT in table.measures:
+            new = [c for c in _characteristics(table) if c.name not in found and c.attribute not in attributes]
+            found |= {c.name: c for c in new}
+            attributes |= {c.attribute for c in new}
+    return tuple(found.values())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison of `gld_differences`; `second` is None for all councils together."""
+
+    comparison: str
+    topic: str
+    first: str
+    second: str | None
+
+
+@cache
+def comparisons() -> tuple[Compared, ...]:
+    """The comparisons, with the keys of the groups that they compare."""
+    return tuple(
+        Compared(
+            block.constants["comparison"],
+            block.constants["breakdown_topic"],
+            _key(block.difference.first),
+            None if block.difference.second is None else _key(block.difference.second),
+        )
+        for block in GLD_DIFFERENCES.blocks
+        if block.difference is not None
+    )
+
+
+def gld_by_group_query() -> str:
+    """SQL of the view: one row for each release, cohort, area and group."""
+    return " UNION ALL ".join(_query(characteristic) for characteristic in characteristics())
+
+
+def _query(characteristic: Characteristic) -> str:
+    conditions = [f"{column} = {literal(value)}" for column, value in characteristic.fixed.items()]
+    if characteristic.name != EVERYONE:
+        conditions.append(f"{characteristic.column} <> {literal(EVERYONE)}")
+    return (
+        "SELECT release_version, time_period, geographic_level, area_code, area_name, is_all_together,"
+        f" {literal(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
+        " children_count_estimate, gld_children_percent, gld_children_percent_lower_ci,"
+        " gld_children_percent_upper_ci, gld_children_percent_flag, coalesce(series_break, '') AS series_break"
+        f" FROM releases.{characteristic.table} WHERE {' AND '.join(conditions)}"
+    )
+
+
+def _characteristics(table: Table) -> Iterator[Characteristic]:
+    names = [f.name for f in table.filters]
+    if TOPIC_FILTER.name in names:
+        yield from _topics(table, [name for name in names if name not in (TOPIC_FILTER.name, BREAKDOWN_FILTER.name)])
+        names.remove(TOPIC_FILTER.name)
+    for entry in table.filters:
+        if entry.name not in (TOPIC_FILTER.name, BREAKDOWN_FILTER.name):
+            others = {name: EVERYONE for name in names if name != entry.name}
+            groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
+            attribute = next(
+                axis.attribute for block in table.blocks for axis in block.axes if axis.filter == entry.name
+            )
+            # Who saw the child and who was concerned are one attribute of the noise plan, and two characteristics.
+            yield Characteristic(
+                entry.label, entry.name if attribute == "dots" else attribute, table.name, entry.name, others, groups
+            )
+
+
+def _topics(table: Table, others: list[str]) -> Iterator[Characteristic]:
+    """The topics of a table that has a filter for them, everyone first."""
+    at_total = dict.fromkeys(others, EVERYONE)
+    column = BREAKDOWN_FILTER.name
+    fixed = at_total | {TOPIC_FILTER.name: EVERYONE}
+    yield Characteristic(EVERYONE, EVERYONE, table.name, column, fixed, (EVERYONE,))
+    for block in table.blocks:
+        for axis in block.axes:
+            if axis.filter == column:
+                topic = block.constants[TOPIC_FILTER.name]
+                groups = tuple(selection.label for selection in axis.selections)
+                fixed = at_total | {TOPIC_FILTER.name: topic}
+                yield Characteristic(topic, axis.attribute, table.name, column, fixed, groups)
+
+
+def _key(group: tuple[str, tuple[str, ...]] | None) -> str:
+    if group is None:
+        return EVERYONE
+    attribute, categories = group
+    characteristic = next(c for c in characteristics() if c.attribute == attribute)
+    return characteristic.key(_label(TABLES[characteristic.table], attribute, categories))
+
+
+def _label(table: Table, attribute: str, categories: tuple[str, ...]) -> str:
+    return next(
+        selection.label
+        for block in table.blocks
+        for selection in _selections(block, attribute)
+        if selection.categories == categories
+    )
+
+
+def _selections(block: Block, attribute: str) -> Iterator[Selection]:
+    for axis in block.axes:
+        if axis.attribute == attribute:
+            yield from axis.selections

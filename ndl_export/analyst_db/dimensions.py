@@ -1,0 +1,247 @@
+"""Schema `dimension`: what the codes and categories of the tables stand for, and in which order they come.
+
+Everything is made from the table definitions, the schema and the public reference data. Categories that only earlier
+releases have come after those of today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, product
+
+import duckdb
+
+from ndl_export.analyst_db import dimension_shapes as shapes
+from ndl_export.analyst_db.categories import category_type
+from ndl_export.analyst_db.child_groups import characteristics, comparisons
+from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
+from ndl_export.analyst_db.published import Release, all_categories
+from ndl_export.analyst_db.sql import Field, TableShape, create_enum, fill_table
+from ndl_export.ees import RELIABILITY
+from ndl_export.geography import (
+    ALL_TOGETHER,
+    DEVOLVED,
+    LOCAL_AUTHORITY,
+    NATIONAL,
+    REGIONAL,
+    Geography,
+    geographies,
+)
+from ndl_export.missing import SOURCES, not_sent
+from ndl_export.schema import FLAG_MEANINGS, Flag
+from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.health import DOMAINS
+from ndl_export.tables.parents import QUESTIONS
+from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
+from sources.reference import survey
+from sources.reference.asq3 import cut_offs
+from sources.reference.breaks import breaks
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
+from sources.reference.places import place
+
+_LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
+_FLAGS = tuple(FLAG_MEANINGS.items())
+_SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE)
+
+
+def add_types(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> dict[str, tuple[str, ...]]:
+    """The ENUM types; returns the categories of each filter."""
+    create_enum(connection, FLAG_TYPE, [flag.value for flag in Flag], "What a _flag column may hold")
+    create_enum(connection, LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
+    categories = all_categories(found)
+    for name, values in categories.items():
+        create_enum(connection, category_type(name), values, f"Categories of the column {name}, in order")
+    return categories
+
+
+def add_dimensions(
+    connection: duckdb.DuckDBPyConnection, found: list[Release], categories: Mapping[str, tuple[str, ...]]
+) -> None:
+    """The tables; `categories` as from `add_types`, which made their types."""
+    areas = _areas(found)
+    fill_table(connection, shapes.AREA, (_area_row(area) for area in areas.values()))
+    fill_table(connection, shapes.AREA_MEMBER, dict.fromkeys(_members(found)))
+    fill_table(connection, shapes.COHORT, (_cohort_row(cohort) for cohort in _cohorts(found)))
+    fill_table(connection, shapes.BREAK, _break_rows())
+    fill_table(connection, shapes.TABLE, _table_rows())
+    fill_table(connection, shapes.MEASURE, _measure_rows())
+    fill_table(
+        connection, shapes.FLAG, ((f, m, f in _SHOWN, f is Flag.RELIABLE, RELIABILITY.get(f)) for f, m in _FLAGS)
+    )
+    fill_table(connection, shapes.BREAKDOWN, _breakdown_rows(categories))
+    for name in _PLAIN_FILTERS:
+        fill_table(connection, _plain(name), _plain_rows(name, categories[name]))
+    fill_table(connection, shapes.GOAL, _goal_rows())
+    fill_table(
+        connection, shapes.DOMAIN, ((label, code, n) for n, (code, label) in enumerate(DOMAINS.items(), start=1))
+    )
+    cut_off_rows = ((DOMAINS[code], int(months), score) for (code, months), score in cut_offs().items())
+    fill_table(connection, shapes.CUT_OFF, cut_off_rows)
+    fill_table(connection, shapes.QUESTION, _question_rows())
+    fill_table(connection, shapes.ANSWER, _answer_rows())
+    fill_table(connection, shapes.SEEN_AND_CONCERN, _seen_and_concern_rows())
+    fill_table(connection, shapes.CHARACTERISTIC, _characteristic_rows())
+    fill_table(connection, shapes.CHILD_GROUP, _child_group_rows())
+    fill_table(connection, shapes.COMPARISON, ((c.comparison, c.topic, c.first, c.second) for c in comparisons()))
+
+
+_WITH_OWN_SHAPE = {
+    TOPIC_FILTER.name,
+    BREAKDOWN_FILTER.name,
+    "comparison",
+    "early_learning_goal",
+    "asq3_domain",
+    "question",
+    "answer",
+}
+_PLAIN_FILTERS = {f.name: f for table in TABLES.values() for f in table.filters if f.name not in _WITH_OWN_SHAPE}
+
+
+def _plain(name: str) -> TableShape:
+    entry = _PLAIN_FILTERS[name]
+    return TableShape(
+        f"dimension.{name}",
+        f"Categories of the column {name}: {entry.description}",
+        (Field(name, category_type(name), entry.label), shapes.POSITION, shapes.ATTRIBUTE, shapes.ADDS_UP),
+        (name,),
+    )
+
+
+def _plain_rows(name: str, categories: Iterable[str]) -> Iterator[tuple[object, ...]]:
+    selections = {
+        selection.label: (axis.attribute, selection.categories)
+        for table in TABLES.values()
+        for block in table.blocks
+        for axis in block.axes
+        if axis.filter == name
+        for selection in axis.selections
+    }
+    for number, category in enumerate(categories, start=1):
+        attribute, adds_up = selections.get(category, (None, None))
+        yield category, number, attribute, list(adds_up) if adds_up else None
+
+
+def _areas(found: list[Release]) -> dict[str, Geography]:
+    """Areas by code, the newest release first."""
+    areas: dict[str, Geography] = {}
+    for *_, area in _areas_of_families(list(reversed(found))):
+        areas.setdefault(area.code, area)
+    return areas
+
+
+def _areas_of_families(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
+    """By release, cohort (the newest first) and family."""
+    for release in found:
+        for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):
+            for area in geographies(release.councils, not_sent(release.missing[cohort], family)):
+                yield str(release.version), cohort, family, area
+
+
+def _members(found: list[Release]) -> Iterator[tuple[str, ...]]:
+    for *which, area in _areas_of_families(found):
+        for council in area.councils:
+            yield *which, area.code, place(council).new_la_code
+
+
+def _break_rows() -> Iterator[tuple[object, ...]]:
+    for each in breaks():
+        yield each.cohort, each.name, each.what, sorted(each.attributes), sorted(each.councils), each.source
+
+
+def _area_row(area: Geography) -> tuple[object, ...]:
+    together = area.level in (NATIONAL, ALL_TOGETHER)
+    if area.level != LOCAL_AUTHORITY:
+        return (area.code, area.name, area.level, together, *[None] * 6)
+    council = place(area.councils[0])
+    return (
+        area.code,
+        area.name,
+        area.level,
+        together,
+        council.council,
+        council.old_la_code,
+        council.region_code,
+        council.region_name,
+        council.english_devolved_area_code or None,
+        council.english_devolved_area_name or None,
+    )
+
+
+def _cohorts(found: list[Release]) -> list[Cohort]:
+    return [Cohort(code) for code in sorted(set(chain.from_iterable(release.cohorts for release in found)))]
+
+
+def _cohort_row(cohort: Cohort) -> tuple[object, ...]:
+    return cohort.code, cohort.label, cohort.born_from, cohort.born_to
+
+
+def _table_rows() -> Iterator[tuple[object, ...]]:
+    for table in TABLES.values():
+        source = SOURCES[FAMILIES[table.family].source].title
+        filters = [f.name for f in table.filters]
+        yield table.name, table.title, table.family, table.population, table.description, source, filters
+
+
+def _measure_rows() -> Iterator[tuple[object, ...]]:
+    for table in TABLES.values():
+        for m in table.measures:
+            yield table.name, m.name, m.label, m.kind.value, m.unit, m.decimals, m.description
+
+
+def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:
+    tables: dict[tuple[str, str], list[str]] = {}
+    selections: dict[tuple[str, str], tuple[str | None, tuple[str, ...] | None]] = {}
+    for table in TABLES.values():
+        for block in table.blocks:
+            topic = block.constants.get(TOPIC_FILTER.name)
+            axis = next((axis for axis in block.axes if axis.filter == BREAKDOWN_FILTER.name), None)
+            if topic is None or (axis is None and BREAKDOWN_FILTER.name not in block.constants):
+                continue
+            levels = axis.selections if axis else ()
+            shown = {s.label: (axis.attribute, s.categories) for s in levels} if axis else {}
+            for label in shown or (block.constants[BREAKDOWN_FILTER.name],):
+                selections.setdefault((topic, label), shown.get(label, (None, None)))
+                tables.setdefault((topic, label), []).append(table.name)
+    order = {name: {c: n for n, c in enumerate(values)} for name, values in categories.items()}
+    keys = sorted(tables, key=lambda key: (order[TOPIC_FILTER.name][key[0]], order[BREAKDOWN_FILTER.name][key[1]]))
+    for number, (topic, label) in enumerate(keys, start=1):
+        attribute, adds_up = selections[topic, label]
+        named = list(dict.fromkeys(tables[topic, label]))
+        yield topic, label, number, attribute, list(adds_up) if adds_up else None, named
+
+
+def _goal_rows() -> Iterator[tuple[object, ...]]:
+    for number, (code, label) in enumerate(GOALS.items(), start=1):
+        yield label, code, AREAS_OF_LEARNING[code[:3]], code in GLD_GOALS, number
+
+
+def _question_rows() -> Iterator[tuple[object, ...]]:
+    for number, (code, question) in enumerate(survey.QUESTIONS.items(), start=1):
+        yield question.label, code, question.wording, number
+
+
+def _answer_rows() -> Iterator[tuple[object, ...]]:
+    for question in QUESTIONS:
+        codes = {label: code for code, label in survey.QUESTIONS[question.name].answers.items()}
+        for number, answer in enumerate(question.categories, start=1):
+            yield question.label, answer, codes.get(answer), number
+
+
+def _seen_and_concern_rows() -> Iterator[tuple[object, ...]]:
+    every_concern = dict.fromkeys(chain.from_iterable(CONCERN_GIVEN_SEEN.values()))
+    for seen, possible in CONCERN_GIVEN_SEEN.items():
+        for concern in every_concern:
+            yield seen, concern, concern in possible
+
+
+def _characteristic_rows() -> Iterator[tuple[object, ...]]:
+    for number, each in enumerate(characteristics(), start=1):
+        yield each.name, number, each.attribute, each.table, each.column
+
+
+def _child_group_rows() -> Iterator[tuple[object, ...]]:
+    pairs = [(each, group) for each in characteristics() for group in each.groups]
+    for number, (each, group) in enumerate(pairs, start=1):
+        yield each.name, group, each.key(group), number

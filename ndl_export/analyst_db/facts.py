@@ -1,0 +1,195 @@
+"""Schemas `releases` and `latest`: the published tables, those of all versions stacked and those of the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+
+from ndl_export import missing
+from ndl_export.analyst_db.categories import category_type
+from ndl_export.analyst_db.child_groups import gld_by_group_query
+from ndl_export.analyst_db.published import Release
+from ndl_export.analyst_db.sql import Field, TableShape, create_table, create_view, fill_table, literal
+from ndl_export.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
+from ndl_export.schema import BREAK_COLUMN, Role, column_name, columns
+from ndl_export.tables import TABLES, Table
+from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
+
+FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
+NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
+"""Bounds on the correlation of the noise in two councils' rates, without regions and with them; a test measures it."""
+
+RELEASE = TableShape(
+    "releases.release",
+    "The releases in this database, oldest first",
+    (
+        Field("release_version", "VARCHAR", "Version of the release: year, month, number within the month"),
+        Field("position", "INTEGER NOT NULL", "Order of the releases: 1 is the oldest"),
+        Field("published_on", "DATE NOT NULL", "First day of the month of publication"),
+        Field("cohorts", "VARCHAR[] NOT NULL", "Academic years that the release is about; see dimension.cohort"),
+        Field("councils", "VARCHAR[] NOT NULL", "Councils that take part, by folder name; see dimension.area"),
+        Field(
+            "missing",
+            "VARCHAR[] NOT NULL",
+            "Sources that councils which take part had not sent when the release was measured",
+        ),
+        Field("rho", "DOUBLE", "Privacy loss of the release, zero-concentrated differential privacy"),
+        Field("epsilon", "DOUBLE", "Privacy loss of the release, epsilon at delta"),
+        Field("delta", "DOUBLE", "Delta at which epsilon is stated"),
+        Field(
+            "council_noise_correlation",
+            "DOUBLE NOT NULL",
+            "Bound on the correlation of the noise in the rates of two councils, for the interval of their difference",
+        ),
+        Field("withdrawn_on", "DATE", "Day on which the release was withdrawn; empty where it stands"),
+        Field("withdrawn_because", "VARCHAR", "Why it was withdrawn"),
+    ),
+    ("release_version",),
+)
+
+VERSION_COLUMN = {"release_version": "Version of the release that the row is from; see releases.release"}
+AREA_COLUMNS = {
+    "area_code": f"Official code of the row's own area, at any level; {ALL_TOGETHER!r} where it has none",
+    "area_name": "Name of the row's own area, at any level",
+    "is_all_together": f"Whether the row is about all councils together: level {NATIONAL!r} or {ALL_TOGETHER!r}",
+}
+"""Columns that the tables of the database have besides those of the Parquet files."""
+
+BY_GROUP = "gld_by_group"
+_BY_GROUP_DESCRIPTION = (
+    "Good level of development by area and group of children, one row a group, from every published table that has it:"
+    " characteristics, sex, outcome of the two-year review, who saw the child, entitlement"
+)
+_GROUP_COLUMNS = {
+    "characteristic": "What the groups differ in; see dimension.characteristic",
+    "child_group": "The group of children; 'Total' for all of them; see dimension.child_group",
+    "group_key": "Name of the group that no other has, as the macros take it: 'SEN provision: Unknown'",
+    "position": "Order of the groups: Total first",
+}
+CURRENT_COLUMNS = {
+    "time_period": "Academic year of the assessment",
+    "release_version": "The newest release of that cohort that is not withdrawn",
+}
+
+
+def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
+    """The facts of the releases and their tables; the types and tables of `dimension` must be there."""
+    fill_table(connection, RELEASE, [_facts(number, release) for number, release in enumerate(found, start=1)])
+    newest = max((release.version for release in found if release.withdrawal is None), default=None)
+    shown = _shown(next((release for release in found if release.version == newest), None))
+    for table in TABLES.values():
+        _add_table(connection, table, found)
+        described = _described(table)
+        del described["release_version"]
+        _add_latest(connection, table.name, str(newest), f"{_about(table)}. {shown}", described)
+    _add_current(connection)
+    _add_by_group(connection, str(newest), shown)
+
+
+def _facts(number: int, release: Release) -> tuple[object, ...]:
+    parameters, withdrawal = release.privacy_parameters, release.withdrawal
+    return (
+        str(release.version),
+        number,
+        release.version.first_day,
+        list(release.cohorts),
+        list(release.councils),
+        missing.short(release.missing),
+        *(parameters[name] for name in ("rho", "epsilon", "delta")),
+        NOISE_CORRELATION_WITH_REGIONS if len(release.councils) > REGIONS_ABOVE else NOISE_CORRELATION,
+        withdrawal.date if withdrawal else None,
+        withdrawal.reason if withdrawal else None,
+    )
+
+
+def _shown(release: Release | None) -> str:
+    """What the views show and what that release lacks, for the comment on them."""
+    if release is None:
+        return "Nothing: every release is withdrawn"
+    not_sent = "; ".join(missing.short(release.missing))
+    return f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else "")
+
+
+def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, found: list[Release]) -> None:
+    described = _described(table)
+    shape = TableShape(
+        f"releases.{table.name}",
+        f"{_about(table)}. All releases",
+        tuple(Field(name, kind, described[name]) for name, kind in _column_types(table)),
+        ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters)),
+        ("FOREIGN KEY (release_version) REFERENCES releases.release (release_version)",),
+    )
+    create_table(connection, shape)
+    for release in found:
+        rows = release.rows(table)
+        if rows is not None:
+            connection.register("incoming", rows)
+            connection.execute(f"INSERT INTO {shape.name} BY NAME {_with_added_columns(str(release.version))}")
+            connection.unregister("incoming")
+
+
+def _column_types(table: Table) -> Iterator[tuple[str, str]]:
+    types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
+    for name in VERSION_COLUMN | AREA_COLUMNS:
+        yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
+    for column in columns(table):
+        if column.role is Role.FILTER:
+            yield column.name, f"{category_type(column.name)} NOT NULL"
+        elif column.role is Role.FLAG:
+            yield column.name, FLAG_TYPE
+        elif column.name == "geographic_level":
+            yield column.name, f"{LEVEL_TYPE} NOT NULL"
+        else:
+            yield column.name, types[str(column.type)]
+
+
+def _with_added_columns(version: str) -> str:
+    codes = " ".join(f"WHEN '{level}' THEN {column}" for level, column in CODE_COLUMNS.items())
+    names = " ".join(f"WHEN '{level}' THEN {column}" for level, column in NAME_COLUMNS.items())
+    return (
+        f"SELECT '{version}' AS release_version, CASE geographic_level {codes} ELSE geographic_level END AS area_code,"
+        f" CASE geographic_level {names} ELSE geographic_level END AS area_name,"
+        f" geographic_level IN ('{NATIONAL}', '{ALL_TOGETHER}') AS is_all_together, * FROM incoming"
+    )
+
+
+def _add_latest(
+    connection: duckdb.DuckDBPyConnection, name: str, newest: str, about: str, described: dict[str, str]
+) -> None:
+    query = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = {literal(newest)}"
+    create_view(connection, f"latest.{name}", query, about, described)
+
+
+def _add_current(connection: duckdb.DuckDBPyConnection) -> None:
+    query = """
+        SELECT time_period, max_by(release_version, position) AS release_version
+        FROM (SELECT unnest(cohorts) AS time_period, release_version, position
+              FROM releases.release WHERE withdrawn_on IS NULL)
+        GROUP BY time_period"""
+    create_view(
+        connection, "releases.current", query, "For each cohort, the release whose figures stand", CURRENT_COLUMNS
+    )
+
+
+def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: str, shown: str) -> None:
+    query = (
+        f"SELECT figures.*, g.group_key, g.position FROM ({gld_by_group_query()}) AS figures"
+        " JOIN dimension.child_group AS g USING (characteristic, child_group)"
+    )
+    of_table = _described(TABLES["gld_headline"])
+    figures = [column_name(CHILDREN, Role.ESTIMATE)]
+    figures += [column_name(GLD_PERCENT, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER, Role.FLAG)]
+    keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
+    described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
+    create_view(connection, f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
+    del described["release_version"]
+    _add_latest(connection, BY_GROUP, newest, f"{_BY_GROUP_DESCRIPTION}. {shown}", described)
+
+
+def _described(table: Table) -> dict[str, str]:
+    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in columns(table)}
+
+
+def _about(table: Table) -> str:
+    return f"{table.title}. {table.description}. Population: {table.population}"

@@ -1,0 +1,101 @@
+"""Schema `help`: where to start, the macros and the worked queries."""
+
+from __future__ import annotations
+
+import duckdb
+
+from ndl_export.analyst_db.macros import MACROS
+from ndl_export.analyst_db.sql import Field, TableShape, fill_table
+from ndl_export.analyst_db.worked_queries import WORKED_QUERIES
+
+START = TableShape(
+    "help.start",
+    "Where to begin, in ten steps",
+    (
+        Field("step", "INTEGER", "Order of the steps"),
+        Field("what", "VARCHAR NOT NULL", "What there is to know"),
+        Field("try_this", "VARCHAR NOT NULL", "A query that shows it, ready to run"),
+    ),
+    ("step",),
+)
+WORKED_QUERIES_TABLE = TableShape(
+    "help.worked_queries",
+    "Questions and the queries that answer them",
+    (
+        Field("title", "VARCHAR", "Short name"),
+        Field("question", "VARCHAR NOT NULL", "What the query answers"),
+        Field("sql", "VARCHAR NOT NULL", "The query, ready to run"),
+        Field("meaning", "VARCHAR NOT NULL", "How to read the answer, and what not to make of it"),
+    ),
+    ("title",),
+)
+MACROS_TABLE = TableShape(
+    "help.macros",
+    "Macros: queries with arguments. Those that give a table first, then those for use within a query",
+    (
+        Field("name", "VARCHAR", "Name"),
+        Field("call", "VARCHAR NOT NULL", "Arguments; those with := can be left out, or given by name"),
+        Field("gives", "VARCHAR NOT NULL", "table or value"),
+        Field("answers", "VARCHAR NOT NULL", "What it is for"),
+        Field("method", "VARCHAR NOT NULL", "How its figures are made"),
+        Field("example", "VARCHAR NOT NULL", "A call, ready to run"),
+    ),
+    ("name",),
+)
+
+STEPS = (
+    (
+        "Ask for a council's figure by name. Every figure comes with its 95% interval: quote both.",
+        "FROM gld_rate('Leeds', 'FSM eligibility')",
+    ),
+    (
+        "More questions of this kind, with the arguments each macro takes, and how its figures are made.",
+        "SELECT call, answers, example FROM help.macros WHERE gives = 'table'",
+    ),
+    (
+        "Questions that analysts ask, each with its query and how to read the answer. Copy one and change it.",
+        "SELECT title, question, sql, meaning FROM help.worked_queries",
+    ),
+    (
+        "The published tables: in the schema latest the newest release, in releases all of them, by release_version;"
+        " official.gld has the Department for Education's own figures to compare with.",
+        "SELECT table_name, title, filters, population FROM dimension.published_table",
+    ),
+    (
+        "Every table, view, column and macro has a comment that says what it holds.",
+        "SELECT column_name, data_type, comment FROM duckdb_columns()"
+        " WHERE schema_name = 'latest' AND table_name = 'gld_headline'",
+    ),
+    (
+        "A row is a total unless a filter says otherwise: set every filter, or totals and their parts come together.",
+        "SELECT area_name, gld_children_percent, gld_children_percent_lower_ci, gld_children_percent_upper_ci"
+        " FROM latest.gld_headline WHERE breakdown = 'Total' AND sex = 'Total'",
+    ),
+    (
+        "Look at the flag before you use a figure: empty is fine, anything else has a reason.",
+        "SELECT flag, meaning, is_usable FROM dimension.flag",
+    ),
+    (
+        "Never add up counts as shown: add up the columns that end in _estimate. Two figures of one release share"
+        " noise:"
+        " take the interval of a difference from gld_differences or gld_difference, not from their two intervals.",
+        "FROM gld_difference('Leeds', 'Total', 'Wirral', 'Total')",
+    ),
+    (
+        "Codes, labels and order of every category, question and area. Columns of categories sort in that order.",
+        "SELECT table_name, comment FROM duckdb_tables() WHERE schema_name = 'dimension'",
+    ),
+    (
+        "What each release is about, who had not sent what, and whether it has been withdrawn and why.",
+        "SELECT release_version, cohorts, missing, withdrawn_because FROM releases.release",
+    ),
+)
+
+
+def add_help(connection: duckdb.DuckDBPyConnection) -> None:
+    fill_table(connection, START, ((number, *step) for number, step in enumerate(STEPS, start=1)))
+    queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)
+    fill_table(connection, WORKED_QUERIES_TABLE, queries)
+    macros = sorted(MACROS, key=lambda macro: not macro.is_table)
+    rows = ((m.name, m.call, "table" if m.is_table else "value", m.answers, m.method, m.example) for m in macros)
+    fill_table(connection, MACROS_TABLE, rows)

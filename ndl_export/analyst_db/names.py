@@ -1,0 +1,63 @@
+"""`dimension.name`: everything that an area, cohort, characteristic or group may be called, for the macros.
+
+Letter case, punctuation and `&` do not matter; a name that is not there is an error that names the nearest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import duckdb
+
+from ndl_export.analyst_db.child_groups import ALSO_CALLED, EVERYONE, characteristics
+from ndl_export.analyst_db.sql import Field, TableShape, create_table
+from ndl_export.geography import ALL_TOGETHER
+
+AREA, COHORT, CHARACTERISTIC, GROUP = "area", "cohort", "characteristic", "group"
+
+NAME = TableShape(
+    "dimension.name",
+    "What the macros understand: every name of an area, cohort, characteristic or group of children",
+    (
+        Field("kind", "VARCHAR", "area, cohort, characteristic or group"),
+        Field("called", "VARCHAR", "The name; letter case and punctuation do not matter"),
+        Field("meaning", "VARCHAR NOT NULL", "area_code, time_period, characteristic or group_key that it stands for"),
+        Field("shown", "VARCHAR NOT NULL", "What it is called in the tables"),
+    ),
+    ("kind", "called"),
+)
+
+
+def add_names(connection: duckdb.DuckDBPyConnection) -> None:
+    """`dimension.area` and `dimension.cohort` must be there."""
+    create_table(connection, NAME)
+    connection.execute(
+        f"""INSERT INTO {NAME.name}
+        SELECT DISTINCT '{AREA}', called, area_code, area_name FROM dimension.area,
+               LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
+        UNION ALL (SELECT '{AREA}', 'All councils', area_code, area_name FROM dimension.area
+                   WHERE is_all_together ORDER BY area_code = '{ALL_TOGETHER}' DESC LIMIT 1)
+        UNION ALL SELECT '{COHORT}', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
+    )
+    connection.executemany(f"INSERT INTO {NAME.name} VALUES (?, ?, ?, ?)", [*_characteristics(), *_groups()])
+
+
+def _characteristics() -> Iterator[tuple[str, str, str, str]]:
+    for each in characteristics():
+        for called in dict.fromkeys((each.name, each.attribute, *ALSO_CALLED.get(each.attribute, ()))):
+            yield CHARACTERISTIC, called, each.name, each.name
+
+
+def _groups() -> Iterator[tuple[str, str, str, str]]:
+    """The group's own name where no other has it, and in any case its name with that of its characteristic."""
+    pairs = [(each, group) for each in characteristics() for group in each.groups]
+    used = Counter(group for _, group in pairs)
+    for each, group in pairs:
+        if used[group] == 1:
+            yield GROUP, group, each.key(group), each.key(group)
+        if each.name != EVERYONE:
+            for called in (each.name, *ALSO_CALLED.get(each.attribute, ())):
+                yield GROUP, f"{called}: {group}", each.key(group), each.key(group)
+    for called in ALSO_CALLED[EVERYONE]:
+        yield GROUP, called, EVERYONE, EVERYONE

@@ -1,0 +1,328 @@
+"""Look an installation over: versions, settings, keys, folders, ledger, logs, clock, and what is optional."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import os
+import shutil
+import sys
+import tomllib
+import zoneinfo
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+from assets.home import Home
+from assets.processing_log import LogBroken, entries, verify
+from assets.retention import InvalidRetention, due, retention
+from assets.suppressions import objections, out_of_reach
+from ndl_export.publisher import InvalidPublisher, publisher
+from pipelines import settings
+from pipelines.settings import PROJECT, InvalidSettings, Settings
+from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.linkage.backends import BackendUnavailable, backend
+from privacy.release import Ledger, LedgerError
+from privacy.release.store import StoreError, charges
+from sources.extract.landed import not_read, taking_part
+
+GIB = 1 << 30
+LEAST_FREE = 2 * GIB
+"""A cohort of the pilot needs 0.1 GiB of home; England's, with room to stage it twice, this."""
+_OTHERS = 0o077
+_SLACK = dt.timedelta(minutes=5)
+_TIMEZONE = "Europe/London"
+_OPTIONAL = {
+    "psycopg": "a ledger in PostgreSQL (extra postgres)",
+    "dagster_postgres": "Dagster's storage in PostgreSQL (extra postgres)",
+    "dagster_webserver": "the Dagster UI (extra ui)",
+    "pyspark": "linkage on Spark (extra spark)",
+}
+
+
+class State(StrEnum):
+    """`missing` is what a run needs and has not; `look` is for a person; the rest is well, or not wanted."""
+
+    OK = "ok"
+    LOOK = "look"
+    MISSING = "missing"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, how it stands, and a sentence."""
+
+    what: str
+    state: State
+    said: str
+
+
+def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Finding]:
+    """Everything, in the order in which a person would mend it; no check keeps another from being made."""
+    where = Home(settings.folder(settings.HOME, home))
+    lies = settings.folder(settings.LANDING, landing)
+    held = settings.folder(settings.KEYS, keys)
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("Python", _python),
+        ("libraries", _libraries),
+        ("settings", _settings),
+        ("keys", lambda: _keys(held, where)),
+        ("landing", lambda: _landing(lies)),
+        ("home", lambda: _home(where, lies)),
+        ("ledger", lambda: _ledger(where)),
+        ("processing log", lambda: _log(where)),
+        ("removals", lambda: _removals(where, held)),
+        ("Dagster", lambda: _dagster(where)),
+        ("clock", lambda: _clock(where)),
+        ("optional", _optional),
+    ]
+    found = []
+    for what, check in checks:
+        try:
+            found += list(check())
+        except OSError as error:
+            found.append(Finding(what, State.MISSING, f"cannot be looked at: {error.strerror or error}"))
+    return found
+
+
+def render(found: list[Finding]) -> str:
+    """A table, and a sentence that sums it up."""
+    wide = max(len(entry.what) for entry in found)
+    lines = [f"{entry.what:<{wide}}  {entry.state:<8}  {entry.said}" for entry in found]
+    missing = sum(entry.state is State.MISSING for entry in found)
+    look = sum(entry.state is State.LOOK for entry in found)
+    lines.append("")
+    lines.append(f"A run would miss {missing} of these." if missing else "Nothing that a run needs is missing.")
+    if look:
+        lines[-1] += f" {look} of these a person should look at."
+    return "\n".join(lines)
+
+
+def _python() -> Iterator[Finding]:
+    wanted = Requirement(f"python{importlib.metadata.metadata('readiness')['Requires-Python']}")
+    version = ".".join(map(str, sys.version_info[:3]))
+    state = State.OK if wanted.specifier.contains(version) else State.MISSING
+    yield Finding("Python", state, f"{version}, wanted {wanted.specifier}")
+
+
+def _libraries() -> Iterator[Finding]:
+    required = [Requirement(line) for line in importlib.metadata.requires("readiness") or ()]
+    needed = [entry for entry in required if entry.marker is None]
+    installed = {entry.name: _version(entry.name) for entry in needed}
+    wrong = [
+        f"{entry.name} {installed[entry.name] or 'is not installed'} (wanted {entry.specifier})"
+        for entry in needed
+        if not (found := installed[entry.name]) or not entry.specifier.contains(found, prereleases=True)
+    ]
+    if wrong:
+        yield Finding("libraries", State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)")
+        return
+    lock = PROJECT / "uv.lock"
+    if not lock.is_file():
+        yield Finding("libraries", State.OK, f"all {len(needed)} are within their ranges; no lock file to compare with")
+        return
+    locked = {entry["name"]: entry.get("version", "") for entry in tomllib.loads(lock.read_text())["package"]}
+    other = [
+        f"{name} {found} (locked {locked[name]})" for name, found in installed.items() if found != locked.get(name)
+    ]
+    if other:
+        yield Finding("libraries", State.LOOK, f"within their ranges, other than tested: {', '.join(other)}")
+    else:
+        yield Finding("libraries", State.OK, f"all {len(needed)} are those of the lock file")
+
+
+def _settings() -> Iterator[Finding]:
+    try:
+        found = Settings.read()
+        named = [name for name in settings.VARIABLES if os.environ.get(name)]
+        yield Finding("settings", State.OK, f"{', '.join(named) or 'none'} set in the environment")
+    except InvalidSettings as problem:
+        yield Finding("settings", State.MISSING, str(problem))
+        return
+    for sentence in settings.unknown():
+        yield Finding("settings", State.LOOK, sentence)
+    try:
+        backend(found.linkage_backend)
+    except BackendUnavailable as problem:
+        yield Finding("settings", State.MISSING, str(problem))
+    try:
+        publisher()
+        retention()
+    except (InvalidPublisher, InvalidRetention) as problem:
+        yield Finding("settings", State.MISSING, str(problem))
+
+
+def _keys(folder: Path, home: Home) -> Iterator[Finding]:
+    if not folder.is_dir():
+        yield Finding("keys", State.MISSING, f"{folder} does not exist; `readiness keys create {folder}` makes a set")
+        return
+    uses = {"intake, linkage and release": PIPELINE, "intake and linkage": RESTRICTED, "release": RELEASE}
+    problems = []
+    for use, holder in uses.items():
+        try:
+            ring = KeyRing.load(folder, holder)
+        except KeyProblem as problem:
+            problems.append(str(problem))
+            continue
+        alone = "" if holder is PIPELINE else f" alone; for the rest: {problems[0]}"
+        yield Finding("keys", State.OK, f"epoch {ring.epoch}, for {use}{alone}")
+        break
+    else:
+        yield Finding("keys", State.MISSING, problems[0])
+    if folder.stat().st_mode & _OTHERS:
+        yield Finding("keys", State.LOOK, f"others may look into {folder}; run: chmod 700 {folder}")
+    if folder.is_relative_to(home.root):
+        yield Finding("keys", State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both")
+
+
+def _landing(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        yield Finding(
+            "landing", State.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
+        )
+        return
+    councils = taking_part(folder)
+    yield Finding("landing", State.OK if councils else State.LOOK, f"{folder}: {len(councils)} councils take part")
+    for sentence in not_read(folder):
+        yield Finding("landing", State.LOOK, sentence)
+    if folder.stat().st_mode & 0o007:
+        yield Finding("landing", State.LOOK, f"everyone on this machine may look into {folder}: it holds names")
+
+
+def _home(home: Home, landing: Path) -> Iterator[Finding]:
+    there = home.root
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield Finding("home", State.MISSING, f"{there} cannot be written to by this user")
+        return
+    yield Finding("home", State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}")
+    if home.restricted.exists() and home.restricted.stat().st_mode & _OTHERS:
+        yield Finding("home", State.LOOK, f"others may look into {home.restricted}; run: chmod 700 {home.restricted}")
+    free, sent = shutil.disk_usage(there).free, 0
+    if landing.is_dir():
+        sent = sum(path.stat().st_size for path in landing.rglob("*") if path.is_file())
+    wanted = max(LEAST_FREE, 3 * sent)
+    said = f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
+    yield Finding("disk", State.OK if free >= wanted else State.LOOK, said)
+
+
+def _ledger(home: Home) -> Iterator[Finding]:
+    where = home.ledger
+    shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
+    if isinstance(where, Path) and not where.exists():
+        kept = any(home.restricted.glob("measurements/*/*/*.json"))
+        said = "measurements are kept that it must know: restore it" if kept else "the first release makes it"
+        yield Finding("ledger", State.MISSING if kept else State.OK, f"{shown} does not exist; {said}")
+        return
+    try:
+        cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
+        anchors = [charge for cohort in cohorts for charge in charges(home.restricted, cohort)]
+        ledger = Ledger(where)
+        ledger.verify_chain(anchors)
+        number = len(ledger.entries())
+        yield Finding(
+            "ledger", State.OK, f"{shown}: {number} entries, unbroken, with every kept measurement among them"
+        )
+    except (LedgerError, StoreError) as problem:
+        yield Finding("ledger", State.MISSING, str(problem))
+
+
+def _log(home: Home) -> Iterator[Finding]:
+    try:
+        found = verify(home)
+        yield Finding("processing log", State.OK, f"{len(found)} lines, none changed or removed")
+    except LogBroken as problem:
+        yield Finding("processing log", State.MISSING, str(problem))
+
+
+def _removals(home: Home, keys: Path) -> Iterator[Finding]:
+    if home.unfinished_removal.exists():
+        yield Finding("removals", State.LOOK, "rows are being removed, or that broke off: the next run finishes it")
+    try:
+        left = due(home, None, None, retention(), dt.datetime.now(dt.UTC)).held
+        if left:
+            yield Finding("removals", State.LOOK, f"{len(left)} things are past their time: `readiness retention`")
+    except InvalidRetention:
+        return
+    if not objections(home):
+        return
+    try:
+        lost = out_of_reach(home, KeyRing.load(keys, RESTRICTED))
+    except KeyProblem:
+        return
+    if lost:
+        yield Finding(
+            "removals",
+            State.LOOK,
+            f"{len(lost)} objections were made under other keys or versions: take the extracts in again in which the"
+            " children stood, or object again with `readiness forget --objection` when a new delivery brings them",
+        )
+
+
+def _dagster(home: Home) -> Iterator[Finding]:
+    folder = Path(os.environ.get("DAGSTER_HOME") or home.root / "dagster")
+    file = folder / "dagster.yaml"
+    if not file.is_file():
+        said = (
+            "`readiness run` makes it" if "DAGSTER_HOME" not in os.environ else "copy the project's dagster.yaml there"
+        )
+        yield Finding("Dagster", State.LOOK, f"{file} does not exist; {said}")
+        return
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    if content.get("telemetry", {}).get("enabled") is not False:
+        yield Finding("Dagster", State.LOOK, f"{file}: telemetry is on; say telemetry: {{enabled: false}}")
+    if content.get("compute_logs", {}).get("class") != "NoOpComputeLogManager":
+        yield Finding("Dagster", State.LOOK, f"{file}: output of steps is kept; use the project's compute_logs")
+    kind = "PostgreSQL" if "postgres" in content.get("storage", {}) else "SQLite"
+    yield Finding("Dagster", State.OK, f"{folder}, storage in {kind}")
+
+
+def _clock(home: Home) -> Iterator[Finding]:
+    now = dt.datetime.now(dt.UTC)
+    last = []
+    try:
+        last += [dt.datetime.fromisoformat(entry.time) for entry in entries(home)[-1:]]
+        where = home.ledger
+        if isinstance(where, str) or where.exists():
+            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(where).entries()[-1:]]
+    except (LedgerError, LogBroken):
+        pass
+    behind = [time for time in last if now + _SLACK < time]
+    if behind:
+        yield Finding(
+            "clock", State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
+        )
+    else:
+        yield Finding("clock", State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded")
+    try:
+        zoneinfo.ZoneInfo(_TIMEZONE)
+    except zoneinfo.ZoneInfoNotFoundError:
+        yield Finding(
+            "clock", State.MISSING, f"the time zone {_TIMEZONE} of the schedules is not known: install tzdata"
+        )
+
+
+def _optional() -> Iterator[Finding]:
+    wanted = {"psycopg": "://" in str(os.environ.get(settings.LEDGER, ""))}
+    for module, use in _OPTIONAL.items():
+        found = _version(module.replace("_", "-"))
+        if found:
+            yield Finding("optional", State.OK, f"{module} {found}: {use}")
+        else:
+            state = State.MISSING if wanted.get(module) else State.OPTIONAL
+            yield Finding("optional", state, f"{module} is not installed: {use}")
+    java = shutil.which("java") is not None
+    yield Finding("optional", State.OK if java else State.OPTIONAL, f"Java {'is' if java else 'is not'} here: Spark")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

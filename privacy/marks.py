@@ -1,0 +1,88 @@
+"""Marks by which a child's rows are known again without keeping a token of them: what an objection leaves behind.
+
+A mark is HMAC-SHA256, cut to 128 bits, of one or more tokens of the second keying, under a sub-key of `linker.key`. Own
+numbers give one each, and so do names and date of birth with the postcode, or with the council. A row that carries
+another number of a kind that the child has is another child's, whatever its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import duckdb
+
+from privacy import normalise, pseudonyms
+from privacy.keys import LINKED_UNDER, KeyRing
+
+_NAMED = ("t_surname_dob", "t_forename_dob")
+KINDS: dict[str, tuple[str, ...]] = {
+    "upn": ("t_upn",),
+    "nhs": ("t_nhs",),
+    "upn_temporary": ("t_upn_temporary",),
+    "patient": ("t_patient",),
+    "names_dob_postcode": (*_NAMED, "t_dob_postcode"),
+    "names_dob_council": _NAMED,
+}
+"""The tokens that a mark of each kind is made of; the last is made of the council's name as well."""
+_NUMBERS = ("upn", "nhs")
+"""Kinds of which a child has one."""
+_DIGITS = 32
+_BLOCK_BYTES = 64
+
+
+def made_under(keys: KeyRing) -> dict[str, Any]:
+    """What marks must agree in to be compared."""
+    return {
+        "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
+        "normaliser": normalise.NORMALISER_VERSION,
+        "keys": {name: keys.fingerprints[name] for name in LINKED_UNDER},
+    }
+
+
+def marks_sql(relation: str, columns: Collection[str]) -> str:
+    """A SELECT of council and source_row of `relation` and a column of marks a kind, NULL where tokens are missing.
+
+    `columns` are those that the relation has. Needs `prepare` on the connection.
+    """
+    marks = ", ".join(f"{_mark(kind, tokens, columns)} AS {kind}" for kind, tokens in KINDS.items())
+    return f"SELECT council, source_row, {marks} FROM {relation}, mark_pads"
+
+
+def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
+    """Give a connection the key of marks, as bound values."""
+    key = keys.subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
+    con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
+
+
+def matching_sql(marked: str, objections: str) -> str:
+    """A SELECT of the source_row of each row of `marked` (of `marks_sql`) that an objection is about.
+
+    `objections` has a row a mark: objection, kind, mark.
+    """
+    known = " UNION ALL ".join(f"SELECT source_row, '{kind}' AS kind, {kind} AS mark FROM rows" for kind in KINDS)
+    numbers = ", ".join(f"'{kind}'" for kind in _NUMBERS)
+    return f"""
+        WITH rows AS (FROM {marked}), known AS (SELECT * FROM ({known}) WHERE mark IS NOT NULL),
+        hits AS (SELECT source_row, objection, kind FROM known JOIN {objections} USING (kind, mark)),
+        others AS (
+            SELECT known.source_row, o.objection FROM known JOIN {objections} AS o ON o.kind = known.kind
+             WHERE known.kind IN ({numbers})
+             GROUP BY ALL HAVING NOT bool_or(o.mark = known.mark))
+        SELECT source_row FROM hits WHERE kind IN ({numbers})
+        UNION SELECT source_row FROM hits ANTI JOIN others USING (source_row, objection)
+         ORDER BY source_row
+    """
+
+
+def _mark(kind: str, tokens: tuple[str, ...], columns: Collection[str]) -> str:
+    if not set(tokens) <= set(columns):
+        return "NULL::VARCHAR"
+    by_name = {token.name: token for token in pseudonyms.TOKENS}
+    parts = [f"printf('%016x', {pseudonyms.bare_sql(by_name[token])})" for token in tokens]
+    parts += ["council"] if kind == "names_dob_council" else []
+    message = f"encode(concat_ws(chr(31), '{kind}', {', '.join(parts)}))"
+    filled = " AND ".join(f"{token} IS NOT NULL" for token in tokens)
+    made = f"left(sha256(outer_pad || unhex(sha256(inner_pad || {message}))), {_DIGITS})"
+    return f"CASE WHEN {filled} THEN {made} END"

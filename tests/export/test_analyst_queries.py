@@ -1,0 +1,131 @@
+"""The worked queries of the analyst database: each runs, and several are worked out anew from the Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.analyst_db.worked_queries import WORKED_QUERIES, WorkedQuery
+from ndl_export.documents.reconciliation import official_figures
+
+
+def run(directory: Path, title: str) -> list[dict[str, Any]]:
+    """The answer of the query as it stands in the file."""
+    with duckdb.connect(str(directory / DATABASE_FILE), read_only=True) as reader:
+        [(sql,)] = reader.execute("SELECT sql FROM help.worked_queries WHERE title = ?", [title]).fetchall()
+        rows: list[dict[str, Any]] = reader.sql(sql).to_arrow_table().to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
+def test_each_answers_and_is_explained(query: WorkedQuery, two_releases: Path) -> None:
+    answer = run(two_releases, query.title)
+    assert any(value is not None for row in answer for value in row.values())
+    assert query.question.endswith((".", "?"))
+    assert query.meaning.endswith(".")
+
+
+@pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
+def test_a_second_cohort_in_a_release_does_not_get_mixed_in(
+    query: WorkedQuery, two_releases: Path, two_cohorts: Path
+) -> None:
+    """The newest cohort is the same in both; queries that are about several cohorts name each."""
+    one, two = run(two_releases, query.title), run(two_cohorts, query.title)
+    if "time_period" in two[0]:
+        two = [row for row in two if row["time_period"] == "202425"]
+    if "change_points" not in one[0]:
+        assert sorted(map(str, two)) == sorted(map(str, one))
+
+
+def test_steps_to_begin_with_run(two_releases: Path) -> None:
+    with duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as reader:
+        steps = reader.execute("SELECT step, try_this FROM help.start ORDER BY step").fetchall()
+        assert [step for step, _ in steps] == list(range(1, 11))
+        assert all(reader.execute(query).fetchall() for _, query in steps)
+
+
+def test_councils_compared(two_releases: Path, tables: dict[str, pa.Table]) -> None:
+    expected = {
+        row["la_name"]: (row["gld_children_percent"], row["gld_children_percent_flag"])
+        for row in tables["gld_headline"].to_pylist()
+        if row["geographic_level"] == "Local authority" and row["breakdown"] == row["sex"] == "Total"
+    }
+    found = run(two_releases, "Compare councils")
+    assert {row["area_name"]: (row["percent"], row["flag"]) for row in found} == expected
+
+
+def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
+    gaps = {
+        row["la_name"]: [row[f"gld_difference_points{end}"] for end in ("", "_lower_ci", "_upper_ci")]
+        for row in tables["gld_differences"].to_pylist()
+        if row["geographic_level"] == "Local authority" and row["comparison"] == "Not eligible less eligible"
+    }
+    gaps = {name: gap for name, gap in gaps.items() if gap[0] is not None}
+    found = {row["area_name"]: row for row in run(two_releases, "Widest free school meal gap, with certainty")}
+    assert set(found) == set(gaps)
+    for name, (points, low, _) in gaps.items():
+        wider = 0
+        for other, (less, _, high) in gaps.items():
+            down, up = points - low, high - less
+            arm = (down**2 + up**2 + 2 * 0.05 * down * up) ** 0.5
+            wider += other != name and points - less > arm
+        assert found[name]["surely_wider_than"] == wider
+
+
+def test_children_no_one_joined_up(two_releases: Path, tables: dict[str, pa.Table]) -> None:
+    found = {(r["area_name"], r["seen_by"], r["concern_by"]): r for r in run(two_releases, "Children no one joined up")}
+    expected = [
+        row
+        for row in tables["joined_dots"].to_pylist()
+        if (row["seen_by"], row["concern_by"])
+        in (("Both", "Health visitor only"), ("Both", "Setting only"), ("Neither", "Total"))
+    ]
+    assert len(found) == len(expected) == 30
+    for row in expected:
+        area = row["la_name"] or row["english_devolved_area_name"] or "Pilot councils"
+        assert found[area, row["seen_by"], row["concern_by"]]["children_count"] == row["children_count"]
+
+
+def test_all_councils_against_england(two_releases: Path, tables: dict[str, pa.Table]) -> None:
+    official = {
+        (figure.breakdown_topic, figure.breakdown): figure.percent
+        for figure in official_figures("202425")
+        if figure.geographic_level == "National" and figure.sex == "Total"
+    }
+    ours = {
+        (row["breakdown_topic"], row["breakdown"]): row
+        for row in tables["gld_headline"].to_pylist()
+        if row["geographic_level"] == "Pilot councils" and row["sex"] == "Total"
+    }
+    found = run(two_releases, "All councils against England")
+    assert {(row["breakdown_topic"], row["breakdown"]) for row in found} == set(official) & set(ours)
+    for row in found:
+        key = (row["breakdown_topic"], row["breakdown"])
+        low, high = (ours[key][f"gld_children_percent_{end}_ci"] for end in ("lower", "upper"))
+        assert row["england"] == pytest.approx(official[key], abs=0.051)
+        assert row["is_certain"] == (not low <= official[key] <= high)
+
+
+def test_figures_not_to_be_used(two_releases: Path, tables: dict[str, pa.Table]) -> None:
+    found = {(r["characteristic"], r["child_group"]): r for r in run(two_releases, "Which figures should I not use?")}
+    rows = [
+        row
+        for row in tables["gld_headline"].to_pylist()
+        if row["breakdown_topic"] == "Ethnic group" and row["breakdown"] == "White" and row["sex"] == "Total"
+    ]
+    white = found["Ethnic group", "White"]
+    flags = [row["gld_children_percent_flag"] for row in rows]
+    assert (white["areas"], white["unreliable"], white["withheld"]) == (10, flags.count("u"), flags.count("low"))
+
+
+def test_this_release_and_the_one_before(two_releases: Path) -> None:
+    found = run(two_releases, "This release and the one before")
+    assert {(row["release_version"], row["earlier_version"]) for row in found} == {("2027.02.0", "2026.11.0")}
+    for row in found:
+        if row["moved"] is not None:
+            assert row["moved"] == pytest.approx(row["percent"] - row["earlier_percent"], abs=0.051)

@@ -1,0 +1,1 @@
+"""What keeps and removes personal data: forgetting, retention, shredding, the processing log, doctor, deployments."""

@@ -1,0 +1,58 @@
+"""Look for a child in every file below a folder, whatever the file is: raw, decoded, or asked as a database."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import struct
+from collections.abc import Collection
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet
+
+
+def traces(root: Path, tokens: Collection[int], texts: Collection[str], but: Path | None = None) -> list[str]:
+    """Files that hold a token, as a number or written, or a text; those below `but` are not looked at."""
+    found = []
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and not (but and path.is_relative_to(but))):
+        if _raw(path, tokens, texts) or _decoded(path, tokens, texts):
+            found.append(str(path.relative_to(root)))
+    return found
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _raw(path: Path, tokens: Collection[int], texts: Collection[str]) -> bool:
+    content = path.read_bytes()
+    looked_for = [
+        form for token in tokens for form in (struct.pack("<Q", token), str(token).encode(), b"%016x" % token)
+    ]
+    return any(form in content for form in (*looked_for, *(text.encode() for text in texts)))
+
+
+def _decoded(path: Path, tokens: Collection[int], texts: Collection[str]) -> bool:
+    known = {*tokens, *texts}
+    if path.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(path)
+        return any(not known.isdisjoint(column.to_pylist()) for column in table.columns if not _nested(column))
+    if path.suffix == ".duckdb":
+        with duckdb.connect(str(path), read_only=True) as con:
+            names = con.sql("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
+            return any(_holds(str(con.sql(f'FROM "{s}"."{t}"').fetchall()), known) for s, t in names)
+    if path.suffix in (".sqlite", ".db"):
+        with sqlite3.connect(path) as connection:
+            return _holds("\n".join(connection.iterdump()), known)
+    return False
+
+
+def _nested(column: pyarrow.ChunkedArray) -> bool:
+    return pyarrow.types.is_nested(column.type)
+
+
+def _holds(text: str, known: Collection[object]) -> bool:
+    return any(str(value) in text for value in known)
