@@ -114,9 +114,11 @@ def any_taken(home: Home, cohort: str) -> bool:
 def last(home: Home, landed: Landed, mac: str) -> ExtractQuality | None:
     """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before."""
     key = (landed.source, landed.cohort, landed.council)
-    earlier = [read(home.quality(*key)), *(read(path) for path in home.history(*key).glob("*.json"))]
-    of_this_cohort = [quality for quality in earlier if quality and quality.file_mac != mac]
-    if of_this_cohort:
+    standing = read(home.quality(*key))
+    if standing and standing.file_mac != mac:
+        return standing  # whatever the clock said when it was taken
+    superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
+    if of_this_cohort := [quality for quality in superseded if quality.file_mac != mac]:
         return max(of_this_cohort, key=lambda quality: quality.taken_at)
     before = Cohort(landed.cohort).previous
     return read(home.quality(landed.source, before.code, landed.council)) if before else None

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets import catalogue
 from assets.arrivals import absent, arrivals, waiting
+from assets.automation import linked_at_night
 from assets.freshness import linked_freshness
 from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
@@ -20,6 +22,7 @@ from sources.reference.cohorts import Cohort
 GROUP = "linkage"
 ARRIVALS_CHECK = "arrivals"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
+EXTRACTS = {asset.key.path[-1]: asset.key for asset in pseudonymised_extracts}
 CONFIDENTIAL = {
     "pupil": dg.AssetKey([RESTRICTED, "children"]),
     "health": dg.AssetKey([RESTRICTED, "reviewed_children"]),
@@ -49,10 +52,12 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
         )
     ],
     freshness_policy=linked_freshness(),
+    automation_condition=linked_at_night(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
     tags={"zone": RESTRICTED},
+    metadata=catalogue.links(key for source, key in EXTRACTS.items() if source in SERVICES),
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
         " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
@@ -83,7 +88,9 @@ def _arrivals_check(
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
-        metadata={"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread},
+        metadata=catalogue.checked(
+            {"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread}
+        ),
     )
 
 
@@ -102,10 +109,12 @@ def _made_from(family: str) -> list[dg.AssetDep]:
             deps=_made_from(family),
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
+            automation_condition=linked_at_night(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],
             tags={"zone": RESTRICTED},
+            metadata=catalogue.confidential(family, EXTRACTS),
             description=_DESCRIPTIONS[family],
         )
         for family, key in CONFIDENTIAL.items()

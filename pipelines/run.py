@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from pipelines.instance import instance
+from pipelines.left_over import alive, end_left_over
+from pipelines.run_tags import of_release, started_by_command
 from privacy.linkage import backends
 from privacy.release import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
@@ -110,16 +112,19 @@ def _run_cohort(
             _words(release, measured),
             {
                 "partition_key": cohort.code,
+                "tags": of_release(release, share),
                 "run_config": {"ops": {f"release__{step}": config for step in steps}},
             },
         ),
         ("analyst_database", "Analyst database", {}),
     ]
-    with instance(home) as dagster_instance:
+    processes = home.root / "dagster" / "processes"
+    with instance(home) as dagster_instance, alive(processes) as of_this_process:
+        end_left_over(dagster_instance, processes)
         for number, (job, title, options) in enumerate(stages, 1):
             say(f"[{number}/{len(stages)}] {title}")
             started = time.monotonic()
-            _run(definitions, job, dagster_instance, options)
+            _run(definitions, job, dagster_instance, of_this_process, options)
             say(f"      done in {time.monotonic() - started:.1f} s")
     return home.release / release
 
@@ -212,7 +217,14 @@ def _intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) ->
     return {"tags": one_run(councils, cohort.code), "run_config": {"ops": ops}}
 
 
-def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInstance, options: dict[str, Any]) -> None:
+def _run(
+    definitions: dg.Definitions,
+    job: str,
+    dagster_instance: dg.DagsterInstance,
+    tags: Mapping[str, str],
+    options: dict[str, Any],
+) -> None:
+    options["tags"] = started_by_command("readiness run") | dict(tags) | options.get("tags", {})
     options["run_config"] = {"loggers": {"console": {"config": {}}}} | options.get("run_config", {})
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=dagster_instance, raise_on_error=False, **options
