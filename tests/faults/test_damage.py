@@ -28,6 +28,7 @@ from tests.faults.rig import (
     check_books,
     check_nothing_leaked,
     check_sound,
+    chosen,
     kept,
 )
 
@@ -53,7 +54,7 @@ EXTRACT = f"landing/leeds/eyfsp/{COHORT}.csv"
 ROWS = f"home/restricted/pseudonymised/source=eyfsp/cohort={COHORT}/leeds.parquet"
 LINKED = f"home/restricted/linked/cohort={COHORT}"
 CUTS = {
-    "extract": Cut(EXTRACT, r"fewer than 50% of the rows of the last delivery"),
+    "extract": Cut(EXTRACT, r"the file breaks off in its last row; send it again, whole"),
     "pseudonymised rows": Cut(ROWS),
     "quality result": Cut(f"home/restricted/quality/source=eyfsp/cohort={COHORT}/leeds.json"),
     "links": Cut(
@@ -65,7 +66,7 @@ CUTS = {
     "who has sent": Cut(f"{LINKED}/sent.json"),
     "measurement": Cut(
         f"home/restricted/measurements/cohort={COHORT}/release={FIRST}/pupil.json",
-        r"not the file that the ledger recorded|is not a measurement file",
+        r"is not the file that the ledger recorded: restore it from a backup, for it is never drawn again",
     ),
     "published table": Cut(
         f"home/release/{FIRST}/gld_headline.parquet",
@@ -82,7 +83,7 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("which", CUTS)
+@pytest.mark.parametrize("which", chosen(CUTS, "extract", "pseudonymised rows", "links", "published table"))
 def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
     """It is made again, or a sentence names it and how to get it back."""
     case, whole = CUTS[which], kept(site)
@@ -90,7 +91,6 @@ def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
     content = path.read_bytes()
     cut(path)
     ended = site.run()
-    check_books(site, 1)
     if case.sentence:
         assert re.search(case.sentence, ended.sentence), ended.sentence
         if case.remedy:
@@ -99,6 +99,7 @@ def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
             path.write_bytes(content)
         ended = site.run()
     assert ended.code == 0, ended.output
+    check_books(site, 1)
     check_sound(site)
     check_nothing_leaked(site)
     assert kept(site) == whole
@@ -137,7 +138,7 @@ LEDGERS = {
 }
 
 
-@pytest.mark.parametrize("which", LEDGERS)
+@pytest.mark.parametrize("which", chosen(LEDGERS, "cut short", "gone"))
 def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> None:
     """Neither a repeated run nor a revision draws; with the ledger back, both go on."""
     break_it, sentence = LEDGERS[which]
@@ -200,7 +201,7 @@ def without_rights(path: Path, mode: int) -> Iterator[None]:
             found.chmod(own)
 
 
-@pytest.mark.parametrize("which", RIGHTS)
+@pytest.mark.parametrize("which", chosen(RIGHTS, "measurements", "release"))
 def test_a_folder_without_the_right_to_write(site: Site, which: str) -> None:
     site.send_again()
     whole = kept(site)
@@ -251,7 +252,7 @@ def small_disk(site: Site, free: int) -> Iterator[Path]:
         subprocess.run(["umount", site.home], check=True)
 
 
-@pytest.mark.parametrize("free", [0, 100_000, 400_000, 2_000_000])
+@pytest.mark.parametrize("free", chosen([0, 100_000, 400_000, 2_000_000], 400_000))
 def test_a_full_disk(site: Site, free: int) -> None:
     site.send_again()
     whole = kept(site)
@@ -268,7 +269,7 @@ def _short_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("size", [4_096, 60_000])
+@pytest.mark.parametrize("size", chosen([4_096, 60_000], 60_000))
 def test_files_that_may_not_grow(site: Site, size: int) -> None:
     """A quota, which needs no right to mount anything."""
     site.send_again()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 
@@ -11,6 +10,7 @@ import pytest
 from tests.faults.rig import (
     FIRST,
     KILLED,
+    KILLS,
     NEXT,
     SMALL_SHARE,
     STAGES,
@@ -23,8 +23,6 @@ from tests.faults.rig import (
     seconds_of,
 )
 
-KILLS = int(os.environ.get("READINESS_AUDIT_FAULTS", "1"))
-
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stage", STAGES)
@@ -32,7 +30,7 @@ def test_a_killed_run_is_picked_up_by_the_next(site: Site, finished: tuple[Site,
     """A lost charge is the only thing that may stop the next run; it says so, and the version after it completes."""
     moments, longest = random.Random(stage), seconds_of(finished[1].output)[STAGES[stage] - 1]
     before, version = kept(site), NEXT
-    for number in range(KILLS):
+    for number in range(int(KILLS or 1)):
         site.send_again()
         options = ("--release", version, "--share", SMALL_SHARE)
         run = site.start(*options)
