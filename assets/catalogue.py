@@ -47,6 +47,11 @@ def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return dict(metadata)
 
 
+def lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run says of the columns: the same as the definition. The graph of columns is drawn from runs."""
+    return checked({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
+
+
 def landed(contract: SourceContract) -> dict[str, Any]:
     """Of an extract as a council sends it."""
     columns = [dg.TableColumn(c.name, c.kind.value, description=c.description) for c in contract.columns]
@@ -61,23 +66,23 @@ def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.
         dg.TableColumn("source_row", "integer", description="Number of the row in the extract, from 1"),
         *(dg.TableColumn(c.name, c.kind.value, description=c.description) for c in payload),
     ]
-    lineage = {c.name: [_of(landing, c.name)] for c in payload}
+    sources_of = {c.name: [_of(landing, c.name)] for c in payload}
     tokens = token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
     if tokens:
         columns += [
             dg.TableColumn("term_of_birth", _TEXT, description="School term of birth; the date is not kept"),
             dg.TableColumn("imd_quintile", "integer", description="Deprivation quintile; the postcode is not kept"),
         ]
-        lineage["term_of_birth"] = [_of(landing, "date_of_birth")]
-        lineage["imd_quintile"] = [_of(landing, "postcode"), _of(directory, "imd_decile")]
+        sources_of["term_of_birth"] = [_of(landing, "date_of_birth")]
+        sources_of["imd_quintile"] = [_of(landing, "postcode"), _of(directory, "imd_decile")]
     for token in tokens:
         made_of = ", ".join(token.inputs)
         columns.append(dg.TableColumn(token.name, "ubigint", description=f"Token of {made_of}, keyed twice"))
-        lineage[token.name] = [_of(landing, name) for name in token.inputs]
+        sources_of[token.name] = [_of(landing, name) for name in token.inputs]
     return checked(
         {
             COLUMN_SCHEMA: dg.TableSchema(columns),
-            COLUMN_LINEAGE: dg.TableColumnLineage(lineage),
+            COLUMN_LINEAGE: dg.TableColumnLineage(sources_of),
             DOCUMENTS: _read("docs/architecture.md", "docs/linkage.md"),
         }
     )
@@ -94,18 +99,18 @@ def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
         "match_probability": ("double", "Of the link, where it is probabilistic"),
     }
     keys = list(extracts)
-    lineage = {name: [_of(key, name) for key in keys] for name in ("council", "source_row")}
+    sources_of = {name: [_of(key, name) for key in keys] for name in ("council", "source_row")}
     tokens = [
         _of(key, token.name)
         for key in keys
         for token in token_columns({c.name for c in CONTRACTS[key.path[-1]].with_role(Role.IDENTIFIER)})
     ]
-    lineage |= dict.fromkeys(("child_id", "match_rule", "match_probability"), tokens)
+    sources_of |= dict.fromkeys(("child_id", "match_rule", "match_probability"), tokens)
     columns = [dg.TableColumn(name, kind, description=said) for name, (kind, said) in described.items()]
     return checked(
         {
             COLUMN_SCHEMA: dg.TableSchema(columns),
-            COLUMN_LINEAGE: dg.TableColumnLineage(lineage),
+            COLUMN_LINEAGE: dg.TableColumnLineage(sources_of),
             DOCUMENTS: _read("docs/linkage.md", "docs/linkage-parameters.md"),
         }
     )
@@ -115,7 +120,7 @@ def confidential(family: str, extracts: Mapping[str, dg.AssetKey]) -> dict[str, 
     """Of a table that noise is added over; `extracts` by source."""
     attributes = FAMILIES[family].attributes
     columns = [dg.TableColumn(a.name, _TEXT, description=f"{a.label}: {'; '.join(a.categories)}") for a in attributes]
-    lineage = {
+    sources_of = {
         a.name: [
             _of(extracts[source], column) for source, names in _made_of(family, a.name).items() for column in names
         ]
@@ -124,7 +129,7 @@ def confidential(family: str, extracts: Mapping[str, dg.AssetKey]) -> dict[str, 
     return checked(
         {
             COLUMN_SCHEMA: dg.TableSchema(columns),
-            COLUMN_LINEAGE: dg.TableColumnLineage(lineage),
+            COLUMN_LINEAGE: dg.TableColumnLineage(sources_of),
             DOCUMENTS: _read("docs/architecture.md", "docs/privacy.md"),
         }
     )

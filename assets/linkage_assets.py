@@ -35,6 +35,10 @@ _DESCRIPTIONS = {
 }
 
 
+_LINKS_METADATA = catalogue.links(key for source, key in EXTRACTS.items() if source in SERVICES)
+_CONFIDENTIAL_METADATA = {family: catalogue.confidential(family, EXTRACTS) for family in CONFIDENTIAL}
+
+
 def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     return dg.AssetDep(key, partition_mapping=dg.MultiToSingleDimensionPartitionMapping("cohort"))
 
@@ -57,7 +61,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
     tags={"zone": RESTRICTED},
-    metadata=catalogue.links(key for source, key in EXTRACTS.items() if source in SERVICES),
+    metadata=_LINKS_METADATA,
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
         " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
@@ -73,7 +77,7 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
-    return dg.MaterializeResult(check_results=[check])
+    return dg.MaterializeResult(metadata=catalogue.lineage(_LINKS_METADATA), check_results=[check])
 
 
 def _arrivals_check(
@@ -114,7 +118,7 @@ def _made_from(family: str) -> list[dg.AssetDep]:
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],
             tags={"zone": RESTRICTED},
-            metadata=catalogue.confidential(family, EXTRACTS),
+            metadata=_CONFIDENTIAL_METADATA[family],
             description=_DESCRIPTIONS[family],
         )
         for family, key in CONFIDENTIAL.items()
@@ -127,5 +131,5 @@ def confidential_tables(
     derive_confidential_tables(
         installation.home_folder, context.partition_key, taking_part(installation.landing_folder)
     )
-    for key in CONFIDENTIAL.values():
-        yield dg.MaterializeResult(asset_key=key)
+    for family, key in CONFIDENTIAL.items():
+        yield dg.MaterializeResult(asset_key=key, metadata=catalogue.lineage(_CONFIDENTIAL_METADATA[family]))

@@ -15,11 +15,20 @@ from playwright.sync_api import sync_playwright
 
 from assets.catalogue import ALLOWED
 from pipelines.run_tags import BY, RELEASE, WHY
+from sources.reference.places import PILOT
 from tests.browser import CHROMIUM, IN_A_BROWSER
-from tests.faults.rig import COHORT, COUNCILS, FIRST, PLANTED, Site, check_nothing_leaked
+from tests.faults.rig import COHORT, FIRST, PLANTED, Site, check_nothing_leaked
 from tests.operator.server import Server, served
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+
+SHOWN = {
+    "intake": ("Token of upn, keyed twice", "team:data-engineering", "docs/linkage.md"),
+    "links": ("Which rows are of one child", "kept when the cohort is linked again"),
+    "release": ("The signed release bundle", "docs/releases.md"),
+    "automation": ("nightly_intake", "termly_linkage", "release_calendar", "restricted_automation", "failed_runs"),
+}
+"""What must be read on a page."""
 
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus
   locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
@@ -130,10 +139,10 @@ def test_pages_load_without_an_error(server: Server) -> None:
     """The asset graph, an asset of each group, jobs, automation, runs: no error in the console, none on the page."""
     pages = {
         "graph": "/asset-groups",
-        "intake": "/assets/restricted/eyfsp?view=definition",
-        "links": "/assets/restricted/links?view=definition",
-        "release": "/assets/release/bundle?view=definition",
-        "lineage": "/assets/restricted/children?view=lineage&column=gld",
+        "intake": "/assets/restricted/eyfsp?view=overview",
+        "links": "/assets/restricted/links?view=overview",
+        "release": "/assets/release/bundle?view=overview",
+        "lineage": "/assets/restricted/children?view=lineage&lineageScope=upstream&column=gld",
         "jobs": "/jobs",
         "automation": "/automation",
         "runs": "/runs",
@@ -153,6 +162,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
             assert "An error occurred" not in text, text
             assert "PythonError" not in text, text
             assert not [word for word in PLANTED if word.lower() in text.lower()]
+            assert all(word in text for word in SHOWN.get(name, ())), (name, text)
             if pictures:
                 page.screenshot(path=Path(pictures) / f"{name}.png")
             page.close()
@@ -161,7 +171,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
 
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:
     """Launched from the server, carried out by the daemon."""
-    names = [f"{COHORT}|{council}" for council in COUNCILS]
+    names = [f"{COHORT}|{council}" for council in PILOT]
     selection = [{"path": ["restricted", source]} for source in ("eyfsp", "school_census")]
     answer = server.ask(BACKFILL, params={"assetSelection": selection, "partitionNames": names})
     backfill = answer["launchPartitionBackfill"]["backfillId"]
