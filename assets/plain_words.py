@@ -21,7 +21,9 @@ import pyarrow.parquet
 from assets.home import Home
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
-_FULL = re.compile(r"no space left|disk is full|disk quota|file too large|errno (?:27|28|122)", re.IGNORECASE)
+_FULL = re.compile(
+    r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)", re.IGNORECASE
+)
 _DENIED = re.compile(
     r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file",
     re.IGNORECASE,
@@ -43,7 +45,7 @@ def in_plain_words(error: Exception) -> str:
     """One sentence about an error of the system or of a library."""
     said, where = _texts(error), _place(error)
     if _FULL.search(said):
-        return f"the disk is full{where}: free some space and run again; nothing that was finished is lost"
+        return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
     if _DENIED.search(said):
         return (
             f"this may not be written or read{where}: give the account that runs the pipeline the right to, and run"

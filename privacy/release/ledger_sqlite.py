@@ -143,6 +143,7 @@ class SQLiteStorage:
 
 _ADVICE = {
     "locked": "another program holds it: close that, and run again",
+    "disk I/O error": "its disk may be full, or fail: free some space, and run again",
     "full": "free space on its disk, and run again",
     "readonly": "give the account that runs the pipeline the right to write to it and to its folder, and run again",
     "unable to open": "give the account that runs the pipeline the right to write to its folder, and run again",
