@@ -35,9 +35,9 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 test: setup validators  ## every test
 	OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 
-audit: setup  ## the privacy audit at full size, in minutes, and which part catches which planted mistake
-	OPENBLAS_NUM_THREADS=1 READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 $(RUN) pytest -rP -o timeout=3600 \
-		tests/audit tests/privacy_release/test_crash.py
+audit: setup  ## the privacy audit at full size, which part catches which planted mistake, and every fault
+	OPENBLAS_NUM_THREADS=1 READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 \
+		$(RUN) pytest -rP -o timeout=3600 tests/audit tests/faults tests/privacy_release/test_crash.py
 
 lint: setup  ## style and types
 	$(RUN) ruff check .

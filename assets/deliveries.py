@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home import Home, promote, write_json
@@ -77,10 +78,11 @@ def file_mac(keys: KeyRing, sha256: str) -> str:
 
 
 def read(path: Path) -> ExtractQuality | None:
-    """The stored result of an intake, if there is one."""
-    if not path.exists():
+    """The stored result of an intake, if there is one; one that is damaged counts as none, and is made again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
     rules = (
         RuleCount(**rule | {"columns": tuple(rule["columns"]), "first_rows": tuple(rule["first_rows"])})
         for rule in content["rules"]
@@ -91,12 +93,16 @@ def read(path: Path) -> ExtractQuality | None:
 
 
 def current(home: Home, landed: Landed) -> ExtractQuality | None:
-    """The delivery whose rows stand in the restricted zone; None where they are of another one, or there are none."""
+    """The delivery whose rows stand in the restricted zone; None where they are of another one, damaged, or there are
+    none."""
     key = (landed.source, landed.cohort, landed.council)
     quality = read(home.quality(*key))
-    if quality is None or not home.pseudonymised(*key).exists():
+    try:
+        held = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid):
         return None
-    held = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).metadata or {}
+    if quality is None:
+        return None
     return quality if held.get(MAC_KEY.encode()) == quality.file_mac.encode() else None
 
 
@@ -108,9 +114,11 @@ def any_taken(home: Home, cohort: str) -> bool:
 def last(home: Home, landed: Landed, mac: str) -> ExtractQuality | None:
     """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before."""
     key = (landed.source, landed.cohort, landed.council)
-    earlier = [read(home.quality(*key)), *(read(path) for path in home.history(*key).glob("*.json"))]
-    of_this_cohort = [quality for quality in earlier if quality and quality.file_mac != mac]
-    if of_this_cohort:
+    standing = read(home.quality(*key))
+    if standing and standing.file_mac != mac:
+        return standing  # whatever the clock said when it was taken
+    superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
+    if of_this_cohort := [quality for quality in superseded if quality.file_mac != mac]:
         return max(of_this_cohort, key=lambda quality: quality.taken_at)
     before = Cohort(landed.cohort).previous
     return read(home.quality(landed.source, before.code, landed.council)) if before else None

@@ -15,8 +15,8 @@ from sources.contracts import SourceContract
 
 WINDOW = dt.timedelta(days=180)
 """How long before the due date an extract that is taken counts for it."""
-LINKED_WITHIN, LINKED_WARN = dt.timedelta(days=40), dt.timedelta(days=35)
-"""The linkage runs monthly."""
+LINKED_WITHIN, LINKED_WARN = dt.timedelta(days=160), dt.timedelta(days=155)
+"""The linkage runs after each term; from April to September are 153 days."""
 _TIMEZONE = "Europe/London"
 
 
@@ -30,5 +30,5 @@ def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
 
 
 def linked_freshness() -> dg.FreshnessPolicy:
-    """Stale where no cohort was linked for longer than the monthly schedule leaves between two runs."""
+    """Stale where no cohort was linked for longer than the termly schedule leaves between two runs."""
     return dg.FreshnessPolicy.time_window(fail_window=LINKED_WITHIN, warn_window=LINKED_WARN)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,12 +130,11 @@ class Home:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A folder of the restricted zone for files that are not yet good; gone afterwards."""
+        from assets.turns import scratch  # which a sender's machine need not have
+
         self.prepare()
-        folder = Path(tempfile.mkdtemp(prefix="staging-", dir=self.restricted))
-        try:
+        with scratch(self.restricted, "staging-") as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def promote(staged: Path, final: Path) -> None:

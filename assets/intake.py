@@ -132,6 +132,7 @@ class Intake:
             if earlier and earlier.file_mac == mac and earlier.made_under == made_under:
                 if not has_report(self._home, earlier):
                     report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
+                self._home.quality(landed.source, landed.cohort, landed.council).touch()  # it was looked at
                 return replace(earlier, unchanged=True)
             load_beside()
             folder.mkdir()

@@ -1,19 +1,23 @@
 """Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 from pydantic import Field, field_validator
 
+from assets import catalogue
 from assets.deliveries import ExtractQuality
 from assets.freshness import WINDOW, due_freshness
+from assets.in_use import in_use
 from assets.installation import Installation
 from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
+from assets.plain_words import speaks_plainly
 from assets.retention import check_may_be_held
+from assets.turns import turn
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
-from sources.contracts import CONTRACTS, Column, Role, SourceContract
+from sources.contracts import CONTRACTS, SourceContract
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed, check_extract_name, find
 from sources.reference.cohorts import Cohort
@@ -45,6 +49,17 @@ postcode_directory = dg.AssetSpec(
     description="Public look-up from postcode to deprivation decile, `landing/reference/postcode_directory.csv`.",
     kinds={"csv"},
     owners=["team:data-engineering"],
+    tags={"zone": LANDING},
+    metadata=catalogue.checked(
+        {
+            catalogue.COLUMN_SCHEMA: dg.TableSchema(
+                [
+                    dg.TableColumn("postcode", "string", description="Postcode, as it is written"),
+                    dg.TableColumn("imd_decile", "integer", description="Of deprivation; 1 is the most deprived"),
+                ]
+            )
+        }
+    ),
 )
 
 
@@ -58,12 +73,9 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
         ),
         kinds={"csv"},
         owners=["team:councils"],
-        metadata={"dagster/column_schema": _schema(contract.columns)},
+        tags={"zone": LANDING},
+        metadata=catalogue.landed(contract),
     )
-
-
-def _schema(columns: Iterable[Column]) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(c.name, c.kind.value, description=c.description) for c in columns])
 
 
 def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
@@ -93,7 +105,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet", "greatexpectations"},
         owners=["team:data-engineering"],
         tags={"zone": RESTRICTED},
-        metadata={"dagster/column_schema": _schema(contract.with_role(Role.PAYLOAD))},
+        metadata=catalogue.pseudonymised(contract, dg.AssetKey([LANDING, contract.name]), postcode_directory.key),
         description=(
             f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
             " kept, beside the quarantine and the quality result. Taken in one streaming pass. Fresh where any extract"
@@ -101,10 +113,13 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             " missing, of which cohort, is in the check `arrivals` of `links`."
         ),
     )
+    @speaks_plainly
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
     ) -> Iterator[dg.AssetCheckResult]:
-        taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
+        home, cohorts = installation.home_folder, {parts(partition)[1] for partition in context.partition_keys}
+        with in_use(home), turn(home, cohorts):
+            taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
@@ -156,7 +171,9 @@ def _take_in_all(
         taken.append(outcome)
         context.log.info(_sentence(outcome))
         partition = council_cohort(extract.council, extract.cohort)
-        context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=_metadata(outcome)))
+        context.log_event(
+            dg.AssetMaterialization(key, partition=partition, metadata=catalogue.checked(_metadata(outcome)))
+        )
     for sentence in stopped:
         context.log.error(sentence)
     return taken, stopped

@@ -15,8 +15,10 @@ from assets.children import build_confidential_tables
 from assets.home import Home, promote
 from assets.in_use import while_in_use
 from assets.linkage_report import rates_by_group, render, weighted_figures
+from assets.plain_words import check_readable
 from assets.processing_log import What, record
 from assets.sent import note_sent, note_taking_part
+from assets.turns import in_turn
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER
@@ -37,6 +39,7 @@ class CannotBeLinked(Exception):
 
 
 @while_in_use
+@in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
@@ -50,6 +53,8 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     _check_comparable(home, cohort, extracts)
     record(home, What.LINKAGE, cohort=cohort)
     earlier = home.links(cohort)
+    for path in [*(path for paths in extracts.values() for path in paths), *([earlier] if earlier.exists() else [])]:
+        check_readable(home, path)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
     report = Report()
     result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers, weigh)
@@ -73,9 +78,12 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
 
 
 @while_in_use
+@in_turn
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
     """Write the confidential table of every family of a cohort, and then which councils are in them, by source."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
+    for path in [home.links(cohort), *(path for paths in extracts.values() for path in paths)]:
+        check_readable(home, path)
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets import catalogue
 from assets.arrivals import absent, arrivals, waiting
+from assets.automation import linked_at_night
 from assets.freshness import linked_freshness
 from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
+from assets.plain_words import speaks_plainly
 from assets.retention import check_may_be_held
 from privacy.linkage.rows import SERVICES
 from sources.extract.landed import not_read, taking_part
@@ -19,6 +22,7 @@ from sources.reference.cohorts import Cohort
 GROUP = "linkage"
 ARRIVALS_CHECK = "arrivals"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
+EXTRACTS = {asset.key.path[-1]: asset.key for asset in pseudonymised_extracts}
 CONFIDENTIAL = {
     "pupil": dg.AssetKey([RESTRICTED, "children"]),
     "health": dg.AssetKey([RESTRICTED, "reviewed_children"]),
@@ -29,6 +33,10 @@ _DESCRIPTIONS = {
     "health": "Children with a two-year review, one row each: ASQ-3 outcome of each domain, sex, deprivation.",
     "parents": "Responses to the survey of parents, one row each.",
 }
+
+
+_LINKS_METADATA = catalogue.links(key for source, key in EXTRACTS.items() if source in SERVICES)
+_CONFIDENTIAL_METADATA = {family: catalogue.confidential(family, EXTRACTS) for family in CONFIDENTIAL}
 
 
 def _every_council(key: dg.AssetKey) -> dg.AssetDep:
@@ -48,10 +56,12 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
         )
     ],
     freshness_policy=linked_freshness(),
+    automation_condition=linked_at_night(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
     tags={"zone": RESTRICTED},
+    metadata=_LINKS_METADATA,
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
         " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
@@ -59,6 +69,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
         " that have not sent what was due."
     ),
 )
+@speaks_plainly
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
@@ -66,7 +77,7 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
-    return dg.MaterializeResult(check_results=[check])
+    return dg.MaterializeResult(metadata=catalogue.lineage(_LINKS_METADATA), check_results=[check])
 
 
 def _arrivals_check(
@@ -81,7 +92,9 @@ def _arrivals_check(
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
-        metadata={"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread},
+        metadata=catalogue.checked(
+            {"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread}
+        ),
     )
 
 
@@ -100,20 +113,23 @@ def _made_from(family: str) -> list[dg.AssetDep]:
             deps=_made_from(family),
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
+            automation_condition=linked_at_night(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],
             tags={"zone": RESTRICTED},
+            metadata=_CONFIDENTIAL_METADATA[family],
             description=_DESCRIPTIONS[family],
         )
         for family, key in CONFIDENTIAL.items()
     ]
 )
+@speaks_plainly
 def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
     derive_confidential_tables(
         installation.home_folder, context.partition_key, taking_part(installation.landing_folder)
     )
-    for key in CONFIDENTIAL.values():
-        yield dg.MaterializeResult(asset_key=key)
+    for family, key in CONFIDENTIAL.items():
+        yield dg.MaterializeResult(asset_key=key, metadata=catalogue.lineage(_CONFIDENTIAL_METADATA[family]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from assets.expected_accuracy import check_accuracy
 from assets.home import Home
 from assets.in_use import while_in_use
+from assets.plain_words import check_readable
 from assets.processing_log import What, record
 from assets.sent import check_complete, fix_missing, missing_of, stated_missing
 from assets.series import (
@@ -25,6 +26,7 @@ from assets.series import (
 )
 from assets.share import WHOLE, check_share, fix_share, policy_of, share_of
 from assets.tabulate import tabulate
+from assets.turns import in_turn
 from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
@@ -49,6 +51,7 @@ from privacy.release.registry import deployment
 from privacy.release.store import read
 
 
+@in_turn
 def begin_release(
     home: Home,
     cohort: str,
@@ -66,7 +69,9 @@ def begin_release(
 
     Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed,
     `ReleaseConflict` where the release was begun with other cohorts or other councils missing, `InvalidPublisher` where
-    nobody could publish it, `SeriesRefused`, and what `fix_share` raises.
+    nobody could publish it, `SeriesRefused`, what `fix_share` raises, and `NotAccurateEnough` where the plan of a
+    family is not expected to be worth its budget: all families are looked at before the first is charged. A revision
+    that spends a share is not held to it.
     """
     publisher()
     asked = Asked(cohort, others or None, reuse)
@@ -81,26 +86,38 @@ def begin_release(
     for each in cohorts:
         fix_share(home, each, version, share)
         fix_missing(home, each, version, missing[each])
+    for each in cohorts:
+        _check_worth(home, each, version, councils)
     return cohorts
 
 
+def _check_worth(home: Home, cohort: str, version: str, councils: Sequence[str]) -> None:
+    """Raise `NotAccurateEnough` for a whole release, not charged yet, one of whose families is not worth its budget."""
+    entries = Ledger(home.ledger).entries()
+    charged = any((entry.cohort, entry.release) == (cohort, version) for entry in entries)
+    if charged or share_of(home, cohort, version) != WHOLE:
+        return
+    policy = policy_of(home, cohort, version)
+    for family in FAMILIES:
+        check_accuracy(family, plan_family(family, councils, policy), councils, policy)
+
+
 @while_in_use
+@in_turn
 def measure_family(
     home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises `NotAccurateEnough` where the plan of a whole release is not expected to be worth its budget and nothing was
-    charged yet; a revision that spends a share is not held to it.
+    Raises what `measure_once` does, and `Damaged` where the table was cut short.
     """
     policy = policy_of(home, cohort, version)
     record(home, What.MEASUREMENT, cohort=cohort, release=version, note=family)
     plan = plan_family(family, councils, policy)
     table = home.confidential(family, cohort)
+    check_readable(home, table)
     ledger = Ledger(home.ledger)
     ledger.approve(cohort, policy.cap_rho)
-    if share_of(home, cohort, version) == WHOLE and ledger.find(cohort, version, family) is None:
-        check_accuracy(family, plan, councils, policy)
     return measure_once(
         ledger,
         home.restricted,
@@ -113,6 +130,7 @@ def measure_family(
     )
 
 
+@in_turn
 def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements; returns its folder.
 

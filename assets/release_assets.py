@@ -10,9 +10,11 @@ import json
 import dagster as dg
 from pydantic import Field
 
+from assets import catalogue
 from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
+from assets.plain_words import speaks_plainly
 from assets.release import begin_release, measure_family, publish_bundle, publish_database
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
@@ -47,11 +49,13 @@ def _measurement(family: str) -> dg.AssetsDefinition:
         kinds={"opendp"},
         owners=["team:privacy"],
         tags={"zone": RELEASE, "spends_budget": "true"},
+        metadata=catalogue.measurement(),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
             " The same release is read back, never drawn again."
         ),
     )
+    @speaks_plainly
     def measurement(
         context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
     ) -> dg.MaterializeResult:
@@ -72,7 +76,7 @@ def _measurement(family: str) -> dg.AssetsDefinition:
             made = measure_family(home, keys, family, cohort, config.version, councils)
             about = "" if cohort == context.partition_key else f" of {cohort}"
             metadata |= {f"rho{about}": made.rho, f"plan_sha256{about}": made.plan_sha256}
-        return dg.MaterializeResult(metadata=metadata)
+        return dg.MaterializeResult(metadata=catalogue.checked(metadata))
 
     return measurement
 
@@ -88,11 +92,13 @@ measurements = [_measurement(family) for family in FAMILIES]
     kinds={"parquet", "csv"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
+    metadata=catalogue.bundle(),
     description=(
         "The signed release bundle: tables as Parquet and CSV, metadata, privacy statement, checksums. Made from the"
         " stored measurements alone."
     ),
 )
+@speaks_plainly
 def bundle(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> dg.MaterializeResult:
@@ -103,7 +109,9 @@ def bundle(
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
     return dg.MaterializeResult(
-        metadata={"release": config.version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
+        metadata=catalogue.checked(
+            {"release": config.version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
+        )
     )
 
 
@@ -114,8 +122,10 @@ def bundle(
     kinds={"duckdb"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
+    metadata=catalogue.analyst_database(),
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
 )
+@speaks_plainly
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
     path = publish_database(installation.home_folder)
-    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path))})
+    return dg.MaterializeResult(metadata=catalogue.checked({"path": dg.MetadataValue.path(str(path))}))

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export import missing, signing
 from ndl_export.archive import ARCHIVES
 from ndl_export.canonical_json import canonical_json
-from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
+from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import changes_csv, compare, of_cohort
@@ -47,7 +47,7 @@ from ndl_export.release_directory import refresh, versions
 from ndl_export.release_facts import ReleaseFacts
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
-from ndl_export.whole_files import sync
+from ndl_export.whole_files import alone, sync
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
@@ -122,12 +122,21 @@ def write_bundle(
     privacy record that do not pass the checks, and where the version is there with other bytes.
     """
     ordered = _checked(facts, tables)
-    earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
     release_dir.mkdir(parents=True, exist_ok=True)
+    with alone(release_dir):
+        bundle = _write(release_dir, facts, ordered, signing_key)
+        refresh(release_dir)
+    return bundle
+
+
+def _write(
+    release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> Path:
+    earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=release_dir) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
-        files = _fill(staged, facts, ordered, earlier, signing_key)
+        files = _fill(staged, facts, tables, earlier, signing_key)
         archives = {Path(scratch) / f"{facts.version}.{suffix}": pack for suffix, pack in ARCHIVES.items()}
         for archive, pack in archives.items():
             archive.write_bytes(pack(files, facts.version))
@@ -135,7 +144,6 @@ def write_bundle(
         bundle = _promote(staged, release_dir)
         for archive in archives:
             _promote(archive, release_dir)
-    refresh(release_dir)
     return bundle
 
 
@@ -234,12 +242,27 @@ def _promote(staged: Path, release_dir: Path) -> Path:
         return place
     there, new = _read(place), _read(staged)
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
+    if differing and (place.is_file() or _is_damaged(there)):
+        raise BundleRefused(
+            f"{place} was damaged since it was written: {', '.join(differing)} is not as signed. Put back a copy of it,"
+            " or move it away and run again: the same bytes are written from the stored measurements, and nothing is"
+            " spent."
+        )
     if differing:
         raise BundleRefused(
             f"{place} is published already and is never replaced; this one differs in: {', '.join(differing)}."
             " Publish the new figures under a new version."
         )
     return place
+
+
+def _is_damaged(files: Mapping[str, bytes]) -> bool:
+    """Whether the files of a bundle are not those that its own sums name."""
+    try:
+        listed = read_sums(files[SUMS_FILE])
+    except (KeyError, ValueError):
+        return True
+    return bool(changed(files, listed) or listed.keys() - files.keys())
 
 
 def _read(place: Path) -> dict[str, bytes]:

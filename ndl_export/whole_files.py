@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _MODE = 0o644
+_SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
+"""Names of folders in which things are made before they are moved beside them."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other process that writes to `folder` out for the block; what dead ones left half-made is removed.
+
+    The lock is the kernel's, on the folder itself, and is let go when its holder dies.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in folder.iterdir():
+            if _SCRATCH.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, content: bytes) -> None:

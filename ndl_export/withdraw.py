@@ -8,6 +8,7 @@ from pathlib import Path
 from ndl_export.analyst_db import build_database
 from ndl_export.release_directory import current, refresh, versions
 from ndl_export.release_facts import Version
+from ndl_export.whole_files import alone
 from ndl_export.withdrawals import Withdrawal, is_reason, record, withdrawals
 
 
@@ -38,5 +39,6 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
 
 
 def _follow(release_dir: Path) -> None:
-    refresh(release_dir)
+    with alone(release_dir):
+        refresh(release_dir)
     build_database(release_dir)

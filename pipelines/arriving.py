@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.home import Home
 from sources.extract.identity import state
-from sources.extract.landed import READY, Landed, candidates, is_unfinished
+from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished
 
 YOUNG_SECONDS = 5.0
 """A file that changed longer ago than this is taken to be whole."""
+SETTLED_SECONDS = 600.0
+"""One that came longer ago than this has settled, when nobody looks a second time."""
 PAUSE_SECONDS = 1.5
 """Between two looks at young files."""
 
@@ -60,6 +63,21 @@ def still_arriving(landing: Path, cohort: str) -> list[str]:
             if look.landed not in again or not again[look.landed].is_whole(look.identity)
         }
     return sorted(moving)
+
+
+def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
+    """By cohort, the councils with an extract that came, or was changed, after it was last taken, found unchanged or
+    stopped. Those that are being written are left out. Looks at times, not into files."""
+    found: dict[str, set[str]] = {}
+    for look in looks(landing):
+        landed, now = look.landed, time.time()
+        key = (landed.source, landed.cohort, landed.council)
+        results = [path.stat().st_mtime for path in (home.quality(*key), home.stopped(*key)) if path.exists()]
+        came = max((path.stat().st_ctime for path in files_in(landed.path)), default=now)
+        settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
+        if settled and came > max(results, default=0.0):
+            found.setdefault(landed.cohort, set()).add(landed.council)
+    return found
 
 
 def _look(landed: Landed) -> Look:

@@ -16,10 +16,11 @@ from assets.intake_assets import landed_extracts, postcode_directory, pseudonymi
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from pipelines import settings
+from pipelines.alerts import failed_runs
 from pipelines.jobs import RELEASE_JOBS, RESTRICTED_JOBS
 from pipelines.progress import progress_logger
-from pipelines.schedules import daily_retention, monthly_linkage
-from pipelines.sensors import landing_sensor
+from pipelines.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
+from pipelines.sensors import landing_sensor, restricted_automation
 
 
 class Part(StrEnum):
@@ -45,10 +46,15 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
     """The project's definitions, or a part of them, over one installation; tests and commands pass their own."""
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
     return dg.Definitions(
-        assets=[*(_RESTRICTED_ASSETS if restricted else ()), *(_RELEASE_ASSETS if release else ())],
+        assets=dg.with_source_code_references(
+            [*(_RESTRICTED_ASSETS if restricted else ()), *(_RELEASE_ASSETS if release else ())]
+        ),
         jobs=[*(RESTRICTED_JOBS if restricted else ()), *(RELEASE_JOBS if release else ())],
-        schedules=[monthly_linkage, daily_retention] if restricted else [],
-        sensors=[landing_sensor] if restricted else [],
+        schedules=[
+            *((nightly_intake, termly_linkage, daily_retention) if restricted else ()),
+            *((release_calendar,) if release else ()),
+        ],
+        sensors=[*((landing_sensor, restricted_automation) if restricted else ()), failed_runs],
         resources={"installation": installation or settings.installation()},
         loggers={"console": progress_logger},
         executor=dg.in_process_executor,

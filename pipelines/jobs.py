@@ -7,6 +7,8 @@ from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from pipelines.expiring import expire_all
+from pipelines.publication import publication_job
+from pipelines.run_tags import SPENDS_BUDGET
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(
@@ -22,8 +24,21 @@ linkage_job = dg.define_asset_job(
 release_job = dg.define_asset_job(
     "release",
     selection=dg.AssetSelection.assets(*measurements, bundle),
-    tags={"spends_budget": "true"},
-    description="Charge the privacy budget and publish a cohort. The run must name the release version.",
+    tags={SPENDS_BUDGET: "true"},
+    description=(
+        "Charge the privacy budget, draw the noise and write the bundle of a cohort. The run must name the release"
+        " version. Refused before anything is drawn where the budget does not allow the whole release, where a table"
+        " would not be worth it, or where a council is missing. A release that was made is found again, and spends"
+        " nothing."
+    ),
+)
+republish_job = dg.define_asset_job(
+    "republish",
+    selection=dg.AssetSelection.assets(bundle, analyst_database),
+    description=(
+        "Write the bundle of a release again from its stored measurements, then its page, catalogue, feed and analyst"
+        " database. The run must name the release version. It cannot draw, and spends nothing."
+    ),
 )
 database_job = dg.define_asset_job(
     "analyst_database",
@@ -45,4 +60,4 @@ def retention_job() -> None:
 
 
 RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)
-RELEASE_JOBS = (release_job, database_job)
+RELEASE_JOBS = (release_job, republish_job, database_job, publication_job)

@@ -12,8 +12,13 @@ def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("readiness", logging.INFO)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Plain())
+    handler.addFilter(_of_an_asset)
     logger.addHandler(handler)
     return logger
+
+
+def _of_an_asset(record: logging.LogRecord) -> bool:
+    return getattr(record, "dagster_meta", {}).get("dagster_event") is None
 
 
 progress_logger = dg.LoggerDefinition(_plain_lines, description="One plain line for each message of an asset")

@@ -28,11 +28,15 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from ndl_export.publish import publish as put_out
     from ndl_export.signing import UnusableKey
     from ndl_export.stores import StoreError
+    from pipelines.calendar import InvalidCalendar
+    from pipelines.publication import NotPublished, check_may_be_published
     from pipelines.publish_report import render
 
     try:
+        if not dry_run:
+            check_may_be_published(version, dt.datetime.now(dt.UTC))
         found = put_out(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
-    except (PublishRefused, StoreError, UnusableKey) as refused:
+    except (NotPublished, InvalidCalendar, PublishRefused, StoreError, UnusableKey) as refused:
         stop(str(refused))
     click.echo(render(found, version, dry_run=dry_run))
 

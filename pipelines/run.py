@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
+from assets.plain_words import StepFailed, in_plain_words, plainly
 from assets.retention import CohortExpired, InvalidRetention, check_may_be_held
 from assets.series import Asked, Series, SeriesRefused, measured_now, series_for
 from ndl_export.release_directory import versions
@@ -23,6 +25,8 @@ from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from pipelines.instance import instance
+from pipelines.left_over import alive, end_left_over
+from pipelines.run_tags import of_release, started_by_command
 from privacy.linkage import backends
 from privacy.release import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
@@ -50,6 +54,32 @@ def run_cohort(
     what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
     earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
     """
+    with _said_plainly():
+        return _run_cohort(installation, cohort, version, allow_missing, accept_fewer, say, share, with_cohorts, reuse)
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Raise `RunStopped` where the system, or Dagster's own storage, stops a run outside its steps."""
+    try:
+        with plainly():
+            yield
+    except (StepFailed, dg.DagsterError) as error:
+        said = error if isinstance(error, StepFailed) else in_plain_words(error)
+        raise RunStopped(str(said)) from None
+
+
+def _run_cohort(
+    installation: Installation,
+    cohort: Cohort,
+    version: str | None,
+    allow_missing: bool,
+    accept_fewer: Sequence[str],
+    say: Callable[[str], None],
+    share: float | None,
+    with_cohorts: Sequence[Cohort],
+    reuse: bool,
+) -> Path:
     home = installation.home_folder
     _check_backend(installation.linkage_backend)
     release = version or release_of(home, cohort)
@@ -82,16 +112,19 @@ def run_cohort(
             _words(release, measured),
             {
                 "partition_key": cohort.code,
+                "tags": of_release(release, share),
                 "run_config": {"ops": {f"release__{step}": config for step in steps}},
             },
         ),
         ("analyst_database", "Analyst database", {}),
     ]
-    with instance(home) as dagster_instance:
+    processes = home.root / "dagster" / "processes"
+    with instance(home) as dagster_instance, alive(processes) as of_this_process:
+        end_left_over(dagster_instance, processes)
         for number, (job, title, options) in enumerate(stages, 1):
             say(f"[{number}/{len(stages)}] {title}")
             started = time.monotonic()
-            _run(definitions, job, dagster_instance, options)
+            _run(definitions, job, dagster_instance, of_this_process, options)
             say(f"      done in {time.monotonic() - started:.1f} s")
     return home.release / release
 
@@ -184,7 +217,14 @@ def _intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) ->
     return {"tags": one_run(councils, cohort.code), "run_config": {"ops": ops}}
 
 
-def _run(definitions: dg.Definitions, job: str, dagster_instance: dg.DagsterInstance, options: dict[str, Any]) -> None:
+def _run(
+    definitions: dg.Definitions,
+    job: str,
+    dagster_instance: dg.DagsterInstance,
+    tags: Mapping[str, str],
+    options: dict[str, Any],
+) -> None:
+    options["tags"] = started_by_command("readiness run") | dict(tags) | options.get("tags", {})
     options["run_config"] = {"loggers": {"console": {"config": {}}}} | options.get("run_config", {})
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=dagster_instance, raise_on_error=False, **options

@@ -1,25 +1,59 @@
-"""Schedules. Nothing here spends budget: a release is a person's decision."""
+"""Schedules, all off until switched on. Nothing here spends budget: a release is measured by a person's decision."""
 
 import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.partitions import COHORTS
-from pipelines.jobs import linkage_job, retention_job
+from assets.installation import Installation
+from assets.partitions import COHORTS, one_run
+from pipelines import settings
+from pipelines.arriving import not_taken
+from pipelines.calendar import TIMEZONE, calendar
+from pipelines.jobs import intake_job, linkage_job, retention_job
+from pipelines.publication import publication_job
+from pipelines.run_tags import RELEASE, WHY
 
-TIMEZONE = "Europe/London"
+
+@dg.schedule(
+    job=intake_job,
+    cron_schedule="0 2 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each night at 02:00, take in what has landed and was neither taken nor stopped since, one run a cohort: for"
+        " what the landing sensor did not see, or whose intake failed."
+    ),
+)
+def nightly_intake(
+    context: dg.ScheduleEvaluationContext, installation: Installation
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    waiting = not_taken(installation.landing_folder, installation.home_folder)
+    for cohort, councils in sorted(waiting.items()):
+        if cohort in COHORTS.get_partition_keys():
+            yield dg.RunRequest(
+                run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",
+                tags=one_run(councils, cohort) | {WHY: "landed, and neither taken nor stopped since"},
+            )
+    if not waiting:
+        yield dg.SkipReason("everything that has landed is in, or was stopped")
 
 
 @dg.schedule(
     job=linkage_job,
-    cron_schedule="0 5 2 * *",
+    cron_schedule="0 5 2 1,4,9 *",
     execution_timezone=TIMEZONE,
-    description="On the second of each month at 05:00, link again the cohort that was last assessed.",
+    description=(
+        "After each school term, on the second of January, April and September at 05:00, link again the cohort that was"
+        " last assessed: for objections, corrections and look-ups that no new extract brought."
+    ),
 )
-def monthly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
     cohort = last_assessed(context.scheduled_execution_time.date())
-    yield dg.RunRequest(run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}", partition_key=cohort)
+    yield dg.RunRequest(
+        run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}",
+        partition_key=cohort,
+        tags={WHY: "linkage of the term"},
+    )
 
 
 def last_assessed(day: dt.date) -> str:
@@ -37,3 +71,25 @@ daily_retention = dg.ScheduleDefinition(
     execution_timezone=TIMEZONE,
     description="Each day at 03:30, remove what has been kept as long as the retention policy allows.",
 )
+
+
+@dg.schedule(
+    job=publication_job,
+    cron_schedule="30 9 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each day at 09:30, publish the releases that the release calendar (READINESS_CALENDAR) announces for the day."
+        " They were made before, by a person's decision, and held: nothing is measured or charged."
+    ),
+)
+def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    day = context.scheduled_execution_time.date()
+    announced = [each for each in calendar(settings.Settings.read().calendar) if each.date == day]
+    for each in announced:
+        yield dg.RunRequest(
+            run_key=f"{each.version}-{day}",
+            run_config={"ops": {"publish_op": {"config": {"version": each.version}}}},
+            tags={RELEASE: each.version, WHY: f"announced for {day} at 09:30"},
+        )
+    if not announced:
+        yield dg.SkipReason(f"no release is announced for {day}")

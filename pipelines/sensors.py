@@ -1,4 +1,4 @@
-"""The landing sensor: an extract that has arrived whole starts the intake of its council and cohort."""
+"""Sensors: an extract that has arrived whole starts the intake of its council and cohort; linkage by condition."""
 
 import hashlib
 import json
@@ -8,9 +8,11 @@ from pathlib import Path
 import dagster as dg
 
 from assets.installation import Installation
+from assets.linkage_assets import GROUP as LINKAGE
 from assets.partitions import COHORTS, council_cohort
 from pipelines.arriving import Look, looks
 from pipelines.jobs import intake_job
+from pipelines.run_tags import WHY
 
 INTERVAL_SECONDS = 60
 
@@ -43,8 +45,13 @@ def landing_sensor(
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
         whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
         if whole and not now.items() <= requested.get(partition, {}).items():
+            new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
-            yield dg.RunRequest(run_key=f"{partition}:{_run_identity(now)}", partition_key=partition)
+            yield dg.RunRequest(
+                run_key=f"{partition}:{_run_identity(now)}",
+                partition_key=partition,
+                tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+            )
     context.update_cursor(json.dumps({"seen": seen, "requested": requested}, sort_keys=True))
 
 
@@ -58,3 +65,12 @@ def _by_partition(landing: Path) -> dict[str, list[Look]]:
 
 def _run_identity(identities: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()
+
+
+restricted_automation = dg.AutomationConditionSensorDefinition(
+    "restricted_automation",
+    target=dg.AssetSelection.groups(LINKAGE),
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    run_tags={WHY: "extracts changed since the last linkage"},
+    description="Links a cohort at 04:00 where its extracts changed since it was last linked. Spends nothing.",
+)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
 LINKAGE_BACKEND, LEDGER = "READINESS_LINKAGE_BACKEND", "READINESS_LEDGER"
+CALENDAR, PUBLISH_TO, ALERT = "READINESS_CALENDAR", "READINESS_PUBLISH_TO", "READINESS_ALERT"
 PUBLISHER, RETENTION, COUNCILS = "READINESS_PUBLISHER", "READINESS_RETENTION", "READINESS_COUNCILS"
 _PREFIX = "READINESS_"
 _OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
@@ -41,6 +42,9 @@ class Settings:
     publisher: Path | None = None
     retention: Path | None = None
     councils: Path | None = None
+    calendar: Path | None = None
+    publish_to: str | None = field(default=None, repr=False)
+    alert: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -113,6 +117,17 @@ def _ledger(variable: str, value: str) -> str:
     return value
 
 
+def _alert(variable: str, value: str) -> str:
+    """The value is not repeated: the address of a webhook is a secret."""
+    if not value.startswith(("https://", "http://")) and not os.access(value, os.X_OK):
+        raise InvalidSettings(f"{variable} must be a URL that begins with https://, or the path of a program")
+    return value
+
+
+def _as_it_is(_: str, value: str) -> str:
+    return value
+
+
 VARIABLES: dict[str, tuple[str, Callable[[str, str], Path | str]]] = {
     LANDING: ("landing", _folder),
     HOME: ("home", _folder),
@@ -122,5 +137,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str, str], Path | str]]] = {
     PUBLISHER: ("publisher", _file),
     RETENTION: ("retention", _file),
     COUNCILS: ("councils", _there),
+    CALENDAR: ("calendar", _file),
+    PUBLISH_TO: ("publish_to", _as_it_is),
+    ALERT: ("alert", _alert),
 }
 """Every variable, the field of `Settings` that it fills, and how it is checked."""

@@ -5,12 +5,7 @@ A reader that has the old file open keeps it. The storage format is that of Duck
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -23,7 +18,7 @@ from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.official import add_official
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.analyst_db.sql import literal
-from ndl_export.whole_files import sync
+from ndl_export.whole_files import alone, sync
 
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
@@ -45,7 +40,7 @@ def build_database(release_dir: Path) -> Path:
     if not found:
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
-    with _alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
+    with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
         building = Path(scratch) / DATABASE_FILE
         with duckdb.connect() as connection:
             target = (
@@ -71,16 +66,3 @@ def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None
     add_official(connection, found)
     add_macros(connection)
     add_help(connection)
-
-
-@contextmanager
-def _alone(release_dir: Path) -> Iterator[None]:
-    """One builder at a time; whatever an earlier one left behind, because it was killed, is removed."""
-    handle = os.open(release_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        for left in release_dir.glob(f".{DATABASE_FILE}.*"):
-            shutil.rmtree(left, ignore_errors=True)
-        yield
-    finally:
-        os.close(handle)

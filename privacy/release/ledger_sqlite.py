@@ -93,18 +93,19 @@ class SQLiteStorage:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as connection:
+        with self._usable(), closing(self._connect()) as connection:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            SQLiteLog(connection).entries()
 
     def read(self) -> list[Entry]:
         """All entries, in order."""
-        with closing(self._connect()) as connection:
+        with self._usable(), closing(self._connect()) as connection:
             return SQLiteLog(connection).entries()
 
     @contextmanager
     def writing(self) -> Iterator[SQLiteLog]:
         """A write transaction that no other overlaps; undone if the block raises."""
-        with closing(self._connect()) as connection:
+        with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield SQLiteLog(connection)
@@ -124,13 +125,36 @@ class SQLiteStorage:
             os.close(lock)
 
     def _connect(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        except sqlite3.DatabaseError as error:
-            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}") from None
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Say in one sentence what is wrong with the file; what a trigger refuses passes."""
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {_advice(error)}") from None
+
+
+_ADVICE = {
+    "locked": "another program holds it: close that, and run again",
+    "disk I/O error": "its disk may be full, or fail: free some space, and run again",
+    "full": "free space on its disk, and run again",
+    "readonly": "give the account that runs the pipeline the right to write to it and to its folder, and run again",
+    "unable to open": "give the account that runs the pipeline the right to write to its folder, and run again",
+    "no such column": "another version of this software made it: run that version, or restore the newest copy",
+}
+
+
+def _advice(error: sqlite3.DatabaseError) -> str:
+    """What a person must do; a file that is damaged is only ever restored."""
+    found = (advice for said, advice in _ADVICE.items() if said in str(error))
+    return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
 class SQLiteLog:

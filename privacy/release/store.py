@@ -19,6 +19,8 @@ from privacy.release.canonical import canonical_json, check_name, sha256_hex
 from privacy.release.mechanism import OPENDP, Measurement, check_counts
 from privacy.release.plan import Plan
 
+_RESTORE = ": restore it from a backup, for it is never drawn again"
+
 
 class StoreError(Exception):
     """A measurement file that is missing, altered, or not the one that was asked for."""
@@ -78,11 +80,11 @@ def read(
     path = path_of(restricted, cohort, release, family)
     what = f"the measurement of {family}, release {release}, cohort {cohort}"
     if not path.exists():
-        raise StoreError(f"{what} is not in the store")
+        raise StoreError(f"{what} is not in the store{_RESTORE}")
     content = path.read_bytes()
     found = sha256_hex(content)
     if sha256 not in (None, found):
-        raise StoreError(f"{what} is not the file that the ledger recorded")
+        raise StoreError(f"{what} is not the file that the ledger recorded{_RESTORE}")
     stored = _parsed(content, what)
     if (stored.cohort, stored.release, stored.family) != (cohort, release, family):
         raise StoreError(f"{what} holds that of another family, release or cohort")
@@ -140,7 +142,7 @@ def _parsed(content: bytes, what: str) -> StoredMeasurement:
             raise StoreError(f"{what} was altered: its content does not have the hash it states")
         return _stored(body)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{what} is not a measurement file") from error
+        raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error
 
 
 def _stored(body: dict[str, Any]) -> StoredMeasurement:

@@ -272,16 +272,14 @@ def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
     check_accuracy("pupil", plan_family("pupil", COUNCILS, policy), COUNCILS, policy)
 
 
-def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(
-    tmp_path: Path, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load_policy()
     monkeypatch.setattr(share, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
     home = Home(tmp_path)
     home.prepare()
-    _tables_without({}, home, 10)
+    note_sent(home, COHORT, dict.fromkeys(CONTRACTS, COUNCILS))
     with pytest.raises(NotAccurateEnough):
-        measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
     assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
 
 

@@ -1,0 +1,120 @@
+"""What becomes of an error that a step did not foresee: one sentence that says what to do, and never a value.
+
+Errors of the project's own classes say what they mean, and pass. Those of the system and of libraries may quote a row;
+of them the kind and the place remain, and for a disk, a permission or a damaged file, what a person must do.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from assets.home import Home
+
+PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
+_FULL = re.compile(
+    r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)", re.IGNORECASE
+)
+_DENIED = re.compile(
+    r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file",
+    re.IGNORECASE,
+)
+_PATH = re.compile(r"""['"](/[^'"]+)['"]""")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StepFailed(Exception):
+    """A step could not go on; the message is one sentence, and repeats nothing of a row."""
+
+
+class Damaged(Exception):
+    """A file of the restricted zone cannot be read; the message says which, and how to get it back."""
+
+
+def in_plain_words(error: Exception) -> str:
+    """One sentence about an error of the system or of a library."""
+    said, where = _texts(error), _place(error)
+    if _FULL.search(said):
+        return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
+    if _DENIED.search(said):
+        return (
+            f"this may not be written or read{where}: give the account that runs the pipeline the right to, and run"
+            " again; nothing that was finished is lost"
+        )
+    if isinstance(error, FileNotFoundError):
+        return f"a file that a step needs is gone{where}: put it back, or run again from the intake"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"stopped by {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; please report this"
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Raise `StepFailed` for errors in the block that are not of the project's own."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in (*PACKAGES, "dagster"):
+            raise
+        raise StepFailed(in_plain_words(error)) from None
+
+
+def speaks_plainly(step: F) -> F:
+    """The body of an asset, within `plainly`."""
+
+    @functools.wraps(step)
+    def whole(*args: Any, **kwargs: Any) -> Any:
+        with plainly():
+            return step(*args, **kwargs)
+
+    @functools.wraps(step)
+    def stepwise(*args: Any, **kwargs: Any) -> Any:
+        with plainly():
+            yield from step(*args, **kwargs)
+
+    return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
+
+
+def check_readable(home: Home, path: Path) -> None:
+    """Raise `Damaged` where a Parquet file is not whole. Its end is read, which a file that was cut short lacks."""
+    try:
+        pyarrow.parquet.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        shown = path.relative_to(home.root)
+        raise Damaged(f"{shown} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}") from None
+
+
+_LINK_AGAIN = "run the linkage of the cohort again, which makes it anew; nothing was charged"
+_TAKE_IN_AGAIN = "put the extract into landing and run its intake again, or restore the file from a backup"
+_REMEDY = {
+    "links.parquet": "restore it from a backup, or remove it and link again, and every child gets a new child_id",
+    "children.parquet": _LINK_AGAIN,
+    "reviewed_children.parquet": _LINK_AGAIN,
+    "responses.parquet": _LINK_AGAIN,
+}
+
+
+def _texts(error: BaseException) -> str:
+    """Messages of an error and of what caused it; a library's own class often hides the system's."""
+    found, seen = "", error
+    while seen is not None:
+        found += f" {seen}"
+        seen = seen.__cause__ or seen.__context__  # type: ignore[assignment]
+    return found
+
+
+def _place(error: Exception) -> str:
+    """` (path)` where the error names one; a path never holds more than a council, a source and a cohort."""
+    name = getattr(error, "filename", None) or next(iter(_PATH.findall(str(error))), None)
+    return f" ({name})" if name else ""

@@ -1,0 +1,63 @@
+"""Runs that a command started and did not live to end: Dagster's storage would show them as at work for ever, and its
+queue would wait for them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+PROCESS = "readiness/process"
+"""Tag of a run that a command works off itself: the name of a file that is locked as long as the command lives."""
+_SUFFIX = ".alive"
+_OPEN = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@contextmanager
+def alive(folder: Path) -> Iterator[dict[str, str]]:
+    """Tags for the runs of this process, by which others see that it lives. `folder` is for files of such processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+    unlocked = place.with_suffix("")
+    handle = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        unlocked.rename(place)
+        yield {PROCESS: place.name}
+    finally:
+        place.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
+    """Mark as failed the runs of processes that are gone."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_OPEN)):
+        if (name := run.tags.get(PROCESS)) and not _lives(folder / name):
+            instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
+    for place in folder.glob(f"*{_SUFFIX}"):
+        if not _lives(place):
+            place.unlink(missing_ok=True)
+
+
+def _lives(place: Path) -> bool:
+    try:
+        handle = os.open(place, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,25 @@
+"""One installation with a finished release, made once; every test does its fault to a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.rig import Ended, Site
+
+Copies = Callable[[], Site]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
+    site = Site.made(tmp_path_factory.mktemp("finished"))
+    ended = site.run()
+    assert ended.code == 0, ended.output
+    return site, ended
+
+
+@pytest.fixture
+def site(finished: tuple[Site, Ended], tmp_path: Path) -> Site:
+    return finished[0].copy(tmp_path / "site")

@@ -1,0 +1,159 @@
+"""Two runs of one partition at once, locks of the dead, and a clock that is turned back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from assets import turns
+from assets.home import Home
+from privacy.keys import KeyRing
+from privacy.release import Ledger
+from tests.faults.rig import (
+    COHORT,
+    FIRST,
+    KILLS,
+    NEXT,
+    SMALL_SHARE,
+    Site,
+    check_books,
+    check_nothing_leaked,
+    check_sound,
+    chosen,
+    kept,
+)
+
+REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
+
+
+def test_two_runs_of_a_cohort_at_once(site: Site) -> None:
+    """Both complete, with the same release, drawn once."""
+    site.send_again()
+    runs = [site.start(*REVISION) for _ in range(2)]
+    ended = [run.end() for run in runs]
+    assert [each.code for each in ended] == [0, 0], ended
+    check_books(site, 2)
+    assert len([e for e in Ledger(site.ledger).entries() if e.release == NEXT]) == 6
+    check_sound(site, (FIRST, NEXT))
+    check_nothing_leaked(site)
+
+
+@pytest.mark.skipif(not KILLS, reason="READINESS_AUDIT_FAULTS is not set")
+def test_two_releases_of_a_cohort_at_once(site: Site) -> None:
+    """Each is charged for itself, and the budget holds."""
+    runs = [site.start("--release", f"2026.11.{number}", "--share", SMALL_SHARE) for number in (1, 2)]
+    assert [run.end().code for run in runs] == [0, 0]
+    check_books(site, 3)
+    check_sound(site, (FIRST, "2026.11.1", "2026.11.2"))
+
+
+def _impatient() -> None:
+    turns.PATIENCE_SECONDS = 0.0  # type: ignore[misc]
+
+
+def test_a_run_that_does_not_end_is_named(site: Site) -> None:
+    with turns.turn(Home(site.home), [COHORT]):
+        said = site.run(prelude=_impatient).sentence
+    assert f"another run works on cohort {COHORT} in {site.home}: wait until it has ended, and run again" in said
+    assert site.run().code == 0
+
+
+def test_locks_of_the_dead_hold_nobody_up(site: Site) -> None:
+    """Files of locks, a folder half-made and a process's mark, of a machine that lost its power."""
+    (site.restricted / "staging-dead0000").mkdir()
+    (site.restricted / "staging-dead0000" / "half.parquet").write_bytes(b"PAR1")
+    (site.release / f".{NEXT}.dead0000").mkdir()
+    (site.home / "ledger.sqlite.lock").touch()
+    (site.home / "dagster" / "processes").mkdir(exist_ok=True)
+    (site.home / "dagster" / "processes" / "dead.alive").touch()
+    assert site.run().code == 0
+    check_sound(site)
+    assert list((site.home / "dagster" / "processes").iterdir()) == []
+
+
+# --- The clock
+
+
+def _earlier(days: int) -> None:
+    """Every module of the project takes it to be so many days ago."""
+    back = dt.timedelta(days=days)
+
+    class Like(type):
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, cls.__mro__[1])
+
+    class Datetime(dt.datetime, metaclass=Like):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
+            return dt.datetime.now(tz) - back
+
+    class Date(dt.date, metaclass=Like):
+        @classmethod
+        def today(cls) -> dt.date:  # type: ignore[override]
+            return dt.date.today() - back
+
+    shim = types.SimpleNamespace(**vars(dt) | {"datetime": Datetime, "date": Date})
+    ours = ("assets", "pipelines", "privacy")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ours:
+            for attribute, value in list(vars(module).items()):
+                if value is dt:
+                    setattr(module, attribute, shim)
+                elif value is dt.datetime:
+                    setattr(module, attribute, Datetime)
+
+
+def _two_months_ago() -> None:
+    _earlier(60)
+
+
+def test_a_clock_that_was_turned_back(site: Site) -> None:
+    """The ledger goes on in its own order; a repeated run repeats; a correction replaces what came before it."""
+    whole = kept(site)
+    site.send_again()
+    again = site.run(prelude=_two_months_ago)
+    assert again.code == 0, again.output
+    assert kept(site) == whole
+    quality = json.loads((site.restricted / "quality" / "source=eyfsp" / f"cohort={COHORT}" / "leeds.json").read_text())
+    assert quality["taken_at"] < min(e.recorded_at for e in Ledger(site.ledger).entries())
+    assert site.run(*REVISION, prelude=_two_months_ago).code == 0
+    entries = Ledger(site.ledger).entries()
+    assert [e.seq for e in entries] == sorted(e.seq for e in entries)
+    assert entries[-1].recorded_at < entries[0].recorded_at
+    check_books(site, 2)
+    check_sound(site, (FIRST, NEXT))
+    assert site.run("--release", "2026.11.2", "--share", SMALL_SHARE).code == 0
+    check_books(site, 3)
+
+
+# --- Keys
+
+
+@pytest.mark.parametrize("key", chosen(["linker.key", "signing.pem", "input-mac.key"], "input-mac.key"))
+def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
+    whole, path = kept(site), site.root / "keys" / key
+    held = path.read_bytes()
+    path.unlink()
+    said = site.run(*REVISION).sentence
+    assert key in said, said
+    assert kept(site) == whole
+    path.write_bytes(held)
+    path.chmod(0o600)
+    assert site.run().code == 0
+    check_books(site, 1)
+
+
+def test_keys_of_another_set_between_two_runs(site: Site) -> None:
+    """Every extract is taken in anew; a release that was made is not made again from other keys."""
+    whole = kept(site)
+    (site.root / "keys").rename(site.root / "old-keys")
+    KeyRing.create(site.root / "keys")
+    ended = site.run()
+    assert "was charged with another child table" in ended.sentence
+    assert kept(site) == whole
+    check_books(site, 1)

@@ -1,0 +1,287 @@
+"""What starts by itself, when, and why; and what never does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from assets.automation import linked_at_night
+from assets.installation import Installation
+from assets.linkage_assets import GROUP
+from assets.partitions import RANGE_END, RANGE_START, council_cohort
+from pipelines import alerts, publication
+from pipelines.calendar import Announced, InvalidCalendar, calendar, held_until
+from pipelines.cli import main
+from pipelines.definitions import build_definitions
+from pipelines.run_tags import WHY
+from pipelines.schedules import nightly_intake, release_calendar, termly_linkage
+from sources.extract.errors import ExtractStopped
+
+LONDON = ZoneInfo("Europe/London")
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    (tmp_path / "landing").mkdir()
+    return Installation(
+        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
+    )
+
+
+def requests(evaluated: object) -> list[dg.RunRequest]:
+    return [each for each in evaluated if isinstance(each, dg.RunRequest)]  # type: ignore[attr-defined]
+
+
+def at(*moment: int) -> dg.ScheduleEvaluationContext:
+    return dg.build_schedule_context(scheduled_execution_time=dt.datetime(*moment, tzinfo=LONDON))  # type: ignore[misc,arg-type]
+
+
+def test_everything_is_off_until_it_is_switched_on(installation: Installation) -> None:
+    definitions = build_definitions(installation)
+    for schedule in definitions.schedules or ():
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        assert schedule.description
+    on = {s.name for s in definitions.sensors or () if s.default_status is dg.DefaultSensorStatus.RUNNING}
+    assert on == {"failed_runs"}
+
+
+# --- Intake at night
+
+
+def landed(installation: Installation, council: str, source: str = "eyfsp", ready: bool = True) -> Path:
+    path = installation.landing_folder / council / source / "202425.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("a,b\n1,2\n")
+    if ready:
+        path.with_name("202425.csv.ready").touch()
+    return path
+
+
+def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -> None:
+    """One run a cohort, of the range of councils; what was taken or stopped since it came is left alone."""
+    home = installation.home_folder
+    for council in ("leeds", "wirral", "halton"):
+        landed(installation, council)
+    landed(installation, "sefton", ready=False)  # just now: perhaps half written
+    done = home.stopped("eyfsp", "202425", "wirral")
+    done.parent.mkdir(parents=True)
+    done.write_text("{}")
+    (request,) = requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
+    assert request.partition_key is None
+    assert request.tags[RANGE_START] == council_cohort("leeds", "202425")
+    assert request.tags[RANGE_END] == council_cohort("halton", "202425")
+    assert "neither taken nor stopped" in request.tags[WHY]
+    for council in ("leeds", "halton"):
+        path = home.quality("eyfsp", "202425", council)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    assert requests(nightly_intake(at(2026, 11, 26, 2, 0), installation=installation)) == []
+    time.sleep(0.02)  # more than the grain of the file system's clock
+    for name in ("202425.csv", "202425.csv.ready"):
+        os.utime(installation.landing_folder / "leeds" / "eyfsp" / name)
+    assert requests(nightly_intake(at(2026, 11, 27, 2, 0), installation=installation)) != []
+
+
+def test_the_linkage_of_a_term_names_the_last_assessed_cohort() -> None:
+    (request,) = requests(termly_linkage(at(2026, 9, 2, 5, 0)))
+    assert (request.partition_key, request.tags[WHY]) == ("202526", "linkage of the term")
+
+
+# --- Linkage by condition
+
+
+def test_only_the_linkage_has_a_condition(installation: Installation) -> None:
+    for spec in build_definitions(installation).resolve_all_asset_specs():
+        assert (spec.automation_condition is not None) == (spec.group_name == GROUP), spec.key
+
+
+def test_forty_extracts_that_trickle_in_are_linked_once_at_night() -> None:
+    """On a graph of the same shape: nothing in the daytime, one linkage at 04:00, none in a night without news."""
+    cohorts = dg.StaticPartitionsDefinition(["a", "b"])
+    senders = dg.MultiPartitionsDefinition({"cohort": cohorts, "council": dg.StaticPartitionsDefinition(["x", "y"])})
+    extract = dg.AssetSpec("extract", partitions_def=senders)
+    dep = dg.AssetDep("extract", partition_mapping=dg.MultiToSingleDimensionPartitionMapping("cohort"))
+
+    @dg.asset(deps=[dep], partitions_def=cohorts, automation_condition=linked_at_night())
+    def links() -> None: ...
+
+    definitions, instance = dg.Definitions(assets=[extract, links]), dg.DagsterInstance.ephemeral()
+    cursor = None
+
+    def requested(*moment: int) -> set[str]:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(
+            definitions,
+            instance,
+            cursor=cursor,
+            evaluation_time=dt.datetime(*moment, tzinfo=LONDON),  # type: ignore[misc,arg-type]
+        )
+        cursor = result.cursor
+        return set(result.get_requested_partitions(dg.AssetKey("links")))
+
+    def arrives(council: str) -> None:
+        key = dg.MultiPartitionKey({"cohort": "a", "council": council})
+        instance.report_runless_asset_event(dg.AssetMaterialization("extract", partition=key))
+
+    assert requested(2026, 11, 25, 12, 0) == set()
+    arrives("x")
+    assert requested(2026, 11, 25, 13, 0) == set()
+    arrives("y")
+    assert requested(2026, 11, 25, 14, 0) == set()
+    assert requested(2026, 11, 26, 4, 1) == {"a"}
+    assert requested(2026, 11, 26, 9, 0) == set()
+    assert requested(2026, 11, 27, 4, 1) == set()
+
+
+# --- The release calendar
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "calendar.yaml"
+    path.write_text(text)
+    return path
+
+
+ENTRY = "releases:\n  - {version: 2026.11.0, date: 2026-11-26}\n"
+
+
+def test_the_calendar_publishes_on_its_day_at_half_past_nine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, ENTRY)))
+    assert release_calendar.cron_schedule == "30 9 * * *"
+    assert release_calendar.execution_timezone == "Europe/London"
+    assert requests(release_calendar(at(2026, 11, 25, 9, 30))) == []
+    (request,) = requests(release_calendar(at(2026, 11, 26, 9, 30)))
+    assert request.run_config == {"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
+
+
+def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = calendar(written(tmp_path, ENTRY))
+    assert entries == [Announced("2026.11.0", dt.date(2026, 11, 26))]
+    before = dt.datetime(2026, 11, 26, 9, 29, tzinfo=LONDON)
+    assert held_until(entries, "2026.11.0", before) == before + dt.timedelta(minutes=1)
+    assert held_until(entries, "2026.11.0", before + dt.timedelta(minutes=1)) is None
+    assert held_until(entries, "2026.11.1", before) is None
+    later = dt.date.today() + dt.timedelta(days=40)
+    text = f"releases:\n  - {{version: {later.year}.{later.month:02d}.0, date: {later}}}\n"
+    monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, text)))
+    version = f"{later.year}.{later.month:02d}.0"
+    done = CliRunner().invoke(main, ["publish", version, "--home", str(tmp_path), "--to", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert f"release {version} is announced for" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("releases: 3", "must have the key releases"),
+        ("releases:\n  - {version: 2026.11.0}", "entry 1 must have the keys version and date"),
+        ("releases:\n  - {version: 2026.11.0, date: soon}", "date must be a day"),
+        ("releases:\n  - {version: one, date: 2026-11-26}", "entry 1: "),
+        ("releases:\n  - {version: 2026.11.0, date: 2026-12-01}", "says 2026-11 of itself, not 2026-12"),
+        (ENTRY + "  - {version: 2026.11.0, date: 2026-11-27}", "names a version twice"),
+        ("\t", "is not a readable YAML file"),
+    ],
+)
+def test_a_calendar_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InvalidCalendar, match=said):
+        calendar(written(tmp_path, text))
+
+
+def test_publication_says_what_it_lacks(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
+    with pytest.raises(publication.NotPublished, match="set READINESS_PUBLISH_TO to a folder or a URL"):
+        build_definitions(installation).resolve_job_def("publication").execute_in_process(
+            run_config={"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
+        )
+
+
+def test_republish_cannot_draw(installation: Installation) -> None:
+    """It has no step that measures; of a release that was never measured it says so, and charges nothing."""
+    job = build_definitions(installation).resolve_job_def("republish")
+    assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
+    with pytest.raises(dg.DagsterInvalidConfigError, match="version"):
+        job.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
+
+
+# --- Alerts
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[bytes]]]:
+    got: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/secret", got
+    server.shutdown()
+    server.server_close()
+
+
+def failed_run(name: str, message: str) -> tuple[dg.DagsterInstance, dg.ExecuteInProcessResult]:
+    @dg.op(name="restricted__eyfsp")
+    def step() -> None:
+        raise ExtractStopped(message)
+
+    @dg.job(name=name)
+    def failing() -> None:
+        step()
+
+    instance = dg.DagsterInstance.ephemeral()
+    return instance, failing.execute_in_process(
+        instance=instance, raise_on_error=False, tags={"dagster/partition": "202425|leeds"}
+    )
+
+
+def told(monkeypatch: pytest.MonkeyPatch, to: str) -> str:
+    """What the sensor says of a failed run; READINESS_ALERT is `to`."""
+    monkeypatch.setenv("READINESS_ALERT", to)
+    instance, result = failed_run("intake", "Zzyzxwick is one of 41 linked children")
+    (event,) = [e for e in result.all_events if e.event_type_value == "PIPELINE_FAILURE"]
+    context = dg.build_run_status_sensor_context("failed_runs", event, instance, result.dagster_run)
+    ran = alerts.failed_runs(context.for_run_failure())
+    return str(ran if isinstance(ran, dg.SkipReason) else next(iter(ran)))  # type: ignore[arg-type]
+
+
+def test_a_failed_run_is_told_in_a_sentence_without_what_it_was_about(
+    hook: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, got = hook
+    said = told(monkeypatch, url)
+    assert "intake of 202425|leeds, failed at restricted__eyfsp (ExtractStopped). Its log in Dagster says why." in said
+    assert "Correct or replace the extract" in said
+    (sent,) = got
+    assert b"failed at restricted__eyfsp" in sent
+    assert b"Zzyzxwick" not in sent
+    assert b"linked children" not in sent
+
+
+def test_a_program_can_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, heard = tmp_path / "tell", tmp_path / "heard"
+    program.write_text(f"#!/bin/sh\ncat > {heard}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    told(monkeypatch, str(program))
+    assert "failed at restricted__eyfsp (ExtractStopped)" in heard.read_text()
+
+
+def test_an_alert_that_cannot_be_sent_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "failed at" in told(monkeypatch, "http://127.0.0.1:9/nobody")
