@@ -11,7 +11,7 @@ from assets.home import Home
 from assets.linkage import extracts_of
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
-from privacy.linkage.rows import SERVICES
+from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 from sources.sql import in_memory
 

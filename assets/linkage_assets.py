@@ -11,7 +11,7 @@ from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
-from privacy.linkage.rows import SERVICES
+from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
 
