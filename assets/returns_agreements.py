@@ -128,6 +128,7 @@ class _Reader:
         text = (self.nodes.text(node, where) or "").strip()
         if text.startswith("TODO"):
             self.nodes.problem(node, f"{where} is still to be filled in")
+            return ""
         return text
 
     def _council(self, node: Node) -> str | None:
@@ -175,10 +176,10 @@ class _Reader:
             if len(parts) < 2:
                 continue
             key, at = parts["key"]
-            if key and not key.startswith("TODO") and not is_recipient(key):
+            if key and not is_recipient(key):
                 private = " and a private key belongs in no agreement" if key.upper().startswith("AGE-SECRET") else ""
                 self.nodes.problem(at, f"{where}.key is no age public key: it starts with age1{private}")
-            elif key in {recipient.key for recipient in found.values()}:
+            elif key and key in {recipient.key for recipient in found.values()}:
                 self.nodes.problem(at, f"{where}.key is another service's too; each service has a key of its own")
             found[service] = Recipient(parts["name"][0], key)
         if not found and not self.nodes.problems:

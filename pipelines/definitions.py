@@ -8,6 +8,7 @@ from assets.installation import Installation
 from assets.intake_assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
+from assets.returns_assets import returns
 from pipelines import settings
 from pipelines.jobs import JOBS
 from pipelines.progress import progress_logger
@@ -27,6 +28,7 @@ def build_definitions(installation: Installation | None = None) -> dg.Definition
             *measurements,
             bundle,
             analyst_database,
+            returns,
         ],
         jobs=JOBS,
         schedules=[monthly_linkage],

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
+from assets.returns_assets import returns
 
 intake_job = dg.define_asset_job(
     "intake",
@@ -29,4 +30,9 @@ database_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(analyst_database),
     description="Rebuild readiness.duckdb from the bundles.",
 )
-JOBS = (intake_job, linkage_job, release_job, database_job)
+returns_job = dg.define_asset_job(
+    "returns",
+    selection=dg.AssetSelection.assets(returns),
+    description="Make the returns of a linked cohort that sharing agreements allow. Part of no other job.",
+)
+JOBS = (intake_job, linkage_job, release_job, database_job, returns_job)

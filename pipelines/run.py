@@ -78,6 +78,12 @@ def run_cohort(
     return home.release / release
 
 
+def run_returns(installation: Installation, cohort: Cohort) -> None:
+    """Make the returns of a cohort; raises `RunStopped`."""
+    with instance(installation.home_folder) as dagster_instance:
+        _run(build_definitions(installation), "returns", dagster_instance, {"partition_key": cohort.code})
+
+
 def instance(home: Home) -> dg.DagsterInstance:
     """The Dagster instance of a home folder, with the project's settings."""
     folder = home.root / "dagster"
