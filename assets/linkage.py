@@ -21,7 +21,7 @@ from privacy.keys import LINKED_UNDER
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
 from privacy.linkage.doubts import Doubts
-from privacy.linkage.link import link
+from privacy.linkage.link import Watcher, link
 from privacy.linkage.report import Report
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
@@ -50,7 +50,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
     report, doubts = Report(), Doubts()
     deliveries_linked = {EXTRACTS_LINKED: json.dumps(_macs(extracts))}
-    watchers = (*report.watchers, doubts)
+    watchers: list[Watcher] = [*report.watchers, doubts]
     result = link({source: paths for source, paths in extracts.items() if paths}, previous, watchers, weigh)
     with home.staging() as staging:
         _write(result.links, staging / "links.parquet")

@@ -52,7 +52,9 @@ class Made:
     written: bool = False
 
 
-def make_returns(home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date) -> list[Made]:
+def make_returns(
+    home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
+) -> list[Made]:
     """Make every return that the agreements allow on a day, and withdraw those that they do not allow any more.
 
     A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
@@ -98,9 +100,7 @@ class _Task:
         table = facts_of(con, self.receiver, self.source, allowed, of_absence)
         facts: list[str] = table["fact"].to_pylist()
         header = self._header(allowed, of_absence, len(facts))
-        mac = hmac.digest(
-            self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256
-        ).hex()
+        mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
         file = self.home.return_file(self.source, self.cohort, self.receiver.council)
         before = disclosures.last(self.home.disclosures, self.cohort, self.receiver.council, self.source)
         if before and (before.what, before.return_mac) == (What.MADE, mac) and _is(file, before.file_sha256):
@@ -149,9 +149,7 @@ class _Task:
         )
 
 
-_IN_BOTH = (
-    "cohort council source service recipient recipient_name tells rows agreements extract_mac"
-).split()
+_IN_BOTH = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
 
 
 def _named(sender: Sender) -> str:
@@ -216,7 +214,9 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     for source in SERVICES:
         folder = home.pseudonymised(source, cohort, "any").parent
         moved += [
-            f"{path.stem}/{source}" for path in folder.glob("*.parquet") if linked.get(f"{path.stem}/{source}") != delivered(path)
+            f"{path.stem}/{source}"
+            for path in folder.glob("*.parquet")
+            if linked.get(f"{path.stem}/{source}") != delivered(path)
         ]
     if moved:
         raise NothingToReturn(

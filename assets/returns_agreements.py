@@ -162,13 +162,17 @@ class _Reader:
         return text
 
     def _recipients(self, node: Node) -> dict[str, Recipient]:
-        found = {}
-        listed = self.nodes.known(node, "recipients", f"services: {', '.join(SERVICE_NAMES)}", SERVICE_NAMES, "a service")
+        found: dict[str, Recipient] = {}
+        listed = self.nodes.known(
+            node, "recipients", f"services: {', '.join(SERVICE_NAMES)}", SERVICE_NAMES, "a service"
+        )
         for service, _, value in listed:
             where = f"recipients.{service}"
             parts = {
                 name: (self._said(part, f"{where}.{name}"), part)
-                for name, _, part in self.nodes.known(value, where, "name and key", ("name", "key"), "a key of a recipient")
+                for name, _, part in self.nodes.known(
+                    value, where, "name and key", ("name", "key"), "a key of a recipient"
+                )
             }
             for name in ("name", "key"):
                 if name not in parts:
@@ -199,7 +203,9 @@ class _Reader:
     def _other(self, at: Node, where: str, text: str) -> str | None:
         if text in places():
             return text
-        self.nodes.problem(at, f"{where}: {text!r} is not the name of an English authority{perhaps(text, tuple(places()))}")
+        self.nodes.problem(
+            at, f"{where}: {text!r} is not the name of an English authority{perhaps(text, tuple(places()))}"
+        )
         return None
 
     def _tells(self, node: Node, council: str) -> list[Telling]:
@@ -219,7 +225,8 @@ class _Reader:
 
     def _telling(self, node: Node, where: str, council: str) -> Telling | None:
         parts: Mapping[str, Node] = {
-            name: value for name, _, value in self.nodes.known(node, where, ", ".join(_TELLING), _TELLING, "a key of it")
+            name: value
+            for name, _, value in self.nodes.known(node, where, ", ".join(_TELLING), _TELLING, "a key of it")
         }
         for name in ("from", "to", "facts"):
             if name not in parts:

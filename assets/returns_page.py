@@ -47,9 +47,7 @@ CAVEATS = (
 def render(header: Header, lines: Sequence[Line]) -> str:
     """The page; `lines` in order of situation, then of child."""
     title = f"Children to contact first: {CONTRACTS[header.source].title}, {place(header.council).la_name}"
-    by_situation = {
-        Situation(key): _children(found) for key, found in groupby(lines, key=lambda line: line.situation)
-    }
+    by_situation = {Situation(key): _children(found) for key, found in groupby(lines, key=lambda line: line.situation)}
     listed_now = {s: by_situation.get(s, []) for s in TO_CONTACT}
     anchors = {f"s{s.value}": f"{TITLES[s]} ({_number(len(found))})" for s, found in listed_now.items()}
     return page(
@@ -65,13 +63,18 @@ def render(header: Header, lines: Sequence[Line]) -> str:
 
 
 def _about(header: Header) -> list[tuple[str, str]]:
-    made = dt.date.fromisoformat(header.made_on)
     return [
         ("For", header.recipient_name),
         ("Cohort", f"children who end Reception in {Cohort(header.cohort).first_year + 1}"),
-        ("Made on", f"{made.day} {made:%B %Y}"),
-        ("Agreement", f"{header.reference}, until {header.expires}"),
+        ("Made on", _day(header.made_on)),
+        ("Agreement", f"{header.reference}, until {_day(header.expires)}"),
     ]
+
+
+def _day(iso: str) -> str:
+    """`2026-11-25` as `25 November 2026`."""
+    day = dt.date.fromisoformat(iso)
+    return f"{day.day} {day:%B %Y}"
 
 
 def _children(lines: Iterable[Line]) -> list[list[Line]]:
@@ -87,25 +90,30 @@ def _section(situation: Situation, children: list[list[Line]], header: Header) -
         return section(f"s{situation.value}", TITLES[situation], paragraph(reason))
     if not children:
         return section(f"s{situation.value}", TITLES[situation], paragraph("No child."))
-    names = [name for name in children[0][0].own if name not in ("Surname", "Forename")]
     return section(
         f"s{situation.value}",
         TITLES[situation],
         paragraph(tag("strong", "What to do next: "), next_step(situation, header.service)),
-        table(
-            _number(len(children)),
-            ("Child", *names, "Why"),
-            (_row(rows, names) for rows in children),
-        ),
+        table(_number(len(children)), ("Child", "Numbers", "Why"), map(_row, children)),
     )
 
 
-def _row(rows: list[Line], names: list[str]) -> tuple[str, ...]:
+_BORN = "Date of birth"
+_IN_THE_NAME = ("Forename", "Surname", _BORN)
+
+
+def _row(rows: list[Line]) -> tuple[str, ...]:
     first = rows[0].own
-    name = " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "no name in the extract"
-    where = f"row{'s' if len(rows) > 1 else ''} {row_ranges(line.row for line in rows)} of your extract"
-    own = (listed(dict.fromkeys(filter(None, (line.own[name] for line in rows)))) for name in names)
-    return (tag("span", name, tag("span", where, class_="about")), *own, rows[0].why)
+    name = " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "No name in the extract"
+    born = f"born {first[_BORN]}, " if first.get(_BORN) else ""
+    where = f"{born}row{'s' if len(rows) > 1 else ''} {row_ranges(line.row for line in rows)}"
+    numbers = [
+        f"{label} {', '.join(values)}"
+        for label in first
+        if label not in _IN_THE_NAME and (values := dict.fromkeys(filter(None, (line.own[label] for line in rows))))
+    ]
+    lines = tag("span", *(tag("span", number, class_="line") for number in numbers))
+    return tag("span", name, tag("span", where, class_="about")), lines, rows[0].why
 
 
 def _never(situation: Situation, header: Header) -> str | None:
@@ -144,7 +152,7 @@ def _told(header: Header) -> list[Html]:
         for teller, kinds in header.tells.items()
     ]
     return [
-        paragraph("Under the agreement, these services tell you:"),
+        paragraph("Under the agreement, these services tell you, each of its own records:"),
         bullets(lines),
         paragraph(f"Legal basis: {header.legal_basis}. Impact assessment: {header.impact_assessment}."),
     ]

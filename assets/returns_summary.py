@@ -41,9 +41,7 @@ def write_summary(
             promote(staged, final.with_suffix(suffix))
 
 
-def summary(
-    con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: Collection[Sender]
-) -> dict[str, Any]:
+def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: Collection[Sender]) -> dict[str, Any]:
     """Children with a row of each service; of them those in no other service's rows of any council, sure or perhaps.
 
     `perhaps_alone` are those of whom that cannot be said: a record of another service may be theirs, or theirs say too

@@ -19,7 +19,7 @@ _WIDTHS = {"Why": 60, "What to do next": 80, "What was returned": 40, "Order": 7
 
 
 def write_csv(path: Path, header: Header, lines: Sequence[Line]) -> None:
-    """UTF-8 with a byte order mark, as spreadsheet programs want it; a cell that would be a formula is quoted by `'`."""
+    """UTF-8 with a byte order mark, for spreadsheet programs; a cell that would be a formula starts with `'`."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_headings(lines))
@@ -27,12 +27,12 @@ def write_csv(path: Path, header: Header, lines: Sequence[Line]) -> None:
 
 
 def write_workbook(path: Path, header: Header, lines: Sequence[Line]) -> None:
-    """Every cell but order and row is written as text."""
+    """Every cell but order and row is written as text. Nothing is put on disk but the workbook."""
     try:
         import xlsxwriter
     except ImportError:
         raise ReturnProblem("the workbook needs the library xlsxwriter: install the extra `returns`") from None
-    with xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": True}) as book:
+    with xlsxwriter.Workbook(str(path), {"in_memory": True}) as book:
         bold, wrapped = book.add_format({"bold": True}), book.add_format({"text_wrap": True, "valign": "top"})
         sheet = book.add_worksheet("Returned")
         headings = _headings(lines)

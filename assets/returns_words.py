@@ -1,4 +1,4 @@
-"""What a return says to a team, in plain words: situations in the order in which children come first, why, what next."""
+"""What a return says to a team, in plain words: situations, those to act on first on top; why; what to do next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import IntEnum
 from assets.pages.words import capital, listed, month
 from sources.reference.places import place
 
+_FEW = 2
 LATELY_MONTHS = 24
 """A child whom no other service has seen for longer, by the months that were told, has not been seen lately."""
 
@@ -57,16 +58,28 @@ NEXT: Mapping[tuple[Situation, str], str] = {
     + "Then look again at the progress check at age two with the child's key person.",
     (Situation.CONCERN_ELSEWHERE, "health"): _ASK_CONCERN
     + "Then offer the family a visit, or an assessment where the two-year review is more than six months old.",
-    (Situation.NO_OTHER, "education"): "Ask the parents, kindly, whether a health visitor or nursery knows the child. If"
+    (
+        Situation.NO_OTHER,
+        "education",
+    ): "Ask the parents, kindly, whether a health visitor or nursery knows the child. If"
     " not, ask whether you may tell the health visiting team and the school nurse, and do so.",
-    (Situation.NO_OTHER, "settings"): "Ask the parents whether the child had the two-year review. If not, ask whether you"
+    (
+        Situation.NO_OTHER,
+        "settings",
+    ): "Ask the parents whether the child had the two-year review. If not, ask whether you"
     " may tell the health visiting team, and do so.",
-    (Situation.NO_OTHER, "health"): "Ask the family whether the child has a nursery, childminder or school place. If not,"
+    (
+        Situation.NO_OTHER,
+        "health",
+    ): "Ask the family whether the child has a nursery, childminder or school place. If not,"
     " tell them about funded hours, and ask whether the family information service may call them.",
     (Situation.CONCERN_BOTH, "education"): _AGREE + "Bring it to the next review of the child's support.",
     (Situation.CONCERN_BOTH, "settings"): _AGREE + "Plan the move to school together.",
     (Situation.CONCERN_BOTH, "health"): _AGREE + "Check whether each referral was taken up.",
-    (Situation.NOT_LATELY, "education"): "Ask the parents whether the service named beside the child still sees the family."
+    (
+        Situation.NOT_LATELY,
+        "education",
+    ): "Ask the parents whether the service named beside the child still sees the family."
     " If they would welcome help, ask whether you may put them in touch.",
     (Situation.NOT_LATELY, "settings"): "Ask the parents whether they have seen the health visitor since. If not, ask"
     " whether you may let the team know.",
@@ -88,10 +101,22 @@ def sender(name: str) -> str:
     return f"{SERVICES[service]} in {place(council).la_name}"
 
 
+def senders(names: list[str]) -> str:
+    """Several of them, by service: `health visiting in Leeds and Wirral`; without the councils where they are many."""
+    councils: dict[str, list[str]] = {}
+    for name in names:
+        council, _, service = name.partition("/")
+        councils.setdefault(service, []).append(place(council).la_name)
+    return listed(
+        f"{SERVICES[service]} in {listed(of) if len(of) <= _FEW else f'{len(of)} councils'}"
+        for service, of in councils.items()
+    )
+
+
 def why(situation: Situation, contacts: list[dict[str, object]], absence_of: list[str]) -> str:
     """One or two sentences about a child. `contacts` have sender, last_contact (or None), concern (or None)."""
     if situation is Situation.NO_OTHER:
-        return f"No record of {listed(map(sender, absence_of))} could be linked."
+        return f"No record of {senders(absence_of)} could be linked."
     if situation is Situation.NOT_SAID:
         return NOT_TOLD
     concerned = [contact for contact in contacts if contact["concern"]]

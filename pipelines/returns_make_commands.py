@@ -62,8 +62,8 @@ def log(home: Path, as_json: bool) -> None:
         click.echo("No return has been made in this home folder.")
     for entry in found:
         click.echo(
-            f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
-            f"  for {entry['recipient_name']}, {entry['rows']:,} rows, by {entry['by']}"
+            f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}"
+            f"  {entry['council']}/{entry['source']}  for {entry['recipient_name']}, {entry['rows']:,} rows, by {entry['by']}"
             + (f": {entry['reason']}" if entry["reason"] else "")
         )
         for teller, facts in entry["tells"].items():

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from privacy.release.canonical import canonical_json, sha256_hex
-
 
 class Fact(StrEnum):
     """What can be told of a child that the receiver knows already. Every fact is switched on by itself."""
@@ -47,7 +45,7 @@ class Recipient:
 
 @dataclass(frozen=True)
 class Telling:
-    """`teller`, a service of the agreement's council, may tell `receiver`, a service of council `to_council`, `facts`."""
+    """`teller`, of the agreement's council, may tell `receiver` of council `to_council` these facts."""
 
     teller: str
     receiver: str

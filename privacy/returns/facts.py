@@ -72,9 +72,8 @@ def facts_of(
     """
     con.register("told_by", _tellers(allowed, of_absence))
     try:
-        return con.execute(
-            _FACTS, {"council": receiver.council, "source": source, "absence": of_absence.why_not is None}
-        ).to_arrow_table()
+        given = {"council": receiver.council, "source": source, "absence": of_absence.why_not is None}
+        return con.sql(_FACTS, params=given).to_arrow_table()
     finally:
         con.unregister("told_by")
 
