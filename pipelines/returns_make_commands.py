@@ -63,8 +63,8 @@ def log(home: Path, as_json: bool) -> None:
     for entry in found:
         click.echo(
             f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}"
-            f"  {entry['council']}/{entry['source']}  for {entry['recipient_name']}, {entry['rows']:,} rows, by {entry['by']}"
-            + (f": {entry['reason']}" if entry["reason"] else "")
+            f"  {entry['council']}/{entry['source']}  for {entry['recipient_name']}"
+            f", {entry['rows']:,} rows, by {entry['by']}" + (f": {entry['reason']}" if entry["reason"] else "")
         )
         for teller, facts in entry["tells"].items():
             click.echo(f"        {teller} tells: {', '.join(facts)}")

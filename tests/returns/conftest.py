@@ -1,4 +1,4 @@
-"""A linked cohort of synthetic extracts in two councils' dialects, with its truth, and what a council holds beside it."""
+"""An installation with agreements, and the keys of those who receive returns."""
 
 from __future__ import annotations
 

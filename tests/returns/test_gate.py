@@ -1,4 +1,4 @@
-"""The gate lets a fact through where both sides agreed to it, and nowhere else: against an oracle written on its own."""
+"""The gate lets a fact through where both sides agreed to it, and nowhere else: beside an oracle of its own."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def agreements(draw: st.DrawFn) -> dict[str, Agreement]:
     for council in draw(st.sets(st.sampled_from(COUNCILS))):
         tells = draw(
             st.lists(
-                st.builds(
-                    Telling, SERVICES, SERVICES, st.sampled_from(COUNCILS), st.frozensets(st.sampled_from(Fact))
-                ),
+                st.builds(Telling, SERVICES, SERVICES, st.sampled_from(COUNCILS), st.frozensets(st.sampled_from(Fact))),
                 max_size=12,
             )
         )
@@ -44,9 +42,7 @@ def agreements(draw: st.DrawFn) -> dict[str, Agreement]:
     return found
 
 
-def oracle(
-    held: dict[str, Agreement], teller: str, of: str, receiver: str, to: str, fact: Fact, day: dt.date
-) -> bool:
+def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: str, fact: Fact, day: dt.date) -> bool:
     """Whether `teller` of council `of` may tell `receiver` of council `to` one fact."""
     if of not in held or to not in held:
         return False

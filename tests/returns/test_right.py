@@ -38,7 +38,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 def truth(told: Pipeline) -> duckdb.DuckDBPyConnection:
     """`known`: person, council, service, last_contact, concern, from the truth and the extracts' own payload."""
     con = duckdb.connect()
-    below = " OR ".join(f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in cut_offs().items())
+    below = " OR ".join(
+        f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in cut_offs().items()
+    )
     said = {
         "eyfsp": ("'2025-06'", "NULL"),
         "school_census": ("'2025-01'", "NULL"),
@@ -46,8 +48,8 @@ def truth(told: Pipeline) -> duckdb.DuckDBPyConnection:
         "hv_reviews": ("strftime(review_date, '%Y-%m')", f"concern = 'Y' OR referral = 'Y' OR {below}"),
     }
     rows = " UNION ALL ".join(
-        f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, source_row, {contact} AS last_contact,"
-        f" coalesce({concern}, false) AS concern FROM read_parquet('{told.home.restricted}/pseudonymised/source={source}"
+        f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, source_row,"
+        f" {contact} AS last_contact, coalesce({concern}, false) AS concern FROM read_parquet('{told.home.restricted}/pseudonymised/source={source}"
         f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
         for source, (contact, concern) in said.items()
     )
