@@ -49,8 +49,8 @@ def truth(told: Pipeline) -> duckdb.DuckDBPyConnection:
     }
     rows = " UNION ALL ".join(
         f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, source_row,"
-        f" {contact} AS last_contact, coalesce({concern}, false) AS concern FROM read_parquet('{told.home.restricted}/pseudonymised/source={source}"
-        f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
+        f" {contact} AS last_contact, coalesce({concern}, false) AS concern FROM read_parquet('{told.home.restricted}"
+        f"/pseudonymised/source={source}/cohort={COHORT}/*.parquet', hive_partitioning = false)"
         for source, (contact, concern) in said.items()
     )
     con.execute(
