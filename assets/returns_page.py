@@ -26,10 +26,10 @@ _FOOTER = (
     " destroy it when it has been acted on."
 )
 FACT_WORDS = {
-    Fact.KNOWN_TO.value: "whether it knows the child",
-    Fact.LAST_CONTACT.value: "the month of its last contact",
-    Fact.CONCERN.value: "whether it recorded a concern",
-    Fact.NO_OTHER.value: "that it does not know the child",
+    Fact.KNOWN_TO.value: "that the child is known there",
+    Fact.LAST_CONTACT.value: "the month of the last contact",
+    Fact.CONCERN.value: "whether a concern was recorded",
+    Fact.NO_OTHER.value: "that the child is not known there",
 }
 CAVEATS = (
     "Before you act, make sure with the other service that you both mean the same child: names, date of birth, address."
@@ -148,7 +148,7 @@ def _others(by_situation: dict[Situation, list[list[Line]]]) -> Html:
 
 def _told(header: Header) -> list[Html]:
     lines = [
-        f"{capital(sender(teller))} tells {listed(FACT_WORDS[fact] for fact in FACT_WORDS if fact in kinds)}."
+        f"{capital(sender(teller))}: {listed(FACT_WORDS[fact] for fact in FACT_WORDS if fact in kinds)}."
         for teller, kinds in header.tells.items()
     ]
     return [

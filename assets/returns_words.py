@@ -37,8 +37,8 @@ TITLES: Mapping[Situation, str] = {
 }
 
 SERVICES: Mapping[str, str] = {
-    "education": "school",
-    "settings": "nursery or childminder",
+    "education": "a school",
+    "settings": "a nursery or childminder",
     "health": "health visiting",
 }
 """What a service is called in a sentence: `health visiting in Leeds`."""
