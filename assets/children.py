@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from assets import concerns
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
@@ -155,8 +156,7 @@ def _reviews() -> str:
         ), counted AS (
             SELECT *, {below} AS below, {scored} AS scored FROM outcomes
         ), of_child AS (
-            SELECT *, bool_or(coalesce(concern = 'Y', false) OR coalesce(referral = 'Y', false) OR below > 0)
-                          OVER (PARTITION BY child_id) AS any_concern
+            SELECT *, bool_or({concerns.of_review("below > 0")}) OVER (PARTITION BY child_id) AS any_concern
               FROM counted
         )
         SELECT * EXCLUDE (concern, any_concern), any_concern AS concern,
@@ -177,7 +177,7 @@ def _settings() -> str:
     return f"""
         SELECT child_id,
                CASE WHEN bool_or(entitlement = '2YO') THEN '{taken}' ELSE '{not_taken}' END AS entitlement,
-               coalesce(bool_or(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E')), false) AS concern
+               bool_or({concerns.of_setting()}) AS concern
           FROM early_years_census GROUP BY child_id
     """
 

@@ -96,6 +96,27 @@ class Home:
         """The facts; `linkage.html` beside it is the page."""
         return self.linked(cohort) / "linkage.json"
 
+    def doubts(self, cohort: str) -> Path:
+        """Pairs of children that may be one, and, in its metadata, of which deliveries the links are."""
+        return self.linked(cohort) / "doubts.parquet"
+
+    @property
+    def returns(self) -> Path:
+        """What goes back to services under a sharing agreement, encrypted, by council."""
+        return self.restricted / "returns"
+
+    def return_file(self, source: str, cohort: str, council: str) -> Path:
+        return self.returns / council / source / f"{cohort}.age"
+
+    def return_summary(self, cohort: str, council: str) -> Path:
+        """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
+        return self.returns / council / f"summary-{cohort}.json"
+
+    @property
+    def disclosures(self) -> Path:
+        """The log of every return that was made or withdrawn."""
+        return self.returns / "disclosures.jsonl"
+
     def sent(self, cohort: str) -> Path:
         """Which councils, by source, the confidential tables are made of."""
         return self.linked(cohort) / "sent.json"

@@ -1,4 +1,7 @@
-"""The one resource that assets need: where landing, home and keys are, and what links."""
+"""The one resource that assets need: where landing, home and keys are, and what links.
+
+`agreements_dir` is empty where nothing is returned, which is the default.
+"""
 
 from pathlib import Path
 
@@ -19,6 +22,7 @@ class Installation(dg.ConfigurableResource):
     home_dir: str
     keys_dir: str
     linkage_backend: str = DUCKDB
+    agreements_dir: str = ""
 
     @property
     def landing_folder(self) -> Path:
@@ -29,6 +33,11 @@ class Installation(dg.ConfigurableResource):
         home = Home(Path(self.home_dir))
         home.prepare()
         return home
+
+    @property
+    def agreements_folder(self) -> Path | None:
+        """Folder of sharing agreements; None where nothing is returned."""
+        return Path(self.agreements_dir) if self.agreements_dir else None
 
     def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
         """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""

@@ -12,7 +12,7 @@ from assets.linkage import extracts_of
 from assets.processing_log import What, record
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
-from privacy.linkage.rows import SERVICES
+from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 from sources.sql import in_memory
 

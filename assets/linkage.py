@@ -24,9 +24,10 @@ from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
-from privacy.linkage.link import link
+from privacy.linkage.doubts import Doubts
+from privacy.linkage.link import Watcher, link
 from privacy.linkage.report import Report
-from privacy.linkage.rows import SERVICES
+from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 
 
@@ -56,12 +57,17 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     for path in [*(path for paths in extracts.values() for path in paths), *([earlier] if earlier.exists() else [])]:
         check_readable(home, path)
     previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
-    report = Report()
-    result = link({source: paths for source, paths in extracts.items() if paths}, previous, report.watchers, weigh)
+    report, doubts = Report(), Doubts()
+    deliveries_linked = {EXTRACTS_LINKED: json.dumps(_macs(extracts))}
+    watchers: list[Watcher] = [*report.watchers, doubts]
+    result = link({source: paths for source, paths in extracts.items() if paths}, previous, watchers, weigh)
     with home.staging() as staging:
         _write(result.links, staging / "links.parquet")
+        _write(doubts.children(result.links).replace_schema_metadata(deliveries_linked), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
+        home.doubts(cohort).unlink(missing_ok=True)
         promote(staging / "links.parquet", home.links(cohort))
+        promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
 
@@ -100,6 +106,23 @@ def extracts_of(home: Home, source: str, cohort: str, councils: Sequence[str]) -
     return [path for path in paths if path.exists()]
 
 
+def linked_extracts(home: Home, cohort: str) -> dict[str, str]:
+    """MAC of the delivery of each extract (`council/source`) that the links of a cohort are of; none without links."""
+    path = home.doubts(cohort)
+    metadata = pyarrow.parquet.read_schema(path).metadata if path.exists() else None
+    return dict(json.loads(metadata[EXTRACTS_LINKED.encode()])) if metadata else {}
+
+
+def _macs(extracts: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    return {f"{path.stem}/{source}": delivered(path) for source, paths in extracts.items() for path in paths}
+
+
+def delivered(pseudonymised: Path) -> str:
+    """MAC of the delivery that a pseudonymised extract was made from; empty where it says none."""
+    metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
+    return bytes(metadata.get(deliveries.MAC_KEY.encode(), b"")).decode()
+
+
 def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
     """Tokens can be compared where keys, pseudonyms and normaliser are the same, and are those that the model knows."""
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
@@ -121,6 +144,8 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
 
 
 _NAMED = 5
+EXTRACTS_LINKED = "extracts_linked"
+"""Name, in the metadata of a cohort's doubts, of the MACs of the deliveries that were linked (JSON)."""
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -15,7 +15,7 @@ from assets.linkage import derive_confidential_tables, link_cohort
 from assets.partitions import COHORTS
 from assets.plain_words import speaks_plainly
 from assets.retention import check_may_be_held
-from privacy.linkage.rows import SERVICES
+from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
 

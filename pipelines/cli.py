@@ -16,6 +16,8 @@ from pipelines.keep_commands import COMMANDS as KEEPING
 from pipelines.key_commands import keys
 from pipelines.link_commands import link
 from pipelines.release_commands import diff, publish, withdraw
+from pipelines.returns_commands import returns
+from pipelines.returns_make_commands import log, make
 from pipelines.sender_commands import pseudonymise
 
 
@@ -264,8 +266,10 @@ def budget(home: Path, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 
-for command in (council, pseudonymise, keys, link, diff, publish, withdraw, *KEEPING, doctor):
+for command in (council, pseudonymise, keys, link, returns, diff, publish, withdraw, *KEEPING, doctor):
     main.add_command(command)
+for command in (make, log):
+    returns.add_command(command)
 
 
 def _cohort(code: str) -> Any:

@@ -10,6 +10,7 @@ import click
 from pipelines.console import HELP
 from pipelines.council_commands import council
 from pipelines.key_commands import keys
+from pipelines.returns_commands import returns
 from pipelines.sender_commands import pseudonymise
 
 
@@ -18,5 +19,5 @@ def main() -> None:
     """Prepare early-years extracts where they are, before anything leaves the building."""
 
 
-for command in (council, pseudonymise, keys):
+for command in (council, pseudonymise, keys, returns):
     main.add_command(command)

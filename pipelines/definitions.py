@@ -15,9 +15,10 @@ from assets.installation import Installation
 from assets.intake_assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
+from assets.returns_assets import returns
 from pipelines import settings
 from pipelines.alerts import failed_runs
-from pipelines.jobs import RELEASE_JOBS, RESTRICTED_JOBS
+from pipelines.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.progress import progress_logger
 from pipelines.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
 from pipelines.sensors import landing_sensor, restricted_automation
@@ -46,10 +47,16 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
     """The project's definitions, or a part of them, over one installation; tests and commands pass their own."""
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
     return dg.Definitions(
-        assets=dg.with_source_code_references(
-            [*(_RESTRICTED_ASSETS if restricted else ()), *(_RELEASE_ASSETS if release else ())]
-        ),
-        jobs=[*(RESTRICTED_JOBS if restricted else ()), *(RELEASE_JOBS if release else ())],
+        assets=[
+            *(_RESTRICTED_ASSETS if restricted else ()),
+            *(_RELEASE_ASSETS if release else ()),
+            *((returns,) if restricted and release else ()),
+        ],
+        jobs=[
+            *(RESTRICTED_JOBS if restricted else ()),
+            *(RELEASE_JOBS if release else ()),
+            *((returns_job,) if restricted and release else ()),
+        ],
         schedules=[
             *((nightly_intake, termly_linkage, daily_retention) if restricted else ()),
             *((release_calendar,) if release else ()),

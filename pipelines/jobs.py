@@ -6,6 +6,7 @@ from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
+from assets.returns_assets import returns
 from pipelines.expiring import expire_all
 from pipelines.publication import publication_job
 from pipelines.run_tags import SPENDS_BUDGET
@@ -57,6 +58,13 @@ def expire_op(context: dg.OpExecutionContext, installation: Installation) -> Non
 @dg.job(name="retention", description="Remove what has been kept as long as it may be. Releases and ledger stay.")
 def retention_job() -> None:
     expire_op()
+
+
+returns_job = dg.define_asset_job(
+    "returns",
+    selection=dg.AssetSelection.assets(returns),
+    description="Make the returns of a linked cohort that sharing agreements allow. Part of no other job.",
+)
 
 
 RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)

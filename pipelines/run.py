@@ -152,6 +152,14 @@ def _words(release: str, measured: Sequence[Cohort]) -> str:
     return f"Release {release}: {spends}"
 
 
+def run_returns(installation: Installation, cohort: Cohort) -> None:
+    """Make the returns of a cohort; raises `RunStopped`."""
+    processes = installation.home_folder.root / "dagster" / "processes"
+    with instance(installation.home_folder) as dagster_instance, alive(processes) as of_this_process:
+        options = {"partition_key": cohort.code}
+        _run(build_definitions(installation), "returns", dagster_instance, of_this_process, options)
+
+
 def release_of(home: Home, cohort: Cohort) -> str:
     """The version a run makes when none is named: the cohort's newest release, or the first free one of this month.
 

@@ -20,6 +20,7 @@ LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
 LINKAGE_BACKEND, LEDGER = "READINESS_LINKAGE_BACKEND", "READINESS_LEDGER"
 CALENDAR, PUBLISH_TO, ALERT = "READINESS_CALENDAR", "READINESS_PUBLISH_TO", "READINESS_ALERT"
 PUBLISHER, RETENTION, COUNCILS = "READINESS_PUBLISHER", "READINESS_RETENTION", "READINESS_COUNCILS"
+AGREEMENTS = "READINESS_AGREEMENTS"
 _PREFIX = "READINESS_"
 _OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
 _DEFAULTS = {LANDING: PROJECT / "demo" / "landing", HOME: PROJECT / "demo" / "home", KEYS: PROJECT / "keys"}
@@ -42,6 +43,7 @@ class Settings:
     publisher: Path | None = None
     retention: Path | None = None
     councils: Path | None = None
+    agreements: Path | None = None
     calendar: Path | None = None
     publish_to: str | None = field(default=None, repr=False)
     alert: str | None = field(default=None, repr=False)
@@ -72,15 +74,19 @@ def folder(variable: str, given: Path | None = None) -> Path:
     return Path(given or os.environ.get(variable) or _DEFAULTS[variable]).resolve()
 
 
-def installation(landing: Path | None = None, home: Path | None = None, keys: Path | None = None) -> Installation:
+def installation(
+    landing: Path | None = None, home: Path | None = None, keys: Path | None = None, agreements: Path | None = None
+) -> Installation:
     """The installation that options and environment describe; raises `InvalidSettings`."""
     from assets.installation import Installation  # which brings Dagster
 
+    settings = Settings.read()
     return Installation(
         landing_dir=str(folder(LANDING, landing)),
         home_dir=str(folder(HOME, home)),
         keys_dir=str(folder(KEYS, keys)),
-        linkage_backend=Settings.read().linkage_backend,
+        linkage_backend=settings.linkage_backend,
+        agreements_dir=str(agreements or settings.agreements or ""),
     )
 
 
@@ -137,6 +143,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str, str], Path | str]]] = {
     PUBLISHER: ("publisher", _file),
     RETENTION: ("retention", _file),
     COUNCILS: ("councils", _there),
+    AGREEMENTS: ("agreements", _there),
     CALENDAR: ("calendar", _file),
     PUBLISH_TO: ("publish_to", _as_it_is),
     ALERT: ("alert", _alert),

@@ -17,21 +17,16 @@ import duckdb
 import pyarrow as pa
 
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
+from privacy.services import SERVICES
 
-SERVICES: dict[str, str] = {
-    "eyfsp": "education",
-    "school_census": "education",
-    "early_years_census": "settings",
-    "hv_reviews": "health",
-}
-"""Each linked source and the service whose own records it holds. Parents' responses are never linked."""
 OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
 
-_COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
+COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
+"""SQL condition: the row says names, date of birth and postcode."""
 
 Extract: TypeAlias = "Sequence[Path] | Any"
 """Parquet files of one source, or an Arrow table of its rows."""
@@ -52,7 +47,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
         _forget_default_numbers(con, number)
     tokens = ", ".join(TOKEN_COLUMNS)
-    alone = f"CASE WHEN NOT ({_COMPLETE}) THEN hash(source, council, source_row) END"
+    alone = f"CASE WHEN NOT ({COMPLETE}) THEN hash(source, council, source_row) END"
     con.execute(
         f"CREATE TABLE contents AS SELECT row, hash(service, sex, {tokens}, {alone}) AS tie FROM sent"
     ).fetchall()

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.date_formats import ambiguity, format_fault, is_date
 from sources.councils.derived import Characters, Derived, Filled, FirstOf, Join, Pattern, pattern_fault
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
-from sources.councils.problems import InvalidCouncilFile, Nodes, Problem, perhaps
+from sources.councils.problems import InvalidCouncilFile, Nodes, compose, perhaps
 from sources.reference.places import Place, UnknownCouncil, place, places, resolve
 
 _T = TypeVar("_T")
@@ -48,7 +47,7 @@ _DERIVED_KEYS = ("from", "pattern", "characters", "filled", "blank", "join", "wi
 def load(path: Path) -> dict[str, Dialect]:
     """The dialect of each source in a council file; raises `InvalidCouncilFile` with all that is wrong with it."""
     nodes = Nodes(path.name)
-    root = _compose(path, nodes)
+    root = compose(path, nodes, "'council' and 'sources'")
     if not isinstance(root, MappingNode):
         if root is not None:
             nodes.problem(root, "the file must be a mapping of council and sources")
@@ -71,33 +70,6 @@ def load(path: Path) -> dict[str, Dialect]:
     if nodes.problems:
         raise InvalidCouncilFile(nodes.problems)
     return dialects
-
-
-def _compose(path: Path, nodes: Nodes) -> Node | None:
-    """The file's root node; None, with a problem noted, where there is none."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        nodes.problems.append(Problem(path.name, line, 1, "the line is not UTF-8 text; save the file as UTF-8"))
-        return None
-    if tab := re.search(r"^ *\t", text, re.MULTILINE):
-        line = text.count("\n", 0, tab.start()) + 1
-        sentence = "the line is indented with a tab; YAML is indented with spaces"
-        nodes.problems.append(Problem(path.name, line, tab.end() - tab.start(), sentence))
-        return None
-    try:
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        hint = '; a text that holds ": " or " #", or starts with a sign such as % or @ or [, stands in quotes'
-        nodes.problem(error.problem_mark or error.context_mark, f"not readable as YAML: {error.problem}{hint}")
-        return None
-    except yaml.YAMLError as error:
-        nodes.problem(None, f"not readable as YAML: {str(error).splitlines()[0]}")
-        return None
-    if root is None:
-        nodes.problem(None, "the file is empty; it needs 'council' and 'sources'")
-    return root
 
 
 def _council(path: Path, nodes: Nodes, node: Node) -> Place | None:

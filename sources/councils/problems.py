@@ -1,10 +1,12 @@
-"""What is wrong with a council file, each thing with its place in the file."""
+"""What is wrong with a council file, or another file in YAML, each thing with its place in the file."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -98,6 +100,33 @@ class Nodes:
             self.problem(node, f"{where} is an empty list")
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         return [(entry, text) for entry in nodes if (text := self.text(entry, where)) is not None]
+
+
+def compose(path: Path, nodes: Nodes, needs: str) -> Node | None:
+    """The root node of a YAML file that `needs` some keys; None, with a problem noted, where there is none."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        nodes.problems.append(Problem(path.name, line, 1, "the line is not UTF-8 text; save the file as UTF-8"))
+        return None
+    if tab := re.search(r"^ *\t", text, re.MULTILINE):
+        line = text.count("\n", 0, tab.start()) + 1
+        sentence = "the line is indented with a tab; YAML is indented with spaces"
+        nodes.problems.append(Problem(path.name, line, tab.end() - tab.start(), sentence))
+        return None
+    try:
+        root = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        hint = '; a text that holds ": " or " #", or starts with a sign such as % or @ or [, stands in quotes'
+        nodes.problem(error.problem_mark or error.context_mark, f"not readable as YAML: {error.problem}{hint}")
+        return None
+    except yaml.YAMLError as error:
+        nodes.problem(None, f"not readable as YAML: {str(error).splitlines()[0]}")
+        return None
+    if root is None:
+        nodes.problem(None, f"the file is empty; it needs {needs}")
+    return root
 
 
 def perhaps(name: str, names: Sequence[str]) -> str:

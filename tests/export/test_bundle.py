@@ -43,6 +43,7 @@ def test_a_release_directory_holds_bundles_and_what_follows_from_them_only(relea
         "catalogue.jsonld",
         "feed.xml",
         "latest",
+        "latest.json",
         "site",
     }
     assert not [path for path in release_dir.iterdir() if path.name.startswith(".")]

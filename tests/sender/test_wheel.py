@@ -36,7 +36,17 @@ def project(folder: Path) -> dict[str, object]:
 
 def needed(folder: Path) -> dict[str, str]:
     """Requirements by distribution."""
-    return {re.split(r"[^\w-]", line, maxsplit=1)[0]: line for line in project(folder)["dependencies"]}  # type: ignore[attr-defined]
+    return _by_distribution(project(folder)["dependencies"])  # type: ignore[arg-type]
+
+
+def extras(folder: Path, *names: str) -> dict[str, str]:
+    """Requirements of extras by distribution; of all extras, unless some are named."""
+    given = project(folder)["optional-dependencies"]
+    return _by_distribution(line for name in names or given for line in given[name])  # type: ignore[attr-defined,index]
+
+
+def _by_distribution(lines: Iterable[str]) -> dict[str, str]:
+    return {re.split(r"[^\w-]", line, maxsplit=1)[0]: line for line in lines}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,7 @@ def test_the_wheel_holds_no_more_than_the_tool(wheel: Path) -> None:
 def test_what_its_modules_import_is_in_it_or_required(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     names = set(archive.namelist())
-    required = set(needed(FOLDER))
+    required = set(needed(FOLDER)) | set(extras(FOLDER))
     for name in sorted(name for name in names if name.endswith(".py")):
         for module in _imports(archive.read(name).decode()):
             top = module.partition(".")[0]
@@ -96,6 +106,7 @@ def test_its_requirements_are_the_products() -> None:
     ours, theirs = needed(PROJECT), needed(FOLDER)
     assert theirs == {name: ours[name] for name in theirs}
     assert not {"dagster", "splink", "great-expectations", "opendp", "pandas", "scipy"} & set(theirs)
+    assert extras(FOLDER) == extras(PROJECT, "returns")
     for key in ("requires-python", "license"):
         assert project(FOLDER)[key] == project(PROJECT)[key]
 
@@ -106,7 +117,7 @@ def installed(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) ->
     target, libraries = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("libraries")
     command = [uv, "pip", "install", "--offline", "--no-deps", "--quiet", "--python", sys.executable, "--target"]
     subprocess.run([*command, str(target), str(wheel)], check=True)
-    for distribution in _with_dependencies(needed(FOLDER)):
+    for distribution in _with_dependencies([*needed(FOLDER), *extras(FOLDER)]):
         files = importlib.metadata.distribution(distribution).files or ()
         for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
             (libraries / top).symlink_to(importlib.metadata.distribution(distribution).locate_file(top))

@@ -1,0 +1,297 @@
+"""Returns of a cohort: for every sender that an agreement names, what may be told of its own rows, sealed.
+
+Off unless a folder of sharing agreements is given. Everything stays in the restricted zone; what is said outside names
+councils, services and agreements, never a number of rows or children.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+
+from assets import concerns, deliveries
+from assets.deliveries import ExtractQuality
+from assets.home import Home, promote
+from assets.in_use import while_in_use
+from assets.linkage import delivered, linked_extracts
+from assets.returns_summary import write_summary
+from assets.software import software
+from assets.turns import in_turn
+from privacy.keys import KeyRing
+from privacy.linkage.rows import COMPLETE
+from privacy.returns import disclosures
+from privacy.returns.agreement import Agreement
+from privacy.returns.disclosures import Disclosure, What
+from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.gate import Permitted, Sender, permitted
+from privacy.returns.seal import Header, content, seal
+from privacy.services import SERVICE_NAMES, SERVICES
+from sources.contracts import CONTRACTS
+from sources.extract.landed import Landed
+from sources.reference.cohorts import Cohort
+from sources.sql import in_memory
+
+_FILE_MODE = 0o600
+
+
+class NothingToReturn(Exception):
+    """The cohort's links cannot be used for returns; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of the return of one council and source: `sentence` names no number."""
+
+    council: str
+    source: str
+    sentence: str
+    written: bool = False
+
+
+@while_in_use
+@in_turn
+def make_returns(
+    home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
+) -> list[Made]:
+    """Make every return that the agreements allow on a day, and withdraw those that they do not allow any more.
+
+    A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
+    """
+    extracts = _extracts(home, cohort)
+    done: list[Made] = []
+    with in_memory() as con:
+        _records(con, home, Cohort(cohort), extracts, on)
+        for council, source in sorted({*extracts, *_made_before(home, cohort)}):
+            receiver = Sender(council, SERVICES[source])
+            allowed = permitted(agreements, receiver, on)
+            reason = _why_nothing(agreements, receiver, allowed, on)
+            if (council, source) not in extracts:
+                reason = "its extract is not in"
+            if reason:
+                done.append(_withdraw(home, cohort, receiver, source, reason))
+                continue
+            task = _Task(home, cohort, receiver, source, extracts[council, source], agreements, keys, on)
+            done.append(task.make(con, allowed, absence(receiver, allowed, SERVICE_NAMES, _in_full(extracts))))
+        for council, agreement in agreements.items():
+            if agreement.why_not(on) is None:
+                write_summary(con, home, cohort, council, _in_full(extracts))
+            else:
+                for suffix in (".json", ".html"):
+                    home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
+    return done
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One return."""
+
+    home: Home
+    cohort: str
+    receiver: Sender
+    source: str
+    extract: ExtractQuality
+    agreements: Mapping[str, Agreement]
+    keys: KeyRing
+    on: dt.date
+
+    def make(self, con: duckdb.DuckDBPyConnection, allowed: Permitted, of_absence: Absence) -> Made:
+        table = facts_of(con, self.receiver, self.source, allowed, of_absence)
+        facts: list[str] = table["fact"].to_pylist()
+        header = self._header(allowed, of_absence, len(facts))
+        mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
+        file = self.home.return_file(self.source, self.cohort, self.receiver.council)
+        before = disclosures.last(self.home.disclosures, self.cohort, self.receiver.council, self.source)
+        if before and (before.what, before.return_mac) == (What.MADE, mac) and _is(file, before.file_sha256):
+            return self._made("unchanged since it was last made")
+        sealed = seal(header, facts, self.keys.signing_key)
+        disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
+        with self.home.staging() as staging:
+            staged = staging / file.name
+            staged.touch(_FILE_MODE)
+            staged.write_bytes(sealed)
+            promote(staged, file)
+        return self._made(f"made for {header.recipient_name}, encrypted to its key", written=True)
+
+    def _made(self, sentence: str, written: bool = False) -> Made:
+        return Made(self.receiver.council, self.source, sentence, written)
+
+    def _header(self, allowed: Permitted, of_absence: Absence, rows: int) -> Header:
+        own = self.agreements[self.receiver.council]
+        recipient = own.recipients[self.receiver.service]
+        councils = sorted({own.council, *(teller.council for teller in allowed)})
+        return Header(
+            council=self.receiver.council,
+            source=self.source,
+            service=self.receiver.service,
+            cohort=self.cohort,
+            recipient=recipient.key,
+            recipient_name=recipient.name,
+            extract_sha256=_senders_file(self.extract),
+            extract_mac=self.extract.file_mac,
+            reference=own.reference,
+            legal_basis=own.legal_basis,
+            impact_assessment=own.impact_assessment,
+            expires=own.expires.isoformat(),
+            agreements={council: self.agreements[council].version for council in councils},
+            tells={_named(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
+            absence_of=[_named(sender) for sender in of_absence.of],
+            absence_why_not=of_absence.why_not,
+            rows=rows,
+            made_on=self.on.isoformat(),
+        )
+
+    def _line(self, header: Header, mac: str, file_sha256: str) -> Disclosure:
+        same = {name: getattr(header, name) for name in _IN_BOTH}
+        return Disclosure(
+            what=What.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
+        )
+
+
+_IN_BOTH = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
+
+
+def _named(sender: Sender) -> str:
+    return f"{sender.council}/{sender.service}"
+
+
+def _senders_file(extract: ExtractQuality) -> str:
+    """SHA-256 of the extract that the sender holds, also where it sent tokens in its place."""
+    return str(extract.made_under.get("extract_sha256") or extract.file_sha256)
+
+
+def _is(file: Path, sha256: str) -> bool:
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+
+
+def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted, on: dt.date) -> str | None:
+    own = agreements.get(receiver.council)
+    if own is None:
+        return "no sharing agreement is on file"
+    if why := own.why_not(on):
+        return why
+    if receiver.service not in own.recipients:
+        return f"the agreement {own.reference} names no recipient for {receiver.service}"
+    if not allowed:
+        return f"no agreement lets any service tell {receiver.service} anything"
+    return None
+
+
+def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, reason: str) -> Made:
+    """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
+    file = home.return_file(source, cohort, receiver.council)
+    if not file.exists():
+        return Made(receiver.council, source, f"nothing is made: {reason}")
+    before = disclosures.last(home.disclosures, cohort, receiver.council, source)
+    if before:
+        disclosures.record(
+            home.disclosures, Disclosure(**asdict(before) | {"what": What.WITHDRAWN, "reason": reason, "rows": 0})
+        )
+    file.unlink()
+    return Made(receiver.council, source, f"the return made before is withdrawn, nothing is made: {reason}")
+
+
+def _made_before(home: Home, cohort: str) -> Iterator[tuple[str, str]]:
+    for file in home.returns.glob(f"*/*/{cohort}.age"):
+        yield file.parent.parent.name, file.parent.name
+
+
+def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
+    """The extracts that the links are of, by council and source; all of them must be those that are in now."""
+    linked = linked_extracts(home, cohort)
+    if not linked or not home.links(cohort).exists():
+        raise NothingToReturn(f"cohort {cohort} has not been linked by this version: run the job linkage first")
+    found, moved = {}, []
+    for name, mac in linked.items():
+        council, _, source = name.partition("/")
+        path = home.pseudonymised(source, cohort, council)
+        quality = deliveries.current(home, Landed(council, source, cohort, path))
+        if quality is None or quality.file_mac != mac:
+            moved.append(name)
+        else:
+            found[council, source] = quality
+    for source in SERVICES:
+        folder = home.pseudonymised(source, cohort, "any").parent
+        moved += [
+            f"{path.stem}/{source}"
+            for path in folder.glob("*.parquet")
+            if linked.get(f"{path.stem}/{source}") != delivered(path)
+        ]
+    if moved:
+        raise NothingToReturn(
+            f"cohort {cohort}: {', '.join(sorted(set(moved)))} changed since the cohort was linked; run the job linkage"
+            " first, so that row numbers are those of the files that are in"
+        )
+    return found
+
+
+def _in_full(extracts: Collection[tuple[str, str]]) -> set[Sender]:
+    """Senders of whom every extract is in."""
+    councils = {council for council, _ in extracts}
+    return {
+        Sender(council, service)
+        for council in councils
+        for service in SERVICE_NAMES
+        if all((council, source) in extracts for source in SERVICES if SERVICES[source] == service)
+    }
+
+
+def _records(
+    con: duckdb.DuckDBPyConnection,
+    home: Home,
+    cohort: Cohort,
+    extracts: Collection[tuple[str, str]],
+    on: dt.date,
+) -> None:
+    """The tables that `privacy.returns.facts` reads."""
+    con.execute(f"CREATE VIEW links AS SELECT * FROM '{home.links(cohort.code)}'")
+    con.execute(f"CREATE VIEW doubts AS SELECT * FROM '{home.doubts(cohort.code)}'")
+    selects = []
+    for source, service in SERVICES.items():
+        paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
+        files = ", ".join(f"'{path}'" for path in paths)
+        if paths:
+            selects.append(
+                f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {COMPLETE} AS comparable,"
+                f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
+                f" FROM read_parquet([{files}], hive_partitioning = false)"
+            )
+    con.execute(
+        f"""
+        CREATE TEMP TABLE records AS
+        SELECT said.*, child_id, coalesce(match_probability, 1) AS probability
+          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, source_row)
+        """
+    )
+
+
+def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
+    """Month in which the service last had to do with the child, by what its record says.
+
+    A review's own date; the day of the school census in January and the end of the Profile's assessments in June of the
+    cohort's Reception year; census day of the early years census in January before it. A date still to come is none.
+    """
+    match source:
+        case "hv_reviews":
+            return f"CASE WHEN review_date <= DATE '{on}' THEN strftime(review_date, '%Y-%m') END"
+        case "eyfsp":
+            return f"'{cohort.first_year + 1}-06'"
+        case "school_census":
+            return f"'{cohort.first_year + 1}-01'"
+        case _:
+            return f"'{CONTRACTS[source].due.on(cohort).year}-01'"
+
+
+def _concern(source: str) -> str:
+    match source:
+        case "hv_reviews":
+            return concerns.of_review()
+        case "early_years_census":
+            return concerns.of_setting()
+        case _:
+            return "NULL::BOOLEAN"

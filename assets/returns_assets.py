@@ -1,0 +1,45 @@
+"""The asset of joined-up returns, by cohort. Off unless the installation names a folder of sharing agreements."""
+
+import datetime as dt
+
+import dagster as dg
+
+from assets.installation import Installation
+from assets.intake_assets import RESTRICTED
+from assets.linkage_assets import LINKS
+from assets.partitions import COHORTS
+from assets.returns import make_returns
+from assets.returns_agreements import load_all
+
+GROUP = "returns"
+RETURNS = dg.AssetKey([RESTRICTED, "returns"])
+
+
+@dg.asset(
+    key=RETURNS,
+    deps=[LINKS],
+    partitions_def=COHORTS,
+    group_name=GROUP,
+    kinds={"duckdb", "age"},
+    owners=["team:data-engineering"],
+    tags={"zone": RESTRICTED},
+    description=(
+        "For each sender that a sharing agreement names, about its own rows only: which other services know the child,"
+        " encrypted to that sender's key. Made by the job `returns` alone, under agreements that stand on the day;"
+        " every return is in the disclosure log. Without a folder of agreements nothing is made."
+    ),
+)
+def returns(context: dg.AssetExecutionContext, installation: Installation) -> None:
+    folder = installation.agreements_folder
+    if folder is None:
+        context.log.info("no folder of sharing agreements is given (READINESS_AGREEMENTS): nothing is made")
+        return
+    made = make_returns(
+        installation.home_folder,
+        context.partition_key,
+        load_all(folder),
+        installation.key_ring(),
+        dt.date.today(),
+    )
+    for one in made:
+        context.log.info(f"{one.council}/{one.source}: {one.sentence}")

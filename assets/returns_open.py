@@ -1,0 +1,228 @@
+"""What runs at the sender: a return and the extract it is about in, a table and a page for the team out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from assets import concerns
+from assets.home import OWNER_ONLY, promote
+from assets.returns_page import render
+from assets.returns_table import write_csv, write_workbook
+from assets.returns_words import LATELY_MONTHS, Situation, next_step, why
+from privacy.returns.seal import Header, ReturnProblem, unseal
+from sources.contracts import CONTRACTS, Role, SourceContract
+from sources.councils.council_file import council_file as shipped_council_file
+from sources.councils.council_file import load as load_council_file
+from sources.councils.dialect import Dialect
+from sources.extract.errors import ExtractStopped, unexpected
+from sources.extract.identity import content_sha256
+from sources.extract.landed import Landed
+from sources.extract.open import OpenExtract, open_extract
+from sources.extract.project import project
+from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+from sources.sql import in_memory
+
+_FILE_MODE = 0o600
+_LABELS = {
+    "upn": "UPN",
+    "local_patient_id": "Local patient number",
+    "nhs_number": "NHS number",
+    "surname": "Surname",
+    "forename": "Forename",
+    "date_of_birth": "Date of birth",
+    "urn": "School (URN)",
+    "setting_urn": "Setting (URN)",
+}
+"""Columns of the sender's own extract by which the team finds a child, with their headings."""
+
+
+@dataclass(frozen=True)
+class Written:
+    page: Path
+    workbook: Path
+    csv: Path
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the extract: its own columns by heading, and what was returned about it.
+
+    `child` is the same for rows with the same numbers, names and date of birth.
+    """
+
+    row: int
+    child: int
+    own: dict[str, str]
+    situation: Situation
+    why: str
+    next_step: str
+
+
+def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path) -> Written:
+    """Write table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped`, before it writes."""
+    opened = unseal(file, key, signer)
+    header = opened.header
+    landed = Landed(header.council, header.source, header.cohort, extract)
+    if landed.holds_tokens:
+        raise ReturnProblem(f"{extract.name}: holds tokens; give the extract that they were made from")
+    if content_sha256(extract) != header.extract_sha256:
+        raise ReturnProblem(
+            f"{extract.name}: is not the file that {file.name} is about, which is {header.source} of"
+            f" {header.council}, cohort {header.cohort}, to the byte; give that extract as it was sent"
+        )
+    lines = _lines(landed, _dialect(header, council_file), header, opened.facts)
+    name = f"{header.council}-{header.source}-{header.cohort}"
+    written = Written(*(out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv")))
+    out.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    for path, write in (
+        (written.csv, write_csv),
+        (written.workbook, write_workbook),
+        (written.page, _write_page),
+    ):
+        staged = path.with_name(f".{path.name}.new")
+        staged.touch(_FILE_MODE)
+        write(staged, header, lines)
+        promote(staged, path)
+    return written
+
+
+def _write_page(path: Path, header: Header, lines: list[Line]) -> None:
+    path.write_text(render(header, lines), encoding="utf-8")
+
+
+def _dialect(header: Header, council_file: Path | None) -> Dialect:
+    if council_file is None:
+        return shipped_council_file(header.council).dialect(header.source)
+    found = load_council_file(council_file)
+    if found.council != header.council:
+        raise ReturnProblem(f"{council_file.name}: is the council file of {found.council}, not of {header.council}")
+    return found.dialect(header.source)
+
+
+def _lines(landed: Landed, dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
+    """A line for each row, those to contact first on top."""
+    contract = CONTRACTS[landed.source]
+    try:
+        extract = open_extract(landed, contract, dialect)
+        with in_memory() as con:
+            _read(con, extract, contract)
+            return _joined(con, contract, extract, header, facts)
+    except ExtractStopped:
+        raise
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise unexpected(landed.name, error) from None
+
+
+def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract) -> None:
+    """`own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
+    names = [*extract.headings, *extract.inputs.values()]
+    schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+    con.register("streamed", pa.RecordBatchReader.from_batches(schema, extract.batches))
+    con.execute("CREATE TEMP TABLE extract AS FROM streamed")
+    landed = extract.landed
+    projection = project(
+        "extract",
+        extract.headings,
+        extract.inputs,
+        contract,
+        extract.dialect,
+        Cohort(landed.cohort),
+        place(landed.council),
+        {},
+    )
+    con.execute(
+        f"CREATE TEMP TABLE own AS SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
+        f" JOIN (SELECT {SOURCE_ROW}, {_own_concern(contract)} AS concern FROM ({projection.sql})) AS typed"
+        f" USING ({SOURCE_ROW})"
+    )
+
+
+def _own_concern(contract: SourceContract) -> str:
+    match contract.name:
+        case "hv_reviews":
+            return concerns.of_review()
+        case "early_years_census":
+            return concerns.of_setting()
+        case _:
+            return "false"
+
+
+def _joined(
+    con: duckdb.DuckDBPyConnection,
+    contract: SourceContract,
+    extract: OpenExtract,
+    header: Header,
+    facts: tuple[str, ...],
+) -> list[Line]:
+    given = {*extract.headings, *extract.dialect.derived, *extract.dialect.constants}
+    shown = {name: label for name, label in _LABELS.items() if name in contract and name in given}
+    identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
+    con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
+    found = con.execute(
+        _LINES.format(identity=", ".join(identity), shown=", ".join(f"raw_{name}" for name in shown)),
+        {"lately": _months_before(header.made_on)},
+    )
+    names = [column[0] for column in found.description or ()]
+    return [_line(dict(zip(names, row, strict=True)), shown, header) for row in found.fetchall()]
+
+
+_LINES = f"""
+WITH facts AS (
+    SELECT unnest(from_json(fact, '{{{{"row": "BIGINT", "known_to": [{{{{"council": "VARCHAR", "service": "VARCHAR",
+        "last_contact": "VARCHAR", "concern": "BOOLEAN"}}}}], "known_to_no_other": "BOOLEAN"}}}}')) FROM returned
+), rows AS (
+    SELECT own.*, dense_rank() OVER (ORDER BY {{identity}}) AS child, known_to, known_to_no_other
+      FROM own LEFT JOIN facts ON facts.row = own.source_row
+), contacts AS (
+    SELECT child, contact.council || '/' || contact.service AS sender, max(contact.last_contact) AS last_contact,
+           bool_or(contact.concern) AS concern
+      FROM (SELECT child, unnest(known_to) AS contact FROM rows) GROUP BY ALL
+), of_child AS (
+    SELECT child, list({{{{'sender': sender, 'last_contact': last_contact, 'concern': concern}}}} ORDER BY sender)
+               AS contacts, bool_or(concern) AS concern, max(last_contact) AS last_contact
+      FROM contacts GROUP BY child
+), children AS (
+    SELECT rows.child, bool_or(rows.concern) AS own_concern, bool_or(known_to_no_other) AS known_to_no_other,
+           any_value(contacts) AS contacts, bool_or(of_child.concern) AS concern,
+           max(of_child.last_contact) AS last_contact
+      FROM rows LEFT JOIN of_child USING (child) GROUP BY rows.child
+), judged AS (
+    SELECT child, contacts,
+           CASE WHEN concern AND NOT own_concern THEN {Situation.CONCERN_ELSEWHERE.value}
+                WHEN concern THEN {Situation.CONCERN_BOTH.value}
+                WHEN contacts IS NOT NULL AND last_contact < $lately THEN {Situation.NOT_LATELY.value}
+                WHEN contacts IS NOT NULL THEN {Situation.KNOWN.value}
+                WHEN known_to_no_other THEN {Situation.NO_OTHER.value}
+                ELSE {Situation.NOT_SAID.value} END AS situation
+      FROM children
+)
+SELECT source_row, child, situation, contacts, {{shown}} FROM rows JOIN judged USING (child)
+ ORDER BY situation, min(source_row) OVER (PARTITION BY child), source_row
+"""
+
+
+def _months_before(day: str) -> str:
+    """The month LATELY_MONTHS before the day the return was made, as `2024-11`."""
+    made = dt.date.fromisoformat(day)
+    months = made.year * 12 + made.month - 1 - LATELY_MONTHS
+    return f"{months // 12:04d}-{months % 12 + 1:02d}"
+
+
+def _line(row: dict[str, Any], shown: dict[str, str], header: Header) -> Line:
+    situation = Situation(row["situation"])
+    return Line(
+        row=row[SOURCE_ROW],
+        child=row["child"],
+        own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
+        situation=situation,
+        why=why(situation, row["contacts"] or [], header.absence_of),
+        next_step=next_step(situation, header.service),
+    )

@@ -1,0 +1,103 @@
+"""`readiness returns` at a council or service: draft and check an agreement, make a key, open a return."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines.console import FILE, FOLDER, stop
+
+_READABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group()
+def returns() -> None:
+    """Joined-up returns: what other services know of the children in rows that a service sent. Off by default."""
+
+
+@returns.command()
+@click.argument("file", type=_READABLE)
+def check(file: Path) -> None:
+    """Check sharing agreement FILE, and say what follows from it today. Exits with 1 if something must change."""
+    import datetime as dt
+
+    from assets.returns_agreements import InvalidAgreement, load
+    from privacy.returns.seal import ReturnProblem
+
+    try:
+        agreement = load(file)
+    except InvalidAgreement as invalid:
+        count = len(invalid.problems)
+        stop(f"{file}: {count} thing{'s' if count > 1 else ''} to change\n{invalid}")
+    except ReturnProblem as problem:
+        stop(str(problem))
+    for service, recipient in agreement.recipients.items():
+        click.echo(f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}")
+    for telling in agreement.tells:
+        facts = ", ".join(sorted(telling.facts))
+        click.echo(f"{telling.teller} tells {telling.receiver} of {telling.to_council}: {facts}")
+    for council in sorted(agreement.accepts_from):
+        click.echo(f"services of {council} may tell, if its own agreement says so")
+    if why := agreement.why_not(dt.date.today()):
+        click.echo(f"Nothing is returned today: {why}.")
+    else:
+        click.echo(f"In force until {agreement.expires}. Version {agreement.version}.")
+
+
+@returns.command()
+@click.argument("council")
+@click.option("--out", type=FOLDER, required=True, help="Folder of agreements; the file is <council>.yaml in it.")
+def new(council: str, out: Path) -> None:
+    """Write a starting file for the sharing agreement of COUNCIL, with a word on each line."""
+    from assets.returns_agreements import draft
+    from sources.reference.places import UnknownCouncil, resolve
+
+    try:
+        name = resolve(council).council
+    except UnknownCouncil as error:
+        stop(str(error))
+    path = out / f"{name}.yaml"
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(draft(name))
+    except FileExistsError:
+        stop(f"{path} is there already; move it away first")
+    click.echo(f"{path} is written. Fill in what says TODO, then: readiness returns check {path}")
+
+
+@returns.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the private key; stays with you.")
+def keygen(out: Path) -> None:
+    """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
+    from privacy.returns.seal import ReturnProblem, create_identity
+
+    try:
+        public = create_identity(out)
+    except ReturnProblem as problem:
+        stop(str(problem))
+    click.echo(f"Private key: {out}  (give it to nobody; without it no return can be opened)")
+    click.echo(f"Public key:  {public}  (for the agreement)")
+
+
+@returns.command("open")
+@click.argument("file", type=_READABLE)
+@click.option("--extract", type=FILE, required=True, help="The extract that you sent, as you sent it.")
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private key.")
+@click.option("--signer", type=_READABLE, required=True, help="The pipeline's public key (PEM), got by another way.")
+@click.option("--council", "council_file", type=_READABLE, help="Your own council file, if the extract needs one.")
+@click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
+def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path) -> None:
+    """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
+    from assets.returns_open import open_return as run
+    from privacy.returns.seal import ReturnProblem
+    from sources.extract.errors import ExtractStopped
+
+    try:
+        written = run(file, extract, key, signer, council_file, out)
+    except (ReturnProblem, ExtractStopped) as problem:
+        stop(str(problem))
+    click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")
+    click.echo(f"Table:  {written.workbook}\n        {written.csv}")
+    click.echo("These files name children. Keep them where you keep the extract.")

@@ -1,0 +1,116 @@
+"""An append-only log: one JSON object a line, each with the hash of the one before.
+
+A file beside the log holds the hash of the last line. So a line that was changed, put in or removed is seen, at the end
+too. A line is durable before `append` returns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from privacy.release.canonical import canonical_json, sha256_hex
+
+_NO_HASH = "0" * 64
+_LONGEST = 1 << 20
+"""No line is longer, in bytes."""
+
+
+class LogBroken(Exception):
+    """A log with a line changed, removed or unreadable; the message says which and where."""
+
+
+def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a line; raises `LogBroken` where the log is not the one that was last written to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path) as log:
+        last = _last(path, log)
+        entry = {
+            "seq": last["seq"] + 1 if last else 1,
+            **content,
+            "previous_hash": last["entry_hash"] if last else _NO_HASH,
+        }
+        entry["entry_hash"] = _hash(entry)
+        os.pwrite(log, json.dumps(entry).encode() + b"\n", os.fstat(log).st_size)
+        os.fsync(log)
+        _note_head(path, entry)
+    return entry
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """Every line, oldest first, after each was found in its place and unchanged; raises `LogBroken`."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    found, previous = [_parsed(path, line) for line in lines[:-1]], _NO_HASH
+    for number, entry in enumerate(found, 1):
+        if (entry["seq"], entry["previous_hash"]) != (number, previous):
+            raise LogBroken(f"{path}: something was removed or put in before line {number}")
+        if _hash(entry) != entry["entry_hash"]:
+            raise LogBroken(f"{path}: line {number} was changed")
+        previous = entry["entry_hash"]
+    _check_end(path, found[-1] if found else None)
+    return found
+
+
+def _hash(entry: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of everything but the hash itself."""
+    return sha256_hex(canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The log, open and locked; what a death while writing left of a line is gone."""
+    log = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        size = os.fstat(log).st_size
+        tail = os.pread(log, _LONGEST, max(0, size - _LONGEST))
+        os.ftruncate(log, size - (len(tail) - (tail.rfind(b"\n") + 1)))
+        yield log
+    finally:
+        os.close(log)
+
+
+def _last(path: Path, log: int) -> dict[str, Any] | None:
+    size = os.fstat(log).st_size
+    tail = os.pread(log, _LONGEST, max(0, size - _LONGEST)).split(b"\n")
+    last = _parsed(path, tail[-2]) if size else None
+    _check_end(path, last)
+    return last
+
+
+def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
+    """The log must end where its head says, or one line later, as after a death between the two."""
+    head = _head(path)
+    known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}
+    ends = (last["seq"], last["entry_hash"]) if last else (0, _NO_HASH)
+    one_more = last is not None and last["previous_hash"] == known["entry_hash"]
+    if ends != (known["seq"], known["entry_hash"]) and not one_more:
+        raise LogBroken(f"{path}: lines at the end were removed; restore the log from a backup")
+
+
+def _note_head(path: Path, entry: Mapping[str, Any]) -> None:
+    staged = _head(path).with_suffix(".new")
+    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"seq": entry["seq"], "entry_hash": entry["entry_hash"]}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(_head(path))
+
+
+def _head(path: Path) -> Path:
+    return path.with_suffix(".head.json")
+
+
+def _parsed(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        content: Any = json.loads(line)
+        if not isinstance(content, dict) or not {"seq", "previous_hash", "entry_hash"} <= set(content):
+            raise ValueError
+        return content
+    except ValueError:
+        raise LogBroken(f"{path}: a line is not one of the log's; restore it from a backup") from None

@@ -1,0 +1,66 @@
+"""The disclosure log: every return that was made, for whom, what kinds of facts, how many rows, under which agreement.
+
+It holds no row, no child and no fact. Lines are added before a return is put in place; `chained_log` says how a line
+that was changed or removed is seen.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import os
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+
+from privacy import chained_log
+
+
+class What(StrEnum):
+    MADE = "made"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """One line. `tells` are the kinds of facts by teller; `agreements` the version of each agreement by council;
+    `return_mac` tells returns of other content apart; `file_sha256` is that of the encrypted file."""
+
+    what: str
+    cohort: str
+    council: str
+    source: str
+    service: str
+    recipient: str
+    recipient_name: str
+    tells: dict[str, list[str]]
+    rows: int
+    agreements: dict[str, str]
+    extract_mac: str
+    return_mac: str
+    file_sha256: str
+    reason: str
+    software: str
+
+
+def record(path: Path, disclosure: Disclosure) -> None:
+    """Add a line, durable on return. Raises `LogBroken`."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    chained_log.append(path, {"time": now, "by": _who(), **asdict(disclosure)})
+
+
+def last(path: Path, cohort: str, council: str, source: str) -> Disclosure | None:
+    """The newest line about one return. Raises `LogBroken`."""
+    known = {field.name for field in fields(Disclosure)}
+    for entry in reversed(chained_log.entries(path)):
+        if (entry["cohort"], entry["council"], entry["source"]) == (cohort, council, source):
+            return Disclosure(**{key: value for key, value in entry.items() if key in known})
+    return None
+
+
+def _who() -> str:
+    """The account of the operating system; its number where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

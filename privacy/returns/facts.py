@@ -1,0 +1,132 @@
+"""What is told of the rows of one sender: SQL over the links of a cohort and what each record says at most.
+
+A fact is told where it is as sure as a link of probability SURE, and is left out otherwise, without a word why:
+
+- a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least SURE.
+  A row that came by its own number has probability 1;
+- a date or the absence of a concern: no less sure record of that service could be the child's as well;
+- no other service knows the child: no service that tells this has a record that is, or with a probability of more
+  than 1 - SURE could be, the child's; and the row says enough of the child to be found.
+
+Only rows of the receiver and of services that may tell it something are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from privacy.linkage.link import REVIEW_BAND
+from privacy.returns.agreement import Fact
+from privacy.returns.gate import Permitted, Sender
+
+SURE = 0.95
+"""Least probability of a link that a fact may rest on; above the band of links that are for review."""
+assert REVIEW_BAND[1] < SURE
+_SURE_ENOUGH = SURE - 1e-12
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Whether it can be told of a sender's rows that no other service knows the child, and of which services that is
+    said (`of`); `why_not` is a sentence where it cannot be."""
+
+    of: tuple[Sender, ...]
+    why_not: str | None
+
+
+def absence(
+    receiver: Sender, allowed: Permitted, own_services: Collection[str], in_full: Collection[Sender]
+) -> Absence:
+    """`own_services` are all services there are; `in_full` are the senders of whom every extract is in.
+
+    It depends on agreements and on which extracts are in, never on a row: that it is not said says nothing of a child.
+    """
+    tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts)
+    needed = [Sender(receiver.council, service) for service in own_services if service != receiver.service]
+    silent = [sender for sender in needed if sender not in tellers]
+    if silent:
+        return Absence((), f"{_named(silent)} may not tell it under the agreements")
+    late = [sender for sender in tellers if sender not in in_full]
+    if late:
+        return Absence((), f"not every extract of {_named(late)} is in")
+    return Absence(tellers, None)
+
+
+def _named(senders: Collection[Sender]) -> str:
+    return ", ".join(f"{sender.council}/{sender.service}" for sender in senders)
+
+
+def facts_of(
+    con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence
+) -> pa.Table:
+    """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
+
+    Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
+    `2022-05`, concern, comparable) and `doubts` (child_id, other_child_id). A row of which nothing can be told is left
+    out. The JSON text is `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
+    `{"row": 7, "known_to_no_other": true}`.
+    """
+    con.register("told_by", _tellers(allowed, of_absence))
+    try:
+        given = {"council": receiver.council, "source": source, "absence": of_absence.why_not is None}
+        return con.sql(_FACTS, params=given).to_arrow_table()
+    finally:
+        con.unregister("told_by")
+
+
+def _tellers(allowed: Permitted, of_absence: Absence) -> pa.Table:
+    return pa.table(
+        {
+            "council": pa.array([teller.council for teller in allowed], pa.string()),
+            "service": pa.array([teller.service for teller in allowed], pa.string()),
+            "tells_contact": pa.array([Fact.LAST_CONTACT in facts for facts in allowed.values()], pa.bool_()),
+            "tells_concern": pa.array([Fact.CONCERN in facts for facts in allowed.values()], pa.bool_()),
+        }
+    )
+
+
+_FACTS = f"""
+WITH mine AS (
+    SELECT source_row, child_id, probability, comparable FROM records WHERE council = $council AND source = $source
+), theirs AS (
+    SELECT records.*, tells_contact, tells_concern FROM records JOIN told_by USING (council, service)
+), linked AS (
+    SELECT mine.source_row, theirs.* EXCLUDE (source_row, child_id, probability),
+           mine.probability * theirs.probability >= {_SURE_ENOUGH} AS sure
+      FROM mine JOIN theirs USING (child_id)
+), perhaps AS (
+    SELECT DISTINCT mine.source_row, theirs.council, theirs.service
+      FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id
+), known AS (
+    SELECT source_row, council, service, any_value(tells_contact) AS tells_contact,
+           any_value(tells_concern) AS tells_concern,
+           NOT bool_and(sure) OR bool_or(perhaps.source_row IS NOT NULL) AS unsettled,
+           max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern
+      FROM linked LEFT JOIN perhaps USING (source_row, council, service)
+     GROUP BY source_row, council, service HAVING bool_or(sure)
+), told AS (
+    SELECT source_row,
+           CASE WHEN tells_contact AND NOT unsettled THEN last_contact END AS last_contact,
+           CASE WHEN tells_concern AND (concern OR NOT unsettled) THEN concern END AS concern, council, service
+      FROM known
+), of_known AS (
+    SELECT source_row, list(json_merge_patch(
+               json_object('council', council, 'service', service),
+               CASE WHEN last_contact IS NULL THEN json('{{}}') ELSE json_object('last_contact', last_contact) END,
+               CASE WHEN concern IS NULL THEN json('{{}}') ELSE json_object('concern', concern) END
+           ) ORDER BY council, service) AS known_to
+      FROM told GROUP BY source_row
+), of_nobody AS (
+    SELECT source_row FROM mine
+     WHERE $absence AND comparable
+       AND source_row NOT IN (SELECT source_row FROM linked) AND source_row NOT IN (SELECT source_row FROM perhaps)
+)
+SELECT source_row, json_object('row', source_row, 'known_to', known_to)::VARCHAR AS fact FROM of_known
+UNION ALL
+SELECT source_row, json_object('row', source_row, 'known_to_no_other', true)::VARCHAR FROM of_nobody
+ORDER BY source_row
+"""

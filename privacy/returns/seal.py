@@ -1,0 +1,218 @@
+"""The file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
+
+    readiness-return-1 <Ed25519 signature, hexadecimal>
+    {header, JSON}
+    {one row's fact, JSON}
+    ...
+
+The signature is over the first word, the header and every row. The header names recipient key, council, source, cohort
+and the extract, so that what was signed for one cannot be encrypted again for another and pass. `age -d` (C2SP age v1,
+X25519) decrypts the file; `pyrage` is the library here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+FORMAT = "readiness-return-1"
+_SIGNATURE_DIGITS = 128
+_AGE_START = b"age-encryption.org/"
+
+
+class ReturnProblem(Exception):
+    """A key or a return that cannot be used. The message says why and what to do, and shows nothing of a row."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a return is for and what it says of itself.
+
+    `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
+    (SHA-256) of each agreement by council. `absence_of` are the services that the child is not among where a row says
+    so; `absence_why_not` is a sentence where no row can. `extract_sha256` and `extract_mac` are those of the sender's
+    file. `made_on` is a day.
+    """
+
+    council: str
+    source: str
+    service: str
+    cohort: str
+    recipient: str
+    recipient_name: str
+    extract_sha256: str
+    extract_mac: str
+    reference: str
+    legal_basis: str
+    impact_assessment: str
+    expires: str
+    agreements: dict[str, str]
+    tells: dict[str, list[str]]
+    absence_of: list[str]
+    absence_why_not: str | None
+    rows: int
+    made_on: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A return that is what it says: its header, and each row's fact as JSON text."""
+
+    header: Header
+    facts: tuple[str, ...]
+
+
+def content(header: Header, facts: list[str]) -> bytes:
+    """What is signed but for the day it was made, to tell whether a return has changed."""
+    return b"\n".join([_header_line(header, made_on=""), *(fact.encode() for fact in facts)])
+
+
+def _header_line(header: Header, made_on: str) -> bytes:
+    return json.dumps(asdict(header) | {"made_on": made_on}, sort_keys=True, ensure_ascii=False).encode()
+
+
+def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> bytes:
+    """The file. Raises `ReturnProblem` for a recipient's key that is none."""
+    age = library()
+    document = b"\n".join([_header_line(header, made_on=header.made_on), *(fact.encode() for fact in facts)])
+    signature = signing_key.sign(_signed(document))
+    try:
+        recipient = age.x25519.Recipient.from_str(header.recipient)
+    except age.RecipientError:
+        raise ReturnProblem(f"{header.council}: the key of the recipient is no age public key (age1...)") from None
+    return bytes(age.encrypt(f"{FORMAT} {signature.hex()}\n".encode() + document, [recipient]))
+
+
+def unseal(path: Path, key: Path, signer: Path) -> Opened:
+    """Decrypt a return and check who made it and for whom.
+
+    `key` is a file with the recipient's age private key, `signer` one with the pipeline's public key. Raises
+    `ReturnProblem`.
+    """
+    identity, public = read_identity(key), signer_key(signer)
+    plain = _decrypted(path, identity)
+    first, _, document = plain.partition(b"\n")
+    word, _, signature = first.decode("ascii", errors="replace").partition(" ")
+    if word != FORMAT or len(signature) != _SIGNATURE_DIGITS:
+        raise ReturnProblem(f"{path.name}: is not a signed return of this version; ask for the original")
+    try:
+        public.verify(bytes.fromhex(signature), _signed(document))
+    except (InvalidSignature, ValueError):
+        raise ReturnProblem(
+            f"{path.name}: was not signed with the key you gave as the pipeline's; do not use it, and ask who sent it"
+        ) from None
+    header, facts = _parsed(path.name, document)
+    if header.recipient != str(identity.to_public()):
+        raise ReturnProblem(f"{path.name}: was made for another recipient and encrypted to you; do not use it")
+    if header.rows != len(facts):
+        raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
+    return Opened(header, facts)
+
+
+def _decrypted(path: Path, identity: Any) -> bytes:
+    age = library()
+    sealed = path.read_bytes()
+    if not sealed.startswith(_AGE_START):
+        raise ReturnProblem(f"{path.name}: is not an encrypted return (age format)")
+    try:
+        return bytes(age.decrypt(sealed, [identity]))
+    except age.DecryptError as error:
+        if "No matching keys" in str(error):
+            raise ReturnProblem(
+                f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours"
+            ) from None
+        raise ReturnProblem(f"{path.name}: was changed or cut short on its way; ask for it again") from None
+
+
+def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
+    first, *facts = document.decode("utf-8", errors="replace").split("\n")
+    try:
+        said = json.loads(first)
+        if not isinstance(said, dict) or set(said) != {field.name for field in fields(Header)}:
+            raise ValueError
+        return Header(**said), tuple(facts)
+    except ValueError:
+        raise ReturnProblem(
+            f"{name}: is of another version of the software; get the tool of the pipeline's version"
+        ) from None
+
+
+def _signed(document: bytes) -> bytes:
+    return FORMAT.encode() + b"\n" + document
+
+
+def create_identity(path: Path) -> str:
+    """Write a new age private key to `path` (mode 0600), as age-keygen does, and give the public key.
+
+    Raises `ReturnProblem` where the file is there: a key is never replaced.
+    """
+    identity = library().x25519.Identity.generate()
+    public = str(identity.to_public())
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ReturnProblem(f"{path} is there already; a key is never replaced, choose another name") from None
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(f"# public key: {public}\n{identity}\n")
+    return public
+
+
+def read_identity(path: Path) -> Any:
+    """The age X25519 private key in a file, as age-keygen and `create_identity` write it; raises `ReturnProblem`."""
+    if not path.is_file():
+        raise ReturnProblem(f"{path} does not exist; `readiness returns keygen` makes a key")
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise ReturnProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
+    age = library()
+    try:
+        (key,) = keys
+        return age.x25519.Identity.from_str(key)
+    except (ValueError, age.IdentityError):
+        raise ReturnProblem(f"{path} is not a file with one age private key (AGE-SECRET-KEY-1...)") from None
+
+
+def is_recipient(text: str) -> bool:
+    """Whether `text` is an age X25519 public key."""
+    age = library()
+    try:
+        age.x25519.Recipient.from_str(text)
+    except age.RecipientError:
+        return False
+    return True
+
+
+def signer_key(path: Path) -> Ed25519PublicKey:
+    """The pipeline's public key in PEM, the one that releases are signed with; raises `ReturnProblem`."""
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ReturnProblem(f"{path} is not the pipeline's public key (Ed25519, PEM)")
+    return key
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def library() -> Any:
+    """The module `pyrage`; raises `ReturnProblem` where it is not installed."""
+    try:
+        import pyrage
+    except ImportError:
+        raise ReturnProblem("returns need the library pyrage: install the extra `returns`") from None
+    return pyrage

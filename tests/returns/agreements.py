@@ -1,0 +1,70 @@
+"""Sharing agreements for tests: written as files, as a council would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from privacy.returns.agreement import Fact
+from privacy.returns.seal import create_identity
+
+SERVICES = ("education", "settings", "health")
+EVERY_FACT = {
+    teller: [fact.value for fact in Fact if teller != "education" or fact is not Fact.CONCERN] for teller in SERVICES
+}
+FROM, UNTIL = "2020-01-01", "2099-12-31"
+
+
+class Recipients:
+    """Keys of the services of councils, each made once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._public = folder, dict[str, str]()
+
+    def key(self, council: str, service: str) -> Path:
+        self.public(council, service)
+        return self.folder / f"{council}-{service}.key"
+
+    def public(self, council: str, service: str) -> str:
+        name = f"{council}-{service}"
+        if name not in self._public:
+            self._public[name] = create_identity(self.folder / f"{name}.key")
+        return self._public[name]
+
+
+def telling(teller: str, receiver: str, facts: Sequence[str], to_council: str | None = None) -> str:
+    where = f", in: {to_council}" if to_council else ""
+    return f"  - {{from: {teller}, to: {receiver}{where}, facts: [{', '.join(facts)}]}}\n"
+
+
+def everything(facts: Mapping[str, Sequence[str]] = EVERY_FACT) -> str:
+    """Every service tells every other one of its council `facts`, by teller."""
+    return "".join(telling(a, b, facts[a]) for a in SERVICES for b in SERVICES if a != b)
+
+
+def write(
+    folder: Path,
+    council: str,
+    keys: Recipients,
+    tells: str | None = None,
+    *,
+    status: str = "active",
+    starts: str = FROM,
+    expires: str = UNTIL,
+    accepts_from: Sequence[str] = (),
+    services: Sequence[str] = SERVICES,
+) -> Path:
+    """The file of one council."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipients = "".join(
+        f"  {service}:\n    name: {service} team of {council}\n    key: {keys.public(council, service)}\n"
+        for service in services
+    )
+    path = folder / f"{council}.yaml"
+    path.write_text(
+        f"council: {council}\nreference: ISA-{council}-1\nlegal_basis: a duty to share\n"
+        f"impact_assessment: DPIA-7\nstatus: {status}\nstarts: {starts}\nexpires: {expires}\n"
+        f"recipients:\n{recipients}tells:\n{everything() if tells is None else tells}"
+        + (f"accepts_from: [{', '.join(accepts_from)}]\n" if accepts_from else "")
+    )
+    return path

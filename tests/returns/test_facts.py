@@ -1,0 +1,171 @@
+"""What is told of a row, on small tables: the sure link, the doubtful one, movers, two rows of one child."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privacy.returns.agreement import Fact
+from privacy.returns.facts import Absence, facts_of
+from privacy.returns.gate import Permitted, Sender
+from privacy.services import SERVICES
+
+SCHOOL = Sender("leeds", "education")
+HEALTH, SETTINGS = Sender("leeds", "health"), Sender("leeds", "settings")
+ALL = frozenset(Fact)
+EVERYBODY: Permitted = {HEALTH: ALL, SETTINGS: ALL}
+
+
+def record(
+    source: str,
+    row: int,
+    child: str,
+    probability: float = 1.0,
+    council: str = "leeds",
+    last: str | None = "2022-05",
+    concern: bool | None = False,
+    comparable: bool = True,
+) -> tuple[Any, ...]:
+    return source, council, SERVICES[source], row, child, probability, last, concern, comparable
+
+
+def told(
+    records: Sequence[tuple[Any, ...]],
+    allowed: Permitted = EVERYBODY,
+    doubts: Sequence[tuple[str, str]] = (),
+    scope: Absence | None = None,
+) -> dict[int, Any]:
+    """Facts by row of the EYFS Profile of Leeds."""
+    columns = {
+        "source": pa.string(),
+        "council": pa.string(),
+        "service": pa.string(),
+        "source_row": pa.int64(),
+        "child_id": pa.string(),
+        "probability": pa.float64(),
+        "last_contact": pa.string(),
+        "concern": pa.bool_(),
+        "comparable": pa.bool_(),
+    }
+    with duckdb.connect() as con:
+        con.register(
+            "records",
+            pa.table(
+                [pa.array(c, t) for c, t in zip(zip(*records, strict=True), columns.values(), strict=True)],
+                list(columns),
+            ),
+        )
+        both = [*doubts, *((b, a) for a, b in doubts)]
+        pairs = [pa.array([pair[side] for pair in both], pa.string()) for side in (0, 1)]
+        con.register("doubts", pa.table(pairs, ["child_id", "other_child_id"]))
+        scope = scope or Absence(tuple(allowed), None)
+        facts = facts_of(con, SCHOOL, "eyfsp", allowed, scope)["fact"].to_pylist()
+    return {fact.pop("row"): fact for fact in map(json.loads, facts)}
+
+
+def known(**more: Any) -> dict[str, Any]:
+    return {"council": "leeds", "service": "health"} | more
+
+
+def test_a_sure_link_is_told_and_one_below_is_not() -> None:
+    school = record("eyfsp", 1, "a")
+    for probability, is_told in ((1.0, True), (0.95, True), (0.9499, False), (0.7, False)):
+        found = told([school, record("hv_reviews", 1, "a", probability)])
+        assert found == ({1: {"known_to": [known(last_contact="2022-05", concern=False)]}} if is_told else {})
+
+
+def test_two_links_in_a_row_are_as_sure_as_both_together() -> None:
+    found = told([record("eyfsp", 1, "a", 0.96), record("hv_reviews", 1, "a", 0.96)])
+    assert found == {}
+
+
+def test_every_fact_is_switched_on_by_itself() -> None:
+    rows = [record("eyfsp", 1, "a"), record("hv_reviews", 1, "a", concern=True), record("eyfsp", 2, "b")]
+    only = {HEALTH: frozenset({Fact.KNOWN_TO})}
+    assert told(rows, only, scope=Absence((), "not agreed")) == {1: {"known_to": [known()]}}
+    contact = {HEALTH: frozenset({Fact.KNOWN_TO, Fact.LAST_CONTACT})}
+    assert told(rows, contact, scope=Absence((), "not agreed")) == {1: {"known_to": [known(last_contact="2022-05")]}}
+    concern = {HEALTH: frozenset({Fact.KNOWN_TO, Fact.CONCERN})}
+    assert told(rows, concern, scope=Absence((), "not agreed")) == {1: {"known_to": [known(concern=True)]}}
+    assert told(rows)[2] == {"known_to_no_other": True}
+
+
+def test_several_records_of_a_service_are_one_contact() -> None:
+    rows = [
+        record("eyfsp", 1, "a"),
+        record("hv_reviews", 1, "a", last="2020-10"),
+        record("hv_reviews", 2, "a", last="2022-06", concern=True),
+    ]
+    assert told(rows) == {1: {"known_to": [known(last_contact="2022-06", concern=True)]}}
+
+
+def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() -> None:
+    school, sure = record("eyfsp", 1, "a"), record("hv_reviews", 1, "a")
+    assert told([school, sure, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known()]}}
+    worried = record("hv_reviews", 1, "a", concern=True)
+    assert told([school, worried, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known(concern=True)]}}
+    maybe = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b")])
+    assert maybe == {1: {"known_to": [known()]}}
+
+
+def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
+    school = record("eyfsp", 1, "a")
+    other = record("hv_reviews", 9, "b")
+    assert told([school, other]) == {1: {"known_to_no_other": True}}
+    assert told([school, other], doubts=[("a", "b")]) == {}
+    assert told([school, record("hv_reviews", 9, "a", 0.6)]) == {}
+    assert told([record("eyfsp", 1, "a", comparable=False), other]) == {}
+    assert told([school, other], scope=Absence((), "not every extract is in")) == {}
+
+
+def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None:
+    rows = [record("eyfsp", 1, "a"), record("eyfsp", 4, "a"), record("eyfsp", 1, "a", council="wirral")]
+    found = told([*rows, record("hv_reviews", 1, "a")])
+    assert set(found) == {1, 4}
+    assert found[1] == found[4]
+
+
+def test_another_school_of_the_same_council_is_no_other_service() -> None:
+    assert told([record("eyfsp", 1, "a"), record("school_census", 1, "a")]) == {1: {"known_to_no_other": True}}
+
+
+def test_a_mover_is_told_of_the_other_council_where_it_may_tell() -> None:
+    rows = [record("eyfsp", 1, "a"), record("hv_reviews", 7, "a", council="wirral")]
+    away = Sender("wirral", "health")
+    assert told(rows) == {1: {"known_to_no_other": True}}  # said of health and settings in Leeds alone
+    assert told(rows, EVERYBODY | {away: ALL})[1]["known_to"][0]["council"] == "wirral"
+
+
+CHILDREN = st.sampled_from("abcd")
+RECORDS = st.lists(
+    st.builds(
+        record,
+        st.sampled_from(list(SERVICES)),
+        st.integers(1, 5),
+        CHILDREN,
+        st.sampled_from([1.0, 0.99, 0.9, 0.6]),
+        st.sampled_from(["leeds", "wirral"]),
+        concern=st.booleans(),
+        comparable=st.booleans(),
+    ),
+    max_size=12,
+    unique_by=lambda row: (row[0], row[1], row[3]),
+)
+DOUBTS = st.lists(st.tuples(CHILDREN, CHILDREN).filter(lambda pair: pair[0] != pair[1]), max_size=3)
+
+
+@given(RECORDS, DOUBTS, st.sets(st.sampled_from([HEALTH, SETTINGS, Sender("wirral", "education")])))
+def test_a_service_that_may_tell_nothing_changes_nothing(
+    records: list[tuple[Any, ...]], doubts: list[tuple[str, str]], tellers: set[Sender]
+) -> None:
+    """What is returned is the same, to the byte, whether the records of the others are there or not."""
+    mine = [record("eyfsp", 77, "d"), *records]
+    allowed = dict.fromkeys(sorted(tellers), ALL)
+    seen = [row for row in mine if Sender(row[1], row[2]) in {SCHOOL, *tellers}]
+    assert told(mine, allowed, doubts) == told(seen, allowed, doubts)

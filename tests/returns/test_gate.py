@@ -1,0 +1,91 @@
+"""The gate lets a fact through where both sides agreed to it, and nowhere else: beside an oracle of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.returns.agreement import Agreement, Fact, Recipient, Status, Telling
+from privacy.returns.facts import absence
+from privacy.returns.gate import Sender, permitted
+from privacy.services import SERVICE_NAMES
+
+COUNCILS = ("leeds", "wirral", "sefton")
+DAYS = st.dates(dt.date(2026, 1, 1), dt.date(2026, 1, 20))
+SERVICES = st.sampled_from(SERVICE_NAMES)
+
+
+@st.composite
+def agreements(draw: st.DrawFn) -> dict[str, Agreement]:
+    found = {}
+    for council in draw(st.sets(st.sampled_from(COUNCILS))):
+        tells = draw(
+            st.lists(
+                st.builds(Telling, SERVICES, SERVICES, st.sampled_from(COUNCILS), st.frozensets(st.sampled_from(Fact))),
+                max_size=12,
+            )
+        )
+        found[council] = Agreement(
+            council=council,
+            reference="x",
+            legal_basis="x",
+            impact_assessment="x",
+            status=draw(st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.ACTIVE, Status.REVOKED])),
+            starts=draw(DAYS) - dt.timedelta(days=10),
+            expires=draw(DAYS) + dt.timedelta(days=10),
+            recipients={service: Recipient("x", "age1") for service in draw(st.sets(SERVICES))},
+            tells=tuple(tells),
+            accepts_from=draw(st.frozensets(st.sampled_from(COUNCILS))),
+        )
+    return found
+
+
+def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: str, fact: Fact, day: dt.date) -> bool:
+    """Whether `teller` of council `of` may tell `receiver` of council `to` one fact."""
+    if of not in held or to not in held:
+        return False
+    for agreement in (held[of], held[to]):
+        if agreement.status == "revoked" or not agreement.starts <= day <= agreement.expires:
+            return False
+    if receiver not in held[to].recipients:
+        return False
+    if of == to and teller == receiver:
+        return False
+    if of != to and of not in held[to].accepts_from:
+        return False
+    lines = [line for line in held[of].tells if line.teller == teller and line.receiver == receiver]
+    return any(line.to_council == to and fact in line.facts for line in lines)
+
+
+@given(agreements(), DAYS)
+@settings(max_examples=300)
+def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, Agreement], day: dt.date) -> None:
+    for to in COUNCILS:
+        for receiver in SERVICE_NAMES:
+            allowed = permitted(held, Sender(to, receiver), day)
+            for of in COUNCILS:
+                for teller in SERVICE_NAMES:
+                    for fact in Fact:
+                        flows = fact in allowed.get(Sender(of, teller), frozenset())
+                        assert flows == oracle(held, teller, of, receiver, to, fact, day)
+
+
+@given(agreements(), DAYS, st.sets(st.builds(Sender, st.sampled_from(COUNCILS), SERVICES)))
+@settings(max_examples=300)
+def test_absence_is_said_only_of_services_that_tell_it_and_are_in(
+    held: dict[str, Agreement], day: dt.date, in_full: set[Sender]
+) -> None:
+    receiver = Sender("leeds", "education")
+    said = absence(receiver, permitted(held, receiver, day), SERVICE_NAMES, in_full)
+    tell = {
+        Sender(of, teller)
+        for of in COUNCILS
+        for teller in SERVICE_NAMES
+        if oracle(held, teller, of, "education", "leeds", Fact.NO_OTHER, day)
+    }
+    own = {Sender("leeds", "settings"), Sender("leeds", "health")}
+    may = own <= tell and tell <= in_full
+    assert (said.why_not is None) == may
+    assert set(said.of) == (tell if may else set())
