@@ -64,7 +64,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
     expire(place.home, None, None, retention(), at)
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
-    assert {path.relative_to(place.home.restricted).parts[0] for path in held} <= {"measurements", "missing", "share"}
+    assert {path.relative_to(place.home.restricted).parts[0] for path in held} <= {"measurements", "missing", "share", "turns"}
     assert {part: hashes(place.home.root / part) for part in stay} == before
     assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
     assert {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")} >= {
