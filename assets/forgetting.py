@@ -242,10 +242,13 @@ def _forget_numbers(path: Path) -> None:
 
 
 def _link_again(home: Home, cohort: str) -> list[str]:
-    """Links, tables and report without the removed rows; a sentence where that takes a run."""
+    """Links, tables and report without the removed rows; a sentence where that takes a run. Returns are not kept: they
+    cannot be opened here, and are made again by their own job."""
     if not home.linked(cohort).exists():
         return []
     councils = councils_linked(home, cohort)
+    for path in home.all_returns(cohort):
+        path.unlink()
     _drop_links(home, cohort)
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.taking_part(cohort)):

@@ -112,6 +112,10 @@ class Home:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
         return self.returns / council / f"summary-{cohort}.json"
 
+    def all_returns(self, cohort: str) -> list[Path]:
+        """Every return of a cohort and every summary of what services know alone."""
+        return sorted([*self.returns.glob(f"*/*/{cohort}.age"), *self.returns.glob(f"*/summary-{cohort}.*")])
+
     @property
     def disclosures(self) -> Path:
         """The log of every return that was made or withdrawn."""

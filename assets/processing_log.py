@@ -38,6 +38,7 @@ class What(StrEnum):
     LINKAGE = "cohort linked"
     MEASUREMENT = "cohort measured for a release, or its measurement read back"
     EXPLANATION = "link of two rows explained"
+    RETURN = "return made for a service under a sharing agreement"
     FORGETTING = "rows removed on request"
     EXPIRY = "removed at the end of its retention"
     SHREDDING = "landing file shredded"

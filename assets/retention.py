@@ -141,6 +141,14 @@ def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
             if today >= policy.ends(cohort):
                 source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""
                 yield Due(cohort.code, pattern.partition("/")[0], "", source, path)
+    for path in home.returns.glob("*/*/*.age"):
+        cohort = Cohort(path.stem)
+        if today >= policy.ends(cohort):
+            yield Due(cohort.code, "return", path.parent.parent.name, path.parent.name, path)
+    for path in home.returns.glob("*/summary-*.*"):
+        cohort = Cohort(path.stem.removeprefix("summary-"))
+        if today >= policy.ends(cohort):
+            yield Due(cohort.code, "summary of returns", path.parent.name, "", path)
     for path in home.objections.glob("*.json"):
         cohort = Cohort(objection_in(path).cohort)
         if today >= policy.ends(cohort):

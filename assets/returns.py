@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from assets import concerns, deliveries
+from assets import concerns, deliveries, processing_log
 from assets.deliveries import ExtractQuality
 from assets.home import Home, promote
 from assets.in_use import while_in_use
@@ -111,6 +111,10 @@ class _Task:
             return self._made("unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
         disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
+        named = {"cohort": self.cohort, "council": self.receiver.council, "source": self.source}
+        processing_log.record(
+            self.home, processing_log.What.RETURN, **named, file_mac=self.extract.file_mac, note=header.recipient_name
+        )
         with self.home.staging() as staging:
             staged = staging / file.name
             staged.touch(_FILE_MODE)

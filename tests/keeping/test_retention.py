@@ -62,9 +62,14 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
     assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
+    for path in (place.home.return_file("eyfsp", COHORT, "leeds"), place.home.return_summary(COHORT, "leeds")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"made under an agreement")
     expire(place.home, None, None, retention(), at)
+    assert not [path for path in place.home.returns.rglob("*") if path.is_file()]
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
-    assert {path.relative_to(place.home.restricted).parts[0] for path in held} <= {"measurements", "missing", "share", "turns"}
+    kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
+    assert kinds <= {"measurements", "missing", "share", "turns"}
     assert {part: hashes(place.home.root / part) for part in stay} == before
     assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
     assert {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")} >= {
