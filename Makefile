@@ -6,7 +6,6 @@ UV := .uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 DEMO ?= demo
 COHORT ?= 202425
-SYNTHETIC = $(CURDIR)/ndl_export/publisher_synthetic.yaml
 BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
@@ -29,7 +28,7 @@ spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and it
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
 	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
-	READINESS_PUBLISHER=$(SYNTHETIC) $(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
+	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
 	  --cohort $(COHORT) --create-keys
 
 test: setup validators  ## every test
@@ -82,7 +81,7 @@ validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest note
 	@touch $@
 
 ui: setup  ## the Dagster UI over the demo's home folder
-	READINESS_PUBLISHER=$(SYNTHETIC) DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
+	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
 
 council-wheel: setup  ## the tool for councils, as a wheel in dist/
 	$(UV) build --quiet --wheel --out-dir dist packaging/council
