@@ -126,6 +126,7 @@ def test_nothing_that_it_says_leaks(everything: dict[str, Any], site: Site) -> N
     links = pq.read_table(linked / "links.parquet")
     counts = {links.num_rows, len(set(links["child_id"].to_pylist()))}
     counts |= {pq.read_metadata(path).num_rows for path in linked.glob("*.parquet")}
+    counts = {count for count in counts if count > 9}  # smaller ones are everywhere
     texts = [str(event.get("message")) for events in everything["events"] for event in events]
     numbers = {int(found) for text in texts for found in re.findall(r"(?<![\w.:-])\d+(?![\w.:-])", text)}
     for asset in everything["assets"]:
