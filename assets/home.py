@@ -155,7 +155,7 @@ class Home:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A folder of the restricted zone for files that are not yet good; gone afterwards."""
-        from assets.turns import scratch  # which a sender's machine need not have
+        from assets.locks import scratch  # imported where used: Windows, where senders work, has no such locks
 
         self.prepare()
         with scratch(self.restricted, "staging-") as folder:

@@ -1,26 +1,21 @@
 """Who is at work in the restricted zone: many steps side by side, or one that removes rows or files, alone.
 
-The lock is the kernel's, on a file of the home folder, and is let go when its holder dies. Whoever comes next finishes
-a removal that broke off, before anything else is read.
+Whoever comes after a removal that broke off finishes it, before anything else is read.
 """
 
 from __future__ import annotations
 
 import fcntl
 import functools
-import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Concatenate, ParamSpec, TypeVar
 
 from assets.home import Home
+from assets.locks import PATIENCE_SECONDS, locked
 
-PATIENCE_SECONDS = 600.0
-"""How long a removal waits for steps at work, and a step for a removal."""
-_LOOK_AGAIN_SECONDS = 0.1
 _REMOVING = "rows or files of it are being removed"
 _held: ContextVar[bool] = ContextVar("held", default=False)
 
@@ -77,20 +72,9 @@ def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenat
 @contextmanager
 def _locked(home: Home, kind: int, why: str, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     home.prepare()
-    lock = os.open(home.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise InUse(f"{home.root}: {why}; try again when that has ended") from None
-                time.sleep(_LOOK_AGAIN_SECONDS)
+    refusal = InUse(f"{home.root}: {why}; try again when that has ended")
+    with locked(home.lock, kind, refusal, patience):
         yield
-    finally:
-        os.close(lock)
 
 
 def _clear(home: Home) -> None:

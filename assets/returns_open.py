@@ -24,10 +24,8 @@ from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract, open_extract
-from sources.extract.project import project
+from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
-from sources.reference.cohorts import Cohort
-from sources.reference.places import place
 from sources.sql import in_memory
 
 _FILE_MODE = 0o600
@@ -123,21 +121,9 @@ def _lines(landed: Landed, dialect: Dialect, header: Header, facts: tuple[str, .
 
 def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract) -> None:
     """`own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
-    names = [*extract.headings, *extract.inputs.values()]
-    schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
-    con.register("streamed", pa.RecordBatchReader.from_batches(schema, extract.batches))
+    con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE TEMP TABLE extract AS FROM streamed")
-    landed = extract.landed
-    projection = project(
-        "extract",
-        extract.headings,
-        extract.inputs,
-        contract,
-        extract.dialect,
-        Cohort(landed.cohort),
-        place(landed.council),
-        {},
-    )
+    projection = project_extract("extract", extract, contract, {})
     con.execute(
         f"CREATE TEMP TABLE own AS SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
         f" JOIN (SELECT {SOURCE_ROW}, {_own_concern(contract)} AS concern FROM ({projection.sql})) AS typed"

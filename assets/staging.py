@@ -26,12 +26,10 @@ from sources.contracts.extract_rules import MANY_ROWS
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
-from sources.extract.project import BITS, Projection, project
+from sources.extract.project import BITS, Projection, project_extract
 from sources.extract.rules import MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
-from sources.reference.cohorts import Cohort
-from sources.reference.places import place
 from sources.sql import in_memory, quoted
 
 TERMS = ("Autumn-born", "Spring-born", "Summer-born")
@@ -149,16 +147,7 @@ def stage(
     Raises `ExtractStopped` where the file breaks off.
     """
     landed = extract.landed
-    projection = project(
-        "extract",
-        extract.headings,
-        extract.inputs,
-        contract,
-        extract.dialect,
-        Cohort(landed.cohort),
-        place(landed.council),
-        normalise.VALID,
-    )
+    projection = project_extract("extract", extract, contract, normalise.VALID)
     sql = _pass_sql(projection, contract, landed.council, second_keying)
     findings = _Findings(projection, contract)
     kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
@@ -220,17 +209,15 @@ def _row_hash(contract: SourceContract) -> str:
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
     """The file in tables of about `CHUNK_ROWS` rows; one empty table where it has none."""
-    names = [*extract.headings, *extract.inputs.values()]
-    schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
     waiting: list[pa.RecordBatch] = []
     given = False
     for batch in extract.batches:
         waiting.append(batch)
         if sum(part.num_rows for part in waiting) >= CHUNK_ROWS:
-            yield pa.Table.from_batches(waiting, schema)
+            yield pa.Table.from_batches(waiting, extract.schema)
             waiting, given = [], True
     if waiting or not given:
-        yield pa.Table.from_batches(waiting, schema)
+        yield pa.Table.from_batches(waiting, extract.schema)
 
 
 def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:

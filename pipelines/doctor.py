@@ -18,12 +18,13 @@ import yaml
 from packaging.requirements import Requirement
 
 from assets.home import Home
-from assets.processing_log import LogBroken, entries, verify
+from assets.processing_log import entries, verify
 from assets.retention import InvalidRetention, due, retention
 from assets.suppressions import objections, out_of_reach
 from ndl_export.publisher import InvalidPublisher, publisher
 from pipelines import settings
 from pipelines.settings import PROJECT, InvalidSettings, Settings
+from privacy.chained_log import LogBroken
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release import Ledger, LedgerError

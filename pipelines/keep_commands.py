@@ -219,7 +219,8 @@ def _check_extract(council: str, source: str) -> None:
 @JSON
 def log_command(home: Path, check: bool, as_json: bool) -> None:
     """What was done with personal data: on what, when, by whom."""
-    from assets.processing_log import LogBroken, entries, verify
+    from assets.processing_log import entries, verify
+    from privacy.chained_log import LogBroken
 
     place = _home(home)
     try:

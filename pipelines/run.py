@@ -37,6 +37,18 @@ class RunStopped(Exception):
     """The run cannot go on; the message says why and what to do."""
 
 
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Raise `RunStopped` where the system, or Dagster's own storage, stops a run outside its steps."""
+    try:
+        with plainly():
+            yield
+    except (StepFailed, dg.DagsterError) as error:
+        said = error if isinstance(error, StepFailed) else in_plain_words(error)
+        raise RunStopped(str(said)) from None
+
+
+@_said_plainly()
 def run_cohort(
     installation: Installation,
     cohort: Cohort,
@@ -54,32 +66,6 @@ def run_cohort(
     what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
     earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
     """
-    with _said_plainly():
-        return _run_cohort(installation, cohort, version, allow_missing, accept_fewer, say, share, with_cohorts, reuse)
-
-
-@contextmanager
-def _said_plainly() -> Iterator[None]:
-    """Raise `RunStopped` where the system, or Dagster's own storage, stops a run outside its steps."""
-    try:
-        with plainly():
-            yield
-    except (StepFailed, dg.DagsterError) as error:
-        said = error if isinstance(error, StepFailed) else in_plain_words(error)
-        raise RunStopped(str(said)) from None
-
-
-def _run_cohort(
-    installation: Installation,
-    cohort: Cohort,
-    version: str | None,
-    allow_missing: bool,
-    accept_fewer: Sequence[str],
-    say: Callable[[str], None],
-    share: float | None,
-    with_cohorts: Sequence[Cohort],
-    reuse: bool,
-) -> Path:
     home = installation.home_folder
     _check_backend(installation.linkage_backend)
     release = version or release_of(home, cohort)

@@ -7,6 +7,7 @@ too. A line is durable before `append` returns.
 from __future__ import annotations
 
 import fcntl
+import getpass
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -42,10 +43,23 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def account() -> str:
+    """Who writes: the account of the operating system; its number where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def unchecked_entries(path: Path) -> list[dict[str, Any]]:
+    """Every line as it stands, oldest first; none where there is no log. Raises `LogBroken` for what is no line."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    return [_parsed(path, line, f"line {number}") for number, line in enumerate(lines[:-1], 1)]
+
+
 def entries(path: Path) -> list[dict[str, Any]]:
     """Every line, oldest first, after each was found in its place and unchanged; raises `LogBroken`."""
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    found, previous = [_parsed(path, line) for line in lines[:-1]], _NO_HASH
+    found, previous = unchecked_entries(path), _NO_HASH
     for number, entry in enumerate(found, 1):
         if (entry["seq"], entry["previous_hash"]) != (number, previous):
             raise LogBroken(f"{path}: something was removed or put in before line {number}")
@@ -78,7 +92,7 @@ def _locked(path: Path) -> Iterator[int]:
 def _last(path: Path, log: int) -> dict[str, Any] | None:
     size = os.fstat(log).st_size
     tail = os.pread(log, _LONGEST, max(0, size - _LONGEST)).split(b"\n")
-    last = _parsed(path, tail[-2]) if size else None
+    last = _parsed(path, tail[-2], "the last line") if size else None
     _check_end(path, last)
     return last
 
@@ -106,11 +120,11 @@ def _head(path: Path) -> Path:
     return path.with_suffix(".head.json")
 
 
-def _parsed(path: Path, line: bytes) -> dict[str, Any]:
+def _parsed(path: Path, line: bytes, where: str) -> dict[str, Any]:
     try:
         content: Any = json.loads(line)
         if not isinstance(content, dict) or not {"seq", "previous_hash", "entry_hash"} <= set(content):
             raise ValueError
         return content
     except ValueError:
-        raise LogBroken(f"{path}: a line is not one of the log's; restore it from a backup") from None
+        raise LogBroken(f"{path}: {where} is not one of the log's; restore it from a backup") from None

@@ -7,8 +7,6 @@ that was changed or removed is seen.
 from __future__ import annotations
 
 import datetime as dt
-import getpass
-import os
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -46,7 +44,7 @@ class Disclosure:
 def record(path: Path, disclosure: Disclosure) -> None:
     """Add a line, durable on return. Raises `LogBroken`."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    chained_log.append(path, {"time": now, "by": _who(), **asdict(disclosure)})
+    chained_log.append(path, {"time": now, "by": chained_log.account(), **asdict(disclosure)})
 
 
 def last(path: Path, cohort: str, council: str, source: str) -> Disclosure | None:
@@ -56,11 +54,3 @@ def last(path: Path, cohort: str, council: str, source: str) -> Disclosure | Non
         if (entry["cohort"], entry["council"], entry["source"]) == (cohort, council, source):
             return Disclosure(**{key: value for key, value in entry.items() if key in known})
     return None
-
-
-def _who() -> str:
-    """The account of the operating system; its number where it has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

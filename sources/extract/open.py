@@ -42,6 +42,12 @@ class OpenExtract:
     set_aside: dict[Rule, list[int]]
     table: Table
 
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the `batches`."""
+        names = [*self.headings, *self.inputs.values()]
+        return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
     """Open `landed`, find its dialect and columns; raises `ExtractStopped`, at once or while batches are read."""

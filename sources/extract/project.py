@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
 from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql
 from sources.councils.dialect import Dialect
+from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
-from sources.reference.places import Place
+from sources.reference.places import Place, place
 from sources.sql import quoted
 
 _MOST = 0.5
@@ -76,6 +77,15 @@ def project(
     dated = _with_dates(rows, contract, dialect, valid)
     sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
+
+
+def project_extract(
+    relation: str, extract: OpenExtract, contract: SourceContract, valid: Mapping[str, str]
+) -> Projection:
+    """`project` of an opened extract, whose batches are the rows of `relation`, for its own cohort and council."""
+    landed = extract.landed
+    cohort, council = Cohort(landed.cohort), place(landed.council)
+    return project(relation, extract.headings, extract.inputs, contract, extract.dialect, cohort, council, valid)
 
 
 def _rules(

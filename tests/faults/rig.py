@@ -36,6 +36,7 @@ WARM.set_forkserver_preload(["tests.conftest", "great_expectations", "splink", "
 COHORT, COUNCILS = "202425", ("leeds", "liverpool")
 FIRST, NEXT = "2026.11.0", "2026.11.1"
 SMALL_SHARE = "0.05"
+REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
 STAGES = {"intake": 1, "linkage": 2, "release": 3, "analyst_database": 4}
 SURNAME, FORENAME, POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"
 UPN, NHS = upn(899_999_123_456), nhs_number(876_544)

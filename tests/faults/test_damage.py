@@ -22,6 +22,7 @@ from tests.faults.rig import (
     COHORT,
     FIRST,
     NEXT,
+    REVISION,
     SMALL_SHARE,
     Site,
     as_others,
@@ -32,7 +33,6 @@ from tests.faults.rig import (
     kept,
 )
 
-REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
 KEPT_SAFE = "nothing that was finished is lost"
 
 

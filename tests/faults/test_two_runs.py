@@ -19,6 +19,7 @@ from tests.faults.rig import (
     FIRST,
     KILLS,
     NEXT,
+    REVISION,
     SMALL_SHARE,
     Site,
     check_books,
@@ -27,8 +28,6 @@ from tests.faults.rig import (
     chosen,
     kept,
 )
-
-REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
 
 
 def test_two_runs_of_a_cohort_at_once(site: Site) -> None:

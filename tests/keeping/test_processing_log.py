@@ -10,7 +10,8 @@ import pytest
 
 from assets.home import Home
 from assets.link_explanation import explain_link
-from assets.processing_log import LogBroken, What, entries, record, verify
+from assets.processing_log import What, entries, record, verify
+from privacy.chained_log import LogBroken
 from privacy.linkage.explain import Row
 from tests.keeping.conftest import COHORT, Place
 

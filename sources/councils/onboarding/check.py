@@ -129,9 +129,7 @@ class _Reading:
         valid: Mapping[str, str],
     ) -> None:
         self.con, self.extract, self.contract, self.dialect, self.valid = con, extract, contract, dialect, valid
-        names = [*extract.headings, *extract.inputs.values()]
-        schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
-        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches), schema))
+        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches), extract.schema))
         self.cohort = Cohort(extract.landed.cohort or self._cohort())
         self.projection = self._projection(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
