@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ndl_export.archive import ARCHIVES, unpack
-from ndl_export.bundle import BUNDLE_FILES
+from ndl_export.bundle import DATAPACKAGE_FILE, expected_files
 from ndl_export.checksums import SUMS_FILE
 from ndl_export.release_facts import Version
 from ndl_export.site import SITE_FOLDER
@@ -108,11 +108,19 @@ def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
-    _bounded(sizes or {})
-    found = read_all(store, [f"{below}{name}" for name in BUNDLE_FILES] if sizes is None else sizes, LARGEST)
+    if sizes is None:
+        sizes = dict.fromkeys((f"{below}{name}" for name in _expected(store, below)), 0)
+    _bounded(sizes)
+    found = read_all(store, sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
     _bounded({name: len(content) for name, content in files.items()})
     return files
+
+
+def _expected(store: Store, below: str) -> frozenset[str]:
+    """The names that a bundle has by what it states of its cohorts."""
+    package = store.read(f"{below}{DATAPACKAGE_FILE}", LARGEST)
+    return expected_files({} if package is None else {DATAPACKAGE_FILE: package})
 
 
 def _bounded(sizes: dict[str, int]) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
+from fake_release import COHORTS, EARLIER, fake_facts, fake_tables
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
@@ -78,3 +78,12 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) ->
     (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": ["202324", "202425"]}))
     build_database(directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+    """The bundle of two cohorts, in a directory with the release that the earlier one comes from."""
+    directory = tmp_path_factory.mktemp("series")
+    write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
+    facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
+    return write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)

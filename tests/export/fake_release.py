@@ -27,6 +27,8 @@ from ndl_export.tables import FAMILIES, Family, Measure, MeasureKind
 from sources.reference.places import PILOT
 
 COHORT = "202425"
+EARLIER = "202324"
+COHORTS = (EARLIER, COHORT)
 PARAMETERS = {
     "pupil": {"rho": 0.185, "epsilon": 3.0, "delta": 1e-6},
     "health": {"rho": 0.03, "epsilon": 1.12, "delta": 1e-6},

@@ -10,33 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ees_screener import screen
-from fake_release import COHORT, fake_facts, fake_tables
+from fake_release import COHORT, COHORTS, EARLIER, fake_tables
 from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.breaks import break_statements
-from ndl_export.bundle import bundle_files, contents, write_bundle
+from ndl_export.bundle import bundle_files, contents
 from ndl_export.content_checks import table_faults, table_layouts
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort, cohort_codes
 from sources.reference.places import PILOT
-
-EARLIER = "202324"
-COHORTS = (EARLIER, COHORT)
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
-    """The bundle of two cohorts, in a directory with the release that the earlier one comes from."""
-    directory = tmp_path_factory.mktemp("series")
-    write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
-    facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
-    return write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
 
 
 def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) -> set[str]:

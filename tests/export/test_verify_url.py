@@ -10,6 +10,7 @@ import threading
 import uuid
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -40,12 +41,18 @@ class Quiet(SimpleHTTPRequestHandler):
         self.send_error(403)
 
 
-@pytest.fixture(scope="module")
-def web(release_dir: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(release_dir)))
+@contextmanager
+def served(directory: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(directory)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def web(release_dir: Path) -> Iterator[str]:
+    with served(release_dir) as address:
+        yield address
 
 
 @pytest.fixture
@@ -68,6 +75,12 @@ def test_folder_and_archives_on_a_web_server_are_sound(web: str) -> None:
         assert report.ok, report
         assert report.version == VERSION
         assert "secret" not in str(report)
+
+
+def test_a_folder_of_several_cohorts_has_a_plan_for_each(series: Path) -> None:
+    with served(series.parent) as address:
+        report = verify(f"{address}/{series.name}")
+    assert report.ok, report
 
 
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
