@@ -23,7 +23,6 @@ COLUMN_SCHEMA, COLUMN_LINEAGE, DOCUMENTS = "dagster/column_schema", "dagster/col
 ALLOWED = (
     COLUMN_SCHEMA,
     COLUMN_LINEAGE,
-    "dagster/code_references",
     DOCUMENTS,
     *("rows_read", "rows_rejected", "file_mac", "contract"),  # of one landed file, as its sender knows it
     *("cohort", "missing", "not_taken", "not_read"),  # names of councils and sources
