@@ -204,7 +204,7 @@ def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[s
     """Names of the leading files that the place has not, or has otherwise."""
     found = read_all(store, leading, LARGEST)
     changed = [name for name, path in leading.items() if found[name] != path.read_bytes()]
-    if (database := found[DATABASE_FILE]) is not None:
+    if DATABASE_FILE in changed and (database := found[DATABASE_FILE]) is not None:
         fetched = scratch / DATABASE_FILE
         fetched.write_bytes(database)
         if same_database(leading[DATABASE_FILE], fetched):

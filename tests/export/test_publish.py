@@ -22,7 +22,8 @@ from fake_release import fake_facts, fake_tables
 from reader import Seen, look
 from store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
-from ndl_export import signing, stores
+from ndl_export import leading_files, signing, stores
+from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle import write_bundle
 from ndl_export.publish import PublishRefused, publish
 from ndl_export.stores import StoreError, open_store
@@ -244,6 +245,16 @@ def test_a_dry_run_lists_and_sends_nothing(place: str, two: Path) -> None:
     assert f"{FIRST}/gld_headline.parquet  (" in said
     assert "Nothing was sent: " in said
     assert open_store(place).sizes() == {}
+
+
+def test_a_database_that_is_the_same_to_the_byte_is_not_sent(
+    own: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mostly two databases of the same releases differ in some bytes, but not always."""
+    publish(own, FIRST, place)
+    served = fsspec.filesystem("memory").cat_file(f"{place}/{DATABASE_FILE}")
+    monkeypatch.setattr(leading_files, "build_database", lambda folder: (folder / DATABASE_FILE).write_bytes(served))
+    assert publish(own, FIRST, place).sent == ()
 
 
 def test_the_command_says_what_is_where(two: Path, tmp_path: Path) -> None:
