@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
-_BITS, _ROUNDS, _SETTLED = 60.0, 100, 1e-5
+_BITS, _SETTLED = 60.0, 1e-7
+_ROUNDS, _AT_ONCE = 100, 10
+"""Of belief propagation at most, and those after which pairs that have settled are left alone."""
 _SURE_BITS = 20.0
 """A pair this heavy, and this much heavier than its rivals, is taken as it is: they change less than a millionth."""
 SAME_WEIGHT = 1e-6
@@ -32,7 +34,7 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
             kept.append(open_[_matching(ends_l, ends_r, w)])
             break
         kept.append(open_[sure])
-        open_ = open_[~np.isin(ends_l, ends_l[sure]) & ~np.isin(ends_r, ends_r[sure])]
+        open_ = open_[~_shares(ends_l, sure) & ~_shares(ends_r, sure)]
     return np.sort(np.concatenate(kept))
 
 
@@ -48,22 +50,52 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     spare = weight - _SURE_BITS
     sure = (spare >= 0) & (spare >= _heaviest_rival(left, weight)) & (spare >= _heaviest_rival(right, weight))
     probability = np.where(sure, 1 / (1 + np.exp2(-np.minimum(weight, _BITS))), 0.0)
-    open_ = np.flatnonzero(~np.isin(left, left[sure]) & ~np.isin(right, right[sure]))
+    open_ = np.flatnonzero(~_shares(left, sure) & ~_shares(right, sure))
     order = open_[np.argsort(tie[open_], kind="stable")]
     odds = np.exp2(np.clip(weight[order], -_BITS, _BITS))
-    ends = [_End(left[order]), _End(right[order])]
-    free = [np.ones(len(odds)), np.ones(len(odds))]
-    for _ in range(_ROUNDS):
-        moved = 0.0
-        for near in (0, 1):
-            rivals = ends[near].others(odds * free[1 - near])
-            before, free[near] = free[near], np.sqrt(free[near] / (1 + rivals))
-            moved = max(moved, np.abs(np.log(free[near] / before)).max(initial=0))
-        if moved < _SETTLED:
-            break
-    own = odds * free[0] * free[1]
+    free_l, free_r = _free(left[order], right[order], odds)
+    own = odds * free_l * free_r
     probability[order] = own / (1 + own)
     return probability
+
+
+def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each pair, the chance that its left unit is free for it, and its right one: the messages of `posterior`.
+
+    Pairs that no path of pairs connects do not touch each other, so each connected part is at work until it has
+    settled.
+    """
+    free = [np.ones(len(odds)), np.ones(len(odds))]
+    part = _parts(left, right)
+    at_work = np.arange(len(odds))
+    for _ in range(0, _ROUNDS, _AT_ONCE):
+        if not len(at_work):
+            break
+        ends = [_End(left[at_work]), _End(right[at_work])]
+        now = [side[at_work] for side in free]
+        for _ in range(_AT_ONCE):
+            before = now.copy()
+            for near in (0, 1):
+                now[near] = np.sqrt(now[near] / (1 + ends[near].others(odds[at_work] * now[1 - near])))
+        for side, values in zip(free, now, strict=True):
+            side[at_work] = values
+        moved = np.maximum(*(np.abs(np.log(new / old)) for new, old in zip(now, before, strict=True)))
+        at_work = at_work[_shares(part[at_work], moved >= _SETTLED)]
+    return free[0], free[1]
+
+
+def _parts(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """For each pair, the connected part, 0, 1, ..., that it is in."""
+    lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
+    ends = coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
+    return connected_components(ends, directed=False)[1][left] if len(left) else np.zeros(0, np.int64)
+
+
+def _shares(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Mask of the pairs that have an end in common with one of the `chosen`."""
+    taken = np.zeros(int(end.max(initial=-1)) + 1, bool)
+    taken[end[chosen]] = True
+    return taken[end]
 
 
 class _End:
@@ -113,17 +145,14 @@ def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """For each pair, the weight of the heaviest other pair at the same end; 0 where there is none."""
-    order = np.lexsort((-weight, end))
-    ends, weights = end[order], weight[order]
-    new = np.r_[True, ends[1:] != ends[:-1]][: len(ends)]
-    first, group = np.flatnonzero(new), np.cumsum(new) - 1
-    second = np.zeros(len(first))
-    several = np.diff(np.r_[first, len(ends)]) > 1
-    second[several] = weights[first[several] + 1]
-    rival = np.empty(len(end))
-    rival[order] = weights[first][group]
-    rival[order[first]] = second
-    return rival
+    units = int(end.max(initial=-1)) + 1
+    heaviest, second = np.full(units, -np.inf), np.full(units, -np.inf)
+    np.maximum.at(heaviest, end, weight)
+    heavy = weight == heaviest[end]
+    np.maximum.at(second, end[~heavy], weight[~heavy])
+    alone = heavy & (np.bincount(end[heavy], minlength=units) == 1)[end]
+    rival = np.where(alone, second[end], heaviest[end])
+    return np.where(np.isfinite(rival), rival, 0.0)
 
 
 def _matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:

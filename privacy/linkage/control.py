@@ -142,7 +142,8 @@ def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
 
 def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
     """Right units that the step would link among these pairs, one to one or as a further record, and the weights."""
-    decided = pairs.take(pa.array(decide(pairs, step.sides, step.one_to_one).kept))
+    decision = decide(pairs, step.sides, step.one_to_one, step.decision.doublings)
+    decided = pairs.take(pa.array(decision.kept))
     further = pairs.filter(pa.array(_further(pairs)))
     both = (_columns(table, "unit_r", "weight") for table in (decided, further))
     unit, weight = (np.concatenate(column) for column in zip(*both, strict=True))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from privacy.linkage import assignment, candidates, entities, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
 from privacy.linkage.identity import assign_ids
-from privacy.linkage.moved import moved
+from privacy.linkage.moved import as_moved, moved
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -27,6 +27,9 @@ moved: more records are free that are nobody's."""
 CAUTION_AMONG_MANY = 1.0
 """And this in services of `candidates.LARGE` children and more, where a record meets more strangers like it."""
 _SURE = 1 - 2**-50
+_DIGITS = 6
+"""Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each: one of them is linked, by the fixed
+rule for ties. Mostly they are of one child."""
 _LEAST_FREE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
 LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
@@ -51,15 +54,18 @@ class Decision:
     """Which pairs of a step are linked one to one.
 
     `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
-    pair, `alone`: the log2 odds as if it had no rivals; `odds`: the log2 posterior odds among its rivals; and the mask
-    `vague` of those that a rival of the same weight leaves undecided.
+    pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
+    log2 odds; and the mask `vague` of those that a rival of the same weight leaves undecided. `doublings` as in
+    `moved`.
     """
 
     kept: np.ndarray
     late: np.ndarray
     alone: np.ndarray
+    posterior: np.ndarray
     odds: np.ndarray
     vague: np.ndarray
+    doublings: int
 
 
 @dataclass(frozen=True)
@@ -176,26 +182,40 @@ def _step(
     }
 
 
-def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, threshold: float = THRESHOLD) -> Decision:
-    """The links of a step among `pairs` (as `candidates` scores them) of two sides of so many units."""
-    left, right, weight, tie, forename, household = (
-        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
+def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings: int | None = None) -> Decision:
+    """The links of a step among `pairs` (as `candidates` scores them) of two sides of so many units.
+
+    `doublings` says how many moved where that is known, as for a part of the pairs of a step.
+    """
+    left, right, weight, tie, forename, household, postcode = (
+        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "postcode")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
-    alone = weight
-    posterior = assignment.posterior(left, right, weight, tie)
+    alone, many = weight, max(sides)
     if one_to_one:
-        postcodes = moved(left, right, weight, tie, pairs.column("postcode").to_numpy(), max(sides))
+        postcodes = (
+            moved(left, right, weight, tie, postcode, many)
+            if doublings is None
+            else as_moved(doublings, postcode, many)
+        )
+        doublings = postcodes.doublings
         alone = weight + postcodes.bits * ~household
-        posterior = assignment.posterior(left, right, alone, tie)
-        bits = _prior_bits(sides, float(posterior.sum())) - _caution(max(sides), postcodes.doublings)
-        alone = alone + bits * ~household
-        posterior = assignment.posterior(left, right, alone, tie)
+        expected = float(assignment.posterior(left, right, alone, tie).sum())
+        alone = alone + (_prior_bits(sides, expected) - _caution(many, doublings)) * ~household
+    posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
-    at = np.flatnonzero((posterior >= threshold) & one_to_one)
-    kept = at[assignment.one_to_one(left[at], right[at], posterior[at], tie[at])]
+    kept = chosen(pairs, posterior, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
     odds = np.log2(np.maximum(posterior, 1 - _SURE)) - np.log2(np.maximum(1 - posterior, 1 - _SURE))
-    return Decision(kept, kept[weight[kept] < bits_of(threshold)], alone, odds, vague)
+    late = kept[weight[kept] < bits_of(THRESHOLD)]
+    return Decision(kept, late, alone, posterior, odds, vague, doublings or 0)
+
+
+def chosen(pairs: pa.Table, posterior: np.ndarray, threshold: float) -> np.ndarray:
+    """Indices of the pairs that are linked one to one at a threshold of the posterior."""
+    at = np.flatnonzero(np.round(posterior, _DIGITS) >= threshold)
+    left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
+    kept: np.ndarray = at[assignment.one_to_one(left, right, posterior[at], tie)]
+    return kept
 
 
 def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:

@@ -35,13 +35,29 @@ def moved(
     """Of pairs of units with these weights, of which `postcode` (log2 Bayes factor, 0 or NaN where one is missing) is a
     part, between services of so many children."""
     postcode = np.nan_to_num(postcode)
-    known = postcode != 0
-    different = known & (np.abs(postcode - model.weight("postcode", "different", records)) < _NEAR)
+    known, different = _compared(postcode, records)
     sure = known & (assignment.posterior(left, right, weight - postcode, tie) >= _SURE)
-    usual = model.parameters()["comparisons"]["postcode"]["different"][0]
     doublings = 0
     if sure.sum() >= _ENOUGH:
-        share = max(different[sure].mean(), usual)
-        doublings = min(round(np.log2(share / usual)), _MOST_DOUBLINGS)
-    near = np.log2((1 - usual * 2**doublings) / (1 - usual))
+        share = max(different[sure].mean(), _usual())
+        doublings = min(round(np.log2(share / _usual())), _MOST_DOUBLINGS)
+    return as_moved(doublings, postcode, records)
+
+
+def as_moved(doublings: int, postcode: np.ndarray, records: int) -> Moved:
+    """What so many `doublings`, known from elsewhere, add to pairs; the rest as in `moved`."""
+    known, different = _compared(np.nan_to_num(postcode), records)
+    near = np.log2((1 - _usual() * 2**doublings) / (1 - _usual()))
     return Moved(doublings, np.where(different, float(doublings), known * near))
+
+
+def _compared(postcode: np.ndarray, records: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the pairs whose postcodes are both known, and of those among them whose postcodes differ."""
+    known = postcode != 0
+    return known, known & (np.abs(postcode - model.weight("postcode", "different", records)) < _NEAR)
+
+
+def _usual() -> float:
+    """Share of children whose postcode differs, as the model has it."""
+    share: float = model.parameters()["comparisons"]["postcode"]["different"][0]
+    return share

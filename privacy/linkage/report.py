@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from privacy.linkage import model
 from privacy.linkage.comparable import Comparable
 from privacy.linkage.control import CONFIDENCE, FOLDS, NegativeControl
-from privacy.linkage.link import FURTHER, REVIEW_BAND, THRESHOLD, LinkResult, Scored, Watcher, decide
+from privacy.linkage.link import FURTHER, REVIEW_BAND, THRESHOLD, LinkResult, Scored, Watcher, chosen
 from privacy.linkage.waterfall import examples, probability_of, waterfall_of_bits
 
 OTHER_THRESHOLDS = (0.3, 0.8)
@@ -104,9 +104,7 @@ def _sensitivity(step: Scored) -> list[dict[str, Any]]:
     now[step.decision.kept] = True
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
-        kept = step.decision.kept
-        if threshold != THRESHOLD:
-            kept = decide(step.pairs, step.sides, step.one_to_one, threshold).kept
+        kept = chosen(step.pairs, step.decision.posterior, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
         lines.append({"step": step.name, "threshold": threshold, **counts})
