@@ -50,6 +50,8 @@ hand only where each one's record is missing from the other's service: with 98% 
 other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
+_BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 12, 1_500_000
+"""Conditions that are answered together, and pairs that are weighed together: what is held in memory meanwhile."""
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
@@ -154,6 +156,34 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
+    _find_pairs(con, children)
+    (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
+    parts = max(math.ceil(found / _PAIRS_AT_ONCE), 1)
+    for part in range(parts):
+        con.execute(
+            f"""
+            CREATE OR REPLACE TABLE pairs AS
+            SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM found WHERE (l + r) % {parts} = {part}
+            """
+        ).fetchall()
+        predictions = backend(con, model.splink_settings(children))
+        con.execute(
+            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions)}"
+        ).fetchall()
+        con.execute(f"DROP TABLE {predictions}").fetchall()
+    con.execute(
+        """
+        CREATE OR REPLACE TABLE scored AS
+        SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
+          FROM weighed GROUP BY unit_l, unit_r
+        """
+    ).fetchall()
+    for table in ("side_l", "side_r", "found", "pairs", "weighed"):
+        con.execute(f"DROP TABLE {table}").fetchall()
+
+
+def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
+    """Create `found` (l, r): the pairs of patterns of the two sides that are looked at."""
     queries = [
         f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
         for condition in (
@@ -162,28 +192,23 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
             *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks(children)),
         )
     ]
-    con.execute(
-        f"""
-        CREATE OR REPLACE TABLE pairs AS
-        SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM ({" UNION ".join(queries)})
+    con.execute("CREATE TABLE by_block (l BIGINT, r BIGINT)").fetchall()
+    for start in range(0, len(queries), _BLOCKS_AT_ONCE):
+        con.execute(f"INSERT INTO by_block {' UNION '.join(queries[start : start + _BLOCKS_AT_ONCE])}").fetchall()
+    con.execute("CREATE TABLE found AS SELECT DISTINCT l, r FROM by_block").fetchall()
+    con.execute("DROP TABLE by_block").fetchall()
+
+
+def _weighed_units(predictions: str) -> str:
+    """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
+    return f"""
+        SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
+               {{'forename': mw_forename, 'postcode': mw_postcode, 'household': {_household()},
+                 'nhs': mw_nhs_number > 0,
+                 'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
+          FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
+          JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r
         """
-    ).fetchall()
-    predictions = backend(con, model.splink_settings(children))
-    con.execute(
-        f"""
-        CREATE OR REPLACE TABLE scored AS
-        SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
-          FROM (SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-                       {{'forename': mw_forename, 'postcode': mw_postcode, 'household': {_household()},
-                        'nhs': mw_nhs_number > 0,
-                        'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
-                  FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
-                  JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r)
-         GROUP BY unit_l, unit_r
-        """
-    ).fetchall()
-    for table in ("side_l", "side_r", "pairs", predictions):
-        con.execute(f"DROP TABLE {table}").fetchall()
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:

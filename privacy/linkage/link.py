@@ -28,8 +28,8 @@ CAUTION_AMONG_MANY = 1.0
 """And this in services of `candidates.LARGE` children and more, where a record meets more strangers like it."""
 _SURE = 1 - 2**-50
 _DIGITS = 6
-"""Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each: one of them is linked, by the fixed
-rule for ties. Mostly they are of one child."""
+"""Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
+one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
 _LEAST_FREE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
 LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
@@ -194,9 +194,7 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings:
     alone, many = weight, max(sides)
     if one_to_one:
         postcodes = (
-            moved(left, right, weight, tie, postcode, many)
-            if doublings is None
-            else as_moved(doublings, postcode, many)
+            moved(left, right, weight, postcode, many) if doublings is None else as_moved(doublings, postcode, many)
         )
         doublings = postcodes.doublings
         alone = weight + postcodes.bits * ~household
@@ -204,15 +202,16 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings:
         alone = alone + (_prior_bits(sides, expected) - _caution(many, doublings)) * ~household
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
-    kept = chosen(pairs, posterior, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
+    kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
     odds = np.log2(np.maximum(posterior, 1 - _SURE)) - np.log2(np.maximum(1 - posterior, 1 - _SURE))
     late = kept[weight[kept] < bits_of(THRESHOLD)]
     return Decision(kept, late, alone, posterior, odds, vague, doublings or 0)
 
 
-def chosen(pairs: pa.Table, posterior: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of the pairs that are linked one to one at a threshold of the posterior."""
-    at = np.flatnonzero(np.round(posterior, _DIGITS) >= threshold)
+def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
+    """Indices of the pairs that are linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
+    near = np.round(posterior, _DIGITS)
+    at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
     kept: np.ndarray = at[assignment.one_to_one(left, right, posterior[at], tie)]
     return kept
@@ -287,20 +286,31 @@ def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
 
 def _number_children(con: duckdb.DuckDBPyConnection) -> None:
     """Create `linked`: every row with its child 0, 1, ..., the rule and the probability that brought it there."""
-    own = "patterns.{0} IS NOT NULL AND count(*) OVER (PARTITION BY entity, patterns.{0}) > 1"
+    numbers = (*rows.OWN_NUMBERS, *rows.SCOPED_NUMBERS)
+    shared = ", ".join(
+        f"by_{number} AS (SELECT entity, {number}, true AS same_{number} FROM held WHERE {number} IS NOT NULL"
+        f" GROUP BY entity, {number} HAVING count(*) > 1)"
+        for number in numbers
+    )
+    joined = " ".join(f"LEFT JOIN by_{number} USING (entity, {number})" for number in numbers)
     con.execute(
         f"""
         CREATE TABLE linked AS
-        SELECT source, council, source_row, dense_rank() OVER (ORDER BY units.unit) - 1 AS child,
+        WITH held AS MATERIALIZED (
+            SELECT source, council, source_row, unit, entity, {", ".join(numbers)}
+              FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern) JOIN entities USING (pattern)),
+        children AS (SELECT unit, row_number() OVER (ORDER BY unit) - 1 AS child FROM (SELECT DISTINCT unit FROM held)),
+        several AS (SELECT entity, true AS repeated FROM held GROUP BY entity HAVING count(*) > 1),
+        {shared}
+        SELECT source, council, source_row, child,
                CASE WHEN joins.rule IS NOT NULL THEN joins.rule
-                    WHEN {own.format("t_upn")} THEN 'upn'
-                    WHEN {own.format("t_nhs")} THEN 'nhs_number'
-                    WHEN {own.format("t_upn_temporary")} OR {own.format("t_patient")} THEN 'scoped_id'
-                    WHEN count(*) OVER (PARTITION BY entity) > 1 THEN 'identical_demographics'
+                    WHEN same_t_upn THEN 'upn'
+                    WHEN same_t_nhs THEN 'nhs_number'
+                    WHEN same_t_upn_temporary OR same_t_patient THEN 'scoped_id'
+                    WHEN repeated THEN 'identical_demographics'
                     ELSE 'none' END AS match_rule,
-               CASE WHEN joins.rule IS NOT NULL THEN joins.probability
-                    WHEN count(*) OVER (PARTITION BY entity) > 1 THEN 1.0 END AS match_probability
-          FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern) JOIN entities USING (pattern)
+               CASE WHEN joins.rule IS NOT NULL THEN joins.probability WHEN repeated THEN 1.0 END AS match_probability
+          FROM held JOIN children USING (unit) LEFT JOIN several USING (entity) {joined}
           LEFT JOIN joins ON joins.unit = entity
         """
     ).fetchall()

@@ -29,14 +29,12 @@ class Moved:
     bits: np.ndarray
 
 
-def moved(
-    left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray, postcode: np.ndarray, records: int
-) -> Moved:
+def moved(left: np.ndarray, right: np.ndarray, weight: np.ndarray, postcode: np.ndarray, records: int) -> Moved:
     """Of pairs of units with these weights, of which `postcode` (log2 Bayes factor, 0 or NaN where one is missing) is a
     part, between services of so many children."""
     postcode = np.nan_to_num(postcode)
     known, different = _compared(postcode, records)
-    sure = known & (assignment.posterior(left, right, weight - postcode, tie) >= _SURE)
+    sure = known & (assignment.least_posterior(left, right, weight - postcode) >= _SURE)
     doublings = 0
     if sure.sum() >= _ENOUGH:
         share = max(different[sure].mean(), _usual())

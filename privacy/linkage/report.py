@@ -104,7 +104,7 @@ def _sensitivity(step: Scored) -> list[dict[str, Any]]:
     now[step.decision.kept] = True
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
-        kept = chosen(step.pairs, step.decision.posterior, threshold)
+        kept = chosen(step.pairs, step.decision.posterior, step.decision.vague, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
         lines.append({"step": step.name, "threshold": threshold, **counts})

@@ -20,7 +20,7 @@ def of(pairs: int, different: float, *, without: float = 15.0, missing: int = 0)
     postcode = np.where(units < round(pairs * different), DIFFERENT, SAME)
     postcode[pairs:] = np.nan
     weight = without + np.nan_to_num(postcode)
-    return moved(units, units, weight, units.astype(np.uint64), postcode, CHILDREN)
+    return moved(units, units, weight, postcode, CHILDREN)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_postcode_that_differs_counts_less_and_one_that_agrees_a_little_less()
 def test_an_outward_part_that_agrees_is_not_a_different_postcode() -> None:
     units = np.arange(400)
     postcode = np.full(400, OUTWARD)
-    assert moved(units, units, 15 + postcode, units.astype(np.uint64), postcode, CHILDREN).doublings == 0
+    assert moved(units, units, 15 + postcode, postcode, CHILDREN).doublings == 0
 
 
 def test_pairs_that_need_the_postcode_do_not_say_who_moved() -> None:
