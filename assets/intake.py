@@ -6,16 +6,14 @@ Rows are staged, judged and then promoted, so that an extract that is stopped le
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
-
-import duckdb
 
 from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
@@ -27,15 +25,14 @@ from assets.quality import Finding, Judged, judge, load_beside
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
 from assets.software import software
-from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.staging import Pass, Staged, Tools, connect, give_tokens, stop_if_wrong
 from assets.suppressions import OTHER_KEYS, left_out, out_of_reach
 from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
-from sources.councils.dialect import Dialect
 from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import REFERENCE, Landed
@@ -49,11 +46,27 @@ _AT_A_TIME = 2
 """Extracts in work at once: while one is read inside DuckDB another can be parsed."""
 _TOGETHER = 64
 """Extracts that are staged before they are judged together and promoted."""
+_BYTES_TOGETHER = 16 << 20
+"""Of the files of extracts that are given their tokens together: their rows are held in memory."""
 _OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _A_ROW_A_CHILD = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
 _PUBLISHED = Cohort("202425")
 """Whose published number of children that is, whatever the cohort."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """An extract whose rows have been looked at: `done` is what was staged, or the pass that waits for tokens."""
+
+    landed: Landed
+    contract: SourceContract
+    seen: list[list[int]]
+    sha256: str
+    mac: str
+    made_under: dict[str, Any]
+    manifest: Manifest | None
+    done: Pass | Staged
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ class Intake:
             "keys": keys.fingerprints,
             "postcode_directory": self._directory_sha256,
         }
-        self._connections: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
+        self._idle: SimpleQueue[Tools] = SimpleQueue()
 
     def take_in(self, landed: Landed) -> ExtractQuality:
         """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
@@ -107,8 +120,8 @@ class Intake:
         remaining = iter(extracts)
         while group := list(islice(remaining, _TOGETHER)):
             with in_use(self._home), self._home.staging() as staging, ThreadPoolExecutor(_AT_A_TIME) as pool:
-                folders = (staging / str(number) for number in range(len(group)))
-                found = list(pool.map(self._stage, group, folders))
+                folders = {landed: staging / str(number) for number, landed in enumerate(group)}
+                found = [outcome for some in _by_size(group) for outcome in self._stage(pool, some, folders)]
                 yield from self._judge(found)
             for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
                 report_council(self._home, cohort, council)
@@ -119,7 +132,17 @@ class Intake:
         self._stopped(Landed(council, source, cohort, folder / cohort), "", stopped)
         report_council(self._home, cohort, council)
 
-    def _stage(self, landed: Landed, folder: Path) -> _Taken | ExtractQuality | ExtractStopped:
+    def _stage(
+        self, pool: Executor, group: Sequence[Landed], folders: Mapping[Landed, Path]
+    ) -> list[_Taken | ExtractQuality | ExtractStopped]:
+        """Extracts that fit into memory together: typed each by itself, given their tokens together, written."""
+        begun = list(pool.map(lambda landed: self._begin(landed, folders[landed]), group))
+        with self._tools() as tools:
+            give_tokens(tools, [e.done for e in begun if isinstance(e, _Begun) and isinstance(e.done, Pass)])
+        return list(pool.map(lambda entry: self._end(entry) if isinstance(entry, _Begun) else entry, begun))
+
+    def _begin(self, landed: Landed, folder: Path) -> _Begun | ExtractQuality | ExtractStopped:
+        """Open an extract that has not been taken in before and type its first rows; a long one goes through whole."""
         mac = ""
         try:
             seen, sha256 = state(landed.path), content_sha256(landed.path)
@@ -137,45 +160,49 @@ class Intake:
             load_beside()
             folder.mkdir()
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
-            with self._connection() as con:
-                staged = self._pass(con, landed, manifest or dialect, folder, metadata)
-                staged = left_out(self._home, self._keys, landed, mac, staged)
-                seen_in = profile(con, staged.kept, contract, Cohort(landed.cohort))
-                warned = rows_warned(con, staged.quarantine)
-            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
-            last = deliveries.last(self._home, landed, mac)
-            of_sender = postcode_findings(manifest, contract, self._directory_sha256) if manifest else ()
-            of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
-        except ExtractStopped as stopped:
-            return self._stopped(landed, mac, stopped)
+            with self._tools() as tools:
+                done: Pass | Staged
+                if manifest:
+                    stop_if_foreign(landed, manifest, self._keys, contract)
+                    done = rekey(tools.keys, landed, manifest, contract, folder, metadata)
+                else:
+                    done = Pass(open_extract(landed, contract, dialect), contract, folder, metadata)
+                    done.begin(tools)
+            return _Begun(landed, contract, seen, sha256, mac, made_under, manifest, done)
         except Exception as error:
-            return self._stopped(landed, mac, unexpected(landed.name, error))
-        return _Taken(landed, sha256, mac, made_under, staged, seen_in, warned, last, of_sender)
+            return self._failed(landed, mac, error)
 
-    def _pass(
-        self,
-        con: duckdb.DuckDBPyConnection,
-        landed: Landed,
-        written_as: Manifest | Dialect,
-        folder: Path,
-        metadata: dict[str, str],
-    ) -> Staged:
-        """Both keyings of an identifiable file in a dialect, or the second of what a sender has pseudonymised."""
-        contract = CONTRACTS[landed.source]
-        if isinstance(written_as, Manifest):
-            stop_if_foreign(landed, written_as, self._keys, contract)
-            return rekey(con, landed, written_as, contract, folder, metadata)
-        return stage(con, open_extract(landed, contract, written_as), contract, folder, metadata)
+    def _end(self, begun: _Begun) -> _Taken | ExtractStopped:
+        """What came of an extract that went through the pass."""
+        landed = begun.landed
+        try:
+            with self._tools() as tools:
+                staged = begun.done.finish(tools) if isinstance(begun.done, Pass) else begun.done
+                staged = left_out(self._home, self._keys, landed, begun.mac, staged)
+                seen_in = profile(tools.con, staged.kept, begun.contract, Cohort(landed.cohort))
+                warned = rows_warned(tools.con, staged.quarantine)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != begun.seen)
+            last = deliveries.last(self._home, landed, begun.mac)
+            manifest = begun.manifest
+            of_sender = postcode_findings(manifest, begun.contract, self._directory_sha256) if manifest else ()
+            of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
+        except Exception as error:
+            return self._failed(landed, begun.mac, error)
+        return _Taken(landed, begun.sha256, begun.mac, begun.made_under, staged, seen_in, warned, last, of_sender)
+
+    def _failed(self, landed: Landed, mac: str, error: Exception) -> ExtractStopped:
+        stopped = error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
+        return self._stopped(landed, mac, stopped)
 
     @contextmanager
-    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """One that nobody else uses meanwhile: made once, used for many extracts, given up after a failure."""
+    def _tools(self) -> Iterator[Tools]:
+        """Tools that nobody else uses meanwhile: made once, used for many extracts, given up after a failure."""
         try:
-            con = self._connections.get_nowait()
+            tools = self._idle.get_nowait()
         except Empty:
-            con = connect(self._keys, self._directory)
-        yield con
-        self._connections.put(con)
+            tools = connect(self._keys, self._directory)
+        yield tools
+        self._idle.put(tools)
 
     def _judge(
         self, found: list[_Taken | ExtractQuality | ExtractStopped]
@@ -226,6 +253,27 @@ class Intake:
         deliveries.note_stopped(self._home, landed, note)
         report_extract(self._home, note, deliveries.current(self._home, landed))
         return stopped
+
+
+def _by_size(group: Iterable[Landed]) -> Iterator[list[Landed]]:
+    """The extracts in their order, as many at a time as are small enough together; a large one alone."""
+    together: list[Landed] = []
+    size = 0
+    for landed in group:
+        own = _bytes(landed.path)
+        if together and size + own > _BYTES_TOGETHER:
+            yield together
+            together, size = [], 0
+        together.append(landed)
+        size += own
+    yield together
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return sum(size for size, _ in state(path))
+    except OSError:  # told when it is opened
+        return 0
 
 
 def _made_at_the_sender(manifest: Manifest) -> dict[str, Any]:

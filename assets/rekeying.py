@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.quality import Finding
-from assets.staging import QUARANTINE, TERMS, RuleCount, Staged, TableWriter, in_order
-from assets.tokens_file import QUINTILE, TERM, Manifest, has_quintile, token_rows, tokens_schema
+from assets.staging import QUARANTINE, TERMS, RuleCount, Staged, TableWriter
+from assets.tokens_file import QUINTILE, TERM, Manifest, has_quintile, token_rows
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
+from privacy.pseudonyms import TokenKeys
 from sources.contracts import SourceContract
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
@@ -57,7 +57,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 
 def rekey(
-    con: duckdb.DuckDBPyConnection,
+    keys: TokenKeys,
     landed: Landed,
     manifest: Manifest,
     contract: SourceContract,
@@ -70,14 +70,11 @@ def rekey(
     `ExtractStopped` for rows that no sound pass writes.
     """
     kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
-    sql, noted = _second_keying(contract, landed.council), _Noted(manifest.rules)
-    last = 0
+    noted, last = _Noted(manifest.rules), 0
     with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as examples:
         for chunk in token_rows(landed, contract):
             last = _checked_rows(landed, chunk, manifest, last)
-            con.register("tokens", chunk)
-            rows.write(in_order(con.sql(sql).to_arrow_table()))
-            con.unregister("tokens")
+            rows.write(_second_keying(chunk, landed.council, keys))
             noted.see(chunk)
         examples.write(noted.examples())
     if rows.rows != manifest.rows_kept:
@@ -101,11 +98,11 @@ def postcode_findings(
     return (Finding(rule, "manifest", QUINTILE, "warning", passed=False, unexpected_rows=None, sentence=sentence),)
 
 
-def _second_keying(contract: SourceContract, council: str) -> str:
-    names = tokens_schema(contract).names
-    plain = ["council", *(name for name in names if name not in pseudonyms.TOKEN_COLUMNS)]
-    rows = f"(SELECT '{council}' AS council, * FROM tokens)"
-    return pseudonyms.rekey_sql(rows, [name for name in names if name not in plain], plain)
+def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
+    tokens = [name for name in chunk.column_names if name in pseudonyms.TOKEN_COLUMNS]
+    plain = chunk.drop_columns(tokens).add_column(0, "council", pa.repeat(council, len(chunk)))
+    rekeyed = pseudonyms.rekey(chunk.select(tokens), tokens, keys)
+    return pa.table([*plain.columns, *rekeyed.columns], names=[*plain.column_names, *tokens])
 
 
 def _checked_rows(landed: Landed, chunk: pa.Table, manifest: Manifest, last: int) -> int:

@@ -16,7 +16,7 @@ import duckdb
 
 from assets.home import OWNER_ONLY, promote
 from assets.software import software
-from assets.staging import Staged, connect, stage, stop_if_wrong
+from assets.staging import Staged, Tools, connect, stage, stop_if_wrong
 from assets.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
@@ -81,10 +81,10 @@ def pseudonymise(
     _stop_if_it_cannot_be(landed, outputs)
     try:
         seen, sha256 = state(landed.path), content_sha256(landed.path)
-        with _working_folder(folder) as work, _connection(keys, postcode_directory) as con:
+        with _working_folder(folder) as work, _tools(keys, postcode_directory) as tools:
             contract = CONTRACTS[landed.source]
             extract = open_extract(landed, contract, council_file.dialect(landed.source))
-            staged = stage(con, extract, contract, work, {}, second_keying=False)
+            staged = stage(tools, extract, contract, work, {})
             manifest = Manifest(
                 software=software(),
                 pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
@@ -152,16 +152,16 @@ def _working_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _connection(keys: KeyRing, postcode_directory: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+def _tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
     try:
-        con = connect(keys.of_sender(), postcode_directory)
+        tools = connect(keys.of_sender(), postcode_directory, second_keying=False)
     except duckdb.Error:
         raise ExtractStopped(
             f"{postcode_directory}: cannot be read as a postcode directory; it must be a CSV file with the columns"
             " postcode and imd_decile"
         ) from None
-    with con:
-        yield con
+    with tools.con:
+        yield tools
 
 
 def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, with_tokens: bool) -> None:

@@ -6,11 +6,12 @@ row that tell whether it repeats an earlier one. Connections live in memory and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,7 @@ import pyarrow.parquet
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
+from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
 from sources.extract.errors import ExtractStopped
@@ -46,7 +48,7 @@ _FEW = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_ROWS = 3 << 15
 """Rows in work at once, and in a row group of what is written."""
-_ROW_HASH = "row_hash"
+_ROW_HASH, _PART = "row_hash", "part"
 QUARANTINE = pa.schema(
     {
         SOURCE_ROW: pa.int64(),
@@ -117,11 +119,21 @@ class Staged:
         return next((count for count in found if count.rows > max(limits[count.rule] * self.rows_read, _FEW)), None)
 
 
-def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyConnection:
-    """A connection with keys, normaliser and the look-up of deprivation quintiles by postcode."""
+@dataclass(frozen=True)
+class Tools:
+    """What the pass works with: a connection with normaliser and look-ups, the keys of tokens, and whether those get
+    the second keying."""
+
+    con: duckdb.DuckDBPyConnection
+    keys: TokenKeys
+    second_keying: bool
+
+
+def connect(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
+    """Tools with the look-up of deprivation quintiles by postcode."""
     con = in_memory()
     con.execute("SET enable_progress_bar = false; SET preserve_insertion_order = false")
-    pseudonyms.prepare(con, keys)
+    pseudonyms.prepare(con)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
         rows = f"read_csv({quoted(str(postcode_directory))}, all_varchar = true)"
@@ -130,46 +142,138 @@ def connect(keys: KeyRing, postcode_directory: Path | None) -> duckdb.DuckDBPyCo
         " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
         f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
     )
-    return con
+    return Tools(con, TokenKeys(keys), second_keying)
+
+
+class Pass:
+    """One extract on its way through: `begin`, `give_tokens`, `finish`.
+
+    It writes to `folder`; `metadata` goes into the Parquet file's own. Between the first two a small extract waits, so
+    that it can be given tokens together with others.
+    """
+
+    def __init__(
+        self, extract: OpenExtract, contract: SourceContract, folder: Path, metadata: Mapping[str, str]
+    ) -> None:
+        self.contract = contract
+        self._extract = extract
+        self._projection = project_extract("extract", extract, contract, normalise.VALID)
+        self._findings = _Findings(self._projection, contract)
+        self._kept, self._quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
+        self._open = ExitStack()
+        self._rows = self._open.enter_context(TableWriter(self._kept, {**metadata, "source": contract.name}))
+        self._found = self._open.enter_context(TableWriter(self._quarantine))
+        self.waiting: pa.Table | None = None
+        self._failure: Exception | None = None
+
+    def begin(self, tools: Tools) -> None:
+        """Check and type the rows; those of a long extract go all the way, a chunk at a time.
+
+        Raises `ExtractStopped` where the file breaks off.
+        """
+        typed = self._typed(tools.con)
+        first, second = next(typed), next(typed, None)
+        if second is None:
+            self.waiting = first
+            return
+        made = (tokenise(tools, [chunk], self.contract)[0] for chunk in chain([first, second], typed))
+        for rows in _ahead(made):
+            self.take(rows)
+
+    def take(self, rows: pa.Table) -> None:
+        """Count what is wrong in typed rows that have been given tokens, and write what is kept."""
+        self.waiting = None
+        good = self._findings.add(rows, self._found)
+        rows = rows.drop_columns([_ROW_HASH, *self._projection.issue_columns])
+        self._rows.write(rows if pc.all(good).as_py() else rows.filter(good))
+
+    def fail(self, failure: Exception) -> None:
+        """Its rows could not be given tokens: `finish` will raise why."""
+        self.waiting, self._failure = None, failure
+
+    def finish(self, tools: Tools) -> Staged:
+        """What was found in the whole file; nothing is written after."""
+        if self._failure:
+            raise self._failure
+        findings, contract = self._findings, self.contract
+        findings.set_aside(self._extract.set_aside, self._found)
+        self._found.write(QUARANTINE.empty_table())
+        self._open.close()
+        wrong = findings.mostly_wrong(contract)
+        return Staged(
+            self._kept,
+            self._quarantine,
+            self._extract.headings,
+            findings.rows_read,
+            self._rows.rows,
+            findings.counts(),
+            findings.stop_shares,
+            suspicions(tools.con, self._extract, contract, normalise.VALID, wrong) if wrong else (),
+        )
+
+    def _typed(self, con: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
+        """The rows with their council, a chunk at a time; one empty table where there are none."""
+        council = quoted(self._extract.landed.council)
+        sql = f"SELECT {council} AS council, *, {_row_hash(self.contract)} AS {_ROW_HASH} FROM ({self._projection.sql})"
+        for chunk in _ahead(_chunks(self._extract)):
+            con.register("extract", chunk)
+            yield con.sql(sql).to_arrow_table()
+            con.unregister("extract")
+
+
+def give_tokens(tools: Tools, passes: Sequence[Pass]) -> None:
+    """Give their tokens to the extracts that wait: those of one form together, and each alone if that fails."""
+    by_form: dict[tuple[str, ...], list[Pass]] = {}
+    for work in passes:
+        if work.waiting is not None:
+            by_form.setdefault((work.contract.name, *work.waiting.column_names), []).append(work)
+    for together in by_form.values():
+        try:
+            made = tokenise(tools, [work.waiting for work in together], together[0].contract)
+        except Exception as failure:
+            if len(together) == 1:
+                together[0].fail(failure)
+            else:
+                for work in together:
+                    give_tokens(tools, [work])
+        else:
+            for work, rows in zip(together, made, strict=True):
+                work.take(rows)
 
 
 def stage(
-    con: duckdb.DuckDBPyConnection,
-    extract: OpenExtract,
-    contract: SourceContract,
-    folder: Path,
-    metadata: Mapping[str, str],
-    *,
-    second_keying: bool = True,
+    tools: Tools, extract: OpenExtract, contract: SourceContract, folder: Path, metadata: Mapping[str, str]
 ) -> Staged:
-    """Write an extract, pseudonymised, to `folder`; `metadata` goes into the Parquet file's own.
+    """The whole pass over one extract, which is written to `folder`. Raises `ExtractStopped` as `Pass` does."""
+    work = Pass(extract, contract, folder, metadata)
+    work.begin(tools)
+    give_tokens(tools, [work])
+    return work.finish(tools)
 
-    Raises `ExtractStopped` where the file breaks off.
+
+def tokenise(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
+    """`typed` tables of one source, of one schema, with tokens in the place of identifiers; rows by `source_row`.
+
+    What a statement costs to plan does not depend on the rows, so that small extracts go through it together.
     """
-    landed = extract.landed
-    projection = project_extract("extract", extract, contract, normalise.VALID)
-    sql = _pass_sql(projection, contract, landed.council, second_keying)
-    findings = _Findings(projection, contract)
-    kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
-    with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as found:
-        for result in _ahead(_results(con, sql, _ahead(_chunks(extract)))):
-            good = findings.add(result, found)
-            result = result.drop_columns([_ROW_HASH, *projection.issue_columns])
-            rows.write(result if pc.all(good).as_py() else result.filter(good))
-        findings.set_aside(extract.set_aside, found)
-        found.write(QUARANTINE.empty_table())
-    return Staged(
-        kept,
-        quarantine,
-        extract.headings,
-        findings.rows_read,
-        rows.rows,
-        findings.counts(),
-        findings.stop_shares,
-        suspicions(con, extract, contract, normalise.VALID, wrong)
-        if (wrong := findings.mostly_wrong(contract))
-        else (),
+    kept = ["council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
+    kept += [name for name in typed[0].column_names if name.startswith("issues_")] + [_ROW_HASH]
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    if "date_of_birth" not in identifiers:
+        return [_in_order(table).select(kept) for table in typed]
+    parts = [table.append_column(_PART, pa.repeat(part, len(table))) for part, table in enumerate(typed)]
+    tools.con.register("typed_rows", pa.concat_tables(parts))
+    relation = (
+        f"(SELECT typed.*, {TERM_OF_BIRTH} AS term_of_birth, imd_quintile FROM typed_rows AS typed"
+        " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
     )
+    kept += ["term_of_birth", "imd_quintile", _PART]
+    rows = pseudonyms.tokenise(tools.con, relation, identifiers, kept, tools.keys, second_keying=tools.second_keying)
+    tools.con.unregister("typed_rows")
+    rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
+    ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(len(typed) + 1))
+    rows = rows.drop_columns([_PART])
+    return [rows.slice(start, end - start) for start, end in pairwise(ends)]
 
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
@@ -184,21 +288,6 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
         )
     if any(suspicion.moved for suspicion in staged.suspicions):
         raise stopped(landed.name, MOVED_COLUMNS, staged.hints.strip())
-
-
-def _pass_sql(projection: Projection, contract: SourceContract, council: str, second_keying: bool) -> str:
-    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
-    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    kept = ["council", SOURCE_ROW, *payload, *projection.issue_columns, _ROW_HASH]
-    rows = f"SELECT '{council}' AS council, *, {_row_hash(contract)} AS {_ROW_HASH} FROM ({projection.sql})"
-    if "date_of_birth" not in identifiers:
-        return f"SELECT {', '.join(kept)} FROM ({rows})"
-    rows = (
-        f"SELECT typed.*, {TERM_OF_BIRTH} AS term_of_birth, imd_quintile FROM ({rows}) AS typed"
-        " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode)"
-    )
-    kept += ["term_of_birth", "imd_quintile"]
-    return pseudonyms.tokenise_sql(f"({rows})", identifiers, council, kept, second_keying=second_keying)
 
 
 def _row_hash(contract: SourceContract) -> str:
@@ -220,32 +309,6 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting, extract.schema)
 
 
-def _results(con: duckdb.DuckDBPyConnection, sql: str, chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """What `sql` makes of each chunk as the relation `extract`; planned once, which costs as much as many rows."""
-    first = next(chunks)
-    extract = _Chunk(first)
-    con.register("extract", extract)
-    con.execute(f"PREPARE of_chunk AS {sql}")
-    for chunk in chain([first], chunks):
-        extract.table = chunk
-        yield in_order(con.sql("EXECUTE of_chunk").to_arrow_table())
-    con.execute("DEALLOCATE of_chunk")
-    con.unregister("extract")
-
-
-class _Chunk:
-    """The table in work, for DuckDB: an object that has another one each time that it is scanned."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-
-    def __arrow_c_schema__(self) -> object:
-        return self.table.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self.table.__arrow_c_stream__(requested_schema)
-
-
 def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The same tables, each made in a thread of its own while the one before it is in use."""
     with ThreadPoolExecutor(1) as pool:
@@ -255,7 +318,7 @@ def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             yield table
 
 
-def in_order(table: pa.Table) -> pa.Table:
+def _in_order(table: pa.Table) -> pa.Table:
     """The rows by `source_row`."""
     rows = table[SOURCE_ROW].to_numpy()
     return table if (np.diff(rows) > 0).all() else table.take(pa.array(np.argsort(rows)))

@@ -12,27 +12,27 @@ Surname and given name share the key of their context, so that names in each oth
 
 Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
 token under `linker.key`, which no sender holds, so that a sender cannot look its own tokens up in what the pipeline
-stores. `tokenise_sql` does both in one pass, or the first alone; `rekey_sql` does the second; the results are the
-same bits.
+stores. `tokenise` does both, or the first alone; `rekey` does the second; the results are the same bits.
 
 Missing stays missing: a NULL component gives a NULL token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
 from privacy import normalise
-from privacy.keys import LINKED_UNDER, KeyRing
+from privacy.keyed_hash import as_bytes, hmac_64, with_mask
+from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
-PSEUDONYM_VERSION = "3"
+PSEUDONYM_VERSION = "4"
 
 _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
-_BLOCK_BYTES = 64
-_PADS = "hmac_pads"
 BAND_BITS = 3
 RARE_SURNAME, RARE_PAIR = 2, 3
 """Band of the surname from which two names have tokens: one child in 1,500 or fewer has the surname. And sum of both
@@ -45,8 +45,8 @@ many they are, and so which surname it is."""
 class TokenColumn:
     """One token of a row: `name` (UBIGINT), HMAC of `components` under the sub-key `domain` of `key`.
 
-    `components` are columns of the normalised relation, or a quoted SQL literal `$council`; `inputs` are the
-    contract columns that must all be in the source for the token to exist. Columns of the same domain are
+    `components` are SQL over the normalised relation and its column `council`; `inputs` are the contract columns
+    that must all be in the source for the token to exist. Columns of the same domain are
     comparable. The last bits of the token, `BAND_BITS` for each of `bands`, say how common its names are.
     """
 
@@ -98,10 +98,10 @@ _RARE_SURNAME_ALONE = (
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
-    TokenColumn("t_upn_temporary", "upn", "upn-temporary", ("n_upn_temporary", "$council"), ("upn",)),
+    TokenColumn("t_upn_temporary", "upn", "upn-temporary", ("n_upn_temporary", "council"), ("upn",)),
     TokenColumn("t_nhs", "nhs", "nhs", ("n_nhs",), ("nhs_number",)),
     TokenColumn(
-        "t_patient", "nhs", "patient", ("nullif(trim(local_patient_id), '')", "$council"), ("local_patient_id",)
+        "t_patient", "nhs", "patient", ("nullif(trim(local_patient_id), '')", "council"), ("local_patient_id",)
     ),
     TokenColumn("t_dob_postcode", "linkage", "dob|postcode", ("n_dob", "n_postcode"), ("date_of_birth", "postcode")),
     TokenColumn(
@@ -157,29 +157,41 @@ TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 SCOPED_INPUTS = ("local_patient_id",)
 """Contract identifiers, beyond those the normaliser reads, that tokens are made of."""
 SOURCE_COLUMNS = frozenset((*normalise.INPUTS, *SCOPED_INPUTS))
-"""Every contract column that `tokenise_sql` can read; pass the ones a source has."""
+"""Every contract column that `tokenise` can read; pass the ones a source has."""
 
 
-def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
-    """Make a connection ready for `tokenise_sql`, and for `rekey_sql` where the ring holds `linker.key`.
+class TokenKeys:
+    """The sub-keys of every domain under the first keying and, where the ring holds `linker.key`, under the second."""
 
-    The connection must be in memory, without a temporary directory: it sees identifiers. Keys go in as bound values
-    of a one-row table, never as SQL text, so no message, plan or profile shows them.
+    def __init__(self, keys: KeyRing) -> None:
+        self._first = {token.domain: keys.subkey(token.key, f"token/{token.domain}") for token in TOKENS}
+        self._second = (
+            {domain: keys.subkey("linker", f"token/{domain}") for domain in self._first} if keys.holds("linker") else {}
+        )
+
+    def first(self, domain: str) -> bytes:
+        """The sub-key of a domain that all senders share."""
+        return self._first[domain]
+
+    def second(self, domain: str) -> bytes:
+        """The sub-key of a domain at the linker. Raises `KeyProblem` where the ring had no `linker.key`."""
+        if not self._second:
+            raise KeyProblem("linker.key is needed here and is not in this key set")
+        return self._second[domain]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("token keys cannot be pickled: make them where they are used")
+
+
+def prepare(con: duckdb.DuckDBPyConnection) -> None:
+    """Make a connection ready for `tokenise`.
+
+    The connection must be in memory, without a temporary directory: it sees identifiers.
     """
     normalise.install(con)
     con.execute(
         "SET disabled_optimizers = 'build_side_probe_side,join_order'"
     ).fetchall()  # the small table is the build side
-    domains = {("first", token.domain): keys.subkey(token.key, f"token/{token.domain}") for token in TOKENS}
-    if keys.holds("linker"):
-        domains |= {("second", token.domain): keys.subkey("linker", f"token/{token.domain}") for token in TOKENS}
-    pads: dict[str, bytes] = {}
-    for (keying, domain), key in domains.items():
-        padded = key.ljust(_BLOCK_BYTES, b"\0")
-        pads[_pad(keying, domain, "inner")] = bytes(byte ^ 0x36 for byte in padded)
-        pads[_pad(keying, domain, "outer")] = bytes(byte ^ 0x5C for byte in padded)
-    columns = ", ".join(f"?::BLOB AS {name}" for name in pads)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {_PADS} AS SELECT {columns}", list(pads.values())).fetchall()
 
 
 def token_columns(source_columns: set[str]) -> list[TokenColumn]:
@@ -187,35 +199,42 @@ def token_columns(source_columns: set[str]) -> list[TokenColumn]:
     return [token for token in TOKENS if source_columns.issuperset(token.inputs)]
 
 
-def tokenise_sql(
-    relation: str, columns: set[str], council: str, passthrough: list[str], *, second_keying: bool = True
-) -> str:
-    """A SELECT of the `passthrough` columns of `relation` and a UBIGINT column per token; streaming.
+def tokenise(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    columns: set[str],
+    passthrough: list[str],
+    keys: TokenKeys,
+    *,
+    second_keying: bool = True,
+) -> pa.Table:
+    """The `passthrough` columns of `relation` and a UInt64 column per token, in any order of rows.
 
-    `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth. `council` scopes
-    the identifiers that mean something only within one sender. With `second_keying=False` the result is what a
-    sender hands over; `rekey_sql` turns it into what the pipeline makes itself. Needs `prepare` on the connection.
+    `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth; its column `council`
+    scopes the identifiers that mean something only within one sender. With `second_keying=False` the result is what a
+    sender hands over; `rekey` turns it into what the pipeline makes itself. Needs `prepare` on the connection.
     """
     tokens = token_columns(columns)
-    if not tokens:
-        return f"SELECT {', '.join(passthrough)} FROM {relation}"
-    messages = ", ".join(f"{_message(token, council)} AS {token.name}" for token in tokens)
-    if any(token.bands for token in tokens):
-        messages += f", {', '.join(_BANDS)}"
-    plain = f"SELECT {', '.join(passthrough)}, {messages} FROM ({normalise.normalise_sql(relation, columns)})"
-    first = _keyed("first", tokens, plain, passthrough, "encode({})", _named_bands)
-    return rekey_sql(f"({first})", [token.name for token in tokens], passthrough) if second_keying else first
+    rows = con.sql(_messages_sql(relation, columns, tokens, passthrough)).to_arrow_table().combine_chunks()
+    kept = rows.select(passthrough)
+    messages = {token.name: _one_chunk(rows[token.name]) for token in tokens}
+    hashed = hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
+    for token in tokens:
+        bands = [_one_chunk(rows[band]) for band in token.bands]
+        kept = kept.append_column(token.name, _banded(hashed[token.name], token, _joined(bands)))
+    return rekey(kept, [token.name for token in tokens], keys) if second_keying else kept
 
 
-def rekey_sql(relation: str, columns: list[str], passthrough: list[str]) -> str:
-    """A SELECT of `passthrough` and the token `columns` of `relation` under the second keying; streaming.
-
-    Needs `prepare` with a ring that holds `linker.key`; without it the binder does not find the pads.
-    """
-    tokens = [token for token in TOKENS if token.name in columns]
-    return _keyed(
-        "second", tokens, f"SELECT * FROM {relation}", passthrough, "unhex(printf('%016x', {}))", _carried_bands
-    )
+def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
+    """`table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
+    tokens = {token.name: token for token in TOKENS if token.name in columns}
+    first = {name: _one_chunk(table[name]) for name in tokens}
+    bare = {name: as_bytes(_bare(first[name], token)) for name, token in tokens.items()}
+    hashed = hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})
+    for name, token in tokens.items():
+        carried = with_mask(first[name])[0] & ~_without_bands(token)
+        table = table.set_column(table.column_names.index(name), name, _banded(hashed[name], token, carried))
+    return table
 
 
 def manifest(keys: KeyRing) -> dict[str, str]:
@@ -227,53 +246,59 @@ def manifest(keys: KeyRing) -> dict[str, str]:
     }
 
 
-def _message(token: TokenColumn, council: str) -> str:
-    literal = "'" + council.replace("'", "''") + "'"
-    parts = [literal if component == "$council" else f"({component})::VARCHAR" for component in token.components]
-    return f" || chr({_UNIT_SEPARATOR}) || ".join(parts)
+def _messages_sql(relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str]) -> str:
+    """A SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names; streaming."""
+    messages = [f"{_message(token)} AS {token.name}" for token in tokens]
+    bands = sorted({band for token in tokens for band in token.bands})
+    return f"SELECT {', '.join([*passthrough, *messages, *bands])} FROM ({normalise.normalise_sql(relation, columns)})"
 
 
-def _keyed(
-    keying: str,
-    tokens: list[TokenColumn],
-    query: str,
-    passthrough: list[str],
-    as_bytes: str,
-    bands: Callable[[TokenColumn], str],
-) -> str:
-    """HMAC-SHA256(sub-key, bytes of the column) cut to its first 64 bits, for each token column of `query`."""
-    columns = list(passthrough)
-    for token in tokens:
-        inner, outer = _pad(keying, token.domain, "inner"), _pad(keying, token.domain, "outer")
-        hashed = as_bytes.format(bare_sql(token) if keying == "second" else token.name)
-        digest = f"sha256({outer} || unhex(sha256({inner} || {hashed})))"
-        made = f"('0x' || left({digest}, 16))::UBIGINT"
-        if token.bands:
-            made = f"({made} & {_without_bands(token)}::UBIGINT) | {bands(token)}"
-        columns.append(f"{made} AS {token.name}")
-    return f"SELECT {', '.join(columns)} FROM ({query}), {_PADS}"
+def _message(token: TokenColumn) -> str:
+    return f" || chr({_UNIT_SEPARATOR}) || ".join(f"({component})::VARCHAR" for component in token.components)
 
 
-def _named_bands(token: TokenColumn) -> str:
-    """The bands of the token's names as a number, from the normalised columns."""
-    return "(" + " * 8 + ".join(f"{band}::UBIGINT" for band in token.bands) + ")"
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _carried_bands(token: TokenColumn) -> str:
-    """The bands of the token's names as a number, from the token of the first keying."""
-    return f"({token.name} & {2 ** (BAND_BITS * len(token.bands)) - 1}::UBIGINT)"
+def _joined(bands: list[pa.Array]) -> np.ndarray:
+    """The bands of a token's names as one number."""
+    joined = np.zeros(1, np.uint64)
+    for band in bands:
+        joined = (joined << np.uint64(BAND_BITS)) | with_mask(band)[0]
+    return joined
 
 
-def _without_bands(token: TokenColumn) -> int:
-    return 2**64 - 2 ** (BAND_BITS * len(token.bands))
+def _banded(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array:
+    """Tokens of 64 hashed bits, the last of which give way to the bands of the names."""
+    if not token.bands:
+        return hashed
+    values, missing = with_mask(hashed)
+    return pa.array((values & _without_bands(token)) | bands, pa.uint64(), mask=missing)
+
+
+def _bare(tokens: pa.Array, token: TokenColumn) -> pa.Array:
+    """Tokens as `bare_sql` has them."""
+    if token.domain not in BANDED_DOMAINS:
+        return tokens
+    values, missing = with_mask(tokens)
+    return pa.array(values & _without_bands(_widest(token)), pa.uint64(), mask=missing)
+
+
+def _without_bands(token: TokenColumn) -> np.uint64:
+    return np.uint64(2**64 - 2 ** (BAND_BITS * len(token.bands)))
+
+
+def _widest(token: TokenColumn) -> TokenColumn:
+    """The token of the same domain that carries most bands."""
+    return max((t for t in TOKENS if t.domain == token.domain), key=lambda t: len(t.bands))
 
 
 def bare_sql(token: TokenColumn) -> str:
     """A token as it is compared with others of its domain: without bands. Zero bits stand in their place."""
     if token.domain not in BANDED_DOMAINS:
         return token.name
-    widest = max((t for t in TOKENS if t.domain == token.domain), key=lambda t: len(t.bands))
-    return f"{token.name} & {_without_bands(widest)}::UBIGINT"
+    return f"{token.name} & {_without_bands(_widest(token))}::UBIGINT"
 
 
 def band_sql(name: str, columns: set[str]) -> str:
@@ -285,7 +310,3 @@ def band_sql(name: str, columns: set[str]) -> str:
         if column in token.bands and token.name in columns
     ]
     return f"coalesce({', '.join(found)}, NULL)::UTINYINT" if found else "NULL::UTINYINT"
-
-
-def _pad(keying: str, domain: str, side: str) -> str:
-    return f"{keying}_{domain.replace('|', '_').replace('-', '_')}_{side}"

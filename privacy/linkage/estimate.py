@@ -252,18 +252,16 @@ def _shares(
     """Share of each level among the pairs (left[i], right[i]) that can be compared at all."""
     con = duckdb.connect()
     con.execute("SET temp_directory = ''; SET enable_progress_bar = false").fetchall()
-    pseudonyms.prepare(con, keys)
+    pseudonyms.prepare(con)
+    token_keys = pseudonyms.TokenKeys(keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}
     for side, records in (("l", left), ("r", right)):
         con.register("records", pa.table({"pair": np.arange(len(records["sex"])), **records}))
-        con.execute(
-            "CREATE OR REPLACE TABLE typed AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records"
-        ).fetchall()
-        tokens = pseudonyms.tokenise_sql("typed", columns, "any", ["pair", "sex"], second_keying=False)
+        typed = "(SELECT 'any' AS council, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records)"
+        tokens = pseudonyms.tokenise(con, typed, columns, ["pair", "sex"], token_keys, second_keying=False)
+        con.register("tokens", tokens)
         made = {token.name for token in pseudonyms.token_columns(columns)}
-        con.execute(
-            f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM ({tokens})"
-        ).fetchall()
+        con.execute(f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM tokens").fetchall()
     has = [f"true AS has_{word}_{side}" for word in ("dob", "postcode", "surname", "forename") for side in "lr"]
     sides = [
         f"l.{c} AS {c}_l, r.{c} AS {c}_r" for c in ("sex", "surname_band", "forename_band", *pseudonyms.TOKEN_COLUMNS)

@@ -86,16 +86,13 @@ def children(surnames: np.ndarray) -> pd.DataFrame:
 def files(children: pd.DataFrame, keys: KeyRing) -> dict[str, pd.DataFrame]:
     """Tokens as sent (first keying) and as stored (second), a row for each of `children`, in its order."""
     with duckdb.connect() as con:
-        pseudonyms.prepare(con, keys)
+        pseudonyms.prepare(con)
+        token_keys = pseudonyms.TokenKeys(keys)
         con.register("frame", pa.Table.from_pandas(children))
-        con.execute("CREATE TABLE sheet AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame")
-        first = pseudonyms.tokenise_sql("sheet", COLUMNS, "leeds", ["source_row"], second_keying=False)
-        con.execute(f"CREATE TABLE sent AS {first}")
-        tables = {"sent": "FROM sent", "stored": pseudonyms.rekey_sql("sent", TOKENS, ["source_row"])}
-        return {
-            name: con.sql(f"FROM ({query}) ORDER BY source_row").to_arrow_table().to_pandas(types_mapper=_types.get)
-            for name, query in tables.items()
-        }
+        sheet = "(SELECT 'leeds' AS council, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
+        sent = pseudonyms.tokenise(con, sheet, COLUMNS, ["source_row"], token_keys, second_keying=False)
+        tables = {"sent": sent, "stored": pseudonyms.rekey(sent, TOKENS, token_keys)}
+        return {name: table.sort_by("source_row").to_pandas(types_mapper=_types.get) for name, table in tables.items()}
 
 
 _types = {pa.uint64(): pd.UInt64Dtype()}

@@ -68,22 +68,15 @@ KINDS: tuple[Callable[[int, int], Frames], ...] = (
 def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
     """Token tables by source."""
     con = duckdb.connect()
-    pseudonyms.prepare(con, keys)
-    return {source: _tokens(con, frame) for source, frame in frames.items()}
+    pseudonyms.prepare(con)
+    return {source: _tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
 
 
-def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> pa.Table:
+def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
     con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
-    con.execute(
-        "CREATE OR REPLACE TABLE sent AS SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame"
-    ).fetchall()
+    sent = "(SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
     columns = set(frame.columns) & pseudonyms.SOURCE_COLUMNS
-    parts = []
-    for council in sorted(frame.council.unique()):
-        con.execute(f"CREATE OR REPLACE TEMP VIEW one AS FROM sent WHERE council = '{council}'").fetchall()
-        sql = pseudonyms.tokenise_sql("one", columns, council, ["council", "source_row", "sex"])
-        parts.append(con.sql(sql).to_arrow_table())
-    return pa.concat_tables(parts)
+    return pseudonyms.tokenise(con, sent, columns, ["council", "source_row", "sex"], keys)
 
 
 def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
