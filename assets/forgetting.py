@@ -221,7 +221,7 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
     kept = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).num_rows
     with in_memory() as con:
         seen = profile(con, home.pseudonymised(*key), CONTRACTS[quality.source], Cohort(quality.cohort))
-        warned = rows_warned(con, home.quarantine(*key)) if home.quarantine(*key).exists() else quality.rows_warned
+        warned = rows_warned(home.quarantine(*key)) if home.quarantine(*key).exists() else quality.rows_warned
     return replace(
         quality,
         rows_kept=kept,

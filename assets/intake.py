@@ -8,12 +8,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeAlias
 
 from assets import deliveries
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
@@ -25,7 +26,7 @@ from assets.quality import Finding, Judged, judge, load_beside
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
 from assets.software import software
-from assets.staging import Pass, Staged, Tools, connect, give_tokens, stop_if_wrong
+from assets.staging import Pass, Staged, Tools, ahead, connect, give_tokens, stop_if_wrong
 from assets.suppressions import OTHER_KEYS, left_out, out_of_reach
 from assets.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
@@ -84,6 +85,9 @@ class _Taken:
     of_sender: tuple[Finding, ...]
 
 
+_Outcome: TypeAlias = "_Taken | ExtractQuality | ExtractStopped"
+
+
 class Intake:
     """Takes extracts in, over a connection a thread that holds keys, normaliser and look-ups.
 
@@ -117,14 +121,12 @@ class Intake:
         `ExtractStopped` names file and rule of one that cannot be taken. The same file under the same contract, keys
         and normaliser is answered from its earlier result.
         """
-        remaining = iter(extracts)
-        while group := list(islice(remaining, _TOGETHER)):
-            with in_use(self._home), self._home.staging() as staging, ThreadPoolExecutor(_AT_A_TIME) as pool:
-                folders = {landed: staging / str(number) for number, landed in enumerate(group)}
-                found = [outcome for some in _by_size(group) for outcome in self._stage(pool, some, folders)]
-                yield from self._judge(found)
-            for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
-                report_council(self._home, cohort, council)
+        with in_use(self._home), ThreadPoolExecutor(_AT_A_TIME) as pool:
+            for group, found, folder in ahead(self._staged(pool, iter(extracts))):
+                with folder:
+                    yield from self._judge(pool, found)
+                for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
+                    report_council(self._home, cohort, council)
 
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
         """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
@@ -132,9 +134,19 @@ class Intake:
         self._stopped(Landed(council, source, cohort, folder / cohort), "", stopped)
         report_council(self._home, cohort, council)
 
-    def _stage(
-        self, pool: Executor, group: Sequence[Landed], folders: Mapping[Landed, Path]
-    ) -> list[_Taken | ExtractQuality | ExtractStopped]:
+    def _staged(
+        self, pool: Executor, extracts: Iterator[Landed]
+    ) -> Iterator[tuple[list[Landed], list[_Outcome], ExitStack]]:
+        """Some extracts at a time, what came of each, and the folder that holds it; whoever judges them closes that."""
+        while group := list(islice(extracts, _TOGETHER)):
+            with ExitStack() as held:
+                staging = held.enter_context(self._home.staging())
+                folders = {landed: staging / str(number) for number, landed in enumerate(group)}
+                found = [outcome for some in _by_size(group) for outcome in self._stage(pool, some, folders)]
+                folder = held.pop_all()
+            yield group, found, folder
+
+    def _stage(self, pool: Executor, group: Sequence[Landed], folders: Mapping[Landed, Path]) -> list[_Outcome]:
         """Extracts that fit into memory together: typed each by itself, given their tokens together, written."""
         begun = list(pool.map(lambda landed: self._begin(landed, folders[landed]), group))
         with self._tools() as tools:
@@ -180,7 +192,7 @@ class Intake:
                 staged = begun.done.finish(tools) if isinstance(begun.done, Pass) else begun.done
                 staged = left_out(self._home, self._keys, landed, begun.mac, staged)
                 seen_in = profile(tools.con, staged.kept, begun.contract, Cohort(landed.cohort))
-                warned = rows_warned(tools.con, staged.quarantine)
+                warned = rows_warned(staged.quarantine)
             stop_if_wrong(landed, staged, moved=state(landed.path) != begun.seen)
             last = deliveries.last(self._home, landed, begun.mac)
             manifest = begun.manifest
@@ -204,36 +216,45 @@ class Intake:
         yield tools
         self._idle.put(tools)
 
-    def _judge(
-        self, found: list[_Taken | ExtractQuality | ExtractStopped]
-    ) -> Iterator[ExtractQuality | ExtractStopped]:
+    def _judge(self, pool: Executor, found: Sequence[_Outcome]) -> Iterator[ExtractQuality | ExtractStopped]:
+        """Judge what was staged together and promote what is good, in order."""
         taken = [entry for entry in found if isinstance(entry, _Taken)]
         findings = iter(
             judge(CONTRACTS[taken[0].landed.source], [self._to_judge(entry) for entry in taken]) if taken else ()
         )
-        for entry in found:
-            if not isinstance(entry, _Taken):
-                yield entry
-                continue
-            quality = _quality(entry, (*next(findings), *entry.of_sender))
-            if failures := quality.failures:
-                sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
-                if {finding.rule for finding in failures} & _OF_REJECTED:
-                    sentences += entry.staged.why_rejected
-                yield self._stopped(entry.landed, entry.mac, ExtractStopped(f"{entry.landed.name}: {sentences}"))
-            else:
-                landed = entry.landed
-                record(
-                    self._home,
-                    What.INTAKE,
-                    cohort=landed.cohort,
-                    council=landed.council,
-                    source=landed.source,
-                    file_mac=entry.mac,
-                )
-                deliveries.accept(self._home, landed, quality, entry.staged.kept, entry.staged.quarantine)
-                report_extract(self._home, quality, entry.last)
-                yield quality
+        outcomes = [
+            pool.submit(
+                copy_context().run,  # the log wants to know whose run this is
+                self._settle,
+                entry,
+                (*next(findings), *entry.of_sender) if isinstance(entry, _Taken) else (),
+            )
+            for entry in found
+        ]
+        for outcome in outcomes:
+            yield outcome.result()
+
+    def _settle(self, entry: _Outcome, findings: tuple[Finding, ...]) -> ExtractQuality | ExtractStopped:
+        """Promote an extract unless a finding stops it, and report on it."""
+        if not isinstance(entry, _Taken):
+            return entry
+        landed, quality = entry.landed, _quality(entry, findings)
+        if failures := quality.failures:
+            sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
+            if {finding.rule for finding in failures} & _OF_REJECTED:
+                sentences += entry.staged.why_rejected
+            return self._stopped(landed, entry.mac, ExtractStopped(f"{landed.name}: {sentences}"))
+        record(
+            self._home,
+            What.INTAKE,
+            cohort=landed.cohort,
+            council=landed.council,
+            source=landed.source,
+            file_mac=entry.mac,
+        )
+        deliveries.accept(self._home, landed, quality, entry.staged.kept, entry.staged.quarantine)
+        report_extract(self._home, quality, entry.last)
+        return quality
 
     def _to_judge(self, entry: _Taken) -> Judged:
         landed, staged, last = entry.landed, entry.staged, entry.last

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.compute as pc
+import pyarrow.parquet
 
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.extract.table import SOURCE_ROW
 from sources.reference.asq3 import DOMAINS
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
@@ -107,10 +110,10 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
     )
 
 
-def rows_warned(con: duckdb.DuckDBPyConnection, quarantine: Path) -> int:
+def rows_warned(quarantine: Path) -> int:
     """How many kept rows have at least one warning, from the extract's quarantine file."""
-    sql = f"SELECT count(DISTINCT source_row) FILTER (row_kept) FROM '{quarantine}'"
-    return int(con.execute(sql).fetchall()[0][0])
+    found = pyarrow.parquet.read_table(quarantine, columns=[SOURCE_ROW, "row_kept"])
+    return len(pc.unique(found[SOURCE_ROW].filter(found["row_kept"])))
 
 
 def bins(column: Column) -> tuple[float, ...]:

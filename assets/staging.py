@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -33,6 +34,8 @@ from sources.extract.rules import MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
 from sources.sql import in_memory, quoted
+
+T = TypeVar("T")
 
 TERMS = ("Autumn-born", "Spring-born", "Summer-born")
 TERM_OF_BIRTH = (
@@ -177,7 +180,7 @@ class Pass:
             self.waiting = first
             return
         made = (tokenise(tools, [chunk], self.contract)[0] for chunk in chain([first, second], typed))
-        for rows in _ahead(made):
+        for rows in ahead(made):
             self.take(rows)
 
     def take(self, rows: pa.Table) -> None:
@@ -215,7 +218,7 @@ class Pass:
         """The rows with their council, a chunk at a time; one empty table where there are none."""
         council = quoted(self._extract.landed.council)
         sql = f"SELECT {council} AS council, *, {_row_hash(self.contract)} AS {_ROW_HASH} FROM ({self._projection.sql})"
-        for chunk in _ahead(_chunks(self._extract)):
+        for chunk in ahead(_chunks(self._extract)):
             con.register("extract", chunk)
             yield con.sql(sql).to_arrow_table()
             con.unregister("extract")
@@ -309,13 +312,13 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting, extract.schema)
 
 
-def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same tables, each made in a thread of its own while the one before it is in use."""
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items (none is None), each made in a thread of its own while the one before it is in use."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = pool.submit(next, tables, None)
-            yield table
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def _in_order(table: pa.Table) -> pa.Table:
