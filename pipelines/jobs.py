@@ -24,7 +24,7 @@ linkage_job = dg.define_asset_job(
 )
 release_job = dg.define_asset_job(
     "release",
-    selection=dg.AssetSelection.assets(*measurements, bundle),
+    selection=dg.AssetSelection.assets(measurements, bundle),
     tags={SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise and write the bundle of a cohort. The run must name the release"

@@ -90,7 +90,6 @@ def run_cohort(
             "reuse": reuse,
         }
     }
-    steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
         *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
         (
@@ -99,7 +98,7 @@ def run_cohort(
             {
                 "partition_key": cohort.code,
                 "tags": of_release(release, share),
-                "run_config": {"ops": {f"release__{step}": config for step in steps}},
+                "run_config": {"ops": dict.fromkeys(("release__measurements", "release__bundle"), config)},
             },
         ),
         ("analyst_database", "Analyst database", {}),
