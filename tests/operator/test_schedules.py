@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import stat
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -216,25 +213,6 @@ def test_republish_cannot_draw(installation: Installation) -> None:
 
 
 # --- Alerts
-
-
-@pytest.fixture
-def hook() -> Iterator[tuple[str, list[bytes]]]:
-    got: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/secret", got
-    server.shutdown()
-    server.server_close()
 
 
 def failed_run(name: str, message: str) -> tuple[dg.DagsterInstance, dg.ExecuteInProcessResult]:
