@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,12 +48,13 @@ def councils_in(home: Home, cohort: str, sources: Iterable[str] = tuple(CONTRACT
 def extracts_in(
     home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
-    """The extracts of these councils and sources that are in."""
-    return {
-        f"{path.stem}/{source}": _extract(path)
-        for source in sources
-        for path in extracts_of(home, source, cohort, councils)
-    }
+    """The extracts of these councils and sources that are in. Reads all of each."""
+    return {name: Extract(_mac(path), _sha256(path)) for name, path in _paths(home, cohort, councils, sources)}
+
+
+def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
+    """The MAC of the delivery of each extract of these councils that is in."""
+    return {name: _mac(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
 
 
 def changed(before: Extracts, now: Extracts) -> list[str]:
@@ -87,8 +88,17 @@ def noted(path: Path) -> dict[str, Extract]:
 _NAMED = 5
 
 
-def _extract(path: Path) -> Extract:
+def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    for source in sources:
+        for path in extracts_of(home, source, cohort, councils):
+            yield f"{path.stem}/{source}", path
+
+
+def _mac(path: Path) -> str:
     metadata = pyarrow.parquet.read_metadata(path).metadata or {}
+    return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Extract(bytes(metadata.get(MAC_KEY.encode(), b"")).decode(), sha256)
+        return hashlib.file_digest(file, "sha256").hexdigest()

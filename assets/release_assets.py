@@ -17,6 +17,8 @@ from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
 from assets.plain_words import speaks_plainly
 from assets.release import measure_release, publish_bundle, publish_database
+from assets.run_tags import RELEASE as RELEASE_TAG
+from assets.run_tags import of_release
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES
@@ -28,12 +30,17 @@ DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
-class ReleaseConfig(dg.Config):
-    """Which release a run makes."""
+class VersionConfig(dg.Config):
+    """Which release a run is about."""
 
     version: str = Field(
         description="Such as 2026.11.0. A version that was released is repeated and spends nothing; a new one spends."
     )
+
+
+class ReleaseConfig(VersionConfig):
+    """What release a run makes."""
+
     allow_missing: bool = Field(False, description="Release without the councils that have sent no EYFS Profile.")
     share: float | None = Field(
         None, description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default."
@@ -69,6 +76,7 @@ def measurements(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
     cohort = context.partition_key
+    context.instance.add_run_tags(context.run_id, of_release(config.version, config.share))
     made = measure_release(
         installation.home_folder,
         installation.key_ring(KEYS_OF_RELEASE),
@@ -104,8 +112,9 @@ def measurements(
 )
 @speaks_plainly
 def bundle(
-    context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
+    context: dg.AssetExecutionContext, config: VersionConfig, installation: Installation
 ) -> dg.MaterializeResult:
+    context.instance.add_run_tags(context.run_id, {RELEASE_TAG: config.version})
     home, councils = installation.home_folder, installation.councils(context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
     folder = publish_bundle(home, keys, context.partition_key, config.version, councils)

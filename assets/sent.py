@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from assets.home import Home, write_json
-from assets.made_from import Extracts, changed, delivered, extracts_in, named, noted
+from assets.made_from import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.missing import SOURCES, Missing, short
 from privacy.release import Ledger, ReleaseConflict
 from privacy.release.ledger_storage import Kind
@@ -68,7 +68,7 @@ def measured_from_what_is_in(home: Home, cohort: str, version: str, councils: Se
     """Whether the release was measured from the deliveries that are in; rows of them may have been removed since."""
     path = home.measured_from(cohort, version)
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return bool(measured) and measured == delivered(extracts_in(home, cohort, councils))
+    return bool(measured) and measured == deliveries_in(home, cohort, councils)
 
 
 def taking_part_noted(home: Home, cohort: str) -> list[str]:

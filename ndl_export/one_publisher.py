@@ -57,6 +57,7 @@ def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
 @contextmanager
 def _marked(store: Store) -> Iterator[Callable[[], None]]:
     mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
+    store.sizes()  # a place that cannot be reached is said of the place, not of a marker
     _beat(store, mine, 0)
     try:
         while others := _markers(store) - {mine}:

@@ -39,6 +39,7 @@ _WHAT = {
     "FileNotFoundError": "there is no such bucket or folder",
     "NotImplementedError": "this kind of store cannot do that",
     "NotADirectoryError": "it is not a folder",
+    "FileExistsError": "it is not a folder",
     "IsADirectoryError": "a folder stands where a file should be",
     "ServiceRequestError": "it cannot be reached",
     "ServiceResponseError": "the connection broke off",

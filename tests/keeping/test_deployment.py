@@ -17,6 +17,8 @@ import yaml
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
+from assets.run_tags import RELEASE as RELEASE_TAG
+from assets.run_tags import SHARE
 from ndl_export.verify import verify
 from pipelines.definitions import Part, build_definitions
 from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
@@ -93,11 +95,13 @@ def test_each_part_does_its_work_with_its_own_secrets(
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}
-    spend = {"ops": dict.fromkeys(("release__measurements", "release__bundle"), config)}
+    spend = {"ops": {"release__measurements": config, "release__bundle": {"config": {"version": VERSION}}}}
     done.append(run(release, "release", storage, partition_key=COHORT, run_config=spend))
     done.append(run(release, "analyst_database", storage))
 
     assert all(storage.get_run_by_id(run_id).is_success for run_id in done)  # type: ignore[union-attr]
+    tags = storage.get_run_by_id(done[2]).tags  # type: ignore[union-attr]
+    assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
     assert verify(place.home.release / VERSION).ok
     charged = {entry.release for entry in Ledger(place.home.ledger).entries() if entry.release}
     assert charged == {VERSION}

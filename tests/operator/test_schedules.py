@@ -17,11 +17,11 @@ from assets.automation import linked_at_night
 from assets.installation import Installation
 from assets.linkage_assets import GROUP
 from assets.partitions import RANGE_END, RANGE_START, council_cohort
+from assets.run_tags import WHY
 from pipelines import alerts, publication
 from pipelines.calendar import Announced, InvalidCalendar, calendar, held_until
 from pipelines.cli import main
 from pipelines.definitions import build_definitions
-from pipelines.run_tags import WHY
 from pipelines.schedules import nightly_intake, release_calendar, termly_linkage
 from sources.extract.errors import ExtractStopped
 
