@@ -23,6 +23,7 @@ from assets.retention import InvalidRetention, due, retention
 from assets.suppressions import objections, out_of_reach
 from ndl_export.publisher import InvalidPublisher, publisher
 from pipelines import settings
+from pipelines.calendar import InvalidCalendar, calendar
 from pipelines.settings import PROJECT, InvalidSettings, Settings
 from privacy.chained_log import LogBroken
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
@@ -154,7 +155,8 @@ def _settings() -> Iterator[Finding]:
     try:
         publisher()
         retention()
-    except (InvalidPublisher, InvalidRetention) as problem:
+        calendar(found.calendar)
+    except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
         yield Finding("settings", State.MISSING, str(problem))
 
 
