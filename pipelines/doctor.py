@@ -130,7 +130,9 @@ def _libraries() -> Iterator[Finding]:
         return
     locked = {entry["name"]: entry.get("version", "") for entry in tomllib.loads(lock.read_text())["package"]}
     other = [
-        f"{name} {found} (locked {locked[name]})" for name, found in installed.items() if found != locked.get(name)
+        f"{name} {found} (locked {locked.get(name, 'in no version')})"
+        for name, found in installed.items()
+        if found != locked.get(name)
     ]
     if other:
         yield Finding("libraries", State.LOOK, f"within their ranges, other than tested: {', '.join(other)}")

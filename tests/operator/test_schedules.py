@@ -204,6 +204,23 @@ def test_publication_says_what_it_lacks(installation: Installation, monkeypatch:
         )
 
 
+def test_why_a_step_failed_is_one_line_of_its_log(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
+    instance = dg.DagsterInstance.ephemeral()
+    done = (
+        build_definitions(installation)
+        .resolve_job_def("publication")
+        .execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}},
+        )
+    )
+    said = [record.user_message for record in instance.all_logs(done.run_id)]
+    stopped = "The step stopped: nobody said where to publish: set READINESS_PUBLISH_TO to a folder or a URL"
+    assert said.count(stopped) == 1
+
+
 def test_republish_cannot_draw(installation: Installation) -> None:
     """It has no step that measures; of a release that was never measured it says so, and charges nothing."""
     job = build_definitions(installation).resolve_job_def("republish")
