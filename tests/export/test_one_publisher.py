@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import fsspec
 import pytest
 from click.testing import CliRunner
@@ -22,9 +23,11 @@ from reader import look
 from store_servers import BUCKET, s3_server
 
 from ndl_export import one_publisher
+from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle import write_bundle
 from ndl_export.publish import PublishRefused, publish
 from ndl_export.stores import open_store
+from ndl_export.withdrawals import withdrawals
 from pipelines.cli import main
 
 HERE = Path(__file__).resolve().parent
@@ -132,3 +135,16 @@ def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pyte
     assert store.read("latest.json", 10**6) is None
     publish(two, FIRST, place)
     assert store.read("latest.json", 10**6) is not None
+
+
+def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None:
+    """Both the list of withdrawals and the database know of both."""
+    own = Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
+    command = [str(Path(sys.executable).with_name("readiness")), "withdraw", "--home", str(own.parent), "--reason", "x"]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
+    assert [process.wait(200) for process in running] == [0, 0]
+    assert set(withdrawals(own)) == {FIRST, SECOND}
+    with duckdb.connect(own / DATABASE_FILE, read_only=True) as database:
+        told = database.execute("SELECT count(withdrawn_on) FROM releases.release").fetchall()
+    assert told == [(2,)]
