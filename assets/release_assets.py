@@ -76,7 +76,7 @@ def measurements(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
     cohort = context.partition_key
-    context.instance.add_run_tags(context.run_id, of_release(config.version, config.share))
+    context.instance.add_run_tags(context.run.run_id, of_release(config.version, config.share))
     made = measure_release(
         installation.home_folder,
         installation.key_ring(KEYS_OF_RELEASE),
@@ -114,7 +114,7 @@ def measurements(
 def bundle(
     context: dg.AssetExecutionContext, config: VersionConfig, installation: Installation
 ) -> dg.MaterializeResult:
-    context.instance.add_run_tags(context.run_id, {RELEASE_TAG: config.version})
+    context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: config.version})
     home, councils = installation.home_folder, installation.councils(context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
     folder = publish_bundle(home, keys, context.partition_key, config.version, councils)
