@@ -22,7 +22,14 @@ from assets import deliveries
 from assets.deliveries import ExtractQuality
 from assets.home import Home, promote, write_json
 from assets.in_use import alone
-from assets.linkage import CannotBeLinked, NothingToLink, derive_confidential_tables, link_cohort
+from assets.linkage import (
+    CannotBeLinked,
+    NothingToLink,
+    derive_confidential_tables,
+    link_cohort,
+    not_as_linked,
+)
+from assets.made_from import councils_in, named
 from assets.processing_log import What, record
 from assets.profile import profile, rows_warned
 from assets.reports import report_council, report_extract
@@ -41,6 +48,7 @@ from assets.suppressions import (
     without,
     without_rows,
 )
+from assets.turns import in_turn, turn
 from privacy import marks
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
@@ -58,12 +66,13 @@ class CannotForget(Exception):
 
 @dataclass(frozen=True, order=True)
 class ExtractRows:
-    """Rows of one extract that is in, by number."""
+    """Rows by number of one extract that is in; `file_mac` is of its delivery, to which alone the numbers belong."""
 
     cohort: str
     council: str
     source: str
     rows: tuple[int, ...]
+    file_mac: str
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -78,37 +87,42 @@ class Forgotten:
     not_linked: tuple[str, ...] = ()
 
 
+@in_turn
 def rows_named(home: Home, cohort: str, council: str, source: str, rows: Sequence[int], *, linked: bool) -> Forgotten:
     """The rows of these numbers of the extract in force and, with `linked`, every row linked to the same children.
 
-    Raises `CannotForget` where no such extract is in, or it has no such row.
+    Raises `CannotForget` where no such extract is in, it has no such row, or the links are not of the extracts that are
+    in; `Busy` where a run does not end.
     """
     quality = deliveries.current(home, Landed(council, source, cohort, home.root))
     if quality is None:
         raise CannotForget(f"no {source} extract of {council} is in for cohort {cohort} in {home.root}")
     if beyond := [row for row in rows if not 0 < row <= quality.rows_read]:
         raise CannotForget(f"{council}/{source}/{cohort} has rows 1 to {quality.rows_read}, and no row {beyond[0]}")
-    named = [(source, council, row) for row in rows]
+    named_rows = [(source, council, row) for row in rows]
     links = home.links(cohort)
     if linked and source in SERVICES and links.exists():
+        _check_links(home, cohort)
         with in_memory() as con:
-            con.register("named", _named(named))
-            named += con.execute(
+            con.register("named", _named(named_rows))
+            named_rows += con.execute(
                 f"SELECT source, council, {SOURCE_ROW} FROM '{links}' WHERE child_id IN"
                 f" (SELECT child_id FROM '{links}' JOIN named USING (source, council, {SOURCE_ROW}))"
             ).fetchall()
-    return Forgotten(_by_extract(cohort, named))
+    return Forgotten(_by_extract(home, cohort, named_rows))
 
 
 def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None) -> Forgotten:
     """Every row of the child of a child_id, or of a token of a row, in one cohort or in all.
 
-    Raises `CannotForget` where there is none, or where the token is that of several children.
+    Raises `CannotForget` where there is none, where the token is that of several children, or the links are not of the
+    extracts that are in; `Busy` where a run does not end.
     """
     held = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else sorted(held):
-        found += _of_child_id(home, code, pseudonym) or _of_token(home, code, pseudonym)
+        with turn(home, [code]):
+            found += _of_child_id(home, code, pseudonym) or _of_token(home, code, pseudonym)
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise CannotForget(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
@@ -156,16 +170,13 @@ def councils_linked(home: Home, cohort: str) -> list[str]:
 
 
 def _removal(home: Home, found: Forgotten, objections: Sequence[Objection]) -> dict[str, Any]:
-    """What is to be done, as it is kept until it is."""
+    """What is to be done, as it is kept until it is. Raises `CannotForget` where the rows are of another delivery."""
     of_cohort = {objection.cohort: objection.id for objection in objections}
-    extracts = [
-        {
-            **asdict(extract),
-            "file_mac": _quality(home, extract).file_mac,
-            "objection": of_cohort.get(extract.cohort, ""),
-        }
-        for extract in found.extracts
-    ]
+    for extract in found.extracts:
+        quality = deliveries.current(home, Landed(extract.council, extract.source, extract.cohort, home.root))
+        if quality is None or quality.file_mac != extract.file_mac:
+            raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
+    extracts = [{**asdict(each), "objection": of_cohort.get(each.cohort, "")} for each in found.extracts]
     return {"extracts": extracts, "objections": [asdict(objection) for objection in objections]}
 
 
@@ -304,7 +315,8 @@ def _known_by(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Ite
         for objection in objections:
             for path, source, council in _extracts(home, objection.cohort):
                 if rows := objected(con, [objection], path):
-                    yield ExtractRows(objection.cohort, council, source, tuple(rows))
+                    mac = _mac(home, source, objection.cohort, council)
+                    yield ExtractRows(objection.cohort, council, source, tuple(rows), mac)
 
 
 def _mac(home: Home, source: str, cohort: str, council: str) -> str:
@@ -312,11 +324,13 @@ def _mac(home: Home, source: str, cohort: str, council: str) -> str:
     return quality.file_mac if quality else ""
 
 
-def _quality(home: Home, extract: ExtractRows) -> ExtractQuality:
-    quality = deliveries.current(home, Landed(extract.council, extract.source, extract.cohort, home.root))
-    if quality is None:
-        raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
-    return quality
+def _check_links(home: Home, cohort: str) -> None:
+    """Raise `CannotForget` where the links would name rows of other children."""
+    if moved := not_as_linked(home, cohort, councils_in(home, cohort)):
+        raise CannotForget(
+            f"cohort {cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the links"
+            " are not those of the extracts: run the linkage of the cohort, and start again"
+        )
 
 
 def _of_child_id(home: Home, cohort: str, child_id: str) -> list[ExtractRows]:
@@ -324,23 +338,28 @@ def _of_child_id(home: Home, cohort: str, child_id: str) -> list[ExtractRows]:
         return []
     links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", SOURCE_ROW, "child_id"])
     rows = links.filter(pc.equal(links["child_id"], child_id.lower()))
-    return list(_by_extract(cohort, zip(*(rows[name].to_pylist() for name in rows.column_names[:3]), strict=True)))
+    if rows.num_rows:
+        _check_links(home, cohort)
+    return list(
+        _by_extract(home, cohort, zip(*(rows[name].to_pylist() for name in rows.column_names[:3]), strict=True))
+    )
 
 
 def _of_token(home: Home, cohort: str, token: str) -> list[ExtractRows]:
     value = _token_value(token)
     if value is None:
         return []
-    named: list[tuple[str, str, int]] = []
+    found: list[tuple[str, str, int]] = []
     with in_memory() as con:
         for path, source, council in _extracts(home, cohort):
             columns = [name for name in pyarrow.parquet.read_schema(path).names if name in TOKEN_COLUMNS]
             if columns:
                 sql = f"SELECT {SOURCE_ROW} FROM read_parquet({quoted(str(path))}) WHERE ? IN ({', '.join(columns)})"
-                named += [(source, council, row) for (row,) in con.execute(sql, [value]).fetchall()]
+                found += [(source, council, row) for (row,) in con.execute(sql, [value]).fetchall()]
         links = home.links(cohort)
-        if named and links.exists():
-            con.register("named", _named(named))
+        if found and links.exists():
+            _check_links(home, cohort)
+            con.register("named", _named(found))
             ids = con.execute(
                 f"SELECT DISTINCT child_id FROM '{links}' JOIN named USING (source, council, {SOURCE_ROW})"
             ).fetchall()
@@ -350,9 +369,9 @@ def _of_token(home: Home, cohort: str, token: str) -> list[ExtractRows]:
                 )
             if ids:
                 return _of_child_id(home, cohort, ids[0][0])
-    if len(named) > 1:
+    if len(found) > 1:
         raise CannotForget(f"several rows of cohort {cohort}, which has not been linked, carry that token: name a row")
-    return list(_by_extract(cohort, named))
+    return list(_by_extract(home, cohort, found))
 
 
 def _token_value(text: str) -> int | None:
@@ -374,12 +393,20 @@ def _named(rows: Iterable[tuple[str, str, int]]) -> pa.Table:
     return pa.table({"source": sources, "council": councils, SOURCE_ROW: pa.array(numbers, pa.int64())})
 
 
-def _by_extract(cohort: str, rows: Iterable[tuple[str, str, int]]) -> tuple[ExtractRows, ...]:
-    return _merged(ExtractRows(cohort, council, source, (row,)) for source, council, row in rows)
+def _by_extract(home: Home, cohort: str, rows: Iterable[tuple[str, str, int]]) -> tuple[ExtractRows, ...]:
+    return _merged(
+        ExtractRows(cohort, council, source, (row,), _mac(home, source, cohort, council))
+        for source, council, row in rows
+    )
 
 
 def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
-    by_extract: dict[tuple[str, str, str], set[int]] = {}
+    """One for each delivery of an extract."""
+    by_extract: dict[tuple[str, str, str, str], set[int]] = {}
     for extract in extracts:
-        by_extract.setdefault((extract.cohort, extract.council, extract.source), set()).update(extract.rows)
-    return tuple(ExtractRows(*key, tuple(sorted(rows))) for key, rows in sorted(by_extract.items()))
+        key = (extract.cohort, extract.council, extract.source, extract.file_mac)
+        by_extract.setdefault(key, set()).update(extract.rows)
+    return tuple(
+        ExtractRows(cohort, council, source, tuple(sorted(rows)), mac)
+        for (cohort, council, source, mac), rows in sorted(by_extract.items())
+    )

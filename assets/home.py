@@ -97,7 +97,7 @@ class Home:
         return self.linked(cohort) / "linkage.json"
 
     def doubts(self, cohort: str) -> Path:
-        """Pairs of children that may be one, and, in its metadata, of which deliveries the links are."""
+        """Pairs of children that may be one."""
         return self.linked(cohort) / "doubts.parquet"
 
     @property
@@ -124,6 +124,14 @@ class Home:
     def sent(self, cohort: str) -> Path:
         """Which councils, by source, the confidential tables are made of."""
         return self.linked(cohort) / "sent.json"
+
+    def made_from(self, cohort: str) -> Path:
+        """Of which extracts the confidential tables are made."""
+        return self.linked(cohort) / "made_from.json"
+
+    def measured_from(self, cohort: str, version: str) -> Path:
+        """Of which deliveries, by MAC, the tables were made that the release measured."""
+        return self.restricted / "measured_from" / f"cohort={cohort}" / f"release={version}.json"
 
     def series(self, version: str) -> Path:
         """Which cohorts a release is of, and for which release each was measured."""

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home import Home
-from assets.linkage import extracts_of
+from assets.linkage import not_as_linked
+from assets.made_from import extracts_of
 from assets.processing_log import What, record
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
@@ -43,11 +44,13 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
     if first == second:
         raise CannotExplain(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(home.links(cohort), columns=list(LINK_COLUMNS))
+    councils = links["council"].unique().to_pylist()
+    if not_as_linked(home, cohort, councils):
+        raise CannotExplain(_out_of_date(cohort))
     for row in (first, second):
         _check_linked(home, cohort, links, row)
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(home, What.EXPLANATION, cohort=cohort, note=extracts_named)
-    councils = links["council"].unique().to_pylist()
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     try:
         found = explain({source: paths for source, paths in extracts.items() if paths}, first, second)

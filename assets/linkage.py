@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets import deliveries
@@ -15,9 +16,10 @@ from assets.children import build_confidential_tables
 from assets.home import Home, promote
 from assets.in_use import while_in_use
 from assets.linkage_report import rates_by_group, render, weighted_figures
+from assets.made_from import Extract, as_json, changed, delivered, extracts_in, extracts_of, from_json, named
 from assets.plain_words import check_readable
 from assets.processing_log import What, record
-from assets.sent import note_sent, note_taking_part
+from assets.sent import note_made_from, note_sent, note_taking_part
 from assets.turns import in_turn
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
@@ -53,23 +55,38 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, extracts)
     record(home, What.LINKAGE, cohort=cohort)
-    earlier = home.links(cohort)
-    for path in [*(path for paths in extracts.values() for path in paths), *([earlier] if earlier.exists() else [])]:
+    for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
-    previous = pyarrow.parquet.read_table(earlier) if earlier.exists() else None
+    now = extracts_in(home, cohort, councils, SERVICES)
     report, doubts = Report(), Doubts()
-    deliveries_linked = {EXTRACTS_LINKED: json.dumps(_macs(extracts))}
     watchers: list[Watcher] = [*report.watchers, doubts]
+    previous = _earlier_links(home, cohort, now)
     result = link({source: paths for source, paths in extracts.items() if paths}, previous, watchers, weigh)
     with home.staging() as staging:
-        _write(result.links, staging / "links.parquet")
-        _write(doubts.children(result.links).replace_schema_metadata(deliveries_linked), staging / "doubts.parquet")
+        made_from = {EXTRACTS_LINKED: as_json(now)}
+        _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
+        _write(doubts.children(result.links), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
         home.doubts(cohort).unlink(missing_ok=True)
         promote(staging / "links.parquet", home.links(cohort))
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+
+
+def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
+    """The links whose child ids are kept: those of rows that still have the same number, which a correction moves.
+
+    Raises `Damaged`.
+    """
+    if not home.links(cohort).exists():
+        return None
+    check_readable(home, home.links(cohort))
+    links = pyarrow.parquet.read_table(home.links(cohort))
+    before = delivered(_noted_in(home.links(cohort)))
+    moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
+    extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
+    return links.filter(pc.invert(pc.is_in(extract, value_set=moved)))
 
 
 def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], facts: dict[str, Any]) -> None:
@@ -85,11 +102,18 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
 
 @while_in_use
 @in_turn
-def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str]) -> None:
-    """Write the confidential table of every family of a cohort, and then which councils are in them, by source."""
+def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> list[str]:
+    """Write the confidential table of every family of a cohort, and then of what extracts they are.
+
+    Where the extracts that are in are not those that were linked, because one came in meanwhile, the cohort is linked
+    again first; returns the names of such extracts. Raises what `link_cohort` does.
+    """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
-    for path in [home.links(cohort), *(path for paths in extracts.values() for path in paths)]:
+    for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    came = not_as_linked(home, cohort, councils)
+    if came or not home.links(cohort).exists():
+        link_cohort(home, cohort, councils, backend)
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)
@@ -97,30 +121,30 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str])
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
     note_taking_part(home, cohort, councils)
+    note_made_from(home, cohort, extracts_in(home, cohort, councils))
     note_sent(home, cohort, {source: [path.stem for path in paths] for source, paths in extracts.items()})
+    return came
 
 
-def extracts_of(home: Home, source: str, cohort: str, councils: Sequence[str]) -> list[Path]:
-    """Pseudonymised extracts that are in, by council."""
-    paths = (home.pseudonymised(source, cohort, council) for council in sorted(councils))
-    return [path for path in paths if path.exists()]
+def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
+    """The extracts (`council/source`) that the links of a cohort are of; none where it was not linked to the end.
+
+    Raises `Damaged`.
+    """
+    if not home.links(cohort).exists() or not home.doubts(cohort).exists():
+        return {}
+    check_readable(home, home.links(cohort))
+    return _noted_in(home.links(cohort))
 
 
-def linked_extracts(home: Home, cohort: str) -> dict[str, str]:
-    """MAC of the delivery of each extract (`council/source`) that the links of a cohort are of; none without links."""
-    path = home.doubts(cohort)
-    metadata = pyarrow.parquet.read_schema(path).metadata if path.exists() else None
-    return dict(json.loads(metadata[EXTRACTS_LINKED.encode()])) if metadata else {}
+def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
+    """Names of extracts that came, went or changed since the cohort was linked: the links are not of their rows."""
+    return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
 
 
-def _macs(extracts: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    return {f"{path.stem}/{source}": delivered(path) for source, paths in extracts.items() for path in paths}
-
-
-def delivered(pseudonymised: Path) -> str:
-    """MAC of the delivery that a pseudonymised extract was made from; empty where it says none."""
-    metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
-    return bytes(metadata.get(deliveries.MAC_KEY.encode(), b"")).decode()
+def _noted_in(links: Path) -> dict[str, Extract]:
+    metadata = pyarrow.parquet.read_schema(links).metadata or {}
+    return from_json(metadata.get(EXTRACTS_LINKED.encode(), b"{}"))
 
 
 def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
@@ -137,15 +161,14 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
                 foreign.append(f"{path.stem}/{source}")
     if foreign:
         raise CannotBeLinked(
-            f"cohort {cohort}: {', '.join(foreign[:_NAMED])}{' and others' if len(foreign) > _NAMED else ''}"
+            f"cohort {cohort}: {named(foreign)}"
             " hold tokens of other keys, pseudonyms or another normaliser than the rest: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )
 
 
-_NAMED = 5
 EXTRACTS_LINKED = "extracts_linked"
-"""Name, in the metadata of a cohort's doubts, of the MACs of the deliveries that were linked (JSON)."""
+"""Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
 
 
 def _write(table: pa.Table, path: Path) -> None:

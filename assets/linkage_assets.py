@@ -12,6 +12,7 @@ from assets.freshness import linked_freshness
 from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
+from assets.made_from import named
 from assets.partitions import COHORTS
 from assets.plain_words import speaks_plainly
 from assets.retention import check_may_be_held
@@ -128,8 +129,10 @@ def _made_from(family: str) -> list[dg.AssetDep]:
 def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
-    derive_confidential_tables(
-        installation.home_folder, context.partition_key, taking_part(installation.landing_folder)
-    )
+    cohort, councils = context.partition_key, taking_part(installation.landing_folder)
+    came = derive_confidential_tables(installation.home_folder, cohort, councils, installation.linkage_backend)
+    if came:
+        context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
+        context.log_event(dg.AssetMaterialization(LINKS, partition=cohort, metadata=catalogue.lineage(_LINKS_METADATA)))
     for family, key in CONFIDENTIAL.items():
         yield dg.MaterializeResult(asset_key=key, metadata=catalogue.lineage(_CONFIDENTIAL_METADATA[family]))

@@ -30,6 +30,9 @@ _DENIED = re.compile(
 )
 _PATH = re.compile(r"""['"](/[^'"]+)['"]""")
 
+STOPPED = "The step stopped: "
+"""How the sentence begins that says in a run's log why a step failed."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -68,17 +71,29 @@ def plainly() -> Iterator[None]:
         raise StepFailed(in_plain_words(error)) from None
 
 
+@contextmanager
+def _in_the_log() -> Iterator[None]:
+    """Say why the block fails in a line of the run's log, where otherwise it stands between two stack traces."""
+    try:
+        yield
+    except Exception as error:
+        from dagster import get_dagster_logger  # imported where used: commands that read a file need no Dagster
+
+        get_dagster_logger().error(f"{STOPPED}{error}")
+        raise
+
+
 def speaks_plainly(step: F) -> F:
-    """The body of an asset, within `plainly`."""
+    """The body of an asset, within `plainly`; the sentence of an error stands in the run's log."""
 
     @functools.wraps(step)
     def whole(*args: Any, **kwargs: Any) -> Any:
-        with plainly():
+        with _in_the_log(), plainly():
             return step(*args, **kwargs)
 
     @functools.wraps(step)
     def stepwise(*args: Any, **kwargs: Any) -> Any:
-        with plainly():
+        with _in_the_log(), plainly():
             yield from step(*args, **kwargs)
 
     return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]

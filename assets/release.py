@@ -13,7 +13,15 @@ from assets.home import Home
 from assets.in_use import while_in_use
 from assets.plain_words import check_readable
 from assets.processing_log import What, record
-from assets.sent import check_complete, fix_missing, missing_of, stated_missing
+from assets.sent import (
+    check_complete,
+    check_of_what_is_in,
+    fix_measured_from,
+    fix_missing,
+    measured_from_what_is_in,
+    missing_of,
+    stated_missing,
+)
 from assets.series import (
     Asked,
     Series,
@@ -26,7 +34,7 @@ from assets.series import (
 )
 from assets.share import WHOLE, check_share, fix_share, policy_of, share_of
 from assets.tabulate import tabulate
-from assets.turns import in_turn
+from assets.turns import in_turn, turn
 from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
@@ -43,12 +51,42 @@ from privacy.release import (
     Plan,
     input_mac,
     measure_once,
+    measured_before,
     privacy_page,
     privacy_record,
     true_counts,
 )
 from privacy.release.registry import deployment
 from privacy.release.store import read
+
+
+@while_in_use
+def measure_release(
+    home: Home,
+    keys: KeyRing,
+    cohort: str,
+    version: str,
+    councils: Sequence[str],
+    *,
+    allow_missing: bool,
+    share: float | None = None,
+    others: Sequence[str] = (),
+    reuse: bool = False,
+) -> dict[tuple[str, str], Measurement]:
+    """Begin a release and measure, or read back, every family of each cohort that it measures itself.
+
+    Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. Raises what `begin_release`
+    and `measure_family` do.
+    """
+    with turn(home, {cohort, *others}):
+        cohorts = begin_release(
+            home, cohort, version, councils, allow_missing=allow_missing, share=share, others=others, reuse=reuse
+        )
+        return {
+            (each, family): measure_family(home, keys, family, each, version, councils)
+            for family in FAMILIES
+            for each in cohorts
+        }
 
 
 @in_turn
@@ -65,37 +103,56 @@ def begin_release(
 ) -> list[str]:
     """Fix with the release which cohorts it is of, and for those that it measures itself, which it returns, who has
     sent what, and the share of the policy's split that it spends; by default the whole, or what it was begun with. To
-    be called before each of its measurements.
+    be called before each of its measurements. Of a cohort that the release has measured already, from the deliveries
+    that are in, no table is looked at.
 
-    Raises `NotLinked`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not allowed,
-    `ReleaseConflict` where the release was begun with other cohorts or other councils missing, `InvalidPublisher` where
-    nobody could publish it, `SeriesRefused`, what `fix_share` raises, and `NotAccurateEnough` where the plan of a
-    family is not expected to be worth its budget: all families are looked at before the first is charged. A revision
-    that spends a share is not held to it.
+    Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
+    allowed, `ReleaseConflict` where the release was begun with other cohorts or other councils missing,
+    `InvalidPublisher` where nobody could publish it, `SeriesRefused`, what `fix_share` raises, and `NotAccurateEnough`
+    where the plan of a family is not expected to be worth its budget: all families are looked at before the first is
+    charged. A revision that spends a share is not held to it.
     """
     publisher()
     asked = Asked(cohort, others or None, reuse)
     cohorts = measured_now(series_for(home, version, asked), version)
-    missing = {each: missing_of(home, each, councils) for each in cohorts}
-    if not allow_missing:
-        for each in cohorts:
+    to_measure = [each for each in cohorts if not _stands(home, each, version, councils)]
+    missing = {each: missing_of(home, each, councils) for each in to_measure}
+    for each in to_measure:
+        if not _is_charged(home, each, version):
+            check_of_what_is_in(home, each, councils)
+        if not allow_missing:
             check_complete(each, missing[each])
     for each in cohorts:
         check_share(home, each, version, share)
     fix_series(home, version, asked)
-    for each in cohorts:
+    for each in to_measure:
         fix_share(home, each, version, share)
         fix_missing(home, each, version, missing[each])
-    for each in cohorts:
+        fix_measured_from(home, each, version)
+    for each in to_measure:
         _check_worth(home, each, version, councils)
     return cohorts
 
 
+def _stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
+    """Whether every family is measured and paid for, and nobody has sent anything else since: a repeat needs no table.
+
+    Rows that were removed on request since are in what was published, and in no later release. A correction is another
+    matter: whoever sent it expects it in, so the release is refused as charged with another table.
+    """
+    ledger = Ledger(home.ledger)
+    found = [ledger.find(cohort, version, family) for family in FAMILIES]
+    measured = all(charged is not None and charged.is_committed for charged in found)
+    return measured and measured_from_what_is_in(home, cohort, version, councils)
+
+
+def _is_charged(home: Home, cohort: str, version: str) -> bool:
+    return any((entry.cohort, entry.release) == (cohort, version) for entry in Ledger(home.ledger).entries())
+
+
 def _check_worth(home: Home, cohort: str, version: str, councils: Sequence[str]) -> None:
     """Raise `NotAccurateEnough` for a whole release, not charged yet, one of whose families is not worth its budget."""
-    entries = Ledger(home.ledger).entries()
-    charged = any((entry.cohort, entry.release) == (cohort, version) for entry in entries)
-    if charged or share_of(home, cohort, version) != WHOLE:
+    if _is_charged(home, cohort, version) or share_of(home, cohort, version) != WHOLE:
         return
     policy = policy_of(home, cohort, version)
     for family in FAMILIES:
@@ -112,8 +169,10 @@ def measure_family(
     Raises what `measure_once` does, and `Damaged` where the table was cut short.
     """
     policy = policy_of(home, cohort, version)
-    record(home, What.MEASUREMENT, cohort=cohort, release=version, note=family)
     plan = plan_family(family, councils, policy)
+    if _stands(home, cohort, version, councils):
+        return measured_before(Ledger(home.ledger), home.restricted, cohort=cohort, release=version, plan=plan)
+    record(home, What.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)
     ledger = Ledger(home.ledger)

@@ -6,6 +6,7 @@ budget. A repeated run finds the stored measurement and charges nothing.
 """
 
 import json
+from collections.abc import Iterator
 
 import dagster as dg
 from pydantic import Field
@@ -15,7 +16,9 @@ from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
 from assets.plain_words import speaks_plainly
-from assets.release import begin_release, measure_family, publish_bundle, publish_database
+from assets.release import measure_release, publish_bundle, publish_database
+from assets.run_tags import RELEASE as RELEASE_TAG
+from assets.run_tags import of_release
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES
@@ -24,25 +27,34 @@ from privacy.keys import RELEASE as KEYS_OF_RELEASE
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
+MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
-class ReleaseConfig(dg.Config):
-    """Which release a run makes."""
+class VersionConfig(dg.Config):
+    """Which release a run is about."""
 
-    version: str
-    allow_missing: bool = False
-    share: float | None = None
+    version: str = Field(
+        description="Such as 2026.11.0. A version that was released is repeated and spends nothing; a new one spends."
+    )
+
+
+class ReleaseConfig(VersionConfig):
+    """What release a run makes."""
+
+    allow_missing: bool = Field(False, description="Release without the councils that have sent no EYFS Profile.")
+    share: float | None = Field(
+        None, description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default."
+    )
     with_cohorts: list[str] = Field(
         [], description="Earlier cohorts that stand beside the partition's, as a time series."
     )
     reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
 
 
-def _measurement(family: str) -> dg.AssetsDefinition:
+def _measurement(family: str) -> dg.AssetSpec:
     tables = ", ".join(f"`{table.name}`" for table in FAMILIES[family].tables)
-
-    @dg.asset(
-        key=dg.AssetKey([RELEASE, f"{family}_measurement"]),
+    return dg.AssetSpec(
+        MEASUREMENTS[family],
         deps=[CONFIDENTIAL[family]],
         partitions_def=COHORTS,
         group_name=RELEASE,
@@ -52,41 +64,41 @@ def _measurement(family: str) -> dg.AssetsDefinition:
         metadata=catalogue.measurement(),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
-            " The same release is read back, never drawn again."
+            " The same release is read back, never drawn again. All families are measured in one step, so that a"
+            " release is of one state of the extracts."
         ),
     )
-    @speaks_plainly
-    def measurement(
-        context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
-    ) -> dg.MaterializeResult:
-        home, councils = installation.home_folder, installation.councils(context.partition_key)
-        cohorts = begin_release(
-            home,
-            context.partition_key,
-            config.version,
-            councils,
-            allow_missing=config.allow_missing,
-            share=config.share,
-            others=config.with_cohorts,
-            reuse=config.reuse,
-        )
-        keys = installation.key_ring(KEYS_OF_RELEASE)
+
+
+@dg.multi_asset(name=f"{RELEASE}__measurements", specs=[_measurement(family) for family in FAMILIES])
+@speaks_plainly
+def measurements(
+    context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
+) -> Iterator[dg.MaterializeResult]:
+    cohort = context.partition_key
+    context.instance.add_run_tags(context.run.run_id, of_release(config.version, config.share))
+    made = measure_release(
+        installation.home_folder,
+        installation.key_ring(KEYS_OF_RELEASE),
+        cohort,
+        config.version,
+        installation.councils(cohort),
+        allow_missing=config.allow_missing,
+        share=config.share,
+        others=config.with_cohorts,
+        reuse=config.reuse,
+    )
+    for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": config.version}
-        for cohort in cohorts:
-            made = measure_family(home, keys, family, cohort, config.version, councils)
-            about = "" if cohort == context.partition_key else f" of {cohort}"
-            metadata |= {f"rho{about}": made.rho, f"plan_sha256{about}": made.plan_sha256}
-        return dg.MaterializeResult(metadata=catalogue.checked(metadata))
-
-    return measurement
-
-
-measurements = [_measurement(family) for family in FAMILIES]
+        for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
+            about = "" if each == cohort else f" of {each}"
+            metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
+        yield dg.MaterializeResult(asset_key=key, metadata=catalogue.checked(metadata))
 
 
 @dg.asset(
     key=BUNDLE,
-    deps=measurements,
+    deps=list(MEASUREMENTS.values()),
     partitions_def=COHORTS,
     group_name=RELEASE,
     kinds={"parquet", "csv"},
@@ -100,8 +112,9 @@ measurements = [_measurement(family) for family in FAMILIES]
 )
 @speaks_plainly
 def bundle(
-    context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
+    context: dg.AssetExecutionContext, config: VersionConfig, installation: Installation
 ) -> dg.MaterializeResult:
+    context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: config.version})
     home, councils = installation.home_folder, installation.councils(context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
     folder = publish_bundle(home, keys, context.partition_key, config.version, councils)

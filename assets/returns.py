@@ -19,7 +19,8 @@ from assets import concerns, deliveries, processing_log
 from assets.deliveries import ExtractQuality
 from assets.home import Home, promote
 from assets.in_use import while_in_use
-from assets.linkage import delivered, linked_extracts
+from assets.linkage import linked_extracts
+from assets.made_from import changed, councils_in, extracts_in
 from assets.returns_summary import write_summary
 from assets.software import software
 from assets.turns import in_turn
@@ -210,22 +211,16 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     linked = linked_extracts(home, cohort)
     if not linked or not home.links(cohort).exists():
         raise NothingToReturn(f"cohort {cohort} has not been linked by this version: run the job linkage first")
-    found, moved = {}, []
-    for name, mac in linked.items():
+    found = {}
+    moved = changed(linked, extracts_in(home, cohort, councils_in(home, cohort, SERVICES), SERVICES))
+    for name in linked:
         council, _, source = name.partition("/")
         path = home.pseudonymised(source, cohort, council)
         quality = deliveries.current(home, Landed(council, source, cohort, path))
-        if quality is None or quality.file_mac != mac:
+        if quality is None:
             moved.append(name)
         else:
             found[council, source] = quality
-    for source in SERVICES:
-        folder = home.pseudonymised(source, cohort, "any").parent
-        moved += [
-            f"{path.stem}/{source}"
-            for path in folder.glob("*.parquet")
-            if linked.get(f"{path.stem}/{source}") != delivered(path)
-        ]
     if moved:
         raise NothingToReturn(
             f"cohort {cohort}: {', '.join(sorted(set(moved)))} changed since the cohort was linked; run the job linkage"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from assets.home import Home, write_json
+from assets.made_from import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.missing import SOURCES, Missing, short
 from privacy.release import Ledger, ReleaseConflict
 from privacy.release.ledger_storage import Kind
@@ -28,6 +30,10 @@ class CouncilsMissing(Exception):
     """A council takes part but has sent no EYFS Profile extract for the cohort."""
 
 
+class OutOfDate(Exception):
+    """The confidential tables are not of the extracts that are in."""
+
+
 def note_sent(home: Home, cohort: str, sent: Sent) -> None:
     """Say of which councils, by source, the confidential tables are made."""
     write_json(home.sent(cohort), {source: sorted(councils) for source, councils in sent.items()})
@@ -36,6 +42,33 @@ def note_sent(home: Home, cohort: str, sent: Sent) -> None:
 def note_taking_part(home: Home, cohort: str, councils: Sequence[str]) -> None:
     """Say which councils took part when the cohort was linked."""
     write_json(home.taking_part(cohort), sorted(councils))
+
+
+def note_made_from(home: Home, cohort: str, extracts: Extracts) -> None:
+    """Say of which extracts, to the row, the confidential tables are made."""
+    write_json(home.made_from(cohort), {name: asdict(extract) for name, extract in extracts.items()})
+
+
+def check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str]) -> None:
+    """Raises `OutOfDate` where an extract came in, or changed, since the confidential tables were made."""
+    if moved := changed(noted(home.made_from(cohort)), extracts_in(home, cohort, councils)):
+        raise OutOfDate(
+            f"cohort {cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
+            " release; nothing was charged"
+        )
+
+
+def fix_measured_from(home: Home, cohort: str, version: str) -> None:
+    """Fix with the release, until its first charge, of which deliveries the tables are that it measures."""
+    if not _is_charged(home, cohort, version):
+        write_json(home.measured_from(cohort, version), delivered(noted(home.made_from(cohort))))
+
+
+def measured_from_what_is_in(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
+    """Whether the release was measured from the deliveries that are in; rows of them may have been removed since."""
+    path = home.measured_from(cohort, version)
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return bool(measured) and measured == deliveries_in(home, cohort, councils)
 
 
 def taking_part_noted(home: Home, cohort: str) -> list[str]:

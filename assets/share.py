@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home import Home, write_json
-from privacy.release import Ledger, Policy, ReleaseConflict, load_policy
+from privacy.release import BudgetExceeded, Ledger, Policy, ReleaseConflict, load_policy
 from privacy.release.ledger import NANO
 from privacy.release.ledger_storage import Kind
 
@@ -44,7 +44,12 @@ def check_share(home: Home, cohort: str, version: str, share: float | None) -> b
             f"release {version} of cohort {cohort} was charged with a share of {fixed:g}, not {wanted:g}. "
             "A revision is a new release, and draws on the same budget."
         )
-    ledger.check_fits(cohort, version, policy.scaled(wanted).split)
+    try:
+        ledger.check_fits(cohort, version, policy.scaled(wanted).split)
+    except BudgetExceeded as refused:
+        largest = _largest_share(policy, refused.left)
+        fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
+        raise BudgetExceeded(f"{refused}{fitting}", asked=refused.asked, left=refused.left) from None
     return not charged
 
 
@@ -71,9 +76,17 @@ def room_for(home: Home, cohort: str, share: float) -> Room:
     Raises `PolicyError` for what is no share, and `LedgerError`.
     """
     policy = load_policy()
-    asked, whole = (sum(round(rho * NANO) for rho in policy.scaled(part).split.values()) for part in (share, WHOLE))
-    left = round(_left(home, cohort, policy) * NANO)
-    return Room(share, asked / NANO, left / NANO, asked <= left, min(WHOLE, 1000 * left // whole / 1000))
+    asked, left = _nano(policy.scaled(share)), round(_left(home, cohort, policy) * NANO)
+    return Room(share, asked / NANO, left / NANO, asked <= left, _largest_share(policy, left / NANO))
+
+
+def _largest_share(policy: Policy, left: float) -> float:
+    """The largest share, in thousandths, for which there is room."""
+    return min(WHOLE, 1000 * round(left * NANO) // _nano(policy) / 1000)
+
+
+def _nano(policy: Policy) -> int:
+    return sum(round(rho * NANO) for rho in policy.split.values())
 
 
 def _left(home: Home, cohort: str, policy: Policy) -> float:

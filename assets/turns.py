@@ -7,10 +7,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from assets.home import Home
 from assets.locks import PATIENCE_SECONDS, locked
+
+_mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,17 +28,24 @@ class Busy(Exception):
 def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     """Keep every other process that works on these cohorts out for the block; raises `Busy`.
 
-    Waits for `PATIENCE_SECONDS`: the second of two runs of a partition then finds what the first has made.
+    Waits for `PATIENCE_SECONDS`: the second of two runs of a partition then finds what the first has made. A block
+    within another has the turns of both.
     """
     home.prepare()
+    places = {cohort: home.restricted / "turns" / f"cohort={cohort}" for cohort in sorted(set(cohorts))}
+    mine = _mine.get()
     with ExitStack() as held:
-        for cohort in sorted(set(cohorts)):
-            place = home.restricted / "turns" / f"cohort={cohort}"
-            place.parent.mkdir(exist_ok=True)
-            at_work = f"another run works on cohort {cohort} in {home.root}"
-            busy = Busy(f"{at_work}: wait until it has ended, and run again")
-            held.enter_context(locked(place, fcntl.LOCK_EX, busy, PATIENCE_SECONDS))
-        yield
+        for cohort, place in places.items():
+            if place not in mine:
+                place.parent.mkdir(exist_ok=True)
+                at_work = f"another run works on cohort {cohort} in {home.root}"
+                busy = Busy(f"{at_work}: wait until it has ended, and run again")
+                held.enter_context(locked(place, fcntl.LOCK_EX, busy, PATIENCE_SECONDS))
+        token = _mine.set(mine | set(places.values()))
+        try:
+            yield
+        finally:
+            _mine.reset(token)
 
 
 def in_turn(step: Callable[P, R]) -> Callable[P, R]:

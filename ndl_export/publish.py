@@ -23,10 +23,12 @@ from ndl_export.database_content import same_database
 from ndl_export.integrity import integrity_faults
 from ndl_export.leading_files import is_leading, leading_files
 from ndl_export.media_types import served
+from ndl_export.one_publisher import PlaceBusy, one_publisher
 from ndl_export.release_directory import CATALOGUE_FILE, versions
 from ndl_export.release_facts import InvalidVersion, Version
 from ndl_export.stores import Store, StoreError, open_store
 from ndl_export.verify import verify
+from ndl_export.whole_files import steady
 from ndl_export.withdrawals import WITHDRAWN_FILE, UnreadableWithdrawals, Withdrawal, read_withdrawals, withdrawals
 
 Files = dict[str, bytes]
@@ -65,14 +67,45 @@ def publish(
 ) -> Published:
     """Publish the release in the folder that `url` names; with `dry_run` only say what would be sent.
 
-    Raises `PublishRefused` and, where the store fails, `StoreError`; of what was sent until then, nothing leads to the
-    release before all of it is there.
+    Raises `PublishRefused`, also where another publisher is at work at the place, and, where the store fails,
+    `StoreError`; of what was sent until then, nothing leads to the release before all of it is there.
     """
-    content = _sound(release_dir, version, trusted_key)
+    with steady(release_dir):
+        content = _sound(release_dir, version, trusted_key)
     asked = Version.parse(version)
     store = open_store(url, to_write=True)
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():
         raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
+    if dry_run:
+        return _plan(release_dir, asked, content, store).outcome
+    try:
+        with one_publisher(store) as check_alone:
+            plan = _plan(release_dir, asked, content, store)
+            store.clear()
+            _send_content(store, {name: content[name] for name in plan.missing}, tell)
+            check_alone()
+            for name, each in plan.replaced.items():
+                _send(store, name, each, changes=True)
+            for name in plan.outcome.removed:
+                store.remove(name)
+            store.clear()
+    except PlaceBusy as busy:
+        raise PublishRefused(str(busy)) from None
+    return plan.outcome
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be sent: names of the release's own files, and content by name of what leads to it, in order."""
+
+    missing: tuple[str, ...]
+    replaced: Files
+    outcome: Published
+
+
+def _plan(release_dir: Path, asked: Version, content: Files, store: Store) -> _Plan:
+    """What of the release the place lacks, as it stands there now. Raises `PublishRefused`."""
+    version = str(asked)
     missing = _missing(store, asked, content)
     published, withdrawn = _published(store), _withdrawn(store, release_dir)
     if version in withdrawn and (missing or asked not in published):
@@ -87,17 +120,9 @@ def publish(
         replaced = {name: leading[name].read_bytes() for name in changed}
         sizes = {name: len(each) for name, each in content.items()}
         sizes |= {name: path.stat().st_size for name, path in leading.items()}
-    if not dry_run:
-        store.clear()
-        _send_content(store, {name: content[name] for name in missing}, tell)
-        for name, each in replaced.items():
-            _send(store, name, each, changes=True)
-        for name in stale:
-            store.remove(name)
-        store.clear()
     sent = (*missing, *replaced)
     standing = [each for each in bundles if str(each) not in told]
-    return Published(
+    outcome = Published(
         store,
         sent,
         tuple(name for name in sizes if name not in sent),
@@ -106,6 +131,7 @@ def publish(
         max(standing, default=None),
         told.get(version),
     )
+    return _Plan(tuple(missing), replaced, outcome)
 
 
 def _folder(scratch: str, name: str) -> Path:

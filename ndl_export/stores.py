@@ -39,6 +39,7 @@ _WHAT = {
     "FileNotFoundError": "there is no such bucket or folder",
     "NotImplementedError": "this kind of store cannot do that",
     "NotADirectoryError": "it is not a folder",
+    "FileExistsError": "it is not a folder",
     "IsADirectoryError": "a folder stands where a file should be",
     "ServiceRequestError": "it cannot be reached",
     "ServiceResponseError": "the connection broke off",
@@ -87,7 +88,7 @@ class Store:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Content of a file, None where there is none. Raises `StoreError`, `TooLarge` above `limit` bytes."""
-        with _said(self.address(name)):
+        with said(self.address(name)):
             try:
                 if self.protocol in _WEB:
                     return self._streamed(name, limit)
@@ -116,7 +117,7 @@ class Store:
         """Size in bytes of every file below, by name; None where the store has no listing. Raises `StoreError`."""
         if self.protocol in _WEB:
             return None
-        with _said(self.url):
+        with said(self.url):
             self.system.invalidate_cache()
             found = self.system.find(self._path(folder), detail=True)
         start = f"{self.root.strip('/')}/"
@@ -125,7 +126,7 @@ class Store:
 
     def put(self, name: str, content: bytes, served: Served) -> None:
         """Put a file in its place in one step, replacing what is there. Raises `StoreError`."""
-        with _said(self.address(name)):
+        with said(self.address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
                 self.system.pipe_file(self._path(name), content, **self._headers(served))
             else:
@@ -133,13 +134,13 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Take a file away. Raises `StoreError`."""
-        with _said(self.address(name)):
+        with said(self.address(name)):
             self.system.rm_file(self._path(name))
 
     def clear(self) -> None:
         """Take away what a process that was cut off left under other names. Raises `StoreError`."""
         if self.protocol not in _WHOLE_AT_ONCE:
-            with _said(self.url):
+            with said(self.url):
                 if self.system.exists(self._path(_STAGING)):
                     self.system.rm(self._path(_STAGING), recursive=True)
 
@@ -176,7 +177,7 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
     query = f"?{urlsplit(url).query}" if protocol in _WEB and "?" in url else ""
     _check(url, protocol, to_write)
     plain = shown(url) if protocol in _WEB else url
-    with _said(shown(url)):
+    with said(shown(url)):
         try:
             system, root = fsspec.url_to_fs(plain, use_listings_cache=False)
         except ImportError as error:
@@ -205,7 +206,7 @@ def _not_installed(protocol: str, error: ImportError) -> str:
 
 
 @contextmanager
-def _said(place: str) -> Iterator[None]:
+def said(place: str) -> Iterator[None]:
     """Whatever goes wrong inside, in a sentence about the place."""
     try:
         yield

@@ -33,6 +33,20 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def steady(folder: Path) -> Iterator[None]:
+    """Keep everyone who writes to `folder` out for the block, and readers not; where there is no folder, nobody."""
+    if not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one step; a file that holds it already is left alone."""
     if path.is_file() and path.read_bytes() == content:

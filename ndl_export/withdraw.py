@@ -21,7 +21,7 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
     """
-    found, known = [str(each) for each in versions(release_dir)], withdrawals(release_dir)
+    found = [str(each) for each in versions(release_dir)]
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
     said = " ".join(reason.split())
@@ -29,16 +29,12 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
         raise WithdrawalRefused(
             "a release is withdrawn for a reason that its readers are told: one line of printable text"
         )
-    if version in known:
-        # Whoever repeats the command after it was cut off gets the rest of it done.
-        _follow(release_dir)
-        raise WithdrawalRefused(f"release {version} is withdrawn already, since {known[version].date}")
-    record(release_dir, known, Withdrawal(version, day.isoformat(), said))
-    _follow(release_dir)
-    return current(release_dir)
-
-
-def _follow(release_dir: Path) -> None:
     with alone(release_dir):
-        refresh(release_dir)
+        known = withdrawals(release_dir)
+        if version not in known:
+            record(release_dir, known, Withdrawal(version, day.isoformat(), said))
+        refresh(release_dir)  # whoever repeats the command after it was cut off gets the rest of it done
     build_database(release_dir)
+    if version in known:
+        raise WithdrawalRefused(f"release {version} is withdrawn already, since {known[version].date}")
+    return current(release_dir)

@@ -50,9 +50,10 @@ def alert(text: str, to: str) -> None:
 @dg.run_failure_sensor(
     name="failed_runs",
     default_status=dg.DefaultSensorStatus.RUNNING,
+    monitor_all_code_locations=True,
     description=(
-        "Says in one sentence which run failed and what to do: in the daemon's log, and to the URL or program of"
-        " READINESS_ALERT. No identifier, no count and no text of an error is in it."
+        "Says in one sentence which run failed, in any code location, and what to do: in the daemon's log, and to the"
+        " URL or program of READINESS_ALERT. No identifier, no count and no text of an error is in it."
     ),
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:

@@ -40,7 +40,7 @@ _RESTRICTED_ASSETS: _Assets = (
     links,
     confidential_tables,
 )
-_RELEASE_ASSETS: _Assets = (*measurements, bundle, analyst_database)
+_RELEASE_ASSETS: _Assets = (measurements, bundle, analyst_database)
 
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
@@ -61,7 +61,10 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             *((nightly_intake, termly_linkage, daily_retention) if restricted else ()),
             *((release_calendar,) if release else ()),
         ],
-        sensors=[*((landing_sensor, restricted_automation) if restricted else ()), failed_runs],
+        sensors=[
+            *((landing_sensor, restricted_automation) if restricted else ()),
+            *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
+        ],
         resources={"installation": installation or settings.installation()},
         loggers={"console": progress_logger},
         executor=dg.in_process_executor,

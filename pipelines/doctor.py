@@ -23,6 +23,7 @@ from assets.retention import InvalidRetention, due, retention
 from assets.suppressions import objections, out_of_reach
 from ndl_export.publisher import InvalidPublisher, publisher
 from pipelines import settings
+from pipelines.calendar import InvalidCalendar, calendar
 from pipelines.settings import PROJECT, InvalidSettings, Settings
 from privacy.chained_log import LogBroken
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
@@ -129,7 +130,9 @@ def _libraries() -> Iterator[Finding]:
         return
     locked = {entry["name"]: entry.get("version", "") for entry in tomllib.loads(lock.read_text())["package"]}
     other = [
-        f"{name} {found} (locked {locked[name]})" for name, found in installed.items() if found != locked.get(name)
+        f"{name} {found} (locked {locked.get(name, 'in no version')})"
+        for name, found in installed.items()
+        if found != locked.get(name)
     ]
     if other:
         yield Finding("libraries", State.LOOK, f"within their ranges, other than tested: {', '.join(other)}")
@@ -154,7 +157,8 @@ def _settings() -> Iterator[Finding]:
     try:
         publisher()
         retention()
-    except (InvalidPublisher, InvalidRetention) as problem:
+        calendar(found.calendar)
+    except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
         yield Finding("settings", State.MISSING, str(problem))
 
 

@@ -7,9 +7,9 @@ from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from assets.returns_assets import returns
+from assets.run_tags import SPENDS_BUDGET
 from pipelines.expiring import expire_all
 from pipelines.publication import publication_job
-from pipelines.run_tags import SPENDS_BUDGET
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(
@@ -24,7 +24,7 @@ linkage_job = dg.define_asset_job(
 )
 release_job = dg.define_asset_job(
     "release",
-    selection=dg.AssetSelection.assets(*measurements, bundle),
+    selection=dg.AssetSelection.assets(measurements, bundle),
     tags={SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise and write the bundle of a cohort. The run must name the release"

@@ -59,6 +59,8 @@ def forget(
     from assets.forgetting import CannotForget, rows_named, rows_of_pseudonym
     from assets.forgetting import forget as remove_rows
     from assets.in_use import InUse
+    from assets.plain_words import Damaged
+    from assets.turns import Busy
     from privacy.keys import KeyProblem
 
     place = _home(home)
@@ -78,7 +80,7 @@ def forget(
             ring = _keys(keys)
         if not dry_run:
             found = remove_rows(place, found, ring)
-    except (CannotForget, InUse, KeyProblem) as problem:
+    except (CannotForget, InUse, Busy, Damaged, KeyProblem) as problem:
         stop(str(problem))
     if as_json:
         click.echo(json.dumps(asdict(found) | {"removed": not dry_run, "objection": objection}, indent=1))

@@ -35,10 +35,11 @@ def explain(home: Path, cohort: str, first: str, second: str, as_json: bool) -> 
         stop(str(error))
     from assets.home import Home
     from assets.link_explanation import CannotExplain, explain_link, parse_row
+    from assets.plain_words import Damaged
     from pipelines.link_report import render
 
     try:
         found = explain_link(Home(home), code, parse_row(first), parse_row(second))
-    except CannotExplain as problem:
+    except (CannotExplain, Damaged) as problem:
         stop(str(problem))
     click.echo(json.dumps(found, indent=1) if as_json else render(found))

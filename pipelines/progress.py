@@ -7,6 +7,10 @@ import sys
 
 import dagster as dg
 
+from assets.plain_words import STOPPED
+
+_OF_THE_ENGINE = "Dependencies for step"
+
 
 def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("readiness", logging.INFO)
@@ -18,7 +22,13 @@ def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def _of_an_asset(record: logging.LogRecord) -> bool:
-    return getattr(record, "dagster_meta", {}).get("dagster_event") is None
+    """Not the engine's, and not why a step stopped: the command ends by saying that."""
+    meta = getattr(record, "dagster_meta", {})
+    return meta.get("dagster_event") is None and not _message(record).startswith((STOPPED, _OF_THE_ENGINE))
+
+
+def _message(record: logging.LogRecord) -> str:
+    return str(getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage()))
 
 
 progress_logger = dg.LoggerDefinition(_plain_lines, description="One plain line for each message of an asset")
@@ -26,5 +36,4 @@ progress_logger = dg.LoggerDefinition(_plain_lines, description="One plain line 
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        message = str(getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage()))
-        return f"  {'! ' if record.levelno >= logging.ERROR else ''}{message}"
+        return f"  {'! ' if record.levelno >= logging.ERROR else ''}{_message(record)}"

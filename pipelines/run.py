@@ -19,6 +19,7 @@ from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
 from assets.plain_words import StepFailed, in_plain_words, plainly
 from assets.retention import CohortExpired, InvalidRetention, check_may_be_held
+from assets.run_tags import of_release, started_by_command
 from assets.series import Asked, Series, SeriesRefused, measured_now, series_for
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
@@ -26,7 +27,6 @@ from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from pipelines.instance import instance
 from pipelines.left_over import alive, end_left_over
-from pipelines.run_tags import of_release, started_by_command
 from privacy.linkage import backends
 from privacy.release import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
@@ -90,7 +90,6 @@ def run_cohort(
             "reuse": reuse,
         }
     }
-    steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
     stages: list[tuple[str, str, dict[str, Any]]] = [
         *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
         (
@@ -99,7 +98,9 @@ def run_cohort(
             {
                 "partition_key": cohort.code,
                 "tags": of_release(release, share),
-                "run_config": {"ops": {f"release__{step}": config for step in steps}},
+                "run_config": {
+                    "ops": {"release__measurements": config, "release__bundle": {"config": {"version": release}}}
+                },
             },
         ),
         ("analyst_database", "Analyst database", {}),

@@ -7,12 +7,12 @@ import dagster as dg
 
 from assets.installation import Installation
 from assets.partitions import COHORTS, one_run
+from assets.run_tags import RELEASE, WHY
 from pipelines import settings
 from pipelines.arriving import not_taken
 from pipelines.calendar import TIMEZONE, calendar
 from pipelines.jobs import intake_job, linkage_job, retention_job
 from pipelines.publication import publication_job
-from pipelines.run_tags import RELEASE, WHY
 
 
 @dg.schedule(

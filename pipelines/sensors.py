@@ -10,9 +10,9 @@ import dagster as dg
 from assets.installation import Installation
 from assets.linkage_assets import GROUP as LINKAGE
 from assets.partitions import COHORTS, council_cohort
+from assets.run_tags import WHY
 from pipelines.arriving import Look, looks
 from pipelines.jobs import intake_job
-from pipelines.run_tags import WHY
 
 INTERVAL_SECONDS = 60
 

@@ -18,6 +18,7 @@ from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.official import add_official
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.analyst_db.sql import literal
+from ndl_export.release_directory import versions
 from ndl_export.whole_files import alone, sync
 
 DATABASE_FILE = "readiness.duckdb"
@@ -36,11 +37,11 @@ def build_database(release_dir: Path) -> Path:
 
     Raises `NothingReleased` and `UnreadableWithdrawals`.
     """
-    found = releases(release_dir)
-    if not found:
+    if not versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
+        found = releases(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with duckdb.connect() as connection:
             target = (

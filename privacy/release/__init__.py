@@ -54,7 +54,7 @@ from privacy.release.mechanism import ChargeError, Measurement, NoiseSource, Ope
 from privacy.release.nested import estimates_of
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.policy import Policy, PolicyError, load_policy
-from privacy.release.session import ChargeLost, measure_once
+from privacy.release.session import ChargeLost, measure_once, measured_before
 from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
 from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
 from privacy.release.store import StoredMeasurement, StoreError
@@ -126,6 +126,7 @@ __all__ = [
     "make_plan",
     "measure",
     "measure_once",
+    "measured_before",
     "privacy_page",
     "privacy_record",
     "published_counts",

@@ -153,7 +153,9 @@ class PostgresStorage:
         try:
             connection = psycopg.connect(self._url, autocommit=True)
         except psycopg.OperationalError as error:
-            raise LedgerUnavailable(f"the ledger's database cannot be reached: {_sentence(error)}") from None
+            raise LedgerUnavailable(
+                f"the ledger's database cannot be reached; run the same again when it is back: {_sentence(error)}"
+            ) from None
         try:
             with connection:
                 connection.execute("SET synchronous_commit = 'on'")

@@ -11,6 +11,8 @@
     WRITE_OFF                                any                   refuse
     any, under another plan or input                               refuse
 
+`measured_before` looks at no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
+
 A charge that was lost stays lost, and so does its place in the release: measuring again takes a new release version,
 which draws on the same budget. Whoever decides to spend again does so knowingly, and no automatic retry can.
 
@@ -77,6 +79,17 @@ def measure_once(
         if wanted.path.exists():
             raise LedgerCorrupt(f"a measurement of {family}, release {release}, exists that no ledger entry paid for")
         return _drawn(wanted, count, noise)
+
+
+def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
+    """The measurement that a family of a release was charged for and that was stored, whatever has become of its input.
+
+    Raises ReleaseConflict where there is none, or it was of another plan; LedgerCorrupt or StoreError.
+    """
+    reservation = ledger.find(cohort, release, plan.family.name)
+    if reservation is None or not reservation.is_committed:
+        raise ReleaseConflict(f"{plan.family.name} of release {release}, cohort {cohort}, has no stored measurement")
+    return _found(_Wanted(ledger, store_dir, cohort, release, plan, reservation.entry.input_mac), reservation, None)
 
 
 @dataclass(frozen=True)

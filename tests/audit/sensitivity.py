@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assets.children import build_confidential_tables
 from assets.home import Home
-from assets.linkage import extracts_of
+from assets.made_from import extracts_of
 from assets.release import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release import Measurement, charge, load_policy, measure, true_counts

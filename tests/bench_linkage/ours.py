@@ -12,7 +12,7 @@ import pandas as pd
 
 from assets.home import Home
 from assets.intake import Intake
-from assets.linkage import extracts_of
+from assets.made_from import extracts_of
 from privacy.keys import KeyRing
 from privacy.linkage import link
 from sources.contracts import CONTRACTS, Kind

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+from ndl_export import one_publisher
 from ndl_export.media_types import Served
 from ndl_export.publish import publish
 from ndl_export.stores import Store
@@ -23,6 +24,8 @@ put, done, lock = Store.put, 0, threading.Lock()
 def counted(self: Store, name: str, content: bytes, served: Served) -> None:
     """Put a file, note it, and end the process a moment into the next one when it is time."""
     global done
+    if name.startswith(one_publisher.FOLDER):
+        return put(self, name, content, served)
     if done >= int(steps):
         threading.Timer(0.002, os.kill, (os.getpid(), signal.SIGKILL)).start()
     put(self, name, content, served)
@@ -31,5 +34,6 @@ def counted(self: Store, name: str, content: bytes, served: Served) -> None:
         done += 1
 
 
+one_publisher.DEAD_AFTER_SECONDS = 0.5
 Store.put = counted  # type: ignore[method-assign]
 publish(Path(release_dir), version, url)

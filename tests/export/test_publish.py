@@ -22,7 +22,7 @@ from fake_release import fake_facts, fake_tables
 from reader import Seen, look
 from store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
-from ndl_export import leading_files, signing, stores
+from ndl_export import leading_files, one_publisher, signing, stores
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle import write_bundle
 from ndl_export.publish import PublishRefused, publish
@@ -129,8 +129,9 @@ def test_a_container_of_azure_serves_the_release_as_it_is(
 
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_killed_at_any_point_a_reader_sees_complete_releases(
-    request: pytest.FixtureRequest, kind: str, two: Path, tmp_path: Path
+    request: pytest.FixtureRequest, kind: str, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(one_publisher, "DEAD_AFTER_SECONDS", 0.5)
     url = request.getfixturevalue("in_s3") if kind == "s3" else str(tmp_path / "served")
     publish(two, FIRST, url)
     before, log, chance = look(url, tmp_path), tmp_path / "log", random.Random(kind)

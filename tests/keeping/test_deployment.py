@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,11 @@ import yaml
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
 from assets.partitions import one_run
+from assets.run_tags import RELEASE as RELEASE_TAG
+from assets.run_tags import SHARE
 from ndl_export.verify import verify
 from pipelines.definitions import Part, build_definitions
+from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release import Ledger
 from sources.extract.landed import taking_part
@@ -91,12 +95,13 @@ def test_each_part_does_its_work_with_its_own_secrets(
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}
-    steps = ("pupil_measurement", "health_measurement", "parents_measurement", "bundle")
-    spend = {"ops": {f"release__{step}": config for step in steps}}
+    spend = {"ops": {"release__measurements": config, "release__bundle": {"config": {"version": VERSION}}}}
     done.append(run(release, "release", storage, partition_key=COHORT, run_config=spend))
     done.append(run(release, "analyst_database", storage))
 
     assert all(storage.get_run_by_id(run_id).is_success for run_id in done)  # type: ignore[union-attr]
+    tags = storage.get_run_by_id(done[2]).tags  # type: ignore[union-attr]
+    assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
     assert verify(place.home.release / VERSION).ok
     charged = {entry.release for entry in Ledger(place.home.ledger).entries() if entry.release}
     assert charged == {VERSION}
@@ -119,7 +124,9 @@ def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
     assert {key.partition("/")[0] for key in made[Part.RESTRICTED]} == {"restricted"}
     assert {key.partition("/")[0] for key in made[Part.RELEASE]} == {"release"}
     assert [schedule.name for schedule in of[Part.RELEASE].schedules or ()] == ["release_calendar"]
-    assert [sensor.name for sensor in of[Part.RELEASE].sensors or ()] == ["failed_runs"]
+    sensors = {part: [sensor.name for sensor in d.sensors or ()] for part, d in of.items()}
+    assert sensors[Part.RELEASE] == ["failed_runs"]
+    assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
 
 
 def compose() -> dict:
@@ -160,6 +167,39 @@ def test_the_chart_gives_each_location_its_own_secrets() -> None:
         assert modes == {0o440}
     assert content["telemetry"] == {"enabled": False}
     assert content["computeLogManager"]["type"] == "NoOpComputeLogManager"
+
+
+def test_settings_reach_the_location_that_reads_them() -> None:
+    """Those of publication and alerts: the release location, which alone gets out. Files lie where both read them."""
+    wanted = {"restricted": {RETENTION, COUNCILS}, "release": {PUBLISHER, CALENDAR, PUBLISH_TO, ALERT}}
+    services = compose()["services"]
+    for name, settings in wanted.items():
+        given = {key: value for key, value in services[name]["environment"].items() if key.startswith("READINESS_")}
+        assert {key for key, value in given.items() if value == f"${{{key}:-}}"} == settings
+        assert any(volume.endswith("/settings:/etc/readiness:ro") for volume in services[name]["volumes"])
+    assert {name for name, service in services.items() if "outside" in service["networks"]} == {"webserver", "release"}
+    content = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())["dagster-user-deployments"]
+    optional = {
+        e["name"]: [s["name"] for s in e.get("envSecrets", ()) if s.get("optional")] for e in content["deployments"]
+    }
+    assert optional == {"restricted": [], "release": ["readiness-alert"]}
+    text = (CONTAINERS / "helm-values.yaml").read_text()
+    assert set(re.findall(r"name: (READINESS_\w+)", text)) == {RETENTION, COUNCILS, PUBLISHER, CALENDAR, PUBLISH_TO}
+
+
+def test_storage_and_runs_are_set_the_same_in_containers_and_chart() -> None:
+    chart = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
+    own = yaml.safe_load((CONTAINERS / "dagster.yaml").read_text())
+    runs = own["concurrency"]["runs"]
+    assert chart["concurrency"]["runs"]["maxConcurrentRuns"] == runs["max_concurrent_runs"]
+    assert chart["concurrency"]["runs"]["tagConcurrencyLimits"] == runs["tag_concurrency_limits"]
+    assert chart["additionalInstanceConfig"]["local_artifact_storage"] == own["local_artifact_storage"]
+    longest = chart["dagsterDaemon"]["runMonitoring"]["maxRuntimeSeconds"]
+    assert longest == own["run_monitoring"]["max_runtime_seconds"]
+    assert chart["dagsterDaemon"]["runRetries"] == {"enabled": False}
+    assert "run_retries" not in own
+    (version,) = re.findall(r"dagster/dagster --version (\S+)", (CONTAINERS / "helm-values.yaml").read_text())
+    assert f'name = "dagster"\nversion = "{version}"' in (PROJECT / "uv.lock").read_text()
 
 
 def test_workspace_and_commands_name_what_is_there() -> None:

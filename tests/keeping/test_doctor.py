@@ -86,6 +86,15 @@ def test_a_clock_that_was_turned_back(place: Place, monkeypatch: pytest.MonkeyPa
     assert State.MISSING in states(place)["clock"]
 
 
+def test_a_calendar_that_cannot_be_followed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = place.root / "calendar.yaml"
+    announced.write_text("releases:\n  - {version: 2026.11.0, date: 2026-12-01}\n")
+    monkeypatch.setenv("READINESS_CALENDAR", str(announced))
+    assert State.MISSING in states(place)["settings"]
+    announced.write_text("releases:\n  - {version: 2026.11.0, date: 2026-11-26}\n")
+    assert State.MISSING not in states(place)["settings"]
+
+
 def test_a_folder_that_others_may_look_into(place: Place) -> None:
     place.home.restricted.chmod(0o755)
     assert State.LOOK in states(place)["home"]

@@ -15,8 +15,10 @@ import pytest
 from assets import deliveries
 from assets.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
 from assets.in_use import InUse, alone, in_use
+from assets.linkage import link_cohort
 from assets.processing_log import entries, verify
 from privacy.keys import RESTRICTED, KeyRing
+from sources.extract.landed import taking_part
 from tests.e2e.extracts import upn
 from tests.keeping.conftest import COHORT, EYFSP_LINE, PERSON, PLANTED, UPN, Place
 from tests.keeping.traces import hashes, traces
@@ -94,6 +96,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         file.write(broken.replace(UPN[1:], "1"))
     quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
+    link_cohort(place.home, COHORT, taking_part(place.landing))
     found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
     forget(place.home, found)
     after = deliveries.read(place.home.quality(*KEY))

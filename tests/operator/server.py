@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import assets
 from tests.faults.rig import Site
 
 PROJECT = Path(assets.__file__).resolve().parent.parent
+WORKSPACE = PROJECT / "workspace.yaml"
 _PATIENCE = 240.0
 
 
@@ -47,8 +48,8 @@ class Server:
 
 
 @contextmanager
-def served(site: Site, *, daemon: bool = True) -> Iterator[Server]:
-    """A server over the home folder's own instance; both processes end with the block."""
+def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server over the home folder's own instance, and its daemon; both processes end with the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,9 +59,12 @@ def served(site: Site, *, daemon: bool = True) -> Iterator[Server]:
         "READINESS_HOME": str(site.home),
         "READINESS_KEYS": str(site.root / "keys"),
         "PYTHONPATH": str(PROJECT),
+        **(settings or {}),
     }
-    programs = [["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]]
-    programs += [["dagster-daemon", "run", "-w", "workspace.yaml"]] if daemon else []
+    programs = [
+        ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)],
+        ["dagster-daemon", "run", "-w", str(workspace)],
+    ]
     said = (site.root / "servers.txt").open("wb")
     processes = [
         subprocess.Popen(

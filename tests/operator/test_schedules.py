@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import stat
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -20,11 +17,11 @@ from assets.automation import linked_at_night
 from assets.installation import Installation
 from assets.linkage_assets import GROUP
 from assets.partitions import RANGE_END, RANGE_START, council_cohort
+from assets.run_tags import WHY
 from pipelines import alerts, publication
 from pipelines.calendar import Announced, InvalidCalendar, calendar, held_until
 from pipelines.cli import main
 from pipelines.definitions import build_definitions
-from pipelines.run_tags import WHY
 from pipelines.schedules import nightly_intake, release_calendar, termly_linkage
 from sources.extract.errors import ExtractStopped
 
@@ -207,6 +204,23 @@ def test_publication_says_what_it_lacks(installation: Installation, monkeypatch:
         )
 
 
+def test_why_a_step_failed_is_one_line_of_its_log(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
+    instance = dg.DagsterInstance.ephemeral()
+    done = (
+        build_definitions(installation)
+        .resolve_job_def("publication")
+        .execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}},
+        )
+    )
+    said = [record.user_message for record in instance.all_logs(done.run_id)]
+    stopped = "The step stopped: nobody said where to publish: set READINESS_PUBLISH_TO to a folder or a URL"
+    assert said.count(stopped) == 1
+
+
 def test_republish_cannot_draw(installation: Installation) -> None:
     """It has no step that measures; of a release that was never measured it says so, and charges nothing."""
     job = build_definitions(installation).resolve_job_def("republish")
@@ -216,25 +230,6 @@ def test_republish_cannot_draw(installation: Installation) -> None:
 
 
 # --- Alerts
-
-
-@pytest.fixture
-def hook() -> Iterator[tuple[str, list[bytes]]]:
-    got: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/secret", got
-    server.shutdown()
-    server.server_close()
 
 
 def failed_run(name: str, message: str) -> tuple[dg.DagsterInstance, dg.ExecuteInProcessResult]:

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from assets.catalogue import ALLOWED
-from pipelines.run_tags import BY, RELEASE, WHY
+from assets.run_tags import BY, RELEASE, WHY
 from sources.reference.places import PILOT
 from tests.browser import CHROMIUM, IN_A_BROWSER
 from tests.faults.rig import COHORT, FIRST, PLANTED, Site, check_nothing_leaked
@@ -25,7 +25,9 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 SHOWN = {
     "intake": ("every identifier replaced by tokens", "data-engineering", "docs/linkage.md"),
     "links": ("Which rows are of one child", "kept when the cohort is linked again"),
+    "children": ("From restricted/eyfsp: com_e01, com_e02", "From restricted/school_census: ethnicity"),
     "release": ("The signed release bundle", "docs/releases.md"),
+    "launchpad": ('Missing required config entry "version" at path root:ops:release__measurements:config',),
     "automation": ("nightly_intake", "termly_linkage", "release_calendar", "restricted_automation", "failed_runs"),
 }
 """What must be read on a page."""
@@ -142,8 +144,10 @@ def test_pages_load_without_an_error(server: Server) -> None:
         "graph": "/asset-groups",
         "intake": "/assets/restricted/eyfsp?view=overview",
         "links": "/assets/restricted/links?view=overview",
+        "children": "/assets/restricted/children?view=overview",
         "release": "/assets/release/bundle?view=overview",
-        "lineage": "/assets/restricted/children?view=lineage&lineageScope=upstream&column=gld",
+        "launchpad": "/locations/readiness/jobs/release/playground",
+        "lineage": "/assets/restricted/children?view=lineage&lineageScope=upstream",
         "jobs": "/jobs",
         "automation": "/automation",
         "runs": "/runs",

@@ -1,0 +1,104 @@
+"""From which extracts something was made, so that it is never put together with the rows of others.
+
+Row numbers join links to extracts, and hold for the very rows that were linked: a corrected delivery has other children
+under the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow.parquet
+
+from assets.deliveries import MAC_KEY
+from assets.home import Home
+from sources.contracts import CONTRACTS
+
+
+@dataclass(frozen=True)
+class Extract:
+    """A pseudonymised extract: MAC of the delivery that it was made from, empty where it says none, and SHA-256 of the
+    rows that are kept of it. The second changes where rows are removed, or kept under other rules, the first does not.
+    """
+
+    file_mac: str
+    sha256: str
+
+
+Extracts = Mapping[str, Extract]
+"""By `council/source`."""
+
+
+def extracts_of(home: Home, source: str, cohort: str, councils: Iterable[str]) -> list[Path]:
+    """Pseudonymised extracts that are in, by council."""
+    paths = (home.pseudonymised(source, cohort, council) for council in sorted(councils))
+    return [path for path in paths if path.exists()]
+
+
+def councils_in(home: Home, cohort: str, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
+    """Councils of which any extract of these sources is in."""
+    folders = (home.pseudonymised(source, cohort, "any").parent for source in sources)
+    return sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
+
+
+def extracts_in(
+    home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
+) -> dict[str, Extract]:
+    """The extracts of these councils and sources that are in. Reads all of each."""
+    return {name: Extract(_mac(path), _sha256(path)) for name, path in _paths(home, cohort, councils, sources)}
+
+
+def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
+    """The MAC of the delivery of each extract of these councils that is in."""
+    return {name: _mac(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
+
+
+def changed(before: Extracts, now: Extracts) -> list[str]:
+    """Names of extracts that came, went or hold other rows."""
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def delivered(extracts: Extracts) -> dict[str, str]:
+    """The MAC of each delivery."""
+    return {name: extract.file_mac for name, extract in extracts.items()}
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of the names, and whether there are more."""
+    return f"{', '.join(names[:_NAMED])}{' and others' if len(names) > _NAMED else ''}"
+
+
+def as_json(extracts: Extracts) -> str:
+    return json.dumps({name: asdict(extract) for name, extract in extracts.items()})
+
+
+def from_json(content: bytes | str) -> dict[str, Extract]:
+    return {name: Extract(**extract) for name, extract in json.loads(content).items()}
+
+
+def noted(path: Path) -> dict[str, Extract]:
+    """What the file says; nothing where there is none."""
+    return from_json(path.read_bytes()) if path.exists() else {}
+
+
+_NAMED = 5
+
+
+def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    for source in sources:
+        for path in extracts_of(home, source, cohort, councils):
+            yield f"{path.stem}/{source}", path
+
+
+def _mac(path: Path) -> str:
+    metadata = pyarrow.parquet.read_metadata(path).metadata or {}
+    return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,121 @@
+"""One publisher at a time at a place: the other is refused, and one that died holds nobody up.
+
+On a file system this is a lock of the kernel on the folder. Elsewhere every publisher puts a marker beside the releases
+and changes it as long as it lives; it goes on only where it then sees no other marker: of two publishers, the later one
+sees both. A marker that does not change is of a dead one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ndl_export.media_types import served
+from ndl_export.stores import Store, StoreError, said
+
+FOLDER = ".publishing"
+BEAT_SECONDS = 10.0
+DEAD_AFTER_SECONDS = 60.0
+"""A marker that nobody changed for so long is of a publisher that died."""
+_LOOK_AGAIN_SECONDS = 1.0
+_MARKER_LIMIT = 1000
+
+
+class PlaceBusy(Exception):
+    """Another publisher is at work at the place, or has taken it over."""
+
+
+@contextmanager
+def one_publisher(store: Store) -> Iterator[Callable[[], None]]:
+    """Keep others out of the place for the block, which gets a check that they still are. Both raise `PlaceBusy`."""
+    with _folder_locked(store) if store.protocol == "file" else _marked(store) as check:
+        yield check
+
+
+@contextmanager
+def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
+    with said(store.url):
+        Path(store.root).mkdir(parents=True, exist_ok=True)
+        handle = os.open(store.root, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(store) from None
+        yield lambda: None
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _marked(store: Store) -> Iterator[Callable[[], None]]:
+    mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
+    store.sizes()  # a place that cannot be reached is said of the place, not of a marker
+    _beat(store, mine, 0)
+    try:
+        while others := _markers(store) - {mine}:
+            store.remove(mine)
+            _wait_for(store, others)
+            _beat(store, mine, 0)
+        heart = threading.Thread(target=_keep_alive, args=(store, mine, over), daemon=True)
+        heart.start()
+        try:
+            yield lambda: _check(store, mine)
+        finally:
+            over.set()
+            heart.join()
+    finally:
+        if mine in _markers(store):
+            store.remove(mine)
+
+
+def _wait_for(store: Store, others: set[str]) -> None:
+    """Return when these are gone; those of the dead are taken away. Raises `PlaceBusy` where one is alive."""
+    before, since = {name: store.read(name, _MARKER_LIMIT) for name in others}, time.monotonic()
+    while others:
+        time.sleep(random.uniform(0.1, _LOOK_AGAIN_SECONDS))
+        now = {name: store.read(name, _MARKER_LIMIT) for name in others}
+        others = {name for name, content in now.items() if content is not None}
+        if any(now[name] != before[name] for name in others):
+            raise _busy(store)
+        if time.monotonic() - since > DEAD_AFTER_SECONDS:
+            for name in others & _markers(store):
+                store.remove(name)
+
+
+def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
+    number = 0
+    while not over.wait(BEAT_SECONDS):
+        try:
+            if store.read(mine, _MARKER_LIMIT) is None:
+                return
+            _beat(store, mine, number := number + 1)
+        except StoreError:
+            continue  # whoever sends files finds out, and says so
+
+
+def _check(store: Store, mine: str) -> None:
+    if store.read(mine, _MARKER_LIMIT) is None:
+        raise _busy(store)
+
+
+def _markers(store: Store) -> set[str]:
+    return {f"{FOLDER}/{name.rpartition('/')[2]}" for name in store.sizes(FOLDER) or {}}
+
+
+def _beat(store: Store, mine: str, number: int) -> None:
+    store.put(mine, f"{number}\n".encode(), served(mine, changes=True))
+
+
+def _busy(store: Store) -> PlaceBusy:
+    return PlaceBusy(
+        f"another publisher is at work at {store.url}: wait until it has ended, and run the same command again; what"
+        " readers find is complete"
+    )
