@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet
 
 from assets import concerns, deliveries, processing_log
 from assets.deliveries import ExtractQuality
@@ -24,11 +25,10 @@ from assets.returns_summary import write_summary
 from assets.software import software
 from assets.turns import in_turn
 from privacy.keys import KeyRing
-from privacy.linkage.rows import COMPLETE
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement
 from privacy.returns.disclosures import Disclosure, What
-from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.facts import FINDABLE, Absence, absence, facts_of
 from privacy.returns.gate import Permitted, Sender, permitted
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -208,7 +208,7 @@ def _made_before(home: Home, cohort: str) -> Iterator[tuple[str, str]]:
 def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     """The extracts that the links are of, by council and source; all of them must be those that are in now."""
     linked = linked_extracts(home, cohort)
-    if not linked or not home.links(cohort).exists():
+    if not linked or not home.links(cohort).exists() or not _says_likely(home.doubts(cohort)):
         raise NothingToReturn(f"cohort {cohort} has not been linked by this version: run the job linkage first")
     found, moved = {}, []
     for name, mac in linked.items():
@@ -232,6 +232,10 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
             " first, so that row numbers are those of the files that are in"
         )
     return found
+
+
+def _says_likely(doubts: Path) -> bool:
+    return "likely" in pyarrow.parquet.read_schema(doubts).names
 
 
 def _in_full(extracts: Collection[tuple[str, str]]) -> set[Sender]:
@@ -261,7 +265,8 @@ def _records(
         files = ", ".join(f"'{path}'" for path in paths)
         if paths:
             selects.append(
-                f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {COMPLETE} AS comparable,"
+                f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {FINDABLE} AS findable,"
+                f" nullif(sex, '') AS sex, t_surname_dob, t_forename_dob,"
                 f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
                 f" FROM read_parquet([{files}], hive_partitioning = false)"
             )

@@ -63,7 +63,7 @@ def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: 
 
 _COUNTS = """
 WITH of_child AS (
-    SELECT child_id, service, bool_or(council = $council) AS here, bool_or(comparable) AS comparable
+    SELECT child_id, service, bool_or(council = $council) AS here, bool_or(findable) AS findable
       FROM records GROUP BY child_id, service
 ), others AS (
     SELECT DISTINCT mine.child_id, mine.service, false AS perhaps
@@ -73,13 +73,13 @@ WITH of_child AS (
       FROM of_child AS mine JOIN doubts USING (child_id) JOIN of_child AS theirs ON theirs.child_id = other_child_id
      WHERE theirs.service <> mine.service
 ), judged AS (
-    SELECT service, comparable, coalesce(bool_or(NOT perhaps), false) AS with_others,
+    SELECT service, findable, coalesce(bool_or(NOT perhaps), false) AS with_others,
            coalesce(bool_or(perhaps), false) AS perhaps_with_others
       FROM of_child LEFT JOIN others USING (child_id, service)
-     WHERE here GROUP BY child_id, service, comparable
+     WHERE here GROUP BY child_id, service, findable
 )
-SELECT service, count(*), count(*) FILTER (NOT with_others AND NOT perhaps_with_others AND comparable),
-       count(*) FILTER (NOT with_others AND (perhaps_with_others OR NOT comparable))
+SELECT service, count(*), count(*) FILTER (NOT with_others AND NOT perhaps_with_others AND findable),
+       count(*) FILTER (NOT with_others AND (perhaps_with_others OR NOT findable))
   FROM judged GROUP BY service ORDER BY service
 """
 
