@@ -64,19 +64,20 @@ def make_returns(
     A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _extracts(home, cohort)
+    told_before = disclosures.newest(home.disclosures, cohort)
     done: list[Made] = []
     with in_memory() as con:
         _records(con, home, Cohort(cohort), extracts, on)
         for council, source in sorted({*extracts, *_made_before(home, cohort)}):
-            receiver = Sender(council, SERVICES[source])
+            receiver, before = Sender(council, SERVICES[source]), told_before.get((council, source))
             allowed = permitted(agreements, receiver, on)
             reason = _why_nothing(agreements, receiver, allowed, on)
             if (council, source) not in extracts:
                 reason = "its extract is not in"
             if reason:
-                done.append(_withdraw(home, cohort, receiver, source, reason))
+                done.append(_withdraw(home, cohort, receiver, source, before, reason))
                 continue
-            task = _Task(home, cohort, receiver, source, extracts[council, source], agreements, keys, on)
+            task = _Task(home, cohort, receiver, source, extracts[council, source], before, agreements, keys, on)
             done.append(task.make(con, allowed, absence(receiver, allowed, SERVICE_NAMES, _in_full(extracts))))
         for council, agreement in agreements.items():
             if agreement.why_not(on) is None:
@@ -96,6 +97,7 @@ class _Task:
     receiver: Sender
     source: str
     extract: ExtractQuality
+    before: Disclosure | None
     agreements: Mapping[str, Agreement]
     keys: KeyRing
     on: dt.date
@@ -106,7 +108,7 @@ class _Task:
         header = self._header(allowed, of_absence, len(facts))
         mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
         file = self.home.return_file(self.source, self.cohort, self.receiver.council)
-        before = disclosures.last(self.home.disclosures, self.cohort, self.receiver.council, self.source)
+        before = self.before
         if before and (before.what, before.return_mac) == (What.MADE, mac) and _is(file, before.file_sha256):
             return self._made("unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
@@ -138,6 +140,7 @@ class _Task:
             recipient_name=recipient.name,
             extract_sha256=_senders_file(self.extract),
             extract_mac=self.extract.file_mac,
+            extract_rows=self.extract.rows_read,
             reference=own.reference,
             legal_basis=own.legal_basis,
             impact_assessment=own.impact_assessment,
@@ -186,12 +189,11 @@ def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed:
     return None
 
 
-def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, reason: str) -> Made:
+def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, before: Disclosure | None, reason: str) -> Made:
     """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
     file = home.return_file(source, cohort, receiver.council)
     if not file.exists():
         return Made(receiver.council, source, f"nothing is made: {reason}")
-    before = disclosures.last(home.disclosures, cohort, receiver.council, source)
     if before:
         disclosures.record(
             home.disclosures, Disclosure(**asdict(before) | {"what": What.WITHDRAWN, "reason": reason, "rows": 0})

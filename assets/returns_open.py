@@ -112,6 +112,7 @@ def _lines(landed: Landed, dialect: Dialect, header: Header, facts: tuple[str, .
         extract = open_extract(landed, contract, dialect)
         with in_memory() as con:
             _read(con, extract, contract)
+            _stop_if_rows_differ(con, landed, header)
             return _joined(con, contract, extract, header, facts)
     except ExtractStopped:
         raise
@@ -129,6 +130,16 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
         f" JOIN (SELECT {SOURCE_ROW}, {_own_concern(contract)} AS concern FROM ({projection.sql})) AS typed"
         f" USING ({SOURCE_ROW})"
     )
+
+
+def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header: Header) -> None:
+    """Under another council file the same bytes can have other rows, and each fact would be another child's."""
+    ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
+    if rows != header.extract_rows:
+        raise ReturnProblem(
+            f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the pipeline;"
+            " give the council file under which it was sent, with --council"
+        )
 
 
 def _own_concern(contract: SourceContract) -> str:

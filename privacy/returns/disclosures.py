@@ -47,10 +47,14 @@ def record(path: Path, disclosure: Disclosure) -> None:
     chained_log.append(path, {"time": now, "by": chained_log.account(), **asdict(disclosure)})
 
 
-def last(path: Path, cohort: str, council: str, source: str) -> Disclosure | None:
-    """The newest line about one return. Raises `LogBroken`."""
+def newest(path: Path, cohort: str) -> dict[tuple[str, str], Disclosure]:
+    """The newest line about each return of a cohort, by council and source.
+
+    Looks at every line once; a run asks once, before it discloses anything. Raises `LogBroken`.
+    """
     known = {field.name for field in fields(Disclosure)}
-    for entry in reversed(chained_log.entries(path)):
-        if (entry["cohort"], entry["council"], entry["source"]) == (cohort, council, source):
-            return Disclosure(**{key: value for key, value in entry.items() if key in known})
-    return None
+    lines = [entry for entry in chained_log.entries(path) if entry["cohort"] == cohort]
+    return {
+        (entry["council"], entry["source"]): Disclosure(**{key: value for key, value in entry.items() if key in known})
+        for entry in lines
+    }

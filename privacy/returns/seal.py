@@ -50,6 +50,7 @@ class Header:
     recipient_name: str
     extract_sha256: str
     extract_mac: str
+    extract_rows: int
     reference: str
     legal_basis: str
     impact_assessment: str
