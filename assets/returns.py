@@ -64,12 +64,13 @@ def make_returns(
     A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _extracts(home, cohort)
-    told_before = disclosures.newest(home.disclosures, cohort)
+    told = disclosures.told(home.disclosures, cohort)
+    _stop_if_set_back(on, told.last_day)
     done: list[Made] = []
     with in_memory() as con:
         _records(con, home, Cohort(cohort), extracts, on)
         for council, source in sorted({*extracts, *_made_before(home, cohort)}):
-            receiver, before = Sender(council, SERVICES[source]), told_before.get((council, source))
+            receiver, before = Sender(council, SERVICES[source]), told.newest.get((council, source))
             allowed = permitted(agreements, receiver, on)
             reason = _why_nothing(agreements, receiver, allowed, on)
             if (council, source) not in extracts:
@@ -86,6 +87,15 @@ def make_returns(
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
     return done
+
+
+def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
+    """An agreement must not come to life again because a clock went back. A day either way is a time zone."""
+    if last_day and on < last_day - dt.timedelta(days=1):
+        raise NothingToReturn(
+            f"this machine's clock says {on}, and the disclosure log goes on to {last_day}: put the clock right, then"
+            " make the returns again"
+        )
 
 
 @dataclass(frozen=True)
@@ -211,7 +221,9 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     """The extracts that the links are of, by council and source; all of them must be those that are in now."""
     linked = linked_extracts(home, cohort)
     if not linked or not home.links(cohort).exists() or not _says_likely(home.doubts(cohort)):
-        raise NothingToReturn(f"cohort {cohort} has not been linked by this version: run the job linkage first")
+        raise NothingToReturn(
+            f"cohort {cohort} has not been linked by this version: run the job linkage first (or `readiness run`)"
+        )
     found, moved = {}, []
     for name, mac in linked.items():
         council, _, source = name.partition("/")

@@ -47,14 +47,22 @@ def record(path: Path, disclosure: Disclosure) -> None:
     chained_log.append(path, {"time": now, "by": chained_log.account(), **asdict(disclosure)})
 
 
-def newest(path: Path, cohort: str) -> dict[tuple[str, str], Disclosure]:
-    """The newest line about each return of a cohort, by council and source.
+@dataclass(frozen=True)
+class Told:
+    """What was disclosed until now: the newest line about each return of a cohort, by council and source, and the day
+    (UTC) of the log's last line."""
 
-    Looks at every line once; a run asks once, before it discloses anything. Raises `LogBroken`.
-    """
+    newest: dict[tuple[str, str], Disclosure]
+    last_day: dt.date | None
+
+
+def told(path: Path, cohort: str) -> Told:
+    """Looks at every line once; a run asks once, before it discloses anything. Raises `LogBroken`."""
     known = {field.name for field in fields(Disclosure)}
-    lines = [entry for entry in chained_log.entries(path) if entry["cohort"] == cohort]
-    return {
-        (entry["council"], entry["source"]): Disclosure(**{key: value for key, value in entry.items() if key in known})
-        for entry in lines
+    lines = chained_log.entries(path)
+    newest = {
+        (line["council"], line["source"]): Disclosure(**{key: value for key, value in line.items() if key in known})
+        for line in lines
+        if line["cohort"] == cohort
     }
+    return Told(newest, dt.datetime.fromisoformat(lines[-1]["time"]).date() if lines else None)
