@@ -28,7 +28,7 @@ from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement
 from privacy.returns.disclosures import Disclosure, What
-from privacy.returns.facts import FINDABLE, Absence, absence, facts_of
+from privacy.returns.facts import ALIKE, FINDABLE, Absence, absence, facts_of
 from privacy.returns.gate import Permitted, Sender, permitted
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -280,7 +280,7 @@ def _records(
         if paths:
             selects.append(
                 f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {FINDABLE} AS findable,"
-                f" nullif(sex, '') AS sex, t_surname_dob, t_forename_dob,"
+                f" nullif(sex, '') AS sex, {', '.join(ALIKE)},"
                 f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
                 f" FROM read_parquet([{files}], hive_partitioning = false)"
             )

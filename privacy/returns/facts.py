@@ -6,8 +6,8 @@ A fact is told where it is as sure as a link of probability SURE, and is left ou
   A row that came by its own number has probability 1;
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
 - no other service knows the child: no service that tells this has a record that is, or could be, the child's
-  (`privacy.linkage.doubts`), nor a record of a child whom the receiver does not know, with the same date of birth, the
-  same forename or surname and no other sex; and the row would have been found (FINDABLE).
+  (`privacy.linkage.doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or
+  postcode, the same forename or surname and no other sex; and the row would have been found (FINDABLE).
 
 Only rows of the receiver and of services that may tell it something are looked at.
 """
@@ -29,6 +29,8 @@ SURE = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
 assert REVIEW_BAND[1] < SURE
 _SURE_ENOUGH = SURE - 1e-12
+ALIKE = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
+"""Tokens of which a stranger may share none with a row that no other service is said to know."""
 FINDABLE = f"{COMPLETE} AND t_names_day IS NOT NULL"
 """SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
 without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
@@ -72,8 +74,8 @@ def facts_of(
     """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
 
     Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
-    `2022-05`, concern, findable, sex, t_surname_dob, t_forename_dob) and `doubts` (child_id, other_child_id, likely).
-    A row of which nothing can be told is left out. The JSON text is
+    `2022-05`, concern, findable, sex and the tokens of ALIKE) and `doubts` (child_id, other_child_id, likely). A row
+    of which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
@@ -99,7 +101,7 @@ def _tellers(allowed: Permitted, of_absence: Absence) -> pa.Table:
 _ALIKE = " UNION ".join(
     f"""SELECT unfound.source_row FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
-    for name in ("t_surname_dob", "t_forename_dob")
+    for name in ALIKE
 )
 _FACTS = f"""
 WITH mine AS (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.returns.agreement import Fact
-from privacy.returns.facts import Absence, facts_of
+from privacy.returns.facts import ALIKE, Absence, facts_of
 from privacy.returns.gate import Permitted, Sender
 from privacy.services import SERVICES
 
@@ -34,7 +34,8 @@ def record(
     forename: int | None = None,
     sex: str | None = "F",
 ) -> tuple[Any, ...]:
-    return source, council, SERVICES[source], row, child, probability, last, concern, findable, forename, None, sex
+    said = (last, concern, findable, sex, None, forename, None, None)
+    return source, council, SERVICES[source], row, child, probability, *said
 
 
 def told(
@@ -54,9 +55,8 @@ def told(
         "last_contact": pa.string(),
         "concern": pa.bool_(),
         "findable": pa.bool_(),
-        "t_forename_dob": pa.uint64(),
-        "t_surname_dob": pa.uint64(),
         "sex": pa.string(),
+        **dict.fromkeys(ALIKE, pa.uint64()),
     }
     with duckdb.connect() as con:
         con.register(

@@ -43,8 +43,7 @@ def test_movers_are_told_across_councils(linked: Pipeline) -> None:
 
 
 def test_records_with_many_slips(tmp_path: Path) -> None:
-    """Of those who are left without a partner, a third are children whom a service knows under other names, dates and
-    addresses: absence is the hardest to tell."""
+    """Absence is the hardest to tell: of children left without a partner, many have one under other names and dates."""
     found = accuracy.judge(_told(accuracy.stressed(tmp_path, seed=7, children=8_000)), PILOT)
     print(found)
     for kind in LEAST_TOLD:
