@@ -44,8 +44,8 @@ def write_summary(
 def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: Collection[Sender]) -> dict[str, Any]:
     """Children with a row of each service; of them those in no other service's rows of any council, sure or perhaps.
 
-    `perhaps_alone` are those of whom that cannot be said: a record of another service may be theirs, or theirs say too
-    little. The last two are None where another service of the council has not sent everything.
+    `perhaps_alone` are those of whom that cannot be said: a record of another service may be theirs, or they could not
+    have been found. The last two are None where another service of the council has not sent everything.
     """
     missing = [service for service in SERVICE_NAMES if Sender(council, service) not in in_full]
     counted = con.execute(_COUNTS, {"council": council}).fetchall()
@@ -110,6 +110,8 @@ def render(facts: dict[str, Any]) -> str:
         ),
         paragraph(
             "Known to no other: no record of another service, in any council whose extracts are in, was linked or could"
-            " be the child's. Perhaps: a record could be, or the rows say too little of the child to be sure."
+            " be the child's. Perhaps: a record could be, or the rows say too little of the child, or the surname is"
+            " too common, to be sure. Returns say it of fewer, as agreements allow, and of nobody beside whom a"
+            " stranger of one name has the same date of birth or postcode."
         ),
     )
