@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet
 
 from assets import concerns, deliveries, processing_log
 from assets.deliveries import ExtractQuality
@@ -25,11 +26,10 @@ from assets.returns_summary import write_summary
 from assets.software import software
 from assets.turns import in_turn
 from privacy.keys import KeyRing
-from privacy.linkage.rows import COMPLETE
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement
 from privacy.returns.disclosures import Disclosure, What
-from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.facts import ALIKE, FINDABLE, Absence, absence, facts_of
 from privacy.returns.gate import Permitted, Sender, permitted
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -65,19 +65,21 @@ def make_returns(
     A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _extracts(home, cohort)
+    told = disclosures.told(home.disclosures, cohort)
+    _stop_if_set_back(on, told.last_day)
     done: list[Made] = []
     with in_memory() as con:
         _records(con, home, Cohort(cohort), extracts, on)
         for council, source in sorted({*extracts, *_made_before(home, cohort)}):
-            receiver = Sender(council, SERVICES[source])
+            receiver, before = Sender(council, SERVICES[source]), told.newest.get((council, source))
             allowed = permitted(agreements, receiver, on)
             reason = _why_nothing(agreements, receiver, allowed, on)
             if (council, source) not in extracts:
                 reason = "its extract is not in"
             if reason:
-                done.append(_withdraw(home, cohort, receiver, source, reason))
+                done.append(_withdraw(home, cohort, receiver, source, before, reason))
                 continue
-            task = _Task(home, cohort, receiver, source, extracts[council, source], agreements, keys, on)
+            task = _Task(home, cohort, receiver, source, extracts[council, source], before, agreements, keys, on)
             done.append(task.make(con, allowed, absence(receiver, allowed, SERVICE_NAMES, _in_full(extracts))))
         for council, agreement in agreements.items():
             if agreement.why_not(on) is None:
@@ -86,6 +88,15 @@ def make_returns(
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
     return done
+
+
+def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
+    """An agreement must not come to life again because a clock went back. A day either way is a time zone."""
+    if last_day and on < last_day - dt.timedelta(days=1):
+        raise NothingToReturn(
+            f"this machine's clock says {on}, and the disclosure log goes on to {last_day}: put the clock right, then"
+            " make the returns again"
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ class _Task:
     receiver: Sender
     source: str
     extract: ExtractQuality
+    before: Disclosure | None
     agreements: Mapping[str, Agreement]
     keys: KeyRing
     on: dt.date
@@ -107,7 +119,7 @@ class _Task:
         header = self._header(allowed, of_absence, len(facts))
         mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
         file = self.home.return_file(self.source, self.cohort, self.receiver.council)
-        before = disclosures.last(self.home.disclosures, self.cohort, self.receiver.council, self.source)
+        before = self.before
         if before and (before.what, before.return_mac) == (What.MADE, mac) and _is(file, before.file_sha256):
             return self._made("unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
@@ -139,6 +151,7 @@ class _Task:
             recipient_name=recipient.name,
             extract_sha256=_senders_file(self.extract),
             extract_mac=self.extract.file_mac,
+            extract_rows=self.extract.rows_read,
             reference=own.reference,
             legal_basis=own.legal_basis,
             impact_assessment=own.impact_assessment,
@@ -187,12 +200,11 @@ def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed:
     return None
 
 
-def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, reason: str) -> Made:
+def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, before: Disclosure | None, reason: str) -> Made:
     """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
     file = home.return_file(source, cohort, receiver.council)
     if not file.exists():
         return Made(receiver.council, source, f"nothing is made: {reason}")
-    before = disclosures.last(home.disclosures, cohort, receiver.council, source)
     if before:
         disclosures.record(
             home.disclosures, Disclosure(**asdict(before) | {"what": What.WITHDRAWN, "reason": reason, "rows": 0})
@@ -209,8 +221,10 @@ def _made_before(home: Home, cohort: str) -> Iterator[tuple[str, str]]:
 def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     """The extracts that the links are of, by council and source; all of them must be those that are in now."""
     linked = linked_extracts(home, cohort)
-    if not linked or not home.links(cohort).exists():
-        raise NothingToReturn(f"cohort {cohort} has not been linked by this version: run the job linkage first")
+    if not linked or not home.links(cohort).exists() or not _says_likely(home.doubts(cohort)):
+        raise NothingToReturn(
+            f"cohort {cohort} has not been linked by this version: run the job linkage first (or `readiness run`)"
+        )
     found = {}
     moved = changed(linked, extracts_in(home, cohort, councils_in(home, cohort, SERVICES), SERVICES))
     for name in linked:
@@ -227,6 +241,10 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
             " first, so that row numbers are those of the files that are in"
         )
     return found
+
+
+def _says_likely(doubts: Path) -> bool:
+    return "likely" in pyarrow.parquet.read_schema(doubts).names
 
 
 def _in_full(extracts: Collection[tuple[str, str]]) -> set[Sender]:
@@ -256,7 +274,8 @@ def _records(
         files = ", ".join(f"'{path}'" for path in paths)
         if paths:
             selects.append(
-                f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {COMPLETE} AS comparable,"
+                f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {FINDABLE} AS findable,"
+                f" nullif(sex, '') AS sex, {', '.join(ALIKE)},"
                 f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
                 f" FROM read_parquet([{files}], hive_partitioning = false)"
             )

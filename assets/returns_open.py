@@ -44,9 +44,12 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Written:
+    """The files, and sentences on what to look into before they are used."""
+
     page: Path
     workbook: Path
     csv: Path
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Line:
     next_step: str
 
 
-def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path) -> Written:
+def open_return(
+    file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path, today: dt.date
+) -> Written:
     """Write table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped`, before it writes."""
     opened = unseal(file, key, signer)
     header = opened.header
@@ -74,22 +79,41 @@ def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file
     if content_sha256(extract) != header.extract_sha256:
         raise ReturnProblem(
             f"{extract.name}: is not the file that {file.name} is about, which is {header.source} of"
-            f" {header.council}, cohort {header.cohort}, to the byte; give that extract as it was sent"
+            f" {header.council}, cohort {header.cohort}, to the byte; give that extract as it was sent (saving it again"
+            " in a spreadsheet program changes it)"
         )
     lines = _lines(landed, _dialect(header, council_file), header, opened.facts)
+    try:
+        return _write(out, header, lines, _warnings(header, today))
+    except OSError as error:
+        raise ReturnProblem(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ...]) -> Written:
     name = f"{header.council}-{header.source}-{header.cohort}"
-    written = Written(*(out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv")))
+    page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
     out.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-    for path, write in (
-        (written.csv, write_csv),
-        (written.workbook, write_workbook),
-        (written.page, _write_page),
-    ):
+    for path, write in ((csv, write_csv), (workbook, write_workbook), (page, _write_page)):
         staged = path.with_name(f".{path.name}.new")
-        staged.touch(_FILE_MODE)
-        write(staged, header, lines)
-        promote(staged, path)
-    return written
+        try:
+            staged.touch(_FILE_MODE)
+            write(staged, header, lines)
+            promote(staged, path)
+        finally:
+            staged.unlink(missing_ok=True)
+    return Written(page, workbook, csv, warnings)
+
+
+def _warnings(header: Header, today: dt.date) -> tuple[str, ...]:
+    ended, made = dt.date.fromisoformat(header.expires), dt.date.fromisoformat(header.made_on)
+    found = []
+    if today > ended:
+        found.append(
+            f"the agreement {header.reference} ended on {ended}: ask whether another stands before anybody acts on this"
+        )
+    if made > today + dt.timedelta(days=1):
+        found.append(f"it was made on {made}, which is still to come by this machine's clock: find out whose is wrong")
+    return tuple(found)
 
 
 def _write_page(path: Path, header: Header, lines: list[Line]) -> None:
@@ -112,6 +136,7 @@ def _lines(landed: Landed, dialect: Dialect, header: Header, facts: tuple[str, .
         extract = open_extract(landed, contract, dialect)
         with in_memory() as con:
             _read(con, extract, contract)
+            _stop_if_rows_differ(con, landed, header)
             return _joined(con, contract, extract, header, facts)
     except ExtractStopped:
         raise
@@ -129,6 +154,16 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
         f" JOIN (SELECT {SOURCE_ROW}, {_own_concern(contract)} AS concern FROM ({projection.sql})) AS typed"
         f" USING ({SOURCE_ROW})"
     )
+
+
+def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header: Header) -> None:
+    """Under another council file the same bytes can have other rows, and each fact would be another child's."""
+    ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
+    if rows != header.extract_rows:
+        raise ReturnProblem(
+            f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the pipeline;"
+            " give the council file under which it was sent, with --council"
+        )
 
 
 def _own_concern(contract: SourceContract) -> str:

@@ -36,7 +36,8 @@ CAVEATS = (
     " Records are linked by computer, without names, and a link can be wrong. It is told only where it is very likely"
     " right (95% or more by the model; on synthetic records more than 999 of 1,000 facts were right).",
     "“Known to no other service” means that no record which was sent for this cohort could be linked. It does not mean"
-    " that nobody has seen the child: a record may be missing, late, or written under another name or date of birth.",
+    " that nobody has seen the child: a record may be missing, late, or written under another name or date of birth. It"
+    " is never said of a child with a common surname, or without forename, date of birth or postcode in your extract.",
     "A concern is that a service recorded one at some time. It says neither what it was nor whether it still holds. No"
     " recorded concern does not mean that all is well.",
     "Nothing is said of a child where a link is uncertain or an agreement does not allow it. Silence means nothing.",
@@ -94,10 +95,17 @@ def _section(situation: Situation, children: list[list[Line]], header: Header) -
         f"s{situation.value}",
         TITLES[situation],
         paragraph(tag("strong", "What to do next: "), next_step(situation, header.service)),
-        table(_number(len(children)), ("Child", "Numbers", "Why"), map(_row, children)),
+        table(
+            f"{_number(len(children))}, with the rows of the table beside this page",
+            ("Child", "Numbers", "Why", "Dealt with: who, when"),
+            map(_row, children),
+            class_="people",
+        ),
     )
 
 
+_TO_FILL_IN = Html("&#160;")
+"""Seen on paper alone."""
 _BORN = "Date of birth"
 _IN_THE_NAME = ("Forename", "Surname", _BORN)
 
@@ -113,7 +121,8 @@ def _row(rows: list[Line]) -> tuple[str, ...]:
         if label not in _IN_THE_NAME and (values := dict.fromkeys(filter(None, (line.own[label] for line in rows))))
     ]
     lines = tag("span", *(tag("span", number, class_="line") for number in numbers))
-    return tag("span", name, tag("span", where, class_="about")), lines, rows[0].why
+    child = tag("span", tag("strong", name), tag("span", where, class_="about"))
+    return child, lines, rows[0].why, _TO_FILL_IN
 
 
 def _never(situation: Situation, header: Header) -> str | None:

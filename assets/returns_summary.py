@@ -44,8 +44,8 @@ def write_summary(
 def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: Collection[Sender]) -> dict[str, Any]:
     """Children with a row of each service; of them those in no other service's rows of any council, sure or perhaps.
 
-    `perhaps_alone` are those of whom that cannot be said: a record of another service may be theirs, or theirs say too
-    little. The last two are None where another service of the council has not sent everything.
+    `perhaps_alone` are those of whom that cannot be said: a record of another service may be theirs, or they could not
+    have been found. The last two are None where another service of the council has not sent everything.
     """
     missing = [service for service in SERVICE_NAMES if Sender(council, service) not in in_full]
     counted = con.execute(_COUNTS, {"council": council}).fetchall()
@@ -63,7 +63,7 @@ def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: 
 
 _COUNTS = """
 WITH of_child AS (
-    SELECT child_id, service, bool_or(council = $council) AS here, bool_or(comparable) AS comparable
+    SELECT child_id, service, bool_or(council = $council) AS here, bool_or(findable) AS findable
       FROM records GROUP BY child_id, service
 ), others AS (
     SELECT DISTINCT mine.child_id, mine.service, false AS perhaps
@@ -73,13 +73,13 @@ WITH of_child AS (
       FROM of_child AS mine JOIN doubts USING (child_id) JOIN of_child AS theirs ON theirs.child_id = other_child_id
      WHERE theirs.service <> mine.service
 ), judged AS (
-    SELECT service, comparable, coalesce(bool_or(NOT perhaps), false) AS with_others,
+    SELECT service, findable, coalesce(bool_or(NOT perhaps), false) AS with_others,
            coalesce(bool_or(perhaps), false) AS perhaps_with_others
       FROM of_child LEFT JOIN others USING (child_id, service)
-     WHERE here GROUP BY child_id, service, comparable
+     WHERE here GROUP BY child_id, service, findable
 )
-SELECT service, count(*), count(*) FILTER (NOT with_others AND NOT perhaps_with_others AND comparable),
-       count(*) FILTER (NOT with_others AND (perhaps_with_others OR NOT comparable))
+SELECT service, count(*), count(*) FILTER (NOT with_others AND NOT perhaps_with_others AND findable),
+       count(*) FILTER (NOT with_others AND (perhaps_with_others OR NOT findable))
   FROM judged GROUP BY service ORDER BY service
 """
 
@@ -110,6 +110,8 @@ def render(facts: dict[str, Any]) -> str:
         ),
         paragraph(
             "Known to no other: no record of another service, in any council whose extracts are in, was linked or could"
-            " be the child's. Perhaps: a record could be, or the rows say too little of the child to be sure."
+            " be the child's. Perhaps: a record could be, or the rows say too little of the child, or the surname is"
+            " too common, to be sure. Returns say it of fewer, as agreements allow, and of nobody beside whom a"
+            " stranger of one name has the same date of birth or postcode."
         ),
     )

@@ -90,14 +90,18 @@ def keygen(out: Path) -> None:
 @click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
 def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
+    import datetime as dt
+
     from assets.returns_open import open_return as run
     from privacy.returns.seal import ReturnProblem
     from sources.extract.errors import ExtractStopped
 
     try:
-        written = run(file, extract, key, signer, council_file, out)
+        written = run(file, extract, key, signer, council_file, out, dt.date.today())
     except (ReturnProblem, ExtractStopped) as problem:
         stop(str(problem))
+    for sentence in written.warnings:
+        click.echo(f"warning: {sentence}", err=True)
     click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")
     click.echo(f"Table:  {written.workbook}\n        {written.csv}")
     click.echo("These files name children. Keep them where you keep the extract.")

@@ -21,6 +21,7 @@ _HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=Tr
 @click.option("--keys", type=FOLDER, envvar="READINESS_KEYS", help="Directory of keys; the project's keys/ by default.")
 def make(home: Path, cohort: str, agreements: Path, keys: Path | None) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
+    from assets.returns_agreements import InvalidAgreement, load_all
     from pipelines import settings
     from pipelines.run import RunStopped, run_returns
     from sources.reference.cohorts import Cohort, InvalidCohort
@@ -33,6 +34,12 @@ def make(home: Path, cohort: str, agreements: Path, keys: Path | None) -> None:
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
     if not home.is_dir():
         stop(f"home folder {home} does not exist")
+    try:
+        load_all(agreements)
+    except InvalidAgreement as invalid:
+        count = len(invalid.problems)
+        things = f"{count} thing{'s' if count > 1 else ''} to change"
+        stop(f"{agreements}: {things} before any return is made or withdrawn\n{invalid}")
     try:
         run_returns(settings.installation(home=home, keys=keys, agreements=agreements), checked)
     except RunStopped as stopped:

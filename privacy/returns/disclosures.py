@@ -47,10 +47,22 @@ def record(path: Path, disclosure: Disclosure) -> None:
     chained_log.append(path, {"time": now, "by": chained_log.account(), **asdict(disclosure)})
 
 
-def last(path: Path, cohort: str, council: str, source: str) -> Disclosure | None:
-    """The newest line about one return. Raises `LogBroken`."""
+@dataclass(frozen=True)
+class Told:
+    """What was disclosed until now: the newest line about each return of a cohort, by council and source, and the day
+    (UTC) of the log's last line."""
+
+    newest: dict[tuple[str, str], Disclosure]
+    last_day: dt.date | None
+
+
+def told(path: Path, cohort: str) -> Told:
+    """Looks at every line once; a run asks once, before it discloses anything. Raises `LogBroken`."""
     known = {field.name for field in fields(Disclosure)}
-    for entry in reversed(chained_log.entries(path)):
-        if (entry["cohort"], entry["council"], entry["source"]) == (cohort, council, source):
-            return Disclosure(**{key: value for key, value in entry.items() if key in known})
-    return None
+    lines = chained_log.entries(path)
+    newest = {
+        (line["council"], line["source"]): Disclosure(**{key: value for key, value in line.items() if key in known})
+        for line in lines
+        if line["cohort"] == cohort
+    }
+    return Told(newest, dt.datetime.fromisoformat(lines[-1]["time"]).date() if lines else None)

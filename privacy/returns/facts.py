@@ -5,8 +5,9 @@ A fact is told where it is as sure as a link of probability SURE, and is left ou
 - a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least SURE.
   A row that came by its own number has probability 1;
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
-- no other service knows the child: no service that tells this has a record that is, or with a probability of more
-  than 1 - SURE could be, the child's; and the row says enough of the child to be found.
+- no other service knows the child: no service that tells this has a record that is, or could be, the child's
+  (`privacy.linkage.doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or
+  postcode, the same forename or surname and no other sex; and the row would have been found (FINDABLE).
 
 Only rows of the receiver and of services that may tell it something are looked at.
 """
@@ -20,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from privacy.linkage.link import REVIEW_BAND
+from privacy.linkage.rows import COMPLETE
 from privacy.returns.agreement import Fact
 from privacy.returns.gate import Permitted, Sender
 
@@ -27,6 +29,12 @@ SURE = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
 assert REVIEW_BAND[1] < SURE
 _SURE_ENOUGH = SURE - 1e-12
+ALIKE = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
+"""Tokens of which a stranger may share none with a row that no other service is said to know."""
+FINDABLE = f"{COMPLETE} AND t_names_day IS NOT NULL"
+"""SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
+without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
+another date of birth is not found: that nothing was found says too little."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +74,14 @@ def facts_of(
     """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
 
     Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
-    `2022-05`, concern, comparable) and `doubts` (child_id, other_child_id). A row of which nothing can be told is left
-    out. The JSON text is `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
+    `2022-05`, concern, findable, sex and the tokens of ALIKE) and `doubts` (child_id, other_child_id, likely). A row
+    of which nothing can be told is left out. The JSON text is
+    `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
     con.register("told_by", _tellers(allowed, of_absence))
     try:
-        given = {"council": receiver.council, "source": source, "absence": of_absence.why_not is None}
+        given = {**receiver._asdict(), "source": source, "absence": of_absence.why_not is None}
         return con.sql(_FACTS, params=given).to_arrow_table()
     finally:
         con.unregister("told_by")
@@ -89,9 +98,14 @@ def _tellers(allowed: Permitted, of_absence: Absence) -> pa.Table:
     )
 
 
+_ALIKE = " UNION ".join(
+    f"""SELECT unfound.source_row FROM unfound JOIN strangers
+        ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
+    for name in ALIKE
+)
 _FACTS = f"""
 WITH mine AS (
-    SELECT source_row, child_id, probability, comparable FROM records WHERE council = $council AND source = $source
+    FROM records WHERE council = $council AND source = $source
 ), theirs AS (
     SELECT records.*, tells_contact, tells_concern FROM records JOIN told_by USING (council, service)
 ), linked AS (
@@ -99,12 +113,12 @@ WITH mine AS (
            mine.probability * theirs.probability >= {_SURE_ENOUGH} AS sure
       FROM mine JOIN theirs USING (child_id)
 ), perhaps AS (
-    SELECT DISTINCT mine.source_row, theirs.council, theirs.service
-      FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id
+    SELECT mine.source_row, theirs.council, theirs.service, bool_or(likely) AS likely
+      FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id GROUP BY ALL
 ), known AS (
     SELECT source_row, council, service, any_value(tells_contact) AS tells_contact,
            any_value(tells_concern) AS tells_concern,
-           NOT bool_and(sure) OR bool_or(perhaps.source_row IS NOT NULL) AS unsettled,
+           NOT bool_and(sure) OR coalesce(bool_or(perhaps.likely), false) AS unsettled,
            max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern
       FROM linked LEFT JOIN perhaps USING (source_row, council, service)
      GROUP BY source_row, council, service HAVING bool_or(sure)
@@ -120,10 +134,15 @@ WITH mine AS (
                CASE WHEN concern IS NULL THEN json('{{}}') ELSE json_object('concern', concern) END
            ) ORDER BY council, service) AS known_to
       FROM told GROUP BY source_row
-), of_nobody AS (
-    SELECT source_row FROM mine
-     WHERE $absence AND comparable
+), unfound AS (
+    FROM mine WHERE $absence AND findable
        AND source_row NOT IN (SELECT source_row FROM linked) AND source_row NOT IN (SELECT source_row FROM perhaps)
+), strangers AS (
+    FROM theirs WHERE child_id NOT IN (SELECT child_id FROM records WHERE council = $council AND service = $service)
+), alike AS (
+    {_ALIKE}
+), of_nobody AS (
+    SELECT source_row FROM unfound WHERE source_row NOT IN (SELECT source_row FROM alike)
 )
 SELECT source_row, json_object('row', source_row, 'known_to', known_to)::VARCHAR AS fact FROM of_known
 UNION ALL

@@ -50,6 +50,7 @@ class Header:
     recipient_name: str
     extract_sha256: str
     extract_mac: str
+    extract_rows: int
     reference: str
     legal_basis: str
     impact_assessment: str
@@ -111,7 +112,10 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
         ) from None
     header, facts = _parsed(path.name, document)
     if header.recipient != str(identity.to_public()):
-        raise ReturnProblem(f"{path.name}: was made for another recipient and encrypted to you; do not use it")
+        raise ReturnProblem(
+            f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
+            " the pipeline"
+        )
     if header.rows != len(facts):
         raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
     return Opened(header, facts)
@@ -119,17 +123,25 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
 
 def _decrypted(path: Path, identity: Any) -> bytes:
     age = library()
-    sealed = path.read_bytes()
+    sealed = _read(path)
     if not sealed.startswith(_AGE_START):
-        raise ReturnProblem(f"{path.name}: is not an encrypted return (age format)")
+        raise ReturnProblem(f"{path.name}: is not an encrypted return (age format); give the file that was sent to you")
     try:
         return bytes(age.decrypt(sealed, [identity]))
     except age.DecryptError as error:
         if "No matching keys" in str(error):
             raise ReturnProblem(
-                f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours"
+                f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours:"
+                " open it with that key, or ask for a new return"
             ) from None
         raise ReturnProblem(f"{path.name}: was changed or cut short on its way; ask for it again") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ReturnProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
 
 
 def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
@@ -169,17 +181,21 @@ def create_identity(path: Path) -> str:
 def read_identity(path: Path) -> Any:
     """The age X25519 private key in a file, as age-keygen and `create_identity` write it; raises `ReturnProblem`."""
     if not path.is_file():
-        raise ReturnProblem(f"{path} does not exist; `readiness returns keygen` makes a key")
+        what = "is no file" if path.exists() else "does not exist"
+        raise ReturnProblem(f"{path} {what}; give the private key that `readiness returns keygen` wrote")
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise ReturnProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [line.strip() for line in _read(path).decode("utf-8", errors="replace").splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     age = library()
     try:
         (key,) = keys
         return age.x25519.Identity.from_str(key)
     except (ValueError, age.IdentityError):
-        raise ReturnProblem(f"{path} is not a file with one age private key (AGE-SECRET-KEY-1...)") from None
+        raise ReturnProblem(
+            f"{path} is not a file with one age private key (AGE-SECRET-KEY-1...); give the one that"
+            " `readiness returns keygen` wrote"
+        ) from None
 
 
 def is_recipient(text: str) -> bool:
@@ -199,7 +215,9 @@ def signer_key(path: Path) -> Ed25519PublicKey:
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise ReturnProblem(f"{path} is not the pipeline's public key (Ed25519, PEM)")
+        raise ReturnProblem(
+            f"{path} is not the pipeline's public key (Ed25519, PEM); it is public_key.pem of any of its releases"
+        )
     return key
 
 

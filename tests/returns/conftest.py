@@ -26,7 +26,7 @@ from sources.extract.landed import Landed, find
 from tests.returns.agreements import Recipients
 
 COHORT = "202425"
-TODAY = dt.date(2026, 11, 25)
+TODAY = dt.date.today()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.returns.agreement import Fact
-from privacy.returns.facts import Absence, facts_of
+from privacy.returns.facts import ALIKE, Absence, facts_of
 from privacy.returns.gate import Permitted, Sender
 from privacy.services import SERVICES
 
@@ -30,15 +30,18 @@ def record(
     council: str = "leeds",
     last: str | None = "2022-05",
     concern: bool | None = False,
-    comparable: bool = True,
+    findable: bool = True,
+    forename: int | None = None,
+    sex: str | None = "F",
 ) -> tuple[Any, ...]:
-    return source, council, SERVICES[source], row, child, probability, last, concern, comparable
+    said = (last, concern, findable, sex, None, forename, None, None)
+    return source, council, SERVICES[source], row, child, probability, *said
 
 
 def told(
     records: Sequence[tuple[Any, ...]],
     allowed: Permitted = EVERYBODY,
-    doubts: Sequence[tuple[str, str]] = (),
+    doubts: Sequence[tuple[str, str, bool]] = (),
     scope: Absence | None = None,
 ) -> dict[int, Any]:
     """Facts by row of the EYFS Profile of Leeds."""
@@ -51,7 +54,9 @@ def told(
         "probability": pa.float64(),
         "last_contact": pa.string(),
         "concern": pa.bool_(),
-        "comparable": pa.bool_(),
+        "findable": pa.bool_(),
+        "sex": pa.string(),
+        **dict.fromkeys(ALIKE, pa.uint64()),
     }
     with duckdb.connect() as con:
         con.register(
@@ -61,9 +66,11 @@ def told(
                 list(columns),
             ),
         )
-        both = [*doubts, *((b, a) for a, b in doubts)]
-        pairs = [pa.array([pair[side] for pair in both], pa.string()) for side in (0, 1)]
-        con.register("doubts", pa.table(pairs, ["child_id", "other_child_id"]))
+        both = [*doubts, *((b, a, likely) for a, b, likely in doubts)]
+        pairs = [
+            pa.array([pair[at] for pair in both], kind) for at, kind in enumerate((pa.string(),) * 2 + (pa.bool_(),))
+        ]
+        con.register("doubts", pa.table(pairs, ["child_id", "other_child_id", "likely"]))
         scope = scope or Absence(tuple(allowed), None)
         facts = facts_of(con, SCHOOL, "eyfsp", allowed, scope)["fact"].to_pylist()
     return {fact.pop("row"): fact for fact in map(json.loads, facts)}
@@ -110,18 +117,34 @@ def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() 
     assert told([school, sure, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known()]}}
     worried = record("hv_reviews", 1, "a", concern=True)
     assert told([school, worried, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known(concern=True)]}}
-    maybe = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b")])
+    maybe = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", True)])
     assert maybe == {1: {"known_to": [known()]}}
+
+
+def test_a_twin_who_has_a_partner_leaves_date_and_concern_as_they_are() -> None:
+    rows = [record("eyfsp", 1, "a"), record("hv_reviews", 1, "a"), record("hv_reviews", 2, "b")]
+    assert told(rows, doubts=[("a", "b", False)]) == {1: {"known_to": [known(last_contact="2022-05", concern=False)]}}
 
 
 def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
     school = record("eyfsp", 1, "a")
     other = record("hv_reviews", 9, "b")
     assert told([school, other]) == {1: {"known_to_no_other": True}}
-    assert told([school, other], doubts=[("a", "b")]) == {}
+    for likely in (True, False):
+        assert told([school, other], doubts=[("a", "b", likely)]) == {}
     assert told([school, record("hv_reviews", 9, "a", 0.6)]) == {}
-    assert told([record("eyfsp", 1, "a", comparable=False), other]) == {}
+    assert told([record("eyfsp", 1, "a", findable=False), other]) == {}
     assert told([school, other], scope=Absence((), "not every extract is in")) == {}
+
+
+def test_no_other_is_not_said_beside_a_stranger_with_the_same_name_and_date_of_birth() -> None:
+    school = record("eyfsp", 1, "a", forename=8)
+    nobody = {1: {"known_to_no_other": True}}
+    assert told([school, record("hv_reviews", 9, "b", forename=9)]) == nobody
+    assert told([school, record("hv_reviews", 9, "b", forename=8)]) == {}
+    assert told([school, record("hv_reviews", 9, "b", forename=8, sex=None)]) == {}
+    assert told([school, record("hv_reviews", 9, "b", forename=8, sex="M")]) == nobody
+    assert told([school, record("eyfsp", 2, "b"), record("hv_reviews", 9, "b", forename=8)])[1] == nobody[1]
 
 
 def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None:
@@ -152,17 +175,19 @@ RECORDS = st.lists(
         st.sampled_from([1.0, 0.99, 0.9, 0.6]),
         st.sampled_from(["leeds", "wirral"]),
         concern=st.booleans(),
-        comparable=st.booleans(),
+        findable=st.booleans(),
+        forename=st.integers(1, 3),
+        sex=st.sampled_from(["F", "M", None]),
     ),
     max_size=12,
     unique_by=lambda row: (row[0], row[1], row[3]),
 )
-DOUBTS = st.lists(st.tuples(CHILDREN, CHILDREN).filter(lambda pair: pair[0] != pair[1]), max_size=3)
+DOUBTS = st.lists(st.tuples(CHILDREN, CHILDREN, st.booleans()).filter(lambda pair: pair[0] != pair[1]), max_size=3)
 
 
 @given(RECORDS, DOUBTS, st.sets(st.sampled_from([HEALTH, SETTINGS, Sender("wirral", "education")])))
 def test_a_service_that_may_tell_nothing_changes_nothing(
-    records: list[tuple[Any, ...]], doubts: list[tuple[str, str]], tellers: set[Sender]
+    records: list[tuple[Any, ...]], doubts: list[tuple[str, str, bool]], tellers: set[Sender]
 ) -> None:
     """What is returned is the same, to the byte, whether the records of the others are there or not."""
     mine = [record("eyfsp", 77, "d"), *records]

@@ -7,8 +7,10 @@ import json
 import re
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +23,7 @@ from tests.returns.agreements import everything, telling, write
 from tests.returns.conftest import COHORT, TODAY, Pipeline, pipeline_at
 
 COUNCILS = ("leeds", "wirral")
+DAY = dt.timedelta(days=1)
 KNOWN_TO = {service: ["known_to"] for service in SERVICE_NAMES}
 
 
@@ -74,8 +77,8 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     ("agreement", "said"),
     [
         ({"status": "revoked"}, "the agreement ISA-leeds-1 is revoked"),
-        ({"expires": "2026-11-24"}, "the agreement ISA-leeds-1 expired on 2026-11-24"),
-        ({"starts": "2026-11-26"}, "the agreement ISA-leeds-1 starts on 2026-11-26"),
+        ({"expires": str(TODAY - DAY)}, f"the agreement ISA-leeds-1 expired on {TODAY - DAY}"),
+        ({"starts": str(TODAY + DAY)}, f"the agreement ISA-leeds-1 starts on {TODAY + DAY}"),
         ({"services": ["settings", "health"]}, "the agreement ISA-leeds-1 names no recipient for education"),
         (
             {"tells": telling("education", "health", ["known_to"])},
@@ -108,7 +111,7 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()
     before = {path: path.read_bytes() for path in files(pipeline)}
-    again = sentences(pipeline, TODAY + dt.timedelta(days=1))
+    again = sentences(pipeline, TODAY + DAY)
     assert again["leeds/eyfsp"] == "unchanged since it was last made"
     assert {path: path.read_bytes() for path in files(pipeline)} == before
     write(pipeline.agreements, "leeds", pipeline.recipients, everything(KNOWN_TO))
@@ -122,6 +125,35 @@ def test_a_return_that_was_lost_or_changed_is_made_again(pipeline: Pipeline) -> 
     pipeline.file("leeds", "eyfsp").write_bytes(b"other")
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
     assert pipeline.facts("leeds", "eyfsp")
+
+
+def test_a_clock_that_went_back_gives_no_agreement_its_life_again(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, expires=str(TODAY - 5 * DAY))
+    assert sentences(pipeline)["leeds/eyfsp"].startswith("nothing is made")
+    write(pipeline.agreements, "wirral", pipeline.recipients)
+    pipeline.make()
+    before = files(pipeline)
+    with pytest.raises(NothingToReturn, match="put the clock right"):
+        pipeline.make(TODAY - 5 * DAY)
+    assert files(pipeline) == before
+
+
+def test_what_an_agreement_lacks_is_said_before_anything_is_made(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, expires="31.8.2027")
+    command = ["returns", "make", "--home", str(pipeline.home.root), "--cohort", COHORT]
+    command += ["--agreements", str(pipeline.agreements), "--keys", str(pipeline.root / "keys")]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "1 thing to change before any return is made or withdrawn\nleeds.yaml:7:10: expires must be" in done.output
+    assert files(pipeline) == []
+
+
+def test_two_runs_at_once_make_each_return_once(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    with ThreadPoolExecutor(2) as both:
+        runs = list(both.map(lambda _: pipeline.make(), range(2)))
+    assert sorted(sum(made.written for made in run) for run in runs) == [0, len(SERVICES)]
+    assert len(entries(pipeline.home.disclosures)) == len(SERVICES)
 
 
 def test_known_to_alone_tells_nothing_else(pipeline: Pipeline) -> None:
@@ -218,6 +250,18 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     pipeline.link(["leeds"])
     pipeline.make()
     assert pipeline.facts("leeds", "eyfsp")
+
+
+def test_doubts_of_an_earlier_version_are_refused(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    path = pipeline.home.doubts(COHORT)
+    now = pq.read_table(path)
+    try:
+        pq.write_table(now.drop_columns("likely"), path)
+        with pytest.raises(NothingToReturn, match="has not been linked by this version"):
+            pipeline.make()
+    finally:
+        pq.write_table(now, path)
 
 
 def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_return_cannot_be_addressed_again(pipeline: Pipeline, tmp_path: Path) 
 
 def test_keys_that_are_none_are_named(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(pipeline, "is not the pipeline's public key", signer=pipeline.extract("leeds", "eyfsp"))
-    refused(pipeline, "does not exist; `readiness returns keygen` makes a key", key=tmp_path / "none")
+    refused(pipeline, "does not exist; give the private key", key=tmp_path / "none")
     key = Path(shutil.copy(pipeline.recipients.key("leeds", "education"), tmp_path / "open.key"))
     key.chmod(0o644)
     refused(pipeline, "can be read by others than its owner", key=key)
@@ -245,6 +245,41 @@ def test_the_councils_tool_opens_it_too(pipeline: Pipeline, tmp_path: Path) -> N
     command += ["--key", str(pipeline.recipients.key("leeds", "education"))]
     done = CliRunner().invoke(council_main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
+
+
+def test_it_opens_under_any_name_and_warns_of_an_agreement_that_has_ended(pipeline: Pipeline, tmp_path: Path) -> None:
+    opened = pipeline.opened("leeds", "eyfsp")
+    again = tmp_path / "sent by e-mail (2).bin"
+    extract = Path(shutil.copy(pipeline.extract("leeds", "eyfsp"), tmp_path / "our profile.bak"))
+    for changed, said in (
+        ({}, ""),
+        ({"expires": "2021-08-31"}, "warning: the agreement ISA-leeds-1 ended on 2021-08-31"),
+        ({"made_on": "2999-01-01"}, "warning: it was made on 2999-01-01, which is still to come"),
+    ):
+        again.write_bytes(seal.seal(replace(opened.header, **changed), list(opened.facts), pipeline.keys.signing_key))
+        done = pipeline.open("leeds", "eyfsp", file=again, extract=extract)
+        assert done.exit_code == 0, done.output
+        assert ("warning" in done.output) == bool(said)
+        assert said in done.output
+
+
+def test_the_same_bytes_with_other_rows_are_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    """As under a council file that skips a line: each fact would be told of the child below."""
+    opened = pipeline.opened("leeds", "eyfsp")
+    other = tmp_path / "other.age"
+    rows = opened.header.extract_rows + 1
+    header = replace(opened.header, extract_rows=rows)
+    other.write_bytes(seal.seal(header, list(opened.facts), pipeline.keys.signing_key))
+    refused(pipeline, f"rows as it is read here and had {rows} at the pipeline; give the council file", file=other)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(pipeline: Pipeline, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "out"
+    in_the_way.write_text("a file")
+    done = pipeline.open("leeds", "eyfsp", out=in_the_way / "below")
+    assert done.exit_code == 1
+    assert "cannot be written to" in done.output
+    assert "Traceback" not in done.output
 
 
 def test_keygen_never_replaces_a_key(tmp_path: Path) -> None:
