@@ -15,20 +15,27 @@ _STAGE = re.compile(r"^\[\d/\d\] (\w+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Measured:
-    """`seconds` of wall time; `peak_gib` of resident memory, `rows` that went in."""
+    """`seconds` of wall time; `peak_gib` of resident memory, `rows` that went in; or, `failed`, those until it died."""
 
     what: str
     seconds: float
     peak_gib: float
     rows: int = 0
+    failed: bool = False
 
 
-def watch(what: str, command: Sequence[str], log: Path, rows: int = 0) -> tuple[Measured, list[Measured]]:
-    """Run `command`, its output in `log`. The second part of the answer is by stage, as `readiness run` says them."""
+def watch(
+    what: str, command: Sequence[str], log: Path, rows: int = 0, *, most_gib: float | None = None
+) -> tuple[Measured, list[Measured]]:
+    """Run `command`, its output in `log`. The second part of the answer is by stage, as `readiness run` says them.
+
+    A command that may hold no more than `most_gib` of data may fail; any other must not.
+    """
+    limited = [] if most_gib is None else ["prlimit", f"--data={int(most_gib * 1024**3)}"]
     started = time.monotonic()
     stages: list[tuple[str, float, float]] = [("start", started, 0.0)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*limited, *command], stdout=output, stderr=subprocess.STDOUT)
         while process.poll() is None:
             said = _STAGE.findall(log.read_text(encoding="utf-8", errors="replace"))
             name, since, peak = stages[-1]
@@ -37,11 +44,11 @@ def watch(what: str, command: Sequence[str], log: Path, rows: int = 0) -> tuple[
                 stages.append((said[len(stages) - 1].lower(), time.monotonic(), 0.0))
             time.sleep(_EVERY)
     ended = time.monotonic()
-    if process.returncode:
+    if process.returncode and most_gib is None:
         raise SystemExit(f"{what} failed:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
     ends = [since for _, since, _ in stages[1:]] + [ended]
     parts = [Measured(f"- {name}", end - since, peak) for (name, since, peak), end in zip(stages, ends, strict=True)]
-    return Measured(what, ended - started, max(peak for *_, peak in stages), rows), parts
+    return Measured(what, ended - started, max(peak for *_, peak in stages), rows, bool(process.returncode)), parts
 
 
 def _resident_gib(process: int) -> float:
