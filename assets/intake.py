@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any, TypeAlias
 
 from assets import deliveries
@@ -89,7 +90,7 @@ _Outcome: TypeAlias = "_Taken | ExtractQuality | ExtractStopped"
 
 
 class Intake:
-    """Takes extracts in, over a connection a thread that holds keys, normaliser and look-ups.
+    """Takes extracts in, over one database in memory that holds normaliser and look-ups.
 
     `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
     """
@@ -106,7 +107,9 @@ class Intake:
             "keys": keys.fingerprints,
             "postcode_directory": self._directory_sha256,
         }
+        self._first: Tools | None = None
         self._idle: SimpleQueue[Tools] = SimpleQueue()
+        self._making = Lock()
 
     def take_in(self, landed: Landed) -> ExtractQuality:
         """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
@@ -208,13 +211,24 @@ class Intake:
 
     @contextmanager
     def _tools(self) -> Iterator[Tools]:
-        """Tools that nobody else uses meanwhile: made once, used for many extracts, given up after a failure."""
+        """Tools that nobody else uses meanwhile: made once, used for many extracts, all given up after a failure."""
         try:
             tools = self._idle.get_nowait()
         except Empty:
-            tools = connect(self._keys, self._directory)
-        yield tools
+            tools = self._more_tools()
+        try:
+            yield tools
+        except BaseException:
+            self._first, self._idle = None, SimpleQueue()
+            raise
         self._idle.put(tools)
+
+    def _more_tools(self) -> Tools:
+        with self._making:
+            if self._first is None:
+                self._first = connect(self._keys, self._directory)
+                return self._first
+            return self._first.another()
 
     def _judge(self, pool: Executor, found: Sequence[_Outcome]) -> Iterator[ExtractQuality | ExtractStopped]:
         """Judge what was staged together and promote what is good, in order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain, pairwise
 from pathlib import Path
@@ -131,17 +131,23 @@ class Tools:
     keys: TokenKeys
     second_keying: bool
 
+    def another(self) -> Tools:
+        """The same for another thread: what was loaded is shared, the connection is not."""
+        con = self.con.cursor()
+        con.execute("SET enable_progress_bar = false")
+        return replace(self, con=con)
+
 
 def connect(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Tools with the look-up of deprivation quintiles by postcode."""
     con = in_memory()
-    con.execute("SET enable_progress_bar = false; SET preserve_insertion_order = false")
+    con.execute("SET enable_progress_bar = false; SET GLOBAL preserve_insertion_order = false")
     pseudonyms.prepare(con)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
         rows = f"read_csv({quoted(str(postcode_directory))}, all_varchar = true)"
     con.execute(
-        "CREATE TEMP TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
+        "CREATE TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
         " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
         f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
     )

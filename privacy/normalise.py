@@ -122,8 +122,8 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     do not matter) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
     """
     for macro in (*_name_macros(), *_number_macros(), *_place_and_date_macros()):
-        con.execute(f"CREATE OR REPLACE TEMP MACRO {macro}").fetchall()
-    con.execute("CREATE OR REPLACE TEMP TABLE given_name_forms (form VARCHAR, canonical VARCHAR)").fetchall()
+        con.execute(f"CREATE OR REPLACE MACRO {macro}").fetchall()
+    con.execute("CREATE OR REPLACE TABLE given_name_forms (form VARCHAR, canonical VARCHAR)").fetchall()
     forms = {canonical: canonical for canonical in given_name_forms().values()} | given_name_forms()
     con.execute(
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
@@ -131,8 +131,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
     for table, bands in (("surname_bands", surname_bands()), ("given_name_bands", given_name_bands())):
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS"
-            " SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
+            f"CREATE OR REPLACE TABLE {table} AS SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
             [list(bands), list(bands.values())],
         ).fetchall()
 

@@ -190,7 +190,7 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
     """
     normalise.install(con)
     con.execute(
-        "SET disabled_optimizers = 'build_side_probe_side,join_order'"
+        "SET GLOBAL disabled_optimizers = 'build_side_probe_side,join_order'"
     ).fetchall()  # the small table is the build side
 
 
