@@ -64,7 +64,11 @@ def test_a_lower_limit_of_the_posterior_in_one_look(seed: int) -> None:
     weight = rng.uniform(-4, 12, 9)
     limit, exact = least_posterior(left, right, weight), _exact_posterior(left, right, weight)
     assert (limit <= exact + 1e-12).all()
-    assert limit.max() > exact.max() / 2
+
+
+def test_the_lower_limit_is_the_posterior_where_a_rival_has_nowhere_else_to_go() -> None:
+    left, right, weight = np.array([0, 0, 1]), np.array([0, 1, 2]), np.array([12.0, 3.0, 5.0])
+    assert least_posterior(left, right, weight) == pytest.approx(_exact_posterior(left, right, weight))
 
 
 def test_two_who_could_be_either_are_both_in_doubt() -> None:
