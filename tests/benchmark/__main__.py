@@ -34,7 +34,13 @@ def main() -> None:
         sizes.append(_size("England", ["--england", "--scale", f"{options.england:g}"], full=True))
     start = watch("readiness --help", [READINESS, "--help"], Path(tempfile.gettempdir()) / "readiness-help.txt")[0]
     large = [Measured(*way) for way in extract.measure(options.extract_rows)]
-    options.page.write_text(page(sys.argv[1:], sizes, start, large, options.extract_rows), encoding="utf-8")
+    options.page.write_text(page(_asked(sys.argv[1:]), sizes, start, large, options.extract_rows), encoding="utf-8")
+
+
+def _asked(arguments: list[str]) -> list[str]:
+    """The arguments without where the page goes."""
+    at = arguments.index("--page") if "--page" in arguments else len(arguments)
+    return arguments[:at] + arguments[at + 2 :]
 
 
 def _options() -> argparse.Namespace:
