@@ -24,7 +24,7 @@ from tests.sender.test_same_rows import EXTRACTS
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 FOLDER = PROJECT / "packaging" / "council"
-MODULES = {"yaml": "pyyaml"}
+MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""
 HEAVY = ("dagster", "splink", "great_expectations", "opendp", "pandas", "scipy")
 NOT_IN_IT = ("ndl_export/", "privacy/release/", "privacy/linkage/", "sources/synthetic/", "assets/intake", "tests/")
