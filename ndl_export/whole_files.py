@@ -22,15 +22,11 @@ def alone(folder: Path) -> Iterator[None]:
 
     The lock is the kernel's, on the folder itself, and is let go when its holder dies.
     """
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with _locked(folder, fcntl.LOCK_EX):
         for left in folder.iterdir():
             if _SCRATCH.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -39,9 +35,15 @@ def steady(folder: Path) -> Iterator[None]:
     if not folder.is_dir():
         yield
         return
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        fcntl.flock(handle, kind)
         yield
     finally:
         os.close(handle)

@@ -215,7 +215,7 @@ def tokenise(
     sender hands over; `rekey` turns it into what the pipeline makes itself. Needs `prepare` on the connection.
     """
     tokens = token_columns(columns)
-    rows = con.sql(_messages_sql(relation, columns, tokens, passthrough)).to_arrow_table().combine_chunks()
+    rows = con.sql(_messages_sql(relation, columns, tokens, passthrough)).to_arrow_table()
     kept = rows.select(passthrough)
     messages = {token.name: _one_chunk(rows[token.name]) for token in tokens}
     hashed = hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})

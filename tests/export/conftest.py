@@ -87,3 +87,12 @@ def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519Private
     write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
     facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
     return write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """The release directory of a home with two versions; to be read, not written."""
+    directory = tmp_path_factory.mktemp("home") / "release"
+    shutil.copytree(release_dir, directory, symlinks=True)
+    write_bundle(directory, fake_facts("2026.12.0"), fake_tables(seed=2), signing_key)
+    return directory

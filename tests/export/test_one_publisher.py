@@ -17,14 +17,11 @@ import duckdb
 import fsspec
 import pytest
 from click.testing import CliRunner
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
 from reader import look
 from store_servers import BUCKET, s3_server
 
 from ndl_export import one_publisher
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle import write_bundle
 from ndl_export.publish import PublishRefused, publish
 from ndl_export.stores import open_store
 from ndl_export.withdrawals import withdrawals
@@ -32,15 +29,6 @@ from pipelines.cli import main
 
 HERE = Path(__file__).resolve().parent
 FIRST, SECOND = "2026.11.0", "2026.12.0"
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
-    """The release directory of a home with two versions."""
-    directory = tmp_path_factory.mktemp("home") / "release"
-    shutil.copytree(release_dir, directory, symlinks=True)
-    write_bundle(directory, fake_facts(SECOND), fake_tables(seed=2), signing_key)
-    return directory
 
 
 @pytest.fixture(params=["file", "s3"])

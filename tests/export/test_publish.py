@@ -18,13 +18,11 @@ import fsspec
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
 from reader import Seen, look
 from store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
 from ndl_export import leading_files, one_publisher, signing, stores
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle import write_bundle
 from ndl_export.publish import PublishRefused, publish
 from ndl_export.stores import StoreError, open_store
 from ndl_export.verify import verify
@@ -34,15 +32,6 @@ from pipelines.cli import main
 PROJECT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
-    """The release directory of a home with two versions; to be read, not written."""
-    directory = tmp_path_factory.mktemp("home") / "release"
-    shutil.copytree(release_dir, directory, symlinks=True)
-    write_bundle(directory, fake_facts(SECOND), fake_tables(seed=2), signing_key)
-    return directory
 
 
 @pytest.fixture

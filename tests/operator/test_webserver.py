@@ -11,16 +11,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import sync_playwright
 
 from assets.catalogue import ALLOWED
 from assets.run_tags import BY, RELEASE, WHY
 from sources.reference.places import PILOT
-from tests.browser import CHROMIUM, IN_A_BROWSER
+from tests.browser import IN_A_BROWSER, started
 from tests.faults.rig import COHORT, FIRST, PLANTED, Site, check_nothing_leaked
 from tests.operator.server import Server, served
-
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 SHOWN = {
     "intake": ("every identifier replaced by tokens", "data-engineering", "docs/linkage.md"),
@@ -153,8 +150,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
         "runs": "/runs",
     }
     pictures = os.environ.get("READINESS_AUDIT_PICTURES")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with started() as browser:
         for name, path in pages.items():
             page, said = browser.new_page(viewport={"width": 1500, "height": 1000}), []
             page.on("pageerror", lambda error, said=said: said.append(str(error)))
@@ -172,7 +168,6 @@ def test_pages_load_without_an_error(server: Server) -> None:
             for word in SHOWN.get(name, ()):
                 page.get_by_text(word).first.wait_for()
             page.close()
-        browser.close()
 
 
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import openpyxl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.browser import CHROMIUM, IN_A_BROWSER
+from tests.browser import IN_A_BROWSER, started
 from tests.e2e.extracts import write_extracts
 from tests.returns.agreements import write
 from tests.returns.conftest import COHORT, Pipeline, pipeline_at
-from tests.site.test_browser import FLAGS, RULES
+from tests.site.test_browser import RULES
 
 pytestmark = IN_A_BROWSER
 DESK, PHONE, NARROWEST = 1280, 375, 320
@@ -62,10 +62,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with started() as browser:
         yield browser
-        browser.close()
 
 
 def written(pipeline: Pipeline, suffix: str, source: str = "eyfsp") -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.browser import CHROMIUM, IN_A_BROWSER
+from tests.browser import IN_A_BROWSER, started
 from tests.site.conftest import LATER, Made
 
 pytestmark = IN_A_BROWSER
@@ -20,19 +20,13 @@ CHART_PAGES = ("index", "goals", "pathway", "joined-dots", "parents")
 PAGES = (*CHART_PAGES, "about")
 LEEDS, HALTON = "E08000035", "E06000006"
 DESK, PHONE, NARROWEST = 1280, 375, 320
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with started() as browser:
         yield browser
-        browser.close()
 
 
 @contextmanager
