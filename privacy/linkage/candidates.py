@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
+from privacy.linkage.crowded import crowded_sql
 from privacy.normalise import RAREST_BAND
 
 _ALIKE = (
@@ -71,6 +72,12 @@ def _household() -> str:
 def _household_weight() -> str:
     of_twins = f"CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END"
     return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
+
+
+def _crowd(children: int) -> str:
+    """How crowded the postcode is that two records share; 0 where they share none."""
+    same = model.weight("postcode", "same", children)
+    return f"CASE WHEN abs(mw_postcode - {same}) < 0.01 THEN greatest(l.crowd, r.crowd) ELSE 0 END"
 
 
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
@@ -144,7 +151,7 @@ def _blocks(children: int) -> list[str]:
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backend = in_duckdb) -> None:
     """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename and postcode (log2 Bayes factors), nhs
-    (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern,
+    (the numbers agree), crowd (bits, as in `crowded`), pattern (log2 Bayes factor of each comparison, in the model's order: an agreement pattern,
     without a token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
@@ -152,7 +159,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     """
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {crowded_sql(chosen)}").fetchall()
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
@@ -168,7 +175,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
         ).fetchall()
         predictions = backend(con, model.splink_settings(children))
         con.execute(
-            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions)}"
+            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions, children)}"
         ).fetchall()
         con.execute(f"DROP TABLE {predictions}").fetchall()
     con.execute(
@@ -199,12 +206,12 @@ def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
     con.execute("DROP TABLE by_block").fetchall()
 
 
-def _weighed_units(predictions: str) -> str:
+def _weighed_units(predictions: str, children: int) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
         SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
                {{'forename': mw_forename, 'postcode': mw_postcode, 'household': {_household()},
-                 'nhs': mw_nhs_number > 0,
+                 'nhs': mw_nhs_number > 0, 'crowd': {_crowd(children)},
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
           JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r

@@ -187,8 +187,9 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings:
 
     `doublings` says how many moved where that is known, as for a part of the pairs of a step.
     """
-    left, right, weight, tie, forename, household, postcode = (
-        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "postcode")
+    left, right, weight, tie, forename, household, postcode, crowd = (
+        pairs.column(c).to_numpy()
+        for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "postcode", "crowd")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
     alone, many = weight, max(sides)
@@ -197,7 +198,7 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings:
             moved(left, right, weight, postcode, many) if doublings is None else as_moved(doublings, postcode, many)
         )
         doublings = postcodes.doublings
-        alone = weight + postcodes.bits * ~household
+        alone = weight + (postcodes.bits - crowd) * ~household
         expected = float(assignment.posterior(left, right, alone, tie).sum())
         alone = alone + (_prior_bits(sides, expected) - _caution(many, doublings)) * ~household
     posterior = assignment.posterior(left, right, alone, tie)
