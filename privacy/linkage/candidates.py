@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
-from privacy.linkage.crowded import crowded_sql
+from privacy.linkage.crowded import crowded_sql, outward_bits
 from privacy.normalise import RAREST_BAND
 
 _ALIKE = (
@@ -74,10 +74,14 @@ def _household_weight() -> str:
     return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
 
 
-def _crowd(children: int) -> str:
-    """How crowded the postcode is that two records share; 0 where they share none."""
-    same = model.weight("postcode", "same", children)
-    return f"CASE WHEN abs(mw_postcode - {same}) < 0.01 THEN greatest(l.crowd, r.crowd) ELSE 0 END"
+def _crowd(con: duckdb.DuckDBPyConnection, children: int) -> str:
+    """SQL of the bits that what two records share of a postcode is worth less, as both sides have it."""
+    outward = min(outward_bits(con, side, children) for side in ("side_l", "side_r"))
+    same, part = (model.weight("postcode", level, children) for level in ("same", "same outward part"))
+    return (
+        f"CASE WHEN abs(mw_postcode - {same}) < 0.01 THEN least(l.crowd, r.crowd)"
+        f" WHEN abs(mw_postcode - {part}) < 0.01 THEN {outward} ELSE 0 END"
+    )
 
 
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
@@ -163,6 +167,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
+    crowd = _crowd(con, children)
     _find_pairs(con, children)
     (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
     parts = max(math.ceil(found / _PAIRS_AT_ONCE), 1)
@@ -175,7 +180,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
         ).fetchall()
         predictions = backend(con, model.splink_settings(children))
         con.execute(
-            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions, children)}"
+            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions, crowd)}"
         ).fetchall()
         con.execute(f"DROP TABLE {predictions}").fetchall()
     con.execute(
@@ -206,12 +211,12 @@ def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
     con.execute("DROP TABLE by_block").fetchall()
 
 
-def _weighed_units(predictions: str, children: int) -> str:
+def _weighed_units(predictions: str, crowd: str) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
         SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
                {{'forename': mw_forename, 'postcode': mw_postcode, 'household': {_household()},
-                 'nhs': mw_nhs_number > 0, 'crowd': {_crowd(children)},
+                 'nhs': mw_nhs_number > 0, 'crowd': {crowd},
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
           JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r

@@ -80,8 +80,10 @@ SET: dict[str, dict[str, list[float]]] = {
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
     # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else,
     # the whole pair has the odds `candidates.REPLACED_FORENAME` in place of its weights.
+    # Of the commonest names, two children often have two forms of one (Mohammed, Muhammad), twins among them.
     "forename": {
-        "another form": [0.035, 0.0006],
+        "another form, band 0": [0.01, 0.0008],
+        "another form": [0.025, 0.0004],
         "starts or ends the same, one family": [0.05, 0.2],
         "starts the same": [0.025, 0.016],
         "ends the same": [0.042, 0.03],

@@ -24,8 +24,6 @@ CAUTION_BITS = 0.5
 """Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
 model has it, and a false link does more harm than a missed one. As much again for every doubling of the children who
 moved: more records are free that are nobody's."""
-CAUTION_AMONG_MANY = 1.0
-"""And this in services of `candidates.LARGE` children and more, where a record meets more strangers like it."""
 _SURE = 1 - 2**-50
 _DIGITS = 6
 """Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
@@ -200,7 +198,8 @@ def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings:
         doublings = postcodes.doublings
         alone = weight + (postcodes.bits - crowd) * ~household
         expected = float(assignment.posterior(left, right, alone, tie).sum())
-        alone = alone + (_prior_bits(sides, expected) - _caution(many, doublings)) * ~household
+        caution = CAUTION_BITS * (1 + doublings)
+        alone = alone + (_prior_bits(sides, expected) - caution) * ~household
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
     kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
@@ -223,10 +222,6 @@ def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
     return int(con.execute(query).fetchall()[0][0])
 
 
-def _caution(children: int, doublings: int) -> float:
-    return CAUTION_BITS * (1 + doublings) + (CAUTION_AMONG_MANY if children >= candidates.LARGE else 0)
-
-
 def _prior_bits(sides: tuple[int, int], linked: float) -> int:
     """How much likelier (log2, rounded) two records that have no other partner are one child than any two records.
 
@@ -247,7 +242,8 @@ def bits_of(probability: float) -> float:
 
 def forename_agrees() -> float:
     """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
-    return min(model.weight("forename", level) for level in (*model.EXACT["forename"].values(), "another form"))
+    same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
+    return min(model.weight("forename", level) for level in same)
 
 
 def _further_sql() -> str:

@@ -111,6 +111,7 @@ _LIKE_SURNAME = _any(
 BANDS = {"surname": (0, 2, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
 EXACT = {name: {band: f"exact, band {band}" for band in bands} for name, bands in BANDS.items()}
 """Labels of the levels at which a name is the same, by its band, commonest names first."""
+OTHER_FORM_OF_COMMON = "another form, band 0"
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
@@ -150,6 +151,7 @@ LEVELS: dict[str, dict[str, str]] = {
             )
             for band, label in EXACT["forename"].items()
         },
+        OTHER_FORM_OF_COMMON: f"{_SAME['forename']} AND forename_band_l = {BANDS['forename'][0]}",
         "another form": _SAME["forename"],
         "part": _part("forename"),
         "sounds the same": _equal("forename_sound_dob"),

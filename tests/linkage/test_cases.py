@@ -135,6 +135,17 @@ def test_twins_go_to_themselves(case: Callable[..., dict[str, str]]) -> None:
     assert ids["a"] == ids["a_seen"] != ids["b"] == ids["b_seen"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("Mohammed", "Muhammad"), ("Millie", "Amelia"), ("Elizabeth", "Beth")])
+def test_twins_whose_names_are_forms_of_one_go_to_themselves(
+    case: Callable[..., dict[str, str]], one: str, other: str
+) -> None:
+    first, second = {"forename": one}, {"forename": other}
+    found = case(a=("eyfsp", first), b=("eyfsp", second), x=("hv_reviews", second), y=("hv_reviews", first))
+    assert found["a"] == found["y"]
+    assert found["b"] == found["x"]
+    assert found["a"] != found["b"]
+
+
 def test_an_absent_twin(case: Callable[..., dict[str, str]]) -> None:
     twins = {"a": ("eyfsp", {"upn": UPN[0]}), "b": ("eyfsp", {"upn": UPN[1], "forename": "George"})}
     ids = case(**twins, seen=("hv_reviews", {"forename": "George"}))
