@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
-from privacy.linkage.crowded import crowded_sql, outward_bits
+from privacy.linkage.crowded import crowded, outward_bits
 from privacy.normalise import RAREST_BAND
 
 _ALIKE = (
@@ -79,7 +79,7 @@ def _crowd(con: duckdb.DuckDBPyConnection, children: int) -> str:
     outward = min(outward_bits(con, side, children) for side in ("side_l", "side_r"))
     same, part = (model.weight("postcode", level, children) for level in ("same", "same outward part"))
     return (
-        f"CASE WHEN abs(mw_postcode - {same}) < 0.01 THEN least(l.crowd, r.crowd)"
+        f"CASE WHEN abs(mw_postcode - {same}) < 0.01 THEN least(coalesce(a.crowd, 0), coalesce(b.crowd, 0))"
         f" WHEN abs(mw_postcode - {part}) < 0.01 THEN {outward} ELSE 0 END"
     )
 
@@ -163,7 +163,8 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     """
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {crowded_sql(chosen)}").fetchall()
+        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+        crowded(con, f"side_{side}")
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
@@ -190,7 +191,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
           FROM weighed GROUP BY unit_l, unit_r
         """
     ).fetchall()
-    for table in ("side_l", "side_r", "found", "pairs", "weighed"):
+    for table in ("side_l", "side_r", "crowded_side_l", "crowded_side_r", "found", "pairs", "weighed"):
         con.execute(f"DROP TABLE {table}").fetchall()
 
 
@@ -220,6 +221,8 @@ def _weighed_units(predictions: str, crowd: str) -> str:
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
           JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r
+          LEFT JOIN crowded_side_l a ON a.t_month_postcode = l.t_month_postcode
+          LEFT JOIN crowded_side_r b ON b.t_month_postcode = r.t_month_postcode
         """
 
 

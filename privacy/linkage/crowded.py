@@ -24,16 +24,16 @@ ENOUGH_PAIRS = 500
 _DAYS = 365.25
 
 
-def crowded_sql(side: str) -> str:
-    """`side` (SQL of a relation with unit and t_month_postcode) with a column `crowd`: bits (DOUBLE) that sharing the
-    row's postcode is worth less than the model has it."""
-    return f"""
-        SELECT side.*, coalesce(crowd, 0) AS crowd
-          FROM ({side}) AS side LEFT JOIN (
-               SELECT t_month_postcode, floor(log2(count(DISTINCT unit) / {USUAL})) AS crowd FROM ({side})
-                WHERE t_month_postcode IS NOT NULL GROUP BY t_month_postcode HAVING count(DISTINCT unit) >= {CROWD})
-         USING (t_month_postcode)
-    """
+def crowded(con: duckdb.DuckDBPyConnection, side: str) -> None:
+    """Create `crowded_{side}` (t_month_postcode, crowd): bits (DOUBLE) that sharing one of the crowded postcodes of the
+    table `side` (with unit and t_month_postcode) is worth less than the model has it."""
+    con.execute(
+        f"""
+        CREATE TABLE crowded_{side} AS
+        SELECT t_month_postcode, floor(log2(count(DISTINCT unit) / {USUAL})) AS crowd FROM {side}
+         WHERE t_month_postcode IS NOT NULL GROUP BY t_month_postcode HAVING count(DISTINCT unit) >= {CROWD}
+        """
+    ).fetchall()
 
 
 def outward_bits(con: duckdb.DuckDBPyConnection, side: str, children: int) -> int:

@@ -8,38 +8,32 @@ import pandas as pd
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.crowded import CROWD, USUAL, crowded_sql, outward_bits
+from privacy.linkage.crowded import CROWD, USUAL, crowded, outward_bits
 
 CHILDREN = 10_000
 
 
-def bits_of_crowds(*sizes: int) -> dict[int, float]:
-    """Size of a postcode and month, and the bits that are taken off for its children."""
-    side = pd.DataFrame({"unit": np.arange(sum(sizes)), "t_month_postcode": np.repeat(sizes, sizes)})
+def crowds(side: pd.DataFrame) -> dict[int, float]:
+    """Postcode and month, and the bits that are taken off for it."""
     with duckdb.connect() as con:
         con.register("side", side)
-        found = con.sql(crowded_sql("SELECT * FROM side")).df()
-    assert len(found) == len(side)
-    return dict(found[["t_month_postcode", "crowd"]].drop_duplicates().itertuples(index=False))
+        crowded(con, "side")
+        return dict(con.sql("FROM crowded_side").fetchall())
 
 
 def test_a_crowd_is_counted_in_doublings() -> None:
     sizes = (1, CROWD - 1, CROWD, 4 * USUAL, 8 * USUAL - 1, 8 * USUAL)
-    assert bits_of_crowds(*sizes) == dict(zip(sizes, (0, 0, 1, 2, 2, 3), strict=True))
+    side = pd.DataFrame({"unit": np.arange(sum(sizes)), "t_month_postcode": np.repeat(sizes, sizes)})
+    assert crowds(side) == {CROWD: 1, 4 * USUAL: 2, 8 * USUAL - 1: 2, 8 * USUAL: 3}
 
 
 def test_records_of_one_child_are_no_crowd() -> None:
-    side = pd.DataFrame({"unit": np.zeros(10 * CROWD, int), "t_month_postcode": 1})
-    with duckdb.connect() as con:
-        con.register("side", side)
-        assert con.sql(crowded_sql("SELECT * FROM side")).df().crowd.max() == 0
+    assert crowds(pd.DataFrame({"unit": np.zeros(10 * CROWD, int), "t_month_postcode": 1})) == {}
 
 
-def test_a_row_without_date_or_postcode_has_no_crowd() -> None:
-    side = pd.DataFrame({"unit": np.arange(10 * CROWD), "t_month_postcode": pd.array([None] * 10 * CROWD, "Int64")})
-    with duckdb.connect() as con:
-        con.register("side", side)
-        assert con.sql(crowded_sql("SELECT * FROM side")).df().crowd.tolist() == [0] * 10 * CROWD
+def test_rows_without_date_or_postcode_are_no_crowd() -> None:
+    nothing = pd.array([None] * 10 * CROWD, "Int64")
+    assert crowds(pd.DataFrame({"unit": np.arange(10 * CROWD), "t_month_postcode": nothing})) == {}
 
 
 def outward(districts: int, children: int = CHILDREN) -> int:
