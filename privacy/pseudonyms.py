@@ -7,7 +7,8 @@ two million rows, and a link never rests on one token.
 Every token about a person joins a name with a date of birth or a postcode, or a part of one of these with the other,
 or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
 frequency gives the names away. The one token of two names without more exists only where one of them is uncommon, so
-that it has no frequency to speak of.
+that it has no frequency to speak of. Two names with a part of a date or of a postcode have one; where the surname is
+common, that takes in the sector of the postcode, or all but its last character.
 Surname and given name share the key of their context, so that names in each other's place can be recognised.
 
 Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
@@ -30,15 +31,15 @@ from privacy import normalise
 from privacy.keyed_hash import as_bytes, hmac_64, with_mask
 from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
-PSEUDONYM_VERSION = "4"
+PSEUDONYM_VERSION = "5"
 
 _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
 BAND_BITS = 3
 RARE_SURNAME, RARE_PAIR = 2, 3
-"""Band of the surname from which two names have tokens: one child in 1,500 or fewer has the surname. And sum of both
-names' bands from which they have one without a place or a date: one child in 100,000 or fewer has both. A token of two
-names joins children of one surname who were born on different days; where many bear it, enough are joined to tell how
-many they are, and so which surname it is."""
+"""Band of the surname from which two names have tokens with next to nothing else: one child in 1,500 or fewer has the
+surname. And sum of both names' bands from which they have one without a place or a date: one child in 100,000 or fewer
+has both. A token of two names joins children of one surname who were born on different days; where many bear it, enough
+are joined to tell how many they are, and so which surname it is."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,14 @@ _WITH_POSTCODE = {
 }
 
 _BANDS = ("n_surname_band", "n_forename_band")
-_RARE_SURNAME = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN n_surname END"
+_NEIGHBOURS, _SECTOR = "left(n_postcode, -1)", "left(n_postcode, -2)"
+
+
+def _or_where_common(component: str, place: str) -> str:
+    """`component` where the surname is not a common one, and a narrow `place` where it is."""
+    return f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN {component} ELSE {place} END"
+
+
 _RARE_SURNAME_ALONE = (
     f"CASE WHEN n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname END"
 )
@@ -116,7 +124,7 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_names_outward",
         "linkage",
         "names|outward",
-        (_RARE_SURNAME, "n_forename", "n_postcode_outward"),
+        ("n_surname", "n_forename", _or_where_common("n_postcode_outward", _NEIGHBOURS)),
         ("surname", "forename", "postcode"),
         _BANDS,
     ),
@@ -125,7 +133,7 @@ TOKENS: tuple[TokenColumn, ...] = (
             f"t_names_{part}",
             "linkage",
             f"names|{part}",
-            (_RARE_SURNAME, "n_forename", f"n_dob_{part}"),
+            ("n_surname", "n_forename", f"n_dob_{part}", _or_where_common("''", _SECTOR)),
             ("surname", "forename", "date_of_birth"),
         )
         for part in ("day", "month")
@@ -147,9 +155,9 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, tokens of two names only where the surname is not a common one: most rows
-carry 18 to 21 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs nothing;
-`t_dob_postcode` takes it plain.
+last words only for names of several words, the token of two names alone only where the surname is not a common one:
+most rows carry 22 or 23 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs
+nothing; `t_dob_postcode` takes it plain.
 """
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
 """Domains whose tokens are compared without their last bits: see `bare_sql`."""

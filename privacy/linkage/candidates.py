@@ -19,6 +19,7 @@ from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
 from privacy.linkage.crowded import crowded, outward_bits
 from privacy.normalise import RAREST_BAND
+from privacy.pseudonyms import RARE_SURNAME
 
 _ALIKE = (
     ("surname", "forename"),
@@ -128,8 +129,11 @@ def _blocks(children: int) -> list[str]:
         f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE)})"
         f" AND (NOT (l.has_dob AND r.has_dob)"
         f" AND {_rare_pair(children)} OR {_rare_pair(children, date_of_birth='different')})",
-        f"l.t_names_day = r.t_names_day AND {_rare_pair(children, date_of_birth='same day of the month')}",
-        f"l.t_names_month = r.t_names_month AND {_rare_pair(children, date_of_birth='same month')}",
+        *(
+            f"l.t_names_{part} = r.t_names_{part} AND (l.surname_band < {RARE_SURNAME}"
+            f" OR {_rare_pair(children, date_of_birth=level)})"
+            for part, level in (("day", "same day of the month"), ("month", "same month"))
+        ),
         "l.t_names_outward = r.t_names_outward",
         *(
             f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"

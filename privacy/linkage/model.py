@@ -20,6 +20,7 @@ from importlib import resources
 from typing import Any
 
 from privacy.normalise import RAREST_BAND
+from privacy.pseudonyms import RARE_SURNAME
 
 
 def _equal(left: str, right: str | None = None) -> str:
@@ -75,6 +76,12 @@ _IN_OTHER_PLACE = _any(
     )
 )
 _SAME_NAMES = _any(*map(_equal, ("names", "names_outward", "names_day", "names_month")))
+_SAME_OUTWARD = _any(
+    _equal("dob_outward"),
+    _equal("names_outward"),
+    f"(surname_band_l < {RARE_SURNAME} AND {_any(_equal('names_day'), _equal('names_month'))})",
+)
+"""Tokens of a common surname with the day or month of birth hold a part of the postcode as well."""
 _BOTH = _equal("dob_postcode")
 _SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
@@ -129,7 +136,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "same day of the month": _any(_equal("day_postcode"), _equal("names_day")),
         "same month": _any(_equal("month_postcode"), _equal("names_month")),
     },
-    "postcode": {"same": _SAME_POSTCODE, "same outward part": _any(_equal("dob_outward"), _equal("names_outward"))},
+    "postcode": {"same": _SAME_POSTCODE, "same outward part": _SAME_OUTWARD},
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_known(_SAME['forename'])}",
         "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_known(_SAME['forename'])}",

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from privacy.linkage.link import REVIEW_BAND
 from privacy.linkage.rows import COMPLETE
+from privacy.pseudonyms import RARE_SURNAME, band_sql
 from privacy.returns.agreement import Fact
 from privacy.returns.gate import Permitted, Sender
 
@@ -31,7 +32,7 @@ assert REVIEW_BAND[1] < SURE
 _SURE_ENOUGH = SURE - 1e-12
 ALIKE = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
 """Tokens of which a stranger may share none with a row that no other service is said to know."""
-FINDABLE = f"{COMPLETE} AND t_names_day IS NOT NULL"
+FINDABLE = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
 without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
 another date of birth is not found: that nothing was found says too little."""
