@@ -26,8 +26,8 @@ CHILDREN, SURNAMES, GIVEN_NAMES = 60_000, 20_000, 1_500
 LIMIT = 0.001
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode"}
 TOKENS = [token.name for token in pseudonyms.token_columns(COLUMNS)]
-BANDS_OF = {token.name: 2 ** (pseudonyms.BAND_BITS * max(len(token.bands), 1)) for token in pseudonyms.TOKENS}
-"""Of every token, how many different endings its bits for bands of names can have."""
+BANDS_OF = {token.name: 2 ** (pseudonyms.BAND_BITS * len(token.bands)) for token in pseudonyms.TOKENS if token.bands}
+"""Of every token with bands of names in its last bits, how many different endings these can have."""
 FIX_THE_SURNAME = [
     token.name
     for token in pseudonyms.token_columns(COLUMNS)
@@ -187,7 +187,8 @@ def test_one_row_alone_tells_little(children: pd.DataFrame, files: dict[str, pd.
     """
     tokens = files[keying][TOKENS]
     has = tokens.notna().to_numpy() @ (1 << np.arange(len(TOKENS), dtype=np.int64))
-    looks = {"missing": pd.Series(has)} | {token: (tokens[token] % BANDS_OF[token]).fillna(99) for token in TOKENS}
+    looks = {token: (tokens[token] % endings).fillna(99) for token, endings in BANDS_OF.items()}
+    looks["missing"] = pd.Series(has)
     gains = {name: _gain(look, children) for name, look in looks.items()}
     assert max(gains.values()) < LIMIT, max(gains, key=lambda name: gains[name])
 
