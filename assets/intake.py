@@ -17,13 +17,13 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
-from assets import deliveries
+from assets import deliveries, judging
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.findings import Finding, Judged
 from assets.home import Home
 from assets.in_use import in_use
 from assets.processing_log import What, record
 from assets.profile import Profile, profile, rows_warned
-from assets.quality import Finding, Judged, judge, load_beside
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
 from assets.software import software
@@ -172,7 +172,7 @@ class Intake:
                     report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
                 self._home.quality(landed.source, landed.cohort, landed.council).touch()  # it was looked at
                 return replace(earlier, unchanged=True)
-            load_beside()
+            judging.begin()
             folder.mkdir()
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._tools() as tools:
@@ -234,7 +234,7 @@ class Intake:
         """Judge what was staged together and promote what is good, in order."""
         taken = [entry for entry in found if isinstance(entry, _Taken)]
         findings = iter(
-            judge(CONTRACTS[taken[0].landed.source], [self._to_judge(entry) for entry in taken]) if taken else ()
+            judging.judge(taken[0].landed.source, [self._to_judge(entry) for entry in taken]) if taken else ()
         )
         outcomes = [
             pool.submit(

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home import Home, write_json
-from assets.quality import Finding
+from assets.findings import Finding
 from assets.staging import RuleCount, Staged, TableWriter
 from privacy import marks
 from privacy.keys import KeyRing

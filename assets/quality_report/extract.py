@@ -23,7 +23,7 @@ from assets.profile import (
     ColumnProfile,
     bins,
 )
-from assets.quality import Finding
+from assets.findings import Finding
 from assets.quality_report import compare
 from assets.staging import RuleCount
 from privacy.normalise import VALID
