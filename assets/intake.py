@@ -46,6 +46,8 @@ from sources.reference.profile_results import number_of_children
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _AT_A_TIME = 2
 """Extracts in work at once: while one is read inside DuckDB another can be parsed."""
+_DURABLE_AT_A_TIME = 4
+"""Judged extracts put in place at once: they wait for the disk, and never for one that is being read."""
 _TOGETHER = 64
 """Extracts that are staged before they are judged together and promoted."""
 _BYTES_TOGETHER = 16 << 20
@@ -124,10 +126,14 @@ class Intake:
         `ExtractStopped` names file and rule of one that cannot be taken. The same file under the same contract, keys
         and normaliser is answered from its earlier result.
         """
-        with in_use(self._home), ThreadPoolExecutor(_AT_A_TIME) as pool:
-            for group, found, folder in ahead(self._staged(pool, iter(extracts))):
+        with (
+            in_use(self._home),
+            ThreadPoolExecutor(_AT_A_TIME) as staging,
+            ThreadPoolExecutor(_DURABLE_AT_A_TIME) as settling,
+        ):
+            for group, found, folder in ahead(self._staged(staging, iter(extracts))):
                 with folder:
-                    yield from self._judge(pool, found)
+                    yield from self._judge(settling, found)
                 for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
                     report_council(self._home, cohort, council)
 

@@ -129,7 +129,7 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
 
 def _rows_repeated(extract: Judged) -> int:
     """Kept rows with a row number that an earlier one has."""
-    numbers = pyarrow.parquet.read_table(extract.kept, columns=[SOURCE_ROW])[SOURCE_ROW].to_numpy()
+    numbers = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[SOURCE_ROW])[SOURCE_ROW].to_numpy()
     return 0 if (np.diff(numbers) > 0).all() else len(numbers) - len(np.unique(numbers))
 
 
