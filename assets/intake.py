@@ -50,8 +50,8 @@ _DURABLE_AT_A_TIME = 4
 """Judged extracts put in place at once: they wait for the disk, and never for one that is being read."""
 _TOGETHER = 64
 """Extracts that are staged before they are judged together and promoted."""
-_BYTES_TOGETHER = 16 << 20
-"""Of the files of extracts that are given their tokens together: their rows are held in memory."""
+_BYTES_TOGETHER = 8 << 20
+"""Of the files of extracts that are given their tokens together: their rows are held in memory, and those of the next."""
 _OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _A_ROW_A_CHILD = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
@@ -151,13 +151,19 @@ class Intake:
             with ExitStack() as held:
                 staging = held.enter_context(self._home.staging())
                 folders = {landed: staging / str(number) for number, landed in enumerate(group)}
-                found = [outcome for some in _by_size(group) for outcome in self._stage(pool, some, folders)]
+                found = [outcome for begun in ahead(self._begun(pool, folders)) for outcome in self._ended(pool, begun)]
                 folder = held.pop_all()
             yield group, found, folder
 
-    def _stage(self, pool: Executor, group: Sequence[Landed], folders: Mapping[Landed, Path]) -> list[_Outcome]:
-        """Extracts that fit into memory together: typed each by itself, given their tokens together, written."""
-        begun = list(pool.map(lambda landed: self._begin(landed, folders[landed]), group))
+    def _begun(
+        self, pool: Executor, folders: Mapping[Landed, Path]
+    ) -> Iterator[list[_Begun | ExtractQuality | ExtractStopped]]:
+        """The extracts, as many at a time as fit into memory together, typed each by itself."""
+        for some in _by_size(folders):
+            yield list(pool.map(lambda landed: self._begin(landed, folders[landed]), some))
+
+    def _ended(self, pool: Executor, begun: Sequence[_Begun | ExtractQuality | ExtractStopped]) -> list[_Outcome]:
+        """What came of extracts that are given their tokens together."""
         with self._tools() as tools:
             give_tokens(tools, [e.done for e in begun if isinstance(e, _Begun) and isinstance(e.done, Pass)])
         return list(pool.map(lambda entry: self._end(entry) if isinstance(entry, _Begun) else entry, begun))

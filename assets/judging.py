@@ -6,6 +6,7 @@ goes between the two are `Judged` and `Finding`: counts, and the place of a file
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from collections.abc import Sequence
@@ -54,7 +55,8 @@ def _started() -> _Beside:
 
 
 class _Beside:
-    """The process, and this end of the pipe to it. It ends when it finds the other end closed, or when we exit."""
+    """The process, and this end of the pipe to it. It is told to end when this one exits, and ends when it finds the
+    pipe closed, as after a death."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
@@ -62,6 +64,7 @@ class _Beside:
         self._process = context.Process(target=_answer, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+        atexit.register(self._pipe.close)
         self._in_turn = Lock()
 
     def judge(self, source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
@@ -71,13 +74,14 @@ class _Beside:
                 self._pipe.send((source, extracts))
                 return self._pipe.recv()
             except BaseException:  # nobody may read an answer that was not waited for
-                self._process.kill()
+                self._process.terminate()
                 raise
 
 
 def _answer(pipe: Connection) -> None:
     """In the process: judge what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the keyboard it reaches every process; the parent acts on it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
         from assets import quality
 
