@@ -88,3 +88,4 @@ def _answer(pipe: Connection) -> None:
         quality.load()
         while True:
             pipe.send(quality.judge(*pipe.recv()))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
