@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from assets.findings import Finding
 from assets.home import Home, promote, write_json
 from assets.profile import Profile
-from assets.findings import Finding
 from assets.staging import RuleCount
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
