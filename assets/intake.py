@@ -51,7 +51,7 @@ _DURABLE_AT_A_TIME = 4
 _TOGETHER = 64
 """Extracts that are staged before they are judged together and promoted."""
 _BYTES_TOGETHER = 8 << 20
-"""Of the files of extracts that are given their tokens together: their rows, and those of the next, are held in memory."""
+"""Of the files of extracts that are given tokens together: their rows, and those of the next, are held in memory."""
 _OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _A_ROW_A_CHILD = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
