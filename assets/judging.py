@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection
 from threading import Lock
 
@@ -23,8 +23,9 @@ _starting = Lock()
 
 def begin() -> None:
     """Start the process, once, so that it is ready when there is something to judge. It ends with this one."""
-    if not _loaded_here():
-        _beside()
+    with suppress(OSError):  # the system gives none
+        if not _here():
+            _beside()
 
 
 def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
@@ -32,7 +33,7 @@ def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
 
     Should the process have ended, killed or by an error, they are judged here, where an error is told like any other.
     """
-    if not _loaded_here():
+    if not _here():
         with suppress(EOFError, OSError):
             return _beside().judge(source, extracts)
     from assets import quality  # imported where it judges: it takes seconds
@@ -40,8 +41,9 @@ def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
     return quality.judge(source, extracts)
 
 
-def _loaded_here() -> bool:
-    return "great_expectations" in sys.modules
+def _here() -> bool:
+    """Whether this process judges: where it is loaded already, or where no child may be had."""
+    return "great_expectations" in sys.modules or current_process().daemon
 
 
 def _beside() -> _Beside:
