@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from assets.findings import Finding
 from assets.home import Home, promote, write_json
 from assets.profile import Profile
-from assets.quality import Finding
 from assets.staging import RuleCount
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
@@ -104,11 +104,6 @@ def current(home: Home, landed: Landed) -> ExtractQuality | None:
     if quality is None:
         return None
     return quality if held.get(MAC_KEY.encode()) == quality.file_mac.encode() else None
-
-
-def any_taken(home: Home, cohort: str) -> bool:
-    """Whether rows of some extract of a cohort are in; the file itself may be gone from landing."""
-    return any(home.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
 
 def last(home: Home, landed: Landed, mac: str) -> ExtractQuality | None:

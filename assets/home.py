@@ -40,6 +40,10 @@ class Home:
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("pseudonymised", source, cohort, council, "parquet")
 
+    def any_taken(self, cohort: str) -> bool:
+        """Whether rows of some extract of a cohort are in; the file itself may be gone from landing."""
+        return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
+
     def quarantine(self, source: str, cohort: str, council: str) -> Path:
         """Row number, rule, columns and severity of every finding; no values."""
         return self._extract("quarantine", source, cohort, council, "parquet")

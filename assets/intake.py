@@ -17,13 +17,13 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
-from assets import deliveries
+from assets import deliveries, judging
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.findings import Finding, Judged
 from assets.home import Home
 from assets.in_use import in_use
 from assets.processing_log import What, record
 from assets.profile import Profile, profile, rows_warned
-from assets.quality import Finding, Judged, judge, load_beside
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
 from assets.software import software
@@ -46,10 +46,12 @@ from sources.reference.profile_results import number_of_children
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _AT_A_TIME = 2
 """Extracts in work at once: while one is read inside DuckDB another can be parsed."""
+_DURABLE_AT_A_TIME = 4
+"""Judged extracts put in place at once: they wait for the disk, and never for one that is being read."""
 _TOGETHER = 64
 """Extracts that are staged before they are judged together and promoted."""
-_BYTES_TOGETHER = 16 << 20
-"""Of the files of extracts that are given their tokens together: their rows are held in memory."""
+_BYTES_TOGETHER = 8 << 20
+"""Of the files of extracts that are given tokens together: their rows, and those of the next, are held in memory."""
 _OF_REJECTED = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _A_ROW_A_CHILD = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
@@ -124,10 +126,14 @@ class Intake:
         `ExtractStopped` names file and rule of one that cannot be taken. The same file under the same contract, keys
         and normaliser is answered from its earlier result.
         """
-        with in_use(self._home), ThreadPoolExecutor(_AT_A_TIME) as pool:
-            for group, found, folder in ahead(self._staged(pool, iter(extracts))):
+        with (
+            in_use(self._home),
+            ThreadPoolExecutor(_AT_A_TIME) as staging,
+            ThreadPoolExecutor(_DURABLE_AT_A_TIME) as settling,
+        ):
+            for group, found, folder in ahead(self._staged(staging, iter(extracts))):
                 with folder:
-                    yield from self._judge(pool, found)
+                    yield from self._judge(settling, found)
                 for council, cohort in dict.fromkeys((landed.council, landed.cohort) for landed in group):
                     report_council(self._home, cohort, council)
 
@@ -145,13 +151,19 @@ class Intake:
             with ExitStack() as held:
                 staging = held.enter_context(self._home.staging())
                 folders = {landed: staging / str(number) for number, landed in enumerate(group)}
-                found = [outcome for some in _by_size(group) for outcome in self._stage(pool, some, folders)]
+                found = [outcome for begun in ahead(self._begun(pool, folders)) for outcome in self._ended(pool, begun)]
                 folder = held.pop_all()
             yield group, found, folder
 
-    def _stage(self, pool: Executor, group: Sequence[Landed], folders: Mapping[Landed, Path]) -> list[_Outcome]:
-        """Extracts that fit into memory together: typed each by itself, given their tokens together, written."""
-        begun = list(pool.map(lambda landed: self._begin(landed, folders[landed]), group))
+    def _begun(
+        self, pool: Executor, folders: Mapping[Landed, Path]
+    ) -> Iterator[list[_Begun | ExtractQuality | ExtractStopped]]:
+        """The extracts, as many at a time as fit into memory together, typed each by itself."""
+        for some in _by_size(folders):
+            yield list(pool.map(lambda landed: self._begin(landed, folders[landed]), some))
+
+    def _ended(self, pool: Executor, begun: Sequence[_Begun | ExtractQuality | ExtractStopped]) -> list[_Outcome]:
+        """What came of extracts that are given their tokens together."""
         with self._tools() as tools:
             give_tokens(tools, [e.done for e in begun if isinstance(e, _Begun) and isinstance(e.done, Pass)])
         return list(pool.map(lambda entry: self._end(entry) if isinstance(entry, _Begun) else entry, begun))
@@ -172,7 +184,7 @@ class Intake:
                     report_extract(self._home, earlier, deliveries.last(self._home, landed, mac))
                 self._home.quality(landed.source, landed.cohort, landed.council).touch()  # it was looked at
                 return replace(earlier, unchanged=True)
-            load_beside()
+            judging.begin()
             folder.mkdir()
             metadata = {"council": landed.council, "file_sha256": sha256, MAC_KEY: mac}
             with self._tools() as tools:
@@ -234,7 +246,7 @@ class Intake:
         """Judge what was staged together and promote what is good, in order."""
         taken = [entry for entry in found if isinstance(entry, _Taken)]
         findings = iter(
-            judge(CONTRACTS[taken[0].landed.source], [self._to_judge(entry) for entry in taken]) if taken else ()
+            judging.judge(taken[0].landed.source, [self._to_judge(entry) for entry in taken]) if taken else ()
         )
         outcomes = [
             pool.submit(

@@ -169,10 +169,13 @@ def _take_in_all(
             stopped.append(str(outcome))
             continue
         taken.append(outcome)
-        context.log.info(_sentence(outcome))
-        partition = council_cohort(extract.council, extract.cohort)
         context.log_event(
-            dg.AssetMaterialization(key, partition=partition, metadata=catalogue.checked(_metadata(outcome)))
+            dg.AssetMaterialization(
+                key,
+                description=_sentence(outcome),
+                partition=council_cohort(extract.council, extract.cohort),
+                metadata=catalogue.checked(_metadata(outcome)),
+            )
         )
     for sentence in stopped:
         context.log.error(sentence)

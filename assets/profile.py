@@ -112,7 +112,7 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
 
 def rows_warned(quarantine: Path) -> int:
     """How many kept rows have at least one warning, from the extract's quarantine file."""
-    found = pyarrow.parquet.read_table(quarantine, columns=[SOURCE_ROW, "row_kept"])
+    found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[SOURCE_ROW, "row_kept"])
     return len(pc.unique(found[SOURCE_ROW].filter(found["row_kept"])))
 
 

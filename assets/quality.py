@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from assets.findings import Finding, Judged
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import expected_complete, extract_rules
 from sources.extract.table import SOURCE_ROW
@@ -40,48 +39,6 @@ _OF_EXTRACTS = {
 """Says which extracts fail: what this suite looks at are counts and shares, not values."""
 
 
-@cache
-def load_beside() -> None:
-    """Have Great Expectations imported by a thread, once, while DuckDB is at work: it takes seconds."""
-    threading.Thread(target=_great_expectations, daemon=True).start()
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One expectation and its outcome; `rule` is its name in the contract's suite."""
-
-    rule: str
-    expectation: str
-    column: str | None
-    severity: str
-    passed: bool
-    unexpected_rows: int | None
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What an extract is judged by: its kept rows (Parquet) and the facts of `ExtractRule`, where there are any."""
-
-    kept: Path
-    rows_kept: int
-    rejected_share: float | None
-    rows_of_last: float | None
-    rows_of_published: float | None
-    filled: Mapping[str, int]
-    """Kept rows with a usable value, by column."""
-
-    @property
-    def rows_repeated(self) -> int:
-        """Kept rows with a row number that an earlier one has."""
-        numbers = pyarrow.parquet.read_table(self.kept, columns=[SOURCE_ROW])[SOURCE_ROW].to_numpy()
-        return 0 if (np.diff(numbers) > 0).all() else len(numbers) - len(np.unique(numbers))
-
-    def complete(self, column: Column) -> float | None:
-        """Share of the kept rows with a usable value of a column."""
-        return self.filled[column.name] / self.rows_kept if self.rows_kept else None
-
-
 @dataclass(frozen=True)
 class _Expected:
     """An expectation under the rule that it holds up: its id, column and sentence."""
@@ -92,8 +49,14 @@ class _Expected:
     sentence: str
 
 
-def judge(contract: SourceContract, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
-    """Run the contract's suites over extracts of one source; findings by extract, in their order."""
+def load() -> None:
+    """Load Great Expectations and make what every suite needs, so that the first judgement need not."""
+    _batch_definition()
+
+
+def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+    """Run the suites of a source's contract over its extracts; findings by extract, in their order."""
+    contract = CONTRACTS[source]
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     if not all(finding.passed for finding in of_rows[0].values()):
         of_rows = [_judge_rows(contract, extract) for extract in extracts]
@@ -154,7 +117,7 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
         {
             _EXTRACT: index,
             "rows_kept": extract.rows_kept,
-            "rows_repeated": extract.rows_repeated,
+            "rows_repeated": _rows_repeated(extract),
             "rejected_share": extract.rejected_share,
             "rows_of_last": extract.rows_of_last,
             "rows_of_published": extract.rows_of_published,
@@ -162,6 +125,12 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
         }
         for index, extract in enumerate(extracts)
     ]
+
+
+def _rows_repeated(extract: Judged) -> int:
+    """Kept rows with a row number that an earlier one has."""
+    numbers = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[SOURCE_ROW])[SOURCE_ROW].to_numpy()
+    return 0 if (np.diff(numbers) > 0).all() else len(numbers) - len(np.unique(numbers))
 
 
 def _both(one: Finding | None, other: Finding) -> Finding:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.quality import Finding
+from assets.findings import Finding
 from assets.staging import QUARANTINE, TERMS, RuleCount, Staged, TableWriter
 from assets.tokens_file import QUINTILE, TERM, Manifest, has_quintile, token_rows
 from privacy import pseudonyms

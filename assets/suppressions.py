@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from assets.findings import Finding
 from assets.home import Home, write_json
-from assets.quality import Finding
 from assets.staging import RuleCount, Staged, TableWriter
 from privacy import marks
 from privacy.keys import KeyRing

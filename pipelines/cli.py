@@ -118,6 +118,8 @@ def run(
     _check_version(version)
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
+    from assets import judging
+    from assets.home import Home
     from pipelines import settings
     from privacy.keys import KeyProblem, KeyRing
 
@@ -128,6 +130,8 @@ def run(
         KeyRing.load(directory)
     except KeyProblem as problem:
         stop(str(problem))
+    if not Home(home).any_taken(checked.code):
+        judging.begin()  # and let it load while the rest does
     from pipelines.run import RunStopped, run_cohort
     from privacy.release import LedgerError
 

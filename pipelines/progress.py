@@ -1,4 +1,7 @@
-"""The console logger: what assets say, one plain line each, and nothing of the engine's."""
+"""The console logger: what assets say, one plain line each, and nothing of the engine's.
+
+An asset says it in a message, or as the description of what it materialized.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _OF_THE_ENGINE = "Dependencies for step"
 
 
 def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger("readiness", logging.INFO)
+    logger = logging.Logger("readiness", logging.DEBUG)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Plain())
     handler.addFilter(_of_an_asset)
@@ -23,8 +26,10 @@ def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
 
 def _of_an_asset(record: logging.LogRecord) -> bool:
     """Not the engine's, and not why a step stopped: the command ends by saying that."""
-    meta = getattr(record, "dagster_meta", {})
-    return meta.get("dagster_event") is None and not _message(record).startswith((STOPPED, _OF_THE_ENGINE))
+    event = getattr(record, "dagster_meta", {}).get("dagster_event")
+    if event is not None:
+        return event.is_step_materialization and bool(event.step_materialization_data.materialization.description)
+    return record.levelno >= logging.INFO and not _message(record).startswith((STOPPED, _OF_THE_ENGINE))
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.deliveries import any_taken
 from assets.home import Home
 from assets.installation import Installation
 from assets.intake_assets import pseudonymised_extracts
@@ -174,7 +173,7 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
     if not taking_part(landing):
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not anything_arrived(landing, cohort.code) and not any_taken(home, cohort.code):
+    if not anything_arrived(landing, cohort.code) and not home.any_taken(cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
 
 

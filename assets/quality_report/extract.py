@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from assets.deliveries import ExtractQuality, StoppedExtract
+from assets.findings import Finding
 from assets.pages.words import month, percent, points, row_ranges, rows
 from assets.profile import (
     AFTER,
@@ -23,7 +24,6 @@ from assets.profile import (
     ColumnProfile,
     bins,
 )
-from assets.quality import Finding
 from assets.quality_report import compare
 from assets.staging import RuleCount
 from privacy.normalise import VALID
