@@ -52,9 +52,11 @@ def watch(
 
 
 def _resident_gib(process: int) -> float:
+    """Of a process and all that it has started."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
+        started = " ".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
     except OSError:
         return 0.0
     found = re.search(r"VmRSS:\s+(\d+)", status)
-    return int(found[1]) / 1024**2 if found else 0.0
+    return (int(found[1]) / 1024**2 if found else 0.0) + sum(map(_resident_gib, map(int, started.split())))
