@@ -15,14 +15,14 @@ from pathlib import Path
 
 from privacy.keys import KeyRing
 from tests.benchmark import extract
-from tests.benchmark.commands import Measured, watch
+from tests.benchmark.commands import READINESS, Measured, watch
 from tests.benchmark.page import Size, page
+from tests.benchmark.stored import stored
 
 COHORT, RELEASE = "202425", "2026.11.0"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
 _MOST_GIB = 20.0
 """Of data that the usual script may hold: beyond that it would take the machine with it."""
-READINESS = str(Path(sys.executable).with_name("readiness"))
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def _size(name: str, of: list[str], *, full: bool) -> Size:
             again, _ = watch("the same again, nothing changed", run, log)
             bundle = str(root / "home" / "release" / RELEASE)
             verified, _ = watch("verify the bundle", [READINESS, "verify", bundle], log)
-        return Size(name, floor.rows, synth, floor, usual, whole, stages, again, verified, _stored(root / "home"))
+        return Size(name, floor.rows, synth, floor, usual, whole, stages, again, verified, stored(root / "home"))
 
 
 def _script(what: str, module: str, root: Path, most_gib: float | None = None) -> Measured:
@@ -79,15 +79,6 @@ def _script(what: str, module: str, root: Path, most_gib: float | None = None) -
     found, _ = watch(what, command, root / "output.txt", most_gib=most_gib)
     rows = 0 if found.failed else int((root / "output.txt").read_text(encoding="utf-8").split()[-1])
     return replace(found, rows=rows)
-
-
-def _stored(home: Path) -> dict[str, float]:
-    """GiB of each folder of a home."""
-    return {
-        folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1024**3
-        for folder in sorted(home.iterdir())
-        if folder.is_dir()
-    }
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+READINESS = str(Path(sys.executable).with_name("readiness"))
 _EVERY = 0.02
 _STAGE = re.compile(r"^\[\d/\d\] (\w+)", re.MULTILINE)
 
