@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,14 @@ class Desk:
     def quarantined(self, source: str = "eyfsp", council: str = "leeds") -> set[tuple[int, str]]:
         path = self.home.quarantine(source, COHORT, council)
         return set(duckdb.sql(f"SELECT source_row, rule FROM '{path}' WHERE NOT row_kept").fetchall())
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders of examples, of which there are thousands, lie where pytest clears away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
 
 
 @pytest.fixture(scope="session")
