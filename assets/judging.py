@@ -7,13 +7,14 @@ goes between the two are `Judged` and `Finding`: counts, and the place of a file
 from __future__ import annotations
 
 import atexit
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from multiprocessing import current_process, get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 
 from assets.findings import Finding, Judged
@@ -42,8 +43,8 @@ def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
 
 
 def _here() -> bool:
-    """Whether this process judges: where it is loaded already, or where no child may be had."""
-    return "great_expectations" in sys.modules or current_process().daemon
+    """Whether this process judges: where Great Expectations is loaded already."""
+    return "great_expectations" in sys.modules
 
 
 def _beside() -> _Beside:
@@ -57,16 +58,19 @@ def _started() -> _Beside:
 
 
 class _Beside:
-    """The process, and this end of the pipe to it. It is told to end when this one exits, and ends when it finds the
-    pipe closed, as after a death."""
+    """The process, and this end of the pipe to it. It is ended when this one exits, and ends when it finds the pipe
+    closed, as after a death."""
 
     def __init__(self) -> None:
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_answer, args=(theirs,), daemon=True)
-        self._process.start()
+        self._pipe, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            process_group=0,  # an interruption from the keyboard is the parent's to act on
+        )
         theirs.close()
-        atexit.register(self._pipe.close)
+        atexit.register(self._end)
         self._in_turn = Lock()
 
     def judge(self, source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
@@ -74,15 +78,20 @@ class _Beside:
         with self._in_turn:
             try:
                 self._pipe.send((source, extracts))
-                return self._pipe.recv()
+                found: list[tuple[Finding, ...]] = self._pipe.recv()
             except BaseException:  # nobody may read an answer that was not waited for
                 self._process.terminate()
                 raise
+            return found
+
+    def _end(self) -> None:
+        self._pipe.close()
+        self._process.terminate()
+        self._process.wait()
 
 
 def _answer(pipe: Connection) -> None:
     """In the process: judge what comes until the pipe is closed; an error ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the keyboard it reaches every process; the parent acts on it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
         from assets import quality
@@ -91,3 +100,7 @@ def _answer(pipe: Connection) -> None:
         while True:
             pipe.send(quality.judge(*pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
+
+
+if __name__ == "__main__":
+    _answer(Connection(int(sys.argv[1])))

@@ -16,7 +16,7 @@ from tests.intake.conftest import COHORT, Desk
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = """
-import multiprocessing, os, signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
 
 from assets import judging
@@ -30,13 +30,11 @@ def of_one_extract():
 
 
 def process():
-    (process,) = multiprocessing.active_children()
-    return process
+    return judging._started()._process
 
 
-if __name__ == "__main__":
-    judging.begin()
-    exec(sys.argv[2])
+judging.begin()
+exec(sys.argv[2])
 """
 COMPARE = """
 found = judging.judge("eyfsp", of_one_extract())
@@ -89,7 +87,7 @@ def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, 
 
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGKILL)", "raise SystemExit(1)"])
 def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> None:
-    assert said(started(tmp_path, "", f"print(process().is_alive(), flush=True); {end}")) == ["True"]
+    assert said(started(tmp_path, "", f"print(process().poll() is None, flush=True); {end}")) == ["True"]
 
 
 def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
