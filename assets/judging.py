@@ -64,7 +64,7 @@ class _Beside:
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            [sys.executable, "-W", "ignore", "-m", __name__, str(theirs.fileno())],  # of libraries, to nobody here
             pass_fds=[theirs.fileno()],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             process_group=0,  # an interruption from the keyboard is the parent's to act on

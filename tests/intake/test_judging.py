@@ -58,7 +58,7 @@ def started(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str
     script.write_text(SCRIPT)
     return subprocess.Popen(
         [sys.executable, script, str(kept), body],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"},  # of libraries, where it judges
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -78,7 +78,8 @@ _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 def population(children: int, seed: int = 1) -> pd.DataFrame:
-    """One row per child: child, family, council, sex, surname, forename, date_of_birth, postcode, upn, nhs_number."""
+    """One row per child: child, family, group (of names), twin, council, sex, surname, forename, date_of_birth,
+    postcode, upn, nhs_number."""
     rng = np.random.default_rng(seed)
     family = np.arange(children)
     twin = rng.random(children) < 0.0147  # makes 2.9% of children twins
@@ -111,6 +112,7 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
         {
             "child": np.arange(children),
             "family": family,
+            "group": group,
             "twin": np.isin(family, family[twin]),
             "council": COUNCILS[council],
             "sex": sex,
@@ -145,7 +147,7 @@ def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dic
     health.loc[rng.random(len(health)) < 0.04, "nhs_number"] = None
     frames = {"eyfsp": eyfsp, "school_census": census, "early_years_census": settings, "hv_reviews": health}
     for name, frame in frames.items():
-        unused = ["family"] if name in ("eyfsp", "school_census") else ["family", "upn"]
+        unused = ["family", "group"] if name in ("eyfsp", "school_census") else ["family", "group", "upn"]
         shuffled = (
             frame.drop(columns=unused)
             .sample(frac=1, random_state=seed)
