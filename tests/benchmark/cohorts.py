@@ -1,6 +1,6 @@
 """Cohorts one after another in one process and one home folder: what stays of each in memory and in storage.
 
-    python -m tests.benchmark.cohorts FOLDER [--england] [--last 202526] [--cohorts 10]
+    python -m tests.benchmark.cohorts FOLDER [--england] [--last 203031] [--cohorts 10]
 
 FOLDER is made. Each cohort is landed, taken from landing to a release of its own and rebuilt into the analyst database;
 its extracts are then removed. A line a cohort: seconds, memory in use afterwards and at the peak, and what Dagster's
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--england", action="store_true", help="153 councils instead of eight")
-    parser.add_argument("--last", default="202526", help="the latest cohort")
+    parser.add_argument("--last", default="203031", help="the latest cohort")
     parser.add_argument("--cohorts", type=int, default=10)
     return parser.parse_args()
 
