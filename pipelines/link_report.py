@@ -107,6 +107,11 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
             f" posterior {_probability(decision['posterior_alone'])} alone,"
             f" {_probability(decision['posterior'])} among its rivals"
         )
+        if abs(decision["bits_of_cohort"]) > 0.005:
+            yield (
+                f"  of the cohort as a whole {_signed(decision['bits_of_cohort'])}, which is in the posterior:"
+                " records left over, movers, crowded postcodes and districts, caution"
+            )
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"
     for rival in decision["rivals"]:

@@ -125,6 +125,8 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
+        bits = found["decision"]["weight"] + found["decision"]["bits_of_cohort"]
+        assert found["decision"]["posterior_alone"] == pytest.approx(1 / (1 + 2**-bits))
 
 
 def test_a_row_that_is_not_there(tokens: dict[str, pa.Table]) -> None:
