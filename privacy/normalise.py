@@ -53,6 +53,7 @@ OUTPUTS = (
     "n_dob_month",
     "n_postcode",
     "n_postcode_outward",
+    "n_postcode_full",
     "n_upn",
     "n_upn_temporary",
     "n_nhs",
@@ -63,7 +64,8 @@ OUTPUTS = (
 `*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
 `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
 two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
-form; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+form; `n_postcode_full` is set only where the code has the form of a whole postcode; `n_upn` holds permanent,
+`n_upn_temporary` temporary numbers.
 """
 
 RAREST_BAND = 5
@@ -209,6 +211,7 @@ _CODE_LAYERS = (
     "SELECT * EXCLUDE (postcode_code), real_postcode(postcode_code) AS n_postcode FROM {0}",
     """
     SELECT * EXCLUDE (upn_code), outward(n_postcode) AS n_postcode_outward,
+           CASE WHEN full_postcode(n_postcode) THEN n_postcode END AS n_postcode_full,
            CASE WHEN NOT ends_in_letter(upn_code) THEN upn_code END AS n_upn,
            CASE WHEN ends_in_letter(upn_code) THEN upn_code END AS n_upn_temporary
       FROM {0}
@@ -366,8 +369,8 @@ def _place_and_date_macros() -> list[str]:
                                THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",
         r"""real_postcode(x) AS CASE WHEN NOT starts_with(x, 'ZZ99') AND regexp_matches(x, '[0-9]')
                                   AND NOT regexp_full_match(x, '0+|9+') THEN inward_digit(x) END""",
-        r"""outward(x) AS CASE WHEN regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}')
-                        THEN left(x, length(x) - 3) ELSE left(x, 2) END""",
+        "full_postcode(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}')",
+        "outward(x) AS CASE WHEN full_postcode(x) THEN left(x, length(x) - 3) ELSE left(x, 2) END",
         f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",
         """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
                               + greatest(month(x), day(x)))::VARCHAR""",

@@ -8,7 +8,7 @@ Every token about a person joins a name with a date of birth or a postcode, or a
 or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
 frequency gives the names away. The one token of two names without more exists only where one of them is uncommon, so
 that it has no frequency to speak of. Two names with a part of a date or of a postcode have one; where the surname is
-common, that takes in the sector of the postcode, or all but its last character.
+common, that takes in the sector of a whole postcode, or all but its last character.
 Surname and given name share the key of their context, so that names in each other's place can be recognised.
 
 Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
@@ -92,7 +92,8 @@ _WITH_POSTCODE = {
 }
 
 _BANDS = ("n_surname_band", "n_forename_band")
-_NEIGHBOURS, _SECTOR = "left(n_postcode, -1)", "left(n_postcode, -2)"
+_NEIGHBOURS, _SECTOR = "left(n_postcode_full, -1)", "left(n_postcode_full, -2)"
+"""Narrow only in a whole postcode: of a postcode of which the outward part alone was sent, next to nothing is left."""
 
 
 def _or_where_common(component: str, place: str) -> str:

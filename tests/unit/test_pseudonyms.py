@@ -119,8 +119,8 @@ def component(plain: dict[str, object], name: str) -> object:
         return component(plain, rare if int(str(plain["n_surname_band"] or 0)) >= RARE_SURNAME else common)
     if name == "''":
         return ""
-    if name.startswith("left(n_postcode, "):
-        return str(plain["n_postcode"])[: int(name[-3:-1])] if plain["n_postcode"] else None
+    if name.startswith("left(n_postcode_full, "):
+        return str(plain["n_postcode_full"])[: int(name[-3:-1])] if plain["n_postcode_full"] else None
     if name.startswith("CASE WHEN n_surname_band"):
         surname, forename = (int(str(plain[f"n_{name}_band"] or 0)) for name in ("surname", "forename"))
         return plain["n_surname"] if surname >= RARE_SURNAME and surname + forename >= RARE_PAIR else None
@@ -214,6 +214,21 @@ def test_two_names_of_which_the_surname_is_common_make_tokens_only_with_a_narrow
     one, other = rows(made(con, keys, "two", {"surname", "forename", "date_of_birth", "postcode"}))
     names = [name for name in one if name.startswith("t_names")]
     assert {name for name in names if one[name] is not None and one[name] == other[name]} == same
+
+
+@pytest.mark.parametrize("place", ["LS1", "LS", "L1", "1234", "12345", "ZZ99 3VZ", ""])
+def test_a_postcode_that_is_not_whole_makes_no_token_of_a_common_surname_and_a_forename(
+    con: duckdb.DuckDBPyConnection, keys: KeyRing, place: str
+) -> None:
+    con.execute(
+        """
+        CREATE OR REPLACE TABLE one AS SELECT 1 AS source_row, 'Smith' AS surname, 'Oliver' AS forename,
+                                              DATE '2020-03-09' AS date_of_birth, ? AS postcode
+        """,
+        [place],
+    )
+    (row,) = rows(made(con, keys, "one", {"surname", "forename", "date_of_birth", "postcode"}))
+    assert {row[name] for name in row if name.startswith("t_names")} == {None}
 
 
 def test_tokens_are_compared_without_their_bands(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
