@@ -60,12 +60,15 @@ _SHOWN_BITS = -6.0
 """Pairs lighter than this are in no review band, whatever the prior of those left over: their pattern is not kept."""
 
 
+def _at(comparison: str, level: str, children: int | None = None) -> str:
+    """A prediction is at this level of a comparison, weighed for services of so many children: see `model.weight`."""
+    return f"abs(mw_{comparison} - {model.weight(comparison, level, children)}) < 0.01"
+
+
 def _household() -> str:
     """Date of birth, postcode and surname agree, the forename does not."""
-    forename = model.weight("forename", "different, one household")
-    surname = model.weight("surname", "alike, one household")
     return (
-        f"(abs(mw_forename - {forename}) < 0.01 AND abs(mw_surname - {surname}) < 0.01"
+        f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
         " AND coalesce(mw_nhs_number, 0) = 0)"
     )
 
@@ -78,10 +81,9 @@ def _household_weight() -> str:
 def _crowd(con: duckdb.DuckDBPyConnection, children: int) -> str:
     """SQL of the bits that what two records share of a postcode is worth less, as both sides have it."""
     outward = min(outward_bits(con, side, children) for side in ("side_l", "side_r"))
-    same, part = (model.weight("postcode", level, children) for level in ("same", "same outward part"))
     return (
-        f"CASE WHEN abs(mw_postcode - {same}) < 0.01 THEN least(coalesce(a.crowd, 0), coalesce(b.crowd, 0))"
-        f" WHEN abs(mw_postcode - {part}) < 0.01 THEN {outward} ELSE 0 END"
+        f"CASE WHEN {_at('postcode', 'same', children)} THEN least(coalesce(a.crowd, 0), coalesce(b.crowd, 0))"
+        f" WHEN {_at('postcode', 'same outward part', children)} THEN {outward} ELSE 0 END"
     )
 
 

@@ -27,7 +27,7 @@ from pipelines import settings
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from sources.reference.cohorts import Cohort
-from tests.benchmark.commands import READINESS
+from tests.benchmark.commands import READINESS, memory_gib
 from tests.benchmark.stored import stored
 
 
@@ -52,7 +52,7 @@ def main() -> None:
         gc.collect()
         held = stored(root / "home")
         print(
-            f"| {cohort.code} | {seconds:.0f} | {_memory('VmRSS'):.2f} | {_memory('VmHWM'):.2f}"
+            f"| {cohort.code} | {seconds:.0f} | {memory_gib('self', 'VmRSS'):.2f} | {memory_gib('self', 'VmHWM'):.2f}"
             f" | {held['dagster'] * 1024:.1f} | {held['restricted']:.2f} | {held['release']:.2f} |",
             flush=True,
         )
@@ -79,12 +79,6 @@ def _long_retention(root: Path) -> Path:
     policy = root / "retention.yaml"
     policy.write_text(re.sub(r"cohort_months: \d+", "cohort_months: 400", own), encoding="utf-8")
     return policy
-
-
-def _memory(which: str) -> float:
-    """Of this process, GiB."""
-    found = re.search(rf"{which}:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024**2 if found else 0.0
 
 
 def _forget_peak() -> None:

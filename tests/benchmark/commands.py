@@ -53,12 +53,20 @@ def watch(
     return Measured(what, ended - started, max(peak for *_, peak in stages), rows, bool(process.returncode)), parts
 
 
+def memory_gib(process: int | str, which: str) -> float:
+    """`VmRSS` (resident now) or `VmHWM` (at its peak) of one process; 0 where it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(rf"{which}:\s+(\d+)", status)
+    return int(found[1]) / 1024**2 if found else 0.0
+
+
 def _resident_gib(process: int) -> float:
     """Of a process and all that it has started."""
     try:
-        status = Path(f"/proc/{process}/status").read_text()
         started = " ".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
     except OSError:
         return 0.0
-    found = re.search(r"VmRSS:\s+(\d+)", status)
-    return (int(found[1]) / 1024**2 if found else 0.0) + sum(map(_resident_gib, map(int, started.split())))
+    return memory_gib(process, "VmRSS") + sum(map(_resident_gib, map(int, started.split())))
