@@ -67,7 +67,7 @@ def retype(schema: Planted) -> None:
 
 def drop_category(schema: Planted) -> None:
     column = schema["gld_headline"]["sex"]
-    column["levels"] = column["levels"].rpartition(" | ")[0]
+    column["levels"] = column["levels"].partition(" | ")[2]  # the first, since add_category adds the last
 
 
 def add_category(schema: Planted) -> None:
