@@ -185,7 +185,7 @@ class Pass:
         if second is None:
             self.waiting = first
             return
-        made = (tokenise(tools, [chunk], self.contract)[0] for chunk in chain([first, second], typed))
+        made = (tokenise(tools, [chunk], self.contract, whole=False)[0] for chunk in chain([first, second], typed))
         for rows in ahead(made):
             self.take(rows)
 
@@ -221,9 +221,10 @@ class Pass:
         )
 
     def _typed(self, con: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
-        """The rows with their council, a chunk at a time; one empty table where there are none."""
-        council = quoted(self._extract.landed.council)
-        sql = f"SELECT {council} AS council, *, {_row_hash(self.contract)} AS {_ROW_HASH} FROM ({self._projection.sql})"
+        """The rows with their council and cohort, a chunk at a time; one empty table where there are none."""
+        landed = self._extract.landed
+        place = f"{quoted(landed.council)} AS council, {quoted(landed.cohort)} AS cohort"
+        sql = f"SELECT {place}, *, {_row_hash(self.contract)} AS {_ROW_HASH} FROM ({self._projection.sql})"
         for chunk in ahead(_chunks(self._extract)):
             con.register("extract", chunk)
             yield con.sql(sql).to_arrow_table()
@@ -260,10 +261,13 @@ def stage(
     return work.finish(tools)
 
 
-def tokenise(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
+def tokenise(
+    tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, *, whole: bool = True
+) -> list[pa.Table]:
     """`typed` tables of one source, of one schema, with tokens in the place of identifiers; rows by `source_row`.
 
-    What a statement costs to plan does not depend on the rows, so that small extracts go through it together.
+    What a statement costs to plan does not depend on the rows, so that small extracts go through it together. Each
+    table is a `whole` extract, or a chunk of a long one.
     """
     kept = ["council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
     kept += [name for name in typed[0].column_names if name.startswith("issues_")] + [_ROW_HASH]
@@ -277,7 +281,9 @@ def tokenise(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) 
         " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
     )
     kept += ["term_of_birth", "imd_quintile", _PART]
-    rows = pseudonyms.tokenise(tools.con, relation, identifiers, kept, tools.keys, second_keying=tools.second_keying)
+    rows = pseudonyms.tokenise(
+        tools.con, relation, identifiers, kept, tools.keys, second_keying=tools.second_keying, whole=whole
+    )
     tools.con.unregister("typed_rows")
     rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
     ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(len(typed) + 1))

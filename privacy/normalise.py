@@ -24,7 +24,7 @@ from importlib import resources
 
 import duckdb
 
-NORMALISER_VERSION = "3"
+NORMALISER_VERSION = "4"
 
 VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
 """Identifiers with a check digit, and the SQL condition that a usable value meets."""
@@ -64,8 +64,8 @@ OUTPUTS = (
 `*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
 `n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
 two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
-form; `n_postcode_full` is set only where the code has the form of a whole postcode; `n_upn` holds permanent,
-`n_upn_temporary` temporary numbers.
+form; `n_postcode` is missing where that part alone was sent; `n_postcode_full` is set only where the code has the form
+of a whole postcode; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
 """
 
 RAREST_BAND = 5
@@ -208,9 +208,15 @@ _CODE_LAYERS = (
            nhs_code({nhs_number}) AS n_nhs
       FROM {0}
     """,
-    "SELECT * EXCLUDE (postcode_code), real_postcode(postcode_code) AS n_postcode FROM {0}",
+    "SELECT * REPLACE (real_postcode(postcode_code) AS postcode_code) FROM {0}",
     """
-    SELECT * EXCLUDE (upn_code), outward(n_postcode) AS n_postcode_outward,
+    SELECT * EXCLUDE (postcode_code), CASE WHEN NOT outward_alone(postcode_code) THEN postcode_code END AS n_postcode,
+           CASE WHEN outward_alone(postcode_code) THEN postcode_code ELSE outward(postcode_code) END
+             AS n_postcode_outward
+      FROM {0}
+    """,
+    """
+    SELECT * EXCLUDE (upn_code),
            CASE WHEN full_postcode(n_postcode) THEN n_postcode END AS n_postcode_full,
            CASE WHEN NOT ends_in_letter(upn_code) THEN upn_code END AS n_upn,
            CASE WHEN ends_in_letter(upn_code) THEN upn_code END AS n_upn_temporary
@@ -369,6 +375,7 @@ def _place_and_date_macros() -> list[str]:
                                THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",
         r"""real_postcode(x) AS CASE WHEN NOT starts_with(x, 'ZZ99') AND regexp_matches(x, '[0-9]')
                                   AND NOT regexp_full_match(x, '0+|9+') THEN inward_digit(x) END""",
+        "outward_alone(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?')",
         "full_postcode(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}')",
         "outward(x) AS CASE WHEN full_postcode(x) THEN left(x, length(x) - 3) ELSE left(x, 2) END",
         f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",

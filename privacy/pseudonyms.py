@@ -7,8 +7,10 @@ two million rows, and a link never rests on one token.
 Every token about a person joins a name with a date of birth or a postcode, or a part of one of these with the other,
 or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
 frequency gives the names away. The one token of two names without more exists only where one of them is uncommon, so
-that it has no frequency to speak of. Two names with a part of a date or of a postcode have one; where the surname is
-common, that takes in the sector of a whole postcode, or all but its last character.
+that it has no frequency to speak of, or where one child alone has both names in its extract; then it takes in the
+council and the cohort, so that it joins no children of other files of its service. Two names with a part of a date or
+of a postcode have one; where the surname is common, that takes in the sector of a whole postcode, or all but its last
+character.
 Surname and given name share the key of their context, so that names in each other's place can be recognised.
 
 Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
@@ -31,7 +33,7 @@ from privacy import normalise
 from privacy.keyed_hash import as_bytes, hmac_64, with_mask
 from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
-PSEUDONYM_VERSION = "5"
+PSEUDONYM_VERSION = "6"
 
 _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
 BAND_BITS = 3
@@ -46,7 +48,8 @@ are joined to tell how many they are, and so which surname it is."""
 class TokenColumn:
     """One token of a row: `name` (UBIGINT), HMAC of `components` under the sub-key `domain` of `key`.
 
-    `components` are SQL over the normalised relation and its column `council`; `inputs` are the contract columns
+    `components` are SQL over the normalised relation, its columns `council` and `cohort`, and `only_bearer`;
+    `inputs` are the contract columns
     that must all be in the source for the token to exist. Columns of the same domain are
     comparable. The last bits of the token, `BAND_BITS` for each of `bands`, say how common its names are.
     """
@@ -101,9 +104,18 @@ def _or_where_common(component: str, place: str) -> str:
     return f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN {component} ELSE {place} END"
 
 
-_RARE_SURNAME_ALONE = (
-    f"CASE WHEN n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname END"
+_SEPARATED = f" || chr({_UNIT_SEPARATOR}) || "
+_SURNAME_ALONE = (
+    f"CASE WHEN n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname"
+    f" WHEN only_bearer THEN {_SEPARATED.join(('n_surname', 'council', 'cohort'))} END"
 )
+_ONLY_BEARER = """
+    coalesce(min(n_dob_sorted) OVER namesakes = max(n_dob_sorted) OVER namesakes, true)
+    AND (count(n_dob_sorted) OVER namesakes = count(*) OVER namesakes
+         OR coalesce(min(n_postcode) OVER namesakes = max(n_postcode) OVER namesakes, true))
+"""
+"""Of the rows of an extract with these two names: they have one date of birth and, where one of them has none, one
+postcode. A token of the names then joins no two dates there, and no two addresses."""
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
@@ -117,7 +129,7 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_names",
         "linkage",
         "names",
-        (_RARE_SURNAME_ALONE, "n_forename"),
+        (_SURNAME_ALONE, "n_forename"),
         ("surname", "forename"),
         _BANDS,
     ),
@@ -156,7 +168,7 @@ TOKENS: tuple[TokenColumn, ...] = (
     *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, the token of two names alone only where the surname is not a common one:
+last words only for names of several words, the token of two names alone only where they are rare or one child has them:
 most rows carry 22 or 23 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs
 nothing; `t_dob_postcode` takes it plain.
 """
@@ -216,15 +228,18 @@ def tokenise(
     keys: TokenKeys,
     *,
     second_keying: bool = True,
+    whole: bool = True,
 ) -> pa.Table:
     """The `passthrough` columns of `relation` and a UInt64 column per token, in any order of rows.
 
-    `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth; its column `council`
-    scopes the identifiers that mean something only within one sender. With `second_keying=False` the result is what a
-    sender hands over; `rekey` turns it into what the pipeline makes itself. Needs `prepare` on the connection.
+    `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth; its columns `council`
+    and `cohort` say which extract of one source a row is of. With `whole=False` the relation is a part of an extract:
+    which child alone has its names cannot be seen there, and no token rests on it. With `second_keying=False` the
+    result is what a sender hands over; `rekey` turns it into what the pipeline makes itself. Needs `prepare` on the
+    connection.
     """
     tokens = token_columns(columns)
-    rows = con.sql(_messages_sql(relation, columns, tokens, passthrough)).to_arrow_table()
+    rows = con.sql(_messages_sql(relation, columns, tokens, passthrough, whole)).to_arrow_table()
     kept = rows.select(passthrough)
     messages = {token.name: _one_chunk(rows[token.name]) for token in tokens}
     hashed = hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
@@ -255,15 +270,20 @@ def manifest(keys: KeyRing) -> dict[str, str]:
     }
 
 
-def _messages_sql(relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str]) -> str:
-    """A SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names; streaming."""
+def _messages_sql(
+    relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str], whole: bool
+) -> str:
+    """A SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names."""
     messages = [f"{_message(token)} AS {token.name}" for token in tokens]
     bands = sorted({band for token in tokens for band in token.bands})
-    return f"SELECT {', '.join([*passthrough, *messages, *bands])} FROM ({normalise.normalise_sql(relation, columns)})"
+    named = f"SELECT *, {_ONLY_BEARER if whole else 'false'} AS only_bearer"
+    namesakes = "WINDOW namesakes AS (PARTITION BY council, cohort, n_surname, n_forename)"
+    normal = f"{named} FROM ({normalise.normalise_sql(relation, columns)}) {namesakes if whole else ''}"
+    return f"SELECT {', '.join([*passthrough, *messages, *bands])} FROM ({normal})"
 
 
 def _message(token: TokenColumn) -> str:
-    return f" || chr({_UNIT_SEPARATOR}) || ".join(f"({component})::VARCHAR" for component in token.components)
+    return _SEPARATED.join(f"({component})::VARCHAR" for component in token.components)
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
-from privacy.linkage.crowded import crowded, outward_bits
+from privacy.linkage.crowded import crowded_dates, crowded_homes, outward_bits
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
@@ -79,11 +79,13 @@ def _household_weight() -> str:
 
 
 def _crowd(con: duckdb.DuckDBPyConnection, children: int) -> str:
-    """SQL of the bits that what two records share of a postcode is worth less, as both sides have it."""
+    """SQL of the bits that what two records share of a postcode and a date is worth less, as both sides have it."""
     outward = min(outward_bits(con, side, children) for side in ("side_l", "side_r"))
+    of_both = "least(coalesce({0}_l.crowd, 0), coalesce({0}_r.crowd, 0))".format
     return (
-        f"CASE WHEN {_at('postcode', 'same', children)} THEN least(coalesce(a.crowd, 0), coalesce(b.crowd, 0))"
+        f"CASE WHEN {_at('postcode', 'same', children)} THEN {of_both('homes')}"
         f" WHEN {_at('postcode', 'same outward part', children)} THEN {outward} ELSE 0 END"
+        f" + CASE WHEN {_at('date_of_birth', 'same')} THEN {of_both('dates')} ELSE 0 END"
     )
 
 
@@ -170,10 +172,12 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     for side, condition in (("l", left), ("r", right)):
         chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
         con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
-        crowded(con, f"side_{side}")
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]
+    for side in ("side_l", "side_r"):
+        crowded_homes(con, side)
+        crowded_dates(con, side, children)
     crowd = _crowd(con, children)
     _find_pairs(con, children)
     (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
@@ -197,7 +201,8 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
           FROM weighed GROUP BY unit_l, unit_r
         """
     ).fetchall()
-    for table in ("side_l", "side_r", "crowded_side_l", "crowded_side_r", "found", "pairs", "weighed"):
+    crowds = [f"{what}_side_{side}" for what in ("homes", "dates") for side in "lr"]
+    for table in ("side_l", "side_r", *crowds, "found", "pairs", "weighed"):
         con.execute(f"DROP TABLE {table}").fetchall()
 
 
@@ -227,8 +232,10 @@ def _weighed_units(predictions: str, crowd: str) -> str:
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
           JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r
-          LEFT JOIN crowded_side_l a ON a.t_month_postcode = l.t_month_postcode
-          LEFT JOIN crowded_side_r b ON b.t_month_postcode = r.t_month_postcode
+          LEFT JOIN homes_side_l homes_l ON homes_l.t_month_postcode = l.t_month_postcode
+          LEFT JOIN homes_side_r homes_r ON homes_r.t_month_postcode = r.t_month_postcode
+          LEFT JOIN dates_side_l dates_l ON dates_l.t_forename_start_dob = l.t_forename_start_dob
+          LEFT JOIN dates_side_r dates_r ON dates_r.t_forename_start_dob = r.t_forename_start_dob
         """
 
 

@@ -1,8 +1,9 @@
-"""Postcodes and postal districts that many children share, and what that takes off the weight of a pair.
+"""Postcodes, postal districts and dates that many children share, and what that takes off the weight of a pair.
 
-The model takes a postcode to be that of a street, and its outward part to be one of a whole region's. A hostel, a
-hospital or the council's own address stands on hundreds of children of one cohort, and in one town half of them may
-share an outward part: that two records share it then says little. What is read off a service for this is rounded to
+The model takes a postcode to be that of a street, its outward part to be one of a whole region's, and a date of birth
+to be any day of the year. A hostel, a hospital or the council's own address stands on hundreds of children of one
+cohort, in one town half of them may share an outward part, and who knows only the year a child was born in writes the
+first of January: that two records share it then says little. What is read off a service for this is rounded to
 doublings, so that one record more or less moves next to nothing, and is only ever taken off.
 """
 
@@ -19,19 +20,38 @@ CROWD = 10
 postcode on its own, so they are counted by the month they were born in."""
 USUAL = 4
 """As many of them as need no correction: a block of flats, or a small town's only postcode."""
+USUAL_START = 0.1
+"""Share of the children of one day whose forenames start the same, at most, where nothing is wrong with the day."""
 ENOUGH_PAIRS = 500
 """Pairs of one side with one date of birth and outward part from which their share is believed."""
 _DAYS = 365.25
 
 
-def crowded(con: duckdb.DuckDBPyConnection, side: str) -> None:
-    """Create `crowded_{side}` (t_month_postcode, crowd): bits (DOUBLE) that sharing one of the crowded postcodes of the
+def crowded_homes(con: duckdb.DuckDBPyConnection, side: str) -> None:
+    """Create `homes_{side}` (t_month_postcode, crowd): bits (DOUBLE) that sharing one of the crowded postcodes of the
     table `side` (with unit and t_month_postcode) is worth less than the model has it."""
     con.execute(
         f"""
-        CREATE TABLE crowded_{side} AS
+        CREATE TABLE homes_{side} AS
         SELECT t_month_postcode, floor(log2(count(DISTINCT unit) / {USUAL})) AS crowd FROM {side}
          WHERE t_month_postcode IS NOT NULL GROUP BY t_month_postcode HAVING count(DISTINCT unit) >= {CROWD}
+        """
+    ).fetchall()
+
+
+def crowded_dates(con: duckdb.DuckDBPyConnection, side: str, children: int) -> None:
+    """Create `dates_{side}` (t_forename_start_dob, crowd): bits (DOUBLE) that a date of birth of the table `side`, a
+    service of so many children, is worth less than the model has it.
+
+    There is no token of a date on its own: its children are counted by the start of their forenames.
+    """
+    usual = max(children * USUAL_START / _DAYS, USUAL)
+    con.execute(
+        f"""
+        CREATE TABLE dates_{side} AS
+        SELECT t_forename_start_dob, floor(log2(count(DISTINCT unit) / {usual})) AS crowd FROM {side}
+         WHERE t_forename_start_dob IS NOT NULL
+         GROUP BY t_forename_start_dob HAVING count(DISTINCT unit) >= {usual * CROWD / USUAL}
         """
     ).fetchall()
 

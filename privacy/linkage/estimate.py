@@ -30,6 +30,8 @@ from privacy.normalise import RAREST_BAND, given_name_bands, given_name_forms, s
 
 CHILDREN = 60_000
 SEED = 20260601
+_NUMBERS = np.arange(100, 100 + CHILDREN).astype(str)
+"""In the place of inward parts, so that no two children share a postcode."""
 LEAST_M, LEAST_U, LEAST_U_OF_BANDS = 0.0005, 0.00005, 0.0000005
 RATES = {
     "typing error in surname": 0.17,
@@ -171,7 +173,7 @@ def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
         "forename": _drawn(rng, forenames, BANDS["forename"]),
         "date_of_birth": np.datetime64("2019-09-01") + rng.integers(0, 366, CHILDREN),
-        "postcode": np.char.add("LS1 ", np.arange(CHILDREN).astype(str)),
+        "postcode": np.char.add("LS1 ", _NUMBERS),
         "sex": rng.choice(np.array(["F", "M"]), CHILDREN),
     }
 
@@ -222,7 +224,7 @@ def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> di
         hit["another date of birth"], _another_date(rng, first["date_of_birth"]), first["date_of_birth"]
     )
     moved = hit["moved, or postcode wrong"]
-    record["postcode"] = np.where(moved, np.char.add("LS2 ", np.arange(CHILDREN).astype(str)), first["postcode"])
+    record["postcode"] = np.where(moved, np.char.add("LS2 ", _NUMBERS), first["postcode"])
     record["sex"] = np.where(hit["sex wrong"], np.where(first["sex"] == "F", "M", "F"), first["sex"])
     return record
 
@@ -259,8 +261,9 @@ def _shares(
     columns = {"surname", "forename", "date_of_birth", "postcode"}
     for side, records in (("l", left), ("r", right)):
         con.register("records", pa.table({"pair": np.arange(len(records["sex"])), **records}))
-        typed = "(SELECT 'any' AS council, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records)"
-        tokens = pseudonyms.tokenise(con, typed, columns, ["pair", "sex"], token_keys, second_keying=False)
+        place = "'any' AS council, 'any' AS cohort"
+        typed = f"(SELECT {place}, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records)"
+        tokens = pseudonyms.tokenise(con, typed, columns, ["pair", "sex"], token_keys, second_keying=False, whole=False)
         con.register("tokens", tokens)
         made = {token.name for token in pseudonyms.token_columns(columns)}
         con.execute(f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM tokens").fetchall()

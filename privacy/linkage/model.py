@@ -122,7 +122,7 @@ OTHER_FORM_OF_COMMON = "another form, band 0"
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
-    "postcode": "NOT has_postcode_l OR NOT has_postcode_r",
+    "postcode": f"(NOT has_postcode_l OR NOT has_postcode_r) AND NOT {_known(_SAME_OUTWARD)}",
     "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_COMPARABLE}",
     "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_ONLY_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",

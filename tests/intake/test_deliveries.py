@@ -204,10 +204,13 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.land(children(eyfsp, 60))
-    whole = desk.take()
-    at_once = desk.kept(columns="COLUMNS('^t_')")
+    whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
+    at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
     desk.home.quality(*KEY).unlink()
     monkeypatch.setattr(assets.staging, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.text, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
-    assert desk.kept(columns="COLUMNS('^t_')") == at_once
+    assert desk.kept(columns=tokens) == at_once
+    names = desk.kept(columns="t_names")
+    assert all(name in (None, before) for name, before in zip(names, names_at_once, strict=True))
+    assert names.count(None) > names_at_once.count(None), "which child alone has its names a chunk does not show"

@@ -1,4 +1,4 @@
-"""Postcodes and districts that many share say less: counted in a service, in doublings, and only ever taken off."""
+"""Postcodes, districts and dates that many share say less: counted in a service, in doublings, only ever taken off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.crowded import CROWD, USUAL, crowded, outward_bits
+from privacy.linkage.crowded import CROWD, USUAL, crowded_dates, crowded_homes, outward_bits
 
 CHILDREN = 10_000
 
@@ -17,8 +17,8 @@ def crowds(side: pd.DataFrame) -> dict[int, float]:
     """Postcode and month, and the bits that are taken off for it."""
     with duckdb.connect() as con:
         con.register("side", side)
-        crowded(con, "side")
-        return dict(con.sql("FROM crowded_side").fetchall())
+        crowded_homes(con, "side")
+        return dict(con.sql("FROM homes_side").fetchall())
 
 
 def test_a_crowd_is_counted_in_doublings() -> None:
@@ -58,3 +58,35 @@ def test_a_few_children_say_nothing_of_districts() -> None:
 
 def test_one_child_more_moves_nothing() -> None:
     assert outward(30, CHILDREN) == outward(30, CHILDREN + 1)
+
+
+def dates(side: pd.DataFrame, children: int) -> dict[int, float]:
+    """Date and start of a forename, and the bits that are taken off for the date."""
+    with duckdb.connect() as con:
+        con.register("side", side)
+        crowded_dates(con, "side", children)
+        return dict(con.sql("FROM dates_side").fetchall())
+
+
+@pytest.mark.parametrize("children", [1_000, 60_000])
+def test_a_day_of_the_year_like_any_other_is_no_crowd(children: int) -> None:
+    rng = np.random.default_rng(1)
+    born, start = rng.integers(0, 366, children), rng.choice(20, children, p=_of_starts())
+    side = pd.DataFrame({"unit": np.arange(children), "t_forename_start_dob": born * 100 + start})
+    assert dates(side, children) == {}
+
+
+def test_a_day_that_half_the_children_are_said_to_be_born_on_says_next_to_nothing() -> None:
+    rng = np.random.default_rng(2)
+    born = np.where(rng.random(CHILDREN) < 0.5, 1, rng.integers(0, 366, CHILDREN))
+    start = rng.choice(20, CHILDREN, p=_of_starts())
+    side = pd.DataFrame({"unit": np.arange(CHILDREN), "t_forename_start_dob": born * 100 + start})
+    found = dates(side, CHILDREN)
+    assert {token // 100 for token in found} == {1}
+    assert 6 <= max(found.values()) <= np.log2(0.5 * 366.25)
+
+
+def _of_starts() -> np.ndarray:
+    """Shares of twenty starts of forenames, the commonest a tenth."""
+    shares = np.linspace(0.1, 0, 20)
+    return shares / shares.sum()

@@ -74,7 +74,7 @@ def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
 
 def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
     con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
-    sent = "(SELECT * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
+    sent = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
     columns = set(frame.columns) & pseudonyms.SOURCE_COLUMNS
     return pseudonyms.tokenise(con, sent, columns, ["council", "source_row", "sex"], keys)
 

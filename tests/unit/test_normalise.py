@@ -111,6 +111,22 @@ def test_postcode(con: duckdb.DuckDBPyConnection, sent: str, expected: str | Non
     assert one(con, postcode=sent)["n_postcode"] == expected
 
 
+@pytest.mark.parametrize(
+    ("sent", "outward", "whole"),
+    [
+        ("LS1 4AP", "LS1", "LS14AP"), ("EC1A 1BB", "EC1A", "EC1A1BB"), ("W1A 0AX", "W1A", "W1A0AX"),
+        ("LS6", "LS6", None), ("ls17", "LS17", None), ("EC1A", "EC1A", None), ("E1", "E1", None),
+        ("2119", "21", None), ("ZZ99", None, None), ("", None, None),
+    ],
+)  # fmt: skip
+def test_the_outward_part_of_a_postcode(
+    con: duckdb.DuckDBPyConnection, sent: str, outward: str | None, whole: str | None
+) -> None:
+    row = one(con, postcode=sent)
+    assert (row["n_postcode_outward"], row["n_postcode_full"]) == (outward, whole)
+    assert row["n_postcode"] == (sent if sent.isdigit() else whole), "an outward part alone is no postcode"
+
+
 def test_dates(con: duckdb.DuckDBPyConnection) -> None:
     for placeholder in (date(1900, 1, 1), date(2000, 1, 1), date(1970, 1, 1), date(9999, 12, 31), None):
         assert one(con, date_of_birth=placeholder)["n_dob"] is None

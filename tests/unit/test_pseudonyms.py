@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from privacy import normalise, pseudonyms
@@ -63,11 +63,11 @@ def made(
     relation: str = "people",
     columns: set[str] = COLUMNS,
     council: str = "leeds",
-    second_keying: bool = True,
+    cohort: str = "202425",
+    **how: bool,
 ) -> pa.Table:
-    sent = f"(SELECT '{council}' AS council, * FROM {relation})"
-    token_keys = pseudonyms.TokenKeys(keys)
-    return pseudonyms.tokenise(con, sent, columns, ["source_row"], token_keys, second_keying=second_keying)
+    sent = f"(SELECT '{council}' AS council, '{cohort}' AS cohort, * FROM {relation})"
+    return pseudonyms.tokenise(con, sent, columns, ["source_row"], pseudonyms.TokenKeys(keys), **how)
 
 
 def reference(keys: KeyRing, token: pseudonyms.TokenColumn, message: str, bands: list[int], keyings: int) -> int:
@@ -123,7 +123,8 @@ def component(plain: dict[str, object], name: str) -> object:
         return str(plain["n_postcode_full"])[: int(name[-3:-1])] if plain["n_postcode_full"] else None
     if name.startswith("CASE WHEN n_surname_band"):
         surname, forename = (int(str(plain[f"n_{name}_band"] or 0)) for name in ("surname", "forename"))
-        return plain["n_surname"] if surname >= RARE_SURNAME and surname + forename >= RARE_PAIR else None
+        rare = surname >= RARE_SURNAME and surname + forename >= RARE_PAIR
+        return plain["n_surname"] if rare or plain["n_surname"] is None else f"{plain['n_surname']}\x1fleeds\x1f202425"
     if name.startswith("nullif(trim(local_patient_id)"):
         return str(plain["local_patient_id"] or "").strip() or None
     return plain[name]
@@ -167,6 +168,20 @@ def test_no_token_of_a_name_a_date_or_a_postcode_alone() -> None:
             assert {"date_of_birth", "postcode"} & set(token.inputs) or token.name == "t_names"
 
 
+NAMED = {"surname", "forename", "date_of_birth", "postcode"}
+COMMON = ("Smith", "Oliver")
+
+
+def named(con: duckdb.DuckDBPyConnection, *people: tuple[str | None, ...]) -> str:
+    """A table of people: surname, forename, date of birth, postcode."""
+    con.execute(
+        "CREATE OR REPLACE TABLE named (source_row INTEGER, surname VARCHAR, forename VARCHAR, date_of_birth DATE,"
+        " postcode VARCHAR)"
+    )
+    con.executemany("INSERT INTO named VALUES (?, ?, ?, ?, ?)", [(i, *person) for i, person in enumerate(people)])
+    return "named"
+
+
 @pytest.mark.parametrize(
     ("surname", "forename", "has_one"),
     [
@@ -176,15 +191,67 @@ def test_no_token_of_a_name_a_date_or_a_postcode_alone() -> None:
         (None, "Peregrine", False),
     ],
 )
-def test_two_names_make_a_token_only_where_the_surname_is_rare(
+def test_two_names_that_several_may_have_make_a_token_only_where_the_surname_is_rare(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, surname: str | None, forename: str, has_one: bool
 ) -> None:
-    con.execute(
-        "CREATE OR REPLACE TABLE one AS SELECT 1 AS source_row, ?::VARCHAR AS surname, ?::VARCHAR AS forename",
-        [surname, forename],
-    )
-    (row,) = rows(made(con, keys, "one", {"surname", "forename"}))
+    people = named(con, (surname, forename, None, None))
+    (row,) = rows(made(con, keys, people, NAMED, whole=False))
     assert (row["t_names"] is not None) == has_one
+
+
+@pytest.mark.parametrize(
+    ("other", "has_one"),
+    [
+        (("Smith", "George", "2020-05-09", "M1 2AB"), True),
+        (("Smith", "Oliver", "2020-03-09", "M1 2AB"), True),
+        (("Smith", "Ollie", "2020-09-03", "LS1 4AP"), True),
+        (("Smith", "Oliver", None, "LS1 4AP"), True),
+        (("Smith", "Oliver", "2020-05-09", "LS1 4AP"), False),
+        (("Smith", "Ollie", "2020-05-09", "LS1 4AP"), False),
+        (("Smith", "Oliver", None, "M1 2AB"), False),
+    ],
+)
+def test_common_names_make_a_token_where_one_child_of_the_extract_has_them(
+    con: duckdb.DuckDBPyConnection, keys: KeyRing, other: tuple[str | None, ...], has_one: bool
+) -> None:
+    people = named(con, (*COMMON, "2020-03-09", "LS1 4AP"), other)
+    assert (rows(made(con, keys, people, NAMED))[0]["t_names"] is not None) == has_one
+
+
+def test_common_names_are_compared_within_a_council_and_a_cohort(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
+    def token(*person: str | None, **place: str) -> object:
+        return rows(made(con, keys, named(con, person), NAMED, **place))[0]["t_names"]
+
+    here = token(*COMMON, "2020-03-09", "LS1 4AP")
+    assert here == token(*COMMON, None, "M1 2AB") == token(*COMMON, None, None)
+    assert len({here, token(*COMMON, None, None, council="wirral"), token(*COMMON, None, None, cohort="202324")}) == 3
+    rare = ("Fenwick", "Peregrine", None, None)
+    assert token(*rare) == token(*rare, council="wirral") == token(*rare, cohort="202324")
+
+
+_ONE_OF_FEW = st.tuples(
+    st.sampled_from(["Smith", "Khan", "Fenwick", "Smith-Khan", None]),
+    st.sampled_from(["Oliver", "Ollie", "Mohammed", "Peregrine", None]),
+    st.sampled_from(["2020-03-09", "2020-09-03", "2020-05-01", None]),
+    st.sampled_from(["LS1 4AP", "M1 2AB", "LS1", None]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(people=st.lists(_ONE_OF_FEW, min_size=1, max_size=12))
+def test_a_token_of_common_names_joins_no_two_dates_and_no_two_addresses(
+    con: duckdb.DuckDBPyConnection, keys: KeyRing, people: list[tuple[str | None, ...]]
+) -> None:
+    tokens = rows(made(con, keys, named(con, *people), NAMED))
+    common = [
+        (row["t_names"], row["t_surname_dob"], row["t_surname_postcode"])
+        for row in tokens
+        if row["t_names"] is not None and (int(str(row["t_names"])) >> pseudonyms.BAND_BITS) % 8 < RARE_SURNAME
+    ]
+    for names in {names for names, _, _ in common}:
+        dates, homes = ({row[at] for row in common if row[0] == names} for at in (1, 2))
+        assert len(dates - {None}) <= 1
+        assert None not in dates or len(homes - {None}) <= 1
 
 
 @pytest.mark.parametrize(
@@ -203,15 +270,8 @@ def test_two_names_make_a_token_only_where_the_surname_is_rare(
 def test_two_names_of_which_the_surname_is_common_make_tokens_only_with_a_narrow_place(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, surname: str, other_place: str | None, same: set[str]
 ) -> None:
-    con.execute(
-        """
-        CREATE OR REPLACE TABLE two AS
-        SELECT row AS source_row, ?::VARCHAR AS surname, 'Oliver' AS forename, born::DATE AS date_of_birth, postcode
-          FROM (VALUES (1, '2020-03-09', 'LS1 4AP'), (2, '2020-05-09', ?)) AS places(row, born, postcode)
-        """,
-        [surname, other_place],
-    )
-    one, other = rows(made(con, keys, "two", {"surname", "forename", "date_of_birth", "postcode"}))
+    people = named(con, (surname, "Oliver", "2020-03-09", "LS1 4AP"), (surname, "Oliver", "2020-05-09", other_place))
+    one, other = rows(made(con, keys, people, NAMED))
     names = [name for name in one if name.startswith("t_names")]
     assert {name for name in names if one[name] is not None and one[name] == other[name]} == same
 
@@ -220,14 +280,7 @@ def test_two_names_of_which_the_surname_is_common_make_tokens_only_with_a_narrow
 def test_a_postcode_that_is_not_whole_makes_no_token_of_a_common_surname_and_a_forename(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, place: str
 ) -> None:
-    con.execute(
-        """
-        CREATE OR REPLACE TABLE one AS SELECT 1 AS source_row, 'Smith' AS surname, 'Oliver' AS forename,
-                                              DATE '2020-03-09' AS date_of_birth, ? AS postcode
-        """,
-        [place],
-    )
-    (row,) = rows(made(con, keys, "one", {"surname", "forename", "date_of_birth", "postcode"}))
+    (row,) = rows(made(con, keys, named(con, (*COMMON, "2020-03-09", place)), NAMED, whole=False))
     assert {row[name] for name in row if name.startswith("t_names")} == {None}
 
 
