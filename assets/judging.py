@@ -19,6 +19,8 @@ from threading import Lock
 
 from assets.findings import Finding, Judged
 
+GRACE_SECONDS = 10
+"""How long the process may take to end before it is killed."""
 _starting = Lock()
 
 
@@ -87,7 +89,11 @@ class _Beside:
     def _end(self) -> None:
         self._pipe.close()
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _answer(pipe: Connection) -> None:

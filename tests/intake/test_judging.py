@@ -97,3 +97,10 @@ def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     assert said(process)[-1] == "KeyboardInterrupt"
     assert process.returncode == -signal.SIGINT
+
+
+def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    stopped = "os.kill(process().pid, signal.SIGSTOP); judging.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
+    process = started(tmp_path, "", stopped)
+    assert said(process) == ["stopped"]
+    assert process.returncode == 0
