@@ -162,7 +162,7 @@ def _blocks(children: int) -> list[str]:
 
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backend = in_duckdb) -> None:
-    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename and postcode (log2 Bayes factors), nhs
+    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename, postcode and date_of_birth (log2 Bayes factors), nhs
     (the numbers agree), crowd (bits, as in `crowded`), pattern (log2 Bayes factor of each comparison, in the model's
     order: an agreement pattern, without a token).
 
@@ -227,7 +227,8 @@ def _weighed_units(predictions: str, crowd: str) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
         SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-               {{'forename': mw_forename, 'postcode': mw_postcode, 'household': {_household()},
+               {{'forename': mw_forename, 'postcode': mw_postcode,
+                 'date_of_birth': mw_date_of_birth, 'household': {_household()},
                  'nhs': mw_nhs_number > 0, 'crowd': {crowd},
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})

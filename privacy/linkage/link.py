@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from privacy.linkage import assignment, candidates, entities, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
+from privacy.linkage.differing import COMPARISONS, as_differing, differing
 from privacy.linkage.identity import assign_ids
-from privacy.linkage.moved import as_moved, moved
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -63,7 +63,7 @@ class Decision:
     posterior: np.ndarray
     odds: np.ndarray
     vague: np.ndarray
-    doublings: int
+    doublings: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -180,32 +180,37 @@ def _step(
     }
 
 
-def decide(pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings: int | None = None) -> Decision:
+def decide(
+    pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings: tuple[int, ...] | None = None
+) -> Decision:
     """The links of a step among `pairs` (as `candidates` scores them) of two sides of so many units.
 
-    `doublings` says how many moved where that is known, as for a part of the pairs of a step.
+    `doublings` says how many differ where that is known, as for a part of the pairs of a step.
     """
-    left, right, weight, tie, forename, household, postcode, crowd = (
-        pairs.column(c).to_numpy()
-        for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "postcode", "crowd")
+    left, right, weight, tie, forename, household, crowd = (
+        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "crowd")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
     alone, many = weight, max(sides)
     if one_to_one:
-        postcodes = (
-            moved(left, right, weight, postcode, many) if doublings is None else as_moved(doublings, postcode, many)
-        )
-        doublings = postcodes.doublings
-        alone = weight + (postcodes.bits - crowd) * ~household
+        parts = {comparison: pairs.column(comparison).to_numpy() for comparison in COMPARISONS}
+        found = [
+            differing(comparison, left, right, weight, part, many)
+            if doublings is None
+            else as_differing(comparison, known, part, many)
+            for (comparison, part), known in zip(parts.items(), doublings or parts, strict=True)
+        ]
+        doublings = tuple(each.doublings for each in found)
+        alone = weight + (sum(each.bits for each in found) - crowd) * ~household
         expected = float(assignment.posterior(left, right, alone, tie).sum())
-        caution = CAUTION_BITS * (1 + doublings)
+        caution = CAUTION_BITS * (1 + doublings[0])
         alone = alone + (_prior_bits(sides, expected) - caution) * ~household
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
     kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
     odds = np.log2(np.maximum(posterior, 1 - _SURE)) - np.log2(np.maximum(1 - posterior, 1 - _SURE))
     late = kept[weight[kept] < bits_of(THRESHOLD)]
-    return Decision(kept, late, alone, posterior, odds, vague, doublings or 0)
+    return Decision(kept, late, alone, posterior, odds, vague, doublings)
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:

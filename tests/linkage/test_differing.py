@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.moved import Moved, moved
+from privacy.linkage.differing import Differing, differing
 
 CHILDREN = 10_000
 SAME, OUTWARD, DIFFERENT = (
@@ -14,13 +14,13 @@ SAME, OUTWARD, DIFFERENT = (
 )
 
 
-def of(pairs: int, different: float, *, without: float = 15.0, missing: int = 0) -> Moved:
+def of(pairs: int, different: float, *, without: float = 15.0, missing: int = 0) -> Differing:
     """Pairs of one unit with one, of which a share differ in the postcode, and more with a postcode missing."""
     units = np.arange(pairs + missing)
     postcode = np.where(units < round(pairs * different), DIFFERENT, SAME)
     postcode[pairs:] = np.nan
     weight = without + np.nan_to_num(postcode)
-    return moved(units, units, weight, postcode, CHILDREN)
+    return differing("postcode", units, units, weight, postcode, CHILDREN)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_postcode_that_differs_counts_less_and_one_that_agrees_a_little_less()
 def test_an_outward_part_that_agrees_is_not_a_different_postcode() -> None:
     units = np.arange(400)
     postcode = np.full(400, OUTWARD)
-    assert moved(units, units, 15 + postcode, postcode, CHILDREN).doublings == 0
+    assert differing("postcode", units, units, 15 + postcode, postcode, CHILDREN).doublings == 0
 
 
 def test_pairs_that_need_the_postcode_do_not_say_who_moved() -> None:
