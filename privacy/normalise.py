@@ -38,6 +38,8 @@ OUTPUTS = (
     "n_surname_sound",
     "n_surname_start",
     "n_surname_end",
+    "n_surname_front",
+    "n_surname_rest",
     "n_surname_band",
     "n_forename",
     "n_forename_written",
@@ -47,6 +49,8 @@ OUTPUTS = (
     "n_forename_sound",
     "n_forename_start",
     "n_forename_end",
+    "n_forename_front",
+    "n_forename_rest",
     "n_dob",
     "n_dob_sorted",
     "n_dob_day",
@@ -61,11 +65,13 @@ OUTPUTS = (
 """Columns that `normalise_sql` adds: VARCHAR or NULL, DATE for n_dob, and UTINYINT for `*_band`.
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
-`n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
-two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
-form; `n_postcode` is missing where that part alone was sent; `n_postcode_full` is set only where the code has the form
-of a whole postcode; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
+`*_start` and `*_end` are two letters, `*_rest` and `*_front` what each leaves of a name of five letters and more (a
+shorter one stays whole, marked as such: that there is none would tell that the name is short); `*_band` says how common
+the name is; `n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the
+smaller of day and month first, so that a swap of the two makes no difference; `n_postcode_outward` is the part before
+the space, or two characters of a code of another form; `n_postcode` is missing where that part alone was sent;
+`n_postcode_full` is set only where the code has the form of a whole postcode; `n_upn` holds permanent,
+`n_upn_temporary` temporary numbers.
 """
 
 RAREST_BAND = 5
@@ -235,14 +241,16 @@ _NAME_LAYERS = (
 _SURNAME_LAYER = """
     SELECT sent, whole AS n_surname, front AS n_surname_first, back AS n_surname_last,
            soundex(whole) AS n_surname_sound, left(whole, 2) AS n_surname_start, right(whole, 2) AS n_surname_end,
+           front(whole) AS n_surname_front, rest(whole) AS n_surname_rest,
            name_band(whole, band) AS n_surname_band
       FROM {0} LEFT JOIN surname_bands ON name = whole
 """
 _FORENAME_LAYERS = (
     """
     SELECT sent, whole AS n_forename_written, soundex(whole) AS n_forename_sound, left(whole, 2) AS n_forename_start,
-           right(whole, 2) AS n_forename_end, coalesce(fronts.canonical, front) AS n_forename_first,
-           coalesce(backs.canonical, back) AS n_forename_last,
+           right(whole, 2) AS n_forename_end,
+           front(whole) AS n_forename_front, rest(whole) AS n_forename_rest,
+           coalesce(fronts.canonical, front) AS n_forename_first, coalesce(backs.canonical, back) AS n_forename_last,
            coalesce(wholes.canonical,
                     CASE WHEN front || back = whole
                          THEN coalesce(fronts.canonical, front) || coalesce(backs.canonical, back) END,
@@ -304,6 +312,8 @@ def _name_macros() -> list[str]:
         f"""name_band(x, listed) AS CASE WHEN x IS NOT NULL THEN coalesce(
              listed, CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {RAREST_BAND} ELSE {OTHER_SCRIPT_BAND} END)::UTINYINT
              END""",
+        "front(x) AS CASE WHEN length(x) >= 5 THEN left(x, -2) ELSE x || '.' END",
+        "rest(x) AS CASE WHEN length(x) >= 5 THEN substr(x, 3) ELSE '.' || x END",
         f"soundex(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN {_soundex('x')} END",
     ]
 

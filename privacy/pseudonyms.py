@@ -90,8 +90,16 @@ _WITH_DOB = {
     "forename_end": "end",
 }
 _WITH_POSTCODE = {
-    part: _WITH_DOB[part]
-    for part in ("surname", "surname_start", "surname_end", "forename", "forename_start", "forename_end")
+    "surname": "name",
+    "surname_start": "start",
+    "surname_end": "end",
+    "surname_front": "front",
+    "surname_rest": "rest",
+    "forename": "name",
+    "forename_start": "start",
+    "forename_end": "end",
+    "forename_front": "front",
+    "forename_rest": "rest",
 }
 
 _BANDS = ("n_surname_band", "n_forename_band")
@@ -169,7 +177,7 @@ TOKENS: tuple[TokenColumn, ...] = (
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
 last words only for names of several words, the token of two names alone only where they are rare or one child has them:
-most rows carry 22 or 23 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs
+most rows carry some 26 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs
 nothing; `t_dob_postcode` takes it plain.
 """
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)

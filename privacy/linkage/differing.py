@@ -10,9 +10,11 @@ as it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from privacy.linkage import assignment, model
 
@@ -26,40 +28,50 @@ _NEAR = 0.01
 
 @dataclass(frozen=True)
 class Differing:
-    """`doublings` of the model's share of children of whom one comparison is at "different", and `bits` that they add
-    to each pair."""
+    """For each of COMPARISONS, `doublings` of the model's share of children of whom it is at "different"; and the
+    `bits` that these add to each pair."""
 
-    doublings: int
+    doublings: Mapping[str, int]
     bits: np.ndarray
 
 
-def differing(
-    comparison: str, left: np.ndarray, right: np.ndarray, weight: np.ndarray, part: np.ndarray, records: int
-) -> Differing:
-    """Of pairs of units with these weights, of which `part` (log2 Bayes factor of the comparison, 0 or NaN where there
-    is nothing to compare) is one, between services of so many children."""
-    part = np.nan_to_num(part)
-    known, different = _compared(comparison, part, records)
-    sure = known & (assignment.least_posterior(left, right, weight - part) >= _SURE)
-    doublings = 0
-    if sure.sum() >= _ENOUGH:
-        share = max(different[sure].mean(), _usual(comparison))
-        doublings = min(round(np.log2(share / _usual(comparison))), _MOST_DOUBLINGS)
-    return as_differing(comparison, doublings, part, records)
+def differing(pairs: pa.Table, records: int) -> Differing:
+    """Of `pairs` as `candidates` scores them, between services of so many children."""
+    doublings = {comparison: _doublings(pairs, comparison, records) for comparison in COMPARISONS}
+    return as_differing(pairs, records, doublings)
 
 
-def as_differing(comparison: str, doublings: int, part: np.ndarray, records: int) -> Differing:
+def as_differing(pairs: pa.Table, records: int, doublings: Mapping[str, int]) -> Differing:
     """What so many `doublings`, known from elsewhere, add to pairs; the rest as in `differing`."""
-    known, different = _compared(comparison, np.nan_to_num(part), records)
+    bits = np.zeros(len(pairs))
+    for comparison, doubled in doublings.items():
+        known, different = _compared(pairs, comparison, records)
+        usual = _usual(comparison)
+        near = np.log2((1 - usual * 2**doubled) / (1 - usual))
+        bits += np.where(different, float(doubled), known * near)
+    return Differing(doublings, bits)
+
+
+def _doublings(pairs: pa.Table, comparison: str, records: int) -> int:
+    left, right, weight = (pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
+    known, different = _compared(pairs, comparison, records)
+    sure = known & (assignment.least_posterior(left, right, weight - _part(pairs, comparison)) >= _SURE)
+    if sure.sum() < _ENOUGH:
+        return 0
     usual = _usual(comparison)
-    near = np.log2((1 - usual * 2**doublings) / (1 - usual))
-    return Differing(doublings, np.where(different, float(doublings), known * near))
+    return min(round(np.log2(max(different[sure].mean(), usual) / usual)), _MOST_DOUBLINGS)
 
 
-def _compared(comparison: str, part: np.ndarray, records: int) -> tuple[np.ndarray, np.ndarray]:
+def _compared(pairs: pa.Table, comparison: str, records: int) -> tuple[np.ndarray, np.ndarray]:
     """Masks of the pairs that can be compared, and of those among them that differ."""
+    part = _part(pairs, comparison)
     known = part != 0
     return known, known & (np.abs(part - model.weight(comparison, "different", records)) < _NEAR)
+
+
+def _part(pairs: pa.Table, comparison: str) -> np.ndarray:
+    """Log2 Bayes factor of the comparison, 0 where there is nothing to compare."""
+    return np.nan_to_num(pairs.column(comparison).to_numpy())
 
 
 def _usual(comparison: str) -> float:

@@ -69,11 +69,14 @@ SET: dict[str, dict[str, list[float]]] = {
     "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
     # Who else shares date of birth and postcode? A co-twin (2.9% of children have one), nearly always of one surname.
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
+    # All but the start or the end is compared at one postcode only, and the pairs counted for u share a date instead:
+    # these shares were counted while there were tokens of them with the date.
     "surname": {
         "alike, one household": [0.9, 0.6],
         "same, one family": [0.8, 0.05],
         "exchanged with forename": [0.003, 0.000001],
         "in the place of the forename": [0.005, 0.00005],
+        "all but its start or end the same": [0.02, 0.0001],
         "starts the same": [0.024, 0.014],
         "ends the same": [0.04, 0.04],
         "different, and so is the date": [0.015, 0.9],
@@ -86,7 +89,9 @@ SET: dict[str, dict[str, list[float]]] = {
     "forename": {
         "another form, band 0": [0.01, 0.0008],
         "another form": [0.025, 0.0004],
+        "all but its start or end the same, one family": [0.02, 0.005],
         "starts or ends the same, one family": [0.05, 0.2],
+        "all but its start or end the same": [0.02, 0.0003],
         "starts the same": [0.025, 0.016],
         "ends the same": [0.042, 0.03],
         "different, one household": [0.00006, 0.9],
@@ -104,6 +109,7 @@ OF_A_FAMILY = frozenset(
         "alike, one household",
         "same, one family",
         "different, one family",
+        "all but its start or end the same, one family",
         "starts or ends the same, one family",
         "different, one household",
         "different, and so is the date",

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from privacy.linkage import assignment, candidates, entities, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
-from privacy.linkage.differing import COMPARISONS, as_differing, differing
+from privacy.linkage.differing import Differing, as_differing, differing
 from privacy.linkage.identity import assign_ids
 
 THRESHOLD = 0.5
@@ -54,7 +54,7 @@ class Decision:
     `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
     pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
     log2 odds; and the mask `vague` of those that a rival of the same weight leaves undecided. `doublings` as in
-    `moved`.
+    `differing`.
     """
 
     kept: np.ndarray
@@ -63,7 +63,7 @@ class Decision:
     posterior: np.ndarray
     odds: np.ndarray
     vague: np.ndarray
-    doublings: tuple[int, ...] | None
+    doublings: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _step(
 
 
 def decide(
-    pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings: tuple[int, ...] | None = None
+    pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings: Mapping[str, int] | None = None
 ) -> Decision:
     """The links of a step among `pairs` (as `candidates` scores them) of two sides of so many units.
 
@@ -191,26 +191,19 @@ def decide(
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "crowd")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
-    alone, many = weight, max(sides)
+    alone, found = weight, Differing({}, np.zeros(len(weight)))
     if one_to_one:
-        parts = {comparison: pairs.column(comparison).to_numpy() for comparison in COMPARISONS}
-        found = [
-            differing(comparison, left, right, weight, part, many)
-            if doublings is None
-            else as_differing(comparison, known, part, many)
-            for (comparison, part), known in zip(parts.items(), doublings or parts, strict=True)
-        ]
-        doublings = tuple(each.doublings for each in found)
-        alone = weight + (sum(each.bits for each in found) - crowd) * ~household
+        found = differing(pairs, max(sides)) if doublings is None else as_differing(pairs, max(sides), doublings)
+        alone = weight + (found.bits - crowd) * ~household
         expected = float(assignment.posterior(left, right, alone, tie).sum())
-        caution = CAUTION_BITS * (1 + doublings[0])
+        caution = CAUTION_BITS * (1 + found.doublings["postcode"])
         alone = alone + (_prior_bits(sides, expected) - caution) * ~household
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _SURE), 9)
     kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
     odds = np.log2(np.maximum(posterior, 1 - _SURE)) - np.log2(np.maximum(1 - posterior, 1 - _SURE))
     late = kept[weight[kept] < bits_of(THRESHOLD)]
-    return Decision(kept, late, alone, posterior, odds, vague, doublings)
+    return Decision(kept, late, alone, posterior, odds, vague, found.doublings)
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:

@@ -86,6 +86,9 @@ _BOTH = _equal("dob_postcode")
 _SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}
+_NEARLY = {
+    name: _any(_equal(f"{name}_front_postcode"), _equal(f"{name}_rest_postcode")) for name in ("surname", "forename")
+}
 _SAME_DOB = _any(
     _BOTH,
     _equal("dob_outward"),
@@ -111,6 +114,7 @@ _SAME_POSTCODE = _any(
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
 """Not Ahmed Ahmed and Ahmed Ahmed."""
 _COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
+_ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_known(_BOTH)}"
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
@@ -144,6 +148,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "exchanged with forename": _ONLY_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
         "part": _part("surname"),
+        "all but its start or end the same": _NEARLY["surname"],
         "sounds the same": _equal("surname_sound_dob"),
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
         "starts the same": _STARTS["surname"],
@@ -161,12 +166,11 @@ LEVELS: dict[str, dict[str, str]] = {
         OTHER_FORM_OF_COMMON: f"{_SAME['forename']} AND forename_band_l = {BANDS['forename'][0]}",
         "another form": _SAME["forename"],
         "part": _part("forename"),
+        "all but its start or end the same, one family": f"{_NEARLY['forename']} AND {_ONE_FAMILY}",
+        "all but its start or end the same": _NEARLY["forename"],
         "sounds the same": _equal("forename_sound_dob"),
         "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
-        "starts or ends the same, one family": (
-            f"{_equal('surname_postcode')} AND NOT coalesce({_BOTH}, false)"
-            f" AND {_any(_STARTS['forename'], _ENDS['forename'])}"
-        ),
+        "starts or ends the same, one family": (f"{_any(_STARTS['forename'], _ENDS['forename'])} AND {_ONE_FAMILY}"),
         "starts the same": _STARTS["forename"],
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",

@@ -112,6 +112,18 @@ def test_postcode(con: duckdb.DuckDBPyConnection, sent: str, expected: str | Non
 
 
 @pytest.mark.parametrize(
+    ("sent", "front", "rest"),
+    [("Charles", "CHARL", "ARLES"), ("Alice", "ALI", "ICE"), ("Ali", "ALI.", ".ALI"), ("Smith-Jo", "SMITH", "ITHJO")],
+)
+def test_what_a_slip_at_either_end_of_a_name_leaves(
+    con: duckdb.DuckDBPyConnection, sent: str, front: str, rest: str
+) -> None:
+    row = one(con, surname=sent, forename=sent)
+    assert (row["n_surname_front"], row["n_surname_rest"]) == (front, rest)
+    assert (row["n_forename_front"], row["n_forename_rest"]) == (front, rest)
+
+
+@pytest.mark.parametrize(
     ("sent", "outward", "whole"),
     [
         ("LS1 4AP", "LS1", "LS14AP"), ("EC1A 1BB", "EC1A", "EC1A1BB"), ("W1A 0AX", "W1A", "W1A0AX"),
