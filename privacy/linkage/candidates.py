@@ -52,8 +52,13 @@ hand only where each one's record is missing from the other's service: with 98% 
 other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
-_BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 12, 1_500_000
+_BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 12, 1_000_000
 """Conditions that are answered together, and pairs that are weighed together: what is held in memory meanwhile."""
+_NOT_LOOKED_FOR = (
+    *("t_upn", "t_upn_temporary", "t_patient"),
+    *(f"t_{name}_{form}_postcode" for name in ("surname", "forename") for form in ("front", "rest")),
+)
+"""Tokens by which no pair of two services is found: what is held of the two sides leaves them out."""
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
@@ -170,8 +175,8 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     takes its strongest pair of patterns. `backend` weighs the pairs.
     """
     for side, condition in (("l", left), ("r", right)):
-        chosen = f"SELECT * FROM patterns JOIN units USING (pattern) WHERE {condition}"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {chosen}").fetchall()
+        looked_for = f"SELECT * EXCLUDE ({', '.join(_NOT_LOOKED_FOR)}) FROM patterns JOIN units USING (pattern)"
+        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} WHERE {condition}").fetchall()
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
     ).fetchall()[0]

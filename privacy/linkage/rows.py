@@ -54,15 +54,16 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     con.execute(
         f"""
         CREATE TABLE patterns AS
+        WITH services AS MATERIALIZED (
+            SELECT service, bool_or({_any_of("_dob_")}) AND bool_or({_any_of("_postcode_")}) AS says_both
+              FROM sent GROUP BY service)
         SELECT row_number() OVER () - 1 AS pattern, tie, service, sex,
                {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
                {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
                {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
-               NOT has_dob AND NOT has_postcode AND bool_or(has_dob) OVER by_service
-               AND bool_or(has_postcode) OVER by_service AS names_alone, surname_band, forename_band, {tokens}
-          FROM (SELECT * FROM sent JOIN contents USING (row)
-                 WHERE row IN (SELECT min(row) FROM contents GROUP BY tie))
-        WINDOW by_service AS (PARTITION BY service)
+               NOT has_dob AND NOT has_postcode AND says_both AS names_alone, surname_band, forename_band, {tokens}
+          FROM sent JOIN contents USING (row) JOIN services USING (service)
+         WHERE row IN (SELECT min(row) FROM contents GROUP BY tie)
         """
     ).fetchall()
     con.execute(
