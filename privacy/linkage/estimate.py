@@ -71,6 +71,8 @@ SET: dict[str, dict[str, list[float]]] = {
     # Both names in each other's place by chance: a product of two chances that the count is too small to see.
     # All but the start or the end is compared at one postcode only, and the pairs counted for u share a date instead:
     # these shares were counted while there were tokens of them with the date.
+    # A name that was replaced at one home is one error; where name and home differ it is mostly another child, often of
+    # the same family or community, who shares the other name.
     "surname": {
         "alike, one household": [0.9, 0.6],
         "same, one family": [0.8, 0.05],
@@ -80,6 +82,7 @@ SET: dict[str, dict[str, list[float]]] = {
         "starts the same": [0.024, 0.014],
         "ends the same": [0.04, 0.04],
         "different, and so is the date": [0.015, 0.9],
+        "different, at another home": [0.012, 0.963],
     },
     # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
     # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
@@ -96,6 +99,7 @@ SET: dict[str, dict[str, list[float]]] = {
         "ends the same": [0.042, 0.03],
         "different, one household": [0.00006, 0.9],
         "different, one family": [0.02, 0.9],
+        "different, at another home": [0.012, 0.968],
     },
     "sex": {
         "same, as the forename": [0.8, 0.8],
@@ -113,6 +117,7 @@ OF_A_FAMILY = frozenset(
         "starts or ends the same, one family",
         "different, one household",
         "different, and so is the date",
+        "different, at another home",
     }
 )
 """Levels of `SET` that are about households: synthetic pairs have none, so they are left out of the counting."""

