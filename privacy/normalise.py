@@ -38,8 +38,6 @@ OUTPUTS = (
     "n_surname_sound",
     "n_surname_start",
     "n_surname_end",
-    "n_surname_front",
-    "n_surname_rest",
     "n_surname_band",
     "n_forename",
     "n_forename_written",
@@ -49,8 +47,6 @@ OUTPUTS = (
     "n_forename_sound",
     "n_forename_start",
     "n_forename_end",
-    "n_forename_front",
-    "n_forename_rest",
     "n_dob",
     "n_dob_sorted",
     "n_dob_day",
@@ -65,13 +61,11 @@ OUTPUTS = (
 """Columns that `normalise_sql` adds: VARCHAR or NULL, DATE for n_dob, and UTINYINT for `*_band`.
 
 `*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`*_start` and `*_end` are two letters, `*_rest` and `*_front` what each leaves of a name of five letters and more (a
-shorter one stays whole, marked as such: that there is none would tell that the name is short); `*_band` says how common
-the name is; `n_forename` is the canonical form, `n_forename_written` the form as written; `n_dob_sorted` has the
-smaller of day and month first, so that a swap of the two makes no difference; `n_postcode_outward` is the part before
-the space, or two characters of a code of another form; `n_postcode` is missing where that part alone was sent;
-`n_postcode_full` is set only where the code has the form of a whole postcode; `n_upn` holds permanent,
-`n_upn_temporary` temporary numbers.
+`*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
+`n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
+two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
+form; `n_postcode` is missing where that part alone was sent; `n_postcode_full` is set only where the code has the form
+of a whole postcode; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
 """
 
 RAREST_BAND = 5
@@ -126,6 +120,8 @@ _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 def install(con: duckdb.DuckDBPyConnection) -> None:
     """Create the normaliser's macros and its table of given names (`given_name_forms`) in a connection.
 
+    `front(x)` and `rest(x)` are what the last or first two letters of a name leave, of five letters and more; a shorter
+    name stays whole, marked as such: that there is none would tell that the name is short.
     The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case
     do not matter) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
     """
@@ -215,15 +211,13 @@ _CODE_LAYERS = (
       FROM {0}
     """,
     "SELECT * REPLACE (real_postcode(postcode_code) AS postcode_code) FROM {0}",
+    "SELECT *, CASE WHEN full_postcode(postcode_code) THEN postcode_code END AS n_postcode_full FROM {0}",
     """
-    SELECT * EXCLUDE (postcode_code), CASE WHEN NOT outward_alone(postcode_code) THEN postcode_code END AS n_postcode,
-           CASE WHEN outward_alone(postcode_code) THEN postcode_code ELSE outward(postcode_code) END
-             AS n_postcode_outward
-      FROM {0}
-    """,
-    """
-    SELECT * EXCLUDE (upn_code),
-           CASE WHEN full_postcode(n_postcode) THEN n_postcode END AS n_postcode_full,
+    SELECT * EXCLUDE (postcode_code, upn_code),
+           CASE WHEN NOT outward_alone(postcode_code) THEN postcode_code END AS n_postcode,
+           CASE WHEN n_postcode_full IS NOT NULL THEN left(postcode_code, -3)
+                WHEN outward_alone(postcode_code) THEN postcode_code ELSE left(postcode_code, 2) END
+             AS n_postcode_outward,
            CASE WHEN NOT ends_in_letter(upn_code) THEN upn_code END AS n_upn,
            CASE WHEN ends_in_letter(upn_code) THEN upn_code END AS n_upn_temporary
       FROM {0}
@@ -241,16 +235,14 @@ _NAME_LAYERS = (
 _SURNAME_LAYER = """
     SELECT sent, whole AS n_surname, front AS n_surname_first, back AS n_surname_last,
            soundex(whole) AS n_surname_sound, left(whole, 2) AS n_surname_start, right(whole, 2) AS n_surname_end,
-           front(whole) AS n_surname_front, rest(whole) AS n_surname_rest,
            name_band(whole, band) AS n_surname_band
       FROM {0} LEFT JOIN surname_bands ON name = whole
 """
 _FORENAME_LAYERS = (
     """
     SELECT sent, whole AS n_forename_written, soundex(whole) AS n_forename_sound, left(whole, 2) AS n_forename_start,
-           right(whole, 2) AS n_forename_end,
-           front(whole) AS n_forename_front, rest(whole) AS n_forename_rest,
-           coalesce(fronts.canonical, front) AS n_forename_first, coalesce(backs.canonical, back) AS n_forename_last,
+           right(whole, 2) AS n_forename_end, coalesce(fronts.canonical, front) AS n_forename_first,
+           coalesce(backs.canonical, back) AS n_forename_last,
            coalesce(wholes.canonical,
                     CASE WHEN front || back = whole
                          THEN coalesce(fronts.canonical, front) || coalesce(backs.canonical, back) END,
@@ -385,9 +377,9 @@ def _place_and_date_macros() -> list[str]:
                                THEN left(x, length(x) - 3) || '0' || right(x, 2) ELSE x END""",
         r"""real_postcode(x) AS CASE WHEN NOT starts_with(x, 'ZZ99') AND regexp_matches(x, '[0-9]')
                                   AND NOT regexp_full_match(x, '0+|9+') THEN inward_digit(x) END""",
-        "outward_alone(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?')",
+        """outward_alone(x) AS CASE WHEN length(x) > 4 THEN false
+                                 ELSE regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?') END""",
         "full_postcode(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}')",
-        "outward(x) AS CASE WHEN full_postcode(x) THEN left(x, length(x) - 3) ELSE left(x, 2) END",
         f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",
         """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
                               + greatest(month(x), day(x)))::VARCHAR""",

@@ -63,13 +63,19 @@ class TokenColumn:
 
 
 def _name_token(part: str, domain: str, context: str, component: str, input_name: str) -> TokenColumn:
-    written = "nullif(n_forename_written, n_forename)"
+    name = part.split("_")[0]
+    whole = {"surname": "n_surname", "forename": "n_forename_written"}[name]
+    other_components = {
+        "forename_written": "nullif(n_forename_written, n_forename)",
+        f"{name}_front": f"front({whole})",
+        f"{name}_rest": f"rest({whole})",
+    }
     return TokenColumn(
         name=f"t_{part}_{context}",
         key="linkage",
         domain=f"{domain}|{context}",
-        components=(written if part == "forename_written" else f"n_{part}", component),
-        inputs=(part.split("_")[0], input_name),
+        components=(other_components.get(part, f"n_{part}"), component),
+        inputs=(name, input_name),
         bands=(f"n_{part}_band",) if part in ("surname", "forename") else (),
     )
 

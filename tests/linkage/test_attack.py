@@ -33,7 +33,8 @@ BANDS_OF = {token.name: 2 ** (pseudonyms.BAND_BITS * len(token.bands)) for token
 FIX_THE_SURNAME = [
     token.name
     for token in pseudonyms.token_columns(COLUMNS)
-    if any("n_surname" in part and "n_surname_" not in part.split("THEN")[-1] for part in token.components)
+    if any("n_surname" in (last := part.split("THEN")[-1]) and "n_surname_" not in last for part in token.components)
+    and "(n_surname)" not in token.components[0]
 ]
 """Tokens of whole surnames: whose rows share one share the surname."""
 

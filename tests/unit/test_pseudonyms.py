@@ -117,6 +117,11 @@ def component(plain: dict[str, object], name: str) -> object:
         told = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN "
         rare, common = name.removeprefix(told).removesuffix(" END").split(" ELSE ")
         return component(plain, rare if int(str(plain["n_surname_band"] or 0)) >= RARE_SURNAME else common)
+    if name.startswith(("front(", "rest(")):
+        whole = str(plain[name[name.index("(") + 1 : -1]] or "")
+        front = name.startswith("front(")
+        short = f"{whole}." if front else f".{whole}"
+        return (whole[:-2] if front else whole[2:]) if len(whole) >= 5 else (whole and short) or None
     if name == "''":
         return ""
     if name.startswith("left(n_postcode_full, "):
