@@ -110,7 +110,7 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
         if abs(decision["bits_of_cohort"]) > 0.005:
             yield (
                 f"  of the cohort as a whole {_signed(decision['bits_of_cohort'])}, which is in the posterior:"
-                " records left over, movers, crowded postcodes and districts, caution"
+                " records left over, places and dates that often differ or that many share, caution"
             )
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"
