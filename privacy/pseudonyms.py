@@ -48,9 +48,8 @@ are joined to tell how many they are, and so which surname it is."""
 class TokenColumn:
     """One token of a row: `name` (UBIGINT), HMAC of `components` under the sub-key `domain` of `key`.
 
-    `components` are SQL over the normalised relation, its columns `council` and `cohort`, and `only_bearer`;
-    `inputs` are the contract columns
-    that must all be in the source for the token to exist. Columns of the same domain are
+    `components` are SQL over the normalised relation, its columns `council` and `cohort`, and `only_bearer`; `inputs`
+    are the contract columns that must all be in the source for the token to exist. Columns of the same domain are
     comparable. The last bits of the token, `BAND_BITS` for each of `bands`, say how common its names are.
     """
 
@@ -62,20 +61,23 @@ class TokenColumn:
     bands: tuple[str, ...] = ()
 
 
+_MADE_OF = {
+    "forename_written": "nullif(n_forename_written, n_forename)",
+    "surname_front": "front(n_surname)",
+    "surname_rest": "rest(n_surname)",
+    "forename_front": "front(n_forename_written)",
+    "forename_rest": "rest(n_forename_written)",
+}
+"""Parts of names that are no column of the normaliser."""
+
+
 def _name_token(part: str, domain: str, context: str, component: str, input_name: str) -> TokenColumn:
-    name = part.split("_")[0]
-    whole = {"surname": "n_surname", "forename": "n_forename_written"}[name]
-    other_components = {
-        "forename_written": "nullif(n_forename_written, n_forename)",
-        f"{name}_front": f"front({whole})",
-        f"{name}_rest": f"rest({whole})",
-    }
     return TokenColumn(
         name=f"t_{part}_{context}",
         key="linkage",
         domain=f"{domain}|{context}",
-        components=(other_components.get(part, f"n_{part}"), component),
-        inputs=(name, input_name),
+        components=(_MADE_OF.get(part, f"n_{part}"), component),
+        inputs=(part.split("_")[0], input_name),
         bands=(f"n_{part}_band",) if part in ("surname", "forename") else (),
     )
 

@@ -30,13 +30,7 @@ _DAYS = 365.25
 def crowded_homes(con: duckdb.DuckDBPyConnection, side: str) -> None:
     """Create `homes_{side}` (t_month_postcode, crowd): bits (DOUBLE) that sharing one of the crowded postcodes of the
     table `side` (with unit and t_month_postcode) is worth less than the model has it."""
-    con.execute(
-        f"""
-        CREATE TABLE homes_{side} AS
-        SELECT t_month_postcode, floor(log2(count(DISTINCT unit) / {USUAL})) AS crowd FROM {side}
-         WHERE t_month_postcode IS NOT NULL GROUP BY t_month_postcode HAVING count(DISTINCT unit) >= {CROWD}
-        """
-    ).fetchall()
+    _crowded(con, f"homes_{side}", side, "t_month_postcode", USUAL)
 
 
 def crowded_dates(con: duckdb.DuckDBPyConnection, side: str, children: int) -> None:
@@ -46,12 +40,16 @@ def crowded_dates(con: duckdb.DuckDBPyConnection, side: str, children: int) -> N
     There is no token of a date on its own: its children are counted by the start of their forenames.
     """
     usual = max(children * USUAL_START / _DAYS, USUAL)
+    _crowded(con, f"dates_{side}", side, "t_forename_start_dob", usual)
+
+
+def _crowded(con: duckdb.DuckDBPyConnection, table: str, side: str, token: str, usual: float) -> None:
+    """Doublings of the `usual` number of children who share a token, where they are a crowd."""
     con.execute(
         f"""
-        CREATE TABLE dates_{side} AS
-        SELECT t_forename_start_dob, floor(log2(count(DISTINCT unit) / {usual})) AS crowd FROM {side}
-         WHERE t_forename_start_dob IS NOT NULL
-         GROUP BY t_forename_start_dob HAVING count(DISTINCT unit) >= {usual * CROWD / USUAL}
+        CREATE TABLE {table} AS
+        SELECT {token}, floor(log2(count(DISTINCT unit) / {usual})) AS crowd FROM {side}
+         WHERE {token} IS NOT NULL GROUP BY {token} HAVING count(DISTINCT unit) >= {usual * CROWD / USUAL}
         """
     ).fetchall()
 

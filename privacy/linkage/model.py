@@ -86,9 +86,7 @@ _BOTH = _equal("dob_postcode")
 _SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
 _ENDS = {name: _alike(name, "end") for name in _SAME}
-_NEARLY = {
-    name: _any(_equal(f"{name}_front_postcode"), _equal(f"{name}_rest_postcode")) for name in ("surname", "forename")
-}
+_NEARLY = {name: _any(_equal(f"{name}_front_postcode"), _equal(f"{name}_rest_postcode")) for name in _SAME}
 _SAME_DOB = _any(
     _BOTH,
     _equal("dob_outward"),
@@ -172,7 +170,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "all but its start or end the same": _NEARLY["forename"],
         "sounds the same": _equal("forename_sound_dob"),
         "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
-        "starts or ends the same, one family": (f"{_any(_STARTS['forename'], _ENDS['forename'])} AND {_ONE_FAMILY}"),
+        "starts or ends the same, one family": f"{_any(_STARTS['forename'], _ENDS['forename'])} AND {_ONE_FAMILY}",
         "starts the same": _STARTS["forename"],
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
