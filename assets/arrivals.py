@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from assets import deliveries
-from assets.home import Home
+from assets.home.paths import Home
 from assets.sent import PROFILE
 from ndl_export.missing import SOURCES
 from sources.contracts import CONTRACTS

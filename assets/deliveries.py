@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from assets.findings import Finding
-from assets.home import Home, promote, write_json
+from assets.home.paths import Home, promote, write_json
 from assets.profile import Profile
 from assets.staging import RuleCount
 from privacy.keys import KeyRing

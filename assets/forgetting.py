@@ -20,8 +20,10 @@ import pyarrow.parquet
 
 from assets import deliveries
 from assets.deliveries import ExtractQuality
-from assets.home import Home, promote, write_json
-from assets.in_use import alone
+from assets.home.cohort_lock import in_turn, turn
+from assets.home.paths import Home, promote, write_json
+from assets.home.processing_log import What, record
+from assets.home.removal_lock import alone
 from assets.linkage import (
     CannotBeLinked,
     NothingToLink,
@@ -30,7 +32,6 @@ from assets.linkage import (
     not_as_linked,
 )
 from assets.made_from import councils_in, named
-from assets.processing_log import What, record
 from assets.profile import profile, rows_warned
 from assets.reports import report_council, report_extract
 from assets.suppressions import (
@@ -48,7 +49,6 @@ from assets.suppressions import (
     without,
     without_rows,
 )
-from assets.turns import in_turn, turn
 from privacy import marks
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.sent import taking_part_noted
 from privacy.keys import PIPELINE, Holder, KeyRing
 from privacy.linkage.backends import DUCKDB

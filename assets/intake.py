@@ -20,13 +20,13 @@ from typing import Any, TypeAlias
 from assets import deliveries, judging
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.findings import Finding, Judged
-from assets.home import Home
-from assets.in_use import in_use
-from assets.processing_log import What, record
+from assets.home.paths import Home
+from assets.home.processing_log import What, record
+from assets.home.removal_lock import in_use
+from assets.home.software import software
 from assets.profile import Profile, profile, rows_warned
 from assets.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.reports import has_report, report_council, report_extract
-from assets.software import software
 from assets.staging import Pass, Staged, Tools, ahead, connect, give_tokens, stop_if_wrong
 from assets.suppressions import OTHER_KEYS, left_out, out_of_reach
 from assets.tokens_file import Manifest, read_manifest

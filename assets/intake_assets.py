@@ -9,13 +9,13 @@ from pydantic import Field, field_validator
 from assets import catalogue
 from assets.deliveries import ExtractQuality
 from assets.freshness import WINDOW, due_freshness
-from assets.in_use import in_use
+from assets.home.cohort_lock import turn
+from assets.home.errors import speaks_plainly
+from assets.home.removal_lock import in_use
 from assets.installation import Installation
 from assets.intake import Intake
 from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
-from assets.plain_words import speaks_plainly
 from assets.retention import check_may_be_held
-from assets.turns import turn
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.extract.errors import ExtractStopped

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home import Home
+from assets.home.paths import Home
+from assets.home.processing_log import What, record
 from assets.linkage import not_as_linked
 from assets.made_from import extracts_of
-from assets.processing_log import What, record
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.services import SERVICES

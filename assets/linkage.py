@@ -13,14 +13,14 @@ import pyarrow.parquet
 
 from assets import deliveries
 from assets.children import build_confidential_tables
-from assets.home import Home, promote
-from assets.in_use import while_in_use
+from assets.home.cohort_lock import in_turn
+from assets.home.errors import check_readable
+from assets.home.paths import Home, promote
+from assets.home.processing_log import What, record
+from assets.home.removal_lock import while_in_use
 from assets.linkage_report import rates_by_group, render, weighted_figures
 from assets.made_from import Extract, as_json, changed, delivered, extracts_in, extracts_of, from_json, named
-from assets.plain_words import check_readable
-from assets.processing_log import What, record
 from assets.sent import note_made_from, note_sent, note_taking_part
-from assets.turns import in_turn
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER

@@ -9,12 +9,12 @@ from assets import catalogue
 from assets.arrivals import absent, arrivals, waiting
 from assets.automation import linked_at_night
 from assets.freshness import linked_freshness
+from assets.home.errors import speaks_plainly
 from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.made_from import named
 from assets.partitions import COHORTS
-from assets.plain_words import speaks_plainly
 from assets.retention import check_may_be_held
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet
 
 from assets.deliveries import MAC_KEY
-from assets.home import Home
+from assets.home.paths import Home
 from sources.contracts import CONTRACTS
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assets.expected_accuracy import check_accuracy
-from assets.home import Home
-from assets.in_use import while_in_use
-from assets.plain_words import check_readable
-from assets.processing_log import What, record
+from assets.home.cohort_lock import in_turn, turn
+from assets.home.errors import check_readable
+from assets.home.paths import Home
+from assets.home.processing_log import What, record
+from assets.home.removal_lock import while_in_use
 from assets.sent import (
     check_complete,
     check_of_what_is_in,
@@ -34,7 +35,6 @@ from assets.series import (
 )
 from assets.share import WHOLE, check_share, fix_share, policy_of, share_of
 from assets.tabulate import tabulate
-from assets.turns import in_turn, turn
 from assets.workload import plan_family
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle

@@ -12,10 +12,10 @@ import dagster as dg
 from pydantic import Field
 
 from assets import catalogue
+from assets.home.errors import speaks_plainly
 from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
 from assets.partitions import COHORTS
-from assets.plain_words import speaks_plainly
 from assets.release import measure_release, publish_bundle, publish_database
 from assets.run_tags import RELEASE as RELEASE_TAG
 from assets.run_tags import of_release

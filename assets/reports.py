@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.deliveries import ExtractQuality, StoppedExtract
-from assets.home import Home, promote
+from assets.home.paths import Home, promote
 from assets.quality_report import council_report, extract_report, render, render_council, stopped_report
 from sources.contracts import CONTRACTS
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import yaml
 
 from assets import deliveries
-from assets.home import Home
-from assets.in_use import alone
-from assets.processing_log import What, record
+from assets.home.paths import Home
+from assets.home.processing_log import What, record
+from assets.home.removal_lock import alone
 from assets.shredding import Shreddable, shred, shreddable
 from assets.suppressions import objection_in
 from privacy.keys import KeyRing

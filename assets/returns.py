@@ -16,15 +16,16 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet
 
-from assets import concerns, deliveries, processing_log
+from assets import concerns, deliveries
 from assets.deliveries import ExtractQuality
-from assets.home import Home, promote
-from assets.in_use import while_in_use
+from assets.home import processing_log
+from assets.home.cohort_lock import in_turn
+from assets.home.paths import Home, promote
+from assets.home.removal_lock import while_in_use
+from assets.home.software import software
 from assets.linkage import linked_extracts
 from assets.made_from import changed, councils_in, extracts_in
 from assets.returns_summary import write_summary
-from assets.software import software
-from assets.turns import in_turn
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from assets import concerns
-from assets.home import OWNER_ONLY, promote
+from assets.home.paths import OWNER_ONLY, promote
 from assets.returns_page import render
 from assets.returns_table import write_csv, write_workbook
 from assets.returns_words import LATELY_MONTHS, Situation, next_step, why

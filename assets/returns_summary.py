@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from assets.home import Home, promote
+from assets.home.paths import Home, promote
 from assets.pages.page import page
 from assets.pages.parts import paragraph, table
 from privacy.returns.gate import Sender

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import duckdb
 
-from assets.home import OWNER_ONLY, promote
-from assets.software import software
+from assets.home.paths import OWNER_ONLY, promote
+from assets.home.software import software
 from assets.staging import Staged, Tools, connect, stage, stop_if_wrong
 from assets.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from assets.home import Home, write_json
+from assets.home.paths import Home, write_json
 from assets.made_from import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.missing import SOURCES, Missing, short
 from privacy.release import Ledger, ReleaseConflict

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from assets.home import Home, write_json
+from assets.home.paths import Home, write_json
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.missing import SOURCES, Missing
 from ndl_export.noisy_counts import plan_files

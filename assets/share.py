@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.home import Home, write_json
+from assets.home.paths import Home, write_json
 from privacy.release import BudgetExceeded, Ledger, Policy, ReleaseConflict, load_policy
 from privacy.release.ledger import NANO
 from privacy.release.ledger_storage import Kind

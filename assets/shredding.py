@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets import deliveries
-from assets.home import Home
-from assets.in_use import alone
-from assets.processing_log import What, record
+from assets.home.paths import Home
+from assets.home.processing_log import What, record
+from assets.home.removal_lock import alone
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.findings import Finding
-from assets.home import Home, write_json
+from assets.home.paths import Home, write_json
 from assets.staging import RuleCount, Staged, TableWriter
 from privacy import marks
 from privacy.keys import KeyRing

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.home import Home
+from assets.home.paths import Home
 from sources.extract.identity import state
 from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished
 

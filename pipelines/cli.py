@@ -119,7 +119,7 @@ def run(
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
     from assets import judging
-    from assets.home import Home
+    from assets.home.paths import Home
     from pipelines import settings
     from privacy.keys import KeyProblem, KeyRing
 
@@ -231,7 +231,7 @@ def plan(
     from dataclasses import asdict
 
     from assets.expected_accuracy import expected_accuracy
-    from assets.home import Home
+    from assets.home.paths import Home
     from assets.share import WHOLE, room_for
     from pipelines.plan_report import render
     from privacy.release import LedgerError, PolicyError
@@ -256,7 +256,7 @@ def plan(
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def budget(home: Path, as_json: bool) -> None:
     """What was spent of each cohort's privacy budget, on what, and what is left."""
-    from assets.home import Home
+    from assets.home.paths import Home
     from pipelines.budget_report import render, statement
     from privacy.release import LedgerError
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from assets.home import Home
-from assets.processing_log import entries, verify
+from assets.home.paths import Home
+from assets.home.processing_log import entries, verify
 from assets.retention import InvalidRetention, due, retention
 from assets.suppressions import objections, out_of_reach
 from ndl_export.publisher import InvalidPublisher, publisher

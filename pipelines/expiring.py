@@ -7,8 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.home import Home
-from assets.processing_log import What, record
+from assets.home.paths import Home
+from assets.home.processing_log import What, record
 from assets.retention import due, expire, retention
 from pipelines.instance import instance
 from privacy.keys import KeyRing

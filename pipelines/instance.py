@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from assets.home import Home
+from assets.home.paths import Home
 from pipelines.event_log import OpenEventLog
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"

@@ -14,7 +14,7 @@ from pipelines.console import FOLDER, stop
 
 if TYPE_CHECKING:
     from assets.forgetting import Forgotten
-    from assets.home import Home
+    from assets.home.paths import Home
     from privacy.keys import KeyRing
 
 HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds restricted/, release/.")
@@ -58,9 +58,9 @@ def forget(
     """
     from assets.forgetting import CannotForget, rows_named, rows_of_pseudonym
     from assets.forgetting import forget as remove_rows
-    from assets.in_use import InUse
-    from assets.plain_words import Damaged
-    from assets.turns import Busy
+    from assets.home.cohort_lock import Busy
+    from assets.home.errors import Damaged
+    from assets.home.removal_lock import InUse
     from privacy.keys import KeyProblem
 
     place = _home(home)
@@ -128,7 +128,7 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_
 
     On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
     """
-    from assets.in_use import InUse
+    from assets.home.removal_lock import InUse
     from assets.shredding import shred_taken, shreddable
     from privacy.keys import KeyProblem
 
@@ -163,7 +163,7 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
 
     Files of landing are looked at where --landing is given. Ledger, measurements and releases stay.
     """
-    from assets.in_use import InUse
+    from assets.home.removal_lock import InUse
     from assets.retention import InvalidRetention
     from pipelines.expiring import expire_all
     from privacy.keys import KeyProblem
@@ -190,7 +190,7 @@ def _keys(given: Path | None) -> KeyRing:
 
 
 def _home(path: Path) -> Home:
-    from assets.home import Home
+    from assets.home.paths import Home
 
     if not path.is_dir():
         stop(f"home folder {path} does not exist")
@@ -221,7 +221,7 @@ def _check_extract(council: str, source: str) -> None:
 @JSON
 def log_command(home: Path, check: bool, as_json: bool) -> None:
     """What was done with personal data: on what, when, by whom."""
-    from assets.processing_log import entries, verify
+    from assets.home.processing_log import entries, verify
     from privacy.chained_log import LogBroken
 
     place = _home(home)

@@ -33,9 +33,9 @@ def explain(home: Path, cohort: str, first: str, second: str, as_json: bool) -> 
         code = Cohort(cohort).code
     except InvalidCohort as error:
         stop(str(error))
-    from assets.home import Home
+    from assets.home.errors import Damaged
+    from assets.home.paths import Home
     from assets.link_explanation import CannotExplain, explain_link, parse_row
-    from assets.plain_words import Damaged
     from pipelines.link_report import render
 
     try:

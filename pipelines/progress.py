@@ -10,7 +10,7 @@ import sys
 
 import dagster as dg
 
-from assets.plain_words import STOPPED
+from assets.home.errors import STOPPED
 
 _OF_THE_ENGINE = "Dependencies for step"
 

@@ -23,7 +23,7 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     Run it again after it was cut off, or after a withdrawal: it sends what is missing, and no more. Credentials come
     from the environment, as the library of the store asks.
     """
-    from assets.home import Home
+    from assets.home.paths import Home
     from ndl_export.publish import PublishRefused
     from ndl_export.publish import publish as put_out
     from ndl_export.signing import UnusableKey
@@ -47,7 +47,7 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
 @click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds release/.")
 def withdraw(version: str, reason: str, home: Path) -> None:
     """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
-    from assets.home import Home
+    from assets.home.paths import Home
     from ndl_export.withdraw import WithdrawalRefused
     from ndl_export.withdraw import withdraw as take_back
     from ndl_export.withdrawals import UnreadableWithdrawals
@@ -96,6 +96,6 @@ def _bundle(named: str, home: Path | None) -> Path:
         return Path(named)
     if home is None:
         return Path(named)
-    from assets.home import Home
+    from assets.home.paths import Home
 
     return Home(home).release / version

@@ -55,7 +55,7 @@ def log(home: Path, as_json: bool) -> None:
     Numbers of rows are true counts: they stay with those who may read the restricted zone. Exits with 1 where a line
     was changed or removed.
     """
-    from assets.home import Home
+    from assets.home.paths import Home
     from privacy.chained_log import LogBroken, entries
 
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.arrivals import Arrival, arrivals, meaning
-from assets.home import Home
+from assets.home.paths import Home
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from assets.linkage import link_cohort
 from privacy.keys import KeyRing

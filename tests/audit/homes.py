@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets import release
-from assets.home import Home
+from assets.home.paths import Home
 from assets.sent import note_sent
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets import children, release
-from assets.home import Home
+from assets.home.paths import Home
 from ndl_export.tables import FAMILIES
 from privacy.release import OpenDPNoise, child_table, session
 from privacy.release.mechanism import OPENDP

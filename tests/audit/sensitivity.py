@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from assets.children import build_confidential_tables
-from assets.home import Home
+from assets.home.paths import Home
 from assets.made_from import extracts_of
 from assets.release import plan_family
 from ndl_export.tables import FAMILIES

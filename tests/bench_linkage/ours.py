@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from assets.made_from import extracts_of
 from privacy.keys import KeyRing

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing

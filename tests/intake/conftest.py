@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from assets.deliveries import ExtractQuality
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

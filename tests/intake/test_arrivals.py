@@ -15,7 +15,7 @@ import pytest
 from assets import deliveries
 from assets.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
-from assets.home import Home
+from assets.home.paths import Home
 from assets.profile import Profile
 from pipelines.status_report import as_json, render
 from sources.contracts import CONTRACTS

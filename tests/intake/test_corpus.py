@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.deliveries import ExtractQuality
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

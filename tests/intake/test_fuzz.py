@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.deliveries import ExtractQuality
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.installation import Installation
 from assets.intake import Intake
 from pipelines.run import run_cohort

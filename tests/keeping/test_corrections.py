@@ -9,9 +9,10 @@ import dagster as dg
 import duckdb
 import pytest
 
-from assets import release, turns
+from assets import release
 from assets.children import build_confidential_tables
 from assets.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
+from assets.home import cohort_lock
 from assets.link_explanation import CannotExplain, explain_link, parse_row
 from assets.linkage import link_cohort, linked_extracts, not_as_linked
 from assets.linkage_assets import CONFIDENTIAL, LINKS
@@ -127,13 +128,13 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
 def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two families nobody can link again, so that all of a release is of the same extracts."""
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(cohort_lock, "PATIENCE_SECONDS", 0.0)
     refused: list[str] = []
 
     def other() -> None:
         try:
             link_cohort(place.home, COHORT, ["leeds"])
-        except turns.Busy as busy:
+        except cohort_lock.Busy as busy:
             refused.append(str(busy))
 
     def measured(*_: object, **__: object) -> None:

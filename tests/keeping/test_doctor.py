@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.processing_log import What, record
+from assets.home.processing_log import What, record
 from pipelines import doctor
 from pipelines.doctor import State, examine
 from pipelines.settings import InvalidSettings, Settings, unknown

@@ -14,9 +14,9 @@ import pytest
 
 from assets import deliveries
 from assets.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
-from assets.in_use import InUse, alone, in_use
+from assets.home.processing_log import entries, verify
+from assets.home.removal_lock import InUse, alone, in_use
 from assets.linkage import link_cohort
-from assets.processing_log import entries, verify
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part
 from tests.e2e.extracts import upn
@@ -187,7 +187,7 @@ def test_what_is_not_there(place: Place, council: str, source: str, row: int, se
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
     with in_use(place.home), pytest.raises(InUse, match="a run is at work"), alone(place.home, patience=0.1):
         pass
-    code = "import sys; from pathlib import Path; from assets.home import Home; from assets import in_use as m\n"
+    code = "import sys; from pathlib import Path; from assets.home.paths import Home; from assets import in_use as m\n"
     code += "m.PATIENCE_SECONDS = 0.1\nwith m._locked(Home(Path(sys.argv[1])), 1, 'rows are being removed', 0.1): pass"
     with alone(place.home):
         other = subprocess.run(
@@ -209,7 +209,7 @@ def dying(function):
         return function(*args, **kwargs)
     return call
 Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
-from assets.home import Home
+from assets.home.paths import Home
 from assets.forgetting import forget, rows_named
 from privacy.keys import RESTRICTED, KeyRing
 home = Home(root / "home")

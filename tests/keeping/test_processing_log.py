@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.home import Home
+from assets.home.paths import Home
+from assets.home.processing_log import What, entries, record, verify
 from assets.link_explanation import explain_link
-from assets.processing_log import What, entries, record, verify
 from privacy.chained_log import LogBroken
 from privacy.linkage.explain import Row
 from tests.keeping.conftest import COHORT, Place

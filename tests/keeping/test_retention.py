@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from assets import deliveries
-from assets.processing_log import entries, verify
+from assets.home.processing_log import entries, verify
 from assets.retention import CohortExpired, InvalidRetention, check_may_be_held, due, expire, read_retention, retention
 from assets.shredding import shred, shred_taken, shreddable
 from pipelines.definitions import build_definitions

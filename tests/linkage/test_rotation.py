@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from assets.linkage import CannotBeLinked, link_cohort
 from privacy.keys import KeyRing

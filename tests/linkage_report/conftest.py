@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.deliveries import ExtractQuality
-from assets.home import Home, write_json
+from assets.home.paths import Home, write_json
 from assets.linkage import link_cohort
 from assets.profile import Profile
 from privacy import normalise, pseudonyms

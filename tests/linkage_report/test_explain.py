@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from assets.home import Home
+from assets.home.paths import Home
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model

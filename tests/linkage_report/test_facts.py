@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.linkage_report import rates_by_group, weighted_figures
 from assets.linkage_report.groups import wilson
 from assets.linkage_report.weighting import JOINTLY

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.linkage_report import render
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS

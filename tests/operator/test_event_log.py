@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.home import Home
+from assets.home.paths import Home
 from pipelines.event_log import OpenEventLog
 from pipelines.instance import instance
 

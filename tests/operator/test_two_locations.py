@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from assets.home import Home
+from assets.home.paths import Home
 from pipelines.instance import instance
 from tests.faults.rig import COHORT, Site
 from tests.operator.server import Server, served

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.share import room_for
 from ndl_export.tables import TABLES
 from pipelines.cli import main

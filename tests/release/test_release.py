@@ -18,7 +18,7 @@ import pytest
 
 from assets import share
 from assets.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
-from assets.home import Home
+from assets.home.paths import Home
 from assets.recompute import differing
 from assets.release import begin_release, measure_family, publish_bundle
 from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.recompute import differing
 from assets.release import begin_release, measure_family, publish_bundle
 from assets.sent import note_sent

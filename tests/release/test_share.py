@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.release import begin_release
 from ndl_export.verify import verify
 from privacy.keys import KeyRing

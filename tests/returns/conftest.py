@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from assets.linkage import link_cohort
 from assets.returns import Made, make_returns

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from assets.home import Home
+from assets.home.paths import Home
 from assets.returns_assets import RETURNS
 from pipelines.definitions import build_definitions
 from tests.e2e.extracts import write_extracts

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.deliveries import ExtractQuality
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from assets.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.deliveries import MAC_KEY, ExtractQuality
-from assets.home import Home
+from assets.home.paths import Home
 from assets.intake import Intake
 from assets.tokens_file import tokens_schema
 from privacy.keys import KeyRing

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from assets.home import Home
-from assets.locks import PATIENCE_SECONDS, locked
+from assets.home.locks import PATIENCE_SECONDS, locked
+from assets.home.paths import Home
 
 _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home import Home
+from assets.home.paths import Home
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
 _FULL = re.compile(

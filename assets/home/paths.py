@@ -167,7 +167,7 @@ class Home:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A folder of the restricted zone for files that are not yet good; gone afterwards."""
-        from assets.locks import scratch  # imported where used: Windows, where senders work, has no such locks
+        from assets.home.locks import scratch  # imported where used: Windows, where senders work, has no such locks
 
         self.prepare()
         with scratch(self.restricted, "staging-") as folder:

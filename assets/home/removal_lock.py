@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Concatenate, ParamSpec, TypeVar
 
-from assets.home import Home
-from assets.locks import PATIENCE_SECONDS, locked
+from assets.home.locks import PATIENCE_SECONDS, locked
+from assets.home.paths import Home
 
 _REMOVING = "rows or files of it are being removed"
 _held: ContextVar[bool] = ContextVar("held", default=False)

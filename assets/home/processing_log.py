@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from assets.home import Home
-from assets.software import software
+from assets.home.paths import Home
+from assets.home.software import software
 from privacy import chained_log
 
 
