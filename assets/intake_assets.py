@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field, field_validator
 
-from assets import catalogue
+from assets.catalogue import descriptions
+from assets.catalogue.freshness import WINDOW, due_freshness
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import COUNCIL_COHORTS, council_cohort, parts
 from assets.deliveries import ExtractQuality
-from assets.freshness import WINDOW, due_freshness
 from assets.home.cohort_lock import turn
 from assets.home.errors import speaks_plainly
 from assets.home.removal_lock import in_use
-from assets.installation import Installation
 from assets.intake import Intake
-from assets.partitions import COUNCIL_COHORTS, council_cohort, parts
 from assets.retention import check_may_be_held
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract
@@ -50,9 +50,9 @@ postcode_directory = dg.AssetSpec(
     kinds={"csv"},
     owners=["team:data-engineering"],
     tags={"zone": LANDING},
-    metadata=catalogue.checked(
+    metadata=descriptions.checked(
         {
-            catalogue.COLUMN_SCHEMA: dg.TableSchema(
+            descriptions.COLUMN_SCHEMA: dg.TableSchema(
                 [
                     dg.TableColumn("postcode", "string", description="Postcode, as it is written"),
                     dg.TableColumn("imd_decile", "integer", description="Of deprivation; 1 is the most deprived"),
@@ -74,7 +74,7 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
         kinds={"csv"},
         owners=["team:councils"],
         tags={"zone": LANDING},
-        metadata=catalogue.landed(contract),
+        metadata=descriptions.landed(contract),
     )
 
 
@@ -105,7 +105,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet", "greatexpectations"},
         owners=["team:data-engineering"],
         tags={"zone": RESTRICTED},
-        metadata=catalogue.pseudonymised(contract, dg.AssetKey([LANDING, contract.name]), postcode_directory.key),
+        metadata=descriptions.pseudonymised(contract, dg.AssetKey([LANDING, contract.name]), postcode_directory.key),
         description=(
             f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
             " kept, beside the quarantine and the quality result. Taken in one streaming pass. Fresh where any extract"
@@ -174,7 +174,7 @@ def _take_in_all(
                 key,
                 description=_sentence(outcome),
                 partition=council_cohort(extract.council, extract.cohort),
-                metadata=catalogue.checked(_metadata(outcome)),
+                metadata=descriptions.checked(_metadata(outcome)),
             )
         )
     for sentence in stopped:

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets import catalogue
 from assets.arrivals import absent, arrivals, waiting
-from assets.automation import linked_at_night
-from assets.freshness import linked_freshness
+from assets.catalogue import descriptions
+from assets.catalogue.automation import linked_at_night
+from assets.catalogue.freshness import linked_freshness
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import COHORTS
 from assets.home.errors import speaks_plainly
-from assets.installation import Installation
 from assets.intake_assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.made_from import named
-from assets.partitions import COHORTS
 from assets.retention import check_may_be_held
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
@@ -36,8 +36,8 @@ _DESCRIPTIONS = {
 }
 
 
-_LINKS_METADATA = catalogue.links(key for source, key in EXTRACTS.items() if source in SERVICES)
-_CONFIDENTIAL_METADATA = {family: catalogue.confidential(family, EXTRACTS) for family in CONFIDENTIAL}
+_LINKS_METADATA = descriptions.links(key for source, key in EXTRACTS.items() if source in SERVICES)
+_CONFIDENTIAL_METADATA = {family: descriptions.confidential(family, EXTRACTS) for family in CONFIDENTIAL}
 
 
 def _every_council(key: dg.AssetKey) -> dg.AssetDep:
@@ -78,7 +78,7 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
-    return dg.MaterializeResult(metadata=catalogue.lineage(_LINKS_METADATA), check_results=[check])
+    return dg.MaterializeResult(metadata=descriptions.lineage(_LINKS_METADATA), check_results=[check])
 
 
 def _arrivals_check(
@@ -93,7 +93,7 @@ def _arrivals_check(
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
-        metadata=catalogue.checked(
+        metadata=descriptions.checked(
             {"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread}
         ),
     )
@@ -133,6 +133,8 @@ def confidential_tables(
     came = derive_confidential_tables(installation.home_folder, cohort, councils, installation.linkage_backend)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
-        context.log_event(dg.AssetMaterialization(LINKS, partition=cohort, metadata=catalogue.lineage(_LINKS_METADATA)))
+        context.log_event(
+            dg.AssetMaterialization(LINKS, partition=cohort, metadata=descriptions.lineage(_LINKS_METADATA))
+        )
     for family, key in CONFIDENTIAL.items():
-        yield dg.MaterializeResult(asset_key=key, metadata=catalogue.lineage(_CONFIDENTIAL_METADATA[family]))
+        yield dg.MaterializeResult(asset_key=key, metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]))

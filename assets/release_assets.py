@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field
 
-from assets import catalogue
+from assets.catalogue import descriptions
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import COHORTS
+from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
+from assets.catalogue.run_tags import of_release
 from assets.home.errors import speaks_plainly
-from assets.installation import Installation
 from assets.linkage_assets import CONFIDENTIAL
-from assets.partitions import COHORTS
 from assets.release import measure_release, publish_bundle, publish_database
-from assets.run_tags import RELEASE as RELEASE_TAG
-from assets.run_tags import of_release
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES
@@ -61,7 +61,7 @@ def _measurement(family: str) -> dg.AssetSpec:
         kinds={"opendp"},
         owners=["team:privacy"],
         tags={"zone": RELEASE, "spends_budget": "true"},
-        metadata=catalogue.measurement(),
+        metadata=descriptions.measurement(),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
             " The same release is read back, never drawn again. All families are measured in one step, so that a"
@@ -93,7 +93,7 @@ def measurements(
         for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
-        yield dg.MaterializeResult(asset_key=key, metadata=catalogue.checked(metadata))
+        yield dg.MaterializeResult(asset_key=key, metadata=descriptions.checked(metadata))
 
 
 @dg.asset(
@@ -104,7 +104,7 @@ def measurements(
     kinds={"parquet", "csv"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=catalogue.bundle(),
+    metadata=descriptions.bundle(),
     description=(
         "The signed release bundle: tables as Parquet and CSV, metadata, privacy statement, checksums. Made from the"
         " stored measurements alone."
@@ -122,7 +122,7 @@ def bundle(
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
     return dg.MaterializeResult(
-        metadata=catalogue.checked(
+        metadata=descriptions.checked(
             {"release": config.version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
         )
     )
@@ -135,10 +135,10 @@ def bundle(
     kinds={"duckdb"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=catalogue.analyst_database(),
+    metadata=descriptions.analyst_database(),
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
 )
 @speaks_plainly
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
     path = publish_database(installation.home_folder)
-    return dg.MaterializeResult(metadata=catalogue.checked({"path": dg.MetadataValue.path(str(path))}))
+    return dg.MaterializeResult(metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}))

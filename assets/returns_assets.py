@@ -4,10 +4,10 @@ import datetime as dt
 
 import dagster as dg
 
-from assets.installation import Installation
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import COHORTS
 from assets.intake_assets import RESTRICTED
 from assets.linkage_assets import LINKS
-from assets.partitions import COHORTS
 from assets.returns import make_returns
 from assets.returns_agreements import load_all
 

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from assets.installation import Installation
+from assets.catalogue.installation import Installation
+from assets.catalogue.run_tags import SPENDS_BUDGET
 from assets.intake_assets import pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from assets.returns_assets import returns
-from assets.run_tags import SPENDS_BUDGET
 from pipelines.expiring import expire_all
 from pipelines.publication import publication_job
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE

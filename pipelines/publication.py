@@ -4,8 +4,8 @@ import datetime as dt
 
 import dagster as dg
 
+from assets.catalogue.installation import Installation
 from assets.home.errors import speaks_plainly
-from assets.installation import Installation
 from ndl_export.publish import publish
 from pipelines import settings
 from pipelines.calendar import calendar, held_until

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.installation import Installation
-from assets.partitions import COHORTS, one_run
-from assets.run_tags import RELEASE, WHY
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import COHORTS, one_run
+from assets.catalogue.run_tags import RELEASE, WHY
 from pipelines import settings
 from pipelines.arriving import not_taken
 from pipelines.calendar import TIMEZONE, calendar

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.installation import Installation
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import COHORTS, council_cohort
+from assets.catalogue.run_tags import WHY
 from assets.linkage_assets import GROUP as LINKAGE
-from assets.partitions import COHORTS, council_cohort
-from assets.run_tags import WHY
 from pipelines.arriving import Look, looks
 from pipelines.jobs import intake_job
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from assets.installation import Installation
+    from assets.catalogue.installation import Installation
 
 PROJECT = Path(__file__).resolve().parent.parent
 LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
@@ -78,7 +78,7 @@ def installation(
     landing: Path | None = None, home: Path | None = None, keys: Path | None = None, agreements: Path | None = None
 ) -> Installation:
     """The installation that options and environment describe; raises `InvalidSettings`."""
-    from assets.installation import Installation  # which brings Dagster
+    from assets.catalogue.installation import Installation  # which brings Dagster
 
     settings = Settings.read()
     return Installation(

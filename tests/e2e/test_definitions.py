@@ -14,7 +14,7 @@ import pytest
 
 import assets
 from assets import linkage_assets
-from assets.installation import Installation
+from assets.catalogue.installation import Installation
 from assets.intake_assets import IntakeConfig, pseudonymised_extracts
 from pipelines.definitions import build_definitions
 from pipelines.schedules import last_assessed

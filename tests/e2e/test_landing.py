@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.installation import Installation
+from assets.catalogue.installation import Installation
 from pipelines import arriving
 from pipelines.arriving import looks, still_arriving
 from pipelines.run import RunStopped, run_cohort

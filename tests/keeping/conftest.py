@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from assets.catalogue.installation import Installation
 from assets.home.paths import Home
-from assets.installation import Installation
 from assets.intake import Intake
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing

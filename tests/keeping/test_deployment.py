@@ -14,11 +14,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.installation import Installation
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import one_run
+from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
+from assets.catalogue.run_tags import SHARE
 from assets.intake_assets import pseudonymised_extracts
-from assets.partitions import one_run
-from assets.run_tags import RELEASE as RELEASE_TAG
-from assets.run_tags import SHARE
 from ndl_export.verify import verify
 from pipelines.definitions import Part, build_definitions
 from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION

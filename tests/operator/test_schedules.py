@@ -13,11 +13,11 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.automation import linked_at_night
-from assets.installation import Installation
+from assets.catalogue.automation import linked_at_night
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
+from assets.catalogue.run_tags import WHY
 from assets.linkage_assets import GROUP
-from assets.partitions import RANGE_END, RANGE_START, council_cohort
-from assets.run_tags import WHY
 from pipelines import alerts, publication
 from pipelines.calendar import Announced, InvalidCalendar, calendar, held_until
 from pipelines.cli import main

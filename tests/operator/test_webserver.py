@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assets.catalogue import ALLOWED
-from assets.run_tags import BY, RELEASE, WHY
+from assets.catalogue.descriptions import ALLOWED
+from assets.catalogue.run_tags import BY, RELEASE, WHY
 from sources.reference.places import PILOT
 from tests.browser import IN_A_BROWSER, started
 from tests.faults.rig import COHORT, FIRST, PLANTED, Site, check_nothing_leaked

@@ -43,7 +43,7 @@ def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a run, if every key is allowed; raises `NotAllowed`."""
     for key in metadata:
         if not any(re.fullmatch(pattern, key) for pattern in ALLOWED):
-            raise NotAllowed(f"metadata may not have the key {key!r}; the list is in assets/catalogue.py")
+            raise NotAllowed(f"metadata may not have the key {key!r}; the list is in assets/catalogue/descriptions.py")
     return dict(metadata)
 
 

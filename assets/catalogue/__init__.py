@@ -1,0 +1,1 @@
+"""What Dagster's catalogue shares: partitions, conditions, descriptions, and the one resource that assets need."""
