@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from assets import deliveries
 from assets.home.paths import Home
+from assets.intake import deliveries
 from assets.sent import PROFILE
 from ndl_export.missing import SOURCES
 from sources.contracts import CONTRACTS

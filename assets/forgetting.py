@@ -18,23 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets import deliveries
-from assets.deliveries import ExtractQuality
 from assets.home.cohort_lock import in_turn, turn
 from assets.home.paths import Home, promote, write_json
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
-from assets.linkage import (
-    CannotBeLinked,
-    NothingToLink,
-    derive_confidential_tables,
-    link_cohort,
-    not_as_linked,
-)
-from assets.made_from import councils_in, named
-from assets.profile import profile, rows_warned
-from assets.reports import report_council, report_extract
-from assets.suppressions import (
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.profile import profile, rows_warned
+from assets.intake.reports import report_council, report_extract
+from assets.intake.suppressions import (
     Objection,
     Suppressed,
     add_objection,
@@ -49,6 +41,14 @@ from assets.suppressions import (
     without,
     without_rows,
 )
+from assets.linkage import (
+    CannotBeLinked,
+    NothingToLink,
+    derive_confidential_tables,
+    link_cohort,
+    not_as_linked,
+)
+from assets.made_from import councils_in, named
 from privacy import marks
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES

@@ -12,7 +12,7 @@ from assets.catalogue.freshness import linked_freshness
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.home.errors import speaks_plainly
-from assets.intake_assets import RESTRICTED, pseudonymised_extracts
+from assets.intake.assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage import derive_confidential_tables, link_cohort
 from assets.made_from import named
 from assets.retention import check_may_be_held

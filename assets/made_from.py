@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from assets.deliveries import MAC_KEY
 from assets.home.paths import Home
+from assets.intake.deliveries import MAC_KEY
 from sources.contracts import CONTRACTS
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from assets import deliveries
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
+from assets.intake import deliveries
+from assets.intake.suppressions import objection_in
 from assets.shredding import Shreddable, shred, shreddable
-from assets.suppressions import objection_in
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort

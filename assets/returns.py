@@ -16,13 +16,14 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet
 
-from assets import concerns, deliveries
-from assets.deliveries import ExtractQuality
+from assets import concerns
 from assets.home import processing_log
 from assets.home.cohort_lock import in_turn
 from assets.home.paths import Home, promote
 from assets.home.removal_lock import while_in_use
 from assets.home.software import software
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
 from assets.linkage import linked_extracts
 from assets.made_from import changed, councils_in, extracts_in
 from assets.returns_summary import write_summary

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets import deliveries
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
+from assets.intake import deliveries
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped

@@ -118,8 +118,8 @@ def run(
     _check_version(version)
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
-    from assets import judging
     from assets.home.paths import Home
+    from assets.intake import judging
     from pipelines import settings
     from privacy.keys import KeyProblem, KeyRing
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from assets.catalogue.installation import Installation
-from assets.intake_assets import landed_extracts, postcode_directory, pseudonymised_extracts
+from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage_assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from assets.returns_assets import returns

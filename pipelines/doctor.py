@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 
 from assets.home.paths import Home
 from assets.home.processing_log import entries, verify
+from assets.intake.suppressions import objections, out_of_reach
 from assets.retention import InvalidRetention, due, retention
-from assets.suppressions import objections, out_of_reach
 from ndl_export.publisher import InvalidPublisher, publisher
 from pipelines import settings
 from pipelines.calendar import InvalidCalendar, calendar

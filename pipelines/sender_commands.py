@@ -11,8 +11,8 @@ import click
 from pipelines.console import FILE, FOLDER, stop
 
 if TYPE_CHECKING:
-    from assets.sender import Pseudonymised
-    from assets.staging import RuleCount
+    from assets.intake.one_pass import RuleCount
+    from assets.intake.sender import Pseudonymised
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
 
@@ -45,7 +45,7 @@ def pseudonymise(
 
     Writes <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the rows set aside.
     """
-    from assets.sender import pseudonymise as run
+    from assets.intake.sender import pseudonymise as run
     from privacy.keys import SENDER, KeyProblem, KeyRing
     from sources.extract.errors import ExtractStopped
 
@@ -119,7 +119,7 @@ def _ask(option: str) -> str:
 
 def _summary(landed: Landed, done: Pseudonymised) -> str:
     """Counts, rules and row numbers; never a value."""
-    from assets.tokens_file import has_quintile
+    from assets.intake.tokens_file import has_quintile
     from sources.contracts import CONTRACTS
 
     manifest, outputs = done.manifest, done.outputs

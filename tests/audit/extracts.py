@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.take_in import Intake
 from assets.linkage import link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.take_in import Intake
 from assets.made_from import extracts_of
 from privacy.keys import KeyRing
 from privacy.linkage import link

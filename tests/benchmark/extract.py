@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.take_in import Intake
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed

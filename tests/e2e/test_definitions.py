@@ -15,7 +15,7 @@ import pytest
 import assets
 from assets import linkage_assets
 from assets.catalogue.installation import Installation
-from assets.intake_assets import IntakeConfig, pseudonymised_extracts
+from assets.intake.assets import IntakeConfig, pseudonymised_extracts
 from pipelines.definitions import build_definitions
 from pipelines.schedules import last_assessed
 from pipelines.sensors import landing_sensor

@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from assets.deliveries import ExtractQuality
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from openpyxl.workbook.workbook import Workbook
 
-from assets.sender import pseudonymise
-from assets.tokens_file import MANIFEST_KEY
+from assets.intake.sender import pseudonymise
+from assets.intake.tokens_file import MANIFEST_KEY
 from privacy.keys import KeyRing
 from sources.councils.council_file import council_file
 from sources.extract.landed import Landed

@@ -19,9 +19,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assets.deliveries import ExtractQuality
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped

@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import assets.intake
-import assets.staging
+import assets.intake.one_pass
+import assets.intake.take_in
 import sources.extract.readers.text
-from assets import deliveries
-from assets.deliveries import ExtractQuality
-from assets.intake import Intake
-from assets.staging import Tools
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.one_pass import Tools
+from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import SourceContract
 from sources.extract.errors import ExtractStopped
@@ -118,14 +118,14 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = desk.land(children(eyfsp, 3))
-    real = assets.intake.give_tokens
+    real = assets.intake.take_in.give_tokens
 
     def slow(*args: object) -> None:
         real(*args)  # type: ignore[arg-type]
         with path.open("a", encoding="utf-8") as file:
             file.write(eyfsp().splitlines()[1] + "\n")
 
-    monkeypatch.setattr(assets.intake, "give_tokens", slow)
+    monkeypatch.setattr(assets.intake.take_in, "give_tokens", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
     assert not desk.home.pseudonymised(*KEY).exists()
@@ -184,14 +184,14 @@ def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyf
 def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = assets.staging.tokenise
+    real = assets.intake.one_pass.tokenise
 
     def fails_for_wirral(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
         if any("wirral" in table["council"].to_pylist() for table in typed):
             raise RuntimeError("Thornton")
         return real(tools, typed, contract)
 
-    monkeypatch.setattr(assets.staging, "tokenise", fails_for_wirral)
+    monkeypatch.setattr(assets.intake.one_pass, "tokenise", fails_for_wirral)
     desk.land(children(eyfsp, 3))
     desk.land(children(eyfsp, 4, la_code="344"), council="wirral")
     of_leeds, of_wirral = _of_both(desk)
@@ -207,7 +207,7 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, mon
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
     desk.home.quality(*KEY).unlink()
-    monkeypatch.setattr(assets.staging, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(assets.intake.one_pass, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.text, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
     assert desk.kept(columns=tokens) == at_once

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.deliveries import ExtractQuality
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.deliveries import ExtractQuality
+from assets.intake.deliveries import ExtractQuality
 from tests.intake.conftest import COHORT, Desk
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ import os, signal, sys, time
 from pathlib import Path
 
 from assets import judging
-from assets.findings import Judged
+from assets.intake.findings import Judged
 from sources.contracts import CONTRACTS
 
 

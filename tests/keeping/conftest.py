@@ -12,7 +12,7 @@ import pytest
 
 from assets.catalogue.installation import Installation
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.take_in import Intake
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS

@@ -18,7 +18,7 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import one_run
 from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import SHARE
-from assets.intake_assets import pseudonymised_extracts
+from assets.intake.assets import pseudonymised_extracts
 from ndl_export.verify import verify
 from pipelines.definitions import Part, build_definitions
 from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION

@@ -12,10 +12,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from assets import deliveries
 from assets.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
 from assets.home.processing_log import entries, verify
 from assets.home.removal_lock import InUse, alone, in_use
+from assets.intake import deliveries
 from assets.linkage import link_cohort
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part

@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import deliveries
 from assets.home.processing_log import entries, verify
+from assets.intake import deliveries
 from assets.retention import CohortExpired, InvalidRetention, check_may_be_held, due, expire, read_retention, retention
 from assets.shredding import shred, shred_taken, shreddable
 from pipelines.definitions import build_definitions

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.take_in import Intake
 from assets.linkage import CannotBeLinked, link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.deliveries import ExtractQuality
 from assets.home.paths import Home, write_json
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.profile import Profile
 from assets.linkage import link_cohort
-from assets.profile import Profile
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, Kind, Role

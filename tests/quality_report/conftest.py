@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from assets.deliveries import ExtractQuality
+from assets.intake.deliveries import ExtractQuality
 from tests.intake.conftest import Desk, desk, eyfsp, keys
 
 __all__ = ["desk", "eyfsp", "keys"]

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from assets.deliveries import ExtractQuality, StoppedExtract
-from assets.quality_report import (
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.quality_report import (
     council_report,
     extract_report,
     render,

@@ -13,17 +13,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from assets.deliveries import ExtractQuality, StoppedExtract
-from assets.pages import page as page_module
-from assets.pages.markup import tag, text
-from assets.quality_report import (
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.one_pass import RuleCount
+from assets.intake.quality_report import (
     council_report,
     extract_report,
     render,
     render_council,
     stopped_report,
 )
-from assets.staging import RuleCount
+from assets.pages import page as page_module
+from assets.pages.markup import tag, text
 from sources.contracts import CONTRACTS
 from tests.browser import CHROMIUM, IN_A_BROWSER
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.profile import AFTER, BEFORE, Profile, bins, months, profile
+from assets.intake.profile import AFTER, BEFORE, Profile, bins, months, profile
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.intake.quality_report.compare import POINTS, Share, changed, departs
 from assets.pages.words import listed, moment, percent, row_ranges, rows, signed_points
-from assets.quality_report.compare import POINTS, Share, changed, departs
 
 counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 
 from assets.home.paths import Home
-from assets.intake import Intake
+from assets.intake.take_in import Intake
 from assets.linkage import link_cohort
 from assets.returns import Made, make_returns
 from assets.returns_agreements import load_all

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.deliveries import ExtractQuality
 from assets.home.paths import Home
-from assets.intake import Intake
-from assets.tokens_file import MANIFEST_KEY
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
+from assets.intake.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.extract.landed import find

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.tokens_file import MANIFEST_KEY, token_rows
+from assets.intake.tokens_file import MANIFEST_KEY, token_rows
 from privacy.keys import SENDER, KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION

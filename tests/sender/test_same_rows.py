@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.deliveries import MAC_KEY, ExtractQuality
 from assets.home.paths import Home
-from assets.intake import Intake
-from assets.tokens_file import tokens_schema
+from assets.intake.deliveries import MAC_KEY, ExtractQuality
+from assets.intake.take_in import Intake
+from assets.intake.tokens_file import tokens_schema
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
@@ -85,12 +85,12 @@ def test_every_synthetic_extract(
 def test_odd_names_and_bad_rows(
     source: str, chunk: int, sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assets.staging.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("assets.intake.one_pass.CHUNK_ROWS", chunk)
     extract = sender.write(EXTRACTS[source], source)
     ours, theirs = place_at("ours"), place_at("theirs")
     put(extract, ours, source)
     mine = ours.take(source)
-    monkeypatch.setattr("assets.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
+    monkeypatch.setattr("assets.intake.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
     put(sender.pseudonymise(extract), theirs, source)
     other = theirs.take(source)
     kept = ours.kept(source)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assets.deliveries import ExtractQuality
+from assets.intake.deliveries import ExtractQuality
 from tests.intake.conftest import COHORT
 from tests.sender.conftest import Place, Sender, put
 from tests.sender.test_same_rows import EXTRACTS
@@ -76,7 +76,7 @@ def test_the_wheel_has_the_products_version_and_licence(wheel: Path) -> None:
 
 def test_the_wheel_holds_no_more_than_the_tool(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert "assets/sender.py" in names
+    assert "assets/intake/sender.py" in names
     assert not [name for name in names if name.startswith(NOT_IN_IT)]
 
 

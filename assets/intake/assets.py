@@ -10,11 +10,11 @@ from assets.catalogue import descriptions
 from assets.catalogue.freshness import WINDOW, due_freshness
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COUNCIL_COHORTS, council_cohort, parts
-from assets.deliveries import ExtractQuality
 from assets.home.cohort_lock import turn
 from assets.home.errors import speaks_plainly
 from assets.home.removal_lock import in_use
-from assets.intake import Intake
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
 from assets.retention import check_may_be_held
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract

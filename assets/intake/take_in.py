@@ -17,19 +17,19 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
-from assets import deliveries, judging
-from assets.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
-from assets.findings import Finding, Judged
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import in_use
 from assets.home.software import software
-from assets.profile import Profile, profile, rows_warned
-from assets.rekeying import postcode_findings, rekey, stop_if_foreign
-from assets.reports import has_report, report_council, report_extract
-from assets.staging import Pass, Staged, Tools, ahead, connect, give_tokens, stop_if_wrong
-from assets.suppressions import OTHER_KEYS, left_out, out_of_reach
-from assets.tokens_file import Manifest, read_manifest
+from assets.intake import deliveries, judging
+from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.intake.findings import Finding, Judged
+from assets.intake.one_pass import Pass, Staged, Tools, ahead, connect, give_tokens, stop_if_wrong
+from assets.intake.profile import Profile, profile, rows_warned
+from assets.intake.rekeying import postcode_findings, rekey, stop_if_foreign
+from assets.intake.reports import has_report, report_council, report_extract
+from assets.intake.suppressions import OTHER_KEYS, left_out, out_of_reach
+from assets.intake.tokens_file import Manifest, read_manifest
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, SourceContract

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.findings import Finding, Judged
+from assets.intake.findings import Finding, Judged
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import expected_complete, extract_rules
 from sources.extract.table import SOURCE_ROW

@@ -17,7 +17,7 @@ from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 
-from assets.findings import Finding, Judged
+from assets.intake.findings import Finding, Judged
 
 GRACE_SECONDS = 10
 """How long the process may take to end before it is killed."""
@@ -39,7 +39,7 @@ def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
     if not _here():
         with suppress(EOFError, OSError):
             return _beside().judge(source, extracts)
-    from assets import quality  # imported where it judges: it takes seconds
+    from assets.intake import quality
 
     return quality.judge(source, extracts)
 
@@ -100,7 +100,7 @@ def _answer(pipe: Connection) -> None:
     """In the process: judge what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
-        from assets import quality
+        from assets.intake import quality
 
         quality.load()
         while True:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from assets.intake.quality_report import council_sections, extract_sections, stopped_sections
+from assets.intake.quality_report.extract import STOPPED
 from assets.pages.page import page
-from assets.quality_report import council_sections, extract_sections, stopped_sections
-from assets.quality_report.extract import STOPPED
 
 _KIND = "quality report"
 _FOOTER = (

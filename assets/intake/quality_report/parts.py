@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from assets.intake.quality_report.charts import swatch
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import paragraph
 from assets.pages.words import percent, rows
-from assets.quality_report.charts import swatch
 
 
 def column_name(entry: Mapping[str, Any]) -> Html:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from assets.deliveries import ExtractQuality, StoppedExtract
-from assets.findings import Finding
-from assets.pages.words import month, percent, points, row_ranges, rows
-from assets.profile import (
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.findings import Finding
+from assets.intake.one_pass import RuleCount
+from assets.intake.profile import (
     AFTER,
     ANOTHER,
     BEFORE,
@@ -24,8 +24,8 @@ from assets.profile import (
     ColumnProfile,
     bins,
 )
-from assets.quality_report import compare
-from assets.staging import RuleCount
+from assets.intake.quality_report import compare
+from assets.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import ROW_COUNT_RULES, ROWS_ONCE

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from assets.intake.quality_report.extract import STOPPED, TAKEN
+from assets.intake.quality_report.extract_sections import outcome_sentence, to_fix
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import bullets, facts, paragraph, section, table
 from assets.pages.words import listed, moment, percent
-from assets.quality_report.extract import STOPPED, TAKEN
-from assets.quality_report.extract_sections import outcome_sentence, to_fix
 
 
 def sections(report: dict[str, Any]) -> Iterator[Html]:

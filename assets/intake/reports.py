@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assets.deliveries import ExtractQuality, StoppedExtract
 from assets.home.paths import Home, promote
-from assets.quality_report import council_report, extract_report, render, render_council, stopped_report
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.quality_report import council_report, extract_report, render, render_council, stopped_report
 from sources.contracts import CONTRACTS
 
 ALL_EXTRACTS = "council"

@@ -6,9 +6,9 @@ function of what intake found: nothing reads an extract, a folder or the clock. 
 and codes of the contract go into a report; a value of a row never does.
 """
 
-from assets.quality_report.council import council_report
-from assets.quality_report.extract import extract_report, stopped_report
-from assets.quality_report.page import render, render_council
+from assets.intake.quality_report.council import council_report
+from assets.intake.quality_report.extract import extract_report, stopped_report
+from assets.intake.quality_report.page import render, render_council
 
 __all__ = [
     "council_report",

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.findings import Finding
 from assets.home.paths import Home, promote, write_json
-from assets.profile import Profile
-from assets.staging import RuleCount
+from assets.intake.findings import Finding
+from assets.intake.one_pass import RuleCount
+from assets.intake.profile import Profile
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort

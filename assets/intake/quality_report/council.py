@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from assets.quality_report.extract import STOPPED
+from assets.intake.quality_report.extract import STOPPED
 from sources.contracts import CONTRACTS, Severity
 
 _ORDER = (Severity.STOP, Severity.REJECT, Severity.WARN)

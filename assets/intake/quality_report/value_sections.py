@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from assets.intake.quality_report.charts import MAX_SEGMENTS, bar, columns, stacked, swatch
+from assets.intake.quality_report.parts import column_name, key
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import details, paragraph, table
 from assets.pages.words import percent
-from assets.quality_report.charts import MAX_SEGMENTS, bar, columns, stacked, swatch
-from assets.quality_report.parts import column_name, key
 from sources.contracts import Kind
 
 TOGETHER = 3

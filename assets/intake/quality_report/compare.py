@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.children import ethnic_groups
-from assets.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
+from assets.intake.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
 from sources.contracts import SourceContract
 from sources.reference import profile_results
 from sources.reference.cohorts import Cohort

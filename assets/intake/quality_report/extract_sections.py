@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from assets.intake.quality_report import value_sections
+from assets.intake.quality_report.charts import bar
+from assets.intake.quality_report.parts import column_name, key, rows_and_share
+from assets.intake.quality_report.stopped_sections import about_file
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import bullets, contents_list, details, facts, paragraph, section, table
 from assets.pages.words import listed, moment, percent, rows, signed_points
-from assets.quality_report import value_sections
-from assets.quality_report.charts import bar
-from assets.quality_report.parts import column_name, key, rows_and_share
-from assets.quality_report.stopped_sections import about_file
 from sources.contracts import Severity
 from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 

@@ -16,8 +16,8 @@ import duckdb
 
 from assets.home.paths import OWNER_ONLY, promote
 from assets.home.software import software
-from assets.staging import Staged, Tools, connect, stage, stop_if_wrong
-from assets.tokens_file import Manifest, read_manifest, write_tokens
+from assets.intake.one_pass import Staged, Tools, connect, stage, stop_if_wrong
+from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.findings import Finding
-from assets.staging import QUARANTINE, TERMS, RuleCount, Staged, TableWriter
-from assets.tokens_file import QUINTILE, TERM, Manifest, has_quintile, token_rows
+from assets.intake.findings import Finding
+from assets.intake.one_pass import QUARANTINE, TERMS, RuleCount, Staged, TableWriter
+from assets.intake.tokens_file import QUINTILE, TERM, Manifest, has_quintile, token_rows
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys

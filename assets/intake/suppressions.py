@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.findings import Finding
 from assets.home.paths import Home, write_json
-from assets.staging import RuleCount, Staged, TableWriter
+from assets.intake.findings import Finding
+from assets.intake.one_pass import RuleCount, Staged, TableWriter
 from privacy import marks
 from privacy.keys import KeyRing
 from sources.contracts import Severity

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.staging import CHUNK_ROWS, MAX_EXAMPLE_ROWS, RuleCount, TableWriter
+from assets.intake.one_pass import CHUNK_ROWS, MAX_EXAMPLE_ROWS, RuleCount, TableWriter
 from privacy import pseudonyms
 from sources.contracts import Kind, Role, Severity, SourceContract
 from sources.extract.errors import ExtractStopped

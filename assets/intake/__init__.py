@@ -1,0 +1,1 @@
+"""Extracts in: one pass over each identifiable file, judged, promoted and reported on."""
