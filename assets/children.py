@@ -11,9 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from assets import concerns
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
-from sources.contracts import CONTRACTS, Kind, Role
+from sources.contracts import CONTRACTS, Kind, Role, concerns
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.contracts.people import ETHNICITY_CODES
 from sources.reference import survey

@@ -16,7 +16,6 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet
 
-from assets import concerns
 from assets.home import processing_log
 from assets.home.cohort_lock import in_turn
 from assets.home.paths import Home, promote
@@ -35,7 +34,7 @@ from privacy.returns.facts import ALIKE, FINDABLE, Absence, absence, facts_of
 from privacy.returns.gate import Permitted, Sender, permitted
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, concerns
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
 from sources.sql import in_memory
