@@ -41,14 +41,14 @@ from assets.intake.suppressions import (
     without,
     without_rows,
 )
-from assets.linkage import (
+from assets.linkage.inputs import councils_in, named
+from assets.linkage.link import (
     CannotBeLinked,
     NothingToLink,
     derive_confidential_tables,
     link_cohort,
     not_as_linked,
 )
-from assets.made_from import councils_in, named
 from privacy import marks
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES

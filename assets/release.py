@@ -14,7 +14,7 @@ from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import while_in_use
-from assets.sent import (
+from assets.linkage.taking_part import (
     check_complete,
     check_of_what_is_in,
     fix_measured_from,

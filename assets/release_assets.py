@@ -17,7 +17,7 @@ from assets.catalogue.partitions import COHORTS
 from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import of_release
 from assets.home.errors import speaks_plainly
-from assets.linkage_assets import CONFIDENTIAL
+from assets.linkage.assets import CONFIDENTIAL
 from assets.release import measure_release, publish_bundle, publish_database
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short

@@ -23,8 +23,8 @@ from assets.home.removal_lock import while_in_use
 from assets.home.software import software
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.linkage import linked_extracts
-from assets.made_from import changed, councils_in, extracts_in
+from assets.linkage.inputs import changed, councils_in, extracts_in
+from assets.linkage.link import linked_extracts
 from assets.returns_summary import write_summary
 from privacy.keys import KeyRing
 from privacy.returns import disclosures

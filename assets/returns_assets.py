@@ -7,7 +7,7 @@ import dagster as dg
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.intake.assets import RESTRICTED
-from assets.linkage_assets import LINKS
+from assets.linkage.assets import LINKS
 from assets.returns import make_returns
 from assets.returns_agreements import load_all
 

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.catalogue.installation import Installation
 from assets.catalogue.run_tags import SPENDS_BUDGET
 from assets.intake.assets import pseudonymised_extracts
-from assets.linkage_assets import confidential_tables, links
+from assets.linkage.assets import confidential_tables, links
 from assets.release_assets import analyst_database, bundle, measurements
 from assets.returns_assets import returns
 from pipelines.expiring import expire_all

@@ -35,7 +35,7 @@ def explain(home: Path, cohort: str, first: str, second: str, as_json: bool) -> 
         stop(str(error))
     from assets.home.errors import Damaged
     from assets.home.paths import Home
-    from assets.link_explanation import CannotExplain, explain_link, parse_row
+    from assets.linkage.explanation import CannotExplain, explain_link, parse_row
     from pipelines.link_report import render
 
     try:

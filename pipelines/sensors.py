@@ -10,7 +10,7 @@ import dagster as dg
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS, council_cohort
 from assets.catalogue.run_tags import WHY
-from assets.linkage_assets import GROUP as LINKAGE
+from assets.linkage.assets import GROUP as LINKAGE
 from pipelines.arriving import Look, looks
 from pipelines.jobs import intake_job
 

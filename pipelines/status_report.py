@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assets.arrivals import Arrival, arrivals, meaning
 from assets.home.paths import Home
+from assets.linkage.arrivals import Arrival, arrivals, meaning
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort

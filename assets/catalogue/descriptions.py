@@ -183,7 +183,7 @@ _ASQ3 = ("review", "review_date", "asq3_months", *DOMAINS)
 
 
 def _made_of(family: str, attribute: str) -> dict[str, tuple[str, ...]]:
-    """By source, the columns of extracts that a category is derived from, as `assets/children.py` does."""
+    """By source, the columns of extracts that a category is derived from, as `assets/linkage/children.py` does."""
     if family == "parents":
         return {"parent_experience": (attribute,)}
     if family == "health":

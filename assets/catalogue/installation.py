@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.home.paths import Home
-from assets.sent import taking_part_noted
+from assets.linkage.taking_part import taking_part_noted
 from privacy.keys import PIPELINE, Holder, KeyRing
 from privacy.linkage.backends import DUCKDB
 from sources.extract.landed import taking_part

@@ -11,7 +11,7 @@ from typing import Any
 
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
-from assets.linkage import link_cohort
+from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find

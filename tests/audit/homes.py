@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from assets import release
 from assets.home.paths import Home
-from assets.sent import note_sent
+from assets.linkage.taking_part import note_sent
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

@@ -7,9 +7,9 @@ import math
 import tempfile
 from pathlib import Path
 
-from assets.children import build_confidential_tables
 from assets.home.paths import Home
-from assets.made_from import extracts_of
+from assets.linkage.children import build_confidential_tables
+from assets.linkage.inputs import extracts_of
 from assets.release import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release import Measurement, charge, load_policy, measure, true_counts

@@ -12,7 +12,7 @@ import pandas as pd
 
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
-from assets.made_from import extracts_of
+from assets.linkage.inputs import extracts_of
 from privacy.keys import KeyRing
 from privacy.linkage import link
 from sources.contracts import CONTRACTS, Kind

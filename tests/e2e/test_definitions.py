@@ -13,9 +13,9 @@ import dagster as dg
 import pytest
 
 import assets
-from assets import linkage_assets
 from assets.catalogue.installation import Installation
 from assets.intake.assets import IntakeConfig, pseudonymised_extracts
+from assets.linkage import assets as linkage_assets
 from pipelines.definitions import build_definitions
 from pipelines.schedules import last_assessed
 from pipelines.sensors import landing_sensor

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.profile import Profile
+from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from pipelines.status_report import as_json, render
 from sources.contracts import CONTRACTS
 from sources.extract.identity import content_sha256

@@ -16,7 +16,7 @@ from assets.forgetting import CannotForget, finish, forget, rows_named, rows_of_
 from assets.home.processing_log import entries, verify
 from assets.home.removal_lock import InUse, alone, in_use
 from assets.intake import deliveries
-from assets.linkage import link_cohort
+from assets.linkage.link import link_cohort
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part
 from tests.e2e.extracts import upn

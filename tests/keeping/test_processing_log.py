@@ -10,7 +10,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import What, entries, record, verify
-from assets.link_explanation import explain_link
+from assets.linkage.explanation import explain_link
 from privacy.chained_log import LogBroken
 from privacy.linkage.explain import Row
 from tests.keeping.conftest import COHORT, Place

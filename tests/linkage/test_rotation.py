@@ -9,7 +9,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
-from assets.linkage import CannotBeLinked, link_cohort
+from assets.linkage.link import CannotBeLinked, link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find

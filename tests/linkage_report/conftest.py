@@ -14,7 +14,7 @@ import pytest
 from assets.home.paths import Home, write_json
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import Profile
-from assets.linkage import link_cohort
+from assets.linkage.link import link_cohort
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, Kind, Role

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage_report import render
+from assets.linkage.report import render
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.linkage_report.conftest import COHORT

@@ -17,7 +17,7 @@ from assets.catalogue.automation import linked_at_night
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
 from assets.catalogue.run_tags import WHY
-from assets.linkage_assets import GROUP
+from assets.linkage.assets import GROUP
 from pipelines import alerts, publication
 from pipelines.calendar import Announced, InvalidCalendar, calendar, held_until
 from pipelines.cli import main

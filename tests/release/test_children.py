@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.children import build_confidential_tables
+from assets.linkage.children import build_confidential_tables
 from ndl_export.tables import FAMILIES, health, parents, pupil
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS

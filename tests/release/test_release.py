@@ -19,9 +19,9 @@ import pytest
 from assets import share
 from assets.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.home.paths import Home
+from assets.linkage.taking_part import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
 from assets.recompute import differing
 from assets.release import begin_release, measure_family, publish_bundle
-from assets.sent import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
 from assets.workload import plan_family
 from ndl_export.bundle import contents
 from ndl_export.publisher import InvalidPublisher

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
+from assets.linkage.taking_part import note_sent
 from assets.recompute import differing
 from assets.release import begin_release, measure_family, publish_bundle
-from assets.sent import note_sent
 from assets.series import SeriesRefused
 from ndl_export.bundle import contents
 from ndl_export.tables import FAMILIES, TABLES

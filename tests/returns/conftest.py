@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
-from assets.linkage import link_cohort
+from assets.linkage.link import link_cohort
 from assets.returns import Made, make_returns
 from assets.returns_agreements import load_all
 from pipelines.cli import main

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assets.children import ethnic_groups
 from assets.intake.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
+from assets.linkage.children import ethnic_groups
 from sources.contracts import SourceContract
 from sources.reference import profile_results
 from sources.reference.cohorts import Cohort

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from assets.home.paths import Home, write_json
-from assets.made_from import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
+from assets.linkage.inputs import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.missing import SOURCES, Missing, short
 from privacy.release import Ledger, ReleaseConflict
 from privacy.release.ledger_storage import Kind

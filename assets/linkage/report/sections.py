@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from assets.linkage_report import model_sections
-from assets.linkage_report.charts import Scale, point
-from assets.linkage_report.weighting import WEIGHTED_BY
+from assets.linkage.report import model_sections
+from assets.linkage.report.charts import Scale, point
+from assets.linkage.report.weighting import WEIGHTED_BY
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import bullets, contents_list, facts, paragraph, section, table
 from assets.pages.words import capital, percent, points, signed_points

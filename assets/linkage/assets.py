@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.arrivals import absent, arrivals, waiting
 from assets.catalogue import descriptions
 from assets.catalogue.automation import linked_at_night
 from assets.catalogue.freshness import linked_freshness
@@ -13,8 +12,9 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.home.errors import speaks_plainly
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
-from assets.linkage import derive_confidential_tables, link_cohort
-from assets.made_from import named
+from assets.linkage.arrivals import absent, arrivals, waiting
+from assets.linkage.inputs import named
+from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.retention import check_may_be_held
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part

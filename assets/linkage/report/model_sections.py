@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from assets.linkage_report.charts import Scale, span
+from assets.linkage.report.charts import Scale, span
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import details, paragraph, table
 from assets.pages.words import capital

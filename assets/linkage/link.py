@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.children import build_confidential_tables
 from assets.home.cohort_lock import in_turn
 from assets.home.errors import check_readable
 from assets.home.paths import Home, promote
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import while_in_use
 from assets.intake import deliveries
-from assets.linkage_report import rates_by_group, render, weighted_figures
-from assets.made_from import Extract, as_json, changed, delivered, extracts_in, extracts_of, from_json, named
-from assets.sent import note_made_from, note_sent, note_taking_part
+from assets.linkage.children import build_confidential_tables
+from assets.linkage.inputs import Extract, as_json, changed, delivered, extracts_in, extracts_of, from_json, named
+from assets.linkage.report import rates_by_group, render, weighted_figures
+from assets.linkage.taking_part import note_made_from, note_sent, note_taking_part
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.keys import LINKED_UNDER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assets.linkage_report.sections import sections
+from assets.linkage.report.sections import sections
 from assets.pages.page import page
 from sources.reference.cohorts import Cohort
 

@@ -5,8 +5,8 @@ may do to the linked tables. `page` makes the document, of `sections` and `chart
 it.
 """
 
-from assets.linkage_report.groups import rates_by_group
-from assets.linkage_report.page import render
-from assets.linkage_report.weighting import weighted_figures
+from assets.linkage.report.groups import rates_by_group
+from assets.linkage.report.page import render
+from assets.linkage.report.weighting import weighted_figures
 
 __all__ = ["rates_by_group", "render", "weighted_figures"]

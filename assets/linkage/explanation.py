@@ -9,8 +9,8 @@ import pyarrow.parquet
 
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.linkage import not_as_linked
-from assets.made_from import extracts_of
+from assets.linkage.inputs import extracts_of
+from assets.linkage.link import not_as_linked
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.services import SERVICES

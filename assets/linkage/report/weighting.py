@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from assets.linkage_report.groups import COUNCIL, LINKED_TO
+from assets.linkage.report.groups import COUNCIL, LINKED_TO
 from ndl_export.tables import Attribute, dimensions, pupil
 from sources.sql import in_memory
 
