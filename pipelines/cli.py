@@ -197,7 +197,7 @@ def verify(bundle: str, key: Path | None) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def recompute(bundle: Path) -> None:
     """Make every table of a bundle's folder again from its published noisy counts, and compare."""
-    from assets.recompute import differing
+    from assets.release.recompute import differing
     from ndl_export.tables import TABLES
 
     if wrong := differing(bundle):
@@ -230,9 +230,9 @@ def plan(
     checked = _cohort(cohort)
     from dataclasses import asdict
 
-    from assets.expected_accuracy import expected_accuracy
     from assets.home.paths import Home
-    from assets.share import WHOLE, room_for
+    from assets.release.budget_share import WHOLE, room_for
+    from assets.release.expected_accuracy import expected_accuracy
     from pipelines.plan_report import render
     from privacy.release import LedgerError, PolicyError
     from sources.extract.landed import taking_part

@@ -14,7 +14,7 @@ import dagster as dg
 from assets.catalogue.installation import Installation
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
-from assets.release_assets import analyst_database, bundle, measurements
+from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns_assets import returns
 from pipelines import settings
 from pipelines.alerts import failed_runs

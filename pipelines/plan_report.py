@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import Any
 
-from assets.share import WHOLE
+from assets.release.budget_share import WHOLE
 from privacy.release.policy import MinimumAccuracy, load_policy
 
 WORST = 3

@@ -22,8 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from assets import release
-from assets.workload import plan_family
+from assets.release import measure as release
+from assets.release.noise_workload import plan_family
 from ndl_export.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets import release
 from assets.home.paths import Home
 from assets.linkage.taking_part import note_sent
+from assets.release import measure
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -34,9 +34,9 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> 
 def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
-        release.begin_release(home, COHORT, version, councils, allow_missing=False)
-        release.measure_family(home, keys, family, COHORT, version, councils)
-    return release.publish_bundle(home, keys, COHORT, version, councils)
+        measure.begin_release(home, COHORT, version, councils, allow_missing=False)
+        measure.measure_family(home, keys, family, COHORT, version, councils)
+    return measure.publish_bundle(home, keys, COHORT, version, councils)
 
 
 def _table(family: str, rows: int, councils: Sequence[str], seed: int) -> pa.Table:

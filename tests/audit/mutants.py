@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets import release
 from assets.home.paths import Home
 from assets.linkage import children
+from assets.release import measure as release
 from ndl_export.tables import FAMILIES
 from privacy.release import OpenDPNoise, child_table, session
 from privacy.release.mechanism import OPENDP

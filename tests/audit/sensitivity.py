@@ -10,7 +10,7 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import extracts_of
-from assets.release import plan_family
+from assets.release.measure import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release import Measurement, charge, load_policy, measure, true_counts
 from sources.contracts import CONTRACTS

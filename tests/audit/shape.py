@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets import release
+from assets.release import measure
 from ndl_export.bundle import contents
 from ndl_export.tables import TABLES
 from ndl_export.verify import verify
@@ -68,7 +68,7 @@ def _nothing_but_data_differs() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "OpenDPNoise", SameNoise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
-        stack.enter_context(patch.object(release, "input_mac", lambda *_: "a" * 64))
+        stack.enter_context(patch.object(measure, "input_mac", lambda *_: "a" * 64))
         yield
 
 

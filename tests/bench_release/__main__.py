@@ -8,7 +8,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from assets.workload import plan_family
+from assets.release.noise_workload import plan_family
 from privacy.release import epsilon, load_policy
 from sources.reference.places import PILOT, places
 from tests.bench_release.accuracy import LARGE, Cells, queries, release_errors

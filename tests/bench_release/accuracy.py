@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.workload import plan_family
+from assets.release.noise_workload import plan_family
 from privacy.release import (
     Cube,
     Estimates,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from assets.expected_accuracy import council_size, public_shares
+from assets.release.expected_accuracy import council_size, public_shares
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW, NOT_LINKED_TO_SETTING, dots_category
 
 CHARACTERISTICS = ("fsm", "ethnic_group", "sen_provision", "first_language", "term_of_birth", "imd_quintile")

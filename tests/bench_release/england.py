@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from assets.tabulate import tabulate
-from assets.workload import plan_family
+from assets.release.noise_workload import plan_family
+from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
 from privacy.release import (
     Covariances,

@@ -9,7 +9,6 @@ import dagster as dg
 import duckdb
 import pytest
 
-from assets import release
 from assets.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
 from assets.home import cohort_lock
 from assets.linkage.assets import CONFIDENTIAL, LINKS
@@ -17,6 +16,7 @@ from assets.linkage.children import build_confidential_tables
 from assets.linkage.explanation import CannotExplain, explain_link, parse_row
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import link_cohort, linked_extracts, not_as_linked
+from assets.release import measure as release
 from pipelines.definitions import build_definitions
 from pipelines.run import RunStopped, run_cohort
 from privacy.release import Ledger

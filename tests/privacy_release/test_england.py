@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets.tabulate import tabulate
-from assets.workload import REGION, plan_family
+from assets.release.noise_workload import REGION, plan_family
+from assets.release.tabulate import tabulate
 from ndl_export.content_checks import table_faults, table_layouts
 from ndl_export.tables import FAMILIES
 from privacy.release import MeasuredCohort, Measurement, Plan, load_policy, make_plan

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from assets import share
-from assets.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.home.paths import Home
 from assets.linkage.taking_part import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
-from assets.recompute import differing
-from assets.release import begin_release, measure_family, publish_bundle
-from assets.workload import plan_family
+from assets.release import budget_share
+from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
+from assets.release.measure import begin_release, measure_family, publish_bundle
+from assets.release.noise_workload import plan_family
+from assets.release.recompute import differing
 from ndl_export.bundle import contents
 from ndl_export.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
@@ -274,7 +274,7 @@ def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
 
 def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load_policy()
-    monkeypatch.setattr(share, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    monkeypatch.setattr(budget_share, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
     home = Home(tmp_path)
     home.prepare()
     note_sent(home, COHORT, dict.fromkeys(CONTRACTS, COUNCILS))

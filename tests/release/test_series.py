@@ -14,9 +14,9 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.taking_part import note_sent
-from assets.recompute import differing
-from assets.release import begin_release, measure_family, publish_bundle
-from assets.series import SeriesRefused
+from assets.release.measure import begin_release, measure_family, publish_bundle
+from assets.release.recompute import differing
+from assets.release.series import SeriesRefused
 from ndl_export.bundle import contents
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.tabulate import tabulate
+from assets.release.tabulate import tabulate
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.tables import TABLES

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from assets.expected_accuracy import check_accuracy
 from assets.home.cohort_lock import in_turn, turn
 from assets.home.errors import check_readable
 from assets.home.paths import Home
@@ -23,7 +22,10 @@ from assets.linkage.taking_part import (
     missing_of,
     stated_missing,
 )
-from assets.series import (
+from assets.release.budget_share import WHOLE, check_share, fix_share, policy_of, share_of
+from assets.release.expected_accuracy import check_accuracy
+from assets.release.noise_workload import plan_family
+from assets.release.series import (
     Asked,
     Series,
     fix_series,
@@ -33,9 +35,7 @@ from assets.series import (
     series_for,
     with_absent,
 )
-from assets.share import WHOLE, check_share, fix_share, policy_of, share_of
-from assets.tabulate import tabulate
-from assets.workload import plan_family
+from assets.release.tabulate import tabulate
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
 from ndl_export.noisy_counts import NoisyCounts

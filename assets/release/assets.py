@@ -18,7 +18,7 @@ from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import of_release
 from assets.home.errors import speaks_plainly
 from assets.linkage.assets import CONFIDENTIAL
-from assets.release import measure_release, publish_bundle, publish_database
+from assets.release.measure import measure_release, publish_bundle, publish_database
 from ndl_export.bundle import DATAPACKAGE_FILE
 from ndl_export.missing import read_missing, short
 from ndl_export.tables import FAMILIES

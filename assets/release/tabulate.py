@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.workload import BlockFigures, block_figures
+from assets.release.noise_workload import BlockFigures, block_figures
 from ndl_export.content_checks import table_layouts
 from ndl_export.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.missing import Missing, MissingByCohort, not_sent

@@ -1,0 +1,1 @@
+"""Measurements charged and stored once, and the published tables made of them."""
