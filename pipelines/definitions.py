@@ -15,7 +15,7 @@ from assets.catalogue.installation import Installation
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
-from assets.returns_assets import returns
+from assets.returns.assets import returns
 from pipelines import settings
 from pipelines.alerts import failed_runs
 from pipelines.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job

@@ -7,7 +7,7 @@ from assets.catalogue.run_tags import SPENDS_BUDGET
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
-from assets.returns_assets import returns
+from assets.returns.assets import returns
 from pipelines.expiring import expire_all
 from pipelines.publication import publication_job
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE

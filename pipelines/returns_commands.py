@@ -22,7 +22,7 @@ def check(file: Path) -> None:
     """Check sharing agreement FILE, and say what follows from it today. Exits with 1 if something must change."""
     import datetime as dt
 
-    from assets.returns_agreements import InvalidAgreement, load
+    from assets.returns.agreements import InvalidAgreement, load
     from privacy.returns.seal import ReturnProblem
 
     try:
@@ -50,7 +50,7 @@ def check(file: Path) -> None:
 @click.option("--out", type=FOLDER, required=True, help="Folder of agreements; the file is <council>.yaml in it.")
 def new(council: str, out: Path) -> None:
     """Write a starting file for the sharing agreement of COUNCIL, with a word on each line."""
-    from assets.returns_agreements import draft
+    from assets.returns.agreements import draft
     from sources.reference.places import UnknownCouncil, resolve
 
     try:
@@ -92,7 +92,7 @@ def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     import datetime as dt
 
-    from assets.returns_open import open_return as run
+    from assets.returns.open import open_return as run
     from privacy.returns.seal import ReturnProblem
     from sources.extract.errors import ExtractStopped
 

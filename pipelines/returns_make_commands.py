@@ -21,7 +21,7 @@ _HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=Tr
 @click.option("--keys", type=FOLDER, envvar="READINESS_KEYS", help="Directory of keys; the project's keys/ by default.")
 def make(home: Path, cohort: str, agreements: Path, keys: Path | None) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from assets.returns_agreements import InvalidAgreement, load_all
+    from assets.returns.agreements import InvalidAgreement, load_all
     from pipelines import settings
     from pipelines.run import RunStopped, run_returns
     from sources.reference.cohorts import Cohort, InvalidCohort

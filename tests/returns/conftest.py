@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from assets.linkage.link import link_cohort
-from assets.returns import Made, make_returns
-from assets.returns_agreements import load_all
+from assets.returns.agreements import load_all
+from assets.returns.make import Made, make_returns
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.returns.seal import Opened, unseal

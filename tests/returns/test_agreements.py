@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from assets.returns_agreements import InvalidAgreement, load, load_all
+from assets.returns.agreements import InvalidAgreement, load, load_all
 from pipelines.cli import main
 from privacy.returns.agreement import Fact
 from tests.returns.agreements import Recipients, telling, write

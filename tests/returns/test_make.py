@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from assets.returns import NothingToReturn
+from assets.returns.make import NothingToReturn
 from pipelines.cli import main
 from privacy.chained_log import LogBroken, entries
 from privacy.services import SERVICE_NAMES, SERVICES

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.returns_assets import RETURNS
+from assets.returns.assets import RETURNS
 from pipelines.definitions import build_definitions
 from tests.e2e.extracts import write_extracts
 from tests.returns.agreements import Recipients, write

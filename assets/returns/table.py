@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.returns_words import TITLES
+from assets.returns.words import TITLES
 from privacy.returns.seal import Header, ReturnProblem
 
 if TYPE_CHECKING:
-    from assets.returns_open import Line
+    from assets.returns.open import Line
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")

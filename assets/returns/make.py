@@ -25,7 +25,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
-from assets.returns_summary import write_summary
+from assets.returns.summary import write_summary
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement

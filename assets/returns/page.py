@@ -11,7 +11,7 @@ from assets.pages.markup import Html, tag
 from assets.pages.page import page
 from assets.pages.parts import bullets, contents_list, facts, paragraph, section, table
 from assets.pages.words import capital, listed, row_ranges
-from assets.returns_words import TITLES, TO_CONTACT, Situation, next_step, sender
+from assets.returns.words import TITLES, TO_CONTACT, Situation, next_step, sender
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header
 from sources.contracts import CONTRACTS
@@ -19,7 +19,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 if TYPE_CHECKING:
-    from assets.returns_open import Line
+    from assets.returns.open import Line
 
 _FOOTER = (
     "This page names children. It is for the team that it was made for: keep it as you keep the children's records, and"

@@ -11,9 +11,9 @@ import duckdb
 import pyarrow as pa
 
 from assets.home.paths import OWNER_ONLY, promote
-from assets.returns_page import render
-from assets.returns_table import write_csv, write_workbook
-from assets.returns_words import LATELY_MONTHS, Situation, next_step, why
+from assets.returns.page import render
+from assets.returns.table import write_csv, write_workbook
+from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
 from privacy.returns.seal import Header, ReturnProblem, unseal
 from sources.contracts import CONTRACTS, Role, SourceContract, concerns
 from sources.councils.council_file import council_file as shipped_council_file

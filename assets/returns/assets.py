@@ -8,8 +8,8 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.intake.assets import RESTRICTED
 from assets.linkage.assets import LINKS
-from assets.returns import make_returns
-from assets.returns_agreements import load_all
+from assets.returns.agreements import load_all
+from assets.returns.make import make_returns
 
 GROUP = "returns"
 RETURNS = dg.AssetKey([RESTRICTED, "returns"])
