@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.retention import due, expire, retention
+from assets.keeping.retention import due, expire, retention
 from pipelines.instance import instance
 from privacy.keys import KeyRing
 

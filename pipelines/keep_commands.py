@@ -13,8 +13,8 @@ import click
 from pipelines.console import FOLDER, stop
 
 if TYPE_CHECKING:
-    from assets.forgetting import Forgotten
     from assets.home.paths import Home
+    from assets.keeping.forgetting import Forgotten
     from privacy.keys import KeyRing
 
 HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds restricted/, release/.")
@@ -56,11 +56,11 @@ def forget(
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
     """
-    from assets.forgetting import CannotForget, rows_named, rows_of_pseudonym
-    from assets.forgetting import forget as remove_rows
     from assets.home.cohort_lock import Busy
     from assets.home.errors import Damaged
     from assets.home.removal_lock import InUse
+    from assets.keeping.forgetting import CannotForget, rows_named, rows_of_pseudonym
+    from assets.keeping.forgetting import forget as remove_rows
     from privacy.keys import KeyProblem
 
     place = _home(home)
@@ -129,7 +129,7 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_
     On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
     """
     from assets.home.removal_lock import InUse
-    from assets.shredding import shred_taken, shreddable
+    from assets.keeping.shredding import shred_taken, shreddable
     from privacy.keys import KeyProblem
 
     place, code = _home(home), _cohort(cohort) if cohort else None
@@ -164,7 +164,7 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
     Files of landing are looked at where --landing is given. Ledger, measurements and releases stay.
     """
     from assets.home.removal_lock import InUse
-    from assets.retention import InvalidRetention
+    from assets.keeping.retention import InvalidRetention
     from pipelines.expiring import expire_all
     from privacy.keys import KeyProblem
 

@@ -18,8 +18,8 @@ from assets.catalogue.run_tags import of_release, started_by_command
 from assets.home.errors import StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.intake.assets import pseudonymised_extracts
+from assets.keeping.retention import CohortExpired, InvalidRetention, check_may_be_held
 from assets.release.series import Asked, Series, SeriesRefused, measured_now, series_for
-from assets.retention import CohortExpired, InvalidRetention, check_may_be_held
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
 from pipelines.arriving import still_arriving

@@ -34,7 +34,7 @@ def in_use(home: Home) -> Iterator[None]:
         yield
         return
     if home.unfinished_removal.exists():
-        from assets.forgetting import finish  # which itself links again, and so is in use
+        from assets.keeping.forgetting import finish  # which itself links again, and so is in use
 
         finish(home)
     with _locked(home, fcntl.LOCK_SH, _REMOVING):

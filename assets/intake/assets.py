@@ -15,7 +15,7 @@ from assets.home.errors import speaks_plainly
 from assets.home.removal_lock import in_use
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
-from assets.retention import check_may_be_held
+from assets.keeping.retention import check_may_be_held
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.extract.errors import ExtractStopped

@@ -12,10 +12,10 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.home.errors import speaks_plainly
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
+from assets.keeping.retention import check_may_be_held
 from assets.linkage.arrivals import absent, arrivals, waiting
 from assets.linkage.inputs import named
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.retention import check_may_be_held
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort

@@ -22,7 +22,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from assets.retention import FILE_VARIABLE
+from assets.keeping.retention import FILE_VARIABLE
 from pipelines import settings
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing

@@ -9,8 +9,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from assets.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
 from assets.home import cohort_lock
+from assets.keeping.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.explanation import CannotExplain, explain_link, parse_row

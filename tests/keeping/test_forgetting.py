@@ -12,10 +12,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from assets.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
 from assets.home.processing_log import entries, verify
 from assets.home.removal_lock import InUse, alone, in_use
 from assets.intake import deliveries
+from assets.keeping.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
 from assets.linkage.link import link_cohort
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part
@@ -210,7 +210,7 @@ def dying(function):
     return call
 Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
 from assets.home.paths import Home
-from assets.forgetting import forget, rows_named
+from assets.keeping.forgetting import forget, rows_named
 from privacy.keys import RESTRICTED, KeyRing
 home = Home(root / "home")
 found = rows_named(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], linked=True)

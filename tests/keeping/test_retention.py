@@ -11,8 +11,16 @@ import pytest
 
 from assets.home.processing_log import entries, verify
 from assets.intake import deliveries
-from assets.retention import CohortExpired, InvalidRetention, check_may_be_held, due, expire, read_retention, retention
-from assets.shredding import shred, shred_taken, shreddable
+from assets.keeping.retention import (
+    CohortExpired,
+    InvalidRetention,
+    check_may_be_held,
+    due,
+    expire,
+    read_retention,
+    retention,
+)
+from assets.keeping.shredding import shred, shred_taken, shreddable
 from pipelines.definitions import build_definitions
 from pipelines.expiring import expire_all
 from pipelines.run import RunStopped, run_cohort

@@ -19,7 +19,7 @@ from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
 from assets.intake import deliveries
 from assets.intake.suppressions import objection_in
-from assets.shredding import Shreddable, shred, shreddable
+from assets.keeping.shredding import Shreddable, shred, shreddable
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
