@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ndl_export.geography import geographies
 from ndl_export.missing import MissingByCohort, not_sent
-from ndl_export.schema import BREAK
 from ndl_export.tables import FAMILIES, Family
+from ndl_export.tables.geography import geographies
+from ndl_export.tables.schema import BREAK
 from sources.reference.breaks import Break, breaks
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place

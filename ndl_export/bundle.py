@@ -32,7 +32,6 @@ from ndl_export.documents.pages import (
     readme_page,
 )
 from ndl_export.documents.reconciliation import reconciliation_csv
-from ndl_export.ees import meta_csv, write_csv
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
@@ -47,6 +46,7 @@ from ndl_export.release_directory import refresh, versions
 from ndl_export.release_facts import ReleaseFacts
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
+from ndl_export.tables.ees import meta_csv, write_csv
 from ndl_export.whole_files import alone, sync
 
 DATAPACKAGE_FILE = "datapackage.json"

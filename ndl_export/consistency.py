@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.geography import Geography
-from ndl_export.rows import Children, Layout
-from ndl_export.schema import Role, column_name
 from ndl_export.tables import FAMILIES, Family, MeasureKind
+from ndl_export.tables.geography import Geography
+from ndl_export.tables.rows import Children, Layout
+from ndl_export.tables.schema import Role, column_name
 
 TOLERANCE = 1e-5
 """Largest difference between two sums of estimates that is put down to rounding, in rows of the child table."""

@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.consistency import disagreements
-from ndl_export.geography import geographies
 from ndl_export.missing import MissingByCohort, not_sent
-from ndl_export.rows import Layout, RowsDiffer, layout
-from ndl_export.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name, key_names, measure_columns
 from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
+from ndl_export.tables.geography import geographies
+from ndl_export.tables.rows import Layout, RowsDiffer, layout
+from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name, key_names, measure_columns
 
 _ROUNDING = 1e-9
 

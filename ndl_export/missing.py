@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ndl_export.geography import LOCAL_AUTHORITY, geographies
-from ndl_export.schema import Flag
 from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables.geography import LOCAL_AUTHORITY, geographies
+from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndl_export.canonical_json import canonical_json
-from ndl_export.schema import arrow_schema, columns
 from ndl_export.tables import Table
+from ndl_export.tables.schema import arrow_schema, columns
 
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (

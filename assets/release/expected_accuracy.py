@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 import sources.reference
 from assets.release.noise_workload import BlockFigures, block_figures, plan_family
-from ndl_export.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables import FAMILIES, Block, Difference, Table
+from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import Group
 from privacy.release import (
     Covariances,

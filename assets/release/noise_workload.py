@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
-from ndl_export.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables import FAMILIES, Block, Family
+from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.model import COUNCIL, Axis, Difference, Group, Selection, SharedTotal
 from privacy.release import Plan, Policy, make_plan
 from privacy.release import workload as noise

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import BlockFigures, block_figures
 from ndl_export.content_checks import table_layouts
-from ndl_export.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.missing import Missing, MissingByCohort, not_sent
-from ndl_export.rows import Layout, layout
-from ndl_export.schema import BREAK_COLUMN, Flag, Role, arrow_schema, key_names, measure_columns
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
+from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.rows import Layout, layout
+from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, key_names, measure_columns
 from privacy.release import (
     MINIMUM_PLACES,
     DifferenceTable,
@@ -59,7 +59,7 @@ class _Figures:
 def tabulate(
     measured: Sequence[MeasuredCohort], councils: Sequence[str], reliability: Reliability, missing: MissingByCohort
 ) -> dict[str, pa.Table]:
-    """Every table of the families that were measured, by name, with the columns of `ndl_export.schema`.
+    """Every table of the families that were measured, by name, with the columns of `ndl_export.tables.schema`.
 
     `councils` are those that take part in any of the cohorts. A council that is `missing` the source whose rows a
     family counts has no row there: its figures are not available, and figures of several councils are of the others.

@@ -11,8 +11,8 @@ from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from itertools import chain, pairwise
 
-from ndl_export.rows import rows
 from ndl_export.tables import TABLES, Table
+from ndl_export.tables.rows import rows
 
 
 @cache

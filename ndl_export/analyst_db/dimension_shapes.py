@@ -5,8 +5,8 @@ from __future__ import annotations
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.sql import Field, TableShape
-from ndl_export.geography import ALL_TOGETHER
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.geography import ALL_TOGETHER
 
 POSITION = Field("position", "INTEGER NOT NULL", "Order of the categories")
 ADDS_UP = Field("adds_up", "VARCHAR[]", "Categories of the attribute that it adds up; empty for all of them")

@@ -17,8 +17,11 @@ from ndl_export.analyst_db.child_groups import characteristics, comparisons
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.published import Release, all_categories
 from ndl_export.analyst_db.sql import Field, TableShape, create_enum, fill_table
-from ndl_export.ees import RELIABILITY
-from ndl_export.geography import (
+from ndl_export.missing import SOURCES, not_sent
+from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.ees import RELIABILITY
+from ndl_export.tables.geography import (
     ALL_TOGETHER,
     DEVOLVED,
     LOCAL_AUTHORITY,
@@ -27,13 +30,10 @@ from ndl_export.geography import (
     Geography,
     geographies,
 )
-from ndl_export.missing import SOURCES, not_sent
-from ndl_export.schema import FLAG_MEANINGS, Flag
-from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.health import DOMAINS
 from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
+from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference import survey
 from sources.reference.asq3 import cut_offs
 from sources.reference.breaks import breaks

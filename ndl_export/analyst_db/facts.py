@@ -11,10 +11,10 @@ from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import gld_by_group_query
 from ndl_export.analyst_db.published import Release
 from ndl_export.analyst_db.sql import Field, TableShape, create_table, create_view, fill_table, literal
-from ndl_export.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
-from ndl_export.schema import BREAK_COLUMN, Role, column_name, columns
 from ndl_export.tables import TABLES, Table
+from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
+from ndl_export.tables.schema import BREAK_COLUMN, Role, column_name, columns
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15

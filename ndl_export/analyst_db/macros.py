@@ -11,7 +11,7 @@ import duckdb
 
 from ndl_export.analyst_db.names import AREA, CHARACTERISTIC, COHORT, GROUP
 from ndl_export.analyst_db.sql import comment_on
-from ndl_export.geography import LOCAL_AUTHORITY
+from ndl_export.tables.geography import LOCAL_AUTHORITY
 
 NORMAL_95 = 1.959964
 FUNNEL_998 = 3.090232

@@ -12,7 +12,7 @@ import duckdb
 
 from ndl_export.analyst_db.child_groups import ALSO_CALLED, EVERYONE, characteristics
 from ndl_export.analyst_db.sql import Field, TableShape, create_table
-from ndl_export.geography import ALL_TOGETHER
+from ndl_export.tables.geography import ALL_TOGETHER
 
 AREA, COHORT, CHARACTERISTIC, GROUP = "area", "cohort", "characteristic", "group"
 

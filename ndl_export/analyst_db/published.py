@@ -18,8 +18,8 @@ from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.missing import MissingByCohort, read_missing
 from ndl_export.release_directory import versions
 from ndl_export.release_facts import Version
-from ndl_export.schema import columns
 from ndl_export.tables import TABLES, Table
+from ndl_export.tables.schema import columns
 from ndl_export.withdrawals import Withdrawal, withdrawals
 
 

@@ -7,9 +7,9 @@ import io
 from functools import cache
 
 from ndl_export.documents.markdown import grid, page
-from ndl_export.rows import rows
-from ndl_export.schema import Column, Role, columns
 from ndl_export.tables import TABLES, MeasureKind, Table
+from ndl_export.tables.rows import rows
+from ndl_export.tables.schema import Column, Role, columns
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}

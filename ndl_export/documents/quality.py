@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.documents.markdown import bullets, grid
-from ndl_export.geography import CODE_COLUMNS, NAME_COLUMNS
-from ndl_export.schema import Flag, Role, column_name
 from ndl_export.tables import TABLES, Measure, MeasureKind
+from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
+from ndl_export.tables.schema import Flag, Role, column_name
 from sources.reference.cohorts import Cohort
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"

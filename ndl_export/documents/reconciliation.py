@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.geography import CODE_COLUMNS, LOCAL_AUTHORITY, NATIONAL
-from ndl_export.schema import Flag, Role, column_name
 from ndl_export.tables import ALL
+from ndl_export.tables.geography import CODE_COLUMNS, LOCAL_AUTHORITY, NATIONAL
 from ndl_export.tables.pupil import GLD_PERCENT
+from ndl_export.tables.schema import Flag, Role, column_name
 from sources.reference.places import COUNTRY
 
 _HEADER = (

@@ -8,14 +8,14 @@ from itertools import product
 
 import pyarrow as pa
 
-from ndl_export.geography import ALL_TOGETHER, Geography, geographies
 from ndl_export.missing import MissingByCohort, not_sent
-from ndl_export.schema import Flag
 from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
 from ndl_export.site.figures import Figure, Released
 from ndl_export.site.panels import Areas, Line, Panel, Shape
 from ndl_export.site.words import Words, available
 from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+from ndl_export.tables.geography import ALL_TOGETHER, Geography, geographies
+from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
 
 Levels = tuple[str, ...]

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ndl_export.schema import Flag
 from ndl_export.site.figures import Figure
+from ndl_export.tables.schema import Flag
 
 ROW_HEIGHT, AXIS_HEIGHT = 48, 26
 FIRST_ROW = AXIS_HEIGHT + 31

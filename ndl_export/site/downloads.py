@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterator
 
-from ndl_export.schema import BREAK, FLAG_MEANINGS, NO_BREAK, Flag
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel
+from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, NO_BREAK, Flag
 
 HEADER = (
     "cohort",

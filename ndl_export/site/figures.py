@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.geography import CODE_COLUMNS
-from ndl_export.schema import BREAK, BREAK_COLUMN, Flag, Role, column_name
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
+from ndl_export.tables.geography import CODE_COLUMNS
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, Flag, Role, column_name
 
 _SHOWN_TOPICS = (ALL.label, FSM.label)
 _MINUS = "\u2212"

@@ -21,18 +21,18 @@ from markupsafe import Markup
 from ndl_export.breaks import break_statements
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.documents.pages import OGL_NAME
-from ndl_export.ees import WITHHELD_SYMBOL
-from ndl_export.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
 from ndl_export.missing import MissingByCohort, short, statements
 from ndl_export.release_facts import TITLE, ReleaseFacts
-from ndl_export.schema import FLAG_MEANINGS, Flag
 from ndl_export.site.build import Release, release_of
 from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, PLOT_HEIGHT, PLOT_TOP, ROW_HEIGHT, TIMELINE_HEIGHT
 from ndl_export.site.downloads import chart_csv
 from ndl_export.site.panels import Chart
 from ndl_export.site.views import charts_of, headline
 from ndl_export.tables import TABLES
+from ndl_export.tables.ees import WITHHELD_SYMBOL
+from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
 from ndl_export.tables.parents import QUESTIONS
+from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ndl_export.geography import ALL_TOGETHER, Geography
-from ndl_export.schema import Flag
 from ndl_export.site.charts import NARROW_NOTE, Mark, Scale, Timeline, mark, scale_note, timeline
 from ndl_export.site.figures import Figure
+from ndl_export.tables.geography import ALL_TOGETHER, Geography
+from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 

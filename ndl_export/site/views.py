@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from ndl_export.documents.reconciliation import official_figures
-from ndl_export.geography import NATIONAL
-from ndl_export.schema import Flag
 from ndl_export.site.build import Release, Wanted, by_area, in_each_area, over_time
 from ndl_export.site.charts import WHOLE
 from ndl_export.site.figures import Figure
@@ -23,9 +21,11 @@ from ndl_export.site.words import (
 )
 from ndl_export.tables import ALL, Attribute
 from ndl_export.tables.dimensions import FSM
+from ndl_export.tables.geography import NATIONAL
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY
+from ndl_export.tables.schema import Flag
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GLD_GOALS, GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ndl_export.schema import Flag
 from ndl_export.site.panels import Line
+from ndl_export.tables.schema import Flag
 
 Sentences = tuple[str, ...]
 Words = Callable[[tuple[Line, ...]], Sentences]

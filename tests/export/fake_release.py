@@ -21,9 +21,9 @@ from ndl_export.content_checks import table_layouts
 from ndl_export.missing import Missing
 from ndl_export.noisy_counts import NoisyCounts
 from ndl_export.release_facts import ReleaseFacts, Thresholds
-from ndl_export.rows import Children, Layout
-from ndl_export.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name
 from ndl_export.tables import FAMILIES, Family, Measure, MeasureKind
+from ndl_export.tables.rows import Children, Layout
+from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name
 from sources.reference.places import PILOT
 
 COHORT = "202425"

@@ -11,8 +11,8 @@ import pytest
 from ees_screener import CHECKS, NOT_CHECKED, Files, Row, faults, read, reference, screen
 from fake_release import fake_tables
 
-from ndl_export.ees import meta_csv, write_csv
 from ndl_export.tables import TABLES
+from ndl_export.tables.ees import meta_csv, write_csv
 from sources.reference.places import places
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ndl_export.geography import geographies
+from ndl_export.tables.geography import geographies
 from sources.reference.places import PILOT, UnknownCouncil, places
 
 EVERYWHERE = tuple(places())

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from fake_release import COHORT
 
-from ndl_export.geography import geographies
-from ndl_export.rows import Layout, RowsDiffer, layout, rows
-from ndl_export.schema import arrow_schema, columns, key_names
 from ndl_export.tables import TABLES, Table
+from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS
+from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows
+from ndl_export.tables.schema import arrow_schema, columns, key_names
 from sources.reference.places import PILOT
 
 

@@ -22,10 +22,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle import contents, write_bundle
-from ndl_export.geography import geographies
-from ndl_export.schema import FLAG_MEANINGS
 from ndl_export.site import SITE_FILES, site_files
+from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
+from ndl_export.tables.schema import FLAG_MEANINGS
 from sources.reference.places import PILOT
 from tests.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.site.conftest import LATER, Made

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.geography import Geography
-from ndl_export.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from ndl_export.tables import FAMILIES, Block, Selection, Table
+from ndl_export.tables.geography import Geography
+from ndl_export.tables.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
 

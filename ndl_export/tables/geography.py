@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ndl_export.schema import PLACE_COLUMNS
+from ndl_export.tables.schema import PLACE_COLUMNS
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, Place, devolved_area_members, place, places
 
 NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"

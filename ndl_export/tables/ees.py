@@ -25,11 +25,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.geography import ALL_TOGETHER
-from ndl_export.rows import rows
-from ndl_export.schema import BREAK, NO_BREAK, Column, Flag, Role, column_name, columns
 from ndl_export.tables import ALL, Filter, MeasureKind, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.geography import ALL_TOGETHER
+from ndl_export.tables.rows import rows
+from ndl_export.tables.schema import BREAK, NO_BREAK, Column, Flag, Role, column_name, columns
 
 SYMBOLS = {
     "u": "withheld because it is too uncertain (low reliability)",

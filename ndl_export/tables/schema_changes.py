@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ndl_export.schema import KEY_ROLES
+from ndl_export.tables.schema import KEY_ROLES
 
 Fields = Mapping[str, str]
 Dictionary = dict[str, dict[str, Fields]]
