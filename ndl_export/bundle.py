@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export import missing, signing
+from ndl_export import signing
 from ndl_export.archive import ARCHIVES
 from ndl_export.canonical_json import canonical_json
 from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
@@ -32,18 +32,19 @@ from ndl_export.documents.pages import (
     readme_page,
 )
 from ndl_export.documents.reconciliation import reconciliation_csv
+from ndl_export.facts import missing
+from ndl_export.facts.description import describe
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
+from ndl_export.facts.previous import Earlier, previous_releases
+from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
-from ndl_export.metadata.description import describe
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
-from ndl_export.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.parquet_files import write_parquet
-from ndl_export.previous import Earlier, previous_releases
 from ndl_export.release_directory import refresh, versions
-from ndl_export.release_facts import ReleaseFacts
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csv

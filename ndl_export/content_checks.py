@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.consistency import disagreements
-from ndl_export.missing import MissingByCohort, not_sent
+from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.rows import Layout, RowsDiffer, layout

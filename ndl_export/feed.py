@@ -8,9 +8,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from ndl_export.facts.description import OGL_NAME
+from ndl_export.facts.release_facts import TITLE
 from ndl_export.metadata.catalogue import Published
-from ndl_export.metadata.description import OGL_NAME
-from ndl_export.release_facts import TITLE
 
 _NAMESPACE = "http://www.w3.org/2005/Atom"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ndl_export.metadata.description import MEDIA_TYPES
+from ndl_export.facts.description import MEDIA_TYPES
 
 _OF_PAGES = {"html": "text/html"}
 _BY_NAME = {

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.documents.changes import HEADER, Compared, compare
-from ndl_export.previous import Previous, read_release
+from ndl_export.facts.previous import Previous, read_release
 from ndl_export.tables.schema_changes import Dictionary, SchemaChange, next_version, read_dictionary, schema_changes
 
 

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from ndl_export.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import InvalidVersion, Version
 
 TIMEZONE = "Europe/London"
 TIME_OF_DAY = dt.time(9, 30)

@@ -288,7 +288,7 @@ def _cohort(code: str) -> Any:
 def _check_version(version: str | None) -> None:
     if version is None:
         return
-    from ndl_export.release_facts import InvalidVersion, Version
+    from ndl_export.facts.release_facts import InvalidVersion, Version
 
     try:
         Version.parse(version)

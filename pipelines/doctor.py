@@ -21,7 +21,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import entries, verify
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import InvalidRetention, due, retention
-from ndl_export.publisher import InvalidPublisher, publisher
+from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines import settings
 from pipelines.calendar import InvalidCalendar, calendar
 from pipelines.settings import PROJECT, InvalidSettings, Settings

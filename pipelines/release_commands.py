@@ -48,9 +48,9 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
 def withdraw(version: str, reason: str, home: Path) -> None:
     """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
     from assets.home.paths import Home
+    from ndl_export.facts.withdrawals import UnreadableWithdrawals
     from ndl_export.withdraw import WithdrawalRefused
     from ndl_export.withdraw import withdraw as take_back
-    from ndl_export.withdrawals import UnreadableWithdrawals
 
     release_dir = Home(home).release
     try:
@@ -88,7 +88,7 @@ def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bo
 
 def _bundle(named: str, home: Path | None) -> Path:
     """The folder that is meant: that of a version in the home folder, or the path itself."""
-    from ndl_export.release_facts import InvalidVersion, Version
+    from ndl_export.facts.release_facts import InvalidVersion, Version
 
     try:
         version = str(Version.parse(named))

@@ -12,7 +12,7 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.taking_part import PROFILE
-from ndl_export.missing import SOURCES
+from ndl_export.facts.missing import SOURCES
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
 from sources.extract.identity import content_sha256

@@ -38,9 +38,9 @@ from assets.release.series import (
 from assets.release.tabulate import tabulate
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import write_bundle
-from ndl_export.noisy_counts import NoisyCounts
-from ndl_export.publisher import publisher
-from ndl_export.release_facts import ReleaseFacts, Thresholds, Version
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.publisher import publisher
+from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import BlockFigures, block_figures
 from ndl_export.content_checks import table_layouts
-from ndl_export.missing import Missing, MissingByCohort, not_sent
+from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL

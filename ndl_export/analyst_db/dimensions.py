@@ -17,7 +17,7 @@ from ndl_export.analyst_db.child_groups import characteristics, comparisons
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.published import Release, all_categories
 from ndl_export.analyst_db.sql import Field, TableShape, create_enum, fill_table
-from ndl_export.missing import SOURCES, not_sent
+from ndl_export.facts.missing import SOURCES, not_sent
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.ees import RELIABILITY

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import duckdb
 
-from ndl_export import missing
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import gld_by_group_query
 from ndl_export.analyst_db.published import Release
 from ndl_export.analyst_db.sql import Field, TableShape, create_table, create_view, fill_table, literal
+from ndl_export.facts import missing
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.missing import MissingByCohort, read_missing
+from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.release_directory import versions
-from ndl_export.release_facts import Version
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.schema import columns
-from ndl_export.withdrawals import Withdrawal, withdrawals
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from ndl_export.documents.changes import Compared
 from ndl_export.documents.markdown import bullets, grid, page
-from ndl_export.missing import short
-from ndl_export.previous import Earlier, Previous
-from ndl_export.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.missing import short
+from ndl_export.facts.previous import Earlier, Previous
+from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import TABLES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place

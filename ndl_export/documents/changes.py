@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.previous import Previous
+from ndl_export.facts.previous import Previous
 from ndl_export.tables import TABLES, Measure, MeasureKind, Table
 from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
 from ndl_export.tables.schema import Role, column_name, key_names

@@ -11,13 +11,13 @@ from string import Template
 
 import pyarrow as pa
 
-from ndl_export.breaks import break_statements
 from ndl_export.documents.disclosure import FALSE_ALARMS, most_found
 from ndl_export.documents.markdown import bullets, grid
 from ndl_export.documents.quality import LINKAGE_TABLE, coherence, linkage_gaps, linkage_grid, reliability_grid
-from ndl_export.metadata.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.missing import statements
-from ndl_export.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.breaks import break_statements
+from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.missing import statements
+from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.schema import FLAG_MEANINGS

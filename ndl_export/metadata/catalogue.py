@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.release_facts import TITLE, Version
+from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
-from ndl_export.metadata.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.release_facts import TITLE, Version
-from ndl_export.withdrawals import Withdrawal
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label, by whether a release is withdrawn; the same for datasets and distributions."""

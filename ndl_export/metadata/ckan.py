@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ndl_export.metadata.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_NAME, Description, file_title
+from ndl_export.facts.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_NAME, Description, file_title
 
 THEME = "education"
 LICENCE = "uk-ogl"

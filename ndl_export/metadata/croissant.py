@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ndl_export.metadata.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, DataFile, Description
+from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, DataFile, Description
 from ndl_export.tables.schema import Column, columns
 
 _CONTEXT = {

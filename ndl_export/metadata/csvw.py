@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ndl_export.documents.data_dictionary import levels
-from ndl_export.metadata.description import LANGUAGE, OGL_ADDRESS, Description, file_title
+from ndl_export.facts.description import LANGUAGE, OGL_ADDRESS, Description, file_title
 from ndl_export.tables import TABLES, MeasureKind, Table
 from ndl_export.tables.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import Role

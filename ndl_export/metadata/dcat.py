@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ndl_export.metadata.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
+from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
 
 AUTHORITY = "http://publications.europa.eu/resource/authority"
 _AREA = "http://statistics.data.gov.uk/id/statistical-geography"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ndl_export.metadata.description import KEYWORDS, OGL_ADDRESS, Archive, DataFile, Description
+from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, Archive, DataFile, Description
 
 _THEME = "http://publications.europa.eu/resource/authority/data-theme/EDUC"
 

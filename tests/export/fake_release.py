@@ -18,9 +18,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ndl_export.content_checks import table_layouts
-from ndl_export.missing import Missing
-from ndl_export.noisy_counts import NoisyCounts
-from ndl_export.release_facts import ReleaseFacts, Thresholds
+from ndl_export.facts.missing import Missing
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
 from ndl_export.tables import FAMILIES, Family, Measure, MeasureKind
 from ndl_export.tables.rows import Children, Layout
 from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name

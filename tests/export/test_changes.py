@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ndl_export.bundle import write_bundle
 from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import compare
-from ndl_export.previous import Earlier, Previous, previous_releases
+from ndl_export.facts.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
 
 PERCENT = "gld_children_percent"

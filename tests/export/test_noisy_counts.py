@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle import BundleRefused, write_bundle
-from ndl_export.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, noisy_faults, plan_files
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, noisy_faults, plan_files
 from ndl_export.tables import FAMILIES
 from sources.reference.places import PILOT
 

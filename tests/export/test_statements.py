@@ -21,7 +21,7 @@ from ndl_export.bundle import write_bundle
 from ndl_export.documents.disclosure import most_found
 from ndl_export.documents.pages import five_safes_page
 from ndl_export.documents.quality import coherence, linkage_grid, reliability_grid
-from ndl_export.publisher import InvalidPublisher, publisher, read_publisher
+from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
 
 
 @given(rho=st.floats(1e-4, 3.0), false_alarms=st.floats(0.005, 0.5))

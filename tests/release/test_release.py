@@ -24,7 +24,7 @@ from assets.release.measure import begin_release, measure_family, publish_bundle
 from assets.release.noise_workload import plan_family
 from assets.release.recompute import differing
 from ndl_export.bundle import contents
-from ndl_export.publisher import InvalidPublisher
+from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify
 from privacy.keys import KeyRing

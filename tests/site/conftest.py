@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle import write_bundle
 from ndl_export.content_checks import table_layouts
-from ndl_export.release_facts import ReleaseFacts
+from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import site_files
 from sources.reference.places import PILOT
 from tests.export.fake_release import COHORT, fake_facts, fake_tables

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ndl_export.missing import MissingByCohort, not_sent
+from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, Family
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.schema import BREAK

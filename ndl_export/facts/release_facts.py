@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ndl_export.noisy_counts import NoisyByCohort
+from ndl_export.facts.noisy_counts import NoisyByCohort
 from ndl_export.tables.geography import Geography, geographies
 
 TITLE = "School readiness: linked early-years statistics"

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.missing import MissingByCohort, read_missing
-from ndl_export.release_facts import ReleaseFacts, Version
+from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.tables import TABLES
 
 

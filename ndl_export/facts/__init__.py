@@ -1,0 +1,1 @@
+"""What a release says of itself besides its tables: who publishes, what is missing, what went before."""
