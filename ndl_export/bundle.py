@@ -15,10 +15,6 @@ from typing import Any
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export import signing
-from ndl_export.archive import ARCHIVES
-from ndl_export.canonical_json import canonical_json
-from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import changes_csv, compare, of_cohort
@@ -37,18 +33,22 @@ from ndl_export.facts.description import describe
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.files import signing
+from ndl_export.files.archive import ARCHIVES
+from ndl_export.files.canonical_json import canonical_json
+from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
+from ndl_export.files.parquet_files import write_parquet
+from ndl_export.files.whole_files import alone, sync
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
-from ndl_export.parquet_files import write_parquet
 from ndl_export.release_directory import refresh, versions
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csv
-from ndl_export.whole_files import alone, sync
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.archive import ARCHIVES, unpack
 from ndl_export.bundle import DATAPACKAGE_FILE, expected_files
-from ndl_export.checksums import SUMS_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
+from ndl_export.files.archive import ARCHIVES, unpack
+from ndl_export.files.checksums import SUMS_FILE
+from ndl_export.files.stores import Store, is_url, open_store, shown
 from ndl_export.site import SITE_FOLDER
-from ndl_export.stores import Store, is_url, open_store, shown
 
 LARGEST = 2 * 2**30
 """Bytes of a bundle, or of an archive of one; the largest that was made has a hundredth of it."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ndl_export import signing
 from ndl_export.bundle import expected_files
-from ndl_export.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
+from ndl_export.files import signing
+from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 
 Faults = list[tuple[str, str]]
 """(file, what is wrong with it)."""

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ndl_export.media_types import served
-from ndl_export.stores import Store, StoreError, said
+from ndl_export.files.media_types import served
+from ndl_export.files.stores import Store, StoreError, said
 
 FOLDER = ".publishing"
 BEAT_SECONDS = 10.0

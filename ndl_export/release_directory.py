@@ -14,14 +14,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ndl_export.canonical_json import canonical_json
-from ndl_export.checksums import SUMS_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.feed import feed
+from ndl_export.files.canonical_json import canonical_json
+from ndl_export.files.checksums import SUMS_FILE
+from ndl_export.files.whole_files import point, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue
 from ndl_export.site import SITE_FOLDER, publish_site
-from ndl_export.whole_files import point, write_whole
 
 LATEST = "latest"
 LATEST_FILE = "latest.json"

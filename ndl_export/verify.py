@@ -18,18 +18,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export import signing
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.bundle_source import Source
-from ndl_export.checksums import PUBLIC_KEY_FILE, UNCOVERED
 from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
+from ndl_export.files import signing
+from ndl_export.files.checksums import PUBLIC_KEY_FILE, UNCOVERED
+from ndl_export.files.stores import StoreError
 from ndl_export.integrity import Faults, integrity_faults
 from ndl_export.site import SITE_FOLDER, site_downloads
-from ndl_export.stores import StoreError
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csv
 from ndl_export.tables.rows import Layout

@@ -8,8 +8,8 @@ from pathlib import Path
 from ndl_export.analyst_db import build_database
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import Withdrawal, is_reason, record, withdrawals
+from ndl_export.files.whole_files import alone
 from ndl_export.release_directory import current, refresh, versions
-from ndl_export.whole_files import alone
 
 
 class WithdrawalRefused(Exception):

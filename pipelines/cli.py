@@ -177,8 +177,8 @@ def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
 @click.option("--key", type=FILE, help="The publisher's public key (PEM).")
 def verify(bundle: str, key: Path | None) -> None:
     """Check a bundle (folder or archive, by path or URL): signature, checksums, schema, consistency."""
-    from ndl_export.signing import UnusableKey
-    from ndl_export.stores import StoreError, is_url
+    from ndl_export.files.signing import UnusableKey
+    from ndl_export.files.stores import StoreError, is_url
     from ndl_export.verify import verify as check
 
     if not is_url(bundle) and not Path(bundle).exists():

@@ -24,10 +24,10 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from the environment, as the library of the store asks.
     """
     from assets.home.paths import Home
+    from ndl_export.files.signing import UnusableKey
+    from ndl_export.files.stores import StoreError
     from ndl_export.publish import PublishRefused
     from ndl_export.publish import publish as put_out
-    from ndl_export.signing import UnusableKey
-    from ndl_export.stores import StoreError
     from pipelines.calendar import InvalidCalendar
     from pipelines.publication import NotPublished, check_may_be_published
     from pipelines.publish_report import render

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ndl_export.archive import ARCHIVES
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.archive import ARCHIVES
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from sources.reference.cohorts import Cohort

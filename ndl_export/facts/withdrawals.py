@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ndl_export.canonical_json import canonical_json
 from ndl_export.facts.release_facts import Version
-from ndl_export.whole_files import write_whole
+from ndl_export.files.canonical_json import canonical_json
+from ndl_export.files.whole_files import write_whole
 
 WITHDRAWN_FILE = "withdrawn.json"
 

@@ -13,9 +13,9 @@ import threading
 from pathlib import Path
 
 from ndl_export import one_publisher
-from ndl_export.media_types import Served
+from ndl_export.files.media_types import Served
+from ndl_export.files.stores import Store
 from ndl_export.publish import publish
-from ndl_export.stores import Store
 
 release_dir, version, url, log, steps = sys.argv[1:]
 put, done, lock = Store.put, 0, threading.Lock()

@@ -22,15 +22,15 @@ from fake_release import fake_facts, fake_tables
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import contents, write_bundle
-from ndl_export.canonical_json import canonical_json
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
 from ndl_export.feed import feed
+from ndl_export.files.canonical_json import canonical_json
+from ndl_export.files.whole_files import write_whole
 from ndl_export.metadata.catalogue import Published, catalogue
 from ndl_export.release_directory import published, refresh
 from ndl_export.tables import TABLES
 from ndl_export.verify import verify
-from ndl_export.whole_files import write_whole
 from ndl_export.withdraw import WithdrawalRefused, withdraw
 from pipelines.cli import _report_release, main
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from ndl_export import bundle_source
 from ndl_export.bundle import BUNDLE_FILES, contents
-from ndl_export.canonical_json import canonical_json
-from ndl_export.stores import StoreError
+from ndl_export.files.canonical_json import canonical_json
+from ndl_export.files.stores import StoreError
 from ndl_export.verify import verify
 from pipelines.cli import main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.canonical_json import canonical_json
+from ndl_export.files.canonical_json import canonical_json
 from ndl_export.tables import Table
 from ndl_export.tables.schema import arrow_schema, columns
 

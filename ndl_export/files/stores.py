@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec import AbstractFileSystem
 
-from ndl_export.media_types import Served
-from ndl_export.whole_files import sync
+from ndl_export.files.media_types import Served
+from ndl_export.files.whole_files import sync
 
 _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
