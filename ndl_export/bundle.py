@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import changes_csv, compare, of_cohort
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page

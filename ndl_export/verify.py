@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.bundle_source import Source
-from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.release_facts import Version

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.release.noise_workload import BlockFigures, block_figures
-from ndl_export.content_checks import table_layouts
+from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies

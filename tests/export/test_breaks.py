@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle import bundle_files, contents
-from ndl_export.content_checks import table_faults, table_layouts
+from ndl_export.check.content_checks import table_faults, table_layouts
 from ndl_export.facts.breaks import break_statements
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.verify import verify

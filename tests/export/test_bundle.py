@@ -24,7 +24,7 @@ from fake_release import fake_facts, fake_privacy_record
 from frictionless import Package
 
 from ndl_export.bundle import BUNDLE_FILES, BundleRefused, contents, write_bundle
-from ndl_export.content_checks import table_layouts
+from ndl_export.check.content_checks import table_layouts
 from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
 

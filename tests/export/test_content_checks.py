@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pytest
 from fake_release import COHORT, fake_privacy_record, fake_tables
 
-from ndl_export.consistency import disagreements
-from ndl_export.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.consistency import disagreements
+from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from sources.reference.places import PILOT, places
 
 LAYOUTS = table_layouts(PILOT, (COHORT,))

@@ -18,7 +18,7 @@ from frictionless import Package
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle import BundleRefused, write_bundle
-from ndl_export.content_checks import table_faults, table_layouts
+from ndl_export.check.content_checks import table_faults, table_layouts
 from ndl_export.facts.missing import SOURCES, faults, short, statements
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.geography import geographies

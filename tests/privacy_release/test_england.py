@@ -8,7 +8,7 @@ import pytest
 
 from assets.release.noise_workload import REGION, plan_family
 from assets.release.tabulate import tabulate
-from ndl_export.content_checks import table_faults, table_layouts
+from ndl_export.check.content_checks import table_faults, table_layouts
 from ndl_export.tables import FAMILIES
 from privacy.release import MeasuredCohort, Measurement, Plan, load_policy, make_plan
 from sources.reference.places import PILOT, place, places

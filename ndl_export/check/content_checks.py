@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.consistency import disagreements
+from ndl_export.check.consistency import disagreements
 from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
 from ndl_export.tables.geography import geographies

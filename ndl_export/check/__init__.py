@@ -1,0 +1,1 @@
+"""What must be true of the content of a release, whoever made it."""
