@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
-from ndl_export.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.site import SITE_FOLDER
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"

@@ -177,9 +177,9 @@ def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
 @click.option("--key", type=FILE, help="The publisher's public key (PEM).")
 def verify(bundle: str, key: Path | None) -> None:
     """Check a bundle (folder or archive, by path or URL): signature, checksums, schema, consistency."""
+    from ndl_export.bundle.verify import verify as check
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError, is_url
-    from ndl_export.verify import verify as check
 
     if not is_url(bundle) and not Path(bundle).exists():
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
@@ -297,7 +297,7 @@ def _check_version(version: str | None) -> None:
 
 
 def _report_release(bundle: Path, landing: Path, keys: Path) -> None:
-    from ndl_export.verify import verify as check
+    from ndl_export.bundle.verify import verify as check
 
     report = check(bundle)
     if not report.ok:

@@ -20,8 +20,8 @@ from assets.home.paths import Home
 from assets.intake.assets import pseudonymised_extracts
 from assets.keeping.retention import CohortExpired, InvalidRetention, check_may_be_held
 from assets.release.series import Asked, Series, SeriesRefused, measured_now, series_for
+from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
-from ndl_export.release_directory import versions
 from pipelines.arriving import still_arriving
 from pipelines.definitions import build_definitions
 from pipelines.instance import instance

@@ -19,7 +19,7 @@ from assets.catalogue.run_tags import of_release
 from assets.home.errors import speaks_plainly
 from assets.linkage.assets import CONFIDENTIAL
 from assets.release.measure import measure_release, publish_bundle, publish_database
-from ndl_export.bundle import DATAPACKAGE_FILE
+from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.tables import FAMILIES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE

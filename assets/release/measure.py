@@ -37,7 +37,7 @@ from assets.release.series import (
 )
 from assets.release.tabulate import tabulate
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.publisher import publisher
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version

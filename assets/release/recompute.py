@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.release.tabulate import tabulate
-from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.tables import TABLES
 from privacy.release import MeasuredCohort, Measurement, Plan, Reliability

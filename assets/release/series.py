@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from assets.home.paths import Home, write_json
-from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import SOURCES, Missing
 from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
-from ndl_export.release_directory import versions
 from privacy.release import Entry, Ledger, Plan, ReleaseConflict, StoreError
 from privacy.release.ledger_storage import Kind
 

@@ -18,8 +18,8 @@ from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.official import add_official
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.analyst_db.sql import literal
+from ndl_export.bundle.release_directory import versions
 from ndl_export.files.whole_files import alone, sync
-from ndl_export.release_directory import versions
 
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
-from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import MissingByCohort, read_missing
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
-from ndl_export.release_directory import versions
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.schema import columns
 

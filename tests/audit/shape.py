@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.release import measure
-from ndl_export.bundle import contents
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
 from ndl_export.tables import TABLES
-from ndl_export.verify import verify
 from privacy.keys import KeyRing
 from privacy.release import ledger, session
 from privacy.release.mechanism import OPENDP

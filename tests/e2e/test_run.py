@@ -16,8 +16,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from ndl_export.bundle import contents
-from ndl_export.verify import verify
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from sources.reference.places import place
 from tests.e2e.extracts import Truth, nhs_number, upn, write_extracts

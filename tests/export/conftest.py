@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import COHORTS, EARLIER, fake_facts, fake_tables
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.tables import TABLES
 
 

@@ -17,7 +17,7 @@ from fake_release import fake_facts
 from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
 from ndl_export.analyst_db.categories import filter_categories, in_order
 from ndl_export.analyst_db.document import analyst_database_page
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, columns
 from sources.reference.goals import GOALS

@@ -16,11 +16,11 @@ from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.bundle import bundle_files, contents
+from ndl_export.bundle.make import bundle_files, contents
+from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import table_faults, table_layouts
 from ndl_export.facts.breaks import break_statements
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.verify import verify
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort, cohort_codes
 from sources.reference.places import PILOT

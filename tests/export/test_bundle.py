@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import fake_facts, fake_privacy_record
 from frictionless import Package
 
-from ndl_export.bundle import BUNDLE_FILES, BundleRefused, contents, write_bundle
+from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_bundle
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
@@ -68,7 +68,7 @@ os.umask(0o077)
 sys.path.insert(0, sys.argv[1])
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import fake_facts, fake_tables
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 write_bundle(Path(sys.argv[2]), fake_facts(), fake_tables(), Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 print(time.tzname)
 """

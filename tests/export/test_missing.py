@@ -17,12 +17,12 @@ from fake_release import COHORT, fake_facts, fake_tables
 from frictionless import Package
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle import BundleRefused, write_bundle
+from ndl_export.bundle.make import BundleRefused, write_bundle
+from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import table_faults, table_layouts
 from ndl_export.facts.missing import SOURCES, faults, short, statements
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.geography import geographies
-from ndl_export.verify import verify
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, places
 

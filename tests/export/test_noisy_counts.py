@@ -13,7 +13,7 @@ from fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_rec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.bundle import BundleRefused, write_bundle
+from ndl_export.bundle.make import BundleRefused, write_bundle
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, noisy_faults, plan_files
 from ndl_export.tables import FAMILIES
 from sources.reference.places import PILOT

@@ -23,10 +23,10 @@ from store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environmen
 
 from ndl_export import leading_files, one_publisher
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.verify import verify
 from ndl_export.files import signing, stores
 from ndl_export.files.stores import StoreError, open_store
 from ndl_export.publish import PublishRefused, publish
-from ndl_export.verify import verify
 from ndl_export.withdraw import withdraw
 from pipelines.cli import main
 

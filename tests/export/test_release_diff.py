@@ -19,7 +19,7 @@ from fake_release import fake_facts, fake_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.documents.data_dictionary import data_dictionary_csv, levels
 from ndl_export.release_diff import NotABundle, diff
 from ndl_export.tables import TABLES

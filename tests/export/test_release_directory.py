@@ -21,16 +21,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import fake_facts, fake_tables
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle import contents, write_bundle
+from ndl_export.bundle.feed import feed
+from ndl_export.bundle.make import contents, write_bundle
+from ndl_export.bundle.release_directory import published, refresh
+from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
-from ndl_export.feed import feed
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.whole_files import write_whole
 from ndl_export.metadata.catalogue import Published, catalogue
-from ndl_export.release_directory import published, refresh
 from ndl_export.tables import TABLES
-from ndl_export.verify import verify
 from ndl_export.withdraw import WithdrawalRefused, withdraw
 from pipelines.cli import _report_release, main
 
@@ -43,7 +43,7 @@ REASON = "Sefton's extract was of another year"
 REFRESHED = """
 import sys
 from pathlib import Path
-from ndl_export.release_directory import refresh
+from ndl_export.bundle.release_directory import refresh
 refresh(Path(sys.argv[1]))
 """
 ATOM = {"a": "http://www.w3.org/2005/Atom"}

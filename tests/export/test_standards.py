@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_release import fake_facts, fake_tables
 
-from ndl_export.bundle import CATALOGUE_FILES, write_bundle
+from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.tables import TABLES
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.documents.disclosure import most_found
 from ndl_export.documents.pages import five_safes_page
 from ndl_export.documents.quality import coherence, linkage_grid, reliability_grid

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ndl_export.bundle import BUNDLE_FILES, contents
+from ndl_export.bundle.make import BUNDLE_FILES, contents
+from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.checksums import sums
-from ndl_export.verify import verify
 
 FILES = sorted(BUNDLE_FILES)
 

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ndl_export import bundle_source
-from ndl_export.bundle import BUNDLE_FILES, contents
+from ndl_export.bundle import read as bundle_source
+from ndl_export.bundle.make import BUNDLE_FILES, contents
+from ndl_export.bundle.verify import verify
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.stores import StoreError
-from ndl_export.verify import verify
 from pipelines.cli import main
 
 VERSION = "2026.11.0"

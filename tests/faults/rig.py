@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from ndl_export.verify import verify
+from ndl_export.bundle.verify import verify
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release import Ledger, store

@@ -19,7 +19,7 @@ from assets.catalogue.partitions import one_run
 from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import SHARE
 from assets.intake.assets import pseudonymised_extracts
-from ndl_export.verify import verify
+from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
 from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing

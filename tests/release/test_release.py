@@ -23,10 +23,10 @@ from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, 
 from assets.release.measure import begin_release, measure_family, publish_bundle
 from assets.release.noise_workload import plan_family
 from assets.release.recompute import differing
-from ndl_export.bundle import contents
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.verify import verify
 from privacy.keys import KeyRing
 from privacy.release import Ledger, ReleaseConflict, StoreError, load_policy, store
 from sources.contracts import CONTRACTS

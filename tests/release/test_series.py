@@ -17,9 +17,9 @@ from assets.linkage.taking_part import note_sent
 from assets.release.measure import begin_release, measure_family, publish_bundle
 from assets.release.recompute import differing
 from assets.release.series import SeriesRefused
-from ndl_export.bundle import contents
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.verify import verify
 from ndl_export.withdraw import withdraw
 from privacy.keys import KeyRing
 from privacy.release import Ledger, ReleaseConflict, StoreError, load_policy

@@ -9,7 +9,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.release.measure import begin_release
-from ndl_export.verify import verify
+from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release import BudgetExceeded, Ledger, PolicyError, ReleaseConflict, load_policy
 from tests.audit.homes import COHORT, VERSION, home_of, released

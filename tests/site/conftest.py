@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle import write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import site_files

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle import contents, write_bundle
+from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.site import SITE_FILES, site_files
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN

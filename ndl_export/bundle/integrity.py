@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ndl_export.bundle import expected_files
+from ndl_export.bundle.make import expected_files
 from ndl_export.files import signing
 from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 

@@ -18,8 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.bundle_source import Source
+from ndl_export.bundle.integrity import Faults, integrity_faults
+from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.read import Source
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
@@ -28,7 +29,6 @@ from ndl_export.facts.withdrawals import UnreadableWithdrawals
 from ndl_export.files import signing
 from ndl_export.files.checksums import PUBLIC_KEY_FILE, UNCOVERED
 from ndl_export.files.stores import StoreError
-from ndl_export.integrity import Faults, integrity_faults
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csv

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.bundle import DATAPACKAGE_FILE, expected_files
+from ndl_export.bundle.make import DATAPACKAGE_FILE, expected_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.files.archive import ARCHIVES, unpack

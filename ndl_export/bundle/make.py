@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ndl_export.bundle.release_directory import refresh, versions
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import changes_csv, compare, of_cohort
@@ -45,7 +46,6 @@ from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
-from ndl_export.release_directory import refresh, versions
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csv
