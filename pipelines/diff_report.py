@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from ndl_export.documents.changes import HEADER
-from ndl_export.release_diff import ReleaseDiff, Side
+from ndl_export.publish.release_diff import ReleaseDiff, Side
 
 _SHOWN = 20
 """Figures listed unless all are asked for."""

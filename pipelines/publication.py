@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.catalogue.installation import Installation
 from assets.home.errors import speaks_plainly
-from ndl_export.publish import publish
+from ndl_export.publish.upload import publish
 from pipelines import settings
 from pipelines.calendar import calendar, held_until
 

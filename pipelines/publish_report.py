@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.publish import Published
+from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
 
 

@@ -26,8 +26,8 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from assets.home.paths import Home
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
-    from ndl_export.publish import PublishRefused
-    from ndl_export.publish import publish as put_out
+    from ndl_export.publish.upload import PublishRefused
+    from ndl_export.publish.upload import publish as put_out
     from pipelines.calendar import InvalidCalendar
     from pipelines.publication import NotPublished, check_may_be_published
     from pipelines.publish_report import render
@@ -49,8 +49,8 @@ def withdraw(version: str, reason: str, home: Path) -> None:
     """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
     from assets.home.paths import Home
     from ndl_export.facts.withdrawals import UnreadableWithdrawals
-    from ndl_export.withdraw import WithdrawalRefused
-    from ndl_export.withdraw import withdraw as take_back
+    from ndl_export.publish.withdraw import WithdrawalRefused
+    from ndl_export.publish.withdraw import withdraw as take_back
 
     release_dir = Home(home).release
     try:
@@ -75,8 +75,8 @@ def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bo
 
     BEFORE and NOW are folders of bundles, or versions in the home folder. Signatures are not checked: that is `verify`.
     """
-    from ndl_export.release_diff import NotABundle
-    from ndl_export.release_diff import diff as compared
+    from ndl_export.publish.release_diff import NotABundle
+    from ndl_export.publish.release_diff import diff as compared
     from pipelines.diff_report import render
 
     try:

@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from ndl_export import one_publisher, publish
+from ndl_export.publish import one_publisher, upload
 
 release_dir, version, url, signal, go, beat = sys.argv[1:]
 one_publisher.BEAT_SECONDS = float(beat)
-send_content = publish._send_content
+send_content = upload._send_content
 
 
 def waiting(*args: object) -> None:
@@ -24,5 +24,5 @@ def waiting(*args: object) -> None:
         time.sleep(0.02)
 
 
-publish._send_content = waiting  # type: ignore[assignment]
-publish.publish(Path(release_dir), version, url)
+upload._send_content = waiting  # type: ignore[assignment]
+upload.publish(Path(release_dir), version, url)

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 from reader import look
 from store_servers import BUCKET, s3_server
 
-from ndl_export import one_publisher
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files.stores import open_store
-from ndl_export.publish import PublishRefused, publish
+from ndl_export.publish import one_publisher
+from ndl_export.publish.upload import PublishRefused, publish
 from pipelines.cli import main
 
 HERE = Path(__file__).resolve().parent

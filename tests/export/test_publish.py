@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from reader import Seen, look
 from store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
-from ndl_export import leading_files, one_publisher
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing, stores
 from ndl_export.files.stores import StoreError, open_store
-from ndl_export.publish import PublishRefused, publish
-from ndl_export.withdraw import withdraw
+from ndl_export.publish import leading_files, one_publisher
+from ndl_export.publish.upload import PublishRefused, publish
+from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
 
 PROJECT = Path(__file__).resolve().parents[2]

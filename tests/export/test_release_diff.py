@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ndl_export.bundle.make import write_bundle
 from ndl_export.documents.data_dictionary import data_dictionary_csv, levels
-from ndl_export.release_diff import NotABundle, diff
+from ndl_export.publish.release_diff import NotABundle, diff
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SCHEMA_VERSION, Role, columns
 from ndl_export.tables.schema_changes import SchemaChange, Weight, next_version, read_dictionary, schema_changes

@@ -30,8 +30,8 @@ from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.whole_files import write_whole
 from ndl_export.metadata.catalogue import Published, catalogue
+from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
-from ndl_export.withdraw import WithdrawalRefused, withdraw
 from pipelines.cli import _report_release, main
 
 PROJECT = Path(__file__).resolve().parents[2]

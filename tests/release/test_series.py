@@ -19,8 +19,8 @@ from assets.release.recompute import differing
 from assets.release.series import SeriesRefused
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
+from ndl_export.publish.withdraw import withdraw
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.withdraw import withdraw
 from privacy.keys import KeyRing
 from privacy.release import Ledger, ReleaseConflict, StoreError, load_policy
 from sources.contracts import CONTRACTS

@@ -1,0 +1,1 @@
+"""Releases put where readers get them, withdrawn, and compared."""
