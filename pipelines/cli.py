@@ -9,16 +9,16 @@ from typing import Any
 
 import click
 
-from pipelines.console import FILE, FOLDER, HELP, check_environment, stop
-from pipelines.council_commands import council
-from pipelines.doctor_command import doctor
-from pipelines.keep_commands import COMMANDS as KEEPING
-from pipelines.key_commands import keys
-from pipelines.link_commands import link
-from pipelines.release_commands import diff, publish, withdraw
-from pipelines.returns_commands import returns
-from pipelines.returns_make_commands import log, make
-from pipelines.sender_commands import pseudonymise
+from pipelines.commands.console import FILE, FOLDER, HELP, check_environment, stop
+from pipelines.commands.council import council
+from pipelines.commands.doctor import doctor
+from pipelines.commands.keeping import COMMANDS as KEEPING
+from pipelines.commands.keys import keys
+from pipelines.commands.link import link
+from pipelines.commands.releases import diff, publish, withdraw
+from pipelines.commands.returns import returns
+from pipelines.commands.returns_make import log, make
+from pipelines.commands.sender import pseudonymise
 
 
 def _landing_option(**kwargs: Any) -> Any:

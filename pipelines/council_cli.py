@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import click
 
-from pipelines.console import HELP
-from pipelines.council_commands import council
-from pipelines.key_commands import keys
-from pipelines.returns_commands import returns
-from pipelines.sender_commands import pseudonymise
+from pipelines.commands.console import HELP
+from pipelines.commands.council import council
+from pipelines.commands.keys import keys
+from pipelines.commands.returns import returns
+from pipelines.commands.sender import pseudonymise
 
 
 @click.group(context_settings=HELP | {"default_map": {"keys": {"create": {"at_sender": True}}}})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.console import FILE, FOLDER, stop
+from pipelines.commands.console import FILE, FOLDER, stop
 
 
 @click.command()

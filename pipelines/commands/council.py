@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.console import stop
+from pipelines.commands.console import stop
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.console import FOLDER, stop
+from pipelines.commands.console import FOLDER, stop
 
 _HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds restricted/.")
 

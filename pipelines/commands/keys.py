@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.console import FOLDER, stop
+from pipelines.commands.console import FOLDER, stop
 
 if TYPE_CHECKING:
     from privacy.keys import KeyRing

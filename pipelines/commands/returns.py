@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.console import FILE, FOLDER, stop
+from pipelines.commands.console import FILE, FOLDER, stop
 
 _READABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
 

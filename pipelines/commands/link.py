@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.console import FOLDER, stop
+from pipelines.commands.console import FOLDER, stop
 
 
 @click.group()

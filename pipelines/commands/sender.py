@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.console import FILE, FOLDER, stop
+from pipelines.commands.console import FILE, FOLDER, stop
 
 if TYPE_CHECKING:
     from assets.intake.one_pass import RuleCount

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.console import FOLDER, stop
+from pipelines.commands.console import FOLDER, stop
 
 if TYPE_CHECKING:
     from assets.home.paths import Home

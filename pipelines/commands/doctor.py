@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.console import FOLDER
+from pipelines.commands.console import FOLDER
 
 
 @click.command()
