@@ -164,7 +164,7 @@ def status(landing: Path, home: Path, cohort: str, as_json: bool) -> None:
         stop(f"landing folder {landing} does not exist")
     import datetime as dt
 
-    from pipelines import status_report
+    from pipelines.reports import status as status_report
     from sources.extract.landed import not_read
 
     found, unread = status_report.status(landing, home, checked, dt.date.today()), not_read(landing)
@@ -233,7 +233,7 @@ def plan(
     from assets.home.paths import Home
     from assets.release.budget_share import WHOLE, room_for
     from assets.release.expected_accuracy import expected_accuracy
-    from pipelines.plan_report import render
+    from pipelines.reports.plan import render
     from privacy.release import LedgerError, PolicyError
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
@@ -257,7 +257,7 @@ def plan(
 def budget(home: Path, as_json: bool) -> None:
     """What was spent of each cohort's privacy budget, on what, and what is left."""
     from assets.home.paths import Home
-    from pipelines.budget_report import render, statement
+    from pipelines.reports.budget import render, statement
     from privacy.release import LedgerError
 
     location = Home(home).ledger

@@ -22,7 +22,7 @@ def doctor(home: Path | None, landing: Path | None, keys: Path | None, as_json: 
 
     Changes nothing but the ledger's own housekeeping.
     """
-    from pipelines.doctor import State, examine, render
+    from pipelines.reports.doctor import State, examine, render
 
     found = examine(home, landing, keys)
     click.echo(json.dumps([asdict(entry) for entry in found], indent=1) if as_json else render(found))

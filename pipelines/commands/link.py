@@ -36,7 +36,7 @@ def explain(home: Path, cohort: str, first: str, second: str, as_json: bool) -> 
     from assets.home.errors import Damaged
     from assets.home.paths import Home
     from assets.linkage.explanation import CannotExplain, explain_link, parse_row
-    from pipelines.link_report import render
+    from pipelines.reports.link import render
 
     try:
         found = explain_link(Home(home), code, parse_row(first), parse_row(second))

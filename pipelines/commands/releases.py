@@ -30,7 +30,7 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from ndl_export.publish.upload import publish as put_out
     from pipelines.calendar import InvalidCalendar
     from pipelines.publication import NotPublished, check_may_be_published
-    from pipelines.publish_report import render
+    from pipelines.reports.publish import render
 
     try:
         if not dry_run:
@@ -77,7 +77,7 @@ def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bo
     """
     from ndl_export.publish.release_diff import NotABundle
     from ndl_export.publish.release_diff import diff as compared
-    from pipelines.diff_report import render
+    from pipelines.reports.diff import render
 
     try:
         found = compared(_bundle(before, home), _bundle(now, home))

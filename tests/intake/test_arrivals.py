@@ -17,7 +17,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
-from pipelines.status_report import as_json, render
+from pipelines.reports.status import as_json, render
 from sources.contracts import CONTRACTS
 from sources.extract.identity import content_sha256
 from sources.extract.landed import Landed, not_read

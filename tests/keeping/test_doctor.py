@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from assets.home.processing_log import What, record
-from pipelines import doctor
-from pipelines.doctor import State, examine
+from pipelines.reports import doctor
+from pipelines.reports.doctor import State, examine
 from pipelines.settings import InvalidSettings, Settings, unknown
 from tests.keeping.conftest import COHORT, Place
 
