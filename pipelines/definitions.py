@@ -17,11 +17,11 @@ from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
 from pipelines import settings
-from pipelines.alerts import failed_runs
-from pipelines.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
-from pipelines.progress import progress_logger
-from pipelines.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
-from pipelines.sensors import landing_sensor, restricted_automation
+from pipelines.dagster.alerts import failed_runs
+from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
+from pipelines.dagster.progress import progress_logger
+from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
+from pipelines.dagster.sensors import landing_sensor, restricted_automation
 
 
 class Part(StrEnum):

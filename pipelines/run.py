@@ -22,10 +22,10 @@ from assets.keeping.retention import CohortExpired, InvalidRetention, check_may_
 from assets.release.series import Asked, Series, SeriesRefused, measured_now, series_for
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
-from pipelines.arriving import still_arriving
+from pipelines.dagster.abandoned_runs import alive, end_left_over
+from pipelines.dagster.arriving import still_arriving
+from pipelines.dagster.instance import instance
 from pipelines.definitions import build_definitions
-from pipelines.instance import instance
-from pipelines.left_over import alive, end_left_over
 from privacy.linkage import backends
 from privacy.release import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders

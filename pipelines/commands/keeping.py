@@ -165,7 +165,7 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
     """
     from assets.home.removal_lock import InUse
     from assets.keeping.retention import InvalidRetention
-    from pipelines.expiring import expire_all
+    from pipelines.dagster.expiring import expire_all
     from privacy.keys import KeyProblem
 
     place = _home(home)

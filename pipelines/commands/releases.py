@@ -28,8 +28,8 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from ndl_export.files.stores import StoreError
     from ndl_export.publish.upload import PublishRefused
     from ndl_export.publish.upload import publish as put_out
-    from pipelines.calendar import InvalidCalendar
-    from pipelines.publication import NotPublished, check_may_be_published
+    from pipelines.dagster.calendar import InvalidCalendar
+    from pipelines.dagster.publication import NotPublished, check_may_be_published
     from pipelines.reports.publish import render
 
     try:

@@ -23,7 +23,7 @@ from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import InvalidRetention, due, retention
 from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines import settings
-from pipelines.calendar import InvalidCalendar, calendar
+from pipelines.dagster.calendar import InvalidCalendar, calendar
 from pipelines.settings import PROJECT, InvalidSettings, Settings
 from privacy.chained_log import LogBroken
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing

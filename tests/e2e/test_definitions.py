@@ -16,9 +16,9 @@ import assets
 from assets.catalogue.installation import Installation
 from assets.intake.assets import IntakeConfig, pseudonymised_extracts
 from assets.linkage import assets as linkage_assets
+from pipelines.dagster.schedules import last_assessed
+from pipelines.dagster.sensors import landing_sensor
 from pipelines.definitions import build_definitions
-from pipelines.schedules import last_assessed
-from pipelines.sensors import landing_sensor
 from privacy.keys import KeyRing
 from tests.e2e.extracts import write_extracts
 

@@ -12,10 +12,10 @@ import dagster as dg
 import pytest
 
 from assets.catalogue.installation import Installation
-from pipelines import arriving
-from pipelines.arriving import looks, still_arriving
+from pipelines.dagster import arriving
+from pipelines.dagster.arriving import looks, still_arriving
+from pipelines.dagster.sensors import landing_sensor
 from pipelines.run import RunStopped, run_cohort
-from pipelines.sensors import landing_sensor
 from sources.extract.landed import is_unfinished
 from sources.reference.cohorts import Cohort
 

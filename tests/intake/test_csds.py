@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.arriving import looks
+from pipelines.dagster.arriving import looks
 from sources.extract.errors import ExtractStopped
 from sources.extract.identity import content_sha256
 from sources.extract.landed import Landed

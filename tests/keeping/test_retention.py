@@ -21,8 +21,8 @@ from assets.keeping.retention import (
     retention,
 )
 from assets.keeping.shredding import shred, shred_taken, shreddable
+from pipelines.dagster.expiring import expire_all
 from pipelines.definitions import build_definitions
-from pipelines.expiring import expire_all
 from pipelines.run import RunStopped, run_cohort
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort

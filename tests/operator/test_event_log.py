@@ -5,8 +5,8 @@ from pathlib import Path
 import dagster as dg
 
 from assets.home.paths import Home
-from pipelines.event_log import OpenEventLog
-from pipelines.instance import instance
+from pipelines.dagster.event_log import OpenEventLog
+from pipelines.dagster.instance import instance
 
 
 @dg.asset

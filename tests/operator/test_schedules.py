@@ -18,11 +18,11 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
 from assets.catalogue.run_tags import WHY
 from assets.linkage.assets import GROUP
-from pipelines import alerts, publication
-from pipelines.calendar import Announced, InvalidCalendar, calendar, held_until
 from pipelines.cli import main
+from pipelines.dagster import alerts, publication
+from pipelines.dagster.calendar import Announced, InvalidCalendar, calendar, held_until
+from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
 from pipelines.definitions import build_definitions
-from pipelines.schedules import nightly_intake, release_calendar, termly_linkage
 from sources.extract.errors import ExtractStopped
 
 LONDON = ZoneInfo("Europe/London")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from assets.home.paths import Home
-from pipelines.instance import instance
+from pipelines.dagster.instance import instance
 from tests.faults.rig import COHORT, Site
 from tests.operator.server import Server, served
 

@@ -8,7 +8,7 @@ from assets.catalogue.installation import Installation
 from assets.home.errors import speaks_plainly
 from ndl_export.publish.upload import publish
 from pipelines import settings
-from pipelines.calendar import calendar, held_until
+from pipelines.dagster.calendar import calendar, held_until
 
 
 class NotPublished(Exception):

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from assets.home.paths import Home
-from pipelines.event_log import OpenEventLog
+from pipelines.dagster.event_log import OpenEventLog
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 

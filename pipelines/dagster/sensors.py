@@ -11,8 +11,8 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS, council_cohort
 from assets.catalogue.run_tags import WHY
 from assets.linkage.assets import GROUP as LINKAGE
-from pipelines.arriving import Look, looks
-from pipelines.jobs import intake_job
+from pipelines.dagster.arriving import Look, looks
+from pipelines.dagster.jobs import intake_job
 
 INTERVAL_SECONDS = 60
 

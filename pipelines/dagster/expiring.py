@@ -10,7 +10,7 @@ import dagster as dg
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.keeping.retention import due, expire, retention
-from pipelines.instance import instance
+from pipelines.dagster.instance import instance
 from privacy.keys import KeyRing
 
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)

@@ -8,8 +8,8 @@ from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
-from pipelines.expiring import expire_all
-from pipelines.publication import publication_job
+from pipelines.dagster.expiring import expire_all
+from pipelines.dagster.publication import publication_job
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(

@@ -1,0 +1,1 @@
+"""What runs by itself and where: jobs, schedules, sensors, alerts, the instance."""
