@@ -8,10 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 from assets.home.paths import Home
-from assets.linkage.taking_part import taking_part_noted
 from privacy.keys import PIPELINE, Holder, KeyRing
 from privacy.linkage.backends import DUCKDB
-from sources.extract.landed import taking_part
 
 
 class Installation(dg.ConfigurableResource):
@@ -42,12 +40,3 @@ class Installation(dg.ConfigurableResource):
     def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
         """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""
         return KeyRing.load(Path(self.keys_dir), holder)
-
-    def councils(self, cohort: str) -> list[str]:
-        """Councils that take part: by the folders of landing, or where that is not mounted, when the cohort was linked.
-
-        Raises `NotLinked` where neither is there.
-        """
-        if self.landing_folder.is_dir():
-            return taking_part(self.landing_folder)
-        return taking_part_noted(self.home_folder, cohort)

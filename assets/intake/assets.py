@@ -13,9 +13,9 @@ from assets.catalogue.partitions import COUNCIL_COHORTS, council_cohort, parts
 from assets.home.cohort_lock import turn
 from assets.home.errors import speaks_plainly
 from assets.home.removal_lock import in_use
+from assets.home.retention_policy import check_may_be_held
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
-from assets.keeping.retention import check_may_be_held
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.extract.errors import ExtractStopped

@@ -11,8 +11,8 @@ from assets.catalogue.freshness import linked_freshness
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.home.errors import speaks_plainly
+from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
-from assets.keeping.retention import check_may_be_held
 from assets.linkage.arrivals import absent, arrivals, waiting
 from assets.linkage.inputs import named
 from assets.linkage.link import derive_confidential_tables, link_cohort

@@ -18,11 +18,13 @@ from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import of_release
 from assets.home.errors import speaks_plainly
 from assets.linkage.assets import CONFIDENTIAL
+from assets.linkage.taking_part import taking_part_noted
 from assets.release.measure import measure_release, publish_bundle, publish_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.tables import FAMILIES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
+from sources.extract.landed import taking_part
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
@@ -82,7 +84,7 @@ def measurements(
         installation.key_ring(KEYS_OF_RELEASE),
         cohort,
         config.version,
-        installation.councils(cohort),
+        _councils(installation, cohort),
         allow_missing=config.allow_missing,
         share=config.share,
         others=config.with_cohorts,
@@ -115,7 +117,7 @@ def bundle(
     context: dg.AssetExecutionContext, config: VersionConfig, installation: Installation
 ) -> dg.MaterializeResult:
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: config.version})
-    home, councils = installation.home_folder, installation.councils(context.partition_key)
+    home, councils = installation.home_folder, _councils(installation, context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
     folder = publish_bundle(home, keys, context.partition_key, config.version, councils)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
@@ -142,3 +144,13 @@ def bundle(
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
     path = publish_database(installation.home_folder)
     return dg.MaterializeResult(metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}))
+
+
+def _councils(installation: Installation, cohort: str) -> list[str]:
+    """Councils that take part: by the folders of landing, or where that is not mounted, when the cohort was linked.
+
+    Raises `NotLinked` where neither is there.
+    """
+    if installation.landing_folder.is_dir():
+        return taking_part(installation.landing_folder)
+    return taking_part_noted(installation.home_folder, cohort)

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
+from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from sources.reference.cohorts import Cohort
@@ -27,18 +28,6 @@ KEYWORDS = (
     "differential privacy",
 )
 LANGUAGE = "en-GB"
-MEDIA_TYPES = {
-    "csv": "text/csv",
-    "json": "application/json",
-    "jsonld": "application/ld+json",
-    "md": "text/markdown",
-    "parquet": "application/vnd.apache.parquet",
-    "pem": "application/x-pem-file",
-    "tar": "application/x-tar",
-    "zip": "application/zip",
-}
-
-
 _LISTED = 3
 """Cohorts that are listed one by one; the UK model takes a summary of 250 characters at most."""
 

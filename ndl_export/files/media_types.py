@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ndl_export.facts.description import MEDIA_TYPES
-
+MEDIA_TYPES = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "jsonld": "application/ld+json",
+    "md": "text/markdown",
+    "parquet": "application/vnd.apache.parquet",
+    "pem": "application/x-pem-file",
+    "tar": "application/x-tar",
+    "zip": "application/zip",
+}
 _OF_PAGES = {"html": "text/html"}
 _BY_NAME = {
     "SHA256SUMS": "text/plain",

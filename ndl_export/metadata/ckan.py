@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ndl_export.facts.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_NAME, Description, file_title
+from ndl_export.facts.description import KEYWORDS, NAME, OGL_NAME, Description, file_title
+from ndl_export.files.media_types import MEDIA_TYPES
 
 THEME = "education"
 LICENCE = "uk-ogl"

@@ -14,9 +14,10 @@ from pathlib import PurePath
 from typing import Any
 
 from ndl_export.documents.data_dictionary import levels
-from ndl_export.facts.description import KEYWORDS, MEDIA_TYPES, NAME, OGL_ADDRESS, OGL_NAME, file_title
+from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, file_title
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.tables import TABLES, MeasureKind, Table
 from ndl_export.tables.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import SCHEMA_VERSION, Role

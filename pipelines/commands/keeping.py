@@ -164,7 +164,7 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
     Files of landing are looked at where --landing is given. Ledger, measurements and releases stay.
     """
     from assets.home.removal_lock import InUse
-    from assets.keeping.retention import InvalidRetention
+    from assets.home.retention_policy import InvalidRetention
     from pipelines.dagster.expiring import expire_all
     from privacy.keys import KeyProblem
 

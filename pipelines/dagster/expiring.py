@@ -9,7 +9,8 @@ import dagster as dg
 
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.keeping.retention import due, expire, retention
+from assets.home.retention_policy import retention
+from assets.keeping.retention import due, expire
 from pipelines.dagster.instance import instance
 from privacy.keys import KeyRing
 

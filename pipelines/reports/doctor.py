@@ -19,8 +19,9 @@ from packaging.requirements import Requirement
 
 from assets.home.paths import Home
 from assets.home.processing_log import entries, verify
+from assets.home.retention_policy import InvalidRetention, retention
 from assets.intake.suppressions import objections, out_of_reach
-from assets.keeping.retention import InvalidRetention, due, retention
+from assets.keeping.retention import due
 from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines import settings
 from pipelines.dagster.calendar import InvalidCalendar, calendar

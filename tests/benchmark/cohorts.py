@@ -22,7 +22,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from assets.keeping.retention import FILE_VARIABLE
+from assets.home.retention_policy import FILE_VARIABLE
 from pipelines import settings
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing

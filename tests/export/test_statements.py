@@ -125,7 +125,7 @@ def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], wha
 def test_a_notice_stands_above_everything(
     tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:
-    notice = read_publisher(Path(__file__).parents[2] / "ndl_export" / "publisher_synthetic.yaml").notice
+    notice = read_publisher(Path(__file__).parents[2] / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
     assert "no figure is about real children" in notice
     assert publisher().notice == ""
     bundle = write_bundle(tmp_path, replace(fake_facts(), notice=notice), tables, signing_key)
