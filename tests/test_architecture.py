@@ -12,9 +12,9 @@ import assets
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 MAY_IMPORT = {
-    "sources": {"sources"},
+    "sources": {"sources", "privacy.doors"},
     "privacy": {"privacy"},
-    "ndl_export": {"ndl_export", "sources.reference"},
+    "ndl_export": {"ndl_export", "sources.reference", "privacy.doors"},
     "assets": {"assets", "sources", "privacy", "ndl_export"},
     "pipelines": set(PACKAGES),
 }

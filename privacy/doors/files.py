@@ -1,0 +1,69 @@
+"""The one way to write a file of the restricted zone: for its owner only, durable, and whole or not at all.
+
+A file is written beside its place, put on disk and moved into place, and the folder is put on disk: after a power cut
+there is the old file or the new one, and one that was promised is there. Works on Windows, where senders are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+OWNER_ONLY_FILE = 0o600
+OWNER_ONLY_FOLDER = 0o700
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder`, and those above it that are missing, for their owner only; each is durable on return."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
+        sync(each.parent)
+
+
+def create(path: Path) -> BinaryIO:
+    """A new file that only its owner can read, open for writing. Raises FileExistsError: none is ever replaced."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, durable on return; its folder is created where it is missing."""
+    make_folder(path.parent)
+    staged = unfinished(path)
+    staged.unlink(missing_ok=True)
+    with create(staged) as file:
+        file.write(content)
+    promote(staged, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON, durable on return."""
+    write(path, json.dumps(content, indent=1).encode())
+
+
+def unfinished(path: Path) -> Path:
+    """Where `write` keeps what a death may leave of a file that was never finished."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def promote(staged: Path, final: Path) -> None:
+    """Move a finished file into place, durable on return. Both must lie on one file system."""
+    make_folder(final.parent)
+    staged.chmod(OWNER_ONLY_FILE)
+    with staged.open("rb+") as file:  # Windows makes durable only what is open for writing
+        os.fsync(file.fileno())
+    staged.replace(final)
+    sync(final.parent)
+
+
+def sync(folder: Path) -> None:
+    """Put the names in `folder` on disk; on Windows, where a folder cannot be opened, the system sees to it."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

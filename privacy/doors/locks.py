@@ -1,0 +1,92 @@
+"""The one way to take a lock: the kernel's (`flock`), on a file or folder, let go when its holder dies: none is stale.
+
+Not for Windows, which has no such locks; nothing that runs at a sender imports this.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from privacy.doors.files import OWNER_ONLY_FILE
+
+PATIENCE_SECONDS = 600.0
+"""How long one process waits for another, unless it says otherwise."""
+_LOOK_AGAIN_SECONDS = 0.1
+
+
+@contextmanager
+def locked(
+    place: Path, *, shared: bool = False, refusal: Exception | None = None, patience: float = PATIENCE_SECONDS
+) -> Iterator[int]:
+    """Hold the lock on `place` for the block, and hand over its descriptor. A file that is missing is created.
+
+    Raises `refusal` where others hold it for longer than `patience` seconds; without one it waits for as long as it
+    takes. Any number hold a lock that is `shared`, and none beside one that is not.
+    """
+    flags = os.O_RDONLY if place.is_dir() else os.O_CREAT | os.O_RDWR
+    handle = os.open(place, flags | os.O_CLOEXEC, OWNER_ONLY_FILE)
+    try:
+        _take(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, refusal, patience)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def is_held(place: Path) -> bool:
+    """Whether anyone holds the lock on a file or folder; False where it is gone."""
+    handle = take_if_free(place)
+    if handle is not None:
+        os.close(handle)
+    return handle is None and place.exists()
+
+
+def take_if_free(place: Path) -> int | None:
+    """The descriptor of a lock on `place`, to be closed by who asked; None where it is held, or gone."""
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def scratch(folder: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `folder`, gone afterwards; those of processes that died are cleared away first."""
+    with locked(folder):
+        for left in folder.glob(f"{prefix}*"):
+            if (handle := take_if_free(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(handle)
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        mine = take_if_free(made)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        if mine is not None:
+            os.close(mine)
+
+
+def _take(handle: int, kind: int, refusal: Exception | None, patience: float) -> None:
+    if refusal is None:
+        return fcntl.flock(handle, kind)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise refusal from None
+            time.sleep(_LOOK_AGAIN_SECONDS)

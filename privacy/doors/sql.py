@@ -1,0 +1,30 @@
+"""The one way to put a text, a name or a path into SQL, whatever characters it holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+_PATTERN = re.compile(r"[*?\[]")
+
+
+def quoted(text: str | Path) -> str:
+    """`text` as an SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """`name` as an SQL identifier: a column, a table, a schema."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
+    """The table function that reads Parquet files at these very paths, none of them taken for a pattern.
+
+    `options` are those of `read_parquet`, such as `union_by_name=True`.
+    """
+    listed = [paths] if isinstance(paths, Path) else list(paths)
+    files = ", ".join(quoted(_PATTERN.sub(r"[\g<0>]", str(path))) for path in listed)
+    settings = "".join(f", {name} = {str(value).lower()}" for name, value in options.items())
+    return f"read_parquet([{files}]{settings})"
