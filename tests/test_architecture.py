@@ -1,16 +1,30 @@
-"""Imports run one way, and the packages are this project's."""
+"""The house: imports run one way, rooms stand in order, Dagster is known in few places, and dangerous things go through
+their doors."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import assets
+from tests.support.architecture import (
+    ORDER,
+    PACKAGES,
+    PROJECT,
+    Module,
+    circles,
+    module_imports,
+    modules,
+    names,
+    picture,
+    room_imports,
+)
 
-PROJECT = Path(__file__).resolve().parent.parent
-PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 MAY_IMPORT = {
     "sources": {"sources", "privacy.doors"},
     "privacy": {"privacy"},
@@ -18,45 +32,175 @@ MAY_IMPORT = {
     "assets": {"assets", "sources", "privacy", "ndl_export"},
     "pipelines": set(PACKAGES),
 }
+KNOWS_DAGSTER = re.compile(
+    r"assets\.catalogue(\.\w+)?|assets\.\w+\.assets|pipelines\.dagster(\.\w+)?|pipelines\.(run|\w*definitions)"
+)
 
 
-def _imports(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return names | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+def _within(name: str, parent: str) -> bool:
+    return name == parent or name.startswith(f"{parent}.")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_run_one_way(package: str) -> None:
-    for path in (PROJECT / package).rglob("*.py"):
-        ours = {name for name in _imports(path) if name.partition(".")[0] in PACKAGES}
-        allowed = MAY_IMPORT[package]
-        wrong = {name for name in ours if not any(name == a or name.startswith(f"{a}.") for a in allowed)}
-        assert not wrong, f"{path.relative_to(PROJECT)} imports {', '.join(sorted(wrong))}"
+    wrong = [
+        f"{module} imports {name}"
+        for module, imported in module_imports().items()
+        for name in imported
+        if _within(module, package) and not any(_within(name, allowed) for allowed in MAY_IMPORT[package])
+    ]
+    assert not wrong
 
 
-def test_dagster_is_known_to_assets_and_pipelines_alone() -> None:
-    for package in ("sources", "privacy", "ndl_export"):
-        for path in (PROJECT / package).rglob("*.py"):
-            assert not any(name.partition(".")[0] == "dagster" for name in _imports(path)), path
+def test_there_is_no_circle_of_imports_between_modules_or_rooms() -> None:
+    """Imports inside functions count: a circle that is hidden there is one all the same."""
+    rooms = {room: imported for room, imported in room_imports().items() if "." in room}
+    assert circles(module_imports()) == []
+    assert circles(rooms) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_imports_none_that_comes_after_it(package: str) -> None:
+    rooms = [f"{package}.{room}" for room in ORDER[package]]
+    found = {room for room in room_imports() if room.startswith(f"{package}.")}
+    assert found == set(rooms), "a room is missing from ORDER, or gone"
+    later = [
+        f"{room} imports {name}"
+        for place, room in enumerate(rooms)
+        for name in room_imports()[room]
+        if name in rooms[place + 1 :]
+    ]
+    assert not later
+
+
+def test_the_doors_import_nothing_of_ours() -> None:
+    for module in modules():
+        if module.room == "privacy.doors":
+            assert {name for name in module.imports() if name in names()} <= {
+                name for name in names() if _within(name, "privacy.doors")
+            }, module.path
+
+
+def test_dagster_is_known_where_stages_meet_it_and_nowhere_else() -> None:
+    knowing = {
+        module.name
+        for module in modules()
+        if any(name.partition(".")[0].startswith("dagster") for name in module.imports())
+    }
+    assert not {name for name in knowing if not KNOWS_DAGSTER.fullmatch(name)}
 
 
 def test_every_package_says_what_belongs_there() -> None:
-    for package in PACKAGES:
-        for path in (PROJECT / package).rglob("__init__.py"):
-            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+    for module in modules():
+        assert ast.get_docstring(module.tree), module.path
 
 
 def test_the_installed_packages_are_these() -> None:
     assert Path(assets.__file__).resolve().parent == PROJECT / "assets"
 
 
-@pytest.mark.parametrize("package", ["assets", "privacy"])
-def test_no_database_spills_what_it_holds_to_disk(package: str) -> None:
-    """DuckDB's own choice is a folder `.tmp` where the process runs, outside every zone."""
-    for path in (PROJECT / package).rglob("*.py"):
-        source = path.read_text(encoding="utf-8")
-        for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)):
-            body = ast.unparse(function)
-            spills = "duckdb.connect(" in body and "temp_directory" not in body
-            assert not spills, f"{path.relative_to(PROJECT)}: the database of {function.name} may spill to disk"
+def test_the_picture_is_that_of_the_code() -> None:
+    """`make docs` draws it anew."""
+    assert (PROJECT / "docs" / "stages.svg").read_text(encoding="utf-8") == picture()
+
+
+# Doors
+
+
+@dataclass(frozen=True)
+class Door:
+    """One dangerous thing, the modules that alone may do it, and how it is recognised in a syntax tree."""
+
+    thing: str
+    modules: tuple[str, ...]
+    done_by: Callable[[ast.AST], bool]
+
+
+def _calls(*dotted: str) -> Callable[[ast.AST], bool]:
+    return lambda node: isinstance(node, ast.Call) and ast.unparse(node.func) in dotted
+
+
+def _mentions(*dotted: str) -> Callable[[ast.AST], bool]:
+    return lambda node: isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in dotted
+
+
+_STATEMENT = re.compile(r"\b(SELECT|FROM|COPY|ATTACH|read_parquet|read_csv|WHERE|WHEN|JOIN|INTO|PRAGMA|SET)\b")
+
+
+def _puts_text_into_sql(node: ast.AST) -> bool:
+    """An f-string of SQL in which a quotation mark stands before a placeholder: whoever writes one quotes by hand."""
+    if not isinstance(node, ast.JoinedStr):
+        return False
+    literal = "".join(
+        part.value for part in node.values if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+    if not _STATEMENT.search(literal):
+        return False
+    pairs = zip(node.values, node.values[1:], strict=False)
+    return any(
+        isinstance(before, ast.Constant)
+        and isinstance(before.value, str)
+        and before.value.endswith(("'", '"'))
+        and isinstance(after, ast.FormattedValue)
+        for before, after in pairs
+    )
+
+
+def _durable(node: ast.AST) -> bool:
+    return _calls("os.fsync", "os.fdopen")(node) or (
+        isinstance(node, ast.Constant) and node.value in (0o600, 0o700) and type(node.value) is int
+    )
+
+
+DOORS = (
+    Door("open a DuckDB database", ("privacy.doors.database",), _calls("duckdb.connect", "duckdb.sql", "connect")),
+    Door("put text into SQL", ("privacy.doors.sql",), _puts_text_into_sql),
+    Door(
+        "write durably, for the owner alone",
+        ("privacy.doors.files", "ndl_export.files.whole_files"),
+        _durable,
+    ),
+    Door("take a lock", ("privacy.doors.locks",), _mentions("fcntl.flock", "fcntl.lockf", "flock")),
+    Door(
+        "read the environment",
+        ("privacy.doors.environment",),
+        _mentions("os.environ", "os.getenv", "environ", "getenv"),
+    ),
+)
+
+
+def _round_the_door(door: Door) -> Iterator[str]:
+    for module in modules():
+        if module.name not in door.modules:
+            for node in ast.walk(module.tree):
+                if door.done_by(node):
+                    yield f"{module.path}:{getattr(node, 'lineno', '?')}"
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.thing)
+def test_dangerous_things_go_through_their_door(door: Door) -> None:
+    assert not list(_round_the_door(door))
+
+
+@pytest.mark.parametrize(
+    ("thing", "code"),
+    [
+        ("open a DuckDB database", "import duckdb\nwith duckdb.connect() as con: pass"),
+        ("put text into SQL", "sql = f\"SELECT * FROM '{path}'\""),
+        ("put text into SQL", "sql = f\"SELECT CASE WHEN sex = '{label}' THEN 1 END\""),
+        ("write durably, for the owner alone", "path.touch(0o600)"),
+        ("write durably, for the owner alone", "os.fsync(handle)"),
+        ("take a lock", "fcntl.flock(handle, fcntl.LOCK_EX)"),
+        ("read the environment", "folder = os.environ.get('READINESS_HOME')"),
+    ],
+)
+def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
+    (door,) = (door for door in DOORS if door.thing == thing)
+    assert any(door.done_by(node) for node in ast.walk(ast.parse(code)))
+
+
+def test_a_module_of_one_line_is_a_module() -> None:
+    """The checks above look at every module of the product, however small."""
+    on_disk = {path for package in PACKAGES for path in (PROJECT / package).rglob("*.py")}
+    assert {PROJECT / module.path for module in modules()} == on_disk
+    assert all(isinstance(module, Module) for module in modules())

@@ -1,0 +1,234 @@
+"""The rooms of the product and the imports between them, read from the code: for the tests and for the picture.
+
+`python -m tests.support.architecture` prints `docs/stages.svg`; with `--counts`, modules and lines by room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import html
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
+ORDER: Mapping[str, tuple[str, ...]] = {
+    "sources": ("reference", "contracts", "councils", "extract", "onboarding", "synthetic"),
+    "privacy": ("doors", "names", "release", "linkage", "returns"),
+    "ndl_export": (
+        "pages",
+        "files",
+        "tables",
+        "facts",
+        "check",
+        "documents",
+        "metadata",
+        "site",
+        "bundle",
+        "analyst_db",
+        "publish",
+    ),
+    "assets": ("home", "catalogue", "intake", "linkage", "release", "returns", "keeping"),
+    "pipelines": ("dagster", "reports", "commands"),
+}
+"""Rooms of each package; a room imports those before it, of its own package, and none after it."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file of the product: its dotted name, its text and its tree."""
+
+    name: str
+    path: Path
+    text: str
+    tree: ast.Module
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n")
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def room(self) -> str:
+        """`package.room`; the package alone for a module that stands in no room."""
+        parts = self.name.split(".")
+        return ".".join(parts[:2]) if len(parts) > 1 and (PROJECT / parts[0] / parts[1]).is_dir() else parts[0]
+
+    def imports(self) -> Iterator[str]:
+        """Dotted names of all that it imports, at its head or inside a function."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield from (
+                    name if (name := f"{node.module}.{alias.name}") in names() else node.module for alias in node.names
+                )
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    """Every module of the product."""
+    found = []
+    for package in PACKAGES:
+        for path in sorted((PROJECT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+            text = path.read_text(encoding="utf-8")
+            found.append(Module(name, path.relative_to(PROJECT), text, ast.parse(text)))
+    return tuple(found)
+
+
+@cache
+def names() -> frozenset[str]:
+    """Dotted names of the product's modules and packages."""
+    paths = (path.relative_to(PROJECT) for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
+    return frozenset(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+
+
+def module_imports() -> dict[str, set[str]]:
+    """For each module, those of the product's modules that it imports; a parent package is not counted."""
+    return {
+        module.name: {name for name in module.imports() if name in names() and name != module.name}
+        for module in modules()
+    }
+
+
+def room_imports() -> dict[str, set[str]]:
+    """For each room, the rooms that its modules import."""
+    rooms = {module.name: module.room for module in modules()}
+    found: dict[str, set[str]] = {room: set() for room in rooms.values()}
+    for module, imported in module_imports().items():
+        found[rooms[module]] |= {rooms[name] for name in imported} - {rooms[module]}
+    return found
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups of nodes that can be reached from one another (Tarjan's strongly connected components of two or more)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for after in graph.get(node, ()):
+            if after not in index:
+                visit(after)
+                low[node] = min(low[node], low[after])
+            elif after in stack:
+                low[node] = min(low[node], index[after])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+# The picture
+
+WIDTH, ROW, BOX, GAP, EDGE = 1180, 104, 34, 22, 14
+_LANES = {
+    "pipelines": "what runs, when and from where",
+    "assets": "the stages, in the order data flows",
+    "ndl_export": "what goes out",
+    "privacy": "what a privacy reviewer must read",
+    "sources": "what comes in",
+}
+_STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #1d2433 }
+.lane { font-weight: 600; font-size: 15px } .note { fill: #5b6475 }
+rect { fill: #e8effa; stroke: #5b7db1; rx: 6 } .band { fill: #f6f7f9; stroke: none }
+.arrow { stroke: #6b7a94; fill: none; stroke-width: 1.3 } marker path { fill: #6b7a94 }
+"""
+
+
+def picture() -> str:
+    """The rooms of each package as SVG. An arrow leads from a room to one that builds on it, unless a chain of others
+    says so already."""
+    title = (
+        "The rooms of the code. Each package imports those below it; an arrow leads to the room that builds on another."
+    )
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {ROW * len(_LANES)}" role="img">',
+        f"<title>{title}</title>",
+        f"<style>{_STYLE}</style>",
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0L8 4L0 8z" /></marker></defs>',
+    ]
+    for number, (package, note) in enumerate(_LANES.items()):
+        top = ROW * number
+        parts.append(f'<rect class="band" x="0" y="{top}" width="{WIDTH}" height="{ROW - 6}" />')
+        parts.append(
+            f'<text x="{EDGE}" y="{top + 20}"><tspan class="lane">{package}/</tspan>'
+            f'<tspan class="note" dx="10">{html.escape(note)}</tspan></text>'
+        )
+        parts += _lane(package, top + 30)
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _lane(package: str, top: int) -> Iterator[str]:
+    known = room_imports()
+    rooms = [room for room in ORDER[package] if f"{package}.{room}" in known]
+    width = (WIDTH - 2 * EDGE - GAP * (len(rooms) - 1)) / len(rooms)
+    left = {room: EDGE + number * (width + GAP) for number, room in enumerate(rooms)}
+    for room, x in left.items():
+        yield f'<rect x="{x:.0f}" y="{top}" width="{width:.0f}" height="{BOX}" />'
+        yield f'<text x="{x + width / 2:.0f}" y="{top + 22}" text-anchor="middle">{room}</text>'
+    for earlier, later in _direct({room: known[f"{package}.{room}"] for room in rooms}, package):
+        start, end, middle = left[earlier] + width, left[later], top + BOX / 2
+        if rooms.index(later) == rooms.index(earlier) + 1:
+            yield f'<path class="arrow" d="M{start:.0f} {middle:.0f}H{end - 2:.0f}" marker-end="url(#tip)" />'
+        else:
+            low = top + BOX + 8 + 5 * (rooms.index(later) - rooms.index(earlier))
+            yield (
+                f'<path class="arrow" d="M{start - width / 2:.0f} {top + BOX}C{start - width / 2:.0f} {low},'
+                f'{end + width / 2:.0f} {low},{end + width / 2:.0f} {top + BOX + 2}" marker-end="url(#tip)" />'
+            )
+
+
+def _direct(imports: Mapping[str, set[str]], package: str) -> Iterator[tuple[str, str]]:
+    """Pairs of rooms of one package, the earlier first, that no chain of other rooms joins."""
+    own = {room: {name for name in imports if f"{package}.{name}" in imported} for room, imported in imports.items()}
+
+    def reaches(start: str, goal: str) -> bool:
+        return any(step == goal or reaches(step, goal) for step in own[start])
+
+    for later, earlier_rooms in own.items():
+        for earlier in sorted(earlier_rooms):
+            if not any(reaches(other, earlier) for other in earlier_rooms - {earlier}):
+                yield earlier, later
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    """Modules and lines of each room."""
+    found: dict[str, tuple[int, int]] = {}
+    for module in modules():
+        number, lines = found.get(module.room, (0, 0))
+        found[module.room] = (number + 1, lines + module.lines)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--counts", action="store_true", help="print modules and lines by room instead")
+    if not parser.parse_args().counts:
+        print(picture(), end="")
+        return
+    for room, (number, lines) in sorted(counts().items()):
+        print(f"{room:28}{number:5}{lines:8,}")
+    print(f"{'all':28}{len(modules()):5}{sum(module.lines for module in modules()):8,}")
+
+
+if __name__ == "__main__":
+    main()
