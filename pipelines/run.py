@@ -27,7 +27,7 @@ from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import instance
 from pipelines.definitions import build_definitions
 from privacy.linkage import backends
-from privacy.release import Ledger, ReleaseConflict
+from privacy.release.ledger import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from assets.home.paths import Home, write_json
 from assets.linkage.inputs import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.facts.missing import SOURCES, Missing, short
-from privacy.release import Ledger, ReleaseConflict
+from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.ledger_storage import Kind
 
 Sent = Mapping[str, Sequence[str]]

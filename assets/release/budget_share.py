@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home, write_json
-from privacy.release import BudgetExceeded, Ledger, Policy, ReleaseConflict, load_policy
-from privacy.release.ledger import NANO
+from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import Kind
+from privacy.release.policy import Policy, load_policy
 
 WHOLE = 1.0
 

@@ -44,19 +44,13 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
-from privacy.release import (
-    Ledger,
-    MeasuredCohort,
-    Measurement,
-    Plan,
-    input_mac,
-    measure_once,
-    measured_before,
-    privacy_page,
-    privacy_record,
-    true_counts,
-)
+from privacy.release.child_table import input_mac, true_counts
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
 from privacy.release.registry import deployment
+from privacy.release.session import measure_once, measured_before
+from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
 from privacy.release.store import read
 
 

@@ -18,8 +18,10 @@ from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
-from privacy.release import Entry, Ledger, Plan, ReleaseConflict, StoreError
-from privacy.release.ledger_storage import Kind
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.plan import Plan
+from privacy.release.store import StoreError
 
 Series = Mapping[str, str]
 """By cohort, the release that it was measured for."""
