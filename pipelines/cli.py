@@ -133,7 +133,7 @@ def run(
     if not Home(home).any_taken(checked.code):
         judging.begin()  # and let it load while the rest does
     from pipelines.run import RunStopped, run_cohort
-    from privacy.release import LedgerError
+    from privacy.release.ledger import LedgerError
 
     try:
         bundle = run_cohort(
@@ -234,7 +234,8 @@ def plan(
     from assets.release.budget_share import WHOLE, room_for
     from assets.release.expected_accuracy import expected_accuracy
     from pipelines.reports.plan import render
-    from privacy.release import LedgerError, PolicyError
+    from privacy.release.ledger import LedgerError
+    from privacy.release.policy import PolicyError
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
 
@@ -258,7 +259,7 @@ def budget(home: Path, as_json: bool) -> None:
     """What was spent of each cohort's privacy budget, on what, and what is left."""
     from assets.home.paths import Home
     from pipelines.reports.budget import render, statement
-    from privacy.release import LedgerError
+    from privacy.release.ledger import LedgerError
 
     location = Home(home).ledger
     if isinstance(location, Path) and not location.exists():

@@ -27,7 +27,7 @@ from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import instance
 from pipelines.definitions import build_definitions
 from privacy.linkage import backends
-from privacy.release import Ledger, ReleaseConflict
+from privacy.release.ledger import Ledger, ReleaseConflict
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
@@ -151,16 +151,13 @@ def release_of(home: Home, cohort: Cohort) -> str:
 
     So that a repeated run repeats the release and never spends again by default; a revision names its version.
     """
-    earlier = {
-        entry.release for entry in Ledger(home.ledger).entries() if entry.cohort == cohort.code and entry.release
-    }
-    if earlier:
+    ledger = Ledger(home.ledger)
+    if earlier := ledger.releases_charged(cohort.code):
         return str(max(Version.parse(version) for version in earlier))
     today = dt.date.today()
-    charged = {entry.release for entry in Ledger(home.ledger).entries() if entry.release}
-    taken = {*(str(version) for version in versions(home.release)), *charged}
+    published = {str(version) for version in versions(home.release)}
     number = 0
-    while (version := f"{today.year}.{today.month:02d}.{number}") in taken:
+    while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.cohorts_charged(version):
         number += 1
     return version
 

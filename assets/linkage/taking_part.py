@@ -13,8 +13,7 @@ from dataclasses import asdict
 from assets.home.paths import Home, write_json
 from assets.linkage.inputs import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.facts.missing import SOURCES, Missing, short
-from privacy.release import Ledger, ReleaseConflict
-from privacy.release.ledger_storage import Kind
+from privacy.release.ledger import Ledger, ReleaseConflict
 
 Sent = Mapping[str, Sequence[str]]
 """Councils by source."""
@@ -60,7 +59,7 @@ def check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str]) -> Non
 
 def fix_measured_from(home: Home, cohort: str, version: str) -> None:
     """Fix with the release, until its first charge, of which deliveries the tables are that it measures."""
-    if not _is_charged(home, cohort, version):
+    if not Ledger(home.ledger).is_charged(cohort, version):
         write_json(home.measured_from(cohort, version), delivered(noted(home.made_from(cohort))))
 
 
@@ -103,7 +102,7 @@ def fix_missing(home: Home, cohort: str, version: str, missing: Mapping[str, tup
     Raises `ReleaseConflict` where the release was charged when something else was missing.
     """
     path = home.missing(cohort, version)
-    if path.exists() and _is_charged(home, cohort, version):
+    if path.exists() and Ledger(home.ledger).is_charged(cohort, version):
         fixed = stated_missing(home, cohort, version)
         if fixed != missing:
             raise ReleaseConflict(
@@ -118,11 +117,6 @@ def stated_missing(home: Home, cohort: str, version: str) -> dict[str, tuple[str
     """What was missing when the release was measured, by source."""
     content = json.loads(home.missing(cohort, version).read_text(encoding="utf-8"))
     return {source: tuple(councils) for source, councils in content.items()}
-
-
-def _is_charged(home: Home, cohort: str, version: str) -> bool:
-    entries = Ledger(home.ledger).entries()
-    return any((entry.cohort, entry.release, entry.kind) == (cohort, version, Kind.RESERVE) for entry in entries)
 
 
 def _listed(cohort: str, missing: Missing) -> str:

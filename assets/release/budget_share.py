@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home, write_json
-from privacy.release import BudgetExceeded, Ledger, Policy, ReleaseConflict, load_policy
-from privacy.release.ledger import NANO
-from privacy.release.ledger_storage import Kind
+from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
+from privacy.release.policy import Policy, load_policy
 
 WHOLE = 1.0
 
@@ -38,7 +37,7 @@ def check_share(home: Home, cohort: str, version: str, share: float | None) -> b
     wanted = fixed if share is None else share
     policy, ledger = load_policy(), Ledger(home.ledger)
     ledger.approve(cohort, policy.cap_rho)
-    charged = any((e.cohort, e.release, e.kind) == (cohort, version, Kind.RESERVE) for e in ledger.entries())
+    charged = ledger.is_charged(cohort, version)
     if charged and wanted != fixed:
         raise ReleaseConflict(
             f"release {version} of cohort {cohort} was charged with a share of {fixed:g}, not {wanted:g}. "

@@ -23,16 +23,11 @@ from assets.release.noise_workload import BlockFigures, block_figures, plan_fami
 from ndl_export.tables import FAMILIES, Block, Difference, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import Group
-from privacy.release import (
-    Covariances,
-    Plan,
-    Policy,
-    epsilon,
-    expected_difference_half_widths,
-    expected_half_widths,
-    expected_rate_half_widths,
-    load_policy,
-)
+from privacy.release.accuracy import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
+from privacy.release.covariance import Covariances
+from privacy.release.mechanism import epsilon
+from privacy.release.plan import Plan
+from privacy.release.policy import Policy, load_policy
 from sources.reference.places import place
 
 Array = NDArray[np.float64]

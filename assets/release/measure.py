@@ -44,19 +44,13 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
-from privacy.release import (
-    Ledger,
-    MeasuredCohort,
-    Measurement,
-    Plan,
-    input_mac,
-    measure_once,
-    measured_before,
-    privacy_page,
-    privacy_record,
-    true_counts,
-)
+from privacy.release.child_table import input_mac, true_counts
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
 from privacy.release.registry import deployment
+from privacy.release.session import measure_once, measured_before
+from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
 from privacy.release.store import read
 
 
@@ -118,7 +112,7 @@ def begin_release(
     to_measure = [each for each in cohorts if not _stands(home, each, version, councils)]
     missing = {each: missing_of(home, each, councils) for each in to_measure}
     for each in to_measure:
-        if not _is_charged(home, each, version):
+        if not Ledger(home.ledger).is_charged(each, version):
             check_of_what_is_in(home, each, councils)
         if not allow_missing:
             check_complete(each, missing[each])
@@ -140,19 +134,13 @@ def _stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> b
     Rows that were removed on request since are in what was published, and in no later release. A correction is another
     matter: whoever sent it expects it in, so the release is refused as charged with another table.
     """
-    ledger = Ledger(home.ledger)
-    found = [ledger.find(cohort, version, family) for family in FAMILIES]
-    measured = all(charged is not None and charged.is_committed for charged in found)
+    measured = Ledger(home.ledger).is_measured(cohort, version, FAMILIES)
     return measured and measured_from_what_is_in(home, cohort, version, councils)
-
-
-def _is_charged(home: Home, cohort: str, version: str) -> bool:
-    return any((entry.cohort, entry.release) == (cohort, version) for entry in Ledger(home.ledger).entries())
 
 
 def _check_worth(home: Home, cohort: str, version: str, councils: Sequence[str]) -> None:
     """Raise `NotAccurateEnough` for a whole release, not charged yet, one of whose families is not worth its budget."""
-    if _is_charged(home, cohort, version) or share_of(home, cohort, version) != WHOLE:
+    if Ledger(home.ledger).is_charged(cohort, version) or share_of(home, cohort, version) != WHOLE:
         return
     policy = policy_of(home, cohort, version)
     for family in FAMILIES:

@@ -11,8 +11,9 @@ from itertools import combinations
 from ndl_export.tables import FAMILIES, Block, Family
 from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.model import COUNCIL, Axis, Difference, Group, Selection, SharedTotal
-from privacy.release import Plan, Policy, make_plan
 from privacy.release import workload as noise
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import Policy
 from privacy.release.workload import Cube, LinearCombination, Selector
 from sources.reference.places import place
 

@@ -16,7 +16,10 @@ from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.tables import TABLES
-from privacy.release import MeasuredCohort, Measurement, Plan, Reliability
+from privacy.release.intervals import Reliability
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
+from privacy.release.statement import MeasuredCohort
 
 
 def recomputed(bundle: Path) -> dict[str, pa.Table]:

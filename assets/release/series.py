@@ -7,7 +7,7 @@ published release drew for them, which costs nothing, or measured now where none
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from assets.home.paths import Home, write_json
@@ -18,8 +18,9 @@ from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
-from privacy.release import Entry, Ledger, Plan, ReleaseConflict, StoreError
-from privacy.release.ledger_storage import Kind
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.plan import Plan
+from privacy.release.store import StoreError
 
 Series = Mapping[str, str]
 """By cohort, the release that it was measured for."""
@@ -50,7 +51,7 @@ def series_for(home: Home, version: str, asked: Asked) -> Series:
     if asked.cohort in others:
         raise SeriesRefused(f"cohort {asked.cohort} is the release's own: name only others beside it")
     wanted = {asked.cohort, *others}
-    if home.series(version).exists() and (_charged(home, version) or _published(home, version)):
+    if home.series(version).exists() and (Ledger(home.ledger).cohorts_charged(version) or _published(home, version)):
         fixed = fixed_series(home, version, asked.cohort)
         if (asked.others is not None and fixed.keys() != wanted) or asked.cohort not in fixed:
             raise ReleaseConflict(
@@ -58,7 +59,7 @@ def series_for(home: Home, version: str, asked: Asked) -> Series:
                 " Another set of cohorts is another release: give it a version of its own."
             )
         return fixed
-    if strangers := _charged(home, version) - wanted:
+    if strangers := Ledger(home.ledger).cohorts_charged(version) - wanted:
         raise ReleaseConflict(
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
             " another release: give it a version of its own."
@@ -118,10 +119,8 @@ def with_absent(missing: Missing, councils: Collection[str], took_part: Collecti
 
 def _origin(home: Home, cohort: str, version: str) -> str:
     """The newest release before this one that measured the cohort and is published; this one where none ever did."""
-    if cohort in _charged(home, version):
-        return version
-    measured = {entry.release for entry in _reserved(home) if entry.cohort == cohort}
-    if not measured:
+    measured = Ledger(home.ledger).releases_charged(cohort)
+    if version in measured or not measured:
         return version
     withdrawn = withdrawals(home.release)
     published = [str(each) for each in versions(home.release) if each < Version.parse(version)]
@@ -143,12 +142,3 @@ def _measured_there(home: Home, cohort: str, version: str) -> bool:
 
 def _published(home: Home, version: str) -> bool:
     return (home.release / version).exists()
-
-
-def _charged(home: Home, version: str) -> set[str]:
-    """Cohorts that were charged for the release."""
-    return {entry.cohort for entry in _reserved(home) if entry.release == version}
-
-
-def _reserved(home: Home) -> Iterator[Entry]:
-    return (entry for entry in Ledger(home.ledger).entries() if entry.kind == Kind.RESERVE)

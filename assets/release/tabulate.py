@@ -19,27 +19,24 @@ from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout, layout
 from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, key_names, measure_columns
-from privacy.release import (
-    MINIMUM_PLACES,
+from privacy.release.absent import without_categories
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import (
     DifferenceTable,
-    Estimates,
-    MeasuredCohort,
-    Measurement,
-    NoisyRates,
-    Plan,
+    Moments,
     RatioTable,
     Reliability,
     Remembered,
-    WorkloadError,
-    estimates_of,
     published_counts,
     published_ratios,
     rate_differences,
-    shrunk_rates,
-    without_categories,
 )
-from privacy.release.intervals import Moments
-from privacy.release.workload import Figures
+from privacy.release.mechanism import Measurement
+from privacy.release.nested import estimates_of
+from privacy.release.plan import Plan
+from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
+from privacy.release.statement import MeasuredCohort
+from privacy.release.workload import Figures, WorkloadError
 
 Array = NDArray[np.float64]
 

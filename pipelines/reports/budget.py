@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from privacy.release import Entry, Ledger, epsilon, load_policy
-from privacy.release.ledger import NANO
-from privacy.release.ledger_storage import Kind
+from privacy.release.ledger import NANO, Ledger
+from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.mechanism import epsilon
+from privacy.release.policy import load_policy
 
 Account = dict[str, Any]
 

@@ -29,7 +29,7 @@ from pipelines.settings import PROJECT, InvalidSettings, Settings
 from privacy.chained_log import LogBroken
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.linkage.backends import BackendUnavailable, backend
-from privacy.release import Ledger, LedgerError
+from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.store import StoreError, charges
 from sources.extract.landed import not_read, taking_part
 

@@ -157,6 +157,24 @@ class Ledger:
         """The charge of a family of a release, with its end if it has one."""
         return _reservation(_checked(self._storage.read()), cohort, release, family)
 
+    def is_charged(self, cohort: str, release: str) -> bool:
+        """Whether any family of the release was charged to the cohort, whatever became of the charge."""
+        return release in self.releases_charged(cohort)
+
+    def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
+        """Whether every one of these families was charged, and its measurement stored."""
+        entries = _checked(self._storage.read())
+        found = [_reservation(entries, cohort, release, family) for family in families]
+        return all(charge is not None and charge.is_committed for charge in found)
+
+    def releases_charged(self, cohort: str) -> set[str]:
+        """The releases that were charged to a cohort."""
+        return {entry.release for entry in self._charges() if entry.cohort == cohort}
+
+    def cohorts_charged(self, release: str) -> set[str]:
+        """The cohorts that a release was charged to; none where the version is free."""
+        return {entry.cohort for entry in self._charges() if entry.release == release}
+
     def entries(self) -> list[Entry]:
         """Every entry, oldest first."""
         return self._storage.read()
@@ -183,6 +201,9 @@ class Ledger:
     def exclusive(self) -> AbstractContextManager[None]:
         """Lock out every other process that would measure, for the block."""
         return self._storage.exclusive()
+
+    def _charges(self) -> list[Entry]:
+        return [entry for entry in _checked(self._storage.read()) if entry.kind == Kind.RESERVE]
 
     def _end(
         self, reservation: Reservation, kind: Kind, *, measurement_sha256: str = "", note: str = ""

@@ -9,7 +9,9 @@ from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import rdp_privacy_accountant as rdp
 
-from privacy.release import Ledger, Plan, epsilon
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import epsilon
+from privacy.release.plan import Plan
 from tests.privacy_release.crash import COHORT, FAMILY, PLAN, Scene, measure_in
 
 DISCRETISATION = 1e-3

@@ -27,19 +27,14 @@ from assets.release.noise_workload import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
-from privacy.release import (
-    Cube,
-    Estimates,
-    Plan,
-    Policy,
-    Selector,
-    make_plan,
-    measure,
-    published_counts,
-    session,
-    true_counts,
-)
-from privacy.release.mechanism import OPENDP
+from privacy.release import session
+from privacy.release.child_table import true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import published_counts
+from privacy.release.mechanism import OPENDP, measure
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import Policy
+from privacy.release.workload import Cube, Selector
 from tests.privacy_release.doubles import Integers, OneByOne
 from tests.privacy_release.examples import small_family, small_table
 

@@ -19,8 +19,8 @@ from assets.home.paths import Home
 from assets.linkage import children
 from assets.release import measure as release
 from ndl_export.tables import FAMILIES
-from privacy.release import OpenDPNoise, child_table, session
-from privacy.release.mechanism import OPENDP
+from privacy.release import child_table, session
+from privacy.release.mechanism import OPENDP, OpenDPNoise
 from tests.privacy_release import crash
 from tests.privacy_release.doubles import Integers, OneByOne
 

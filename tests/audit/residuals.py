@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from privacy.release import Plan, charge, measure, session
+from privacy.release import session
+from privacy.release.mechanism import charge, measure
+from privacy.release.plan import Plan
 
 CHANCE = 1e-7
 """Of a sound release failing any one of these tests, before it is divided by how many cells are tested."""

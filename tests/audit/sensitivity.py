@@ -12,7 +12,9 @@ from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import extracts_of
 from assets.release.measure import plan_family
 from ndl_export.tables import FAMILIES
-from privacy.release import Measurement, charge, load_policy, measure, true_counts
+from privacy.release.child_table import true_counts
+from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
 from tests.privacy_release.doubles import NoNoise
 

@@ -9,7 +9,8 @@ import pytest
 from assets.release.measure import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
-from privacy.release import charge, load_policy
+from privacy.release.mechanism import charge
+from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
 from tests.privacy_release.crash import quick_folder
 from tests.privacy_release.examples import small_plan

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from assets.release.noise_workload import plan_family
-from privacy.release import epsilon, load_policy
+from privacy.release.mechanism import epsilon
+from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
 from tests.bench_release.accuracy import LARGE, Cells, queries, release_errors
 from tests.bench_release.england import half_widths, largest_correlation, seconds

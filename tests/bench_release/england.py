@@ -12,21 +12,13 @@ import numpy as np
 from assets.release.noise_workload import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
-from privacy.release import (
-    Covariances,
-    Cube,
-    LinearCombination,
-    MeasuredCohort,
-    Measurement,
-    OpenDPNoise,
-    Plan,
-    Selector,
-    charge,
-    expected_half_widths,
-    load_policy,
-    make_plan,
-    measure,
-)
+from privacy.release.accuracy import expected_half_widths
+from privacy.release.covariance import Covariances
+from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort
+from privacy.release.workload import Cube, LinearCombination, Selector
 
 CHILDREN_IN_A_CELL = 40
 

@@ -6,23 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from privacy.release import (
-    Attribute,
-    Cube,
-    Estimates,
-    Family,
-    Marginal,
-    Measurement,
-    Plan,
-    Reliability,
-    Selector,
-    epsilon,
-    load_policy,
-    make_plan,
-    published_counts,
-    published_rates,
-    rate_differences,
-)
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import Reliability, published_counts, published_rates, rate_differences
+from privacy.release.mechanism import Measurement, epsilon
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import load_policy
+from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
 
 PAGE = (Path(__file__).parents[2] / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]

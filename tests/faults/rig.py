@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from ndl_export.bundle.verify import verify
 from pipelines.cli import main
 from privacy.keys import KeyRing
-from privacy.release import Ledger, store
+from privacy.release import store
 from privacy.release.canonical import sha256_hex
+from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import Kind
 from tests.e2e.extracts import nhs_number, upn, write_extracts
 

@@ -13,7 +13,7 @@ import pytest
 from assets.home import cohort_lock
 from assets.home.paths import Home
 from privacy.keys import KeyRing
-from privacy.release import Ledger
+from privacy.release.ledger import Ledger
 from tests.faults.rig import (
     COHORT,
     FIRST,

@@ -19,7 +19,7 @@ from assets.linkage.link import link_cohort, linked_extracts, not_as_linked
 from assets.release import measure as release
 from pipelines.definitions import build_definitions
 from pipelines.run import RunStopped, run_cohort
-from privacy.release import Ledger
+from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort

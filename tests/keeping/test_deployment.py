@@ -23,7 +23,7 @@ from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
 from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
-from privacy.release import Ledger
+from privacy.release.ledger import Ledger
 from sources.extract.landed import taking_part
 from tests.keeping.conftest import COHORT, Place
 from tests.privacy_release import postgres

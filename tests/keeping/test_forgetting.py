@@ -65,7 +65,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 
 
 def _ledger(place: Place):
-    from privacy.release import Ledger
+    from privacy.release.ledger import Ledger
 
     return Ledger(place.home.ledger).entries()
 

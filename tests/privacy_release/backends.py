@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from privacy.release import Entry, Ledger
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import Entry
 
 from . import postgres
 

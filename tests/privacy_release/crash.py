@@ -25,23 +25,15 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from privacy.release import (
-    Attribute,
-    ChargeLost,
-    Family,
-    Ledger,
-    Marginal,
-    Measurement,
-    OpenDPNoise,
-    Plan,
-    make_plan,
-    measure_once,
-    session,
-    store,
-    true_counts,
-)
+from privacy.release import session, store
 from privacy.release.canonical import sha256_hex
+from privacy.release.child_table import true_counts
+from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.mechanism import Measurement, OpenDPNoise
+from privacy.release.plan import Plan, make_plan
+from privacy.release.session import ChargeLost, measure_once
+from privacy.release.workload import Attribute, Family, Marginal
 
 from .examples import attribute, small_table
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from privacy.release import Attribute, Batch, Family, Identity, Marginal, Plan, Term, make_plan
+from privacy.release.plan import Plan, make_plan
+from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Term
 
 COUNCIL_SIZES = (1305, 1770, 5062, 2709, 1889, 3209, 8985, 1203)
 

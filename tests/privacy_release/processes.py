@@ -16,17 +16,10 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release import (
-    BudgetExceeded,
-    Ledger,
-    Measurement,
-    NoiseSource,
-    OpenDPNoise,
-    charge,
-    measure_once,
-    session,
-    store,
-)
+from privacy.release import session, store
+from privacy.release.ledger import BudgetExceeded, Ledger
+from privacy.release.mechanism import Measurement, NoiseSource, OpenDPNoise, charge
+from privacy.release.session import measure_once
 
 from .examples import small_plan
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from privacy.release import (
-    Attribute,
-    Cube,
-    Estimates,
-    Family,
-    Marginal,
-    Measurement,
-    Plan,
-    Selector,
-    WorkloadError,
-    without_categories,
-)
+from privacy.release.absent import without_categories
+from privacy.release.estimates import Estimates
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
+from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector, WorkloadError
 
 COUNCIL, LEVEL = Attribute("council", ("a", "b", "c")), Attribute("level", ("yes", "no"))
 BOTH, ONE = ("council", "level"), ("level",)

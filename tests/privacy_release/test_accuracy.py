@@ -7,24 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from privacy.release import (
-    Covariances,
-    Cube,
-    Estimates,
-    OpenDPNoise,
-    Selector,
-    charge,
-    expected_half_widths,
-    expected_rate_half_widths,
-    load_policy,
-    make_plan,
-    measure,
-    published_counts,
-    published_rates,
-    true_counts,
-)
-from privacy.release.intervals import Z95
-from privacy.release.workload import Family
+from privacy.release.accuracy import expected_half_widths, expected_rate_half_widths
+from privacy.release.child_table import true_counts
+from privacy.release.covariance import Covariances
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import Z95, published_counts, published_rates
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.plan import make_plan
+from privacy.release.policy import load_policy
+from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
 from tests.bench_release.accuracy import release_errors
 from tests.bench_release.england import largest_correlation

@@ -11,18 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.release import (
-    ChildTableError,
-    Cube,
-    Estimates,
-    OpenDPNoise,
-    Selector,
-    charge,
-    input_mac,
-    measure,
-    published_counts,
-    true_counts,
-)
+from privacy.release.child_table import ChildTableError, input_mac, true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import published_counts
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.workload import Cube, Selector
 
 from .doubles import NoNoise
 from .examples import small_family, small_plan, small_table

@@ -10,7 +10,10 @@ from assets.release.noise_workload import REGION, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.check.content_checks import table_faults, table_layouts
 from ndl_export.tables import FAMILIES
-from privacy.release import MeasuredCohort, Measurement, Plan, load_policy, make_plan
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort
 from sources.reference.places import PILOT, place, places
 
 COUNCILS = sorted(places())

@@ -11,26 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import null_space
 
-from privacy.release import (
+from privacy.release.child_table import true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
+from privacy.release.plan import Plan, make_plan
+from privacy.release.workload import (
     Batch,
     Cube,
-    Estimates,
     Family,
+    Figures,
     Identity,
     LinearCombination,
     Marginal,
-    Measurement,
-    OpenDPNoise,
-    Plan,
     Selector,
     Term,
     WorkloadError,
-    charge,
-    make_plan,
-    measure,
-    true_counts,
+    terms_of,
 )
-from privacy.release.workload import Figures, terms_of
 
 from .doubles import NoNoise
 from .examples import attribute, pilot_family, pilot_table, small_plan, small_table

@@ -9,24 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.release import (
-    Cube,
-    Estimates,
-    Family,
-    LinearCombination,
-    Marginal,
-    OpenDPNoise,
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import (
+    RELIABLE,
+    UNRELIABLE,
+    WITHHELD,
+    Z95,
     Reliability,
-    Selector,
-    charge,
-    make_plan,
-    measure,
+    fieller,
     published_counts,
     published_rates,
     published_ratios,
     rate_differences,
 )
-from privacy.release.intervals import RELIABLE, UNRELIABLE, WITHHELD, Z95, fieller
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.plan import make_plan
+from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
 
 from .examples import attribute
 

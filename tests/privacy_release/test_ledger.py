@@ -12,14 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from privacy.release import (
-    BudgetExceeded,
-    BudgetNotApproved,
-    Ledger,
-    LedgerCorrupt,
-    LedgerUnavailable,
-    ReleaseConflict,
-)
+from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.ledger_storage import LedgerUnavailable
 
 from . import postgres
 from .backends import PostgreSQL, SQLite, approved, server

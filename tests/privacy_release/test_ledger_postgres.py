@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from privacy.release import Ledger, LedgerUnavailable
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import LedgerUnavailable
 
 from . import postgres
 from .backends import PostgreSQL, approved, server

@@ -7,8 +7,9 @@ import pytest
 from dp_accounting.pld import privacy_loss_distribution as pld
 from scipy import stats
 
-from privacy.release import ChargeError, Estimates, Plan, charge, epsilon, make_plan, measure
-from privacy.release.mechanism import OPENDP, OpenDPNoise
+from privacy.release.estimates import Estimates
+from privacy.release.mechanism import OPENDP, ChargeError, OpenDPNoise, charge, epsilon, measure
+from privacy.release.plan import Plan, make_plan
 
 from .doubles import NoNoise
 from .examples import pilot_family, small_family, small_plan

@@ -10,27 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.release import (
-    Covariances,
+from privacy.release.absent import without_categories
+from privacy.release.child_table import true_counts
+from privacy.release.covariance import Covariances
+from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.nested import estimates_of
+from privacy.release.plan import Plan, PlanError, make_plan
+from privacy.release.workload import (
+    Batch,
     Cube,
     Family,
     Identity,
     LinearCombination,
     Marginal,
-    Measurement,
     Nesting,
-    Plan,
-    PlanError,
     Selector,
+    Term,
     WorkloadError,
-    charge,
-    estimates_of,
-    make_plan,
-    measure,
-    true_counts,
-    without_categories,
+    terms_of,
 )
-from privacy.release.workload import Batch, Term, terms_of
 
 from .doubles import NoNoise
 from .examples import attribute

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from privacy.release import Family, Marginal, Plan, PlanError, make_plan
 from privacy.release.canonical import canonical_json
 from privacy.release.lattice import Lattice
-from privacy.release.plan import GAP, allocate
+from privacy.release.plan import GAP, Plan, PlanError, allocate, make_plan
+from privacy.release.workload import Family, Marginal
 
 from .examples import attribute, pilot_family, small_family, small_plan
 

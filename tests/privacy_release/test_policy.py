@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from privacy.release import Policy, PolicyError, Reliability, load_policy
-from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy
+from privacy.release.intervals import Reliability
+from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy, Policy, PolicyError, load_policy
 
 
 def test_the_policy_of_the_project():

@@ -9,19 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.release import (
-    BudgetExceeded,
-    BudgetNotApproved,
-    ChargeLost,
-    Ledger,
-    LedgerCorrupt,
-    ReleaseConflict,
-    StoreError,
-    charge,
-    measure_once,
-    store,
-)
-from privacy.release.mechanism import OPENDP, measure
+from privacy.release import store
+from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.mechanism import OPENDP, charge, measure
+from privacy.release.session import ChargeLost, measure_once
+from privacy.release.store import StoreError
 
 from .doubles import ForbiddenNoise, NoNoise
 from .examples import small_plan

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.release import NoisyRates, shrunk_rates
-from privacy.release.shrinkage import _additive
+from privacy.release.shrinkage import NoisyRates, _additive, shrunk_rates
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
 

@@ -7,19 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from privacy.release import (
-    Ledger,
-    MeasuredCohort,
-    charge,
-    epsilon,
-    load_policy,
-    make_plan,
-    measure_once,
-    privacy_page,
-    privacy_record,
-)
-from privacy.release.ledger import NANO
+from privacy.release.ledger import NANO, Ledger
+from privacy.release.mechanism import charge, epsilon
+from privacy.release.plan import make_plan
+from privacy.release.policy import load_policy
 from privacy.release.registry import deployment
+from privacy.release.session import measure_once
+from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
 
 from .examples import small_family, small_plan
 

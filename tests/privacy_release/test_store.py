@@ -8,8 +8,10 @@ import stat
 import numpy as np
 import pytest
 
-from privacy.release import OpenDPNoise, StoredMeasurement, StoreError, charge, measure, store
+from privacy.release import store
 from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.store import StoredMeasurement, StoreError
 
 from .doubles import NoNoise
 from .examples import small_plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from privacy.release import (
+from privacy.release.workload import (
     Attribute,
     Batch,
     Cube,

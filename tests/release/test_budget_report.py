@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
-from privacy.release import Ledger, epsilon
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import epsilon
 
 CHARGES = (
     ("2026.11.0", "pupil", 0.1),

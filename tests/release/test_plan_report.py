@@ -12,7 +12,8 @@ from assets.home.paths import Home
 from assets.release.budget_share import room_for
 from ndl_export.tables import TABLES
 from pipelines.cli import main
-from privacy.release import Ledger, PolicyError, load_policy
+from privacy.release.ledger import Ledger
+from privacy.release.policy import PolicyError, load_policy
 from sources.reference.places import PILOT
 
 COHORT = "202425"

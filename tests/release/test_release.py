@@ -28,7 +28,10 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import KeyRing
-from privacy.release import Ledger, ReleaseConflict, StoreError, load_policy, store
+from privacy.release import store
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import load_policy
+from privacy.release.store import StoreError
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, place, places
 

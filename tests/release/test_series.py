@@ -22,7 +22,9 @@ from ndl_export.bundle.verify import verify
 from ndl_export.publish.withdraw import withdraw
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import KeyRing
-from privacy.release import Ledger, ReleaseConflict, StoreError, load_policy
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import load_policy
+from privacy.release.store import StoreError
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT
 from tests.audit.homes import COHORT, home_of

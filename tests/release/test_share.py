@@ -11,7 +11,8 @@ from assets.home.paths import Home
 from assets.release.measure import begin_release
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
-from privacy.release import BudgetExceeded, Ledger, PolicyError, ReleaseConflict, load_policy
+from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
+from privacy.release.policy import PolicyError, load_policy
 from tests.audit.homes import COHORT, VERSION, home_of, released
 
 COUNCILS = ["leeds"]
