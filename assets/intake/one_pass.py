@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from privacy import normalise, pseudonyms
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, Rule, Severity, SourceContract
@@ -33,7 +35,6 @@ from sources.extract.project import BITS, Projection, project_extract
 from sources.extract.rules import MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
-from sources.sql import in_memory, quoted
 
 T = TypeVar("T")
 

@@ -17,13 +17,13 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.table import SOURCE_ROW
 from sources.reference.asq3 import DOMAINS
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
-from sources.sql import quoted
 
 BINS = 10
 OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}

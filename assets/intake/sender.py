@@ -19,6 +19,7 @@ from assets.home.software import software
 from assets.intake.one_pass import Staged, Tools, connect, stage, stop_if_wrong
 from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
+from privacy.doors.database import in_memory
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
@@ -27,7 +28,6 @@ from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import TOKENS_SUFFIX, Landed
 from sources.extract.open import open_extract
-from sources.sql import in_memory
 
 _FILE_MODE = 0o600
 

@@ -24,11 +24,11 @@ from assets.home.paths import Home, write_json
 from assets.intake.findings import Finding
 from assets.intake.one_pass import RuleCount, Staged, TableWriter
 from privacy import marks
+from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from sources.contracts import Severity
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
-from sources.sql import in_memory
 
 FORGOTTEN = RuleCount(
     "forgotten",

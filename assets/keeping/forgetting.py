@@ -50,6 +50,8 @@ from assets.linkage.link import (
     not_as_linked,
 )
 from privacy import marks
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -57,7 +59,6 @@ from sources.contracts import CONTRACTS
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
-from sources.sql import in_memory, quoted
 
 
 class CannotForget(Exception):

@@ -12,13 +12,14 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Kind, Role, concerns
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.contracts.people import ETHNICITY_CODES
 from sources.reference import survey
 from sources.reference.asq3 import DOMAINS, cut_offs
 from sources.reference.goals import GLD_GOALS, GOALS
-from sources.sql import in_memory, quoted
 
 _MAJOR_BY_FIRST_LETTER = {"W": 3, "M": 2, "A": 0, "C": 0, "B": 1}
 """Position of the major group in `pupil.ETHNIC` by the first letter of a DfE main code; CHNE is Asian in 2021 terms."""

@@ -11,11 +11,11 @@ from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import not_as_linked
+from privacy.doors.database import in_memory
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
-from sources.sql import in_memory
 
 _SAYS_WHO = ("source", "council", "source_row", "match_rule")
 

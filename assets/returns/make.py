@@ -26,6 +26,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
 from assets.returns.summary import write_summary
+from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement
@@ -37,7 +38,6 @@ from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, concerns
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
-from sources.sql import in_memory
 
 _FILE_MODE = 0o600
 

@@ -14,6 +14,7 @@ from assets.home.paths import OWNER_ONLY, promote
 from assets.returns.page import render
 from assets.returns.table import write_csv, write_workbook
 from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
+from privacy.doors.database import in_memory
 from privacy.returns.seal import Header, ReturnProblem, unseal
 from sources.contracts import CONTRACTS, Role, SourceContract, concerns
 from sources.councils.council_file import council_file as shipped_council_file
@@ -25,7 +26,6 @@ from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
-from sources.sql import in_memory
 
 _FILE_MODE = 0o600
 _LABELS = {

@@ -124,13 +124,11 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    """In memory, with the normaliser's check digits; what passes through it are identifiers, so it cannot spill."""
-    import duckdb
-
+    """In memory, with the normaliser's check digits."""
     from privacy import normalise
+    from privacy.doors.database import in_memory
 
-    con = duckdb.connect()
-    con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
+    con = in_memory()
     normalise.install(con)
     return con
 

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import duckdb
 
-from sources.sql import quoted
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 
 ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """Read everywhere, whatever a council file says."""
@@ -59,7 +60,7 @@ def mended_date_sql(text: str, formats: Iterable[str]) -> str:
 
 def is_date(text: str, formats: Iterable[str]) -> bool:
     """Whether `date_sql` reads `text`."""
-    with duckdb.connect() as con:
+    with in_memory() as con:
         return con.execute(f"SELECT {date_sql(quoted(text), formats)} IS NOT NULL").fetchall() == [(True,)]
 
 
@@ -74,7 +75,7 @@ def format_fault(form: str) -> str | None:
             f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
         )
     try:
-        with duckdb.connect() as con:
+        with in_memory() as con:
             lost = con.execute(_differently_read(form, (form,))).fetchall()
     except duckdb.Error as error:
         reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
@@ -85,7 +86,7 @@ def format_fault(form: str) -> str | None:
 @lru_cache(maxsize=1024)
 def ambiguity(formats: tuple[str, ...]) -> str | None:
     """A sentence about two of `formats` (each sound on its own) that read one text as different dates, or None."""
-    with duckdb.connect() as con:
+    with in_memory() as con:
         for index, first in enumerate(formats):
             for second in formats[:index]:
                 for written in (first, second):

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 import duckdb
 
-from sources.sql import quoted
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Filled(Derived):
 def pattern_fault(pattern: str) -> str | None:
     """Why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
     literal = quoted(pattern)
-    with duckdb.connect() as con:
+    with in_memory() as con:
         try:
             con.execute(f"SELECT regexp_extract('', {literal})").fetchall()
         except duckdb.Error as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
 from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql
 from sources.councils.dialect import Dialect
@@ -12,7 +13,6 @@ from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import Place, place
-from sources.sql import quoted
 
 _MOST = 0.5
 """A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""

@@ -17,8 +17,7 @@ from sources.councils.date_formats import ISO_DATES, USUAL_FORMATS, date_sql
 from sources.extract.errors import ExtractStopped
 from sources.extract.open import OpenExtract
 from sources.extract.project import typed_sql
-from sources.extract.table import SOURCE_ROW
-from sources.sql import trimmed
+from sources.extract.table import SOURCE_ROW, trimmed
 
 MAX_ROWS = 2000
 _FIT = 0.9

@@ -79,6 +79,11 @@ def rows_with_content(table: Table, names: list[str]) -> Iterator[pa.RecordBatch
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 
 
+def trimmed(cell: str) -> str:
+    """The text of the SQL expression `cell` without spaces at its ends; NULL where nothing is left."""
+    return f"nullif(trim({cell}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
+
+
 def _rows_where(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
     """Mask of the rows where `holds` in every column but the row number, a missing value counting as one that does."""
     found = np.ones(batch.num_rows, dtype=bool)

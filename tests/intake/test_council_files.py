@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import InvalidCouncilFile, council_file, load
 from sources.councils.date_formats import ambiguity, date_sql, format_fault, mended_date_sql
@@ -18,7 +19,6 @@ from sources.councils.derived import Characters, Derived, Filled, FirstOf, Join,
 from sources.extract.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT, UnknownCouncil, places, resolve
-from sources.sql import quoted
 from tests.intake.conftest import EYFSP_ROW, Desk, reviews
 
 Text = Callable[..., str]

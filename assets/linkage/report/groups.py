@@ -9,8 +9,8 @@ from typing import Any
 from scipy.special import ndtri
 
 from ndl_export.tables import dimensions, pupil
+from privacy.doors.database import in_memory
 from sources.reference.places import place
-from sources.sql import in_memory
 
 COUNCIL = "council"
 GROUPED_BY = (dimensions.SEX, pupil.ETHNIC, dimensions.FSM, dimensions.IMD, pupil.SEN, pupil.TERM)

@@ -15,7 +15,7 @@ import duckdb
 
 from assets.linkage.report.groups import COUNCIL, LINKED_TO
 from ndl_export.tables import Attribute, dimensions, pupil
-from sources.sql import in_memory
+from privacy.doors.database import in_memory
 
 JOINTLY = "FSM, IMD quintile and sex jointly"
 WEIGHTED_BY = {

@@ -19,9 +19,8 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import VALUE, Table
+from sources.extract.table import VALUE, Table, trimmed
 from sources.reference.cohorts import Cohort, InvalidCohort
-from sources.sql import trimmed
 
 MAX_ROWS = 10_000
 _TOP_LINES = 20

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.onboarding.guess import DateForm, Guess, Guesser
 from sources.councils.onboarding.known import code_of
@@ -16,7 +17,6 @@ from sources.councils.onboarding.shapes import MIN_ROWS, shown_values
 from sources.councils.onboarding.yaml_text import operation, scalar
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
-from sources.sql import quoted
 
 _MOST_CODES = 40
 _TODO = "TODO"

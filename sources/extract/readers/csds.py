@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from privacy.doors.database import in_memory
 from sources.contracts import CONTRACTS, Rule, Severity
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.extract.errors import ExtractStopped
@@ -135,8 +136,7 @@ def _batches(
     name: str, parts: list[Part], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     try:
-        with duckdb.connect() as con:
-            con.execute("SET temp_directory = ''; SET enable_progress_bar = false")
+        with in_memory() as con:
             con.execute(csds_sql.CODES)
             for table in csds_sql.ORDER:
                 _load(con, table, [part for part in parts if part.table == table], set_aside)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from privacy.doors.sql import quoted
+from sources.extract.table import trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
-from sources.sql import quoted, trimmed
 
 ORDER = ("CYP612", "CYP609", "CYP202", "CYP201", "CYP101", "CYP001")
 
