@@ -149,16 +149,32 @@ class SharedTotal:
 class Family:
     """Tables over one population, measured together; `unit` is what one row of it stands for.
 
-    `source` is the one whose rows are counted: a council that has not sent it has none.
+    `name` is also that of its entries in the ledger and of its lines in the privacy policy.
     """
 
     name: str
     unit: str
     source: str
+    """The source whose rows are counted: a council that has not sent it has none."""
     population: str
+    confidential_table: str
+    """Name of the table in the restricted zone that noise is added over, one row a unit."""
+    confidential_description: str
+    """What that table holds, in a sentence for its asset."""
+    rows_per_child: float
+    """Rows that are expected for each child of the cohort; a planning assumption, made from public figures."""
     attributes: tuple[Attribute, ...]
     tables: tuple[Table, ...]
+    further_sources: tuple[str, ...] = ()
+    """Sources whose rows are linked to those that are counted, and add attributes to them."""
+    is_linked: bool = True
+    """Whether a row is about a linked child; else it stands for itself."""
     shared_totals: tuple[SharedTotal, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All that its rows are made from, the one whose rows are counted first."""
+        return (self.source, *self.further_sources)
 
     def attribute(self, name: str) -> Attribute:
         return next(attribute for attribute in self.attributes if attribute.name == name)

@@ -59,11 +59,18 @@ PARENT_EXPERIENCE = Table(
     blocks=tuple(_block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)),
 )
 
+RESPONSE_SHARE = 0.1
+"""Responses to the survey of parents as a share of the cohort: a planning assumption."""
+
 FAMILY = Family(
     name="parents",
     unit="response",
     source="parent_experience",
+    is_linked=False,
     population=POPULATION,
+    confidential_table="responses",
+    confidential_description="Responses to the survey of parents, one row each.",
+    rows_per_child=RESPONSE_SHARE,
     attributes=(AGE_BAND, FUNDED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),
 )

@@ -479,7 +479,13 @@ FAMILY = Family(
     name="pupil",
     unit="child",
     source="eyfsp",
+    further_sources=("school_census", "early_years_census", "hv_reviews"),
     population=POPULATION,
+    confidential_table="children",
+    confidential_description=(
+        "Children with an EYFS Profile, one row each: every dimension and measure as a public category."
+    ),
+    rows_per_child=1.0,
     attributes=(
         SEX,
         FSM,
