@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import assets
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 MAY_IMPORT = {
     "sources": {"sources", "privacy.doors"},

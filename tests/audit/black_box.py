@@ -40,10 +40,9 @@ from privacy.release import (
     true_counts,
 )
 from privacy.release.mechanism import OPENDP
+from tests.audit.homes import COHORT, home_of
 from tests.privacy_release.doubles import Integers, OneByOne
 from tests.privacy_release.examples import small_family, small_table
-
-from .homes import COHORT, home_of
 
 CONFIDENCE = 1 - 1e-6
 PILOT_SHARE = 0.2

@@ -14,9 +14,8 @@ from assets.release.measure import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release import Measurement, charge, load_policy, measure, true_counts
 from sources.contracts import CONTRACTS
+from tests.audit.extracts import COHORT, COUNCILS, Neighbours
 from tests.privacy_release.doubles import NoNoise
-
-from .extracts import COHORT, COUNCILS, Neighbours
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:

@@ -1,7 +1,5 @@
 """The worked example of docs/privacy-derivation.md, number by number, and as the page prints it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -23,8 +21,9 @@ from privacy.release import (
     published_rates,
     rate_differences,
 )
+from tests.support import PROJECT
 
-PAGE = (Path(__file__).parents[2] / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
+PAGE = (PROJECT / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]
 COUNCIL, LEVEL = Attribute("council", ("a", "b")), Attribute("level", ("yes", "no"))
 BOTH, ONE = ("council", "level"), ("council",)
@@ -99,6 +98,6 @@ def test_what_the_optimiser_would_have_measured() -> None:
 
 def test_what_parents_are_told_of_the_worst_case() -> None:
     """Of two equally likely tables, Gaussian noise of rho lets the best guess be right with Phi(sqrt(2 rho) / 2)."""
-    words = (Path(__file__).parents[2] / "docs" / "what-is-protected.md").read_text(encoding="utf-8")
+    words = (PROJECT / "docs" / "what-is-protected.md").read_text(encoding="utf-8")
     spent = sum(load_policy().split.values())
     assert f"right in {100 * norm.cdf(np.sqrt(2 * spent) / 2):.0f} of 100" in " ".join(words.split())

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from privacy.release import Entry, Ledger
-
-from . import postgres
+from tests.privacy_release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
 _UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"

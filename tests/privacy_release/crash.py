@@ -42,8 +42,7 @@ from privacy.release import (
 )
 from privacy.release.canonical import sha256_hex
 from privacy.release.ledger_storage import Entry, Kind
-
-from .examples import attribute, small_table
+from tests.privacy_release.examples import attribute, small_table
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.privacy_release.crash"])

@@ -23,9 +23,8 @@ from privacy.release import (
     published_counts,
     true_counts,
 )
-
-from .doubles import NoNoise
-from .examples import small_family, small_plan, small_table
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import small_family, small_plan, small_table
 
 KEY = b"k" * 32
 

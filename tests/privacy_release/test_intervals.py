@@ -27,8 +27,7 @@ from privacy.release import (
     rate_differences,
 )
 from privacy.release.intervals import RELIABLE, UNRELIABLE, WITHHELD, Z95, fieller
-
-from .examples import attribute
+from tests.privacy_release.examples import attribute
 
 RELIABILITY = Reliability()
 PLACES, RELEASES = 300, 40

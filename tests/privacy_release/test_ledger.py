@@ -20,9 +20,8 @@ from privacy.release import (
     LedgerUnavailable,
     ReleaseConflict,
 )
-
-from . import postgres
-from .backends import PostgreSQL, SQLite, approved, server
+from tests.privacy_release import postgres
+from tests.privacy_release.backends import PostgreSQL, SQLite, approved, server
 
 PLAN, MAC = "p" * 64, "m" * 64
 VERBS = range(4)

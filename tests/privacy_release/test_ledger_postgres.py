@@ -11,10 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from privacy.release import Ledger, LedgerUnavailable
-
-from . import postgres
-from .backends import PostgreSQL, approved, server
-from .processes import holding, spending
+from tests.privacy_release import postgres
+from tests.privacy_release.backends import PostgreSQL, approved, server
+from tests.privacy_release.processes import holding, spending
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -9,9 +9,8 @@ from scipy import stats
 
 from privacy.release import ChargeError, Estimates, Plan, charge, epsilon, make_plan, measure
 from privacy.release.mechanism import OPENDP, OpenDPNoise
-
-from .doubles import NoNoise
-from .examples import pilot_family, small_family, small_plan
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import pilot_family, small_family, small_plan
 
 
 def zeros(plan: Plan) -> dict[tuple[str, ...], np.ndarray]:

@@ -16,8 +16,7 @@ from privacy.release import Family, Marginal, Plan, PlanError, make_plan
 from privacy.release.canonical import canonical_json
 from privacy.release.lattice import Lattice
 from privacy.release.plan import GAP, allocate
-
-from .examples import attribute, pilot_family, small_family, small_plan
+from tests.privacy_release.examples import attribute, pilot_family, small_family, small_plan
 
 
 def objective(lattice: Lattice, precisions: np.ndarray) -> float:

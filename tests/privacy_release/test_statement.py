@@ -20,8 +20,7 @@ from privacy.release import (
 )
 from privacy.release.ledger import NANO
 from privacy.release.registry import deployment
-
-from .examples import small_family, small_plan
+from tests.privacy_release.examples import small_family, small_plan
 
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 

@@ -10,9 +10,8 @@ import pytest
 
 from privacy.release import OpenDPNoise, StoredMeasurement, StoreError, charge, measure, store
 from privacy.release.canonical import canonical_json, sha256_hex
-
-from .doubles import NoNoise
-from .examples import small_plan
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import small_plan
 
 KEY = ("202425", "2026.11.0", "small")
 
