@@ -35,10 +35,9 @@ from privacy.release.mechanism import OPENDP, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, Selector
+from tests.audit.homes import COHORT, home_of
 from tests.privacy_release.doubles import Integers, OneByOne
 from tests.privacy_release.examples import small_family, small_table
-
-from .homes import COHORT, home_of
 
 CONFIDENCE = 1 - 1e-6
 PILOT_SHARE = 0.2

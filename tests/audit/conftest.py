@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit.accountants import check_charge
+from tests.audit.black_box import Small, check_black_box
+from tests.audit.extracts import WORST, Neighbours, neighbours
+from tests.audit.once import check_once
+from tests.audit.residuals import check_residuals
+from tests.audit.sensitivity import check_sensitivity
+from tests.audit.shape import check_shape
 from tests.privacy_release.examples import small_plan
-
-from .accountants import check_charge
-from .black_box import Small, check_black_box
-from .extracts import WORST, Neighbours, neighbours
-from .once import check_once
-from .residuals import check_residuals
-from .sensitivity import check_sensitivity
-from .shape import check_shape
 
 IS_FULL = os.environ.get("READINESS_AUDIT") == "full"
 """Set by `make audit`."""

@@ -16,9 +16,8 @@ from privacy.release.child_table import true_counts
 from privacy.release.mechanism import Measurement, charge, measure
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
+from tests.audit.extracts import COHORT, COUNCILS, Neighbours
 from tests.privacy_release.doubles import NoNoise
-
-from .extracts import COHORT, COUNCILS, Neighbours
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:

@@ -25,9 +25,8 @@ from ndl_export.tables import TABLES
 from privacy.keys import KeyRing
 from privacy.release import ledger, session
 from privacy.release.mechanism import OPENDP
+from tests.audit.homes import home_of, released
 from tests.privacy_release.doubles import Integers, OneByOne
-
-from .homes import home_of, released
 
 
 class SameNoise(OneByOne):

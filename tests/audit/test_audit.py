@@ -12,17 +12,16 @@ from privacy.keys import KeyRing
 from privacy.release.mechanism import charge
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
+from tests.audit.accountants import check_charge, check_epsilon
+from tests.audit.black_box import Bundles, Small, check_black_box
+from tests.audit.conftest import IS_FULL, SIZE
+from tests.audit.extracts import CHILDREN, Neighbours, neighbours
+from tests.audit.once import check_once
+from tests.audit.residuals import check_residuals
+from tests.audit.sensitivity import check_sensitivity
+from tests.audit.shape import check_shape
 from tests.privacy_release.crash import quick_folder
 from tests.privacy_release.examples import small_plan
-
-from .accountants import check_charge, check_epsilon
-from .black_box import Bundles, Small, check_black_box
-from .conftest import IS_FULL, SIZE
-from .extracts import CHILDREN, Neighbours, neighbours
-from .once import check_once
-from .residuals import check_residuals
-from .sensitivity import check_sensitivity
-from .shape import check_shape
 
 only_full = pytest.mark.skipif(not IS_FULL, reason="takes minutes: make audit")
 COUNCILS = sorted(PILOT)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from .conftest import IS_FULL, Part
-from .mutants import MUTANTS
+from tests.audit.conftest import IS_FULL, Part
+from tests.audit.mutants import MUTANTS
 
 CAUGHT_BY = {
     "halved noise": ("residuals", "variance"),

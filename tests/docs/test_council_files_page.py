@@ -9,8 +9,9 @@ import pytest
 
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load
+from tests.support import PROJECT
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "council-files.md").read_text(encoding="utf-8")
+PAGE = (PROJECT / "docs" / "council-files.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"`(\w+): (\{(?:from|join|first_of): [^`]*\})`", PAGE)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-import assets
 from assets.catalogue.installation import Installation
 from assets.intake.assets import IntakeConfig, pseudonymised_extracts
 from assets.linkage import assets as linkage_assets
@@ -21,8 +20,7 @@ from pipelines.dagster.sensors import landing_sensor
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from tests.e2e.extracts import write_extracts
-
-PROJECT = Path(assets.__file__).resolve().parent.parent
+from tests.support import PROJECT
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import COHORTS, EARLIER, fake_facts, fake_tables
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.tables import TABLES
+from tests.export.fake_release import COHORTS, EARLIER, fake_facts, fake_tables
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from fake_release import fake_facts
 
 from ndl_export.bundle.integrity import integrity_faults
 from ndl_export.bundle.read import LARGEST, remote_version
 from ndl_export.facts.release_facts import Version
 from ndl_export.files.archive import unpack
 from ndl_export.files.stores import open_store
+from tests.export.fake_release import fake_facts
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 ADDRESS = fake_facts().address

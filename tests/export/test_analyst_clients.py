@@ -17,8 +17,8 @@ import pytest
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.macros import MACROS
 from ndl_export.analyst_db.worked_queries import WORKED_QUERIES
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 CLIENT = PROJECT / "tests" / "export" / "standard_validators" / "duckdb_client.py"
 NOTEBOOK = PROJECT / "docs" / "notebook" / "questions.py"
 

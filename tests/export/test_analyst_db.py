@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts
 
 from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
 from ndl_export.analyst_db.categories import filter_categories, in_order
@@ -22,6 +21,8 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, columns
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT, place
+from tests.export.fake_release import fake_facts
+from tests.support import PROJECT
 
 TABLE, VIEW = "duckdb_tables() WHERE", "duckdb_views() WHERE NOT internal AND"
 
@@ -223,5 +224,5 @@ def test_nothing_released_is_said(tmp_path: Path) -> None:
 
 
 def test_the_page_is_that_of_the_code() -> None:
-    page = Path(__file__).parents[2] / "docs" / "analyst-database.md"
+    page = PROJECT / "docs" / "analyst-database.md"
     assert page.read_text(encoding="utf-8") == analyst_database_page(), "make docs"

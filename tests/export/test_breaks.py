@@ -10,8 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from ees_screener import screen
-from fake_release import COHORT, COHORTS, EARLIER, fake_tables
 from frictionless import Package
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +22,8 @@ from ndl_export.tables import FAMILIES, TABLES
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort, cohort_codes
 from sources.reference.places import PILOT
+from tests.export.ees_screener import screen
+from tests.export.fake_release import COHORT, COHORTS, EARLIER, fake_tables
 
 
 def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) -> set[str]:

@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_privacy_record
 from frictionless import Package
 
 from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_bundle
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
+from tests.export.fake_release import fake_facts, fake_privacy_record
+from tests.support import PROJECT
 
 
 def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
@@ -65,11 +66,10 @@ ELSEWHERE = """
 import os, sys, time
 from pathlib import Path
 os.umask(0o077)
-sys.path.insert(0, sys.argv[1])
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
+from tests.export.fake_release import fake_facts, fake_tables
 from ndl_export.bundle.make import write_bundle
-write_bundle(Path(sys.argv[2]), fake_facts(), fake_tables(), Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+write_bundle(Path(sys.argv[1]), fake_facts(), fake_tables(), Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 print(time.tzname)
 """
 
@@ -78,8 +78,8 @@ def test_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: 
     """In a process of its own, in Nepal, whose text is ASCII, whose files are private, and whose sets are shuffled."""
     there = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     said = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, str(Path(__file__).parent), str(tmp_path)],
-        env=os.environ | there | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parents[2])},
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path)],
+        env=os.environ | there | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(PROJECT)},
         check=True,
         capture_output=True,
         text=True,

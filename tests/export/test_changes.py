@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import COHORT, fake_facts, fake_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from ndl_export.documents.changelog import changelog_page
 from ndl_export.documents.changes import compare
 from ndl_export.facts.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
+from tests.export.fake_release import COHORT, fake_facts, fake_tables
 
 PERCENT = "gld_children_percent"
 

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from fake_release import COHORT, fake_privacy_record, fake_tables
 
 from ndl_export.check.consistency import disagreements
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from sources.reference.places import PILOT, places
+from tests.export.fake_release import COHORT, fake_privacy_record, fake_tables
 
 LAYOUTS = table_layouts(PILOT, (COHORT,))
 VERSION = "2026.11.0"

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ees_screener import CHECKS, NOT_CHECKED, Files, Row, faults, read, reference, screen
-from fake_release import fake_tables
 
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csv
 from sources.reference.places import places
+from tests.export.ees_screener import CHECKS, NOT_CHECKED, Files, Row, faults, read, reference, screen
+from tests.export.fake_release import fake_tables
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -12,8 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from ees_screener import screen
-from fake_release import COHORT, fake_facts, fake_tables
 from frictionless import Package
 
 from ndl_export.analyst_db import build_database
@@ -25,6 +23,8 @@ from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.geography import geographies
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, places
+from tests.export.ees_screener import screen
+from tests.export.fake_release import COHORT, fake_facts, fake_tables
 
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",), "school_census": ("leeds",)}
 HALTON = "E06000006"

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from ndl_export.bundle.make import BundleRefused, write_bundle
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, noisy_faults, plan_files
 from ndl_export.tables import FAMILIES
 from sources.reference.places import PILOT
+from tests.export.fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 
 
 def _cells() -> pa.Table:

@@ -17,8 +17,6 @@ import duckdb
 import fsspec
 import pytest
 from click.testing import CliRunner
-from reader import look
-from store_servers import BUCKET, s3_server
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.facts.withdrawals import withdrawals
@@ -26,8 +24,11 @@ from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused, publish
 from pipelines.cli import main
+from tests.export.reader import look
+from tests.export.store_servers import BUCKET, s3_server
+from tests.support import PROJECT
 
-HERE = Path(__file__).resolve().parent
+HERE = PROJECT / "tests" / "export"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 
 
@@ -48,7 +49,7 @@ def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.
     """A publisher that has sent the release and waits before what leads to it, until the block ends."""
     reached, go = folder / "reached", folder / "go"
     options = [str(two), version, url, str(reached), str(go), str(beat)]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     process = subprocess.Popen([sys.executable, str(HERE / "publish_slowly.py"), *options], env=environment)
     while not reached.exists():
         assert process.poll() is None
@@ -76,7 +77,7 @@ def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp
 def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
     """Each is done or refused; whoever was refused runs again; at the end both releases are led to."""
     command = [str(Path(sys.executable).with_name("readiness")), "publish"]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     waiting = [FIRST, SECOND]
     for _ in range(6):
         running = [
@@ -130,7 +131,7 @@ def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None
     """Both the list of withdrawals and the database know of both."""
     own = Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
     command = [str(Path(sys.executable).with_name("readiness")), "withdraw", "--home", str(own.parent), "--reason", "x"]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
     assert [process.wait(200) for process in running] == [0, 0]
     assert set(withdrawals(own)) == {FIRST, SECOND}

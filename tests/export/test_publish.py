@@ -18,8 +18,6 @@ import fsspec
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from reader import Seen, look
-from store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.verify import verify
@@ -29,8 +27,10 @@ from ndl_export.publish import leading_files, one_publisher
 from ndl_export.publish.upload import PublishRefused, publish
 from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
+from tests.export.reader import Seen, look
+from tests.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
 

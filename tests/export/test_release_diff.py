@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SCHEMA_VERSION, Role, columns
 from ndl_export.tables.schema_changes import SchemaChange, Weight, next_version, read_dictionary, schema_changes
 from pipelines.cli import main
+from tests.export.fake_release import fake_facts, fake_tables
 
 SNAPSHOTS = Path(__file__).parent / "published_schema"
 SCHEMA = read_dictionary(data_dictionary_csv())

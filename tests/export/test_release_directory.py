@@ -18,7 +18,6 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.feed import feed
@@ -33,8 +32,9 @@ from ndl_export.metadata.catalogue import Published, catalogue
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import _report_release, main
+from tests.export.fake_release import fake_facts, fake_tables
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 VALIDATORS = PROJECT / "tests" / "export" / "standard_validators"
 ADDRESS = fake_facts().address
 FIRST, SECOND = "2026.11.0", "2026.12.0"

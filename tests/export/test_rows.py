@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from fake_release import COHORT
 
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import geographies
@@ -13,6 +12,7 @@ from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_D
 from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows
 from ndl_export.tables.schema import arrow_schema, columns, key_names
 from sources.reference.places import PILOT
+from tests.export.fake_release import COHORT
 
 
 @pytest.fixture(params=TABLES.values(), ids=TABLES)

@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import fake_facts, fake_tables
 
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.tables import TABLES
+from tests.export.fake_release import fake_facts, fake_tables
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 VALIDATORS = PROJECT / "tests" / "export" / "standard_validators"
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fake_release import COHORT, fake_facts
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -22,6 +21,8 @@ from ndl_export.documents.disclosure import most_found
 from ndl_export.documents.pages import five_safes_page
 from ndl_export.documents.quality import coherence, linkage_grid, reliability_grid
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
+from tests.export.fake_release import COHORT, fake_facts
+from tests.support import PROJECT
 
 
 @given(rho=st.floats(1e-4, 3.0), false_alarms=st.floats(0.005, 0.5))
@@ -125,7 +126,7 @@ def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], wha
 def test_a_notice_stands_above_everything(
     tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:
-    notice = read_publisher(Path(__file__).parents[2] / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
+    notice = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
     assert "no figure is about real children" in notice
     assert publisher().notice == ""
     bundle = write_bundle(tmp_path, replace(fake_facts(), notice=notice), tables, signing_key)

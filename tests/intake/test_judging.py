@@ -13,13 +13,13 @@ import pytest
 
 from assets.intake.deliveries import ExtractQuality
 from tests.intake.conftest import COHORT, Desk
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 
-from assets import judging
+from assets.intake import judging
 from assets.intake.findings import Judged
 from sources.contracts import CONTRACTS
 
@@ -39,7 +39,7 @@ exec(sys.argv[2])
 COMPARE = """
 found = judging.judge("eyfsp", of_one_extract())
 print("great_expectations" in sys.modules)
-from assets import quality
+from assets.intake import quality
 print(found == quality.judge("eyfsp", of_one_extract()), any(not finding.passed for finding in found[0]))
 """
 

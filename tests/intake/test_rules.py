@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from sources.contracts.document import render
 from sources.extract.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.intake.conftest import EYFSP_HEADER, EYFSP_ROW, Desk, reviews
+from tests.support import PROJECT
 
 Text = Callable[..., str]
 GOOD = [{}] * 9
@@ -164,5 +164,5 @@ def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
 
 
 def test_the_page_of_sources_is_the_contracts() -> None:
-    page = Path(__file__).parent.parent.parent / "docs" / "sources.md"
+    page = PROJECT / "docs" / "sources.md"
     assert page.read_text(encoding="utf-8") == render(), "run make docs"

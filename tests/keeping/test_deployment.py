@@ -27,8 +27,8 @@ from privacy.release.ledger import Ledger
 from sources.extract.landed import taking_part
 from tests.keeping.conftest import COHORT, Place
 from tests.privacy_release import postgres
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 CONTAINERS = PROJECT / "packaging" / "containers"
 VERSION = "2026.11.0"
 

@@ -22,8 +22,8 @@ from sources.extract.landed import taking_part
 from tests.e2e.extracts import upn
 from tests.keeping.conftest import COHORT, EYFSP_LINE, PERSON, PLANTED, UPN, Place
 from tests.keeping.traces import hashes, traces
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 KEY = ("eyfsp", COHORT, "leeds")
 
 
@@ -187,7 +187,8 @@ def test_what_is_not_there(place: Place, council: str, source: str, row: int, se
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
     with in_use(place.home), pytest.raises(InUse, match="a run is at work"), alone(place.home, patience=0.1):
         pass
-    code = "import sys; from pathlib import Path; from assets.home.paths import Home; from assets import in_use as m\n"
+    code = "import sys; from pathlib import Path; from assets.home.paths import Home\n"
+    code += "from assets.home import removal_lock as m\n"
     code += "m.PATIENCE_SECONDS = 0.1\nwith m._locked(Home(Path(sys.argv[1])), 1, 'rows are being removed', 0.1): pass"
     with alone(place.home):
         other = subprocess.run(

@@ -21,9 +21,10 @@ from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
 from tests.keeping.conftest import COHORT, Place
 from tests.keeping.traces import hashes
+from tests.support import PROJECT
 
 DAY = dt.timedelta(days=1)
-OWN = Path(__file__).resolve().parent.parent.parent / "privacy" / "retention.yaml"
+OWN = PROJECT / "privacy" / "retention.yaml"
 
 
 def now() -> dt.datetime:

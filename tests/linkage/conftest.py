@@ -1,8 +1,6 @@
 """Clear text in, links out: the pseudonymisation and the linkage as the pipeline runs them."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -11,8 +9,6 @@ import pytest
 from privacy.keys import KeyRing
 from privacy.linkage import LinkResult, link
 from tests.linkage_report.populations import tokenised
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 Frames = dict[str, pd.DataFrame]
 

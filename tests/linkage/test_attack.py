@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import stress
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from privacy.pseudonyms import RARE_SURNAME
+from tests.linkage import stress
 
 CHILDREN, SURNAMES, GIVEN_NAMES = 60_000, 20_000, 1_500
 LIMIT = 0.001

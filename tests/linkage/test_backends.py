@@ -11,10 +11,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
-import stress
 
 from pipelines import settings
 from privacy.linkage import backends, link
+from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
 

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-import stress
 
 from privacy.linkage import LinkResult, link
 from privacy.pseudonyms import TOKEN_COLUMNS
+from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
 CHILDREN = 1_500

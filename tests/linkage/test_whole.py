@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pandas as pd
 import pyarrow as pa
 import pytest
-import stress
 
 from privacy.linkage import LINK_COLUMNS, LinkResult, link, model
 from privacy.linkage.report import Report
 from privacy.pseudonyms import TOKEN_COLUMNS
+from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
 CHILDREN = 12_000

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from privacy.linkage import estimate, model
 from privacy.linkage.parameters_page import page
+from tests.support import PROJECT
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = PROJECT / "docs"
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -13,8 +13,7 @@ import pytest
 
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import Entry
-
-from . import postgres
+from tests.privacy_release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
 _UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"

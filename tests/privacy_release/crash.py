@@ -34,8 +34,7 @@ from privacy.release.mechanism import Measurement, OpenDPNoise
 from privacy.release.plan import Plan, make_plan
 from privacy.release.session import ChargeLost, measure_once
 from privacy.release.workload import Attribute, Family, Marginal
-
-from .examples import attribute, small_table
+from tests.privacy_release.examples import attribute, small_table
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.privacy_release.crash"])

@@ -20,8 +20,7 @@ from privacy.release import session, store
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.mechanism import Measurement, NoiseSource, OpenDPNoise, charge
 from privacy.release.session import measure_once
-
-from .examples import small_plan
+from tests.privacy_release.examples import small_plan
 
 POINTS = ("count", "reserve", "draw", "write", "rename", "commit", "committed")
 """Where a process can be killed: just before counting, and just after each step of a measurement begins to matter."""

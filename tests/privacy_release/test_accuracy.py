@@ -19,9 +19,8 @@ from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
 from tests.bench_release.accuracy import release_errors
 from tests.bench_release.england import largest_correlation
-
-from .doubles import NoNoise
-from .examples import CHARACTERISTICS, pilot_family, pilot_table
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import CHARACTERISTICS, pilot_family, pilot_table
 
 TARGET = 0.45
 """Mean absolute error of GLD rates, cells of 200 children or more, against one equal-budget query per table."""

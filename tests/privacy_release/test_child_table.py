@@ -16,9 +16,8 @@ from privacy.release.estimates import Estimates
 from privacy.release.intervals import published_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.workload import Cube, Selector
-
-from .doubles import NoNoise
-from .examples import small_family, small_plan, small_table
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import small_family, small_plan, small_table
 
 KEY = b"k" * 32
 

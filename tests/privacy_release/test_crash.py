@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .backends import server
-from .crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
+from tests.privacy_release.backends import server
+from tests.privacy_release.crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
 
 KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "200"))
 

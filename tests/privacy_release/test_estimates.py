@@ -28,9 +28,8 @@ from privacy.release.workload import (
     WorkloadError,
     terms_of,
 )
-
-from .doubles import NoNoise
-from .examples import attribute, pilot_family, pilot_table, small_plan, small_table
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import attribute, pilot_family, pilot_table, small_plan, small_table
 
 
 def noisy(plan: Plan, seed: int) -> Measurement:

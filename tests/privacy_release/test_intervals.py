@@ -25,8 +25,7 @@ from privacy.release.intervals import (
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
-
-from .examples import attribute
+from tests.privacy_release.examples import attribute
 
 RELIABILITY = Reliability()
 PLACES, RELEASES = 300, 40

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.ledger_storage import LedgerUnavailable
-
-from . import postgres
-from .backends import PostgreSQL, SQLite, approved, server
+from tests.privacy_release import postgres
+from tests.privacy_release.backends import PostgreSQL, SQLite, approved, server
 
 PLAN, MAC = "p" * 64, "m" * 64
 VERBS = range(4)

@@ -12,10 +12,9 @@ import pytest
 
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import LedgerUnavailable
-
-from . import postgres
-from .backends import PostgreSQL, approved, server
-from .processes import holding, spending
+from tests.privacy_release import postgres
+from tests.privacy_release.backends import PostgreSQL, approved, server
+from tests.privacy_release.processes import holding, spending
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -10,9 +10,8 @@ from scipy import stats
 from privacy.release.estimates import Estimates
 from privacy.release.mechanism import OPENDP, ChargeError, OpenDPNoise, charge, epsilon, measure
 from privacy.release.plan import Plan, make_plan
-
-from .doubles import NoNoise
-from .examples import pilot_family, small_family, small_plan
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import pilot_family, small_family, small_plan
 
 
 def zeros(plan: Plan) -> dict[tuple[str, ...], np.ndarray]:

@@ -29,9 +29,8 @@ from privacy.release.workload import (
     WorkloadError,
     terms_of,
 )
-
-from .doubles import NoNoise
-from .examples import attribute
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import attribute
 
 
 def nested_family(groups: list[int], identities: bool = True, share: float = 0.15) -> Family:

@@ -14,10 +14,9 @@ from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, Le
 from privacy.release.mechanism import OPENDP, charge, measure
 from privacy.release.session import ChargeLost, measure_once
 from privacy.release.store import StoreError
-
-from .doubles import ForbiddenNoise, NoNoise
-from .examples import small_plan
-from .processes import POINTS, SURVIVES, killed_at, measure_here, racing
+from tests.privacy_release.doubles import ForbiddenNoise, NoNoise
+from tests.privacy_release.examples import small_plan
+from tests.privacy_release.processes import POINTS, SURVIVES, killed_at, measure_here, racing
 
 SPAWN = multiprocessing.get_context("spawn")
 CHARGE = ("202425", "2026.11.0", "small")

@@ -14,8 +14,7 @@ from privacy.release.policy import load_policy
 from privacy.release.registry import deployment
 from privacy.release.session import measure_once
 from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
-
-from .examples import small_family, small_plan
+from tests.privacy_release.examples import small_family, small_plan
 
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 

@@ -12,9 +12,8 @@ from privacy.release import store
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.store import StoredMeasurement, StoreError
-
-from .doubles import NoNoise
-from .examples import small_plan
+from tests.privacy_release.doubles import NoNoise
+from tests.privacy_release.examples import small_plan
 
 KEY = ("202425", "2026.11.0", "small")
 

@@ -21,8 +21,8 @@ from assets.intake.deliveries import ExtractQuality
 from tests.intake.conftest import COHORT
 from tests.sender.conftest import Place, Sender, put
 from tests.sender.test_same_rows import EXTRACTS
+from tests.support import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 FOLDER = PROJECT / "packaging" / "council"
 MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""

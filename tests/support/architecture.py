@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.support import PROJECT
+
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 ORDER: Mapping[str, tuple[str, ...]] = {
     "sources": ("reference", "contracts", "councils", "extract", "onboarding", "synthetic"),
