@@ -19,6 +19,7 @@ from pipelines.commands.releases import diff, publish, withdraw
 from pipelines.commands.returns import returns
 from pipelines.commands.returns_make import log, make
 from pipelines.commands.sender import pseudonymise
+from privacy.doors.environment import settings
 
 
 def _landing_option(**kwargs: Any) -> Any:
@@ -118,12 +119,12 @@ def run(
     _check_version(version)
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
+    from assets.catalogue.installation import Installation
     from assets.home.paths import Home
     from assets.intake import judging
-    from pipelines import settings
     from privacy.keys import KeyProblem, KeyRing
 
-    directory = settings.folder(settings.KEYS, keys)
+    directory = (keys or settings().keys).resolve()
     try:
         if create_keys and not directory.exists():
             KeyRing.create(directory)
@@ -137,7 +138,7 @@ def run(
 
     try:
         bundle = run_cohort(
-            settings.installation(landing, home, directory),
+            Installation.at(landing, home, directory),
             checked,
             version,
             allow_missing,

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import click
 
+from privacy.doors import environment
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -21,11 +23,9 @@ def stop(message: str) -> NoReturn:
 
 def check_environment() -> None:
     """Stop where a variable of the environment cannot be used; say which ones nothing reads."""
-    from pipelines import settings
-
     try:
-        settings.Settings.read()
-    except settings.InvalidSettings as problem:
+        environment.settings()
+    except environment.InvalidSettings as problem:
         stop(str(problem))
-    for sentence in settings.unknown():
+    for sentence in environment.unknown():
         click.echo(f"readiness: {sentence}", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands.console import FOLDER, stop
+from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from assets.home.paths import Home
@@ -183,10 +184,9 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
 
 
 def _keys(given: Path | None) -> KeyRing:
-    from pipelines import settings
     from privacy.keys import RESTRICTED, KeyRing
 
-    return KeyRing.load(settings.folder(settings.KEYS, given), RESTRICTED)
+    return KeyRing.load(given or settings().keys, RESTRICTED)
 
 
 def _home(path: Path) -> Home:

@@ -21,8 +21,8 @@ _HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=Tr
 @click.option("--keys", type=FOLDER, envvar="READINESS_KEYS", help="Directory of keys; the project's keys/ by default.")
 def make(home: Path, cohort: str, agreements: Path, keys: Path | None) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
+    from assets.catalogue.installation import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
-    from pipelines import settings
     from pipelines.run import RunStopped, run_returns
     from sources.reference.cohorts import Cohort, InvalidCohort
 
@@ -41,7 +41,7 @@ def make(home: Path, cohort: str, agreements: Path, keys: Path | None) -> None:
         things = f"{count} thing{'s' if count > 1 else ''} to change"
         stop(f"{agreements}: {things} before any return is made or withdrawn\n{invalid}")
     try:
-        run_returns(settings.installation(home=home, keys=keys, agreements=agreements), checked)
+        run_returns(Installation.at(home=home, keys=keys, agreements=agreements), checked)
     except RunStopped as stopped:
         stop(str(stopped))
 

@@ -7,8 +7,8 @@ import dagster as dg
 from assets.catalogue.installation import Installation
 from assets.home.errors import speaks_plainly
 from ndl_export.publish.upload import publish
-from pipelines import settings
 from pipelines.dagster.calendar import calendar, held_until
+from privacy.doors.environment import PUBLISH_TO, settings
 
 
 class NotPublished(Exception):
@@ -23,7 +23,7 @@ class PublicationConfig(dg.Config):
 
 def check_may_be_published(version: str, now: dt.datetime) -> None:
     """Raise `NotPublished` before the moment that the calendar announces. Releases that it does not name pass."""
-    if moment := held_until(calendar(settings.Settings.read().calendar), version, now):
+    if moment := held_until(calendar(settings().calendar), version, now):
         raise NotPublished(
             f"release {version} is announced for {moment:%d %B %Y at %H:%M}: it is held until then; to publish it at"
             " another time, change the release calendar first"
@@ -33,9 +33,9 @@ def check_may_be_published(version: str, now: dt.datetime) -> None:
 @dg.op(description="Put a release that was made before at the place where readers get it.")
 @speaks_plainly
 def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, installation: Installation) -> None:
-    url = settings.Settings.read().publish_to
+    url = settings().publish_to
     if url is None:
-        raise NotPublished(f"nobody said where to publish: set {settings.PUBLISH_TO} to a folder or a URL")
+        raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
     check_may_be_published(config.version, dt.datetime.now(dt.UTC))
     publish(installation.home_folder.release, config.version, url, tell=context.log.info)
 

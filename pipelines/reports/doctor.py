@@ -23,10 +23,9 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from ndl_export.facts.publisher import InvalidPublisher, publisher
-from pipelines import settings
 from pipelines.dagster.calendar import InvalidCalendar, calendar
-from pipelines.settings import PROJECT, InvalidSettings, Settings
 from privacy.chained_log import LogBroken
+from privacy.doors import environment
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release.ledger import Ledger, LedgerError
@@ -67,13 +66,14 @@ class Finding:
 
 def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Finding]:
     """Everything, in the order in which a person would mend it; no check keeps another from being made."""
-    where = Home(settings.folder(settings.HOME, home))
-    lies = settings.folder(settings.LANDING, landing)
-    held = settings.folder(settings.KEYS, keys)
+    usable, problems = environment.usable()
+    where = Home((home or usable.home).resolve())
+    lies = (landing or usable.landing).resolve()
+    held = (keys or usable.keys).resolve()
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("Python", _python),
         ("libraries", _libraries),
-        ("settings", _settings),
+        ("settings", lambda: _settings(usable, problems)),
         ("keys", lambda: _keys(held, where)),
         ("landing", lambda: _landing(lies)),
         ("home", lambda: _home(where, lies)),
@@ -90,6 +90,8 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
             found += list(check())
         except OSError as error:
             found.append(Finding(what, State.MISSING, f"cannot be looked at: {error.strerror or error}"))
+        except environment.InvalidSettings as problem:
+            found.append(Finding(what, State.MISSING, f"cannot be looked at: {problem}"))
     return found
 
 
@@ -125,7 +127,7 @@ def _libraries() -> Iterator[Finding]:
     if wrong:
         yield Finding("libraries", State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)")
         return
-    lock = PROJECT / "uv.lock"
+    lock = environment.PROJECT / "uv.lock"
     if not lock.is_file():
         yield Finding("libraries", State.OK, f"all {len(needed)} are within their ranges; no lock file to compare with")
         return
@@ -141,15 +143,13 @@ def _libraries() -> Iterator[Finding]:
         yield Finding("libraries", State.OK, f"all {len(needed)} are those of the lock file")
 
 
-def _settings() -> Iterator[Finding]:
-    try:
-        found = Settings.read()
-        named = [name for name in settings.VARIABLES if os.environ.get(name)]
-        yield Finding("settings", State.OK, f"{', '.join(named) or 'none'} set in the environment")
-    except InvalidSettings as problem:
-        yield Finding("settings", State.MISSING, str(problem))
+def _settings(found: environment.Settings, problems: list[environment.InvalidSettings]) -> Iterator[Finding]:
+    for wrong in problems:
+        yield Finding("settings", State.MISSING, str(wrong))
+    if problems:
         return
-    for sentence in settings.unknown():
+    yield Finding("settings", State.OK, f"{', '.join(environment.named()) or 'none'} set in the environment")
+    for sentence in environment.unknown():
         yield Finding("settings", State.LOOK, sentence)
     try:
         backend(found.linkage_backend)
@@ -315,7 +315,7 @@ def _clock(home: Home) -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
-    wanted = {"psycopg": "://" in str(os.environ.get(settings.LEDGER, ""))}
+    wanted = {"psycopg": "://" in (environment.usable()[0].ledger or "")}
     for module, use in _OPTIONAL.items():
         found = _version(module.replace("_", "-"))
         if found:

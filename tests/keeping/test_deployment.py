@@ -21,7 +21,7 @@ from assets.catalogue.run_tags import SHARE
 from assets.intake.assets import pseudonymised_extracts
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
-from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
+from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import taking_part

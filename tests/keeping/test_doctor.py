@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from assets.catalogue.installation import Installation
 from assets.home.processing_log import What, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
-from pipelines.settings import InvalidSettings, Settings, unknown
+from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
 from tests.keeping.conftest import COHORT, Place
 
 Fault = Callable[[Place], object]
@@ -133,3 +134,25 @@ def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
     ]
     assert unknown({"READINESS_HOME": "x", "HOME": "y", "READINESS_AUDIT_KILLS": "1"}) == []
     assert "postgresql" not in repr(Settings.read({"READINESS_LEDGER": "postgresql://me:secret@host/db"}))
+
+
+def test_a_wrong_setting_keeps_no_other_from_being_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_RETENTION", "/nowhere.yaml")
+    monkeypatch.setenv("READINESS_HOME", str(place.home.root))
+    found, problems = usable()
+    assert found.home == place.home.root
+    assert [str(problem) for problem in problems] == [
+        "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
+    ]
+    assert State.MISSING in states(place)["settings"]
+
+
+def test_the_process_reads_its_settings_once_and_each_change_of_its_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("READINESS_HOME", str(tmp_path))
+    assert settings() is settings()
+    assert settings().home == tmp_path
+    monkeypatch.setenv("READINESS_LEDGER", "postgresql://me:secret@host/db")
+    assert settings().ledger == "postgresql://me:secret@host/db"
+    assert "secret" not in repr(Installation.at())
