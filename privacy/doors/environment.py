@@ -1,4 +1,4 @@
-"""The one place that reads `READINESS_` variables: an installation's settings, checked together.
+"""The one place that reads the environment: an installation's settings, its `READINESS_` variables, checked together.
 
 Whoever needs one asks `settings()`. The secrets among them (the URL of a ledger with its password, the address of an
 alert) stay in this object, and out of every configuration, log and `repr`. Light to import: the command line checks the
@@ -144,3 +144,19 @@ def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
             near = difflib.get_close_matches(name, VARIABLES, n=1)
             found.append(f"{name} is not a variable that anything reads" + (f"; perhaps {near[0]}" if near else ""))
     return found
+
+
+def dagster_home() -> Path | None:
+    """Where Dagster itself is told to keep its storage; None where it is not."""
+    named_folder = os.environ.get("DAGSTER_HOME")
+    return Path(named_folder) if named_folder else None
+
+
+def of_a_child(**further: str) -> dict[str, str]:
+    """The environment of a process that this one starts: its own, and `further` variables."""
+    return os.environ | further
+
+
+def tell_libraries(**variables: str) -> None:
+    """Set what libraries read from the environment when they load."""
+    os.environ.update(variables)
