@@ -9,9 +9,8 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS, one_run
 from assets.catalogue.run_tags import RELEASE, WHY
 from pipelines.dagster.arriving import not_taken
-from pipelines.dagster.calendar import TIMEZONE, calendar
-from pipelines.dagster.jobs import intake_job, linkage_job, retention_job
-from pipelines.dagster.publication import publication_job
+from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
+from pipelines.release_calendar import TIMEZONE, calendar
 from privacy.doors.environment import settings
 
 

@@ -24,7 +24,7 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from ndl_export.facts.publisher import InvalidPublisher, publisher
-from pipelines.dagster.calendar import InvalidCalendar, calendar
+from pipelines.release_calendar import InvalidCalendar, calendar
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
