@@ -152,6 +152,11 @@ def dagster_home() -> Path | None:
     return Path(named_folder) if named_folder else None
 
 
+def java_home() -> Path:
+    """Where Java is said to be; an empty path where it is not."""
+    return Path(os.environ.get("JAVA_HOME", ""))
+
+
 def of_a_child(**further: str) -> dict[str, str]:
     """The environment of a process that this one starts: its own, and `further` variables."""
     return os.environ | further
