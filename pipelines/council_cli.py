@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from pipelines.commands.console import HELP
+from pipelines.commands.console import HELP, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keys import keys
 from pipelines.commands.returns import returns
@@ -17,6 +17,7 @@ from pipelines.commands.sender import pseudonymise
 @click.group(context_settings=HELP | {"default_map": {"keys": {"create": {"at_sender": True}}}})
 def main() -> None:
     """Prepare early-years extracts where they are, before anything leaves the building."""
+    check_environment()
 
 
 for command in (council, pseudonymise, keys, returns):

@@ -16,7 +16,6 @@ from assets.intake.assets import landed_extracts, postcode_directory, pseudonymi
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
-from pipelines import settings
 from pipelines.dagster.alerts import failed_runs
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.dagster.progress import progress_logger
@@ -65,7 +64,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             *((landing_sensor, restricted_automation) if restricted else ()),
             *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
         ],
-        resources={"installation": installation or settings.installation()},
+        resources={"installation": installation or Installation.at()},
         loggers={"console": progress_logger},
         executor=dg.in_process_executor,
     )

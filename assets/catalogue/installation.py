@@ -4,10 +4,12 @@
 """
 
 from pathlib import Path
+from typing import Self
 
 import dagster as dg
 
 from assets.home.paths import Home
+from privacy.doors.environment import settings
 from privacy.keys import PIPELINE, Holder, KeyRing
 from privacy.linkage.backends import DUCKDB
 
@@ -21,6 +23,24 @@ class Installation(dg.ConfigurableResource):
     keys_dir: str
     linkage_backend: str = DUCKDB
     agreements_dir: str = ""
+
+    @classmethod
+    def at(
+        cls,
+        landing: Path | None = None,
+        home: Path | None = None,
+        keys: Path | None = None,
+        agreements: Path | None = None,
+    ) -> Self:
+        """The installation that options describe, else the environment; raises `InvalidSettings`."""
+        found = settings()
+        return cls(
+            landing_dir=str((landing or found.landing).resolve()),
+            home_dir=str((home or found.home).resolve()),
+            keys_dir=str((keys or found.keys).resolve()),
+            linkage_backend=found.linkage_backend,
+            agreements_dir=str(agreements or found.agreements or ""),
+        )
 
     @property
     def landing_folder(self) -> Path:

@@ -1,7 +1,7 @@
 """Where things lie below a home folder: `restricted/`, `release/`, `ledger.sqlite`.
 
-The ledger may lie elsewhere: the environment's `READINESS_LEDGER` is the URL of a PostgreSQL database. It is read here,
-and not kept in any configuration, because it may hold a password.
+The ledger may lie elsewhere, in a PostgreSQL database. Its URL is read from the settings of the process, and not kept
+in any configuration, because it may hold a password.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from privacy.doors.environment import settings
+
 OWNER_ONLY = 0o700
-LEDGER = "READINESS_LEDGER"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Home:
     @property
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
-        return os.environ.get(LEDGER) or self.root / "ledger.sqlite"
+        return settings().ledger or self.root / "ledger.sqlite"
 
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("pseudonymised", source, cohort, council, "parquet")

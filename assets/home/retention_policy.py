@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
 
+from privacy.doors.environment import settings
 from sources.reference.cohorts import Cohort
 
-FILE_VARIABLE = "READINESS_RETENTION"
-"""The environment variable with the path of an installation's own file."""
 _OWN = Path(__file__).resolve().parents[2] / "privacy" / "retention.yaml"
 
 
@@ -42,7 +40,7 @@ class Retention:
 
 def retention() -> Retention:
     """The policy of this installation; raises `InvalidRetention`."""
-    return read_retention(Path(os.environ.get(FILE_VARIABLE) or _OWN))
+    return read_retention(settings().retention or _OWN)
 
 
 def read_retention(path: Path) -> Retention:

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 
 from assets.intake.findings import Finding, Judged
+from privacy.doors import environment
 
 GRACE_SECONDS = 10
 """How long the process may take to end before it is killed."""
@@ -68,7 +69,7 @@ class _Beside:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", __name__, str(theirs.fileno())],  # of libraries, to nobody here
             pass_fds=[theirs.fileno()],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path)),
             process_group=0,  # an interruption from the keyboard is the parent's to act on
         )
         theirs.close()

@@ -9,7 +9,6 @@ payload only. Results are reduced to counts: no value of a row leaves this modul
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.intake.findings import Finding, Judged
+from privacy.doors import environment
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import expected_complete, extract_rules
 from sources.extract.table import SOURCE_ROW
@@ -173,7 +173,7 @@ def _failing(result: Mapping[str, Any]) -> set[int]:
 
 def _great_expectations() -> Any:
     """Imported where used. Its analytics are switched off before it loads."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    environment.tell_libraries(GX_ANALYTICS_ENABLED="false")
     import great_expectations
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
 
-FILE_VARIABLE = "READINESS_PUBLISHER"
-"""The environment variable with the path of an installation's own file."""
+from privacy.doors.environment import settings
 
 _NOTICE = "notice"
 """The key that may be left out."""
@@ -41,7 +39,7 @@ class Publisher:
 
 def publisher() -> Publisher:
     """The publisher of this installation. Raises `InvalidPublisher`."""
-    return read_publisher(Path(os.environ.get(FILE_VARIABLE) or _OWN))
+    return read_publisher(settings().publisher or _OWN)
 
 
 def read_publisher(path: Path) -> Publisher:

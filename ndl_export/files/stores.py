@@ -201,7 +201,7 @@ def _check(url: str, protocol: str, to_write: bool) -> None:
 
 def _not_installed(protocol: str, error: ImportError) -> str:
     if protocol in _OF_THE_EXTRA:
-        return f"the library for {protocol}:// is not installed: pip install 'readiness[publish]'"
+        return f"the library for {protocol}:// is not installed: uv sync --inexact --extra publish"
     return f"the library for {protocol}:// is not installed: {error}"
 
 

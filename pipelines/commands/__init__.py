@@ -1,1 +1,1 @@
-"""The commands of , a module for each group."""
+"""The commands, a module for each group of those who use them."""

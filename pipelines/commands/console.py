@@ -1,16 +1,24 @@
-"""What the commands share: kinds of argument, and how a command ends that cannot go on."""
+"""What the commands share: kinds of argument, options that several have, and how a command ends that cannot go on."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=True)
+from privacy.doors import environment
+
+if TYPE_CHECKING:
+    from sources.reference.cohorts import Cohort
+
 HELP = {"help_option_names": ["-h", "--help"]}
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
 def stop(message: str) -> NoReturn:
@@ -19,13 +27,82 @@ def stop(message: str) -> NoReturn:
     sys.exit(1)
 
 
+@contextmanager
+def stopping_at(*problems: type[Exception]) -> Iterator[None]:
+    """Stop with the message of an error of these kinds."""
+    try:
+        yield
+    except problems as problem:
+        stop(str(problem))
+
+
+def things_to_change(problems: Sized) -> str:
+    """How many there are, in words."""
+    return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
+
+
 def check_environment() -> None:
     """Stop where a variable of the environment cannot be used; say which ones nothing reads."""
-    from pipelines import settings
-
-    try:
-        settings.Settings.read()
-    except settings.InvalidSettings as problem:
-        stop(str(problem))
-    for sentence in settings.unknown():
+    with stopping_at(environment.InvalidSettings):
+        environment.settings()
+    for sentence in environment.unknown():
         click.echo(f"readiness: {sentence}", err=True)
+
+
+class Checked(click.ParamType):
+    """A text out of which `read` makes a value; a text that it refuses with a ValueError stops the command."""
+
+    name = "text"
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self.read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        with stopping_at(ValueError):
+            return self.read(value)
+
+
+def _cohort(code: str) -> Cohort:
+    from sources.reference.cohorts import Cohort
+
+    return Cohort(code)
+
+
+def _council(name: str) -> str:
+    from sources.reference.places import resolve
+
+    return resolve(name).council
+
+
+COHORT = Checked(_cohort)
+"""A `Cohort`, by its code."""
+COUNCIL = Checked(_council)
+"""The name of a council in folders, by that, by its full name, or by its DfE or ONS code."""
+
+cohort = click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425.")
+as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+def home(holds: str, **further: Any) -> Callable[..., Any]:
+    """The home folder; `holds` says what of it the command uses."""
+    given: dict[str, Any] = {"required": True, "help": f"Holds {holds}."} | further
+    return click.option("--home", type=FOLDER, envvar=environment.HOME, **given)
+
+
+def landing(*, required: bool = False) -> Callable[..., Any]:
+    """The folder of extracts as they were sent."""
+    return click.option(
+        "--landing", type=FOLDER, envvar=environment.LANDING, required=required, help="Where extracts lie."
+    )
+
+
+def keys(meaning: str = "Directory of keys; the project's keys/ by default.", **further: Any) -> Callable[..., Any]:
+    """The folder of a key set."""
+    return click.option("--keys", type=FOLDER, envvar=environment.KEYS, help=meaning, **further)
+
+
+def public_key(purpose: str = "") -> Callable[..., Any]:
+    """The key that a bundle's signature is checked with."""
+    return click.option("--key", type=FILE_OR_FOLDER, help=f"The publisher's public key (PEM){purpose}.")

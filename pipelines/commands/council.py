@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.console import stop
+from pipelines.commands.console import COHORT, COUNCIL, FILE, stop, stopping_at, things_to_change
 
 if TYPE_CHECKING:
     import duckdb
 
     from sources.extract.landed import Landed
+    from sources.reference.cohorts import Cohort
 
 _SAMPLES = click.option(
     "--sample",
@@ -33,12 +34,14 @@ def council() -> None:
 
 
 @council.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=FILE)
 @_SAMPLES
 @_SOURCE
-@click.option("--cohort", help="Academic year of the samples; by default that of the file's name or birth dates.")
+@click.option(
+    "--cohort", type=COHORT, help="Academic year of the samples; by default that of the file's name or birth dates."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | None, as_json: bool) -> None:
+def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None, as_json: bool) -> None:
     """Check council file FILE, and show how samples would be read under it. Exits with 1 if something must change."""
     from sources.councils.council_file import InvalidCouncilFile, load
     from sources.extract.errors import ExtractStopped
@@ -49,8 +52,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
         if as_json:
             click.echo(json.dumps({"problems": [vars(problem) for problem in invalid.problems]}, indent=1))
             sys.exit(1)
-        count = len(invalid.problems)
-        stop(f"{file}: {count} thing{'s' if count > 1 else ''} to change\n{invalid}")
+        stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     checks = []
     if samples:
@@ -58,12 +60,10 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
         from sources.councils.onboarding.check import check_sample
 
         con = _connection()
-        try:
+        with stopping_at(ExtractStopped):
             for landed in _landed(found.council, samples, source, cohort):
                 dialect = found.dialect(landed.source)
                 checks.append(check_sample(con, landed, dialect, VALID))
-        except ExtractStopped as stopped:
-            stop(str(stopped))
     if as_json:
         click.echo(json.dumps({"problems": [], "todo": todo, "samples": [c.as_json() for c in checks]}, indent=1))
     else:
@@ -81,23 +81,18 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: str | 
 
 
 @council.command()
-@click.argument("name", metavar="COUNCIL")
+@click.argument("name", type=COUNCIL, metavar="COUNCIL")
 @_SAMPLES
 @_SOURCE
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here instead of to the terminal.")
 def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
     """Draft the council file of COUNCIL (name, or DfE or ONS code) from samples. Nothing is overwritten."""
     from sources.extract.errors import ExtractStopped
-    from sources.reference.places import UnknownCouncil, resolve
 
-    try:
-        council_name = resolve(name).council
-    except UnknownCouncil as unknown:
-        stop(str(unknown))
     if not samples:
         stop("give a sample: --sample eyfsp=EXTRACT, once for each source that the council sends")
-    if out and out.name != f"{council_name}.yaml":
-        stop(f"the file must be called {council_name}.yaml, not {out.name}")
+    if out and out.name != f"{name}.yaml":
+        stop(f"the file must be called {name}.yaml, not {out.name}")
     if out and not out.parent.is_dir():
         stop(f"{out.parent} is not a folder")
     if out and out.exists():
@@ -106,15 +101,13 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     from sources.councils.onboarding.write import council_file_text, draft_source
 
     con = _connection()
-    try:
-        drafts = [draft_source(con, landed, VALID) for landed in _landed(council_name, samples, source, None)]
-    except ExtractStopped as stopped:
-        stop(str(stopped))
+    with stopping_at(ExtractStopped):
+        drafts = [draft_source(con, landed, VALID) for landed in _landed(name, samples, source, None)]
     for draft in drafts:
         if not draft.needed:
             click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)
     if any(draft.needed for draft in drafts):
-        text = council_file_text(council_name, drafts)
+        text = council_file_text(name, drafts)
         if out:
             out.write_text(text, encoding="utf-8")
             decisions = sum(draft.decisions for draft in drafts)
@@ -133,10 +126,9 @@ def _connection() -> duckdb.DuckDBPyConnection:
     return con
 
 
-def _landed(council_name: str, samples: Sequence[str], source: str | None, cohort: str | None) -> list[Landed]:
+def _landed(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
     from sources.contracts import CONTRACTS
     from sources.councils.onboarding.sample import landed_sample
-    from sources.reference.cohorts import Cohort, InvalidCohort
 
     found: list[Any] = []
     for sample in samples:
@@ -146,11 +138,7 @@ def _landed(council_name: str, samples: Sequence[str], source: str | None, cohor
             stop(f"{own!r} is not a source; sources are {', '.join(CONTRACTS)}")
         if not Path(path).is_file():
             stop(f"{path} does not exist")
-        try:
-            code = Cohort(cohort).code if cohort else None
-        except InvalidCohort as invalid:
-            stop(str(invalid))
-        found.append(landed_sample(Path(path), council_name, own, code))
+        found.append(landed_sample(Path(path), council_name, own, cohort.code if cohort else None))
     repeated = {landed.source for landed in found if [other.source for other in found].count(landed.source) > 1}
     if repeated:
         stop(f"two samples of {', '.join(sorted(repeated))}; give one of each source")

@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.console import FOLDER, stop
+from pipelines.commands import console
+from pipelines.commands.console import COHORT, stop, stopping_at
+from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from assets.home.paths import Home
     from assets.keeping.forgetting import Forgotten
     from privacy.keys import KeyRing
+    from sources.reference.cohorts import Cohort
 
-HOME = click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds restricted/, release/.")
-LANDING = click.option("--landing", type=FOLDER, envvar="READINESS_LANDING", help="Where extracts lie.")
-KEYS = click.option("--keys", type=FOLDER, envvar="READINESS_KEYS", help="Directory of keys.")
+HOME = console.home("restricted/, release/")
+LANDING = console.landing()
+KEYS = console.keys("Directory of keys.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 @click.command()
 @HOME
 @LANDING
 @KEYS
-@click.option("--cohort", help="Academic year of the assessment, as 202425; may be left out with --pseudonym.")
+@click.option(
+    "--cohort", type=COHORT, help="Academic year of the assessment, as 202425; may be left out with --pseudonym."
+)
 @click.option("--council", help="Whose extract, as leeds.")
 @click.option("--source", help="Which extract, as hv_reviews.")
 @click.option("--row", "rows", type=click.IntRange(1), multiple=True, help="Data row of it, 1 for the first.")
@@ -36,12 +40,12 @@ JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
 @click.option("--objection", is_flag=True, help="Leave the child out of later deliveries as well.")
 @DRY_RUN
-@JSON
+@console.as_json
 def forget(
     home: Path,
     landing: Path | None,
     keys: Path | None,
-    cohort: str | None,
+    cohort: Cohort | None,
     council: str | None,
     source: str | None,
     rows: tuple[int, ...],
@@ -64,24 +68,20 @@ def forget(
     from privacy.keys import KeyProblem
 
     place = _home(home)
-    code = _cohort(cohort) if cohort else None
+    code = cohort.code if cohort else None
     by_row = bool(code and council and source and rows)
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
         stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort")
-    try:
+    with stopping_at(CannotForget, InUse, Busy, Damaged, KeyProblem):
         if pseudonym:
             given = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
             found = rows_of_pseudonym(place, given, code)
         else:
             _check_extract(str(council), str(source))
             found = rows_named(place, str(code), str(council), str(source), rows, linked=not this_row_only)
-        ring = None
-        if objection:
-            ring = _keys(keys)
+        ring = _keys(keys) if objection else None
         if not dry_run:
             found = remove_rows(place, found, ring)
-    except (CannotForget, InUse, Busy, Damaged, KeyProblem) as problem:
-        stop(str(problem))
     if as_json:
         click.echo(json.dumps(asdict(found) | {"removed": not dry_run, "objection": objection}, indent=1))
     else:
@@ -117,13 +117,13 @@ def _in_landing(found: Forgotten, landing: Path | None) -> list[Path]:
 
 
 @click.command()
-@click.option("--landing", type=FOLDER, envvar="READINESS_LANDING", required=True, help="Where extracts lie.")
+@console.landing(required=True)
 @HOME
 @KEYS
-@click.option("--cohort", help="Only of this cohort.")
+@click.option("--cohort", type=COHORT, help="Only of this cohort.")
 @DRY_RUN
-@JSON
-def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_run: bool, as_json: bool) -> None:
+@console.as_json
+def shred(landing: Path, home: Path, keys: Path | None, cohort: Cohort | None, dry_run: bool, as_json: bool) -> None:
     """Overwrite and remove files of landing whose rows are in, as they lie there. Others stay.
 
     On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
@@ -132,14 +132,12 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_
     from assets.keeping.shredding import shred_taken, shreddable
     from privacy.keys import KeyProblem
 
-    place, code = _home(home), _cohort(cohort) if cohort else None
+    place, code = _home(home), cohort.code if cohort else None
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
-    try:
+    with stopping_at(InUse, KeyProblem):
         ring = _keys(keys)
         found = (shreddable if dry_run else shred_taken)(landing, place, ring, code)
-    except (InUse, KeyProblem) as problem:
-        stop(str(problem))
     names = [file.landed.name for file in found.ready]
     if as_json:
         click.echo(json.dumps({"shredded": [] if dry_run else names, "ready": names, "kept": found.kept}, indent=1))
@@ -157,7 +155,7 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: str | None, dry_
 @LANDING
 @KEYS
 @DRY_RUN
-@JSON
+@console.as_json
 def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_run: bool, as_json: bool) -> None:
     """Remove what has been kept as long as it may be: see privacy/retention.yaml.
 
@@ -165,14 +163,12 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
     """
     from assets.home.removal_lock import InUse
     from assets.home.retention_policy import InvalidRetention
-    from pipelines.dagster.expiring import expire_all
+    from pipelines.dagster.instance import expire_all
     from privacy.keys import KeyProblem
 
     place = _home(home)
-    try:
+    with stopping_at(InUse, InvalidRetention, KeyProblem):
         found = expire_all(place, landing, _keys(keys) if landing else None, dry_run=dry_run)
-    except (InUse, InvalidRetention, KeyProblem) as problem:
-        stop(str(problem))
     if as_json:
         click.echo(json.dumps({"removed": not dry_run, "due": found}, indent=1))
         return
@@ -183,10 +179,9 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
 
 
 def _keys(given: Path | None) -> KeyRing:
-    from pipelines import settings
     from privacy.keys import RESTRICTED, KeyRing
 
-    return KeyRing.load(settings.folder(settings.KEYS, given), RESTRICTED)
+    return KeyRing.load(given or settings().keys, RESTRICTED)
 
 
 def _home(path: Path) -> Home:
@@ -197,38 +192,25 @@ def _home(path: Path) -> Home:
     return Home(path.resolve())
 
 
-def _cohort(code: str) -> str:
-    from sources.reference.cohorts import Cohort, InvalidCohort
-
-    try:
-        return Cohort(code).code
-    except InvalidCohort as error:
-        stop(str(error))
-
-
 def _check_extract(council: str, source: str) -> None:
     from sources.extract.landed import check_extract_name
 
-    try:
+    with stopping_at(ValueError):
         check_extract_name(f"{council}/{source}")
-    except ValueError as error:
-        stop(str(error))
 
 
 @click.command("log")
 @HOME
 @click.option("--verify", "check", is_flag=True, help="Check that no line was changed or removed; exit status 1 if so.")
-@JSON
+@console.as_json
 def log_command(home: Path, check: bool, as_json: bool) -> None:
     """What was done with personal data: on what, when, by whom."""
     from assets.home.processing_log import entries, verify
     from privacy.chained_log import LogBroken
 
     place = _home(home)
-    try:
+    with stopping_at(LogBroken):
         found = verify(place) if check else entries(place)
-    except LogBroken as problem:
-        stop(str(problem))
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in found], indent=1))
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import FOLDER, stop
+from pipelines.commands.console import FOLDER, stopping_at
 
 if TYPE_CHECKING:
     from privacy.keys import KeyRing
@@ -25,10 +25,8 @@ def create(directory: Path, at_sender: bool) -> None:
     """Make a key set in DIRECTORY. Existing keys are never replaced."""
     from privacy.keys import KeyProblem, KeyRing
 
-    try:
+    with stopping_at(KeyProblem):
         ring = KeyRing.create(directory, at_sender=at_sender)
-    except KeyProblem as problem:
-        stop(str(problem))
     _show(ring)
 
 
@@ -39,10 +37,8 @@ def rotate(old: Path, new: Path) -> None:
     """Make the key set of the next epoch in NEW; the one in OLD stays as it is."""
     from privacy.keys import KeyProblem, KeyRing
 
-    try:
+    with stopping_at(KeyProblem):
         ring = KeyRing.load(old).rotate(new)
-    except KeyProblem as problem:
-        stop(str(problem))
     _show(ring)
 
 
@@ -52,10 +48,8 @@ def show(directory: Path) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
     from privacy.keys import SENDER, KeyProblem, KeyRing
 
-    try:
+    with stopping_at(KeyProblem):
         ring = KeyRing.load(directory, SENDER)
-    except KeyProblem as problem:
-        stop(str(problem))
     _show(ring)
 
 

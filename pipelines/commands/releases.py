@@ -1,21 +1,120 @@
-"""`readiness publish`, `readiness withdraw` and `readiness diff`: releases once they are made."""
+"""A release before and after it is made: `readiness plan` and `budget`, `verify`, `recompute` and `diff`, `publish` and
+`withdraw`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import FILE, FOLDER, stop
+from pipelines.commands import console
+from pipelines.commands.console import stop, stopping_at
+
+if TYPE_CHECKING:
+    from sources.reference.cohorts import Cohort
+
+
+@click.command()
+@console.home("restricted/, release/, ledger.sqlite")
+@console.cohort
+@console.landing()
+@click.option(
+    "--share",
+    type=float,
+    help="Of the policy's split, as 0.2 for a revision; exit status 1 where the cohort's budget has no room for it.",
+)
+@click.option("--council", metavar="NAME", help="Every table of this council alone.")
+@click.option("--all", "everything", is_flag=True, help="Every table in every area, and every warning.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def plan(
+    home: Path,
+    cohort: Cohort,
+    landing: Path | None,
+    share: float | None,
+    council: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Expected accuracy of every table under the policy, from public figures. Reads no extract, spends nothing."""
+    from assets.home.paths import Home
+    from assets.release.budget_share import WHOLE, room_for
+    from assets.release.expected_accuracy import expected_accuracy
+    from pipelines.reports.plan import render
+    from privacy.release.ledger import LedgerError
+    from privacy.release.policy import PolicyError
+    from sources.extract.landed import taking_part
+    from sources.reference.places import PILOT
+
+    councils = taking_part(landing) if landing else sorted(PILOT)
+    if council is not None and council not in councils:
+        stop(f"no council {council!r} takes part: {', '.join(councils)}")
+    asked = WHOLE if share is None else share
+    with stopping_at(PolicyError, LedgerError):
+        room = room_for(Home(home), cohort.code, asked)
+        found = expected_accuracy(councils, asked) | {"budget": asdict(room)}
+    click.echo(json.dumps(found, indent=1) if as_json else render(found, council=council, everything=everything))
+    sys.exit(0 if room.fits or share is None else 1)
+
+
+@click.command()
+@console.home("restricted/, release/, ledger.sqlite")
+@console.as_json
+def budget(home: Path, as_json: bool) -> None:
+    """What was spent of each cohort's privacy budget, on what, and what is left."""
+    from assets.home.paths import Home
+    from pipelines.reports.budget import render, statement
+    from privacy.release.ledger import LedgerError
+
+    location = Home(home).ledger
+    if isinstance(location, Path) and not location.exists():
+        stop(f"{location} does not exist: no release has been made in this home folder")
+    with stopping_at(LedgerError):
+        found = statement(location)
+    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@click.command()
+@click.argument("bundle")
+@console.public_key()
+def verify(bundle: str, key: Path | None) -> None:
+    """Check a bundle (folder or archive, by path or URL): signature, checksums, schema, consistency."""
+    from ndl_export.bundle.verify import verify as check
+    from ndl_export.files.signing import UnusableKey
+    from ndl_export.files.stores import StoreError, is_url
+
+    if not is_url(bundle) and not Path(bundle).exists():
+        stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
+    try:
+        with stopping_at(StoreError, UnusableKey):
+            report = check(bundle, key)
+    except OSError as error:
+        stop(f"{error.filename}: {error.strerror}")
+    click.echo(str(report))
+    sys.exit(0 if report.ok else 1)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def recompute(bundle: Path) -> None:
+    """Make every table of a bundle's folder again from its published noisy counts, and compare."""
+    from assets.release.recompute import differing
+    from ndl_export.tables import TABLES
+
+    if wrong := differing(bundle):
+        stop(f"{bundle}: the noisy counts do not give {', '.join(wrong)} as published")
+    click.echo(f"{bundle}: {len(TABLES)} tables are what the noisy counts give, to the last bit")
 
 
 @click.command()
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
-@click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds release/.")
-@click.option("--key", type=FILE, help="The publisher's public key (PEM), to check the bundle against.")
+@console.home("release/")
+@console.public_key(", to check the bundle against")
 @click.option("--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
 def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool) -> None:
     """Put a release where readers get it: content first, what leads to it last.
@@ -26,25 +125,21 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from assets.home.paths import Home
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
-    from ndl_export.publish.upload import PublishRefused
-    from ndl_export.publish.upload import publish as put_out
-    from pipelines.dagster.calendar import InvalidCalendar
-    from pipelines.dagster.publication import NotPublished, check_may_be_published
-    from pipelines.reports.publish import render
+    from ndl_export.publish import upload
+    from pipelines.release_calendar import InvalidCalendar, NotPublished, check_may_be_published
+    from pipelines.reports.releases import published
 
-    try:
+    with stopping_at(NotPublished, InvalidCalendar, upload.PublishRefused, StoreError, UnusableKey):
         if not dry_run:
             check_may_be_published(version, dt.datetime.now(dt.UTC))
-        found = put_out(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
-    except (NotPublished, InvalidCalendar, PublishRefused, StoreError, UnusableKey) as refused:
-        stop(str(refused))
-    click.echo(render(found, version, dry_run=dry_run))
+        found = upload.publish(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
+    click.echo(published(found, version, dry_run=dry_run))
 
 
 @click.command()
 @click.argument("version")
 @click.option("--reason", required=True, help="What its readers are told, in one line.")
-@click.option("--home", type=FOLDER, envvar="READINESS_HOME", required=True, help="Holds release/.")
+@console.home("release/")
 def withdraw(version: str, reason: str, home: Path) -> None:
     """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
     from assets.home.paths import Home
@@ -53,10 +148,8 @@ def withdraw(version: str, reason: str, home: Path) -> None:
     from ndl_export.publish.withdraw import withdraw as take_back
 
     release_dir = Home(home).release
-    try:
+    with stopping_at(WithdrawalRefused, UnreadableWithdrawals):
         newest = take_back(release_dir, version, reason, dt.date.today())
-    except (WithdrawalRefused, UnreadableWithdrawals) as refused:
-        stop(str(refused))
     click.echo(
         f"Release {version} is withdrawn; catalogue, feed and {release_dir / 'withdrawn.json'} give the reason.\n"
         + (f"The current release is {newest}.\n" if newest else "No release stands: latest and site are gone.\n")
@@ -67,7 +160,7 @@ def withdraw(version: str, reason: str, home: Path) -> None:
 @click.command()
 @click.argument("before")
 @click.argument("now")
-@click.option("--home", type=FOLDER, envvar="READINESS_HOME", help="Where versions are looked up: holds release/.")
+@console.home("release/", required=False, help="Where versions are looked up: holds release/.")
 @click.option("--all", "everything", is_flag=True, help="Every figure that moved.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bool) -> None:
@@ -77,25 +170,20 @@ def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bo
     """
     from ndl_export.publish.release_diff import NotABundle
     from ndl_export.publish.release_diff import diff as compared
-    from pipelines.reports.diff import render
+    from pipelines.reports.releases import differences
 
-    try:
+    with stopping_at(NotABundle):
         found = compared(_bundle(before, home), _bundle(now, home))
-    except NotABundle as error:
-        stop(str(error))
-    click.echo(json.dumps(found.as_json(), indent=1) if as_json else render(found, everything=everything))
+    click.echo(json.dumps(found.as_json(), indent=1) if as_json else differences(found, everything=everything))
 
 
 def _bundle(named: str, home: Path | None) -> Path:
     """The folder that is meant: that of a version in the home folder, or the path itself."""
+    from assets.home.paths import Home
     from ndl_export.facts.release_facts import InvalidVersion, Version
 
     try:
         version = str(Version.parse(named))
     except InvalidVersion:
         return Path(named)
-    if home is None:
-        return Path(named)
-    from assets.home.paths import Home
-
-    return Home(home).release / version
+    return Home(home).release / version if home else Path(named)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import click
 
-from pipelines.commands.console import FILE, FOLDER, stop
-
-_READABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
+from pipelines.commands.console import COUNCIL, FILE, FILE_OR_FOLDER, FOLDER, stop, stopping_at, things_to_change
 
 
 @click.group()
@@ -17,21 +16,17 @@ def returns() -> None:
 
 
 @returns.command()
-@click.argument("file", type=_READABLE)
+@click.argument("file", type=FILE)
 def check(file: Path) -> None:
     """Check sharing agreement FILE, and say what follows from it today. Exits with 1 if something must change."""
-    import datetime as dt
-
     from assets.returns.agreements import InvalidAgreement, load
     from privacy.returns.seal import ReturnProblem
 
     try:
-        agreement = load(file)
+        with stopping_at(ReturnProblem):
+            agreement = load(file)
     except InvalidAgreement as invalid:
-        count = len(invalid.problems)
-        stop(f"{file}: {count} thing{'s' if count > 1 else ''} to change\n{invalid}")
-    except ReturnProblem as problem:
-        stop(str(problem))
+        stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
     for service, recipient in agreement.recipients.items():
         click.echo(f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}")
     for telling in agreement.tells:
@@ -46,22 +41,17 @@ def check(file: Path) -> None:
 
 
 @returns.command()
-@click.argument("council")
+@click.argument("council", type=COUNCIL)
 @click.option("--out", type=FOLDER, required=True, help="Folder of agreements; the file is <council>.yaml in it.")
 def new(council: str, out: Path) -> None:
     """Write a starting file for the sharing agreement of COUNCIL, with a word on each line."""
     from assets.returns.agreements import draft
-    from sources.reference.places import UnknownCouncil, resolve
 
-    try:
-        name = resolve(council).council
-    except UnknownCouncil as error:
-        stop(str(error))
-    path = out / f"{name}.yaml"
+    path = out / f"{council}.yaml"
     out.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(draft(name))
+            file.write(draft(council))
     except FileExistsError:
         stop(f"{path} is there already; move it away first")
     click.echo(f"{path} is written. Fill in what says TODO, then: readiness returns check {path}")
@@ -73,33 +63,27 @@ def keygen(out: Path) -> None:
     """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
     from privacy.returns.seal import ReturnProblem, create_identity
 
-    try:
+    with stopping_at(ReturnProblem):
         public = create_identity(out)
-    except ReturnProblem as problem:
-        stop(str(problem))
     click.echo(f"Private key: {out}  (give it to nobody; without it no return can be opened)")
     click.echo(f"Public key:  {public}  (for the agreement)")
 
 
 @returns.command("open")
-@click.argument("file", type=_READABLE)
-@click.option("--extract", type=FILE, required=True, help="The extract that you sent, as you sent it.")
+@click.argument("file", type=FILE)
+@click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private key.")
-@click.option("--signer", type=_READABLE, required=True, help="The pipeline's public key (PEM), got by another way.")
-@click.option("--council", "council_file", type=_READABLE, help="Your own council file, if the extract needs one.")
+@click.option("--signer", type=FILE, required=True, help="The pipeline's public key (PEM), got by another way.")
+@click.option("--council", "council_file", type=FILE, help="Your own council file, if the extract needs one.")
 @click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
 def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
-    import datetime as dt
-
     from assets.returns.open import open_return as run
     from privacy.returns.seal import ReturnProblem
     from sources.extract.errors import ExtractStopped
 
-    try:
+    with stopping_at(ReturnProblem, ExtractStopped):
         written = run(file, extract, key, signer, council_file, out, dt.date.today())
-    except (ReturnProblem, ExtractStopped) as problem:
-        stop(str(problem))
     for sentence in written.warnings:
         click.echo(f"warning: {sentence}", err=True)
     click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")

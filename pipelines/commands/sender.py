@@ -8,35 +8,39 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import FILE, FOLDER, stop
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, stop, stopping_at
+from pipelines.commands.console import keys as keys_option
 
 if TYPE_CHECKING:
     from assets.intake.one_pass import RuleCount
     from assets.intake.sender import Pseudonymised
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
+    from sources.reference.cohorts import Cohort
 
 _ROWS_SHOWN = 10
 _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 
 @click.command()
-@click.argument("extract", type=FILE)
+@click.argument("extract", type=FILE_OR_FOLDER)
 @click.option("--council", help="The council's file (YAML), or its name. By default the extract's folder.")
 @click.option("--source", help="Such as eyfsp or hv_reviews. By default the extract's folder.")
-@click.option("--cohort", help="Academic year of the assessment, as 202425. By default the extract's name.")
+@click.option(
+    "--cohort", type=COHORT, help="Academic year of the assessment, as 202425. By default the extract's name."
+)
 @click.option(
     "--postcode-directory",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@click.option("--keys", type=FOLDER, envvar="READINESS_KEYS", required=True, help="Directory of the senders' keys.")
+@keys_option("Directory of the senders' keys.", required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
 def pseudonymise(
     extract: Path,
     council: str | None,
     source: str | None,
-    cohort: str | None,
+    cohort: Cohort | None,
     postcode_directory: Path | None,
     keys: Path,
     out: Path,
@@ -51,16 +55,12 @@ def pseudonymise(
 
     council_file, path = _council(council or _folder(extract, 2) or _ask("council"))
     landed = _landed(extract, council_file.council, source, cohort)
-    try:
+    with stopping_at(KeyProblem):
         ring = KeyRing.load(keys, SENDER)
-    except KeyProblem as problem:
-        stop(str(problem))
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
-    try:
+    with stopping_at(ExtractStopped):
         done = run(landed, council_file, path, postcode_directory, ring, out)
-    except ExtractStopped as stopped:
-        stop(str(stopped))
     click.echo(_summary(landed, done))
     if done.stopped:
         stop(f"{done.stopped}; no tokens were written")
@@ -72,30 +72,24 @@ def _council(named: str) -> tuple[CouncilFile, Path | None]:
     from sources.reference.places import UnknownCouncil, place
 
     path = Path(named)
-    try:
+    with stopping_at(InvalidCouncilFile, UnknownCouncil):
         if path.suffix.lower() not in (".yaml", ".yml"):
             return council_file(named), None
         if not path.is_file():
             stop(f"{named} does not exist")
         read = load(path)
         place(read.council)
-        return read, path
-    except (InvalidCouncilFile, UnknownCouncil) as error:
-        stop(str(error))
+    return read, path
 
 
-def _landed(extract: Path, council: str, source: str | None, cohort: str | None) -> Landed:
+def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> Landed:
     from sources.contracts import CONTRACTS
     from sources.extract.landed import Landed
-    from sources.reference.cohorts import Cohort, InvalidCohort
 
     source = source or _folder(extract, 1) or _ask("source")
     if source not in CONTRACTS:
         stop(f"{source!r} is not a source; sources are {', '.join(CONTRACTS)}")
-    try:
-        year = Cohort(cohort or _year(extract) or _ask("cohort"))
-    except InvalidCohort as error:
-        stop(str(error))
+    year = cohort or COHORT.convert(_year(extract) or _ask("cohort"), None, None)
     return Landed(council, source, year.code, extract)
 
 

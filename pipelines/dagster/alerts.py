@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import settings
+from privacy.doors.environment import ALERT, settings
 
 _PARTITION = "dagster/partition"
 _RANGE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -60,11 +60,11 @@ def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
     failed = [(event.step_key or "", _kind(event)) for event in context.get_step_failure_events()]
     said = sentence(context.dagster_run, failed)
     context.log.error(said)
-    if to := settings.Settings.read().alert:
+    if to := settings().alert:
         try:
             alert(said, to)
         except (OSError, subprocess.SubprocessError) as error:
-            context.log.error(f"{settings.ALERT} could not be told of it ({type(error).__name__})")
+            context.log.error(f"{ALERT} could not be told of it ({type(error).__name__})")
     yield dg.SkipReason(said)
 
 

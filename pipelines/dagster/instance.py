@@ -1,17 +1,31 @@
-"""The Dagster instance of a home folder."""
+"""Dagster's storage of a home folder: how it is opened, and what is removed from it when its time is over."""
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import dagster as dg
+import sqlalchemy
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 from assets.home.paths import Home
-from pipelines.dagster.event_log import OpenEventLog
+from assets.home.processing_log import What, record
+from assets.home.retention_policy import retention
+from assets.keeping.retention import due, expire
+from privacy.keys import KeyRing
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
+_ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_RUNS_AT_ONCE = 500
 
 
 def instance(home: Home) -> dg.DagsterInstance:
@@ -27,3 +41,95 @@ def instance(home: Home) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(
         InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})  # where Dagster's own would lie
     )
+
+
+class OpenEventLog(SqliteEventLogStorage):
+    """Dagster's event log in SQLite files, but for this: a file that is written to stays open. Keeps two open, that of
+    all runs and that of the run that it last saw.
+
+    Dagster opens a file for each event, and to close it SQLite writes all of it back. An intake of many extracts has
+    thousands of events.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._open: dict[str, sqlalchemy.Engine] = {}
+        self._opening = Lock()
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> OpenEventLog:
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def run_connection(self, run_id: str | None = None) -> Iterator[sqlalchemy.Connection]:
+        """A transaction on the file of a run."""
+        with self._engine(str(run_id)).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def index_connection(self) -> Iterator[sqlalchemy.Connection]:
+        """A transaction on the file of all runs."""
+        with self._engine(INDEX_SHARD_NAME).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        with self._opening:
+            self._close(list(self._open))
+        super().dispose()
+
+    def _engine(self, shard: str) -> sqlalchemy.Engine:
+        with self._opening:
+            if shard not in self._open:
+                with super().run_connection(shard):
+                    pass  # which makes the file where there is none
+                self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
+                place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+                self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
+            return self._open[shard]
+
+    def _close(self, shards: list[str]) -> None:
+        for shard in shards:
+            self._open.pop(shard).dispose()
+
+
+def expire_all(
+    home: Home,
+    landing: Path | None,
+    keys: KeyRing | None,
+    *,
+    dry_run: bool = False,
+    storage: dg.DagsterInstance | None = None,
+    now: dt.datetime | None = None,
+) -> list[str]:
+    """Remove what the retention policy no longer allows, from the restricted zone, landing and Dagster's storage.
+
+    Returns a sentence for each thing that was removed, or with `dry_run` would be. `storage` is Dagster's; by default
+    that of the home folder, where there is one. Raises `InUse`, `InvalidRetention`.
+    """
+    policy, now = retention(), now or dt.datetime.now(dt.UTC)
+    found = due(home, landing, keys, policy, now) if dry_run else expire(home, landing, keys, policy, now)
+    said = [
+        f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held
+    ]
+    said += [f"landing file {file.landed.name}" for file in found.landing]
+    before = now - dt.timedelta(days=policy.dagster_days)
+    if storage is not None:
+        return said + _runs(home, storage, before, dry_run)
+    if (home.root / "dagster").is_dir():
+        with instance(home) as own:
+            return said + _runs(home, own, before, dry_run)
+    return said
+
+
+def _runs(home: Home, storage: dg.DagsterInstance, before: dt.datetime, dry_run: bool) -> list[str]:
+    """Remove runs that ended, with their events, `_RUNS_AT_ONCE` at a time."""
+    old = dg.RunsFilter(statuses=list(_ENDED), created_before=before)
+    if not (number := storage.get_runs_count(old)):
+        return []
+    sentence = f"{number} runs of Dagster's storage, before {before:%Y-%m-%d}"
+    if not dry_run:
+        record(home, What.EXPIRY, note=sentence)
+        while found := storage.get_run_records(old, limit=_RUNS_AT_ONCE):
+            for run in found:
+                storage.delete_run(run.dagster_run.run_id)
+    return [sentence]

@@ -1,15 +1,20 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
+import datetime as dt
+
 import dagster as dg
 
 from assets.catalogue.installation import Installation
 from assets.catalogue.run_tags import SPENDS_BUDGET
+from assets.home.errors import speaks_plainly
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
-from pipelines.dagster.expiring import expire_all
-from pipelines.dagster.publication import publication_job
+from ndl_export.publish.upload import publish
+from pipelines.dagster.instance import expire_all
+from pipelines.release_calendar import NotPublished, check_may_be_published
+from privacy.doors.environment import PUBLISH_TO, settings
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(
@@ -58,6 +63,33 @@ def expire_op(context: dg.OpExecutionContext, installation: Installation) -> Non
 @dg.job(name="retention", description="Remove what has been kept as long as it may be. Releases and ledger stay.")
 def retention_job() -> None:
     expire_op()
+
+
+class PublicationConfig(dg.Config):
+    """Which release is published."""
+
+    version: str
+
+
+@dg.op(description="Put a release that was made before at the place where readers get it.")
+@speaks_plainly
+def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, installation: Installation) -> None:
+    url = settings().publish_to
+    if url is None:
+        raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
+    check_may_be_published(config.version, dt.datetime.now(dt.UTC))
+    publish(installation.home_folder.release, config.version, url, tell=context.log.info)
+
+
+@dg.job(
+    name="publication",
+    description=(
+        "Publish a release that was made and held, at the place of READINESS_PUBLISH_TO. Checks its signature first,"
+        " sends what is missing, and spends nothing. Refused before the moment that the release calendar announces."
+    ),
+)
+def publication_job() -> None:
+    publish_op()
 
 
 returns_job = dg.define_asset_job(

@@ -8,11 +8,10 @@ import dagster as dg
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS, one_run
 from assets.catalogue.run_tags import RELEASE, WHY
-from pipelines import settings
 from pipelines.dagster.arriving import not_taken
-from pipelines.dagster.calendar import TIMEZONE, calendar
-from pipelines.dagster.jobs import intake_job, linkage_job, retention_job
-from pipelines.dagster.publication import publication_job
+from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
+from pipelines.release_calendar import TIMEZONE, calendar
+from privacy.doors.environment import settings
 
 
 @dg.schedule(
@@ -84,7 +83,7 @@ daily_retention = dg.ScheduleDefinition(
 )
 def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     day = context.scheduled_execution_time.date()
-    announced = [each for each in calendar(settings.Settings.read().calendar) if each.date == day]
+    announced = [each for each in calendar(settings().calendar) if each.date == day]
     for each in announced:
         yield dg.RunRequest(
             run_key=f"{each.version}-{day}",

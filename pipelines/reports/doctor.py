@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import yaml
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 from assets.home.paths import Home
@@ -23,10 +24,9 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from ndl_export.facts.publisher import InvalidPublisher, publisher
-from pipelines import settings
-from pipelines.dagster.calendar import InvalidCalendar, calendar
-from pipelines.settings import PROJECT, InvalidSettings, Settings
+from pipelines.release_calendar import InvalidCalendar, calendar
 from privacy.chained_log import LogBroken
+from privacy.doors import environment
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release.ledger import Ledger, LedgerError
@@ -56,6 +56,10 @@ class State(StrEnum):
     OPTIONAL = "optional"
 
 
+Answers = Iterator[tuple[State, str]]
+"""What a check finds: how each thing stands, and a sentence."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One line: what was looked at, how it stands, and a sentence."""
@@ -67,30 +71,38 @@ class Finding:
 
 def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Finding]:
     """Everything, in the order in which a person would mend it; no check keeps another from being made."""
-    where = Home(settings.folder(settings.HOME, home))
-    lies = settings.folder(settings.LANDING, landing)
-    held = settings.folder(settings.KEYS, keys)
-    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+    usable, problems = environment.usable()
+    where = Home((home or usable.home).resolve())
+    lies = (landing or usable.landing).resolve()
+    held = (keys or usable.keys).resolve()
+    checks: list[tuple[str, Callable[[], Answers]]] = [
         ("Python", _python),
         ("libraries", _libraries),
-        ("settings", _settings),
+        ("settings", lambda: _settings(usable, problems)),
         ("keys", lambda: _keys(held, where)),
         ("landing", lambda: _landing(lies)),
-        ("home", lambda: _home(where, lies)),
+        ("home", lambda: _home(where)),
+        ("disk", lambda: _disk(where, lies)),
         ("ledger", lambda: _ledger(where)),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
         ("Dagster", lambda: _dagster(where)),
         ("clock", lambda: _clock(where)),
-        ("optional", _optional),
+        ("optional", lambda: _optional(usable)),
     ]
-    found = []
-    for what, check in checks:
-        try:
-            found += list(check())
-        except OSError as error:
-            found.append(Finding(what, State.MISSING, f"cannot be looked at: {error.strerror or error}"))
-    return found
+    return [Finding(what, state, said) for what, check in checks for state, said in _answers(check)]
+
+
+def _answers(check: Callable[[], Answers]) -> Answers:
+    """The answers of a check, the last of them what kept it from going on."""
+    try:
+        yield from check()
+    except (LedgerError, LogBroken, StoreError) as problem:
+        yield State.MISSING, str(problem)
+    except environment.InvalidSettings as problem:
+        yield State.MISSING, f"cannot be looked at: {problem}"
+    except OSError as error:
+        yield State.MISSING, f"cannot be looked at: {error.strerror or error}"
 
 
 def render(found: list[Finding]) -> str:
@@ -106,14 +118,14 @@ def render(found: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Answers:
     wanted = Requirement(f"python{importlib.metadata.metadata('readiness')['Requires-Python']}")
     version = ".".join(map(str, sys.version_info[:3]))
     state = State.OK if wanted.specifier.contains(version) else State.MISSING
-    yield Finding("Python", state, f"{version}, wanted {wanted.specifier}")
+    yield state, f"{version}, wanted {wanted.specifier}"
 
 
-def _libraries() -> Iterator[Finding]:
+def _libraries() -> Answers:
     required = [Requirement(line) for line in importlib.metadata.requires("readiness") or ()]
     needed = [entry for entry in required if entry.marker is None]
     installed = {entry.name: _version(entry.name) for entry in needed}
@@ -123,49 +135,59 @@ def _libraries() -> Iterator[Finding]:
         if not (found := installed[entry.name]) or not entry.specifier.contains(found, prereleases=True)
     ]
     if wrong:
-        yield Finding("libraries", State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)")
+        yield State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)"
         return
-    lock = PROJECT / "uv.lock"
+    lock = environment.PROJECT / "uv.lock"
     if not lock.is_file():
-        yield Finding("libraries", State.OK, f"all {len(needed)} are within their ranges; no lock file to compare with")
+        yield State.OK, f"all {len(needed)} are within their ranges; no lock file to compare with"
         return
-    locked = {entry["name"]: entry.get("version", "") for entry in tomllib.loads(lock.read_text())["package"]}
+    locked = locked_versions(lock.read_text())
     other = [
         f"{name} {found} (locked {locked.get(name, 'in no version')})"
         for name, found in installed.items()
         if found != locked.get(name)
     ]
     if other:
-        yield Finding("libraries", State.LOOK, f"within their ranges, other than tested: {', '.join(other)}")
+        yield State.LOOK, f"within their ranges, other than tested: {', '.join(other)}"
     else:
-        yield Finding("libraries", State.OK, f"all {len(needed)} are those of the lock file")
+        yield State.OK, f"all {len(needed)} are those of the lock file"
 
 
-def _settings() -> Iterator[Finding]:
-    try:
-        found = Settings.read()
-        named = [name for name in settings.VARIABLES if os.environ.get(name)]
-        yield Finding("settings", State.OK, f"{', '.join(named) or 'none'} set in the environment")
-    except InvalidSettings as problem:
-        yield Finding("settings", State.MISSING, str(problem))
+def locked_versions(lock: str, **other: str) -> dict[str, str]:
+    """Versions by name in the text of a `uv.lock`, which may hold several of one: those for this Python.
+
+    `other` are what markers ask, as `python_full_version`, where they are not this Python's.
+    """
+    return {
+        entry["name"]: entry.get("version", "")
+        for entry in tomllib.loads(lock)["package"]
+        if not (forks := entry.get("resolution-markers")) or any(Marker(fork).evaluate(dict(other)) for fork in forks)
+    }
+
+
+def _settings(found: environment.Settings, problems: list[environment.InvalidSettings]) -> Answers:
+    for wrong in problems:
+        yield State.MISSING, str(wrong)
+    if problems:
         return
-    for sentence in settings.unknown():
-        yield Finding("settings", State.LOOK, sentence)
+    yield State.OK, f"{', '.join(environment.named()) or 'none'} set in the environment"
+    for sentence in environment.unknown():
+        yield State.LOOK, sentence
     try:
         backend(found.linkage_backend)
     except BackendUnavailable as problem:
-        yield Finding("settings", State.MISSING, str(problem))
+        yield State.MISSING, str(problem)
     try:
         publisher()
         retention()
         calendar(found.calendar)
     except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
-        yield Finding("settings", State.MISSING, str(problem))
+        yield State.MISSING, str(problem)
 
 
-def _keys(folder: Path, home: Home) -> Iterator[Finding]:
+def _keys(folder: Path, home: Home) -> Answers:
     if not folder.is_dir():
-        yield Finding("keys", State.MISSING, f"{folder} does not exist; `readiness keys create {folder}` makes a set")
+        yield State.MISSING, f"{folder} does not exist; `readiness keys create {folder}` makes a set"
         return
     uses = {"intake, linkage and release": PIPELINE, "intake and linkage": RESTRICTED, "release": RELEASE}
     problems = []
@@ -176,84 +198,79 @@ def _keys(folder: Path, home: Home) -> Iterator[Finding]:
             problems.append(str(problem))
             continue
         alone = "" if holder is PIPELINE else f" alone; for the rest: {problems[0]}"
-        yield Finding("keys", State.OK, f"epoch {ring.epoch}, for {use}{alone}")
+        yield State.OK, f"epoch {ring.epoch}, for {use}{alone}"
         break
     else:
-        yield Finding("keys", State.MISSING, problems[0])
+        yield State.MISSING, problems[0]
     if folder.stat().st_mode & _OTHERS:
-        yield Finding("keys", State.LOOK, f"others may look into {folder}; run: chmod 700 {folder}")
+        yield State.LOOK, f"others may look into {folder}; run: chmod 700 {folder}"
     if folder.is_relative_to(home.root):
-        yield Finding("keys", State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both")
+        yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
 
-def _landing(folder: Path) -> Iterator[Finding]:
+def _landing(folder: Path) -> Answers:
     if not folder.is_dir():
-        yield Finding(
-            "landing", State.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
-        )
+        yield State.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
         return
     councils = taking_part(folder)
-    yield Finding("landing", State.OK if councils else State.LOOK, f"{folder}: {len(councils)} councils take part")
+    yield State.OK if councils else State.LOOK, f"{folder}: {len(councils)} councils take part"
     for sentence in not_read(folder):
-        yield Finding("landing", State.LOOK, sentence)
+        yield State.LOOK, sentence
     if folder.stat().st_mode & 0o007:
-        yield Finding("landing", State.LOOK, f"everyone on this machine may look into {folder}: it holds names")
+        yield State.LOOK, f"everyone on this machine may look into {folder}: it holds names"
 
 
-def _home(home: Home, landing: Path) -> Iterator[Finding]:
-    there = home.root
-    while not there.exists():
-        there = there.parent
+def _home(home: Home) -> Answers:
+    there = _existing(home.root)
     if not os.access(there, os.W_OK | os.X_OK):
-        yield Finding("home", State.MISSING, f"{there} cannot be written to by this user")
+        yield State.MISSING, f"{there} cannot be written to by this user"
         return
-    yield Finding("home", State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}")
+    yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists() and home.restricted.stat().st_mode & _OTHERS:
-        yield Finding("home", State.LOOK, f"others may look into {home.restricted}; run: chmod 700 {home.restricted}")
-    free, sent = shutil.disk_usage(there).free, 0
+        yield State.LOOK, f"others may look into {home.restricted}; run: chmod 700 {home.restricted}"
+
+
+def _disk(home: Home, landing: Path) -> Answers:
+    free, sent = shutil.disk_usage(_existing(home.root)).free, 0
     if landing.is_dir():
         sent = sum(path.stat().st_size for path in landing.rglob("*") if path.is_file())
     wanted = max(LEAST_FREE, 3 * sent)
     said = f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
-    yield Finding("disk", State.OK if free >= wanted else State.LOOK, said)
+    yield State.OK if free >= wanted else State.LOOK, said
 
 
-def _ledger(home: Home) -> Iterator[Finding]:
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _ledger(home: Home) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
     if isinstance(where, Path) and not where.exists():
         kept = any(home.restricted.glob("measurements/*/*/*.json"))
         said = "measurements are kept that it must know: restore it" if kept else "the first release makes it"
-        yield Finding("ledger", State.MISSING if kept else State.OK, f"{shown} does not exist; {said}")
+        yield State.MISSING if kept else State.OK, f"{shown} does not exist; {said}"
         return
-    try:
-        cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
-        anchors = [charge for cohort in cohorts for charge in charges(home.restricted, cohort)]
-        ledger = Ledger(where)
-        ledger.verify_chain(anchors)
-        number = len(ledger.entries())
-        yield Finding(
-            "ledger", State.OK, f"{shown}: {number} entries, unbroken, with every kept measurement among them"
-        )
-    except (LedgerError, StoreError) as problem:
-        yield Finding("ledger", State.MISSING, str(problem))
+    cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
+    anchors = [charge for cohort in cohorts for charge in charges(home.restricted, cohort)]
+    ledger = Ledger(where)
+    ledger.verify_chain(anchors)
+    number = len(ledger.entries())
+    yield State.OK, f"{shown}: {number} entries, unbroken, with every kept measurement among them"
 
 
-def _log(home: Home) -> Iterator[Finding]:
-    try:
-        found = verify(home)
-        yield Finding("processing log", State.OK, f"{len(found)} lines, none changed or removed")
-    except LogBroken as problem:
-        yield Finding("processing log", State.MISSING, str(problem))
+def _log(home: Home) -> Answers:
+    yield State.OK, f"{len(verify(home))} lines, none changed or removed"
 
 
-def _removals(home: Home, keys: Path) -> Iterator[Finding]:
+def _removals(home: Home, keys: Path) -> Answers:
     if home.unfinished_removal.exists():
-        yield Finding("removals", State.LOOK, "rows are being removed, or that broke off: the next run finishes it")
+        yield State.LOOK, "rows are being removed, or that broke off: the next run finishes it"
     try:
         left = due(home, None, None, retention(), dt.datetime.now(dt.UTC)).held
         if left:
-            yield Finding("removals", State.LOOK, f"{len(left)} things are past their time: `readiness retention`")
+            yield State.LOOK, f"{len(left)} things are past their time: `readiness retention`"
     except InvalidRetention:
         return
     if not objections(home):
@@ -263,33 +280,31 @@ def _removals(home: Home, keys: Path) -> Iterator[Finding]:
     except KeyProblem:
         return
     if lost:
-        yield Finding(
-            "removals",
-            State.LOOK,
+        said = (
             f"{len(lost)} objections were made under other keys or versions: take the extracts in again in which the"
-            " children stood, or object again with `readiness forget --objection` when a new delivery brings them",
+            " children stood, or object again with `readiness forget --objection` when a new delivery brings them"
         )
+        yield State.LOOK, said
 
 
-def _dagster(home: Home) -> Iterator[Finding]:
-    folder = Path(os.environ.get("DAGSTER_HOME") or home.root / "dagster")
+def _dagster(home: Home) -> Answers:
+    own = environment.dagster_home()
+    folder = own or home.root / "dagster"
     file = folder / "dagster.yaml"
     if not file.is_file():
-        said = (
-            "`readiness run` makes it" if "DAGSTER_HOME" not in os.environ else "copy the project's dagster.yaml there"
-        )
-        yield Finding("Dagster", State.LOOK, f"{file} does not exist; {said}")
+        said = "copy the project's dagster.yaml there" if own else "`readiness run` makes it"
+        yield State.LOOK, f"{file} does not exist; {said}"
         return
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if content.get("telemetry", {}).get("enabled") is not False:
-        yield Finding("Dagster", State.LOOK, f"{file}: telemetry is on; say telemetry: {{enabled: false}}")
+        yield State.LOOK, f"{file}: telemetry is on; say telemetry: {{enabled: false}}"
     if content.get("compute_logs", {}).get("class") != "NoOpComputeLogManager":
-        yield Finding("Dagster", State.LOOK, f"{file}: output of steps is kept; use the project's compute_logs")
+        yield State.LOOK, f"{file}: output of steps is kept; use the project's compute_logs"
     kind = "PostgreSQL" if "postgres" in content.get("storage", {}) else "SQLite"
-    yield Finding("Dagster", State.OK, f"{folder}, storage in {kind}")
+    yield State.OK, f"{folder}, storage in {kind}"
 
 
-def _clock(home: Home) -> Iterator[Finding]:
+def _clock(home: Home) -> Answers:
     now = dt.datetime.now(dt.UTC)
     last = []
     try:
@@ -301,30 +316,26 @@ def _clock(home: Home) -> Iterator[Finding]:
         pass
     behind = [time for time in last if now + _SLACK < time]
     if behind:
-        yield Finding(
-            "clock", State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
-        )
+        yield State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
     else:
-        yield Finding("clock", State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded")
+        yield State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded"
     try:
         zoneinfo.ZoneInfo(_TIMEZONE)
     except zoneinfo.ZoneInfoNotFoundError:
-        yield Finding(
-            "clock", State.MISSING, f"the time zone {_TIMEZONE} of the schedules is not known: install tzdata"
-        )
+        yield State.MISSING, f"the time zone {_TIMEZONE} of the schedules is not known: install tzdata"
 
 
-def _optional() -> Iterator[Finding]:
-    wanted = {"psycopg": "://" in str(os.environ.get(settings.LEDGER, ""))}
+def _optional(settings: environment.Settings) -> Answers:
+    wanted = {"psycopg": "://" in (settings.ledger or "")}
     for module, use in _OPTIONAL.items():
         found = _version(module.replace("_", "-"))
         if found:
-            yield Finding("optional", State.OK, f"{module} {found}: {use}")
+            yield State.OK, f"{module} {found}: {use}"
         else:
             state = State.MISSING if wanted.get(module) else State.OPTIONAL
-            yield Finding("optional", state, f"{module} is not installed: {use}")
+            yield state, f"{module} is not installed: {use}"
     java = shutil.which("java") is not None
-    yield Finding("optional", State.OK if java else State.OPTIONAL, f"Java {'is' if java else 'is not'} here: Spark")
+    yield State.OK if java else State.OPTIONAL, f"Java {'is' if java else 'is not'} here: Spark"
 
 
 def _version(distribution: str) -> str:

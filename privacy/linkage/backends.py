@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from os import environ
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
+
+from privacy.doors import environment
 
 DUCKDB, SPARK = "duckdb", "spark"
 Backend: TypeAlias = Callable[[duckdb.DuckDBPyConnection, dict[str, Any]], str]
@@ -35,8 +35,8 @@ def backend(name: str) -> Backend:
     if name != SPARK:
         raise BackendUnavailable(f"the linkage backend is {DUCKDB} or {SPARK}, not {name}")
     if find_spec("pyspark") is None:
-        raise BackendUnavailable("the linkage backend spark needs pyspark: install readiness with its extra `spark`")
-    if not (shutil.which("java") or Path(environ.get("JAVA_HOME", ""), "bin", "java").is_file()):
+        raise BackendUnavailable("the linkage backend spark needs pyspark, the extra `spark`: run `make spark`")
+    if not (shutil.which("java") or (environment.java_home() / "bin" / "java").is_file()):
         raise BackendUnavailable("the linkage backend spark needs Java 17 or newer, on PATH or in JAVA_HOME")
     return on_spark
 

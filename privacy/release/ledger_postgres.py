@@ -20,7 +20,7 @@ except ImportError as error:
     from privacy.release.ledger_storage import LedgerUnavailable
 
     raise LedgerUnavailable(
-        "a ledger in PostgreSQL needs the extra `postgres`: pip install 'readiness[postgres]'"
+        "a ledger in PostgreSQL needs the extra `postgres`: uv sync --inexact --extra postgres"
     ) from error
 
 from privacy.release.ledger_storage import Entry, LedgerUnavailable

@@ -16,12 +16,12 @@ Every value is read as text, so `No`, `0383` and `1` mean what they say. docs/co
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from privacy.doors.environment import settings
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.load import load as _load
 from sources.councils.problems import InvalidCouncilFile, Problem
@@ -30,8 +30,6 @@ from sources.reference.places import place
 __all__ = ["CONTRACT_DIALECT", "CouncilFile", "Dialect", "InvalidCouncilFile", "council_file", "load"]
 
 SHIPPED = Path(__file__).parent
-FOLDER_VARIABLE = "READINESS_COUNCILS"
-"""Names a folder of further council files, which come before the shipped ones."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,11 @@ def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
 
 
 def _operators_folder(council: str) -> tuple[Path, ...]:
-    """The folder that the environment names; a file there that would be passed over for its name is refused."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if not named:
+    """The installation's own folder, before the shipped one; a file there that would be passed over for its name is
+    refused."""
+    folder = settings().councils
+    if folder is None:
         return ()
-    folder = Path(named)
-    if not folder.is_dir():
-        raise InvalidCouncilFile([Problem(str(folder), 1, 1, f"{FOLDER_VARIABLE} must name a folder of council files")])
     for path in folder.iterdir():
         stem, ending = path.stem.lower(), path.suffix.lower()
         if ending in (".yaml", ".yml") and stem == council and path.name != f"{council}.yaml":

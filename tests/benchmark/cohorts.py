@@ -22,9 +22,9 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from assets.home.retention_policy import FILE_VARIABLE
-from pipelines import settings
+from assets.catalogue.installation import Installation
 from pipelines.run import run_cohort
+from privacy.doors.environment import RETENTION
 from privacy.keys import KeyRing
 from sources.reference.cohorts import Cohort
 from tests.benchmark.commands import READINESS, memory_gib
@@ -35,9 +35,9 @@ def main() -> None:
     options = _options()
     root = options.folder
     root.mkdir(parents=True)
-    os.environ[FILE_VARIABLE] = str(_long_retention(root))
+    os.environ[RETENTION] = str(_long_retention(root))
     KeyRing.create(root / "keys")
-    installation = settings.installation(root / "landing", root / "home", root / "keys")
+    installation = Installation.at(root / "landing", root / "home", root / "keys")
     print("| cohort | seconds | memory after, GiB | peak | Dagster, MiB | restricted, GiB | release, GiB |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for number, cohort in enumerate(_cohorts(options.last, options.cohorts), 1):

@@ -317,7 +317,7 @@ def test_a_library_that_is_not_installed_is_named_by_its_extra(monkeypatch: pyte
 
     monkeypatch.setattr(stores.fsspec, "url_to_fs", absent)
     with pytest.raises(
-        StoreError, match=r"^the library for s3:// is not installed: pip install 'readiness\[publish\]'$"
+        StoreError, match=r"^the library for s3:// is not installed: uv sync --inexact --extra publish$"
     ):
         open_store("s3://bucket/x")
 

@@ -31,7 +31,8 @@ from ndl_export.files.whole_files import write_whole
 from ndl_export.metadata.catalogue import Published, catalogue
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
-from pipelines.cli import _report_release, main
+from pipelines.cli import main
+from pipelines.commands.runs import report_release
 from tests.export.fake_release import fake_facts, fake_tables
 from tests.support import PROJECT
 
@@ -203,7 +204,7 @@ def test_repeating_a_withdrawn_release_says_that_it_is_withdrawn(
     taken_back: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for version, told in ((SECOND, True), (FIRST, False)):
-        _report_release(taken_back / version, taken_back, taken_back)
+        report_release(taken_back / version, taken_back, taken_back)
         assert (f"Release {SECOND} was withdrawn" in capsys.readouterr().out) == told
 
 

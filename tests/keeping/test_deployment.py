@@ -21,7 +21,7 @@ from assets.catalogue.run_tags import SHARE
 from assets.intake.assets import pseudonymised_extracts
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
-from pipelines.settings import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
+from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import taking_part
@@ -231,3 +231,34 @@ def test_both_instances_keep_no_output_and_send_nothing() -> None:
         assert content["telemetry"] == {"enabled": False}, file
         assert content["compute_logs"]["class"] == "NoOpComputeLogManager", file
         assert content["concurrency"]["runs"]["max_concurrent_runs"] == 1, file
+
+
+def test_the_image_is_built_with_the_uv_of_the_makefile() -> None:
+    (of_make,) = re.findall(r"^UV_VERSION := (\S+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    (of_image,) = re.findall(r"/uv:(\S+) ", (CONTAINERS / "Containerfile").read_text())
+    assert of_image == of_make
+
+
+INSTALLS = re.compile(r"\b(?:pip install|pipx install|uv add|uv tool install)\s+([^\n;`|#&()]+)")
+RUNS = re.compile(r"\b(?:uvx|uv tool run|pipx run)\s+(\S+)")
+"""What tells a person, or a machine, to take something from an index, with what is taken."""
+
+
+def named_for_an_index(text: str) -> set[str]:
+    """What a text tells to take from an index by name, as against a file."""
+    told = [word for words in INSTALLS.findall(text) for word in words.split()] + RUNS.findall(text)
+    words = {word.strip("'\",.") for word in told if not word.startswith("-")}
+    return {re.split(r"[\[=<>~]", word)[0] for word in words if ".whl" not in word} - {""}
+
+
+def test_nobody_is_told_to_install_a_name_that_we_do_not_hold() -> None:
+    """No index has our packages: whoever asked one for them by name would get what a stranger puts there."""
+    assert named_for_an_index("run: pip install 'readiness[publish]'") == {"readiness"}
+    assert named_for_an_index("pip install './readiness_council-1-py3-none-any.whl[returns]'") == set()
+    packages = ("sources", "privacy", "assets", "ndl_export", "pipelines")
+    written = [path for folder in (*packages, "docs", "packaging") for path in (PROJECT / folder).rglob("*")]
+    kinds = {".py", ".md", ".toml", ".yaml", ".sh", ".html", ".txt", ""}
+    texts = [path for path in (*written, *PROJECT.glob("*")) if path.is_file() and path.suffix in kinds]
+    assert len(texts) > 300
+    told = {name for path in texts for name in named_for_an_index(path.read_text(encoding="utf-8"))}
+    assert told == {"marimo", "uv"}  # of others, and known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from assets.catalogue.installation import Installation
 from assets.home.processing_log import What, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
-from pipelines.settings import InvalidSettings, Settings, unknown
+from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
 from tests.keeping.conftest import COHORT, Place
+from tests.support import PROJECT
 
 Fault = Callable[[Place], object]
 
@@ -133,3 +136,59 @@ def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
     ]
     assert unknown({"READINESS_HOME": "x", "HOME": "y", "READINESS_AUDIT_KILLS": "1"}) == []
     assert "postgresql" not in repr(Settings.read({"READINESS_LEDGER": "postgresql://me:secret@host/db"}))
+
+
+def test_a_wrong_setting_keeps_no_other_from_being_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_RETENTION", "/nowhere.yaml")
+    monkeypatch.setenv("READINESS_HOME", str(place.home.root))
+    found, problems = usable()
+    assert found.home == place.home.root
+    assert [str(problem) for problem in problems] == [
+        "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
+    ]
+    assert State.MISSING in states(place)["settings"]
+
+
+def test_the_process_reads_its_settings_once_and_each_change_of_its_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("READINESS_HOME", str(tmp_path))
+    assert settings() is settings()
+    assert settings().home == tmp_path
+    monkeypatch.setenv("READINESS_LEDGER", "postgresql://me:secret@host/db")
+    assert settings().ledger == "postgresql://me:secret@host/db"
+    assert "secret" not in repr(Installation.at())
+
+
+FORKED = """
+[[package]]
+name = "numpy"
+version = "2.4.6"
+resolution-markers = [
+    "python_full_version < '3.12' and sys_platform == 'win32'",
+    "python_full_version < '3.12' and sys_platform != 'win32'",
+]
+
+[[package]]
+name = "numpy"
+version = "2.5.5"
+resolution-markers = [
+    "python_full_version >= '3.13'",
+    "python_full_version == '3.12.*'",
+]
+
+[[package]]
+name = "click"
+version = "8.3.0"
+"""
+
+
+@pytest.mark.parametrize(("python", "numpy"), [("3.11.7", "2.4.6"), ("3.12.4", "2.5.5"), ("3.13.1", "2.5.5")])
+def test_of_several_locked_versions_that_of_this_python_is_meant(python: str, numpy: str) -> None:
+    assert doctor.locked_versions(FORKED, python_full_version=python) == {"numpy": numpy, "click": "8.3.0"}
+
+
+def test_the_libraries_are_compared_with_what_the_lock_file_means_for_this_python() -> None:
+    locked = doctor.locked_versions((PROJECT / "uv.lock").read_text())
+    assert locked["numpy"] == importlib.metadata.version("numpy")
+    assert locked["scipy"] == importlib.metadata.version("scipy")

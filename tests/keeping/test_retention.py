@@ -14,7 +14,7 @@ from assets.home.retention_policy import CohortExpired, InvalidRetention, check_
 from assets.intake import deliveries
 from assets.keeping.retention import due, expire
 from assets.keeping.shredding import shred, shred_taken, shreddable
-from pipelines.dagster.expiring import expire_all
+from pipelines.dagster.instance import expire_all
 from pipelines.definitions import build_definitions
 from pipelines.run import RunStopped, run_cohort
 from sources.extract.landed import Landed

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines import settings
+from assets.catalogue.installation import Installation
+from privacy.doors.environment import InvalidSettings
 from privacy.linkage import backends, link
 from tests.linkage import stress
 
@@ -81,5 +82,5 @@ def test_a_run_stops_before_its_intake_where_the_environment_asks_for_a_backend_
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("READINESS_LINKAGE_BACKEND", "dask")
-    with pytest.raises(settings.InvalidSettings, match="READINESS_LINKAGE_BACKEND must be duckdb or spark"):
-        settings.installation(tmp_path / "landing", tmp_path / "home", tmp_path / "keys")
+    with pytest.raises(InvalidSettings, match="READINESS_LINKAGE_BACKEND must be duckdb or spark"):
+        Installation.at(tmp_path / "landing", tmp_path / "home", tmp_path / "keys")

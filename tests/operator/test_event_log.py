@@ -5,8 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.home.paths import Home
-from pipelines.dagster.event_log import OpenEventLog
-from pipelines.dagster.instance import instance
+from pipelines.dagster.instance import OpenEventLog, instance
 
 
 @dg.asset

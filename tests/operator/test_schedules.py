@@ -19,10 +19,10 @@ from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
 from assets.catalogue.run_tags import WHY
 from assets.linkage.assets import GROUP
 from pipelines.cli import main
-from pipelines.dagster import alerts, publication
-from pipelines.dagster.calendar import Announced, InvalidCalendar, calendar, held_until
+from pipelines.dagster import alerts
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
 from pipelines.definitions import build_definitions
+from pipelines.release_calendar import Announced, InvalidCalendar, NotPublished, calendar, held_until
 from sources.extract.errors import ExtractStopped
 
 LONDON = ZoneInfo("Europe/London")
@@ -198,7 +198,7 @@ def test_a_calendar_that_cannot_be_used_says_why(tmp_path: Path, text: str, said
 
 def test_publication_says_what_it_lacks(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
-    with pytest.raises(publication.NotPublished, match="set READINESS_PUBLISH_TO to a folder or a URL"):
+    with pytest.raises(NotPublished, match="set READINESS_PUBLISH_TO to a folder or a URL"):
         build_definitions(installation).resolve_job_def("publication").execute_in_process(
             run_config={"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
         )

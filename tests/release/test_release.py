@@ -290,7 +290,8 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     home = Home(tmp_path)
     home.prepare()
     note_sent(home, COHORT, dict.fromkeys(CONTRACTS, COUNCILS))
-    monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "none.yaml"))
+    (tmp_path / "broken.yaml").write_text("name: [")
+    monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
     with pytest.raises(InvalidPublisher, match="not a readable YAML file"):
         begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
     assert Ledger(home.ledger).entries() == []

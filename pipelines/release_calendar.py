@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from ndl_export.facts.release_facts import InvalidVersion, Version
+from privacy.doors.environment import settings
 
 TIMEZONE = "Europe/London"
 TIME_OF_DAY = dt.time(9, 30)
@@ -27,6 +28,10 @@ _KEYS = {"version", "date"}
 
 class InvalidCalendar(ValueError):
     """A calendar that cannot be used; the message names the file and the entry."""
+
+
+class NotPublished(Exception):
+    """The release is not put out; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,15 @@ def held_until(entries: Sequence[Announced], version: str, now: dt.datetime) -> 
     """When the release may be published, where the calendar says so and that moment has not come."""
     moments = (each.moment for each in entries if each.version == version)
     return next((moment for moment in moments if now < moment), None)
+
+
+def check_may_be_published(version: str, now: dt.datetime) -> None:
+    """Raise `NotPublished` before the moment that the calendar announces. Releases that it does not name pass."""
+    if moment := held_until(calendar(settings().calendar), version, now):
+        raise NotPublished(
+            f"release {version} is announced for {moment:%d %B %Y at %H:%M}: it is held until then; to publish it at"
+            " another time, change the release calendar first"
+        )
 
 
 def _entry(path: Path, number: int, entry: object) -> Announced:

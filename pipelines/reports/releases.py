@@ -1,19 +1,62 @@
-"""`readiness diff`: two releases side by side, as text."""
+"""Releases as text: what `readiness publish` did with one, and two side by side for `readiness diff`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
 from ndl_export.documents.changes import HEADER
 from ndl_export.publish.release_diff import ReleaseDiff, Side
+from ndl_export.publish.upload import Published
+from ndl_export.site import SITE_FOLDER
 
 _SHOWN = 20
 """Figures listed unless all are asked for."""
 _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
-def render(found: ReleaseDiff, *, everything: bool) -> str:
+def published(found: Published, version: str, *, dry_run: bool) -> str:
+    """What was sent, or with `dry_run` would be, and what is where."""
+    lines = [f"{each}  ({found.sizes[each]:,} bytes)" for each in found.sent] if dry_run else []
+    lines += [f"{each}  (taken away)" for each in found.removed] if dry_run else []
+    lines.append(_summary(found, version, dry_run))
+    if found.withdrawn:
+        lines.append(f"{found.withdrawn.sentence} Catalogue, feed and database say so.")
+    if not dry_run:
+        lines += ["", *_places(found, version)]
+    return "\n".join(lines)
+
+
+def _summary(found: Published, version: str, dry_run: bool) -> str:
+    if not found.sent and not found.removed:
+        return f"Release {version} is at {found.store.url} already, every file as it should be: nothing to send."
+    size = sum(found.sizes[each] for each in found.sent)
+    count = f"{len(found.sent)} files ({size:,} bytes)"
+    kept = f"{len(found.there)} files were there already"
+    if dry_run:
+        return f"Nothing was sent: {count} would be, to {found.store.url}; {kept}."
+    return f"Release {version} is published at {found.store.url}: {count} sent and read back; {kept}."
+
+
+def _places(found: Published, version: str) -> list[str]:
+    address = found.store.address
+    places = {
+        "Bundle": address(f"{version}/"),
+        "Archives": f"{address(f'{version}.zip')}, .tar",
+        "Analyst database": address(DATABASE_FILE),
+        "Catalogue, feed": f"{address(CATALOGUE_FILE)}, {FEED_FILE}",
+    }
+    if found.current:
+        places["Release page"] = address(f"{SITE_FOLDER}/index.html")
+        places["Current release"] = f"{found.current}, as {address(LATEST_FILE)} says"
+    else:
+        places["Current release"] = "none: every release is withdrawn"
+    return [f"{name + ':':<18}{place}" for name, place in places.items()]
+
+
+def differences(found: ReleaseDiff, *, everything: bool) -> str:
     """Changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
     blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), _figures(found)]
     moved = [line for one in found.figures.values() for line in one.moved]

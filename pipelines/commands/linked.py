@@ -1,0 +1,103 @@
+"""What the linkage found, asked of it (`readiness link`) and given back to services (`readiness returns` at the
+pipeline)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.commands import console
+from pipelines.commands.console import FOLDER, stop, stopping_at, things_to_change
+from privacy.doors import environment
+
+if TYPE_CHECKING:
+    from sources.reference.cohorts import Cohort
+
+
+@click.group()
+def link() -> None:
+    """Ask the linkage of a cohort."""
+
+
+@link.command()
+@console.home("restricted/")
+@console.cohort
+@click.argument("first", metavar="SOURCE/COUNCIL/ROW")
+@click.argument("second", metavar="SOURCE/COUNCIL/ROW")
+@console.as_json
+def explain(home: Path, cohort: Cohort, first: str, second: str, as_json: bool) -> None:
+    """Why two rows are linked, or are not: rule, weight by comparison, decision.
+
+    ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
+    children's records: it stays with those who may read the restricted zone.
+    """
+    from assets.home.errors import Damaged
+    from assets.home.paths import Home
+    from assets.linkage.explanation import CannotExplain, explain_link, parse_row
+    from pipelines.reports.link import render
+
+    with stopping_at(CannotExplain, Damaged):
+        found = explain_link(Home(home), cohort.code, parse_row(first), parse_row(second))
+    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@click.command()
+@console.home("restricted/")
+@console.cohort
+@click.option(
+    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
+)
+@console.keys()
+def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
+    """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
+    from assets.catalogue.installation import Installation
+    from assets.returns.agreements import InvalidAgreement, load_all
+    from pipelines.run import RunStopped, run_returns
+
+    if not agreements.is_dir():
+        stop(f"folder of agreements {agreements} does not exist: nothing is made")
+    if not home.is_dir():
+        stop(f"home folder {home} does not exist")
+    try:
+        load_all(agreements)
+    except InvalidAgreement as invalid:
+        stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
+    with stopping_at(RunStopped):
+        run_returns(Installation.at(home=home, keys=keys, agreements=agreements), cohort)
+
+
+@click.command()
+@console.home("restricted/")
+@console.as_json
+def log(home: Path, as_json: bool) -> None:
+    """The disclosure log: every return made or withdrawn, for whom, what kinds of facts, how many rows.
+
+    Numbers of rows are true counts: they stay with those who may read the restricted zone. Exits with 1 where a line
+    was changed or removed.
+    """
+    from assets.home.paths import Home
+    from privacy.chained_log import LogBroken, entries
+
+    with stopping_at(LogBroken):
+        found = entries(Home(home).disclosures)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    if not found:
+        click.echo("No return has been made in this home folder.")
+    for entry in found:
+        click.echo(_disclosure(entry))
+
+
+def _disclosure(entry: dict[str, Any]) -> str:
+    lines = [
+        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}"
+        f"  {entry['council']}/{entry['source']}  for {entry['recipient_name']}"
+        f", {entry['rows']:,} rows, by {entry['by']}" + (f": {entry['reason']}" if entry["reason"] else "")
+    ]
+    lines += [f"        {teller} tells: {', '.join(facts)}" for teller, facts in entry["tells"].items()]
+    agreements = ", ".join(f"{council} {version[:12]}" for council, version in entry["agreements"].items())
+    return "\n".join([*lines, f"        agreements: {agreements}; return {entry['return_mac'][:12]}"])

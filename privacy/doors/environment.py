@@ -1,0 +1,167 @@
+"""The one place that reads the environment: an installation's settings, its `READINESS_` variables, checked together.
+
+Whoever needs one asks `settings()`. The secrets among them (the URL of a ledger with its password, the address of an
+alert) stay in this object, and out of every configuration, log and `repr`. Light to import: the command line checks the
+environment at its start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
+LINKAGE_BACKEND, LEDGER = "READINESS_LINKAGE_BACKEND", "READINESS_LEDGER"
+CALENDAR, PUBLISH_TO, ALERT = "READINESS_CALENDAR", "READINESS_PUBLISH_TO", "READINESS_ALERT"
+PUBLISHER, RETENTION, COUNCILS = "READINESS_PUBLISHER", "READINESS_RETENTION", "READINESS_COUNCILS"
+AGREEMENTS = "READINESS_AGREEMENTS"
+_PREFIX = "READINESS_"
+_PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
+_BACKENDS = ("duckdb", "spark")
+
+_CHECK = "check"
+"""Of a field of `Settings`: how its variable's value is checked and made into the field's."""
+
+
+class InvalidSettings(ValueError):
+    """A variable of the environment that cannot be used; the message names it, never its value where that is secret."""
+
+
+def _folder(variable: str, value: str) -> Path:
+    path = Path(value)
+    if path.exists() and not path.is_dir():
+        raise InvalidSettings(f"{variable} must name a folder; {path} is a file")
+    return path.resolve()
+
+
+def _file(variable: str, value: str) -> Path:
+    path = Path(value)
+    if not path.is_file():
+        raise InvalidSettings(f"{variable} must name a file; there is none at {path}")
+    return path.resolve()
+
+
+def _existing_folder(variable: str, value: str) -> Path:
+    if not Path(value).is_dir():
+        raise InvalidSettings(f"{variable} must name a folder; there is none at {value}")
+    return Path(value).resolve()
+
+
+def _backend(variable: str, value: str) -> str:
+    if value not in _BACKENDS:
+        raise InvalidSettings(f"{variable} must be {' or '.join(_BACKENDS)}, not {value!r}")
+    return value
+
+
+def _ledger(variable: str, value: str) -> str:
+    """The value is not repeated: it may hold a password."""
+    if "://" in value and not value.startswith("postgresql://"):
+        raise InvalidSettings(f"{variable} must be a URL that begins with postgresql://, or the path of an SQLite file")
+    return value
+
+
+def _alert(variable: str, value: str) -> str:
+    """The value is not repeated: the address of a webhook is a secret."""
+    if not value.startswith(("https://", "http://")) and not os.access(value, os.X_OK):
+        raise InvalidSettings(f"{variable} must be a URL that begins with https://, or the path of a program")
+    return value
+
+
+def _unchecked(_: str, value: str) -> str:
+    return value
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, checked; each field is filled by the variable of its name. Paths are absolute."""
+
+    landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _folder})
+    home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _folder})
+    keys: Path = field(default=PROJECT / "keys", metadata={_CHECK: _folder})
+    linkage_backend: str = field(default=_BACKENDS[0], metadata={_CHECK: _backend})
+    ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _ledger})
+    publisher: Path | None = field(default=None, metadata={_CHECK: _file})
+    retention: Path | None = field(default=None, metadata={_CHECK: _file})
+    councils: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
+    agreements: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
+    calendar: Path | None = field(default=None, metadata={_CHECK: _file})
+    publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: _unchecked})
+    alert: str | None = field(default=None, repr=False, metadata={_CHECK: _alert})
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings of an environment; raises `InvalidSettings` for the first value that cannot be used."""
+        found, problems = usable(environment)
+        if problems:
+            raise problems[0]
+        return found
+
+
+VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
+"""Every variable, and the field of `Settings` that it fills."""
+
+
+def settings() -> Settings:
+    """The settings of this process, checked once for as long as its environment stays as it is.
+
+    Raises `InvalidSettings`.
+    """
+    return _checked(tuple((name, os.environ[name]) for name in named()))
+
+
+def named() -> list[str]:
+    """The variables that are set in this process's environment."""
+    return [name for name in VARIABLES if os.environ.get(name)]
+
+
+@lru_cache(maxsize=1)
+def _checked(given: tuple[tuple[str, str], ...]) -> Settings:
+    return Settings.read(dict(given))
+
+
+def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
+    """Those settings of an environment that can be used, and what is wrong with the others."""
+    given, problems = {}, []
+    for variable, setting in VARIABLES.items():
+        if value := environment.get(variable):
+            try:
+                given[setting.name] = setting.metadata[_CHECK](variable, value)
+            except InvalidSettings as problem:
+                problems.append(problem)
+    return Settings(**given), problems
+
+
+def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each `READINESS_` variable that nothing reads, with the one that was perhaps meant."""
+    found = []
+    for name in sorted(environment):
+        if name.startswith(_PREFIX) and name not in VARIABLES and not name.startswith(_PREFIXES_OF_TESTS):
+            near = difflib.get_close_matches(name, VARIABLES, n=1)
+            found.append(f"{name} is not a variable that anything reads" + (f"; perhaps {near[0]}" if near else ""))
+    return found
+
+
+def dagster_home() -> Path | None:
+    """Where Dagster itself is told to keep its storage; None where it is not."""
+    named_folder = os.environ.get("DAGSTER_HOME")
+    return Path(named_folder) if named_folder else None
+
+
+def java_home() -> Path:
+    """Where Java is said to be; an empty path where it is not."""
+    return Path(os.environ.get("JAVA_HOME", ""))
+
+
+def of_a_child(**further: str) -> dict[str, str]:
+    """The environment of a process that this one starts: its own, and `further` variables."""
+    return os.environ | further
+
+
+def tell_libraries(**variables: str) -> None:
+    """Set what libraries read from the environment when they load."""
+    os.environ.update(variables)
