@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.cohort_lock import in_turn, turn
-from assets.home.paths import Home, promote, write_json
+from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
 from assets.intake import deliveries
@@ -51,6 +51,7 @@ from assets.linkage.link import (
 )
 from privacy import marks
 from privacy.doors.database import in_memory
+from privacy.doors.files import promote, write_json
 from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES

@@ -35,11 +35,13 @@ def explain(home: Path, cohort: str, first: str, second: str, as_json: bool) -> 
         stop(str(error))
     from assets.home.errors import Damaged
     from assets.home.paths import Home
+    from assets.home.removal_lock import InUse
     from assets.linkage.explanation import CannotExplain, explain_link, parse_row
+    from pipelines.opening import opened
     from pipelines.reports.link import render
 
     try:
-        found = explain_link(Home(home), code, parse_row(first), parse_row(second))
-    except (CannotExplain, Damaged) as problem:
+        found = explain_link(opened(Home(home)), code, parse_row(first), parse_row(second))
+    except (CannotExplain, Damaged, InUse) as problem:
         stop(str(problem))
     click.echo(json.dumps(found, indent=1) if as_json else render(found))

@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from assets.catalogue.installation import Installation
-from assets.home.errors import speaks_plainly
+from assets.catalogue.steps import speaks_plainly
 from ndl_export.publish.upload import publish
 from pipelines import settings
 from pipelines.dagster.calendar import calendar, held_until
