@@ -20,6 +20,7 @@ from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
 from privacy.doors import files
 from privacy.doors.database import in_memory
+from privacy.doors.sql import parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
@@ -166,7 +167,7 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
     """Put the outputs in place, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with in_memory() as con:
-        con.read_parquet(str(staged.quarantine)).order("source_row, rule").write_csv(str(quarantine))
+        con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:
         described = work / outputs.manifest.name
