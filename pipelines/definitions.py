@@ -12,6 +12,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from assets.catalogue.installation import Installation
+from assets.home.paths import Home
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
@@ -21,6 +22,7 @@ from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.dagster.progress import progress_logger
 from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
 from pipelines.dagster.sensors import landing_sensor, restricted_automation
+from pipelines.opening import opened
 
 
 class Part(StrEnum):
@@ -29,6 +31,13 @@ class Part(StrEnum):
     ALL = "all"
     RESTRICTED = "restricted"
     RELEASE = "release"
+
+
+class OpenedInstallation(Installation):
+    """The installation as steps have it: they open a home folder in which no removal is left unfinished."""
+
+    def open_home(self) -> Home:
+        return opened(self.home_folder)
 
 
 _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
@@ -64,7 +73,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             *((landing_sensor, restricted_automation) if restricted else ()),
             *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
         ],
-        resources={"installation": installation or Installation.at()},
+        resources={"installation": OpenedInstallation(**(installation or Installation.at()).model_dump())},
         loggers={"console": progress_logger},
         executor=dg.in_process_executor,
     )

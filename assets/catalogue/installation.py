@@ -52,6 +52,11 @@ class Installation(dg.ConfigurableResource):
         home.prepare()
         return home
 
+    def open_home(self) -> Home:
+        """The home folder for a step that reads rows. Where steps run, no removal is left unfinished in it: the
+        definitions see to that (`pipelines.definitions`)."""
+        return self.home_folder
+
     @property
     def agreements_folder(self) -> Path | None:
         """Folder of sharing agreements; None where nothing is returned."""

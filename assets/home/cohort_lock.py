@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +10,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from assets.home.locks import PATIENCE_SECONDS, locked
 from assets.home.paths import Home
+from privacy.doors.locks import locked
 
 _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
@@ -28,8 +27,8 @@ class Busy(Exception):
 def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     """Keep every other process that works on these cohorts out for the block; raises `Busy`.
 
-    Waits for `PATIENCE_SECONDS`: the second of two runs of a partition then finds what the first has made. A block
-    within another has the turns of both.
+    Waits as long as every lock does: the second of two runs of a partition then finds what the first has made. A
+    block within another has the turns of both.
     """
     home.prepare()
     places = {cohort: home.restricted / "turns" / f"cohort={cohort}" for cohort in sorted(set(cohorts))}
@@ -40,7 +39,7 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
                 place.parent.mkdir(exist_ok=True)
                 at_work = f"another run works on cohort {cohort} in {home.root}"
                 busy = Busy(f"{at_work}: wait until it has ended, and run again")
-                held.enter_context(locked(place, fcntl.LOCK_EX, busy, PATIENCE_SECONDS))
+                held.enter_context(locked(place, refusal=busy))
         token = _mine.set(mine | set(places.values()))
         try:
             yield

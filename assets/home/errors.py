@@ -6,14 +6,11 @@ of them the kind and the place remain, and for a disk, a permission or a damaged
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -28,12 +25,7 @@ _DENIED = re.compile(
     r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"""['"](/[^'"]+)['"]""")
-
-STOPPED = "The step stopped: "
-"""How the sentence begins that says in a run's log why a step failed."""
-
-F = TypeVar("F", bound=Callable[..., Any])
+_PATH = re.compile(r"""(['"])(/.+?)\1""")
 
 
 class StepFailed(Exception):
@@ -71,34 +63,6 @@ def plainly() -> Iterator[None]:
         raise StepFailed(in_plain_words(error)) from None
 
 
-@contextmanager
-def _in_the_log() -> Iterator[None]:
-    """Say why the block fails in a line of the run's log, where otherwise it stands between two stack traces."""
-    try:
-        yield
-    except Exception as error:
-        from dagster import get_dagster_logger  # imported where used: commands that read a file need no Dagster
-
-        get_dagster_logger().error(f"{STOPPED}{error}")
-        raise
-
-
-def speaks_plainly(step: F) -> F:
-    """The body of an asset, within `plainly`; the sentence of an error stands in the run's log."""
-
-    @functools.wraps(step)
-    def whole(*args: Any, **kwargs: Any) -> Any:
-        with _in_the_log(), plainly():
-            return step(*args, **kwargs)
-
-    @functools.wraps(step)
-    def stepwise(*args: Any, **kwargs: Any) -> Any:
-        with _in_the_log(), plainly():
-            yield from step(*args, **kwargs)
-
-    return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
-
-
 def check_readable(home: Home, path: Path) -> None:
     """Raise `Damaged` where a Parquet file is not whole. Its end is read, which a file that was cut short lacks."""
     try:
@@ -131,5 +95,5 @@ def _texts(error: BaseException) -> str:
 
 def _place(error: Exception) -> str:
     """` (path)` where the error names one; a path never holds more than a council, a source and a cohort."""
-    name = getattr(error, "filename", None) or next(iter(_PATH.findall(str(error))), None)
+    name = getattr(error, "filename", None) or next((path for _, path in _PATH.findall(str(error))), None)
     return f" ({name})" if name else ""

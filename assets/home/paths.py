@@ -6,17 +6,14 @@ in any configuration, because it may hold a password.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from privacy.doors.environment import settings
-
-OWNER_ONLY = 0o700
+from privacy.doors.files import OWNER_ONLY_FOLDER
+from privacy.doors.locks import scratch
 
 
 @dataclass(frozen=True)
@@ -162,30 +159,12 @@ class Home:
     def prepare(self) -> None:
         """Create the zones; the restricted one for its owner only."""
         self.restricted.mkdir(parents=True, exist_ok=True)
-        self.restricted.chmod(OWNER_ONLY)
+        self.restricted.chmod(OWNER_ONLY_FOLDER)
         self.release.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A folder of the restricted zone for files that are not yet good; gone afterwards."""
-        from assets.home.locks import scratch  # imported where used: Windows, where senders work, has no such locks
-
         self.prepare()
         with scratch(self.restricted, "staging-") as folder:
             yield folder
-
-
-def promote(staged: Path, final: Path) -> None:
-    """Move a finished file into place: durable first, then visible at once."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with staged.open("rb+") as file:  # Windows makes durable only what is open for writing
-        os.fsync(file.fileno())
-    staged.replace(final)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".new")
-    staged.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    promote(staged, path)

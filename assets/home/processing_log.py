@@ -7,7 +7,9 @@ councils and sources, MACs of files and versions; no identifier, no row number, 
 from __future__ import annotations
 
 import datetime as dt
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 from assets.home.paths import Home
 from assets.home.software import software
 from privacy import chained_log
+
+_run_id: ContextVar[str] = ContextVar("run_id", default="")
 
 
 class What(StrEnum):
@@ -50,6 +54,16 @@ class LogEntry:
     entry_hash: str
 
 
+@contextmanager
+def of_run(run_id: str) -> Iterator[None]:
+    """What is recorded in the block is recorded as done by this run of Dagster."""
+    token = _run_id.set(run_id)
+    try:
+        yield
+    finally:
+        _run_id.reset(token)
+
+
 def record(
     home: Home,
     what: What,
@@ -66,7 +80,7 @@ def record(
     content = {
         "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "who": chained_log.account(),
-        "run_id": _run_id(),
+        "run_id": _run_id.get(),
         "what": what.value,
         "cohort": cohort,
         "council": council,
@@ -95,15 +109,3 @@ def _entry(home: Home, line: dict[str, Any]) -> LogEntry:
     except TypeError:
         where = f"{home.processing_log}: line {line['seq']}"
         raise chained_log.LogBroken(f"{where} is not one of its entries; restore it from a backup") from None
-
-
-def _run_id() -> str:
-    """Of the Dagster run whose step this is; empty outside of one."""
-    if "dagster" not in sys.modules:
-        return ""
-    import dagster as dg
-
-    try:
-        return dg.OpExecutionContext.get().run_id
-    except dg.DagsterInvariantViolationError:
-        return ""

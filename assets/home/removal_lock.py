@@ -1,11 +1,10 @@
 """Who is at work in the restricted zone: many steps side by side, or one that removes rows or files, alone.
 
-Whoever comes after a removal that broke off finishes it, before anything else is read.
+Nothing is read while a removal is unfinished: whoever opens the home folder finishes it first (`pipelines.opening`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Concatenate, ParamSpec, TypeVar
 
-from assets.home.locks import PATIENCE_SECONDS, locked
 from assets.home.paths import Home
+from privacy.doors.locks import PATIENCE_SECONDS, locked
 
 _REMOVING = "rows or files of it are being removed"
 _held: ContextVar[bool] = ContextVar("held", default=False)
@@ -27,19 +26,21 @@ class InUse(Exception):
     """Others are at work in the home folder, and did not come to an end."""
 
 
+class RemovalUnfinished(InUse):
+    """A removal has begun and has not been finished: its process is still at it, or died."""
+
+
 @contextmanager
-def in_use(home: Home) -> Iterator[None]:
-    """Keep removals out for the block; raises `InUse` where one does not end."""
+def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Keep removals out for the block. Raises `InUse` where one does not end within `patience` seconds, and
+    `RemovalUnfinished` where one broke off."""
     if _held.get():
         yield
         return
-    if home.unfinished_removal.exists():
-        from assets.keeping.forgetting import finish  # which itself links again, and so is in use
-
-        finish(home)
-    with _locked(home, fcntl.LOCK_SH, _REMOVING):
+    home.prepare()
+    with locked(home.lock, shared=True, refusal=InUse(_refusal(home, _REMOVING)), patience=patience):
         if home.unfinished_removal.exists():
-            raise InUse(f"{home.root}: {_REMOVING}; try again when that has ended")
+            raise RemovalUnfinished(_refusal(home, _REMOVING))
         yield
 
 
@@ -49,7 +50,8 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     if _held.get():
         yield
         return
-    with _locked(home, fcntl.LOCK_EX, "a run is at work in it", patience):
+    home.prepare()
+    with locked(home.lock, refusal=InUse(_refusal(home, "a run is at work in it")), patience=patience):
         token = _held.set(True)
         try:
             _clear(home)
@@ -69,18 +71,15 @@ def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenat
     return kept
 
 
-@contextmanager
-def _locked(home: Home, kind: int, why: str, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    home.prepare()
-    refusal = InUse(f"{home.root}: {why}; try again when that has ended")
-    with locked(home.lock, kind, refusal, patience):
-        yield
+def _refusal(home: Home, why: str) -> str:
+    return f"{home.root}: {why}; try again when that has ended"
 
 
 def _clear(home: Home) -> None:
     """Remove what steps that died have left half-made."""
     for folder in home.restricted.glob("staging-*"):
         shutil.rmtree(folder)
-    for kind in ("pseudonymised", "quarantine", "quality", "history", "stopped", "reports", "linked"):
-        for path in (home.restricted / kind).rglob("*.new"):
-            path.unlink()
+    for kind in ("pseudonymised", "quarantine", "quality", "history", "stopped", "reports", "linked", "forgotten"):
+        for left in ("*.new", ".*.unfinished"):  # the first is what earlier releases left
+            for path in (home.restricted / kind).rglob(left):
+                path.unlink()

@@ -10,8 +10,8 @@ from assets.catalogue import descriptions
 from assets.catalogue.freshness import WINDOW, due_freshness
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COUNCIL_COHORTS, council_cohort, parts
+from assets.catalogue.steps import speaks_plainly
 from assets.home.cohort_lock import turn
-from assets.home.errors import speaks_plainly
 from assets.home.removal_lock import in_use
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.deliveries import ExtractQuality
@@ -117,7 +117,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
     ) -> Iterator[dg.AssetCheckResult]:
-        home, cohorts = installation.home_folder, {parts(partition)[1] for partition in context.partition_keys}
+        home, cohorts = installation.open_home(), {parts(partition)[1] for partition in context.partition_keys}
         with in_use(home), turn(home, cohorts):
             taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(

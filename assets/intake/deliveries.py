@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home.paths import Home, promote, write_json
+from assets.home.paths import Home
 from assets.intake.findings import Finding
 from assets.intake.one_pass import RuleCount
 from assets.intake.profile import Profile
+from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort

@@ -23,7 +23,7 @@ import pyarrow.parquet
 
 from privacy import normalise, pseudonyms
 from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.sql import csv, quoted
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, Rule, Severity, SourceContract
@@ -146,7 +146,7 @@ def connect(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bo
     pseudonyms.prepare(con)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
-        rows = f"read_csv({quoted(str(postcode_directory))}, all_varchar = true)"
+        rows = csv(postcode_directory, all_varchar=True)
     con.execute(
         "CREATE TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
         " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import parquet, quoted
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.table import SOURCE_ROW
@@ -100,7 +100,7 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
     measures = _measures(contract)
     terms = [term for column in columns.values() for term in column.terms]
     terms += [_count(condition) for pair in measures.values() for condition in pair]
-    sql = f"SELECT count(*), {', '.join(terms)} FROM read_parquet('{kept}', hive_partitioning = false)"
+    sql = f"SELECT count(*), {', '.join(terms)} FROM {parquet(kept, hive_partitioning=False)}"
     rows, *values = con.execute(sql).fetchall()[0]
     counted = iter(values)
     return Profile(
@@ -193,7 +193,7 @@ def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Counted]:
     found: dict[str, _Counted] = {column.name: _counted(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
     if "date_of_birth" in contract:
         for name, groups in DERIVED.items():
-            found[name] = _Codes(name, {group: f"{name}::VARCHAR = '{group}'" for group in groups})
+            found[name] = _Codes(name, {group: f"{name}::VARCHAR = {quoted(group)}" for group in groups})
     return found
 
 

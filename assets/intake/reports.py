@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assets.home.paths import Home, promote
+from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.quality_report import council_report, extract_report, render, render_council, stopped_report
+from privacy.doors import files
 from sources.contracts import CONTRACTS
 
 ALL_EXTRACTS = "council"
@@ -41,8 +42,5 @@ def report_council(home: Home, cohort: str, council: str) -> None:
 
 
 def _write(folder: Path, name: str, report: dict[str, Any], page: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for ending, text in ((".json", json.dumps(report, indent=1)), (".html", page)):
-        staged = folder / f".{name}{ending}.new"
-        staged.write_text(text, encoding="utf-8")
-        promote(staged, folder / f"{name}{ending}")
+    files.write_json(folder / f"{name}.json", report)
+    files.write(folder / f"{name}.html", page.encode())

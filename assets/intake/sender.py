@@ -14,12 +14,13 @@ from pathlib import Path
 
 import duckdb
 
-from assets.home.paths import OWNER_ONLY, promote
 from assets.home.software import software
 from assets.intake.one_pass import Staged, Tools, connect, stage, stop_if_wrong
 from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
+from privacy.doors import files
 from privacy.doors.database import in_memory
+from privacy.doors.sql import parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
@@ -28,8 +29,6 @@ from sources.extract.errors import ExtractStopped, unexpected
 from sources.extract.identity import content_sha256, state
 from sources.extract.landed import TOKENS_SUFFIX, Landed
 from sources.extract.open import open_extract
-
-_FILE_MODE = 0o600
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
 @contextmanager
 def _working_folder(folder: Path) -> Iterator[Path]:
     """A folder beside the outputs for files that are not yet whole; gone afterwards."""
-    folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    files.make_folder(folder)
     work = Path(tempfile.mkdtemp(prefix=".working-", dir=folder))
     try:
         yield work
@@ -168,7 +167,7 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
     """Put the outputs in place, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with in_memory() as con:
-        con.read_parquet(str(staged.quarantine)).order("source_row, rule").write_csv(str(quarantine))
+        con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:
         described = work / outputs.manifest.name
@@ -177,5 +176,4 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
         write_tokens(staged.kept, tokens, CONTRACTS[manifest.source], manifest)
         finished |= {described: outputs.manifest, tokens: outputs.tokens}
     for made, final in finished.items():
-        made.chmod(_FILE_MODE)
-        promote(made, final)
+        files.promote(made, final)

@@ -20,11 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.home.paths import Home, write_json
+from assets.home.paths import Home
 from assets.intake.findings import Finding
 from assets.intake.one_pass import RuleCount, Staged, TableWriter
 from privacy import marks
 from privacy.doors.database import in_memory
+from privacy.doors.files import write_json
+from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from sources.contracts import Severity
 from sources.extract.landed import Landed
@@ -227,7 +229,7 @@ def objection_of(content: Mapping[str, Any]) -> Objection:
 
 
 def _parquet(path: Path) -> str:
-    return f"read_parquet('{path}', hive_partitioning = false)"
+    return parquet(path, hive_partitioning=False)
 
 
 def _columns(path: Path) -> list[str]:

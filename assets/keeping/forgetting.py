@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.cohort_lock import in_turn, turn
-from assets.home.paths import Home, promote, write_json
+from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
 from assets.intake import deliveries
@@ -51,7 +51,8 @@ from assets.linkage.link import (
 )
 from privacy import marks
 from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.files import promote, write_json
+from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -107,8 +108,8 @@ def rows_named(home: Home, cohort: str, council: str, source: str, rows: Sequenc
         with in_memory() as con:
             con.register("named", _named(named_rows))
             named_rows += con.execute(
-                f"SELECT source, council, {SOURCE_ROW} FROM '{links}' WHERE child_id IN"
-                f" (SELECT child_id FROM '{links}' JOIN named USING (source, council, {SOURCE_ROW}))"
+                f"SELECT source, council, {SOURCE_ROW} FROM {parquet(links)} WHERE child_id IN"
+                f" (SELECT child_id FROM {parquet(links)} JOIN named USING (source, council, {SOURCE_ROW}))"
             ).fetchall()
     return Forgotten(_by_extract(home, cohort, named_rows))
 
@@ -355,14 +356,14 @@ def _of_token(home: Home, cohort: str, token: str) -> list[ExtractRows]:
         for path, source, council in _extracts(home, cohort):
             columns = [name for name in pyarrow.parquet.read_schema(path).names if name in TOKEN_COLUMNS]
             if columns:
-                sql = f"SELECT {SOURCE_ROW} FROM read_parquet({quoted(str(path))}) WHERE ? IN ({', '.join(columns)})"
+                sql = f"SELECT {SOURCE_ROW} FROM {parquet(path)} WHERE ? IN ({', '.join(columns)})"
                 found += [(source, council, row) for (row,) in con.execute(sql, [value]).fetchall()]
         links = home.links(cohort)
         if found and links.exists():
             _check_links(home, cohort)
             con.register("named", _named(found))
             ids = con.execute(
-                f"SELECT DISTINCT child_id FROM '{links}' JOIN named USING (source, council, {SOURCE_ROW})"
+                f"SELECT DISTINCT child_id FROM {parquet(links)} JOIN named USING (source, council, {SOURCE_ROW})"
             ).fetchall()
             if len(ids) > 1:
                 raise CannotForget(

@@ -10,7 +10,7 @@ from assets.catalogue.automation import linked_at_night
 from assets.catalogue.freshness import linked_freshness
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
-from assets.home.errors import speaks_plainly
+from assets.catalogue.steps import speaks_plainly
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage.arrivals import absent, arrivals, waiting
@@ -74,7 +74,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
-    link_cohort(installation.home_folder, context.partition_key, councils, installation.linkage_backend)
+    link_cohort(installation.open_home(), context.partition_key, councils, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
@@ -130,7 +130,7 @@ def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing_folder)
-    came = derive_confidential_tables(installation.home_folder, cohort, councils, installation.linkage_backend)
+    came = derive_confidential_tables(installation.open_home(), cohort, councils, installation.linkage_backend)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(

@@ -16,14 +16,10 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Kind, Role, concerns
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.contracts.people import ETHNICITY_CODES
 from sources.reference import survey
 from sources.reference.asq3 import DOMAINS, cut_offs
+from sources.reference.ethnicity import MAJOR_GROUP
 from sources.reference.goals import GLD_GOALS, GOALS
-
-_MAJOR_BY_FIRST_LETTER = {"W": 3, "M": 2, "A": 0, "C": 0, "B": 1}
-"""Position of the major group in `pupil.ETHNIC` by the first letter of a DfE main code; CHNE is Asian in 2021 terms."""
-_NO_GROUP = ("REFU", "NOBT")
 
 
 def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]) -> None:
@@ -128,7 +124,7 @@ def _census() -> str:
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
-    groups = " ".join(f"WHEN '{code}' THEN '{group}'" for code, group in ethnic_groups().items())
+    groups = " ".join(f"WHEN '{code}' THEN '{group}'" for code, group in MAJOR_GROUP.items())
     latest = "ORDER BY council DESC, source_row"
     return f"""
         SELECT child_id,
@@ -212,16 +208,6 @@ def _outcome(domain: str) -> str:
         if column == domain
     )
     return f"CASE {cases} ELSE '{health.NO_SCORE}' END"
-
-
-def ethnic_groups() -> dict[str, str]:
-    """The published ethnic group of each DfE main code; codes of no information are left out."""
-    other = pupil.ETHNIC.categories[4]
-    return {
-        code: pupil.ETHNIC.categories[_MAJOR_BY_FIRST_LETTER[code[0]]] if code[0] in _MAJOR_BY_FIRST_LETTER else other
-        for code in ETHNICITY_CODES
-        if code not in _NO_GROUP
-    }
 
 
 def _who(health_visitor: str, setting: str, nobody: str) -> str:

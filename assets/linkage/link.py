@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from assets.home.cohort_lock import in_turn
 from assets.home.errors import check_readable
-from assets.home.paths import Home, promote
+from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import while_in_use
 from assets.intake import deliveries
@@ -23,6 +23,7 @@ from assets.linkage.report import rates_by_group, render, weighted_figures
 from assets.linkage.taking_part import note_made_from, note_sent, note_taking_part
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
+from privacy.doors.files import promote
 from privacy.keys import LINKED_UNDER
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB

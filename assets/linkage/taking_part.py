@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from assets.home.paths import Home, write_json
+from assets.home.paths import Home
 from assets.linkage.inputs import Extracts, changed, delivered, deliveries_in, extracts_in, named, noted
 from ndl_export.facts.missing import SOURCES, Missing, short
+from privacy.doors.files import write_json
 from privacy.release.ledger import Ledger, ReleaseConflict
 
 Sent = Mapping[str, Sequence[str]]

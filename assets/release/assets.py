@@ -16,7 +16,7 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
 from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import of_release
-from assets.home.errors import speaks_plainly
+from assets.catalogue.steps import speaks_plainly
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.taking_part import taking_part_noted
 from assets.release.measure import measure_release, publish_bundle, publish_database
@@ -80,7 +80,7 @@ def measurements(
     cohort = context.partition_key
     context.instance.add_run_tags(context.run.run_id, of_release(config.version, config.share))
     made = measure_release(
-        installation.home_folder,
+        installation.open_home(),
         installation.key_ring(KEYS_OF_RELEASE),
         cohort,
         config.version,

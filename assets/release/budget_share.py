@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.home.paths import Home, write_json
+from assets.home.paths import Home
+from privacy.doors.files import write_json
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.policy import Policy, load_policy
 

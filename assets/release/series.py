@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from assets.home.paths import Home, write_json
+from assets.home.paths import Home
 from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import SOURCES, Missing
@@ -18,6 +18,7 @@ from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
+from privacy.doors.files import write_json
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.plan import Plan
 from privacy.release.store import StoreError

@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COHORTS
+from assets.catalogue.steps import speaks_plainly
 from assets.intake.assets import RESTRICTED
 from assets.linkage.assets import LINKS
 from assets.returns.agreements import load_all
@@ -29,13 +30,14 @@ RETURNS = dg.AssetKey([RESTRICTED, "returns"])
         " every return is in the disclosure log. Without a folder of agreements nothing is made."
     ),
 )
+@speaks_plainly
 def returns(context: dg.AssetExecutionContext, installation: Installation) -> None:
     folder = installation.agreements_folder
     if folder is None:
         context.log.info("no folder of sharing agreements is given (READINESS_AGREEMENTS): nothing is made")
         return
     made = make_returns(
-        installation.home_folder,
+        installation.open_home(),
         context.partition_key,
         load_all(folder),
         installation.key_ring(),

@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from assets.home import processing_log
 from assets.home.cohort_lock import in_turn
-from assets.home.paths import Home, promote
+from assets.home.paths import Home
 from assets.home.removal_lock import while_in_use
 from assets.home.software import software
 from assets.intake import deliveries
@@ -26,6 +26,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
 from assets.returns.summary import write_summary
+from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
@@ -38,8 +39,6 @@ from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, concerns
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
-
-_FILE_MODE = 0o600
 
 
 class NothingToReturn(Exception):
@@ -129,11 +128,7 @@ class _Task:
         processing_log.record(
             self.home, processing_log.What.RETURN, **named, file_mac=self.extract.file_mac, note=header.recipient_name
         )
-        with self.home.staging() as staging:
-            staged = staging / file.name
-            staged.touch(_FILE_MODE)
-            staged.write_bytes(sealed)
-            promote(staged, file)
+        files.write(file, sealed)
         return self._made(f"made for {header.recipient_name}, encrypted to its key", written=True)
 
     def _made(self, sentence: str, written: bool = False) -> Made:

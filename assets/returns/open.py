@@ -10,10 +10,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from assets.home.paths import OWNER_ONLY, promote
 from assets.returns.page import render
 from assets.returns.table import write_csv, write_workbook
 from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
+from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.returns.seal import Header, ReturnProblem, unseal
 from sources.contracts import CONTRACTS, Role, SourceContract, concerns
@@ -27,7 +27,6 @@ from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
-_FILE_MODE = 0o600
 _LABELS = {
     "upn": "UPN",
     "local_patient_id": "Local patient number",
@@ -91,13 +90,14 @@ def open_return(
 def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ...]) -> Written:
     name = f"{header.council}-{header.source}-{header.cohort}"
     page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
-    out.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    files.make_folder(out)
     for path, write in ((csv, write_csv), (workbook, write_workbook), (page, _write_page)):
-        staged = path.with_name(f".{path.name}.new")
+        staged = files.unfinished(path)
         try:
-            staged.touch(_FILE_MODE)
+            staged.unlink(missing_ok=True)
+            files.create(staged).close()
             write(staged, header, lines)
-            promote(staged, path)
+            files.promote(staged, path)
         finally:
             staged.unlink(missing_ok=True)
     return Written(page, workbook, csv, warnings)

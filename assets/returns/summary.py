@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
 import duckdb
 
-from assets.home.paths import Home, promote
+from assets.home.paths import Home
 from assets.pages.page import page
 from assets.pages.parts import paragraph, table
+from privacy.doors import files
 from privacy.returns.gate import Sender
 from privacy.services import SERVICE_NAMES
 from sources.reference.cohorts import Cohort
@@ -33,12 +33,8 @@ def write_summary(
     """Write the summary of one council as JSON and as a page; `con` holds `records` and `doubts`."""
     facts = summary(con, cohort, council, in_full)
     final = home.return_summary(cohort, council)
-    with home.staging() as staging:
-        for suffix, text in ((".json", json.dumps(facts, indent=1)), (".html", render(facts))):
-            staged = staging / f"summary{suffix}"
-            staged.touch(0o600)
-            staged.write_text(text, encoding="utf-8")
-            promote(staged, final.with_suffix(suffix))
+    files.write_json(final, facts)
+    files.write(final.with_suffix(".html"), render(facts).encode())
 
 
 def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: Collection[Sender]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from ndl_export.tables.model import (
     each,
     total_and_each,
 )
+from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
@@ -35,14 +36,7 @@ POPULATION = "Children with an EYFS Profile in the cohort, by council of the sch
 ETHNIC = Attribute(
     "ethnic_group",
     "Ethnic group",
-    (
-        "Asian / Asian British",
-        "Black / African / Caribbean / Black British",
-        "Mixed / Multiple ethnic groups",
-        "White",
-        "Other ethnic group",
-        UNKNOWN,
-    ),
+    (*MAJOR_GROUPS, UNKNOWN),
 )
 SEN = Attribute(
     "sen_provision",

@@ -36,11 +36,13 @@ def explain(home: Path, cohort: Cohort, first: str, second: str, as_json: bool) 
     """
     from assets.home.errors import Damaged
     from assets.home.paths import Home
+    from assets.home.removal_lock import InUse
     from assets.linkage.explanation import CannotExplain, explain_link, parse_row
+    from pipelines.opening import opened
     from pipelines.reports.link import render
 
-    with stopping_at(CannotExplain, Damaged):
-        found = explain_link(Home(home), cohort.code, parse_row(first), parse_row(second))
+    with stopping_at(CannotExplain, Damaged, InUse):
+        found = explain_link(opened(Home(home)), cohort.code, parse_row(first), parse_row(second))
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
 
 

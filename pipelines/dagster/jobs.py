@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.catalogue.installation import Installation
 from assets.catalogue.run_tags import SPENDS_BUDGET
-from assets.home.errors import speaks_plainly
+from assets.catalogue.steps import speaks_plainly
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
@@ -54,6 +54,7 @@ database_job = dg.define_asset_job(
 
 
 @dg.op(description="Remove what the retention policy says has been kept long enough.")
+@speaks_plainly
 def expire_op(context: dg.OpExecutionContext, installation: Installation) -> None:
     ring = installation.key_ring(KEYS_OF_INTAKE)
     for sentence in expire_all(installation.home_folder, installation.landing_folder, ring, storage=context.instance):

@@ -10,7 +10,7 @@ import sys
 
 import dagster as dg
 
-from assets.home.errors import STOPPED
+from assets.catalogue.steps import STOPPED
 
 _OF_THE_ENGINE = "Dependencies for step"
 

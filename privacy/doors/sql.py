@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -24,7 +24,15 @@ def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
 
     `options` are those of `read_parquet`, such as `union_by_name=True`.
     """
-    listed = [paths] if isinstance(paths, Path) else list(paths)
-    files = ", ".join(quoted(_PATTERN.sub(r"[\g<0>]", str(path))) for path in listed)
+    return _reader("read_parquet", [paths] if isinstance(paths, Path) else paths, options)
+
+
+def csv(path: Path, **options: str | bool) -> str:
+    """The table function that reads a CSV file at this very path; `options` are those of `read_csv`."""
+    return _reader("read_csv", [path], options)
+
+
+def _reader(function: str, paths: Iterable[Path], options: Mapping[str, str | bool]) -> str:
+    files = ", ".join(quoted(_PATTERN.sub(r"[\g<0>]", str(path))) for path in paths)
     settings = "".join(f", {name} = {str(value).lower()}" for name, value in options.items())
-    return f"read_parquet([{files}]{settings})"
+    return f"{function}([{files}]{settings})"

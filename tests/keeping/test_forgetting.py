@@ -13,10 +13,12 @@ import duckdb
 import pytest
 
 from assets.home.processing_log import entries, verify
-from assets.home.removal_lock import InUse, alone, in_use
+from assets.home.removal_lock import InUse, RemovalUnfinished, alone, in_use
 from assets.intake import deliveries
 from assets.keeping.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
 from assets.linkage.link import link_cohort
+from pipelines.definitions import build_definitions
+from pipelines.opening import opened
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part
 from tests.e2e.extracts import upn
@@ -188,13 +190,12 @@ def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> Non
     with in_use(place.home), pytest.raises(InUse, match="a run is at work"), alone(place.home, patience=0.1):
         pass
     code = "import sys; from pathlib import Path; from assets.home.paths import Home\n"
-    code += "from assets.home import removal_lock as m\n"
-    code += "m.PATIENCE_SECONDS = 0.1\nwith m._locked(Home(Path(sys.argv[1])), 1, 'rows are being removed', 0.1): pass"
+    code += "from assets.home.removal_lock import in_use\nwith in_use(Home(Path(sys.argv[1])), patience=0.1): pass"
     with alone(place.home):
         other = subprocess.run(
             [sys.executable, "-c", code, str(place.home.root)], capture_output=True, text=True, cwd=PROJECT, check=False
         )
-    assert "rows are being removed; try again" in other.stderr
+    assert "rows or files of it are being removed; try again" in other.stderr
 
 
 _KILLED = """
@@ -227,6 +228,9 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=os.environ, check=False)
     assert done.returncode == 9, done.stderr
     if place.home.unfinished_removal.exists():
+        with pytest.raises(RemovalUnfinished), in_use(place.home):
+            pass
+        assert opened(place.home) == place.home
         with in_use(place.home):
             pass
     else:
@@ -236,6 +240,15 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
     assert traces(place.home.root, tokens, {child_id}, but=place.home.restricted / "forgotten") == []
     assert place.home.confidential("pupil", COHORT).exists()
     verify(place.home)
+
+
+def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) -> None:
+    arguments = [sys.executable, "-c", _KILLED, str(place.root), "14", str(place.row("leeds/eyfsp"))]
+    subprocess.run(arguments, cwd=PROJECT, env=os.environ, check=False)
+    assert place.home.unfinished_removal.exists()
+    resources = build_definitions(place.installation).resources or {}
+    assert resources["installation"].open_home() == place.home
+    assert not place.home.unfinished_removal.exists()
 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:

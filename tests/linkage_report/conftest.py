@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.home.paths import Home, write_json
+from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import Profile
 from assets.linkage.link import link_cohort
 from privacy import normalise, pseudonyms
+from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS

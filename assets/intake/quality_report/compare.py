@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.intake.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
-from assets.linkage.children import ethnic_groups
 from sources.contracts import SourceContract
 from sources.reference import profile_results
 from sources.reference.cohorts import Cohort
+from sources.reference.ethnicity import MAJOR_GROUP
 from sources.reference.goals import AREAS_OF_LEARNING
 from sources.reference.places import Place
 
@@ -52,7 +52,7 @@ _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         profile_results.FSM,
         {"Y": "Eligible for free school meals", "N": "Not eligible for free school meals"},
     ),
-    "ethnicity": (profile_results.ETHNIC_GROUP, ethnic_groups()),
+    "ethnicity": (profile_results.ETHNIC_GROUP, MAJOR_GROUP),
     "sen_provision": (
         profile_results.SEN,
         {
