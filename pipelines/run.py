@@ -19,7 +19,7 @@ from assets.home.errors import StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.intake.assets import pseudonymised_extracts
-from assets.release.series import Asked, Series, SeriesRefused, measured_now, series_for
+from assets.release.begin import Asked, Series, SeriesRefused, measured_now, series_for
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
 from pipelines.dagster.abandoned_runs import alive, end_left_over

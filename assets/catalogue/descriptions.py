@@ -13,11 +13,8 @@ from typing import Any
 import dagster as dg
 
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.health import ALL_FIVE
 from privacy.pseudonyms import token_columns
 from sources.contracts import CONTRACTS, Role, SourceContract
-from sources.reference.asq3 import DOMAINS
-from sources.reference.goals import GLD_GOALS, GOALS
 
 COLUMN_SCHEMA, COLUMN_LINEAGE, DOCUMENTS = "dagster/column_schema", "dagster/column_lineage", "documentation"
 ALLOWED = (
@@ -143,15 +140,15 @@ def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     )
 
 
-def confidential(family: str, extracts: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
-    """Of a table that noise is added over; `extracts` by source."""
+def confidential(
+    family: str, made_of: Mapping[str, Mapping[str, Sequence[str]]], extracts: Mapping[str, dg.AssetKey]
+) -> dict[str, Any]:
+    """Of a table that noise is added over: by attribute and source the columns it is made of; by source the asset."""
     attributes = FAMILIES[family].attributes
     columns = [dg.TableColumn(a.name, _TEXT, description=f"{a.label}: {'; '.join(a.categories)}") for a in attributes]
     sources_of = {
-        a.name: [
-            _of(extracts[source], column) for source, names in _made_of(family, a.name).items() for column in names
-        ]
-        for a in attributes
+        name: [_of(extracts[source], column) for source, columns in by_source.items() for column in columns]
+        for name, by_source in made_of.items()
     }
     return checked(
         {
@@ -176,33 +173,6 @@ def bundle() -> dict[str, Any]:
 def analyst_database() -> dict[str, Any]:
     """Of the DuckDB file."""
     return checked({DOCUMENTS: _read("docs/releases.md")})
-
-
-_CENSUS = {"fsm": "fsm_eligible", "ethnic_group": "ethnicity"}
-_ASQ3 = ("review", "review_date", "asq3_months", *DOMAINS)
-
-
-def _made_of(family: str, attribute: str) -> dict[str, tuple[str, ...]]:
-    """By source, the columns of extracts that a category is derived from, as `assets/linkage/children.py` does."""
-    if family == "parents":
-        return {"parent_experience": (attribute,)}
-    if family == "health":
-        own = tuple(DOMAINS) if attribute == ALL_FIVE else (attribute,) if attribute in DOMAINS else ()
-        return {"hv_reviews": ("review", "review_date", "asq3_months", *own) if own else (attribute,)}
-    if attribute in (*GOALS, "sex", "term_of_birth", "imd_quintile"):
-        return {"eyfsp": (attribute,)}
-    if attribute == "gld":
-        return {"eyfsp": tuple(GLD_GOALS)}
-    if attribute == "asq3":
-        return {"hv_reviews": _ASQ3}
-    if attribute == "entitlement":
-        return {"early_years_census": ("entitlement",)}
-    if attribute == "dots":
-        return {
-            "hv_reviews": (*_ASQ3, "concern", "referral"),
-            "early_years_census": ("progress_check_outcome", "sen_provision"),
-        }
-    return {"school_census": (_CENSUS.get(attribute, attribute),)}
 
 
 def _of(key: dg.AssetKey, column: str) -> dg.TableColumnDep:

@@ -123,33 +123,13 @@ class Home:
         """The log of every return that was made or withdrawn."""
         return self.returns / "disclosures.jsonl"
 
-    def sent(self, cohort: str) -> Path:
-        """Which councils, by source, the confidential tables are made of."""
-        return self.linked(cohort) / "sent.json"
+    def linkage_record(self, cohort: str) -> Path:
+        """Who took part in the linkage of a cohort, and of which extracts its confidential tables are made."""
+        return self.linked(cohort) / "linkage_record.json"
 
-    def made_from(self, cohort: str) -> Path:
-        """Of which extracts the confidential tables are made."""
-        return self.linked(cohort) / "made_from.json"
-
-    def measured_from(self, cohort: str, version: str) -> Path:
-        """Of which deliveries, by MAC, the tables were made that the release measured."""
-        return self.restricted / "measured_from" / f"cohort={cohort}" / f"release={version}.json"
-
-    def series(self, version: str) -> Path:
-        """Which cohorts a release is of, and for which release each was measured."""
-        return self.restricted / "series" / f"release={version}.json"
-
-    def missing(self, cohort: str, version: str) -> Path:
-        """Which councils, by source, had sent nothing when the release was measured."""
-        return self.restricted / "missing" / f"cohort={cohort}" / f"release={version}.json"
-
-    def share(self, cohort: str, version: str) -> Path:
-        """What share of the policy's split the release spends."""
-        return self.restricted / "share" / f"cohort={cohort}" / f"release={version}.json"
-
-    def taking_part(self, cohort: str) -> Path:
-        """Which councils took part when the cohort was linked."""
-        return self.linked(cohort) / "taking_part.json"
+    def release_record(self, version: str) -> Path:
+        """What was fixed with a release before its first charge, for each of its cohorts."""
+        return self.restricted / "releases" / f"release={version}.json"
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""

@@ -7,6 +7,7 @@ Ledger, stored measurements and releases stay as they are: they hold noise, and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -41,7 +42,7 @@ from assets.intake.suppressions import (
     without,
     without_rows,
 )
-from assets.linkage.inputs import councils_in, named
+from assets.linkage.inputs import LinkageRecord, NotLinked, councils_in, named, read_record, write_record
 from assets.linkage.link import (
     CannotBeLinked,
     NothingToLink,
@@ -162,12 +163,8 @@ def councils_linked(home: Home, cohort: str) -> list[str]:
         found |= set(
             pyarrow.parquet.read_table(home.links(cohort), columns=["council"])["council"].unique().to_pylist()
         )
-    if home.sent(cohort).exists():
-        found |= {
-            name for names in json.loads(home.sent(cohort).read_text(encoding="utf-8")).values() for name in names
-        }
-    if home.taking_part(cohort).exists():
-        found |= set(json.loads(home.taking_part(cohort).read_text(encoding="utf-8")))
+    with contextlib.suppress(NotLinked):
+        found |= set(read_record(home, cohort).taking_part)
     return sorted(found)
 
 
@@ -263,8 +260,9 @@ def _link_again(home: Home, cohort: str) -> list[str]:
     for path in home.all_returns(cohort):
         path.unlink()
     _drop_links(home, cohort)
+    write_record(home, cohort, LinkageRecord(councils))
     for path in home.linked(cohort).iterdir():
-        if path not in (home.links(cohort), home.taking_part(cohort)):
+        if path not in (home.links(cohort), home.linkage_record(cohort)):
             path.unlink()
     try:
         link_cohort(home, cohort, councils)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from assets.home.paths import Home
 from assets.intake import deliveries
-from assets.linkage.taking_part import PROFILE
+from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped

@@ -14,8 +14,10 @@ from assets.catalogue.steps import speaks_plainly
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage.arrivals import absent, arrivals, waiting
+from assets.linkage.children import derivations
 from assets.linkage.inputs import named
 from assets.linkage.link import derive_confidential_tables, link_cohort
+from ndl_export.tables import FAMILIES, Family
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
@@ -24,20 +26,14 @@ GROUP = "linkage"
 ARRIVALS_CHECK = "arrivals"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
 EXTRACTS = {asset.key.path[-1]: asset.key for asset in pseudonymised_extracts}
-CONFIDENTIAL = {
-    "pupil": dg.AssetKey([RESTRICTED, "children"]),
-    "health": dg.AssetKey([RESTRICTED, "reviewed_children"]),
-    "parents": dg.AssetKey([RESTRICTED, "responses"]),
-}
-_DESCRIPTIONS = {
-    "pupil": "Children with an EYFS Profile, one row each: every dimension and measure as a public category.",
-    "health": "Children with a two-year review, one row each: ASQ-3 outcome of each domain, sex, deprivation.",
-    "parents": "Responses to the survey of parents, one row each.",
-}
-
-
+CONFIDENTIAL = {name: dg.AssetKey([RESTRICTED, family.confidential_table]) for name, family in FAMILIES.items()}
 _LINKS_METADATA = descriptions.links(key for source, key in EXTRACTS.items() if source in SERVICES)
-_CONFIDENTIAL_METADATA = {family: descriptions.confidential(family, EXTRACTS) for family in CONFIDENTIAL}
+_CONFIDENTIAL_METADATA = {
+    family: descriptions.confidential(
+        family, {name: each.made_of for name, each in derivations(family).items()}, EXTRACTS
+    )
+    for family in CONFIDENTIAL
+}
 
 
 def _every_council(key: dg.AssetKey) -> dg.AssetDep:
@@ -99,19 +95,16 @@ def _arrivals_check(
     )
 
 
-_SOURCES = {"pupil": tuple(SERVICES), "health": ("hv_reviews",), "parents": ("parent_experience",)}
-
-
-def _made_from(family: str) -> list[dg.AssetDep]:
-    extracts = [_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in _SOURCES[family]]
-    return extracts if family == "parents" else [dg.AssetDep(LINKS), *extracts]
+def _made_from(family: Family) -> list[dg.AssetDep]:
+    extracts = [_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in family.sources]
+    return [dg.AssetDep(LINKS), *extracts] if family.is_linked else extracts
 
 
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
             key,
-            deps=_made_from(family),
+            deps=_made_from(FAMILIES[family]),
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
             automation_condition=linked_at_night(),
@@ -120,7 +113,7 @@ def _made_from(family: str) -> list[dg.AssetDep]:
             owners=["team:data-engineering"],
             tags={"zone": RESTRICTED},
             metadata=_CONFIDENTIAL_METADATA[family],
-            description=_DESCRIPTIONS[family],
+            description=FAMILIES[family].confidential_description,
         )
         for family, key in CONFIDENTIAL.items()
     ]

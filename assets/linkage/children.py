@@ -1,25 +1,48 @@
 """The tables that noise is added over: one row a unit, every column a category of its public domain.
 
 `children` (family pupil), `reviewed_children` (health) and `responses` (parents). Each derivation is a fixed rule about
-the rows of one child; no category, cut-off or order comes from the data.
+the rows of one child; no category, cut-off or order comes from the data. Beside its SQL stands what it reads, from
+which the catalogue says where each column comes from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.sql import parquet, quoted
 from sources.contracts import CONTRACTS, Kind, Role, concerns
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import survey
 from sources.reference.asq3 import DOMAINS, cut_offs
 from sources.reference.ethnicity import MAJOR_GROUP
 from sources.reference.goals import GLD_GOALS, GOALS
+
+
+class NotDerived(Exception):
+    """An attribute of a family for which no derivation is defined; the message names both."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a column is made: SQL over the rows of one unit, and by source the columns of extracts that it is made of."""
+
+    sql: str
+    made_of: Mapping[str, tuple[str, ...]]
+
+
+def derivations(family: str) -> dict[str, Derivation]:
+    """The derivation of each attribute of a family, in the family's order; raises `NotDerived` where one has none."""
+    defined = {"pupil": _pupil_columns, "health": _health_columns, "parents": _parents_columns}[family]()
+    attributes = [attribute.name for attribute in FAMILIES[family].attributes]
+    if strangers := [name for name in attributes if name not in defined]:
+        raise NotDerived(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
+    return {name: defined[name] for name in attributes}
 
 
 def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]) -> None:
@@ -29,28 +52,27 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
     duplicates of a child are resolved here, immediately before counting, so that each counts once.
     """
     con = in_memory()
-    con.execute(f"CREATE VIEW links AS SELECT * FROM '{links}'")
+    con.execute(f"CREATE VIEW links AS FROM {parquet(links)}")
     for source, paths in extracts.items():
         _view(con, source, paths)
     con.execute(f"CREATE TEMP TABLE reviews AS {_reviews()}")
-    con.execute(f"CREATE TEMP TABLE settings AS {_settings()}")
-    con.execute(f"CREATE TEMP TABLE census AS {_census()}")
-    queries = {"pupil": _pupil(), "health": _health(), "parents": _parents()}
+    con.execute(f"CREATE TEMP TABLE settings AS {_by_child('early_years_census', _setting_columns())}")
+    con.execute(f"CREATE TEMP TABLE census AS {_by_child('school_census', _census_columns())}")
+    units = {"pupil": _pupil, "health": _health, "parents": _parents}
     for family, path in out.items():
-        names = ", ".join(attribute.name for attribute in FAMILIES[family].attributes)
+        columns = _selected(derivations(family))
         con.execute(
-            f"COPY (SELECT child_id, council, {names} FROM ({queries[family]}) ORDER BY council, source_row)"
-            f" TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]()}) ORDER BY council, source_row)"
+            f" TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
 
 
 def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
     """The rows of a source, with the child of each; empty, with the contract's columns, where none has been sent."""
-    files = ", ".join(f"'{path}'" for path in paths)
-    rows = f"SELECT * FROM read_parquet([{files}], hive_partitioning = false)" if paths else _no_rows(source)
+    rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _no_rows(source)
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
-        f" JOIN links ON links.source = '{source}' AND links.council = rows.council"
+        f" JOIN links ON links.source = {quoted(source)} AND links.council = rows.council"
         " AND links.source_row = rows.source_row"
     )
     con.execute(f"CREATE VIEW {source} AS {rows if source == 'parent_experience' else linked}")
@@ -77,89 +99,101 @@ def _no_rows(source: str) -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns)} WHERE false"
 
 
+def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
+    return f"SELECT child_id, {_selected(columns)} FROM {source} GROUP BY child_id"
+
+
 def _pupil() -> str:
-    """The Profile that counts: assessed before not assessed; then by council; then the last row sent."""
-    goals = ", ".join(
-        f"CASE WHEN {goal} = '2' THEN '{pupil.EXPECTED}' ELSE '{pupil.NOT_EXPECTED}' END AS {goal}" for goal in GOALS
-    )
-    gld = " AND ".join(f"{goal} = '2'" for goal in GLD_GOALS)
-    dots = f"format('{pupil.dots_category('{}', '{}')}', seen_by, concern_by)"
-    return f"""
+    """The Profile that counts, with what is linked to it: assessed before not assessed; by council; the last row."""
+    return """
         WITH profiles AS (
             SELECT * FROM eyfsp
             QUALIFY row_number() OVER (
                 PARTITION BY child_id ORDER BY (com_e01 = 'A'), council, source_row DESC
             ) = 1
-        ), facts AS (
-            SELECT profiles.*, census.fsm, census.ethnic_group, census.sen_provision, census.first_language,
-                   reviews.asq3, reviews.child_id IS NOT NULL AS seen_by_hv, reviews.concern AS hv_concern,
-                   settings.entitlement, settings.child_id IS NOT NULL AS seen_by_setting,
-                   settings.concern AS setting_concern
-              FROM profiles
-              LEFT JOIN census USING (child_id)
-              LEFT JOIN reviews USING (child_id)
-              LEFT JOIN settings USING (child_id)
-        ), services AS (
-            SELECT *, {_who("seen_by_hv", "seen_by_setting", pupil.NEITHER)} AS seen_by,
-                   {_who("coalesce(hv_concern, false)", "coalesce(setting_concern, false)", pupil.NONE)} AS concern_by
-              FROM facts
         )
-        SELECT child_id, council, source_row, {goals}, {_sex("sex")} AS sex,
-               coalesce(fsm, '{dimensions.UNKNOWN}') AS fsm,
-               coalesce(ethnic_group, '{dimensions.UNKNOWN}') AS ethnic_group,
-               coalesce(sen_provision, '{dimensions.UNKNOWN}') AS sen_provision,
-               coalesce(first_language, '{dimensions.UNKNOWN}') AS first_language,
-               coalesce(term_of_birth, '{dimensions.UNKNOWN}') AS term_of_birth,
-               {_imd("imd_quintile")} AS imd_quintile,
-               CASE WHEN {gld} THEN 'Yes' ELSE 'No' END AS gld,
-               coalesce(asq3, '{pupil.NO_REVIEW}') AS asq3,
-               coalesce(entitlement, '{pupil.NOT_LINKED_TO_SETTING}') AS entitlement,
-               {dots} AS dots
-          FROM services
+        SELECT profiles.*, census.* EXCLUDE (child_id), settings.entitlement, reviews.asq3,
+               reviews.child_id IS NOT NULL AS seen_by_hv, coalesce(reviews.concern, false) AS hv_concern,
+               settings.child_id IS NOT NULL AS seen_by_setting, coalesce(settings.concern, false) AS setting_concern
+          FROM profiles
+          LEFT JOIN census USING (child_id)
+          LEFT JOIN reviews USING (child_id)
+          LEFT JOIN settings USING (child_id)
     """
 
 
-def _census() -> str:
-    """One row per child of the school census: eligible if any row says so; else by the last row with a value."""
+def _pupil_columns() -> dict[str, Derivation]:
+    asq3, census, settings = _asq3(), _census_columns(), _setting_columns()
+    gld = " AND ".join(f"{goal} = '2'" for goal in GLD_GOALS)
+    seen, concern = (
+        _who("seen_by_hv", "seen_by_setting", pupil.NEITHER),
+        _who("hv_concern", "setting_concern", pupil.NONE),
+    )
+    dots = f"format({quoted(pupil.dots_category('{}', '{}'))}, {seen}, {concern})"
+    reviewed = {"hv_reviews": (*asq3.made_of["hv_reviews"], "concern", "referral")}
+    return {
+        **{goal: _made("eyfsp", _if(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal) for goal in GOALS},
+        "sex": _made("eyfsp", _sex(), "sex"),
+        **{name: Derivation(_or(name, dimensions.UNKNOWN), each.made_of) for name, each in census.items()},
+        "term_of_birth": _made("eyfsp", _or("term_of_birth", dimensions.UNKNOWN), "term_of_birth"),
+        "imd_quintile": _made("eyfsp", _imd(), "imd_quintile"),
+        "gld": _made("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
+        "asq3": Derivation(_or("asq3", pupil.NO_REVIEW), asq3.made_of),
+        "entitlement": Derivation(_or("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of),
+        "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),
+    }
+
+
+def _census_columns() -> dict[str, Derivation]:
+    """Of the school census by child: eligible if any row says so; else by the last row with a value."""
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
-    groups = " ".join(f"WHEN '{code}' THEN '{group}'" for code, group in MAJOR_GROUP.items())
     latest = "ORDER BY council DESC, source_row"
-    return f"""
-        SELECT child_id,
-               CASE WHEN bool_or(fsm_eligible = 'Y') THEN '{eligible}'
-                    WHEN bool_or(fsm_eligible = 'N') THEN '{not_eligible}' END AS fsm,
-               CASE last(ethnicity {latest}) FILTER (ethnicity IS NOT NULL) {groups} END AS ethnic_group,
-               CASE WHEN bool_or(sen_provision = 'E') THEN '{plan}'
-                    WHEN bool_or(sen_provision = 'K') THEN '{support}'
-                    WHEN bool_or(sen_provision = 'N') THEN '{none}' END AS sen_provision,
-               last(CASE WHEN upper(first_language) IN ('ENG', 'ENB') THEN '{english}' ELSE '{other}' END {latest})
-                   FILTER (first_language IS NOT NULL) AS first_language
-          FROM school_census GROUP BY child_id
-    """
+    ethnicity = f"last(ethnicity {latest}) FILTER (ethnicity IS NOT NULL)"
+    language = _if("upper(first_language) IN ('ENG', 'ENB')", english, other)
+    last_language = f"last({language} {latest}) FILTER (first_language IS NOT NULL)"
+    return {
+        "fsm": _any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
+        "ethnic_group": _made("school_census", _coded(ethnicity, MAJOR_GROUP), "ethnicity"),
+        "sen_provision": _any_row("sen_provision", {"E": plan, "K": support, "N": none}),
+        "first_language": _made("school_census", last_language, "first_language"),
+    }
+
+
+def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
+    """The label of the first code that any row of the school census has."""
+    cases = {f"bool_or({column} = {quoted(code)})": label for code, label in labels.items()}
+    return _made("school_census", _cases(cases), column)
+
+
+def _setting_columns() -> dict[str, Derivation]:
+    """Of the early years census by child."""
+    taken, not_taken, _ = pupil.ENTITLEMENT.categories
+    entitlement, concern = _if("bool_or(entitlement = '2YO')", taken, not_taken), f"bool_or({concerns.of_setting()})"
+    return {
+        "entitlement": _made("early_years_census", entitlement, "entitlement"),
+        "concern": _made("early_years_census", concern, "progress_check_outcome", "sen_provision"),
+    }
 
 
 def _reviews() -> str:
     """One row per child with a two-year review: the latest with a complete ASQ-3 counts, else the latest."""
     outcomes = ", ".join(f"{_outcome(domain)} AS {domain}_outcome" for domain in DOMAINS)
-    below = " + ".join(f"({domain}_outcome = '{health.BELOW}')::INTEGER" for domain in DOMAINS)
-    scored = " + ".join(f"({domain}_outcome <> '{health.NO_SCORE}')::INTEGER" for domain in DOMAINS)
-    all_above, one, several, without, _ = pupil.ASQ3.categories
+    below = " + ".join(f"({domain}_outcome = {quoted(health.BELOW)})::INTEGER" for domain in DOMAINS)
+    scored = " + ".join(f"({domain}_outcome <> {quoted(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
+    all_five = _cases({"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE)
     return f"""
         WITH outcomes AS (
-            SELECT *, {outcomes} FROM hv_reviews WHERE review = '{TWO_YEAR_REVIEW}'
+            SELECT *, {outcomes} FROM hv_reviews WHERE review = {quoted(TWO_YEAR_REVIEW)}
         ), counted AS (
             SELECT *, {below} AS below, {scored} AS scored FROM outcomes
         ), of_child AS (
             SELECT *, bool_or({concerns.of_review("below > 0")}) OVER (PARTITION BY child_id) AS any_concern
               FROM counted
         )
-        SELECT * EXCLUDE (concern, any_concern), any_concern AS concern,
-               CASE WHEN below >= 2 THEN '{several}' WHEN below = 1 THEN '{one}'
-                    WHEN scored = {len(DOMAINS)} THEN '{all_above}' ELSE '{without}' END AS asq3,
-               CASE WHEN below >= 1 THEN '{health.BELOW}' WHEN scored = {len(DOMAINS)} THEN '{health.AT_OR_ABOVE}'
-                    ELSE '{health.NO_SCORE}' END AS {health.ALL_FIVE}_outcome
+        SELECT * EXCLUDE (concern, any_concern), any_concern AS concern, {_asq3().sql} AS asq3,
+               {all_five} AS {health.ALL_FIVE}_outcome
           FROM of_child
         QUALIFY row_number() OVER (
             PARTITION BY child_id
@@ -168,61 +202,95 @@ def _reviews() -> str:
     """
 
 
-def _settings() -> str:
-    taken, not_taken, _ = pupil.ENTITLEMENT.categories
-    return f"""
-        SELECT child_id,
-               CASE WHEN bool_or(entitlement = '2YO') THEN '{taken}' ELSE '{not_taken}' END AS entitlement,
-               bool_or({concerns.of_setting()}) AS concern
-          FROM early_years_census GROUP BY child_id
-    """
+_OF_A_REVIEW = ("review", "review_date", "asq3_months")
+"""What says which review counts, and which cut-offs hold for it."""
+
+
+def _asq3() -> Derivation:
+    all_above, one, several, without, _ = pupil.ASQ3.categories
+    by_number = {"below >= 2": several, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
+    return _made("hv_reviews", _cases(by_number, without), *_OF_A_REVIEW, *DOMAINS)
 
 
 def _health() -> str:
-    outcomes = ", ".join(f"{domain}_outcome AS {domain}" for domain in health.DOMAINS)
-    return f"""
-        SELECT child_id, council, source_row, {_sex("sex")} AS sex, {_imd("imd_quintile")} AS imd_quintile, {outcomes}
-          FROM (SELECT * EXCLUDE ({", ".join(DOMAINS)}) FROM reviews)
-    """
+    return f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews"
+
+
+def _health_columns() -> dict[str, Derivation]:
+    scores = {domain: (domain,) for domain in DOMAINS} | {health.ALL_FIVE: tuple(DOMAINS)}
+    return {
+        "sex": _made("hv_reviews", _sex(), "sex"),
+        "imd_quintile": _made("hv_reviews", _imd(), "imd_quintile"),
+        **{name: _made("hv_reviews", f"{name}_outcome", *_OF_A_REVIEW, *read) for name, read in scores.items()},
+    }
 
 
 def _parents() -> str:
+    return "SELECT concat_ws('-', council, source_row) AS child_id, * FROM parent_experience"
+
+
+def _parents_columns() -> dict[str, Derivation]:
     labels = {"child_age_band": survey.CHILD_AGE_BAND, "fsm_or_funded": survey.FSM_OR_FUNDED} | {
         name: question.answers for name, question in survey.QUESTIONS.items()
     }
-    columns = ", ".join(
-        f"CASE {name} {' '.join(f'WHEN {quoted(code)} THEN {quoted(label)}' for code, label in answers.items())}"
-        f" ELSE '{parents.NOT_ANSWERED}' END AS {name}"
+    return {
+        name: _made("parent_experience", _coded(name, answers, parents.NOT_ANSWERED), name)
         for name, answers in labels.items()
-    )
-    return f"""
-        SELECT concat_ws('-', council, source_row) AS child_id, council, source_row, {columns} FROM parent_experience
-    """
+    }
 
 
 def _outcome(domain: str) -> str:
-    cases = " ".join(
-        f"WHEN asq3_months = '{months}' THEN CASE WHEN {domain} < {cut_off} THEN '{health.BELOW}'"
-        f" WHEN {domain} >= {cut_off} THEN '{health.AT_OR_ABOVE}' ELSE '{health.NO_SCORE}' END"
+    by_age = {
+        f"asq3_months = {quoted(months)} AND {domain} {compared} {cut_off}": outcome
         for (column, months), cut_off in cut_offs().items()
+        for compared, outcome in (("<", health.BELOW), (">=", health.AT_OR_ABOVE))
         if column == domain
-    )
-    return f"CASE {cases} ELSE '{health.NO_SCORE}' END"
+    }
+    return _cases(by_age, health.NO_SCORE)
+
+
+def _made(source: str, sql: str, *columns: str) -> Derivation:
+    return Derivation(sql, {source: columns})
+
+
+def _selected(columns: Mapping[str, Derivation]) -> str:
+    return ", ".join(f"{each.sql} AS {name}" for name, each in columns.items())
 
 
 def _who(health_visitor: str, setting: str, nobody: str) -> str:
-    return (
-        f"CASE WHEN {health_visitor} AND {setting} THEN '{pupil.BOTH}' WHEN {health_visitor} THEN '{pupil.HV_ONLY}'"
-        f" WHEN {setting} THEN '{pupil.SETTING_ONLY}' ELSE '{nobody}' END"
-    )
+    both = f"{health_visitor} AND {setting}"
+    return _cases({both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}, nobody)
 
 
-def _sex(column: str) -> str:
+def _sex() -> str:
     female, male, unknown = dimensions.SEX.categories
-    return f"CASE {column} WHEN 'F' THEN '{female}' WHEN 'M' THEN '{male}' ELSE '{unknown}' END"
+    return _coded("sex", {"F": female, "M": male}, unknown)
 
 
-def _imd(column: str) -> str:
+def _imd() -> str:
     *quintiles, unknown = dimensions.IMD.categories
-    cases = " ".join(f"WHEN {number} THEN '{label}'" for number, label in enumerate(quintiles, 1))
-    return f"CASE {column} {cases} ELSE '{unknown}' END"
+    return _coded("imd_quintile", {str(number): label for number, label in enumerate(quintiles, 1)}, unknown)
+
+
+def _or(column: str, otherwise: str) -> str:
+    return f"coalesce({column}, {quoted(otherwise)})"
+
+
+def _if(condition: str, then: str, otherwise: str) -> str:
+    return _cases({condition: then}, otherwise)
+
+
+def _coded(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
+    """The label of each code of a column."""
+    cases = " ".join(f"WHEN {quoted(code)} THEN {quoted(label)}" for code, label in labels.items())
+    return f"CASE {column} {cases}{_else(otherwise)} END"
+
+
+def _cases(labels: Mapping[str, str], otherwise: str | None = None) -> str:
+    """The label of the first condition that holds."""
+    cases = " ".join(f"WHEN {condition} THEN {quoted(label)}" for condition, label in labels.items())
+    return f"CASE {cases}{_else(otherwise)} END"
+
+
+def _else(label: str | None) -> str:
+    return f" ELSE {quoted(label)}" if label else ""

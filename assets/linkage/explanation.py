@@ -12,6 +12,7 @@ from assets.home.processing_log import What, record
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import not_as_linked
 from privacy.doors.database import in_memory
+from privacy.doors.sql import parquet
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.services import SERVICES
@@ -91,7 +92,7 @@ def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:
         return []
     with in_memory() as con:
         found = con.execute(
-            f"SELECT DISTINCT rule FROM '{path}' WHERE source_row = ? AND severity = '{Severity.REJECT}' ORDER BY rule",
-            [row.source_row],
+            f"SELECT DISTINCT rule FROM {parquet(path)} WHERE source_row = ? AND severity = ? ORDER BY rule",
+            [row.source_row, Severity.REJECT.value],
         ).fetchall()
     return [rule for (rule,) in found]

@@ -1,7 +1,7 @@
-"""From which extracts something was made, so that it is never put together with the rows of others.
+"""From which extracts links and confidential tables were made, so that they are never put together with rows of others.
 
 Row numbers join links to extracts, and hold for the very rows that were linked: a corrected delivery has other children
-under the same numbers.
+under the same numbers. The record of a linkage holds names of councils and sources, and nothing of a row.
 """
 
 from __future__ import annotations
@@ -9,14 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet
 
+from assets.home.older_homes import convert_linkage
 from assets.home.paths import Home
 from assets.intake.deliveries import MAC_KEY
+from ndl_export.facts.missing import SOURCES
+from privacy.doors import files
 from sources.contracts import CONTRACTS
+
+PROFILE = "eyfsp"
+
+
+class NotLinked(Exception):
+    """The cohort has no confidential tables, or linkage broke off while it wrote them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,43 @@ class Extract:
 
 Extracts = Mapping[str, Extract]
 """By `council/source`."""
+
+
+@dataclass(frozen=True)
+class LinkageRecord:
+    """Which councils took part in a linkage, and of whose rows, by source, and of which extracts its confidential
+    tables are. `sent` is empty while the tables are written.
+    """
+
+    taking_part: Sequence[str]
+    sent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extracts: Extracts = field(default_factory=dict)
+
+    def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """By source, those of the councils whose rows are not in the confidential tables."""
+        absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
+        return {source: names for source, names in absent.items() if names}
+
+
+def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
+    files.write_json(home.linkage_record(cohort), asdict(record))
+
+
+def read_record(home: Home, cohort: str) -> LinkageRecord:
+    """The newest record of a cohort's linkage; raises `NotLinked` where there is none."""
+    convert_linkage(home, cohort)
+    if not home.linkage_record(cohort).exists():
+        raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
+    content = json.loads(home.linkage_record(cohort).read_bytes())
+    return LinkageRecord(**content | {"extracts": _extracts(content["extracts"])})
+
+
+def record_of_tables(home: Home, cohort: str) -> LinkageRecord:
+    """The same, where all confidential tables are in place; raises `NotLinked`."""
+    record = read_record(home, cohort)
+    if not record.sent:
+        raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
+    return record
 
 
 def extracts_of(home: Home, source: str, cohort: str, councils: Iterable[str]) -> list[Path]:
@@ -69,7 +115,7 @@ def delivered(extracts: Extracts) -> dict[str, str]:
 
 def named(names: Sequence[str]) -> str:
     """The first of the names, and whether there are more."""
-    return f"{', '.join(names[:_NAMED])}{' and others' if len(names) > _NAMED else ''}"
+    return f"{', '.join(names[:_MOST_NAMED])}{' and others' if len(names) > _MOST_NAMED else ''}"
 
 
 def as_json(extracts: Extracts) -> str:
@@ -77,15 +123,14 @@ def as_json(extracts: Extracts) -> str:
 
 
 def from_json(content: bytes | str) -> dict[str, Extract]:
-    return {name: Extract(**extract) for name, extract in json.loads(content).items()}
+    return _extracts(json.loads(content))
 
 
-def noted(path: Path) -> dict[str, Extract]:
-    """What the file says; nothing where there is none."""
-    return from_json(path.read_bytes()) if path.exists() else {}
+def _extracts(content: Mapping[str, Mapping[str, str]]) -> dict[str, Extract]:
+    return {name: Extract(**extract) for name, extract in content.items()}
 
 
-_NAMED = 5
+_MOST_NAMED = 5
 
 
 def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:

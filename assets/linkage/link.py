@@ -18,9 +18,19 @@ from assets.home.processing_log import What, record
 from assets.home.removal_lock import while_in_use
 from assets.intake import deliveries
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import Extract, as_json, changed, delivered, extracts_in, extracts_of, from_json, named
+from assets.linkage.inputs import (
+    Extract,
+    LinkageRecord,
+    as_json,
+    changed,
+    delivered,
+    extracts_in,
+    extracts_of,
+    from_json,
+    named,
+    write_record,
+)
 from assets.linkage.report import rates_by_group, render, weighted_figures
-from assets.linkage.taking_part import note_made_from, note_sent, note_taking_part
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote
@@ -118,12 +128,11 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)
-        home.sent(cohort).unlink(missing_ok=True)
+        write_record(home, cohort, LinkageRecord(sorted(councils)))
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
-    note_taking_part(home, cohort, councils)
-    note_made_from(home, cohort, extracts_in(home, cohort, councils))
-    note_sent(home, cohort, {source: [path.stem for path in paths] for source, paths in extracts.items()})
+    sent = {source: [path.stem for path in paths] for source, paths in extracts.items()}
+    write_record(home, cohort, LinkageRecord(sorted(councils), sent, extracts_in(home, cohort, councils)))
     return came
 
 

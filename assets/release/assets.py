@@ -18,7 +18,7 @@ from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
 from assets.catalogue.run_tags import of_release
 from assets.catalogue.steps import speaks_plainly
 from assets.linkage.assets import CONFIDENTIAL
-from assets.linkage.taking_part import taking_part_noted
+from assets.linkage.inputs import read_record
 from assets.release.measure import measure_release, publish_bundle, publish_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
@@ -153,4 +153,4 @@ def _councils(installation: Installation, cohort: str) -> list[str]:
     """
     if installation.landing_folder.is_dir():
         return taking_part(installation.landing_folder)
-    return taking_part_noted(installation.home_folder, cohort)
+    return list(read_record(installation.home_folder, cohort).taking_part)

@@ -28,6 +28,7 @@ from assets.linkage.link import linked_extracts
 from assets.returns.summary import write_summary
 from privacy.doors import files
 from privacy.doors.database import in_memory
+from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement
@@ -262,18 +263,18 @@ def _records(
     on: dt.date,
 ) -> None:
     """The tables that `privacy.returns.facts` reads."""
-    con.execute(f"CREATE VIEW links AS SELECT * FROM '{home.links(cohort.code)}'")
-    con.execute(f"CREATE VIEW doubts AS SELECT * FROM '{home.doubts(cohort.code)}'")
+    con.execute(f"CREATE VIEW links AS FROM {parquet(home.links(cohort.code))}")
+    con.execute(f"CREATE VIEW doubts AS FROM {parquet(home.doubts(cohort.code))}")
     selects = []
     for source, service in SERVICES.items():
         paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
-        files = ", ".join(f"'{path}'" for path in paths)
         if paths:
             selects.append(
-                f"SELECT '{source}' AS source, council, '{service}' AS service, source_row, {FINDABLE} AS findable,"
+                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
+                f" {FINDABLE} AS findable,"
                 f" nullif(sex, '') AS sex, {', '.join(ALIKE)},"
                 f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
-                f" FROM read_parquet([{files}], hive_partitioning = false)"
+                f" FROM {parquet(paths, hive_partitioning=False)}"
             )
     con.execute(
         f"""
@@ -292,13 +293,13 @@ def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
     """
     match source:
         case "hv_reviews":
-            return f"CASE WHEN review_date <= DATE '{on}' THEN strftime(review_date, '%Y-%m') END"
+            return f"CASE WHEN review_date <= {quoted(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
         case "eyfsp":
-            return f"'{cohort.first_year + 1}-06'"
+            return quoted(f"{cohort.first_year + 1}-06")
         case "school_census":
-            return f"'{cohort.first_year + 1}-01'"
+            return quoted(f"{cohort.first_year + 1}-01")
         case _:
-            return f"'{CONTRACTS[source].due.on(cohort).year}-01'"
+            return quoted(f"{CONTRACTS[source].due.on(cohort).year}-01")
 
 
 def _concern(source: str) -> str:

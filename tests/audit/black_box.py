@@ -22,6 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
+from assets.release import begin
 from assets.release import measure as release
 from assets.release.noise_workload import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -175,10 +176,10 @@ class Bundles:
         with (
             patch.object(release, "write_bundle", capture),
             patch.object(release, "plan_family", self._plan),
-            patch.object(release, "check_accuracy", lambda *_: None),
+            patch.object(begin, "_check_worth", lambda *_: None),
         ):
             for family in FAMILIES:
-                release.begin_release(home, COHORT, "2026.11.0", self._councils, allow_missing=False)
+                begin.begin_release(home, COHORT, "2026.11.0", self._councils, allow_missing=False)
                 release.measure_family(home, self._keys, family, COHORT, "2026.11.0", self._councils)
             release.publish_bundle(home, self._keys, COHORT, "2026.11.0", self._councils)
         shutil.rmtree(home.root)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.home.paths import Home
-from assets.linkage.taking_part import note_sent
+from assets.linkage.inputs import LinkageRecord, write_record
 from assets.release import measure
+from assets.release.begin import begin_release
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -27,14 +29,22 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> 
         path = home.confidential(family, COHORT)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(_table(family, rows, councils, seed), path)
-    note_sent(home, COHORT, dict.fromkeys(CONTRACTS, councils))
+    note_linked(home, COHORT, councils)
     return home
+
+
+def note_linked(
+    home: Home, cohort: str, councils: Sequence[str], without: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """The record of a linkage of these councils, `without` one of them by source."""
+    sent = {source: [name for name in councils if name != without.get(source)] for source in CONTRACTS}
+    write_record(home, cohort, LinkageRecord(councils, sent))
 
 
 def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
-        measure.begin_release(home, COHORT, version, councils, allow_missing=False)
+        begin_release(home, COHORT, version, councils, allow_missing=False)
         measure.measure_family(home, keys, family, COHORT, version, councils)
     return measure.publish_bundle(home, keys, COHORT, version, councils)
 

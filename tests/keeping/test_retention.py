@@ -59,7 +59,7 @@ def test_a_policy_that_cannot_be_followed(tmp_path: Path, text: str, sentence: s
 
 
 def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
-    stay = ("release", "restricted/measurements", "restricted/missing", "restricted/share")
+    stay = ("release", "restricted/measurements", "restricted/releases")
     before = {part: hashes(place.home.root / part) for part in stay}
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
@@ -71,7 +71,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     assert not [path for path in place.home.returns.rglob("*") if path.is_file()]
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
     kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
-    assert kinds <= {"measured_from", "measurements", "missing", "share", "turns"}
+    assert kinds <= {"measurements", "turns"}
     assert {part: hashes(place.home.root / part) for part in stay} == before
     assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
     assert {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")} >= {

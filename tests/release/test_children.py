@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.linkage.children import build_confidential_tables
+from assets.linkage.children import NotDerived, build_confidential_tables, derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
@@ -181,3 +182,24 @@ def test_every_value_is_of_the_public_domain(case: Case) -> None:
         assert rows
         for attribute in FAMILIES[family].attributes:
             assert {row[attribute.name] for row in rows} <= set(attribute.categories), attribute.name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_column_is_made_of_is_in_the_extracts(family: str) -> None:
+    """The catalogue says of each attribute where it comes from."""
+    made_at_intake = {"term_of_birth", "imd_quintile"}
+    found = derivations(family)
+    assert list(found) == [attribute.name for attribute in FAMILIES[family].attributes]
+    for name, each in found.items():
+        for source, columns in each.made_of.items():
+            payload = {column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)}
+            assert set(columns) <= payload | made_at_intake, name
+            assert source in FAMILIES[family].sources
+
+
+def test_an_attribute_without_a_derivation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = FAMILIES["health"]
+    unknown = replace(family, attributes=(*family.attributes, pupil.FAMILY.attribute("gld")))
+    monkeypatch.setitem(FAMILIES, "health", unknown)  # type: ignore[arg-type]
+    with pytest.raises(NotDerived, match="gld of family health: no derivation"):
+        derivations("health")

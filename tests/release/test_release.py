@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,23 +17,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage.taking_part import CouncilsMissing, NotLinked, fix_missing, missing_of, note_sent, stated_missing
-from assets.release import budget_share
+from assets.linkage.inputs import NotLinked
+from assets.release import begin
+from assets.release.begin import CohortRecord, CouncilsMissing, begin_release, read_record
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
-from assets.release.measure import begin_release, measure_family, publish_bundle
+from assets.release.measure import measure_family, publish_bundle
 from assets.release.noise_workload import plan_family
 from assets.release.recompute import differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
+from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from privacy.release import store
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.store import StoreError
-from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, place, places
+from tests.audit.homes import note_linked
 
 COUNCILS = sorted(PILOT)
 COHORT, VERSION = "202425", "2026.11.0"
@@ -49,6 +51,11 @@ def _table(family: str, rows: int, seed: int = 1) -> pa.Table:
     return pa.table({"child_id": [f"c{n}" for n in range(rows)]} | columns, schema=schema)
 
 
+def _fix(home: Home, missing: dict[str, tuple[str, ...]]) -> None:
+    """The record of a release that was begun when this was missing."""
+    write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=missing))})
+
+
 def _release(root: Path, keys: KeyRing, rows: int) -> Path:
     home = Home(root)
     home.prepare()
@@ -57,7 +64,7 @@ def _release(root: Path, keys: KeyRing, rows: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(_table(family, rows), path)
         measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
-    fix_missing(home, COHORT, VERSION, {})
+    _fix(home, {})
     return publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
 
 
@@ -100,7 +107,7 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
         leeds = pa.array(["leeds"] * table.num_rows)
         pq.write_table(table.set_column(1, "council", leeds), path)
         measure_family(home, keys, family, COHORT, VERSION, ["leeds"])
-    fix_missing(home, COHORT, VERSION, {})
+    _fix(home, {})
     bundle = publish_bundle(home, keys, COHORT, VERSION, ["leeds"])
     assert verify(bundle).ok
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
@@ -166,7 +173,7 @@ def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: Key
     """A verified bundle of a cohort in which some councils have sent nothing of some sources."""
     home.prepare()
     _tables_without(missing, home, rows)
-    fix_missing(home, COHORT, VERSION, missing)
+    _fix(home, missing)
     for family in FAMILIES:
         measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
     bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
@@ -201,24 +208,23 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     home = Home(tmp_path)
     home.prepare()
     with pytest.raises(NotLinked, match="run the linkage first"):
-        missing_of(home, COHORT, COUNCILS)
-    everyone = dict.fromkeys(CONTRACTS, COUNCILS)
-    note_sent(home, COHORT, everyone | {"eyfsp": COUNCILS[1:]})
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=True)
+    note_linked(home, COHORT, COUNCILS, {"eyfsp": COUNCILS[0]})
     with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
         begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
-    note_sent(home, COHORT, everyone | {"school_census": COUNCILS[1:]})
+    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
     begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
-    assert stated_missing(home, COHORT, VERSION) == {"school_census": (COUNCILS[0],)}
-    note_sent(home, COHORT, everyone)
+    assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
+    note_linked(home, COHORT, COUNCILS)
     begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
-    assert stated_missing(home, COHORT, VERSION) == {}
+    assert read_record(home, VERSION)[COHORT].missing == {}
     _tables_without({}, home, 10)
     measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
     begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
-    note_sent(home, COHORT, everyone | {"school_census": COUNCILS[1:]})
+    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
         begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
-    assert stated_missing(home, COHORT, VERSION) == {}
+    assert read_record(home, VERSION)[COHORT].missing == {}
 
 
 def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dict[int, Path], tmp_path: Path) -> None:
@@ -277,10 +283,10 @@ def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
 
 def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load_policy()
-    monkeypatch.setattr(budget_share, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    monkeypatch.setattr(begin, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
     home = Home(tmp_path)
     home.prepare()
-    note_sent(home, COHORT, dict.fromkeys(CONTRACTS, COUNCILS))
+    note_linked(home, COHORT, COUNCILS)
     with pytest.raises(NotAccurateEnough):
         begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
     assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
@@ -289,7 +295,7 @@ def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monk
 def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path)
     home.prepare()
-    note_sent(home, COHORT, dict.fromkeys(CONTRACTS, COUNCILS))
+    note_linked(home, COHORT, COUNCILS)
     (tmp_path / "broken.yaml").write_text("name: [")
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
     with pytest.raises(InvalidPublisher, match="not a readable YAML file"):

@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage.taking_part import note_sent
-from assets.release.measure import begin_release, measure_family, publish_bundle
+from assets.release.begin import SeriesRefused, begin_release
+from assets.release.measure import measure_family, publish_bundle
 from assets.release.recompute import differing
-from assets.release.series import SeriesRefused
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.publish.withdraw import withdraw
@@ -25,9 +24,8 @@ from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.store import StoreError
-from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT
-from tests.audit.homes import COHORT, home_of
+from tests.audit.homes import COHORT, home_of, note_linked
 
 COUNCILS = sorted(PILOT)
 EARLIER = "202324"
@@ -46,7 +44,7 @@ def landed(folder: Path) -> Home:
         path = home.confidential(family, EARLIER)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 300), path)
-    note_sent(home, EARLIER, dict.fromkeys(CONTRACTS, COUNCILS))
+    note_linked(home, EARLIER, COUNCILS)
     return home
 
 

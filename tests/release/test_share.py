@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.release.measure import begin_release
+from assets.release.begin import begin_release
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict

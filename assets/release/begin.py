@@ -1,0 +1,288 @@
+"""What is fixed with a release before its first charge: its cohorts, and of each what is missing, from which deliveries
+it is measured and which share of the policy's split it spends.
+
+One record a release, written here, so that its bundle is the same however often it is made. A release measures its own
+cohort. Others stand beside it as a time series: with the noisy counts that an earlier published release drew for them,
+which costs nothing, or measured now where none ever did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from assets.home.cohort_lock import in_turn
+from assets.home.older_homes import convert_release
+from assets.home.paths import Home
+from assets.linkage.inputs import (
+    PROFILE,
+    Extracts,
+    changed,
+    delivered,
+    deliveries_in,
+    extracts_in,
+    named,
+    record_of_tables,
+)
+from assets.release.budget_share import WHOLE, check_fits
+from assets.release.expected_accuracy import check_accuracy
+from assets.release.noise_workload import plan_family
+from ndl_export.bundle.make import PRIVACY_RECORD_FILE
+from ndl_export.bundle.release_directory import versions
+from ndl_export.facts.missing import Missing, short
+from ndl_export.facts.previous import cohort_statements
+from ndl_export.facts.publisher import publisher
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.withdrawals import withdrawals
+from ndl_export.tables import FAMILIES
+from privacy.doors import files
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import Policy, load_policy
+
+Series = Mapping[str, str]
+"""By cohort of a release, the release that it was measured for."""
+
+
+class CouncilsMissing(Exception):
+    """A council takes part but has sent no EYFS Profile extract for the cohort."""
+
+
+class OutOfDate(Exception):
+    """The confidential tables are not of the extracts that are in."""
+
+
+class SeriesRefused(Exception):
+    """A release cannot be of these cohorts; the message says why and what to do."""
+
+
+class NotBegun(Exception):
+    """A release that this home folder holds no record of."""
+
+
+@dataclass(frozen=True)
+class CohortRecord:
+    """What is fixed of one cohort of a release; of one measured for another release, which that was.
+
+    `share` is of the policy's split; `missing` has councils without rows, by source; `measured_from` has the MAC of the
+    delivery of each extract (`council/source`) that the confidential tables were made of.
+    """
+
+    measured_in: str
+    share: float = WHOLE
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    measured_from: Mapping[str, str] = field(default_factory=dict)
+
+
+ReleaseRecord = Mapping[str, CohortRecord]
+"""By cohort."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The cohorts that a release is to be of: its own, and others beside it; None for those it was begun with.
+
+    With `reuse`, its own is not measured either: all are published from what was drawn before.
+    """
+
+    cohort: str
+    others: Collection[str] | None = None
+    reuse: bool = False
+
+
+@in_turn
+def begin_release(
+    home: Home,
+    cohort: str,
+    version: str,
+    councils: Sequence[str],
+    *,
+    allow_missing: bool,
+    share: float | None = None,
+    others: Sequence[str] = (),
+    reuse: bool = False,
+) -> list[str]:
+    """Fix what a release is of and return the cohorts that it measures itself. To be called before each measurement.
+
+    `share` is by default the whole, or what the release was begun with. Of a cohort that it has measured already, from
+    the deliveries that are in, no table is looked at. Whatever is refused is refused before the first charge, with
+    nothing fixed: all families are looked at, so that a release does not stop halfway.
+
+    Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
+    allowed, `ReleaseConflict` where the release was begun with other cohorts, another share or other councils missing,
+    `InvalidPublisher` where nobody could publish it, `SeriesRefused`, what `check_fits` raises, and `NotAccurateEnough`
+    where the plan of a family is not expected to be worth its budget; a revision that spends a share is not held to it.
+    """
+    publisher()
+    series = series_for(home, version, Asked(cohort, others or None, reuse))
+    cohorts = measured_now(series, version)
+    before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)
+    tables = {each: record_of_tables(home, each) for each in cohorts if not stands(home, each, version, councils)}
+    for each, linked in tables.items():
+        if each not in charged:
+            _check_of_what_is_in(home, each, councils, linked.extracts)
+        if not allow_missing:
+            _check_complete(each, linked.missing(councils))
+    record = {each: CohortRecord(origin) for each, origin in series.items()}
+    for each in cohorts:
+        begun = before.get(each, record[each])
+        spent = _share(home, each, version, share, begun.share, each in charged)
+        if each in charged and each in before:
+            record[each] = begun
+        else:
+            from_now = {} if each in charged else delivered(tables[each].extracts)
+            record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
+    for each, linked in tables.items():
+        _check_missing(each, version, record[each].missing, linked.missing(councils))
+    if any(record[each].share == WHOLE for each in cohorts if each not in charged):
+        _check_worth(councils)
+    if record != before:
+        files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
+    return cohorts
+
+
+def read_record(home: Home, version: str) -> ReleaseRecord:
+    """What was fixed with a release; empty where it was not begun."""
+    convert_release(home, version)
+    path = home.release_record(version)
+    content = json.loads(path.read_bytes()) if path.exists() else {}
+    return {cohort: _cohort_record(fixed) for cohort, fixed in content.items()}
+
+
+def fixed_record(home: Home, version: str) -> ReleaseRecord:
+    """The same; raises `NotBegun` where there is none."""
+    if record := read_record(home, version):
+        return record
+    raise NotBegun(
+        f"release {version} was not begun in {home.root}, or its record is lost: restore"
+        f" {home.release_record(version)} from a backup"
+    )
+
+
+def _cohort_record(fixed: Mapping[str, Any]) -> CohortRecord:
+    missing = {source: tuple(councils) for source, councils in fixed.get("missing", {}).items()}
+    return CohortRecord(**{**fixed, "missing": missing})
+
+
+def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
+    """The policy with the split that the release spends."""
+    return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
+
+
+def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
+    """Whether every family is measured and paid for, and nobody has sent anything else since: a repeat needs no table.
+
+    Rows that were removed on request since are in what was published, and in no later release. A correction is another
+    matter: whoever sent it expects it in, so the release is refused as charged with another table.
+    """
+    fixed = read_record(home, version).get(cohort)
+    if fixed is None or not fixed.measured_from or not Ledger(home.ledger).is_measured(cohort, version, FAMILIES):
+        return False
+    return fixed.measured_from == deliveries_in(home, cohort, councils)
+
+
+def series_for(home: Home, version: str, asked: Asked) -> Series:
+    """What the release is of: as it was begun, or as it would be begun now. Writes nothing.
+
+    Raises `ReleaseConflict` where it was begun with other cohorts, and `SeriesRefused`.
+    """
+    others = set(asked.others or ())
+    if asked.cohort in others:
+        raise SeriesRefused(f"cohort {asked.cohort} is the release's own: name only others beside it")
+    wanted, charged = {asked.cohort, *others}, Ledger(home.ledger).cohorts_charged(version)
+    fixed = read_record(home, version)
+    if fixed and (charged or (home.release / version).exists()):
+        if (asked.others is not None and fixed.keys() != wanted) or asked.cohort not in fixed:
+            raise ReleaseConflict(
+                f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
+                " Another set of cohorts is another release: give it a version of its own."
+            )
+        return {cohort: entry.measured_in for cohort, entry in fixed.items()}
+    if strangers := charged - wanted:
+        raise ReleaseConflict(
+            f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
+            " another release: give it a version of its own."
+        )
+    own = set() if asked.reuse else {asked.cohort}
+    found = {each: version if each in own else _origin(home, each, version) for each in sorted(wanted)}
+    if asked.reuse and (unmeasured := measured_now(found, version)):
+        raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
+    return found
+
+
+def measured_now(series: Series, version: str) -> list[str]:
+    """Cohorts that the release measures itself."""
+    return [cohort for cohort, origin in series.items() if origin == version]
+
+
+def _origin(home: Home, cohort: str, version: str) -> str:
+    """The newest release before this one that measured the cohort and is published; this one where none ever did."""
+    measured = Ledger(home.ledger).releases_charged(cohort)
+    if version in measured or not measured:
+        return version
+    withdrawn = withdrawals(home.release)
+    published = [str(each) for each in versions(home.release) if each < Version.parse(version)]
+    fit = [
+        each for each in published if each in measured and each not in withdrawn and _measured_there(home, cohort, each)
+    ]
+    if not fit:
+        raise SeriesRefused(
+            f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these is published"
+            f" before {version} and stands. Publish the cohort on its own first (readiness run --cohort {cohort})."
+        )
+    return fit[-1]
+
+
+def _measured_there(home: Home, cohort: str, version: str) -> bool:
+    stated = cohort_statements(json.loads((home.release / version / PRIVACY_RECORD_FILE).read_bytes()))
+    return cohort in stated and stated[cohort]["measured_in"] == version
+
+
+def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linked: Extracts) -> None:
+    """Raises `OutOfDate` where an extract came in, or changed, since the confidential tables were made."""
+    if moved := changed(linked, extracts_in(home, cohort, councils)):
+        raise OutOfDate(
+            f"cohort {cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
+            " release; nothing was charged"
+        )
+
+
+def _check_complete(cohort: str, missing: Missing) -> None:
+    """Raises `CouncilsMissing` where a council that takes part has no EYFS Profile extract in."""
+    if absent := missing.get(PROFILE):
+        raise CouncilsMissing(
+            f"cohort {cohort} has no EYFS Profile extract from {', '.join(absent)}."
+            " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
+        )
+
+
+def _share(home: Home, cohort: str, version: str, asked: float | None, before: float, is_charged: bool) -> float:
+    """The share to spend, where it fits; raises `ReleaseConflict` where the release was charged with another."""
+    share = before if asked is None else asked
+    if is_charged and share != before:
+        raise ReleaseConflict(
+            f"release {version} of cohort {cohort} was charged with a share of {before:g}, not {share:g}. "
+            "A revision is a new release, and draws on the same budget."
+        )
+    check_fits(home, cohort, version, share)
+    return share
+
+
+def _check_missing(cohort: str, version: str, fixed: Missing, now: Missing) -> None:
+    if fixed != now:
+        raise ReleaseConflict(
+            f"release {version} of cohort {cohort} was measured with this missing: {_listed(cohort, fixed)};"
+            f" now it is: {_listed(cohort, now)}. A revision is a new release, and draws on the same budget."
+        )
+
+
+def _listed(cohort: str, missing: Missing) -> str:
+    return ", ".join(short({cohort: missing})) or "nothing"
+
+
+def _check_worth(councils: Sequence[str]) -> None:
+    """Raises `NotAccurateEnough` where a family of a whole release is not worth its budget."""
+    policy = load_policy()
+    for family in FAMILIES:
+        check_accuracy(family, plan_family(family, councils, policy), councils, policy)
