@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy import pseudonyms
+from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.linkage import model, rows
 from privacy.normalise import RAREST_BAND, given_name_bands, given_name_forms, surname_bands
@@ -265,8 +266,7 @@ def _shares(
     keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
 ) -> dict[str, dict[str, float]]:
     """Share of each level among the pairs (left[i], right[i]) that can be compared at all."""
-    con = duckdb.connect()
-    con.execute("SET temp_directory = ''; SET enable_progress_bar = false").fetchall()
+    con = in_memory()
     pseudonyms.prepare(con)
     token_keys = pseudonyms.TokenKeys(keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from privacy.doors.database import in_memory
 from privacy.linkage import assignment, candidates, entities, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
 from privacy.linkage.differing import Differing, as_differing, differing
@@ -102,10 +103,8 @@ def link(
     were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
     is where pairs are weighed; it changes no link.
     """
-    with duckdb.connect() as con:
+    with in_memory() as con:
         load_beside()
-        con.execute("SET temp_directory = ''").fetchall()
-        con.execute("SET enable_progress_bar = false").fetchall()
         rows.load(con, extracts)
         entities.find_entities(con)
         _remember_entities(con)

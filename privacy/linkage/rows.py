@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
+from privacy.doors.sql import parquet
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
 from privacy.services import SERVICES
 
@@ -83,8 +84,7 @@ def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> st
         con.register(relation, extract)
         present = set(extract.column_names)
     else:
-        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in extract)
-        relation = f"read_parquet([{files}], union_by_name = true)"
+        relation = parquet(extract, union_by_name=True)
         present = {column[0] for column in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     number = list(SERVICES).index(source)

@@ -8,14 +8,13 @@ also stops INSERT OR REPLACE and INSERT OR IGNORE. What triggers cannot stop, dr
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 
+from privacy.doors.locks import locked
 from privacy.release.ledger_storage import Entry, LedgerUnavailable
 
 BUSY_SECONDS = 60
@@ -117,12 +116,8 @@ class SQLiteStorage:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """A lock across processes and threads, let go by the kernel when its holder dies."""
-        lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._path.with_name(self._path.name + ".lock")):
             yield
-        finally:
-            os.close(lock)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)

@@ -225,7 +225,7 @@ class Steps:
         with ExitStack() as stack:
             stack.enter_context(patch.object(kind, "writing", self._transaction(kind.writing)))
             stack.enter_context(patch.object(kind, "exclusive", self._lock(kind.exclusive)))
-            for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "unlink")):
+            for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
                 stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
             stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
             yield
