@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.linkage.link import Scored, bits_of
+from privacy.linkage.link import Scored
+from privacy.linkage.model import bits_of
 from privacy.linkage.rows import OWN_NUMBERS
 
 DOUBTFUL = 0.05

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines import settings
-from privacy.linkage import backends, link
+from privacy.linkage import backends
+from privacy.linkage.link import link
 from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]

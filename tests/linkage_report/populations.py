@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from privacy import pseudonyms
 from privacy.keys import KeyRing
-from privacy.linkage import link
 from privacy.linkage.control import NegativeControl
+from privacy.linkage.link import link
 from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
