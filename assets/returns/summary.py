@@ -11,7 +11,7 @@ import duckdb
 from assets.home.paths import Home, promote
 from assets.pages.page import page
 from assets.pages.parts import paragraph, table
-from privacy.returns.gate import Sender
+from privacy.returns.agreement import Sender
 from privacy.services import SERVICE_NAMES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place

@@ -11,37 +11,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, fields
 from pathlib import Path
 
 from privacy.doors.locks import locked
-from privacy.release.ledger_storage import Entry, LedgerUnavailable
+from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log
 
 BUSY_SECONDS = 60
 
-_COLUMNS = ", ".join(column.name for column in fields(Entry))
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq                INTEGER PRIMARY KEY,
-    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'WRITE_OFF')),
-    cohort             TEXT NOT NULL CHECK (cohort <> ''),
-    release            TEXT NOT NULL,
-    family             TEXT NOT NULL,
-    nano_rho           INTEGER NOT NULL CHECK (nano_rho > 0),
-    plan_sha256        TEXT NOT NULL,
-    input_mac          TEXT NOT NULL,
-    measurement_sha256 TEXT NOT NULL,
-    note               TEXT NOT NULL,
-    recorded_at        TEXT NOT NULL,
-    previous_hash      TEXT NOT NULL,
-    entry_hash         TEXT NOT NULL UNIQUE
-) STRICT;
-
-CREATE UNIQUE INDEX IF NOT EXISTS one_approval ON entries (cohort) WHERE kind = 'APPROVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_charge ON entries (cohort, release, family) WHERE kind = 'RESERVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_end ON entries (cohort, release, family) WHERE kind IN ('COMMIT', 'WRITE_OFF');
-
+_TRIGGERS = """
 CREATE TRIGGER IF NOT EXISTS never_update BEFORE UPDATE ON entries BEGIN
     SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be changed');
 END;
@@ -92,22 +69,23 @@ class SQLiteStorage:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        table = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
         with self._usable(), closing(self._connect()) as connection:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            SQLiteLog(connection).entries()
+            connection.executescript(f"BEGIN IMMEDIATE; {table} {_TRIGGERS} COMMIT;")
+            _log(connection).entries()
 
     def read(self) -> list[Entry]:
         """All entries, in order."""
         with self._usable(), closing(self._connect()) as connection:
-            return SQLiteLog(connection).entries()
+            return _log(connection).entries()
 
     @contextmanager
-    def writing(self) -> Iterator[SQLiteLog]:
+    def writing(self) -> Iterator[Log]:
         """A write transaction that no other overlaps; undone if the block raises."""
         with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SQLiteLog(connection)
+                yield _log(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -152,18 +130,5 @@ def _advice(error: sqlite3.DatabaseError) -> str:
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
-class SQLiteLog:
-    """The entries as one connection sees them."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def entries(self) -> list[Entry]:
-        """All entries, in order."""
-        return [Entry(*row) for row in self._connection.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY seq")]
-
-    def append(self, entry: Entry) -> None:
-        """Add one entry. Raises sqlite3.IntegrityError where a trigger refuses it."""
-        values = astuple(entry)
-        marks = ", ".join("?" * len(values))
-        self._connection.execute(f"INSERT INTO entries ({_COLUMNS}) VALUES ({marks})", values)
+def _log(connection: sqlite3.Connection) -> Log:
+    return Log(connection, "entries", "?")

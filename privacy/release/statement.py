@@ -3,6 +3,10 @@
 Vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected, under which
 definition and parameters, by which mechanism, trusting whom, and what lies outside the guarantee. Everything in it is
 public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers.
+
+`deployment` says the same in the fields of the OpenDP registry of deployments of differential privacy. Names of
+sections and fields, and the words that a field allows, are those of the registry's own records
+(github.com/opendp/deployments-registry-data), so that an entry can be filed as it stands.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from privacy.release.ledger import NANO
-from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
@@ -293,9 +297,9 @@ def _cohort(
 ) -> Record:
     """What holds for the children of one cohort; `ledger` up to the last charge of what is published."""
     entries = [entry for entry in ledger if entry.cohort == own.cohort]
-    to_date = sum(entry.nano_rho for entry in entries if entry.kind == Kind.RESERVE) / NANO
+    to_date = sum(entry.nano_rho for entry in entries if entry.kind == EntryKind.RESERVE) / NANO
     spent = sum(charges[own.cohort, family].nano_rho for family in own.plans) / NANO
-    cap = next(entry.nano_rho for entry in entries if entry.kind == Kind.APPROVE) / NANO
+    cap = next(entry.nano_rho for entry in entries if entry.kind == EntryKind.APPROVE) / NANO
     return {
         "cohort": own.cohort,
         "measured_in": own.release,
@@ -316,9 +320,9 @@ def _cohort(
 def _charge(plan: Plan, ledger: list[Entry], release: str) -> Entry:
     family = plan.family.name
     own = {e.kind: e for e in ledger if (e.release, e.family, e.plan_sha256) == (release, family, plan.sha256)}
-    if Kind.RESERVE not in own or Kind.COMMIT not in own:
+    if EntryKind.RESERVE not in own or EntryKind.COMMIT not in own:
         raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
-    return own[Kind.RESERVE]
+    return own[EntryKind.RESERVE]
 
 
 def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
@@ -356,3 +360,80 @@ def _family_row(family: Record) -> str:
         f"{family['family']} | {family['rho']:g} | {family['epsilon']:g} | {source} | {noise} "
         f"| {family['marginals_measured']} | `{family['plan_sha256'][:16]}` | `{family['ledger_entry'][:16]}` |"
     )
+
+
+def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Record:
+    """The statement as a `deployment` of the registry, JSON-ready; nothing is said here that is not said there."""
+    return {
+        "product": {
+            "name": f"School readiness: linked early-years statistics, release {record['release']}",
+            "data_curators": list(curators),
+            "intended_use": "To compare councils and groups of children in readiness for school, and to see which "
+            "children early services had not joined up",
+            "data_product_type": "Summary statistics",
+            "data_product_region": "England",
+            "data_product_sector": "Education",
+            "description": "Counts and rates, with intervals, from linked early-years records of "
+            + ("one cohort" if len(record["cohorts"]) == 1 else f"{len(record['cohorts'])} cohorts"),
+            "publication_date": published_on,
+        },
+        "dp_variant": {
+            "variant_name": "Zero-concentrated DP",
+            "input_metric": "Number of rows added to or removed from the child table (symmetric distance)",
+            "bound_on_input_distance": "1",
+            "output_measure": "Zero-concentrated divergence",
+            "bound_on_output_distance": f"rho = {record['privacy_parameters']['rho']:g}",
+            "data_domain": record["data_domain"],
+            "unprotected_quantities": record["unprotected_quantities"],
+        },
+        "privacy_loss": {
+            "privacy_unit": "; ".join(
+                f"{family} tables: one {unit}"
+                for family, unit in {each["family"]: each["privacy_unit"] for each in record["families"]}.items()
+            ),
+            "privacy_unit_description": record["neighbouring_relation"],
+            "privacy_parameters": record["privacy_parameters"],
+            "privacy_parameters_description": "All tables of the release together, as if every family counted the "
+            "same children. "
+            + _of_cohorts(record)
+            + " ".join(
+                f"For {change['change']}: rho {change['rho']:g}, epsilon {change['epsilon']:g}."
+                for change in record["larger_changes"]
+            ),
+        },
+        "model": {
+            "model_name": "Central",
+            "model_name_description": record["trust_model"],
+            "actors": "Councils and health services send records; the curator links, counts and adds noise; anyone "
+            "reads what is published",
+            "release_type": "Many releases",
+            "release_type_description": f"One cohort a year, and corrections. {record['budget_over_time']}",
+            "data_source_type": "Static",
+            "access_type": "Non-interactive",
+        },
+        "accounting": {"post_processing": record["post_processing"], "composition": record["composition"]},
+        "implementation": {
+            "pre_processing_eda_hyperparameter_tuning": record["pre_processing"],
+            "mechanisms": " ".join(
+                f"{_cohort_of(family, record)}{family['family']}: {family['mechanism']}, scales "
+                f"{family['noise_scale_least']:g} to {family['noise_scale_greatest']:g} on "
+                f"{family['marginals_measured']} tables of counts; "
+                f"{family['noise_source']} {family['opendp_version']}."
+                for family in record["families"]
+            ),
+            "justification": record["justification"],
+        },
+    }
+
+
+def _of_cohorts(record: Record) -> str:
+    """The parameters of each cohort, where there are several; those of the release are the largest."""
+    if len(record["cohorts"]) == 1:
+        return ""
+    stated = ((entry["cohort"], entry["privacy_parameters"]) for entry in record["cohorts"])
+    each = " ".join(f"Cohort {cohort}: rho {own['rho']:g}, epsilon {own['epsilon']:g}." for cohort, own in stated)
+    return f"The largest of the cohorts; {record['composition_of_cohorts']}. {each} "
+
+
+def _cohort_of(family: Record, record: Record) -> str:
+    return f"{family['cohort']} " if len(record["cohorts"]) > 1 else ""
