@@ -23,10 +23,7 @@ from pathlib import Path
 
 from privacy.release.canonical import check_name
 from privacy.release.ledger_sqlite import SQLiteStorage
-from privacy.release.ledger_storage import Entry, EntryKind, LedgerError, Log, Storage
-
-GENESIS = "0" * 64
-"""`previous_hash` of the first entry."""
+from privacy.release.ledger_storage import GENESIS, Entry, EntryKind, LedgerError, Log, Storage
 
 NANO = 1_000_000_000
 

@@ -22,7 +22,7 @@ except ImportError as error:
         "a ledger in PostgreSQL needs the extra `postgres`: pip install 'readiness[postgres]'"
     ) from error
 
-from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log
+from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 LOCK_SECONDS = 60
 """How long a writer waits for another."""
@@ -34,7 +34,7 @@ _ENTRIES = "readiness_ledger.entries"
 
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
-_RULES = """
+_CHECKS = """
 CREATE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE integrity_constraint_violation USING MESSAGE = 'the budget ledger is append-only: no entry may be '
@@ -45,33 +45,7 @@ CREATE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql 
 DECLARE
     broken text;
 BEGIN
-    SELECT CASE
-        WHEN NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), 0) + 1 FROM readiness_ledger.entries)
-          OR NEW.previous_hash IS DISTINCT FROM coalesce(
-              (SELECT entry_hash FROM readiness_ledger.entries ORDER BY seq DESC LIMIT 1), repeat('0', 64))
-        THEN 'an entry must follow the last one'
-        WHEN NEW.kind = 'APPROVE' AND EXISTS (
-            SELECT FROM readiness_ledger.entries e WHERE e.kind = 'APPROVE' AND e.cohort = NEW.cohort)
-        THEN 'the budget of a cohort is approved once'
-        WHEN NEW.kind = 'RESERVE' AND EXISTS (
-            SELECT FROM readiness_ledger.entries e WHERE e.kind = 'RESERVE'
-               AND (e.cohort, e.release, e.family) = (NEW.cohort, NEW.release, NEW.family))
-        THEN 'a family is charged once per release'
-        WHEN NEW.kind = 'RESERVE' AND NEW.nano_rho
-           + coalesce((SELECT sum(e.nano_rho) FROM readiness_ledger.entries e
-                        WHERE e.kind = 'RESERVE' AND e.cohort = NEW.cohort), 0)
-           > coalesce((SELECT e.nano_rho FROM readiness_ledger.entries e
-                        WHERE e.kind = 'APPROVE' AND e.cohort = NEW.cohort), 0)
-        THEN 'the charge would overspend the approved budget'
-        WHEN NEW.kind IN ('COMMIT', 'WRITE_OFF') AND (
-            NOT EXISTS (
-                SELECT FROM readiness_ledger.entries e WHERE e.kind = 'RESERVE'
-                   AND (e.cohort, e.release, e.family, e.nano_rho, e.plan_sha256, e.input_mac)
-                     = (NEW.cohort, NEW.release, NEW.family, NEW.nano_rho, NEW.plan_sha256, NEW.input_mac))
-            OR EXISTS (
-                SELECT FROM readiness_ledger.entries e WHERE e.kind IN ('COMMIT', 'WRITE_OFF')
-                   AND (e.cohort, e.release, e.family) = (NEW.cohort, NEW.release, NEW.family)))
-        THEN 'an end must match one open charge'
+    SELECT CASE {cases}
     END INTO broken;
     IF broken IS NOT NULL THEN
         RAISE integrity_constraint_violation USING MESSAGE = broken;
@@ -101,7 +75,8 @@ class PostgresStorage:
             if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
                 connection.execute("CREATE SCHEMA IF NOT EXISTS readiness_ledger")
                 connection.execute(TABLE.format(table=_ENTRIES, integer="BIGINT", options=""))
-                connection.execute(_RULES)
+                cases = " ".join(f"WHEN {condition} THEN '{wrong}'" for wrong, condition in rules(_ENTRIES).values())
+                connection.execute(_CHECKS.replace("{cases}", cases))
                 for trigger in _TRIGGERS:
                     connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
             _check_fitness(connection)

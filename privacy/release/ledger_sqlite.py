@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from privacy.doors.locks import locked
-from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log
+from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 BUSY_SECONDS = 60
 
@@ -26,41 +26,11 @@ END;
 CREATE TRIGGER IF NOT EXISTS never_delete BEFORE DELETE ON entries BEGIN
     SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be removed');
 END;
-
-CREATE TRIGGER IF NOT EXISTS only_append BEFORE INSERT ON entries BEGIN
-    SELECT RAISE(ABORT, 'an entry must follow the last one')
-    WHERE NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entries)
-       OR NEW.previous_hash IS NOT
-          coalesce((SELECT entry_hash FROM entries ORDER BY seq DESC LIMIT 1), printf('%064d', 0));
-END;
-
-CREATE TRIGGER IF NOT EXISTS approve_once BEFORE INSERT ON entries WHEN NEW.kind = 'APPROVE' BEGIN
-    SELECT RAISE(ABORT, 'the budget of a cohort is approved once')
-    WHERE EXISTS (SELECT 1 FROM entries WHERE kind = 'APPROVE' AND cohort = NEW.cohort);
-END;
-
-CREATE TRIGGER IF NOT EXISTS charge_once BEFORE INSERT ON entries WHEN NEW.kind = 'RESERVE' BEGIN
-    SELECT RAISE(ABORT, 'a family is charged once per release')
-    WHERE EXISTS (SELECT 1 FROM entries WHERE kind = 'RESERVE' AND cohort = NEW.cohort
-                  AND release = NEW.release AND family = NEW.family);
-END;
-
-CREATE TRIGGER IF NOT EXISTS never_overspend BEFORE INSERT ON entries WHEN NEW.kind = 'RESERVE' BEGIN
-    SELECT RAISE(ABORT, 'the charge would overspend the approved budget')
-    WHERE NEW.nano_rho
-        + coalesce((SELECT sum(nano_rho) FROM entries WHERE kind = 'RESERVE' AND cohort = NEW.cohort), 0)
-        > coalesce((SELECT nano_rho FROM entries WHERE kind = 'APPROVE' AND cohort = NEW.cohort), 0);
-END;
-
-CREATE TRIGGER IF NOT EXISTS end_once BEFORE INSERT ON entries WHEN NEW.kind IN ('COMMIT', 'WRITE_OFF') BEGIN
-    SELECT RAISE(ABORT, 'an end must match one open charge')
-    WHERE NOT EXISTS (SELECT 1 FROM entries WHERE kind = 'RESERVE' AND cohort = NEW.cohort
-                      AND release = NEW.release AND family = NEW.family AND nano_rho = NEW.nano_rho
-                      AND plan_sha256 = NEW.plan_sha256 AND input_mac = NEW.input_mac)
-       OR EXISTS (SELECT 1 FROM entries WHERE kind IN ('COMMIT', 'WRITE_OFF') AND cohort = NEW.cohort
-                  AND release = NEW.release AND family = NEW.family);
-END;
-"""
+""" + "".join(
+    f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE INSERT ON entries BEGIN"
+    f" SELECT RAISE(ABORT, '{wrong}') WHERE {condition}; END;\n"
+    for name, (wrong, condition) in rules("entries").items()
+)
 
 
 class SQLiteStorage:

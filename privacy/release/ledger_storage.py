@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from privacy.release.canonical import canonical_json, sha256_hex
 
+GENESIS = "0" * 64
+"""`previous_hash` of the first entry."""
+
 
 class LedgerError(Exception):
     """Something the ledger refuses. The message says what, and what would be possible."""
@@ -74,6 +77,58 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_charge ON {table} (cohort, release, family
 CREATE UNIQUE INDEX IF NOT EXISTS one_end ON {table} (cohort, release, family) WHERE kind IN ('COMMIT', 'WRITE_OFF');
 """
 """SQL of the table of entries, for a name, the database's type of 64-bit integers, and its options."""
+
+_RULES = {
+    "only_append": (
+        "an entry must follow the last one",
+        """
+        coalesce(NEW.seq, 0) <> (SELECT coalesce(max(seq), 0) + 1 FROM {table})
+        OR coalesce(NEW.previous_hash, '') <>
+           coalesce((SELECT entry_hash FROM {table} ORDER BY seq DESC LIMIT 1), '{genesis}')
+        """,
+    ),
+    "approve_once": (
+        "the budget of a cohort is approved once",
+        "NEW.kind = 'APPROVE' AND EXISTS (SELECT 1 FROM {table} WHERE kind = 'APPROVE' AND cohort = NEW.cohort)",
+    ),
+    "charge_once": (
+        "a family is charged once per release",
+        """
+        NEW.kind = 'RESERVE' AND EXISTS (
+            SELECT 1 FROM {table} WHERE kind = 'RESERVE'
+               AND (cohort, release, family) = (NEW.cohort, NEW.release, NEW.family))
+        """,
+    ),
+    "never_overspend": (
+        "the charge would overspend the approved budget",
+        """
+        NEW.kind = 'RESERVE' AND NEW.nano_rho
+        + coalesce((SELECT sum(nano_rho) FROM {table} WHERE kind = 'RESERVE' AND cohort = NEW.cohort), 0)
+        > coalesce((SELECT nano_rho FROM {table} WHERE kind = 'APPROVE' AND cohort = NEW.cohort), 0)
+        """,
+    ),
+    "end_once": (
+        "an end must match one open charge",
+        """
+        NEW.kind IN ('COMMIT', 'WRITE_OFF') AND (
+            NOT EXISTS (
+                SELECT 1 FROM {table} WHERE kind = 'RESERVE'
+                   AND (cohort, release, family, nano_rho, plan_sha256, input_mac)
+                     = (NEW.cohort, NEW.release, NEW.family, NEW.nano_rho, NEW.plan_sha256, NEW.input_mac))
+            OR EXISTS (
+                SELECT 1 FROM {table} WHERE kind IN ('COMMIT', 'WRITE_OFF')
+                   AND (cohort, release, family) = (NEW.cohort, NEW.release, NEW.family)))
+        """,
+    ),
+}
+
+
+def rules(table: str) -> dict[str, tuple[str, str]]:
+    """The ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the condition
+    under which it is."""
+    return {
+        name: (wrong, condition.format(table=table, genesis=GENESIS)) for name, (wrong, condition) in _RULES.items()
+    }
 
 
 class Log:
