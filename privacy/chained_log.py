@@ -6,15 +6,15 @@ too. A line is durable before `append` returns.
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from privacy.doors import files
+from privacy.doors.locks import locked
 from privacy.release.canonical import canonical_json, sha256_hex
 
 _NO_HASH = "0" * 64
@@ -28,8 +28,9 @@ class LogBroken(Exception):
 
 def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Add a line; raises `LogBroken` where the log is not the one that was last written to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path) as log:
+    files.make_folder(path.parent)
+    with locked(path) as log:
+        _cut_unfinished_line(log)
         last = _last(path, log)
         entry = {
             "seq": last["seq"] + 1 if last else 1,
@@ -75,18 +76,11 @@ def _hash(entry: Mapping[str, Any]) -> str:
     return sha256_hex(canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The log, open and locked; what a death while writing left of a line is gone."""
-    log = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        size = os.fstat(log).st_size
-        tail = os.pread(log, _LONGEST, max(0, size - _LONGEST))
-        os.ftruncate(log, size - (len(tail) - (tail.rfind(b"\n") + 1)))
-        yield log
-    finally:
-        os.close(log)
+def _cut_unfinished_line(log: int) -> None:
+    """Remove what a death while writing left of a line."""
+    size = os.fstat(log).st_size
+    tail = os.pread(log, _LONGEST, max(0, size - _LONGEST))
+    os.ftruncate(log, size - (len(tail) - (tail.rfind(b"\n") + 1)))
 
 
 def _last(path: Path, log: int) -> dict[str, Any] | None:
@@ -108,12 +102,8 @@ def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
 
 
 def _note_head(path: Path, entry: Mapping[str, Any]) -> None:
-    staged = _head(path).with_suffix(".new")
-    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"seq": entry["seq"], "entry_hash": entry["entry_hash"]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(_head(path))
+    head = {"seq": entry["seq"], "entry_hash": entry["entry_hash"]}
+    files.write(_head(path), json.dumps(head).encode())
 
 
 def _head(path: Path) -> Path:

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from privacy.doors import files
+
 KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
 EPOCH_FILE = "epoch"
@@ -159,14 +161,14 @@ class KeyRing:
 
 def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
     """A directory of mode 0700 with files of mode 0600, none of which may be there before."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
+    files.make_folder(directory)
+    directory.chmod(files.OWNER_ONLY_FOLDER)
     present = [file for file in contents if (directory / file).exists()]
     if present:
         raise KeyProblem(f"{directory} already holds {', '.join(present)}; keys are never replaced in place")
     for file, content in contents.items():
-        with os.fdopen(os.open(directory / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-            handle.write(content)
+        with files.create(directory / file) as opened:
+            opened.write(content)
 
 
 def _epoch(path: Path) -> int:

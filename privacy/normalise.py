@@ -24,6 +24,8 @@ from importlib import resources
 
 import duckdb
 
+from privacy.doors.sql import quoted
+
 NORMALISER_VERSION = "4"
 
 VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
@@ -279,19 +281,17 @@ def _name_macros() -> list[str]:
     singles, several = _letter_maps()
     folded = "upper(nfc_normalize(x))"
     for letter, letters in several.items():
-        folded = f"replace({folded}, {_quoted(letter)}, {_quoted(letters)})"
-    folded = f"translate({folded}, {_quoted(''.join(singles))}, {_quoted(''.join(singles.values()))})"
+        folded = f"replace({folded}, {quoted(letter)}, {quoted(letters)})"
+    folded = f"translate({folded}, {quoted(''.join(singles))}, {quoted(''.join(singles.values()))})"
     folded = rf"regexp_replace({folded}, '([A-Z])[\x{{0300}}-\x{{036F}}]+', '\1', 'g')"
     folded = f"nfc_normalize(regexp_replace({folded}, '[{_MARKS_OF_OPTIONAL_VOWELS}]', '', 'g'))"
-    apostrophes = _quoted("[" + _APOSTROPHES + "]")
-    parting = _quoted(
-        r"[\s\x{00A0}\x{2000}-\x{200B}\x{3000}" + _PARTING.replace("\\", r"\\").replace("-", r"\-") + "]+"
-    )
+    apostrophes = quoted("[" + _APOSTROPHES + "]")
+    parting = quoted(r"[\s\x{00A0}\x{2000}-\x{200B}\x{3000}" + _PARTING.replace("\\", r"\\").replace("-", r"\-") + "]+")
     words = rf"regexp_replace(regexp_replace(x, '\([^)]*\)', ' ', 'g'), {apostrophes}, '', 'g')"
     words = rf"regexp_replace(regexp_replace({words}, {parting}, ' ', 'g'), '[^\p{{L}}\p{{M}} ]', '', 'g')"
     words = rf"trim(regexp_replace({words}, ' +', ' ', 'g'))"
     words = rf"regexp_replace(regexp_replace({words}, '^(?:{_TITLES}) ', ''), ' (?:{_SUFFIXES})$', '')"
-    placeholder = _quoted("|".join(_PLACEHOLDERS))
+    placeholder = quoted("|".join(_PLACEHOLDERS))
     return [
         f"fold_name(x) AS CASE WHEN strlen(x) = length(x) THEN upper(x) ELSE {folded} END",
         f"spaced_name(x) AS CASE WHEN regexp_full_match(x, '[A-Z]+') THEN x ELSE nullif({words}, '') END",
@@ -384,7 +384,3 @@ def _place_and_date_macros() -> list[str]:
         """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
                               + greatest(month(x), day(x)))::VARCHAR""",
     ]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -1,8 +1,8 @@
 """Pseudonyms: keyed tokens in the place of identifiers, made in one streaming pass.
 
-A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key of its own type, cut to 64 bits. In a
-table of n rows some two different values of one type share a token with probability below n**2 / 2**65: 1e-7 for
-two million rows, and a link never rests on one token.
+A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key of its own type, cut to 64 bits, computed
+over whole columns by a library in Rust (polars-hash). In a table of n rows some two different values of one type share
+a token with probability below n**2 / 2**65: 1e-7 for two million rows, and a link never rests on one token.
 
 Every token about a person joins a name with a date of birth or a postcode, or a part of one of these with the other,
 or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
@@ -22,21 +22,25 @@ Missing stays missing: a NULL component gives a NULL token.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 import duckdb
 import numpy as np
+import polars as pl
+import polars_hash
 import pyarrow as pa
 
 from privacy import normalise
-from privacy.keyed_hash import as_bytes, hmac_64, with_mask
 from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
 PSEUDONYM_VERSION = "6"
 
 _UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
 BAND_BITS = 3
+_HEX_DIGITS, _BYTES = 16, 8
+"""Of 64 bits."""
 RARE_SURNAME, RARE_PAIR = 2, 3
 """Band of the surname from which two names have tokens with next to nothing else: one child in 1,500 or fewer has the
 surname. And sum of both names' bands from which they have one without a place or a date: one child in 100,000 or fewer
@@ -71,44 +75,28 @@ _MADE_OF = {
 """Parts of names that are no column of the normaliser."""
 
 
-def _name_token(part: str, domain: str, context: str, component: str, input_name: str) -> TokenColumn:
-    return TokenColumn(
-        name=f"t_{part}_{context}",
-        key="linkage",
-        domain=f"{domain}|{context}",
-        components=(_MADE_OF.get(part, f"n_{part}"), component),
-        inputs=(part.split("_")[0], input_name),
-        bands=(f"n_{part}_band",) if part in ("surname", "forename") else (),
-    )
+def _name_tokens(forms: Mapping[str, tuple[str, ...]], context: str, component: str, of: str) -> Iterator[TokenColumn]:
+    """A token of each form of each name with `component`, which is made of the contract column `of`."""
+    for name, form in ((name, form) for name, forms_of in forms.items() for form in forms_of):
+        part = f"{name}_{form}" if form else name
+        yield TokenColumn(
+            name=f"t_{part}_{context}",
+            key="linkage",
+            domain=f"{'name' if form in _WHOLE_WORDS else form}|{context}",
+            components=(_MADE_OF.get(part, f"n_{part}"), component),
+            inputs=(name, of),
+            bands=() if form else (f"n_{name}_band",),
+        )
 
 
 _WITH_DOB = {
-    "surname": "name",
-    "surname_first": "name",
-    "surname_last": "name",
-    "surname_sound": "sound",
-    "surname_start": "start",
-    "surname_end": "end",
-    "forename": "name",
-    "forename_written": "name",
-    "forename_first": "name",
-    "forename_last": "name",
-    "forename_sound": "sound",
-    "forename_start": "start",
-    "forename_end": "end",
+    "surname": ("", "first", "last", "sound", "start", "end"),
+    "forename": ("", "written", "first", "last", "sound", "start", "end"),
 }
-_WITH_POSTCODE = {
-    "surname": "name",
-    "surname_start": "start",
-    "surname_end": "end",
-    "surname_front": "front",
-    "surname_rest": "rest",
-    "forename": "name",
-    "forename_start": "start",
-    "forename_end": "end",
-    "forename_front": "front",
-    "forename_rest": "rest",
-}
+_WITH_POSTCODE = dict.fromkeys(("surname", "forename"), ("", "start", "end", "front", "rest"))
+"""The forms of a name that have a token with the date of birth, and with the postcode."""
+_WHOLE_WORDS = ("", "written", "first", "last")
+"""Forms that can be compared with one another; each other form with its own kind."""
 
 _BANDS = ("n_surname_band", "n_forename_band")
 _NEIGHBOURS, _SECTOR = "left(n_postcode_full, -1)", "left(n_postcode_full, -2)"
@@ -180,8 +168,8 @@ TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn(
         "t_dob_outward", "linkage", "dob|outward", ("n_dob_sorted", "n_postcode_outward"), ("date_of_birth", "postcode")
     ),
-    *(_name_token(part, kind, "dob", "n_dob_sorted", "date_of_birth") for part, kind in _WITH_DOB.items()),
-    *(_name_token(part, kind, "postcode", "n_postcode", "postcode") for part, kind in _WITH_POSTCODE.items()),
+    *_name_tokens(_WITH_DOB, "dob", "n_dob_sorted", "date_of_birth"),
+    *_name_tokens(_WITH_POSTCODE, "postcode", "n_postcode", "postcode"),
 )
 """Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
 last words only for names of several words, the token of two names alone only where they are rare or one child has them:
@@ -191,10 +179,6 @@ nothing; `t_dob_postcode` takes it plain.
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
 """Domains whose tokens are compared without their last bits: see `bare_sql`."""
 TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
-SCOPED_INPUTS = ("local_patient_id",)
-"""Contract identifiers, beyond those the normaliser reads, that tokens are made of."""
-SOURCE_COLUMNS = frozenset((*normalise.INPUTS, *SCOPED_INPUTS))
-"""Every contract column that `tokenise` can read; pass the ones a source has."""
 
 
 class TokenKeys:
@@ -355,3 +339,38 @@ def band_sql(name: str, columns: set[str]) -> str:
         if column in token.bands and token.name in columns
     ]
     return f"coalesce({', '.join(found)}, NULL)::UTINYINT" if found else "NULL::UTINYINT"
+
+
+def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict[str, pa.Array]:
+    """The first 64 bits (UInt64Array, big-endian) of the HMAC of each message, NULL for NULL.
+
+    `messages` are string or binary arrays of equal length by name, `keys` the sub-key of each. The key of a column is
+    the 64 hexadecimal digits of its 32-byte sub-key: one block of SHA-256, as a library that takes keys as text can be
+    given them. Keys go to it as arguments: no query text, plan or message holds one.
+    """
+    frame = pl.DataFrame({name: pl.Series(pl.from_arrow(column)) for name, column in messages.items()})
+    hashed = frame.select(
+        polars_hash.col(name)
+        .chash.hmac_sha256(key=keys[name].hex())
+        .str.head(_HEX_DIGITS)
+        .str.decode("hex")
+        .bin.reinterpret(dtype=pl.UInt64, endianness="big")
+        .alias(name)
+        for name in messages
+    )
+    return {column.name: column.to_arrow() for column in hashed}
+
+
+def as_bytes(numbers: pa.Array) -> pa.Array:
+    """Each 64-bit number as its eight bytes, most significant first; NULL for NULL."""
+    values, missing = with_mask(numbers)
+    offsets = np.arange(0, _BYTES * (len(values) + 1), _BYTES, dtype=np.int32)
+    present = pa.array(~missing).buffers()[1] if missing.any() else None
+    buffers = [present, pa.py_buffer(offsets), pa.py_buffer(values.astype(">u8").tobytes())]
+    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+
+def with_mask(numbers: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The values as uint64, 0 for NULL, and a mask of those that are NULL."""
+    missing = numbers.is_null().to_numpy(zero_copy_only=False)
+    return numbers.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64), missing

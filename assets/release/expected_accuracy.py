@@ -23,8 +23,8 @@ from assets.release.noise_workload import BlockFigures, block_figures, plan_fami
 from ndl_export.tables import FAMILIES, Block, Difference, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import Group
-from privacy.release.accuracy import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.covariance import Covariances
+from privacy.release.intervals import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy

@@ -30,9 +30,8 @@ from privacy.release.child_table import input_mac, true_counts
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.registry import deployment
 from privacy.release.session import measure_once, measured_before
-from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
 from privacy.release.store import StoreError, read
 
 

@@ -19,10 +19,8 @@ from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout, layout
 from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, key_names, measure_columns
-from privacy.release.absent import without_categories
-from privacy.release.estimates import Estimates
+from privacy.release.estimates import Estimates, estimates_of, without_categories
 from privacy.release.intervals import (
-    DifferenceTable,
     Moments,
     RatioTable,
     Reliability,
@@ -32,7 +30,6 @@ from privacy.release.intervals import (
     rate_differences,
 )
 from privacy.release.mechanism import Measurement
-from privacy.release.nested import estimates_of
 from privacy.release.plan import Plan
 from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
 from privacy.release.statement import MeasuredCohort
@@ -160,9 +157,7 @@ def _block(
         yield block.ratio, _ratio(measure, ratio, model, impossible)
 
 
-def _ratio(
-    measure: Measure, found: RatioTable | DifferenceTable, model: Array, impossible: NDArray[np.bool_]
-) -> _Figures:
+def _ratio(measure: Measure, found: RatioTable, model: Array, impossible: NDArray[np.bool_]) -> _Figures:
     """As published: rounded, without an estimate of its own."""
     shown = np.round(found.value, measure.decimals)
     return _not_applicable(_Figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)

@@ -31,10 +31,9 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
-from privacy.returns.agreement import Agreement
+from privacy.returns.agreement import Agreement, Permitted, Sender, permitted
 from privacy.returns.disclosures import Disclosure, What
 from privacy.returns.facts import ALIKE, FINDABLE, Absence, absence, facts_of
-from privacy.returns.gate import Permitted, Sender, permitted
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, concerns

@@ -11,7 +11,7 @@ from assets.home.paths import Home
 from assets.pages.page import page
 from assets.pages.parts import paragraph, table
 from privacy.doors import files
-from privacy.returns.gate import Sender
+from privacy.returns.agreement import Sender
 from privacy.services import SERVICE_NAMES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from privacy.release.ledger import NANO, Ledger
-from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import load_policy
 
 Account = dict[str, Any]
 
-_STATES = {Kind.COMMIT: "measured", Kind.WRITE_OFF: "written off"}
+_STATES = {EntryKind.COMMIT: "measured", EntryKind.WRITE_OFF: "written off"}
 _OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next finds out"
 _LEGEND = {
     "written off": "spent, and nothing drawn was kept: it is not drawn again, and a release without it is incomplete. "
@@ -32,7 +32,7 @@ def statement(location: Path | str) -> list[Account]:
     ledger = Ledger(location)
     ledger.verify_chain()
     entries, delta = ledger.entries(), load_policy().delta
-    return [_account(entry.cohort, entries, delta) for entry in entries if entry.kind == Kind.APPROVE]
+    return [_account(entry.cohort, entries, delta) for entry in entries if entry.kind == EntryKind.APPROVE]
 
 
 def render(found: Sequence[Account]) -> str:
@@ -42,9 +42,9 @@ def render(found: Sequence[Account]) -> str:
 
 def _account(cohort: str, entries: Iterable[Entry], delta: float) -> Account:
     own = [entry for entry in entries if entry.cohort == cohort]
-    cap = next(entry.nano_rho for entry in own if entry.kind == Kind.APPROVE)
+    cap = next(entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE)
     ends = {(entry.release, entry.family): entry for entry in own if entry.kind in _STATES}
-    reserved = [entry for entry in own if entry.kind == Kind.RESERVE]
+    reserved = [entry for entry in own if entry.kind == EntryKind.RESERVE]
     spent = sum(entry.nano_rho for entry in reserved)
     return {
         "cohort": cohort,
@@ -53,7 +53,7 @@ def _account(cohort: str, entries: Iterable[Entry], delta: float) -> Account:
         "charges": [_charge(entry, ends.get((entry.release, entry.family)), delta) for entry in reserved],
         "releases": _releases(reserved, delta),
         "spent": _amount(spent, delta),
-        "written_off_rho": sum(e.nano_rho for e in ends.values() if e.kind == Kind.WRITE_OFF) / NANO,
+        "written_off_rho": sum(e.nano_rho for e in ends.values() if e.kind == EntryKind.WRITE_OFF) / NANO,
         "remaining_rho": (cap - spent) / NANO,
         "remaining_epsilon": _epsilon(cap - spent, delta),
     }
@@ -64,7 +64,7 @@ def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
         "release": reserved.release,
         "family": reserved.family,
         **_amount(reserved.nano_rho, delta),
-        "state": _STATES[Kind(end.kind)] if end else "open",
+        "state": _STATES[EntryKind(end.kind)] if end else "open",
         "note": end.note if end else _OPEN,
         "recorded_at": reserved.recorded_at,
         "entry": reserved.entry_hash,

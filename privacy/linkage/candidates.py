@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
-from privacy.linkage.crowded import crowded_dates, crowded_homes, outward_bits
+from privacy.linkage.corrections import crowded_dates, crowded_homes, outward_bits
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
@@ -168,8 +168,8 @@ def _blocks(children: int) -> list[str]:
 
 def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backend = in_duckdb) -> None:
     """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename, postcode and date_of_birth (log2 Bayes
-    factors), nhs (the numbers agree), crowd (bits, as in `crowded`), pattern (log2 Bayes factor of each comparison, in
-    the model's order: an agreement pattern, without a token).
+    factors), nhs (the numbers agree), crowd (bits, as in `corrections`), pattern (log2 Bayes factor of each comparison,
+    in the model's order: an agreement pattern, without a token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
     takes its strongest pair of patterns. `backend` weighs the pairs.

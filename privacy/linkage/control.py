@@ -32,7 +32,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import betaincinv
 
-from privacy.linkage.link import FURTHER, Scored, bits_of, decide, forename_agrees
+from privacy.linkage.link import FURTHER, Scored, decide, forename_agrees
+from privacy.linkage.model import bits_of
 
 FOLDS = 10
 ENOUGH = 20_000

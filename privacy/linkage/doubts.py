@@ -12,7 +12,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.linkage.link import Scored, bits_of
+from privacy.doors.database import in_memory
+from privacy.linkage.link import Scored
+from privacy.linkage.model import bits_of
 from privacy.linkage.rows import OWN_NUMBERS
 
 DOUBTFUL = 0.05
@@ -44,7 +46,7 @@ class Doubts:
     def children(self, links: pa.Table) -> pa.Table:
         """`child_id`, `other_child_id`, each pair both ways, and whether it is `likely`: among all rivals of both the
         probability is still above DOUBTFUL. `links` are those of the linkage that was watched."""
-        with duckdb.connect(config={"temp_directory": ""}) as con:
+        with in_memory() as con:
             con.register("pairs", pa.concat_tables(self._pairs))
             con.register("links", links)
             return con.sql(_CHILDREN).to_arrow_table()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -24,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 
 from privacy import pseudonyms
+from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.linkage import model, rows
-from privacy.normalise import RAREST_BAND, given_name_bands, given_name_forms, surname_bands
+from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, given_name_bands, given_name_forms, surname_bands
 
 CHILDREN = 60_000
 SEED = 20260601
@@ -265,8 +267,7 @@ def _shares(
     keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
 ) -> dict[str, dict[str, float]]:
     """Share of each level among the pairs (left[i], right[i]) that can be compared at all."""
-    con = duckdb.connect()
-    con.execute("SET temp_directory = ''; SET enable_progress_bar = false").fetchall()
+    con = in_memory()
     pseudonyms.prepare(con)
     token_keys = pseudonyms.TokenKeys(keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}
@@ -301,11 +302,64 @@ def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, 
     return {level: count / total for level, count in counts}
 
 
+def page() -> str:
+    """The page `docs/linkage-parameters.md`, Markdown: every parameter in force, and how it was made."""
+    return "\n".join(_lines()) + "\n"
+
+
+_INTRODUCTION = """# Parameters of the linkage model
+
+Made by `make docs` from `privacy/linkage/model.json` and `privacy/linkage/estimate.py`; change those, not this page.
+What the numbers are for: [linkage.md](linkage.md). Who should use the model, and for what:
+[linkage-model-card.md](linkage-model-card.md).
+"""
+_HOW_MADE = """
+m is a level's share among two records of one child, u among records of two children; the weight is log2(m / u).
+Counted levels were counted on synthetic pairs; levels set by hand are what such pairs cannot tell, with the reason
+beside them in `estimate.SET`. A comparison with nothing to compare weighs 0."""
+_ERRORS = """
+## Errors of the synthetic pairs
+
+The second record of a child has each error at this rate. The rates were chosen, not measured: see the docstring of
+`estimate.RATES`.
+
+| error | share of second records |
+|---|---|"""
+
+
+def _lines() -> Iterator[str]:
+    yield _INTRODUCTION
+    yield "| what | value |"
+    yield "|---|---|"
+    yield f"| version of the model | {model.parameters()['version']} |"
+    yield f"| version of the tokens, of the normaliser | {pseudonyms.PSEUDONYM_VERSION}, {NORMALISER_VERSION} |"
+    yield f"| synthetic children, seed | {CHILDREN:,}, {SEED} |"
+    yield "| prior | one over the number of children of the larger side, rounded to a power of two |"
+    yield _HOW_MADE
+    for comparison, levels in model.parameters()["comparisons"].items():
+        yield ""
+        yield f"## {comparison.replace('_', ' ').capitalize().replace('Nhs', 'NHS')}"
+        yield ""
+        yield "| level | m | u | weight, bits | how |"
+        yield "|---|---|---|---|---|"
+        for level, (m, u) in levels.items():
+            how = _how(comparison, level, m, u)
+            yield f"| {level} | {m:.7g} | {u:.7g} | {model.weight(comparison, level):+.2f} | {how} |"
+    yield _ERRORS
+    for error, rate in RATES.items():
+        yield f"| {error} | {rate:g} |"
+    yield f"| another typing error in a name that has one | {FURTHER_ERROR:g} |"
+
+
+def _how(comparison: str, level: str, m: float, u: float) -> str:
+    if level in SET.get(comparison, {}):
+        return "set by hand"
+    return "counted, at the least value" if m <= LEAST_M or u <= least_u(level) else "counted"
+
+
 def main(arguments: list[str]) -> None:
     """Print the estimates beside the parameters in force; with --write, put them in force; with --report, the page."""
     if "--report" in arguments:
-        from privacy.linkage.parameters_page import page
-
         print(page(), end="")
         return
     found = estimate()

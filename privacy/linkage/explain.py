@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from privacy.linkage import model, rows
 from privacy.linkage.candidates import score_pairs
 from privacy.linkage.link import FURTHER, THRESHOLD, LinkResult, Scored, link
-from privacy.linkage.waterfall import probability_of, waterfall
+from privacy.linkage.model import probability_of, waterfall
 
 ROWS_OF_A_RIVAL = 3
 """Rows by which a rival is named; a child may have more."""

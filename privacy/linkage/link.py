@@ -1,7 +1,13 @@
-"""The linkage of one cohort, from pseudonymised extracts to links."""
+"""The linkage of one cohort, from pseudonymised extracts to links.
+
+The steps: `rows` (what was sent, and the entities of a service), `candidates` and `model` (pairs between services and
+their weights), `corrections`, `assignment` (one to one), and here what joins them. child_ids are random, and kept when
+a cohort is linked again.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,10 +16,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.linkage import assignment, candidates, entities, model, rows
+from privacy.doors.database import in_memory
+from privacy.linkage import assignment, candidates, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
-from privacy.linkage.differing import Differing, as_differing, differing
-from privacy.linkage.identity import assign_ids
+from privacy.linkage.corrections import Differing, as_differing, differing
+from privacy.linkage.model import bits_of
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -30,6 +37,7 @@ _DIGITS = 6
 one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
 _LEAST_FREE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
+_ID_BYTES = 16
 LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
 
 
@@ -54,7 +62,7 @@ class Decision:
     `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
     pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
     log2 odds; and the mask `vague` of those that a rival of the same weight leaves undecided. `doublings` as in
-    `differing`.
+    `corrections`.
     """
 
     kept: np.ndarray
@@ -102,18 +110,16 @@ def link(
     were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
     is where pairs are weighed; it changes no link.
     """
-    with duckdb.connect() as con:
+    with in_memory() as con:
         load_beside()
-        con.execute("SET temp_directory = ''").fetchall()
-        con.execute("SET enable_progress_bar = false").fetchall()
         rows.load(con, extracts)
-        entities.find_entities(con)
+        rows.find_entities(con)
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         steps = [_step(con, *step, watchers=watchers, backend=backend) for step in STEPS]
         _number_children(con)
-        assign_ids(con, previous)
+        _assign_ids(con, previous)
         return LinkResult(_links(con), steps, _review_patterns(con))
 
 
@@ -233,11 +239,6 @@ def _prior_bits(sides: tuple[int, int], linked: float) -> int:
     return min(max(bits, 0), candidates.MOST_PRIOR_BITS)
 
 
-def bits_of(probability: float) -> float:
-    """Log2 odds."""
-    return float(np.log2(probability / (1 - probability)))
-
-
 def forename_agrees() -> float:
     """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
     same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
@@ -309,6 +310,43 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
           LEFT JOIN joins ON joins.unit = entity
         """
     ).fetchall()
+
+
+def _assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> None:
+    """Create `ids` (child, child_id) from `linked` (source, council, source_row, child), `child` being 0, 1, ...
+
+    With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
+    with more of its rows, then to the one that holds the first of them.
+    """
+    (count,) = con.execute("SELECT coalesce(max(child) + 1, 0) FROM linked").fetchall()[0]
+    con.register("fresh", pa.table({"child": pa.array(range(count), pa.int64()), "fresh_id": _random_ids(count)}))
+    if previous is None:
+        con.execute("CREATE TABLE ids AS SELECT child, fresh_id AS child_id FROM fresh").fetchall()
+        return
+    con.register("previous", previous)
+    con.execute(
+        """
+        CREATE TABLE ids AS
+        WITH claims AS (
+            SELECT linked.child, previous.child_id, count(*) AS n,
+                   min((linked.source, linked.council, linked.source_row)) AS first_row
+              FROM linked JOIN previous USING (source, council, source_row) GROUP BY 1, 2),
+        favourites AS (
+            SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1),
+        kept AS (
+            SELECT * FROM favourites QUALIFY row_number() OVER (PARTITION BY child_id ORDER BY n DESC, first_row) = 1)
+        SELECT child, coalesce(kept.child_id, fresh_id) AS child_id FROM fresh LEFT JOIN kept USING (child)
+        """
+    ).fetchall()
+
+
+def _random_ids(count: int) -> pa.Array:
+    """`count` ids of 32 hexadecimal digits from the operating system's generator."""
+    raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.stack([digits[raw >> 4], digits[raw & 15]], axis=2).tobytes()
+    offsets = np.arange(0, 2 * _ID_BYTES * (count + 1), 2 * _ID_BYTES, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -9,15 +9,21 @@ Some levels keep households apart. When date of birth and postcode agree, a surn
 nothing: twins share all three. When postcode and surname agree, a forename that disagrees, or is alike only at one
 end, decides against the pair: a twin, a brother, a cousin. Where the date of birth agrees as well, what is left is a
 child whose forename was replaced, or a twin whose own record is missing: `candidates` weighs these two.
+
+`waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the model
+alone, so that it can be explained without a record.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
+
+import numpy as np
 
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
@@ -189,6 +195,9 @@ LEVELS: dict[str, dict[str, str]] = {
 
 REFERENCE_RECORDS = 26_000
 _MOST_BY_CHANCE = 0.1
+MISSING = "nothing to compare"
+_ROUNDING_BITS = 0.006
+"""A factor that was rounded to two figures is that of a level this near."""
 
 
 @cache
@@ -203,6 +212,16 @@ def weight(comparison: str, level: str, records: int | None = None) -> float:
     default."""
     m, u = parameters()["comparisons"][comparison][level]
     return math.log2(m / (u if records is None else share_by_chance(comparison, level, records)))
+
+
+def bits_of(probability: float) -> float:
+    """Log2 odds."""
+    return float(np.log2(probability / (1 - probability)))
+
+
+def probability_of(odds: float) -> float:
+    """The probability of these log2 odds."""
+    return 1 / (1 + 2.0**-odds)
 
 
 def level_name(comparison: str, number: int) -> str | None:
@@ -264,3 +283,86 @@ def _comparison(name: str, records: int) -> dict[str, Any]:
             }
         )
     return {"output_column_name": name, "comparison_levels": levels}
+
+
+def waterfall(levels: Mapping[str, str | None], children: int, decided: float | None = None) -> dict[str, Any]:
+    """The weight of a pair with these levels (None: nothing to compare) between services of so many children.
+
+    prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits by which what is beyond
+    the pair (households, rivals, nobody else left) moves the sum to `decided`, 0 where that is not given; weight and
+    posterior.
+    """
+    return _summed([_contribution(name, levels[name], children) for name in LEVELS], children, decided)
+
+
+def waterfall_of_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
+    """The same for a pattern of which only the Bayes factors (log2) were kept: a level is named by its factor."""
+    comparisons = [
+        {
+            "comparison": name,
+            "level": " / ".join(levels_of(name, bits[name], children)),
+            "m": None,
+            "u": None,
+            "bits": bits[name],
+        }
+        for name in LEVELS
+    ]
+    return _summed(comparisons, children, decided)
+
+
+def _contribution(name: str, level: str | None, children: int) -> dict[str, Any]:
+    if level is None:
+        return {"comparison": name, "level": MISSING, "m": None, "u": None, "bits": 0.0}
+    m, _ = parameters()["comparisons"][name][level]
+    u = share_by_chance(name, level, children)
+    return {"comparison": name, "level": level, "m": m, "u": u, "bits": weight(name, level, children)}
+
+
+def _summed(comparisons: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
+    before = prior(children)
+    total = bits_of(before) + sum(entry["bits"] for entry in comparisons)
+    decided = total if decided is None else decided
+    return {
+        "prior": before,
+        "prior_bits": bits_of(before),
+        "comparisons": comparisons,
+        "correction": decided - total,
+        "weight": decided,
+        "posterior": probability_of(decided),
+    }
+
+
+def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
+    """The levels of a comparison whose Bayes factor this is between services of so many children; `MISSING` among them
+    where it is 0."""
+    found = tuple(
+        level
+        for level in parameters()["comparisons"][comparison]
+        if abs(weight(comparison, level, children) - bits) < _ROUNDING_BITS
+    )
+    return (MISSING, *found) if abs(bits) < _ROUNDING_BITS else found
+
+
+def examples(children: int) -> list[dict[str, Any]]:
+    """Waterfalls of patterns made of the model's own levels, between services of so many children.
+
+    Every comparison at its strongest level; then, without an NHS number, as most education records are, one at a time
+    at its weakest, or with nothing to compare; then every one at its weakest. Rules about whole pairs are left out.
+    """
+    strongest, weakest = ({name: _by_weight(name)[end] for name in LEVELS} for end in (-1, 0))
+    usual: dict[str, str | None] = {**strongest, "nhs_number": None}
+    patterns: list[tuple[str, Mapping[str, str | None]]] = [
+        ("everything agrees as well as it can", strongest),
+        ("the same without NHS numbers", usual),
+    ]
+    for name in LEVELS:
+        words = name.replace("_", " ").replace("nhs", "NHS")
+        ends = (weakest[name],) if usual[name] is None else (weakest[name], None)
+        patterns += [(f"{words}: {end or MISSING}", usual | {name: end}) for end in ends]
+    patterns.append(("everything disagrees as much as it can", weakest))
+    return [{"title": title, **waterfall(levels, children)} for title, levels in patterns]
+
+
+def _by_weight(comparison: str) -> list[str]:
+    """Levels of a comparison, lightest first."""
+    return sorted(parameters()["comparisons"][comparison], key=lambda level: weight(comparison, level))

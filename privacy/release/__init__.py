@@ -5,18 +5,15 @@ What a privacy reviewer reads, in the order in which things happen:
     policy        how much may be spent, and what is accurate enough        public, privacy/policy.yaml
     workload      what is asked: attributes, marginals, identities, cubes   public declarations
     plan          how much noise each measured marginal gets                public, hashed, made before data is read
-    accuracy      what the plan will deliver                                public, spends nothing
     child_table   exact counts, and a keyed identity of the input           restricted zone, never stored
     mechanism     noise and its charge, both from OpenDP                    the only way out for a count
     ledger        what was charged, append-only                             never more than the approved cap
     store         the noisy integers, kept once                             restricted zone
     session       charge, draw, store, commit: once, through any crash      the only caller of the mechanism
-    estimates     figures with exact variances                              post-processing
-    nested        the same for councils and regions together                post-processing
-    intervals     what a reader sees of them                                post-processing
+    estimates     figures with exact variances, councils and regions too    post-processing
+    intervals     what a reader sees of them, and may expect beforehand     post-processing
     shrinkage     rates as a model sees them, labelled as such              post-processing
     statement     what is protected, and what is not                        public
-    registry      the same in the fields of the OpenDP registry             public
 
 `lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and
 `ledger_postgres`, where the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +17,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from privacy.doors.database import in_memory
+from privacy.doors.sql import identifier, parquet, quoted
 from privacy.release.mechanism import Counts, Integers
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Nesting
@@ -26,7 +27,7 @@ UNIT_COLUMN = "child_id"
 MINIMUM_KEY_BYTES = 32
 BATCH_ROWS = 100_000
 
-ChildTable: TypeAlias = pa.Table | Path | str
+ChildTable: TypeAlias = pa.Table | Path
 """An Arrow table, or the path of a Parquet file."""
 
 
@@ -62,22 +63,21 @@ def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = Non
         names = sorted(columns or (name for name in _columns(connection) if name != UNIT_COLUMN))
         _check_columns(connection, names)
         digest.update(("\n".join(names) + "\n").encode())
-        values = ", ".join(f"CAST({_quoted(name)} AS VARCHAR)" for name in names)
+        values = ", ".join(f"CAST({identifier(name)} AS VARCHAR)" for name in names)
         rows = connection.execute(f"SELECT CAST(to_json([{values}]) AS VARCHAR) AS line FROM children ORDER BY line")
         while batch := rows.fetchmany(BATCH_ROWS):
             digest.update("".join(f"{line}\n" for (line,) in batch).encode())
     return digest.hexdigest()
 
 
-@contextmanager
-def _opened(table: ChildTable) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection with the table as the view `children`; it works in memory and never spills to disk."""
-    with duckdb.connect(":memory:", config={"temp_directory": "", "max_temp_directory_size": "0B"}) as connection:
-        if isinstance(table, pa.Table):
-            connection.register("children", table)
-        else:
-            connection.execute(f"CREATE VIEW children AS SELECT * FROM read_parquet({_text(str(table))})")
-        yield connection
+def _opened(table: ChildTable) -> duckdb.DuckDBPyConnection:
+    """A database with the table as the view `children`."""
+    connection = in_memory()
+    if isinstance(table, pa.Table):
+        connection.register("children", table)
+    else:
+        connection.execute(f"CREATE VIEW children AS FROM {parquet(table)}")
+    return connection
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -100,7 +100,7 @@ def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attribute, ...]) -> None:
-    unknown = ", ".join(f"count(*) - count({_quoted(attribute.name)})" for attribute in attributes)
+    unknown = ", ".join(f"count(*) - count({identifier(attribute.name)})" for attribute in attributes)
     for attribute, rows in zip(attributes, _row(connection, f"SELECT {unknown} FROM coded"), strict=True):
         if rows:
             raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
@@ -110,7 +110,7 @@ def _count(connection: duckdb.DuckDBPyConnection, plan: Plan, attributes: tuple[
     """Rows per cell of one marginal; a cell's number is its position in row-major order."""
     shape = plan.family.shape(attributes)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    parts = [f"{_quoted(name)}::BIGINT * {stride}" for name, stride in zip(attributes, strides, strict=True)]
+    parts = [f"{identifier(name)}::BIGINT * {stride}" for name, stride in zip(attributes, strides, strict=True)]
     cell = " + ".join(parts) or "0::BIGINT"
     grouped = connection.execute(f"SELECT {cell} AS cell, count(*) AS n FROM coded GROUP BY ALL").fetchnumpy()
     counts = np.zeros(math.prod(shape), dtype=np.int64)
@@ -125,16 +125,8 @@ def _code(attribute: Attribute, nesting: Nesting | None) -> str:
     if nesting is not None and nesting.outer == attribute.name:
         column = nesting.inner
         positions = {member: positions[group] for group, inside in nesting.members.items() for member in inside}
-    cases = " ".join(f"WHEN {_text(category)} THEN {i}" for category, i in positions.items())
-    return f"(CASE CAST({_quoted(column)} AS VARCHAR) {cases} END)::UINTEGER AS {_quoted(attribute.name)}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    cases = " ".join(f"WHEN {quoted(category)} THEN {i}" for category, i in positions.items())
+    return f"(CASE CAST({identifier(column)} AS VARCHAR) {cases} END)::UINTEGER AS {identifier(attribute.name)}"
 
 
 def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

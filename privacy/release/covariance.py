@@ -10,7 +10,7 @@ the sum running over subsets C of the attributes both name (a total's centred ve
 take off, for every component D they act on, the same product over D times the inner product of the two functionals'
 shares u in the whitened equalities (see `identities`).
 
-With a nesting every group is a problem of its own (see `nested`): a functional's variance is the sum of those of its
+With a nesting every group is a problem of its own (see `estimates`): a functional's variance is the sum of those of its
 parts, and the formula holds within each group, v_i over the inner attribute being the weights of the group's members.
 Arrays then have a leading axis of groups, and rows that weigh alike, such as two councils of one region, are worked out
 once.
@@ -24,13 +24,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.identities import Constraint, constraints_of
-from privacy.release.lattice import Lattice
+from privacy.release.lattice import Lattice, subsets
 from privacy.release.plan import Plan
 from privacy.release.workload import Cube, Family, Figures, Selector, WorkloadError, terms_of
 
@@ -247,7 +246,7 @@ class _Pair:
 
     def components(self) -> list[tuple[str, ...]]:
         """The subsets of the attributes both cubes vary along, in lattice order."""
-        return [c for size in range(len(self.shared) + 1) for c in combinations(self.shared, size)]
+        return list(subsets(self.shared))
 
     def product(self, component: tuple[str, ...], besides: frozenset[str] = frozenset()) -> Array:
         """Inner products over the component times means over every other attribute, those in `besides` left out."""

@@ -5,12 +5,28 @@ marginals say about it, weighted by inverse variance. Because components are ort
 squares over all measurements at once: rebuilding a table from its components gives estimates that are unbiased, have
 the least variance of all linear ones, and agree on every total they share. Estimates may be negative; rounding and
 clipping belong to publication (see `intervals`), never to anything that is added up.
+
+A family with a nesting falls into one independent problem for each group, added up (`NestedEstimates`). Every marginal
+of such a family tells the councils of a region apart or counts the region as a whole, so noise and estimates of
+different regions are independent. Within a region its own marginals are the totals of its councils', which is the
+problem above. A figure of several regions is the sum of its parts, and so is its variance. The whole is not measured a
+third time: that would tie all regions together for a gain that nobody sees, for the whole is the most accurate figure
+there is (docs/privacy-derivation.md). The problems of all groups are solved at once. The first axis of an array is that
+of the members (councils), group by group, where a component tells them apart, and that of the groups (regions) where it
+does not.
+
+Some categories may publicly be known to hold no row (`without_categories`). What was drawn for them over the whole
+domain is noise alone and says nothing of the other cells; a marginal without the attribute counts the others only. So
+the measurement without these cells is a measurement of the same tables over the smaller domain, with the same noise
+scales, and the best linear unbiased estimates are those made from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import combinations, product
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,11 +34,20 @@ from numpy.typing import NDArray
 
 from privacy.release.covariance import Covariances
 from privacy.release.identities import impose
+from privacy.release.lattice import subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Cube, Figures, Selector, terms_of
+from privacy.release.workload import Attribute, Cube, Family, Figures, Selector, terms_of
 
 Array = NDArray[np.float64]
+Attributes = tuple[str, ...]
+Component = tuple[bool, Attributes]
+"""A residual component: whether it tells members apart, and the other attributes it varies along."""
+
+
+def estimates_of(plan: Plan, measurement: Measurement) -> Estimates:
+    """The figures of a measurement, of a plan with a nesting or without. Raises ValueError for another plan's."""
+    return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
 class Estimates:
@@ -72,11 +97,10 @@ class Estimates:
         self._plan.lattice.index(attributes)
         shape = self._plan.family.shape(attributes)
         table = np.zeros(shape)
-        for size in range(len(attributes) + 1):
-            for component in combinations(attributes, size):
-                spread = [n if name in component else 1 for name, n in zip(attributes, shape, strict=True)]
-                outside = np.prod([n for name, n in zip(attributes, shape, strict=True) if name not in component])
-                table = table + self._residuals[component].reshape(spread) / outside
+        for component in subsets(attributes):
+            spread = [n if name in component else 1 for name, n in zip(attributes, shape, strict=True)]
+            outside = np.prod([n for name, n in zip(attributes, shape, strict=True) if name not in component])
+            table = table + self._residuals[component].reshape(spread) / outside
         return table
 
     def _cube(self, cube: Cube) -> Array:
@@ -120,11 +144,10 @@ def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Ar
     sums = {subset: np.zeros(plan.family.shape(subset)) for subset in plan.lattice.subsets}
     for attributes, sigma in plan.sigmas.items():
         noisy = measurement.noisy[attributes]
-        for size in range(len(attributes) + 1):
-            for component in combinations(attributes, size):
-                outside = tuple(axis for axis, name in enumerate(attributes) if name not in component)
-                cells = np.prod([noisy.shape[axis] for axis in outside])
-                sums[component] += noisy.sum(axis=outside) / (sigma**2 * cells)
+        for component in subsets(attributes):
+            outside = tuple(axis for axis, name in enumerate(attributes) if name not in component)
+            cells = np.prod([noisy.shape[axis] for axis in outside])
+            sums[component] += noisy.sum(axis=outside) / (sigma**2 * cells)
     precisions = dict(zip(plan.lattice.subsets, plan.component_precisions, strict=True))
     return {component: centred(total / precisions[component], range(total.ndim)) for component, total in sums.items()}
 
@@ -153,3 +176,179 @@ def _weighted(table: Array, axis: int, rows: Array) -> Array:
         for category in np.flatnonzero(rows[index]):
             result[index] += rows[index, category] * slabs[category]
     return np.moveaxis(result, 0, axis)
+
+
+class NestedEstimates(Estimates):
+    """As `Estimates`, for a plan with a nesting. Raises ValueError where the measurement is of another plan."""
+
+    def __init__(self, plan: Plan, measurement: Measurement) -> None:
+        self._nest = _Nest(plan.family)
+        self._parts = tuple(plan.parts.values())
+        self._lattice = self._parts[0].lattice  # its sets of attributes are those of every part
+        self._laid: dict[int, tuple[Selector, Array]] = {}
+        super().__init__(plan, measurement)
+
+    def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
+        """As of `Estimates`, by `Component`."""
+        precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
+        components = {}
+        for component, total in _told(self._plan, measurement, nest).items():
+            known = precisions[:, self._lattice.index(self._names(component))]
+            mean = total / _first(nest.each(known) if component[0] else known, total.ndim)
+            if component[0]:
+                mean = mean - nest.each(nest.total(mean) / _first(nest.sizes, mean.ndim))
+            components[component] = centred(mean, range(1, mean.ndim))
+        self._impose(components)
+        return components
+
+    def _impose(self, components: dict[Component, Array]) -> None:
+        """Have the components obey the identities, group by group."""
+        for group, (constraints, part) in enumerate(zip(self._covariances.constraints, self._parts, strict=True)):
+            views = {}
+            for component, values in components.items() if constraints else ():
+                names = self._names(component)
+                view = values[self._nest.slice(group)] if component[0] else values[group, ...]
+                views[names] = np.moveaxis(view, 0, names.index(self._nest.inner)) if component[0] else view
+            for names, values in impose(constraints, views, part.family).items():
+                views[names][...] = values
+
+    def _names(self, component: Component) -> Attributes:
+        return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
+
+    def _rebuilt(self, attributes: Attributes) -> Array:
+        """As of `Estimates`; along the inner attribute stand its categories, not a number where the workload has no
+        table of them, and after them the groups as a whole."""
+        rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
+        whole = self._spread(False, rest)
+        members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
+        if self._plan.family.covers(attributes):
+            members = self._spread(True, rest) + nest.each(whole / _first(nest.sizes, whole.ndim))
+        table = np.concatenate([members, whole])
+        table[nest.order] = members
+        return np.moveaxis(table, 0, attributes.index(nest.inner))
+
+    def _spread(self, told_apart: bool, rest: Attributes) -> Array:
+        """Sum over the components within `rest`, each spread evenly over the cells of the attributes outside it."""
+        shape = self._plan.family.shape(rest)
+        table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
+        for component in subsets(rest):
+            sizes = [n if name in component else 1 for name, n in zip(rest, shape, strict=True)]
+            outside = np.prod([n for name, n in zip(rest, shape, strict=True) if name not in component])
+            table = table + self._residuals[told_apart, component].reshape(-1, *sizes) / outside
+        return table
+
+    def _cube(self, cube: Cube) -> Array:
+        inner = self._nest.inner
+        if inner not in (*cube.selectors, *cube.where):
+            cube = replace(cube, where={**cube.where, inner: self._nest.everything})
+        return super()._cube(cube)
+
+    def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
+        if selector.attribute.name == self._nest.inner:
+            return np.zeros(len(selector.rows), dtype=np.bool_)
+        return super()._sums_out(selector)
+
+    def _weights(self, selector: Selector) -> Array:
+        if selector.attribute.name != self._nest.inner:
+            return super()._weights(selector)
+        if id(selector) not in self._laid:
+            self._laid[id(selector)] = selector, self._nest.weights(selector.matrix)
+        return self._laid[id(selector)][1]
+
+    def _block(self, rows: dict[str, Array]) -> Array:
+        tells_apart = rows[self._nest.inner][:, : len(self._nest.order)].any()
+        self._lattice.index(name for name in rows if tells_apart or name != self._nest.inner)
+        return super()._block(rows)
+
+
+class _Nest:
+    """The members of the groups, group by group."""
+
+    def __init__(self, family: Family) -> None:
+        assert family.nesting is not None
+        self.inner, self.outer = family.nesting.inner, family.nesting.outer
+        self.everything = Selector.total(family.attribute(self.inner))
+        inside = family.nesting.members
+        groups = [inside[group] for group in family.attribute(self.outer).categories]
+        position = {category: index for index, category in enumerate(family.attribute(self.inner).categories)}
+        self.order = np.array([position[member] for members in groups for member in members])
+        """(members,): position of each in the domain of the inner attribute."""
+        self.sizes = np.array([len(members) for members in groups])
+        """(groups,): number of members."""
+        self._group = np.repeat(np.arange(len(groups)), self.sizes)
+        self._starts = np.cumsum(self.sizes) - self.sizes
+
+    def slice(self, group: int) -> slice:
+        """The members of a group."""
+        return slice(self._starts[group], self._starts[group] + self.sizes[group])
+
+    def total(self, by_member: Array) -> Array:
+        """Sums over the members of each group."""
+        return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
+
+    def each(self, by_group: Array) -> Array:
+        """For each member what holds of its group."""
+        return by_group[self._group]
+
+    def weights(self, rows: Array) -> Array:
+        """(rows x categories and groups): a group that weighs one throughout is weighed as a whole."""
+        whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
+        members = rows.copy()
+        members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
+        return np.hstack([members, whole.astype(np.float64)])
+
+
+def _told(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
+    """What all marginals say of each residual component, weighted by inverse variance and added up."""
+    told: dict[Component, Any] = defaultdict(float)
+    for names, sigma in plan.sigmas.items():
+        place = nest.inner if nest.inner in names else nest.outer
+        rest = tuple(name for name in names if name != place)
+        noisy = np.moveaxis(measurement.noisy[names], names.index(place), 0)
+        noisy = noisy[nest.order] if place == nest.inner else noisy
+        for component in subsets(rest):
+            outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
+            says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
+            if place == nest.inner:
+                told[True, component] += says
+                says = nest.total(says) / _first(nest.sizes, says.ndim)
+            told[False, component] += says
+    return told
+
+
+def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
+    """Values laid along the first of so many axes."""
+    return values.reshape(-1, *[1] * (ndim - 1))
+
+
+def without_categories(
+    plan: Plan, measurement: Measurement, attribute: str, empty: Collection[str]
+) -> tuple[Plan, Measurement]:
+    """Plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row.
+
+    A group of the nesting that is left without a category goes with it. Raises ValueError where the measurement is of
+    another plan, WorkloadError where no category would be left.
+    """
+    if measurement.plan_sha256 != plan.sha256:
+        raise ValueError("this measurement was made under another plan")
+    family, nesting = plan.family, plan.family.nesting
+    gone = {attribute: set(empty)}
+    if nesting is not None and nesting.inner == attribute:
+        left = {group: tuple(c for c in inside if c not in empty) for group, inside in nesting.members.items()}
+        gone[nesting.outer] = {group for group, inside in left.items() if not inside}
+        nesting = replace(nesting, members={group: inside for group, inside in left.items() if inside})
+    attributes = tuple(_without(entry, gone.get(entry.name, set())) for entry in family.attributes)
+    smaller = replace(plan, family=replace(family, attributes=attributes, nesting=nesting))
+    noisy = {
+        names: counts[np.ix_(*(_kept(family.attribute(name), gone.get(name, set())) for name in names))]
+        for names, counts in measurement.noisy.items()
+    }
+    return smaller, replace(measurement, plan_sha256=smaller.sha256, noisy=noisy)
+
+
+def _without(attribute: Attribute, gone: Collection[str]) -> Attribute:
+    return replace(attribute, categories=tuple(category for category in attribute.categories if category not in gone))
+
+
+def _kept(attribute: Attribute, gone: Collection[str]) -> list[int]:
+    return [index for index, category in enumerate(attribute.categories) if category not in gone]

@@ -13,15 +13,14 @@ that follows from others, is a zero eigenvalue of A S A' and drops out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.lattice import Lattice
+from privacy.release.lattice import Lattice, subsets
 from privacy.release.workload import Family, Selector, Term
 
 Array = NDArray[np.float64]
@@ -86,13 +85,8 @@ class _Layout:
 
 def _components_run_over(family: Family) -> list[tuple[str, ...]]:
     """Every subset of the attributes some identity runs over, smallest first."""
-    subsets = {
-        subset
-        for identity in family.identities
-        for size in range(len(identity.over) + 1)
-        for subset in combinations(family.ordered(identity.over), size)
-    }
-    return sorted(subsets, key=lambda subset: (len(subset), subset))
+    found = {subset for identity in family.identities for subset in subsets(family.ordered(identity.over))}
+    return sorted(found, key=lambda subset: (len(subset), subset))
 
 
 def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
@@ -136,12 +130,7 @@ def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str
         scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])
         return reduce(np.multiply.outer, (vectors[name].centred[0] for name in block), np.asarray(scale))
 
-    return {block: part(block) for block in _subsets(names)}
-
-
-def _subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for size in range(len(names) + 1):
-        yield from combinations(names, size)
+    return {block: part(block) for block in subsets(names)}
 
 
 def _whitener(covariance: Array, reference: Array) -> Array:

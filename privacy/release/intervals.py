@@ -3,6 +3,9 @@
 Everything is computed from noisy values and public variances, elementwise over arrays of any one shape, and is defined
 for every input: negative or zero denominators, zero variances, unbounded intervals. Intervals cover the noise that was
 added for privacy, and nothing else.
+
+The same before any budget is spent: what a plan will deliver, were the confidential counts some public ones. Last
+year's official counts are public and may stand in for this year's; this year's may not.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.release.covariance import Covariances
 from privacy.release.workload import Figures
 
 Array = NDArray[np.float64]
@@ -24,6 +28,9 @@ Z95 = 1.959963984540054
 
 NEGLIGIBLE = 1e-12
 """Relative distance between a squared denominator and its noise below which rounding decides; taken as no distance."""
+
+WHOLE_RANGE = 50.0
+"""Half-width of a rate that may be anything from 0 to 100, in points."""
 
 RELIABLE, UNRELIABLE, WITHHELD = "", "u", "low"
 
@@ -86,20 +93,8 @@ class CountTable:
 
 @dataclass(frozen=True, eq=False)
 class RatioTable:
-    """A ratio with its interval, in its own unit (points per hundred for a rate), and its flag.
-
-    `value` is NaN where the flag says `low`; the interval always stands.
-    """
-
-    value: Array
-    lower: Array
-    upper: Array
-    flag: NDArray[np.str_]
-
-
-@dataclass(frozen=True, eq=False)
-class DifferenceTable:
-    """Difference of two ratios, first less second, in points, with its interval and flag.
+    """A ratio, or the difference of two, with its interval, in its own unit (points per hundred for a rate), and its
+    flag.
 
     `value` is NaN where the flag says `low`; the interval always stands.
     """
@@ -121,11 +116,6 @@ def published_counts(moments: Moments, figures: Figures) -> CountTable:
     )
 
 
-def published_rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
-    """Percentages, within [0, 100]; figures of one shape."""
-    return published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)
-
-
 def published_ratios(
     moments: Moments,
     numerator: Figures,
@@ -135,7 +125,10 @@ def published_ratios(
     largest: float,
     unit: float = 1.0,
 ) -> RatioTable:
-    """Ratios known to lie in [0, largest], given in multiples of 1/unit: an average of 17 goals has largest 17."""
+    """Ratios known to lie in [0, largest], given in multiples of 1/unit; figures of one shape.
+
+    A percentage has largest 1 and unit 100, an average of 17 goals largest 17.
+    """
     pair = _Pair.of(moments, numerator, denominator, largest)
     flag = _flags(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
@@ -147,7 +140,7 @@ def rate_differences(
     first: tuple[Figures, Figures],
     second: tuple[Figures, Figures],
     reliability: Reliability,
-) -> DifferenceTable:
+) -> RatioTable:
     """First rate less second, in points, each given as (numerator, denominator); figures of one shape.
 
     The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
@@ -165,7 +158,7 @@ def rate_differences(
     withheld = (_flags(one, reliability) == WITHHELD) | (_flags(two, reliability) == WITHHELD)
     lower, upper = 100 * np.clip(difference - down, -1.0, 1.0), 100 * np.clip(difference + up, -1.0, 1.0)
     flag = _flagged(50 * (down + up), withheld, reliability)
-    return DifferenceTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
+    return RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
 def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array) -> tuple[Array, Array]:
@@ -181,6 +174,54 @@ def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array) -> tuple[Array,
     root = np.sqrt(np.maximum(middle**2 - square * constant, 0.0))
     divisor = np.where(bounded, square, 1.0)
     return np.where(bounded, middle / divisor, 0.0), np.where(bounded, root / divisor, np.inf)
+
+
+def expected_half_widths(covariances: Covariances, figures: Figures) -> Array:
+    """Half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
+    return Z95 * np.sqrt(covariances.variance(figures))
+
+
+def expected_rate_half_widths(
+    covariances: Covariances,
+    numerator: Figures,
+    denominator: Figures,
+    public_denominators: Array,
+    public_rates: Array,
+) -> Array:
+    """Half-width of the 95% interval of each rate, in points, were the denominators and rates (0 to 1) the public ones.
+
+    All arguments have the shape of the figures. A denominator the noise drowns gives `WHOLE_RANGE`.
+    """
+    _, half_width = fieller(
+        public_rates * public_denominators,
+        public_denominators,
+        covariances.variance(numerator),
+        covariances.variance(denominator),
+        covariances.covariance(numerator, denominator),
+    )
+    return np.minimum(100 * half_width, WHOLE_RANGE)
+
+
+def expected_difference_half_widths(
+    covariances: Covariances,
+    rates: tuple[tuple[Figures, Figures], tuple[Figures, Figures]],
+    public_denominators: tuple[Array, Array],
+    public_rates: tuple[Array, Array],
+) -> Array:
+    """Half-width of the 95% interval of the first rate less the second, in points, by linearisation.
+
+    Each rate is given as (numerator, denominator). At most twice `WHOLE_RANGE`.
+    """
+    weights = [
+        (figures, sign * share / np.maximum(size, 1.0))
+        for (part, whole), size, rate, sign in zip(rates, public_denominators, public_rates, (1.0, -1.0), strict=True)
+        for figures, share in ((part, np.ones_like(rate)), (whole, -rate))
+    ]
+    variance = np.zeros(public_denominators[0].shape)
+    for left, weight in weights:
+        for right, other in weights:
+            variance = variance + weight * other * covariances.covariance(left, right)
+    return np.minimum(100 * Z95 * np.sqrt(np.maximum(variance, 0.0)), 2 * WHOLE_RANGE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ Kifer 2023; Mullins et al. 2024).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -23,6 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.workload import Family, WorkloadError
+
+
+def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every subset, smallest first, each in the order given."""
+    return (subset for size in range(len(names) + 1) for subset in combinations(names, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +44,8 @@ class Lattice:
     def of(cls, family: Family) -> Lattice:
         """The closure of `family.marginals`; it always holds the empty set, the number of rows."""
         position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
-        subsets = {
-            subset
-            for marginal in family.marginals
-            for size in range(len(marginal.attributes) + 1)
-            for subset in combinations(family.ordered(marginal.attributes), size)
-        }
-        return cls(family, tuple(sorted(subsets, key=lambda s: (len(s), [position[name] for name in s]))))
+        closure = {subset for marginal in family.marginals for subset in subsets(family.ordered(marginal.attributes))}
+        return cls(family, tuple(sorted(closure, key=lambda s: (len(s), [position[name] for name in s]))))
 
     def index(self, names: Iterable[str]) -> int:
         """Position of a set of attributes. Raises WorkloadError where no marginal of the workload contains it."""

@@ -23,10 +23,7 @@ from pathlib import Path
 
 from privacy.release.canonical import check_name
 from privacy.release.ledger_sqlite import SQLiteStorage
-from privacy.release.ledger_storage import Entry, Kind, LedgerError, Log, Storage
-
-GENESIS = "0" * 64
-"""`previous_hash` of the first entry."""
+from privacy.release.ledger_storage import GENESIS, Entry, EntryKind, LedgerError, Log, Storage
 
 NANO = 1_000_000_000
 
@@ -69,12 +66,12 @@ class Reservation:
     @property
     def is_committed(self) -> bool:
         """Whether its measurement is stored."""
-        return self.end is not None and self.end.kind == Kind.COMMIT
+        return self.end is not None and self.end.kind == EntryKind.COMMIT
 
     @property
     def is_written_off(self) -> bool:
         """Whether it was spent without a measurement."""
-        return self.end is not None and self.end.kind == Kind.WRITE_OFF
+        return self.end is not None and self.end.kind == EntryKind.WRITE_OFF
 
 
 class Ledger:
@@ -93,7 +90,7 @@ class Ledger:
             entries = _checked(log.entries())
             approved = _approval(entries, cohort)
             if approved is None:
-                return _append(log, entries, kind=Kind.APPROVE, cohort=cohort, nano_rho=cap, note=note)
+                return _append(log, entries, Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note))
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
                     f"cohort {cohort} was approved with rho {_shown(approved.nano_rho)}; a cap of {_shown(cap)} is not "
@@ -117,18 +114,8 @@ class Ledger:
                     "release. To measure it again, publish a new release."
                 )
             _check_fits(entries, cohort, f"{family} of release {release}", amount)
-            entry = _append(
-                log,
-                entries,
-                kind=Kind.RESERVE,
-                cohort=cohort,
-                release=release,
-                family=family,
-                nano_rho=amount,
-                plan_sha256=plan_sha256,
-                input_mac=input_mac,
-            )
-            return Reservation(entry)
+            charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac)
+            return Reservation(_append(log, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float]) -> None:
         """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
@@ -147,11 +134,11 @@ class Ledger:
 
     def commit(self, reservation: Reservation, measurement_sha256: str) -> Reservation:
         """End a charge as measured and stored. Raises ReleaseConflict where it has ended before."""
-        return self._end(reservation, Kind.COMMIT, measurement_sha256=measurement_sha256)
+        return self._end(reservation, EntryKind.COMMIT, measurement_sha256=measurement_sha256)
 
     def write_off(self, reservation: Reservation, note: str) -> Reservation:
         """End a charge as spent with nothing stored. Raises ReleaseConflict where it has ended before."""
-        return self._end(reservation, Kind.WRITE_OFF, note=note)
+        return self._end(reservation, EntryKind.WRITE_OFF, note=note)
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
         """The charge of a family of a release, with its end if it has one."""
@@ -203,10 +190,10 @@ class Ledger:
         return self._storage.exclusive()
 
     def _charges(self) -> list[Entry]:
-        return [entry for entry in _checked(self._storage.read()) if entry.kind == Kind.RESERVE]
+        return [entry for entry in _checked(self._storage.read()) if entry.kind == EntryKind.RESERVE]
 
     def _end(
-        self, reservation: Reservation, kind: Kind, *, measurement_sha256: str = "", note: str = ""
+        self, reservation: Reservation, kind: EntryKind, *, measurement_sha256: str = "", note: str = ""
     ) -> Reservation:
         begun = reservation.entry
         with self._storage.writing() as log:
@@ -219,20 +206,8 @@ class Ledger:
                     f"the charge of {begun.family} of release {begun.release}, cohort {begun.cohort}, has already "
                     f"ended as {known.end.kind}"
                 )
-            end = _append(
-                log,
-                entries,
-                kind=kind,
-                cohort=begun.cohort,
-                release=begun.release,
-                family=begun.family,
-                nano_rho=begun.nano_rho,
-                plan_sha256=begun.plan_sha256,
-                input_mac=begun.input_mac,
-                measurement_sha256=measurement_sha256,
-                note=note,
-            )
-            return Reservation(begun, end)
+            end = replace(begun, kind=kind, measurement_sha256=measurement_sha256, note=note)
+            return Reservation(begun, _append(log, entries, end))
 
 
 def _storage(location: Path | str | Storage) -> Storage:
@@ -243,37 +218,17 @@ def _storage(location: Path | str | Storage) -> Storage:
     return SQLiteStorage(Path(location)) if isinstance(location, (Path, str)) else location
 
 
-def _append(
-    log: Log,
-    entries: list[Entry],
-    *,
-    kind: Kind,
-    cohort: str,
-    nano_rho: int,
-    release: str = "",
-    family: str = "",
-    plan_sha256: str = "",
-    input_mac: str = "",
-    measurement_sha256: str = "",
-    note: str = "",
-) -> Entry:
-    for what, name in (("cohort", cohort), ("release", release), ("family", family)):
-        if name or kind != Kind.APPROVE:
+def _append(log: Log, entries: list[Entry], new: Entry) -> Entry:
+    """Add `new`, after it was given its number, its time and its place in the chain."""
+    for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
+        if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
-    unsealed = Entry(
+    unsealed = replace(
+        new,
         seq=len(entries) + 1,
-        kind=kind.value,
-        cohort=cohort,
-        release=release,
-        family=family,
-        nano_rho=nano_rho,
-        plan_sha256=plan_sha256,
-        input_mac=input_mac,
-        measurement_sha256=measurement_sha256,
-        note=note,
+        kind=str(new.kind),
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         previous_hash=entries[-1].entry_hash if entries else GENESIS,
-        entry_hash="",
     )
     entry = replace(unsealed, entry_hash=unsealed.computed_hash())
     log.append(entry)
@@ -291,20 +246,20 @@ def _checked(entries: list[Entry]) -> list[Entry]:
 
 
 def _approval(entries: list[Entry], cohort: str) -> Entry | None:
-    return next((e for e in entries if e.kind == Kind.APPROVE and e.cohort == cohort), None)
+    return next((e for e in entries if e.kind == EntryKind.APPROVE and e.cohort == cohort), None)
 
 
 def _reservation(entries: list[Entry], cohort: str, release: str, family: str) -> Reservation | None:
     charge = [e for e in entries if (e.cohort, e.release, e.family) == (cohort, release, family)]
-    begun = next((e for e in charge if e.kind == Kind.RESERVE), None)
+    begun = next((e for e in charge if e.kind == EntryKind.RESERVE), None)
     if begun is None:
         return None
-    return Reservation(begun, next((e for e in charge if e.kind in (Kind.COMMIT, Kind.WRITE_OFF)), None))
+    return Reservation(begun, next((e for e in charge if e.kind in (EntryKind.COMMIT, EntryKind.WRITE_OFF)), None))
 
 
 def _remaining(entries: list[Entry], cohort: str) -> int:
     approved = _approval(entries, cohort)
-    spent = sum(e.nano_rho for e in entries if e.kind == Kind.RESERVE and e.cohort == cohort)
+    spent = sum(e.nano_rho for e in entries if e.kind == EntryKind.RESERVE and e.cohort == cohort)
     return (approved.nano_rho if approved else 0) - spent
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, fields
 from typing import Any
 
 try:
@@ -23,7 +22,7 @@ except ImportError as error:
         "a ledger in PostgreSQL needs the extra `postgres`: uv sync --inexact --extra postgres"
     ) from error
 
-from privacy.release.ledger_storage import Entry, LedgerUnavailable
+from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 LOCK_SECONDS = 60
 """How long a writer waits for another."""
@@ -31,34 +30,11 @@ LOCK_SECONDS = 60
 _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
 """Advisory locks, by class and number: of a write transaction, and of a process that measures."""
 
-_COLUMNS = ", ".join(column.name for column in fields(Entry))
+_ENTRIES = "readiness_ledger.entries"
 
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
-_SCHEMA = """
-CREATE SCHEMA IF NOT EXISTS readiness_ledger;
-
-CREATE TABLE readiness_ledger.entries (
-    seq                bigint PRIMARY KEY,
-    kind               text NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'WRITE_OFF')),
-    cohort             text NOT NULL CHECK (cohort <> ''),
-    release            text NOT NULL,
-    family             text NOT NULL,
-    nano_rho           bigint NOT NULL CHECK (nano_rho > 0),
-    plan_sha256        text NOT NULL,
-    input_mac          text NOT NULL,
-    measurement_sha256 text NOT NULL,
-    note               text NOT NULL,
-    recorded_at        text NOT NULL,
-    previous_hash      text NOT NULL,
-    entry_hash         text NOT NULL UNIQUE
-);
-
-CREATE UNIQUE INDEX one_approval ON readiness_ledger.entries (cohort) WHERE kind = 'APPROVE';
-CREATE UNIQUE INDEX one_charge ON readiness_ledger.entries (cohort, release, family) WHERE kind = 'RESERVE';
-CREATE UNIQUE INDEX one_end ON readiness_ledger.entries (cohort, release, family)
-    WHERE kind IN ('COMMIT', 'WRITE_OFF');
-
+_CHECKS = """
 CREATE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE integrity_constraint_violation USING MESSAGE = 'the budget ledger is append-only: no entry may be '
@@ -69,33 +45,7 @@ CREATE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql 
 DECLARE
     broken text;
 BEGIN
-    SELECT CASE
-        WHEN NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), 0) + 1 FROM readiness_ledger.entries)
-          OR NEW.previous_hash IS DISTINCT FROM coalesce(
-              (SELECT entry_hash FROM readiness_ledger.entries ORDER BY seq DESC LIMIT 1), repeat('0', 64))
-        THEN 'an entry must follow the last one'
-        WHEN NEW.kind = 'APPROVE' AND EXISTS (
-            SELECT FROM readiness_ledger.entries e WHERE e.kind = 'APPROVE' AND e.cohort = NEW.cohort)
-        THEN 'the budget of a cohort is approved once'
-        WHEN NEW.kind = 'RESERVE' AND EXISTS (
-            SELECT FROM readiness_ledger.entries e WHERE e.kind = 'RESERVE'
-               AND (e.cohort, e.release, e.family) = (NEW.cohort, NEW.release, NEW.family))
-        THEN 'a family is charged once per release'
-        WHEN NEW.kind = 'RESERVE' AND NEW.nano_rho
-           + coalesce((SELECT sum(e.nano_rho) FROM readiness_ledger.entries e
-                        WHERE e.kind = 'RESERVE' AND e.cohort = NEW.cohort), 0)
-           > coalesce((SELECT e.nano_rho FROM readiness_ledger.entries e
-                        WHERE e.kind = 'APPROVE' AND e.cohort = NEW.cohort), 0)
-        THEN 'the charge would overspend the approved budget'
-        WHEN NEW.kind IN ('COMMIT', 'WRITE_OFF') AND (
-            NOT EXISTS (
-                SELECT FROM readiness_ledger.entries e WHERE e.kind = 'RESERVE'
-                   AND (e.cohort, e.release, e.family, e.nano_rho, e.plan_sha256, e.input_mac)
-                     = (NEW.cohort, NEW.release, NEW.family, NEW.nano_rho, NEW.plan_sha256, NEW.input_mac))
-            OR EXISTS (
-                SELECT FROM readiness_ledger.entries e WHERE e.kind IN ('COMMIT', 'WRITE_OFF')
-                   AND (e.cohort, e.release, e.family) = (NEW.cohort, NEW.release, NEW.family)))
-        THEN 'an end must match one open charge'
+    SELECT CASE {cases}
     END INTO broken;
     IF broken IS NOT NULL THEN
         RAISE integrity_constraint_violation USING MESSAGE = broken;
@@ -123,7 +73,10 @@ class PostgresStorage:
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
             if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
-                connection.execute(_SCHEMA)
+                connection.execute("CREATE SCHEMA IF NOT EXISTS readiness_ledger")
+                connection.execute(TABLE.format(table=_ENTRIES, integer="BIGINT", options=""))
+                cases = " ".join(f"WHEN {condition} THEN '{wrong}'" for wrong, condition in rules(_ENTRIES).values())
+                connection.execute(_CHECKS.replace("{cases}", cases))
                 for trigger in _TRIGGERS:
                     connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
             _check_fitness(connection)
@@ -131,14 +84,14 @@ class PostgresStorage:
     def read(self) -> list[Entry]:
         """All entries, in order."""
         with self._connection() as connection:
-            return PostgresLog(connection).entries()
+            return Log(connection, _ENTRIES, "%s").entries()
 
     @contextmanager
-    def writing(self) -> Iterator[PostgresLog]:
+    def writing(self) -> Iterator[Log]:
         """A write transaction that no other overlaps; undone if the block raises."""
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            yield PostgresLog(connection)
+            yield Log(connection, _ENTRIES, "%s")
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -166,24 +119,6 @@ class PostgresStorage:
                 f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "
                 "release run again finds out"
             ) from None
-
-
-class PostgresLog:
-    """The entries as one connection sees them."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-
-    def entries(self) -> list[Entry]:
-        """All entries, in order."""
-        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM readiness_ledger.entries ORDER BY seq")
-        return [Entry(*row) for row in rows]
-
-    def append(self, entry: Entry) -> None:
-        """Add one entry. Raises psycopg.IntegrityError where a trigger refuses it."""
-        values = astuple(entry)
-        marks = ", ".join(["%s"] * len(values))
-        self._connection.execute(f"INSERT INTO readiness_ledger.entries ({_COLUMNS}) VALUES ({marks})", values)
 
 
 def _check_fitness(connection: psycopg.Connection[Any]) -> None:

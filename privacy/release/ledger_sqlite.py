@@ -8,41 +8,17 @@ also stops INSERT OR REPLACE and INSERT OR IGNORE. What triggers cannot stop, dr
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, fields
 from pathlib import Path
 
-from privacy.release.ledger_storage import Entry, LedgerUnavailable
+from privacy.doors.locks import locked
+from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 BUSY_SECONDS = 60
 
-_COLUMNS = ", ".join(column.name for column in fields(Entry))
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq                INTEGER PRIMARY KEY,
-    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'WRITE_OFF')),
-    cohort             TEXT NOT NULL CHECK (cohort <> ''),
-    release            TEXT NOT NULL,
-    family             TEXT NOT NULL,
-    nano_rho           INTEGER NOT NULL CHECK (nano_rho > 0),
-    plan_sha256        TEXT NOT NULL,
-    input_mac          TEXT NOT NULL,
-    measurement_sha256 TEXT NOT NULL,
-    note               TEXT NOT NULL,
-    recorded_at        TEXT NOT NULL,
-    previous_hash      TEXT NOT NULL,
-    entry_hash         TEXT NOT NULL UNIQUE
-) STRICT;
-
-CREATE UNIQUE INDEX IF NOT EXISTS one_approval ON entries (cohort) WHERE kind = 'APPROVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_charge ON entries (cohort, release, family) WHERE kind = 'RESERVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_end ON entries (cohort, release, family) WHERE kind IN ('COMMIT', 'WRITE_OFF');
-
+_TRIGGERS = """
 CREATE TRIGGER IF NOT EXISTS never_update BEFORE UPDATE ON entries BEGIN
     SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be changed');
 END;
@@ -50,41 +26,11 @@ END;
 CREATE TRIGGER IF NOT EXISTS never_delete BEFORE DELETE ON entries BEGIN
     SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be removed');
 END;
-
-CREATE TRIGGER IF NOT EXISTS only_append BEFORE INSERT ON entries BEGIN
-    SELECT RAISE(ABORT, 'an entry must follow the last one')
-    WHERE NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entries)
-       OR NEW.previous_hash IS NOT
-          coalesce((SELECT entry_hash FROM entries ORDER BY seq DESC LIMIT 1), printf('%064d', 0));
-END;
-
-CREATE TRIGGER IF NOT EXISTS approve_once BEFORE INSERT ON entries WHEN NEW.kind = 'APPROVE' BEGIN
-    SELECT RAISE(ABORT, 'the budget of a cohort is approved once')
-    WHERE EXISTS (SELECT 1 FROM entries WHERE kind = 'APPROVE' AND cohort = NEW.cohort);
-END;
-
-CREATE TRIGGER IF NOT EXISTS charge_once BEFORE INSERT ON entries WHEN NEW.kind = 'RESERVE' BEGIN
-    SELECT RAISE(ABORT, 'a family is charged once per release')
-    WHERE EXISTS (SELECT 1 FROM entries WHERE kind = 'RESERVE' AND cohort = NEW.cohort
-                  AND release = NEW.release AND family = NEW.family);
-END;
-
-CREATE TRIGGER IF NOT EXISTS never_overspend BEFORE INSERT ON entries WHEN NEW.kind = 'RESERVE' BEGIN
-    SELECT RAISE(ABORT, 'the charge would overspend the approved budget')
-    WHERE NEW.nano_rho
-        + coalesce((SELECT sum(nano_rho) FROM entries WHERE kind = 'RESERVE' AND cohort = NEW.cohort), 0)
-        > coalesce((SELECT nano_rho FROM entries WHERE kind = 'APPROVE' AND cohort = NEW.cohort), 0);
-END;
-
-CREATE TRIGGER IF NOT EXISTS end_once BEFORE INSERT ON entries WHEN NEW.kind IN ('COMMIT', 'WRITE_OFF') BEGIN
-    SELECT RAISE(ABORT, 'an end must match one open charge')
-    WHERE NOT EXISTS (SELECT 1 FROM entries WHERE kind = 'RESERVE' AND cohort = NEW.cohort
-                      AND release = NEW.release AND family = NEW.family AND nano_rho = NEW.nano_rho
-                      AND plan_sha256 = NEW.plan_sha256 AND input_mac = NEW.input_mac)
-       OR EXISTS (SELECT 1 FROM entries WHERE kind IN ('COMMIT', 'WRITE_OFF') AND cohort = NEW.cohort
-                  AND release = NEW.release AND family = NEW.family);
-END;
-"""
+""" + "".join(
+    f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE INSERT ON entries BEGIN"
+    f" SELECT RAISE(ABORT, '{wrong}') WHERE {condition}; END;\n"
+    for name, (wrong, condition) in rules("entries").items()
+)
 
 
 class SQLiteStorage:
@@ -93,22 +39,23 @@ class SQLiteStorage:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        table = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
         with self._usable(), closing(self._connect()) as connection:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            SQLiteLog(connection).entries()
+            connection.executescript(f"BEGIN IMMEDIATE; {table} {_TRIGGERS} COMMIT;")
+            _log(connection).entries()
 
     def read(self) -> list[Entry]:
         """All entries, in order."""
         with self._usable(), closing(self._connect()) as connection:
-            return SQLiteLog(connection).entries()
+            return _log(connection).entries()
 
     @contextmanager
-    def writing(self) -> Iterator[SQLiteLog]:
+    def writing(self) -> Iterator[Log]:
         """A write transaction that no other overlaps; undone if the block raises."""
         with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SQLiteLog(connection)
+                yield _log(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -117,12 +64,8 @@ class SQLiteStorage:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """A lock across processes and threads, let go by the kernel when its holder dies."""
-        lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._path.with_name(self._path.name + ".lock")):
             yield
-        finally:
-            os.close(lock)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -157,18 +100,5 @@ def _advice(error: sqlite3.DatabaseError) -> str:
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
-class SQLiteLog:
-    """The entries as one connection sees them."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def entries(self) -> list[Entry]:
-        """All entries, in order."""
-        return [Entry(*row) for row in self._connection.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY seq")]
-
-    def append(self, entry: Entry) -> None:
-        """Add one entry. Raises sqlite3.IntegrityError where a trigger refuses it."""
-        values = astuple(entry)
-        marks = ", ".join("?" * len(values))
-        self._connection.execute(f"INSERT INTO entries ({_COLUMNS}) VALUES ({marks})", values)
+def _log(connection: sqlite3.Connection) -> Log:
+    return Log(connection, "entries", "?")

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -126,7 +126,7 @@ class Plan:
                 "method": METHOD,
                 "rho": self.rho,
                 "delta": self.delta,
-                "family": _family_document(self.family),
+                "family": asdict(self.family),
                 "measured": [{"attributes": list(a), "sigma": sigma} for a, sigma in self.sigmas.items()],
             }
         )
@@ -265,37 +265,11 @@ def _precisions(information: NDArray[np.float64], measured: NDArray[np.float64])
     return np.asarray((information * measured[None, :]).sum(axis=1))
 
 
-def _family_document(family: Family) -> dict[str, Any]:
-    return {
-        "name": family.name,
-        "unit": family.unit,
-        "attributes": [{"name": a.name, "categories": list(a.categories)} for a in family.attributes],
-        "marginals": [{"attributes": list(m.attributes), "weight": m.weight} for m in family.marginals],
-        "identities": [
-            {"description": i.description, "left": _batch_document(i.left), "right": _batch_document(i.right)}
-            for i in family.identities
-        ],
-        "nesting": _nesting_document(family.nesting),
-    }
-
-
-def _nesting_document(nesting: Nesting | None) -> dict[str, Any] | None:
-    if nesting is None:
-        return None
-    members = {group: list(inside) for group, inside in nesting.members.items()}
-    return {"inner": nesting.inner, "outer": nesting.outer, "members": members, "share": nesting.share}
-
-
 def _nesting_of(document: dict[str, Any] | None) -> Nesting | None:
     if document is None:
         return None
     members = {group: tuple(inside) for group, inside in document["members"].items()}
     return Nesting(document["inner"], document["outer"], members, document["share"])
-
-
-def _batch_document(batch: Batch) -> dict[str, Any]:
-    terms = [{"coefficient": t.coefficient, "vectors": t.vectors} for t in batch.terms]
-    return {"over": list(batch.over), "terms": terms}
 
 
 def _family_of(document: dict[str, Any]) -> Family:

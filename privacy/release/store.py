@@ -1,20 +1,20 @@
 """Measurement files: noisy integers kept once, exactly as drawn, in the restricted zone.
 
 `<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only. A file appears whole or
-not at all (temporary file, fsync, rename, fsync of the folder). Its name, its own hash and the plan's hash must all
+not at all. Its name, its own hash and the plan's hash must all
 agree before it is read, and its noise must come from OpenDP.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from privacy.doors import files
 from privacy.release.canonical import canonical_json, check_name, sha256_hex
 from privacy.release.mechanism import OPENDP, Measurement, check_counts
 from privacy.release.plan import Plan
@@ -50,15 +50,8 @@ def write(restricted: Path, stored: StoredMeasurement) -> str:
     path = path_of(restricted, stored.cohort, stored.release, stored.family)
     if path.exists():
         raise FileExistsError(path)
-    _make_folders(path.parent, restricted)
     content = _document(stored)
-    temporary = _temporary(path)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    _sync_folder(path.parent)
+    files.write(path, content)
     return sha256_hex(content)
 
 
@@ -94,13 +87,13 @@ def read(
 
 def charges(restricted: Path, cohort: str) -> list[str]:
     """Hashes of the RESERVE entries that paid for the cohort's measurements, of every release."""
-    files = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
-    return [_parsed(path.read_bytes(), f"the measurement {path}").ledger_entry for path in files]
+    kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
+    return [_parsed(path.read_bytes(), f"the measurement {path}").ledger_entry for path in kept]
 
 
 def discard_unfinished(restricted: Path, cohort: str, release: str, family: str) -> None:
     """Remove what a crash left of a file that was never finished."""
-    _temporary(path_of(restricted, cohort, release, family)).unlink(missing_ok=True)
+    files.unfinished(path_of(restricted, cohort, release, family)).unlink(missing_ok=True)
 
 
 def _check(measurement: Measurement, plan: Plan, noise_source: str, what: str) -> None:
@@ -154,23 +147,3 @@ def _stored(body: dict[str, Any]) -> StoredMeasurement:
     return StoredMeasurement(
         body["cohort"], body["release"], body["family"], body["input_mac"], body["ledger_entry"], measurement
     )
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.unfinished")
-
-
-def _make_folders(folder: Path, root: Path) -> None:
-    """Create `folder` below `root` for the owner only, each step durable."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    while folder != root:
-        folder = folder.parent
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -353,11 +353,6 @@ class Cube:
         """Number of rows of each selector."""
         return tuple(len(selector.rows) for selector in self.selectors.values())
 
-    @property
-    def labels(self) -> tuple[tuple[str, ...], ...]:
-        """The labels along each axis."""
-        return tuple(selector.labels for selector in self.selectors.values())
-
 
 @dataclass(frozen=True)
 class LinearCombination:

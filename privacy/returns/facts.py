@@ -23,8 +23,7 @@ import pyarrow as pa
 from privacy.linkage.link import REVIEW_BAND
 from privacy.linkage.rows import COMPLETE
 from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import Fact
-from privacy.returns.gate import Permitted, Sender
+from privacy.returns.agreement import Fact, Permitted, Sender
 
 SURE = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""

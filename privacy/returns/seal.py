@@ -23,6 +23,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from privacy.doors import files
+
 FORMAT = "readiness-return-1"
 _SIGNATURE_DIGITS = 128
 _AGE_START = b"age-encryption.org/"
@@ -168,13 +170,12 @@ def create_identity(path: Path) -> str:
     """
     identity = library().x25519.Identity.generate()
     public = str(identity.to_public())
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with files.create(path) as file:
+            file.write(f"# public key: {public}\n{identity}\n".encode("ascii"))
     except FileExistsError:
         raise ReturnProblem(f"{path} is there already; a key is never replaced, choose another name") from None
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"# public key: {public}\n{identity}\n")
     return public
 
 

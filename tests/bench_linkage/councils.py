@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from privacy.keys import KeyRing
-from privacy.linkage import link
+from privacy.linkage.link import link
 from tests.bench_linkage.clear_text import clear_text_pairs
 from tests.linkage import stress
 from tests.linkage_report.populations import Frames, tokenised

@@ -14,7 +14,7 @@ from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from assets.linkage.inputs import extracts_of
 from privacy.keys import KeyRing
-from privacy.linkage import link
+from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
 from sources.extract.landed import Landed
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from assets.release.noise_workload import plan_family
 from privacy.release.child_table import true_counts
 from privacy.release.estimates import Estimates
-from privacy.release.intervals import published_rates
 from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.shrinkage import NoisyRates, shrunk_rates
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.bench_release.children import CHARACTERISTICS, child_table
+from tests.privacy_release.examples import published_rates
 
 Array = NDArray[np.float64]
 LARGE = 200

@@ -7,11 +7,12 @@ import pytest
 from scipy.stats import norm
 
 from privacy.release.estimates import Estimates
-from privacy.release.intervals import Reliability, published_counts, published_rates, rate_differences
+from privacy.release.intervals import Reliability, published_counts, rate_differences
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
+from tests.privacy_release.examples import published_rates
 
 PAGE = (Path(__file__).parents[2] / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]

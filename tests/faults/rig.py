@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from privacy.release import store
 from privacy.release.canonical import sha256_hex
 from privacy.release.ledger import Ledger
-from privacy.release.ledger_storage import Kind
+from privacy.release.ledger_storage import EntryKind
 from tests.e2e.extracts import nhs_number, upn, write_extracts
 
 WARM = multiprocessing.get_context("forkserver")
@@ -203,10 +203,10 @@ def check_books(site: Site, releases: int) -> None:
     files = list((site.restricted / "measurements").glob("*/*/*.json"))
     ledger.verify_chain(store.charges(site.restricted, COHORT))
     entries = ledger.entries()
-    charged = Counter((e.release, e.family) for e in entries if e.kind == Kind.RESERVE)
+    charged = Counter((e.release, e.family) for e in entries if e.kind == EntryKind.RESERVE)
     assert set(charged.values()) <= {1}
     assert len({release for release, _ in charged}) <= releases
-    committed = {e.measurement_sha256 for e in entries if e.kind == Kind.COMMIT}
+    committed = {e.measurement_sha256 for e in entries if e.kind == EntryKind.COMMIT}
     found = {sha256_hex(path.read_bytes()): json.loads(path.read_text()) for path in files}
     assert committed <= set(found)
     paid = [content["measurement"]["ledger_entry"] for content in found.values()]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from privacy.keys import KeyRing
-from privacy.linkage import LinkResult, link
+from privacy.linkage.link import LinkResult, link
 from tests.linkage_report.populations import tokenised
 
 Frames = dict[str, pd.DataFrame]

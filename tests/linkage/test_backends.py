@@ -14,7 +14,8 @@ import pytest
 
 from assets.catalogue.installation import Installation
 from privacy.doors.environment import InvalidSettings
-from privacy.linkage import backends, link
+from privacy.linkage import backends
+from privacy.linkage.link import link
 from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]

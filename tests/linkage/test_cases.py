@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy.linkage import LinkResult, link
+from privacy.linkage.link import LinkResult, link
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.linkage import stress
 

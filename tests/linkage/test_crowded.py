@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.crowded import CROWD, USUAL, crowded_dates, crowded_homes, outward_bits
+from privacy.linkage.corrections import CROWD, USUAL, crowded_dates, crowded_homes, outward_bits
 
 CHILDREN = 10_000
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.differing import COMPARISONS, Differing, as_differing, differing
+from privacy.linkage.corrections import COMPARISONS, Differing, as_differing, differing
 
 CHILDREN = 10_000
 NEARLY_THE_SAME = {"postcode": "same outward part", "date_of_birth": "same month"}

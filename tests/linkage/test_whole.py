@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy.linkage import LINK_COLUMNS, LinkResult, link, model
+from privacy.linkage import model
+from privacy.linkage.link import LINK_COLUMNS, LinkResult, link
 from privacy.linkage.report import Report
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.linkage import stress

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from privacy import pseudonyms
+from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
-from privacy.linkage import link
 from privacy.linkage.control import NegativeControl
+from privacy.linkage.link import link
 from tests.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
@@ -75,7 +75,7 @@ def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
 def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
     con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
     sent = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
-    columns = set(frame.columns) & pseudonyms.SOURCE_COLUMNS
+    columns = set(frame.columns) & {*normalise.INPUTS, "local_patient_id"}
     return pseudonyms.tokenise(con, sent, columns, ["council", "source_row", "sex"], keys)
 
 

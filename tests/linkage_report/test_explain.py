@@ -17,7 +17,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.explain import NoSuchRow, Row, explain
-from privacy.linkage.waterfall import probability_of
+from privacy.linkage.model import probability_of
 from tests.linkage.stress import nhs_numbers, upns
 from tests.linkage_report.conftest import COHORT
 from tests.linkage_report.populations import Frames, tokenised

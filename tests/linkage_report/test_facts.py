@@ -17,10 +17,10 @@ from assets.linkage.report.groups import wilson
 from assets.linkage.report.weighting import JOINTLY
 from ndl_export.tables import pupil
 from privacy.keys import KeyRing
-from privacy.linkage import link, model
-from privacy.linkage.link import bits_of
+from privacy.linkage import model
+from privacy.linkage.link import link
+from privacy.linkage.model import MISSING, bits_of, examples, levels_of, probability_of, waterfall
 from privacy.linkage.report import Report
-from privacy.linkage.waterfall import MISSING, examples, levels_of, probability_of, waterfall
 from privacy.normalise import surname_bands
 from tests.linkage_report.conftest import COHORT
 from tests.linkage_report.populations import Frames, plain, tokenised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from privacy.linkage import estimate, model
-from privacy.linkage.parameters_page import page
+from privacy.linkage.estimate import page
 from tests.support import PROJECT
 
 DOCS = PROJECT / "docs"

@@ -29,7 +29,7 @@ from privacy.release import session, store
 from privacy.release.canonical import sha256_hex
 from privacy.release.child_table import true_counts
 from privacy.release.ledger import Ledger
-from privacy.release.ledger_storage import Entry, Kind
+from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, OpenDPNoise
 from privacy.release.plan import Plan, make_plan
 from privacy.release.session import ChargeLost, measure_once
@@ -225,7 +225,7 @@ class Steps:
         with ExitStack() as stack:
             stack.enter_context(patch.object(kind, "writing", self._transaction(kind.writing)))
             stack.enter_context(patch.object(kind, "exclusive", self._lock(kind.exclusive)))
-            for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "unlink")):
+            for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
                 stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
             stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
             yield
@@ -288,7 +288,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     """
     ledger = Ledger(scene.location)
     ledger.verify_chain(store.charges(scene.restricted, COHORT))
-    charges = {entry.entry_hash: entry for entry in ledger.entries() if entry.kind == Kind.RESERVE}
+    charges = {entry.entry_hash: entry for entry in ledger.entries() if entry.kind == EntryKind.RESERVE}
     draws = _draws_by_charge(scene)
     assert set(draws) <= set(charges), "noise was drawn that no charge paid for"
     ends: Counter[str] = Counter()
@@ -297,7 +297,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
         assert charge is not None, "a finished run left no charge"
         reserved, end = charge
         assert end is not None, "a charge was left open"
-        if end.kind == Kind.COMMIT:
+        if end.kind == EntryKind.COMMIT:
             content = scene.stored(release).read_bytes()
             assert sha256_hex(content) == end.measurement_sha256
             kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from privacy.release.intervals import Moments, RatioTable, Reliability, published_ratios
 from privacy.release.plan import Plan, make_plan
-from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Term
+from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
 
 COUNCIL_SIZES = (1305, 1770, 5062, 2709, 1889, 3209, 8985, 1203)
 
@@ -130,3 +131,8 @@ def _same_fact(what: str, left: str, left_codes: tuple[int, ...], right: str, ri
 
 def _names(name: str) -> list[str]:
     return [f"{name} {i}" for i in range(9)]
+
+
+def published_rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
+    """Percentages, within [0, 100]; figures of one shape."""
+    return published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)

@@ -16,7 +16,8 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release import session, store
+from privacy.doors import files
+from privacy.release import session
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.mechanism import Measurement, NoiseSource, OpenDPNoise, charge
 from privacy.release.session import measure_once
@@ -101,9 +102,9 @@ def patches(point: str):
     if point == "draw":
         return patch.object(session, "OpenDPNoise", _KilledNoise)
     if point == "write":
-        return patch.object(store.os, "fsync", _after_writing)
+        return patch.object(files.os, "fsync", _after_writing)
     if point == "rename":
-        return patch.object(store, "_sync_folder", _after_renaming)
+        return patch.object(files, "sync", _after_renaming)
     if point == "commit":
         return patch.object(Ledger, "commit", _kill)
     original = session._drawn

@@ -7,11 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from privacy.release.accuracy import expected_half_widths, expected_rate_half_widths
 from privacy.release.child_table import true_counts
 from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
-from privacy.release.intervals import Z95, published_counts, published_rates
+from privacy.release.intervals import Z95, expected_half_widths, expected_rate_half_widths, published_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
@@ -20,7 +19,10 @@ from sources.reference.places import PILOT
 from tests.bench_release.accuracy import release_errors
 from tests.bench_release.england import largest_correlation
 from tests.privacy_release.doubles import NoNoise
-from tests.privacy_release.examples import CHARACTERISTICS, pilot_family, pilot_table
+from tests.privacy_release.examples import CHARACTERISTICS, pilot_family, pilot_table, published_rates
+
+from .doubles import NoNoise
+from .examples import CHARACTERISTICS, pilot_family, pilot_table
 
 TARGET = 0.45
 """Mean absolute error of GLD rates, cells of 200 children or more, against one equal-budget query per table."""

@@ -33,14 +33,14 @@ def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
     names = steps_of(scene, "whole")
     assert names.count("after draw") == 1
     assert names.count("after commit") == 2
-    assert "after rename" in names
+    assert "after replace" in names
     releases = [f"step{number}" for number in range(len(names))]
     ends = []
     for number, release in enumerate(releases):
         assert killed_at(scene, release, number) == -signal.SIGKILL, names[number]
         ends.append(outcome(scene, release))
     assert [end for end, _ in groupby(ends)] == ["measured", "lost", "found"]
-    charged, stored = names.index("after commit"), names.index("after rename")
+    charged, stored = names.index("after commit"), names.index("after replace")
     assert ends == ["measured"] * charged + ["lost"] * (stored - charged) + ["found"] * (len(names) - stored)
     evidence(scene, [FIRST, "whole", *releases])
 
@@ -49,7 +49,7 @@ def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
 def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str) -> None:
     """Whatever the second run was killed at, the third ends as the second would have."""
     names = steps_of(scene, "whole")
-    first = names.index("after draw" if left == "nothing" else "after rename")
+    first = names.index("after draw" if left == "nothing" else "after replace")
     assert killed_at(scene, "again", first) == -signal.SIGKILL
     picking_up = steps_of(scene, "again")
     assert "after commit" in picking_up

@@ -18,14 +18,15 @@ from privacy.release.intervals import (
     Reliability,
     fieller,
     published_counts,
-    published_rates,
     published_ratios,
     rate_differences,
 )
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
-from tests.privacy_release.examples import attribute
+from tests.privacy_release.examples import attribute, published_rates
+
+from .examples import attribute
 
 RELIABILITY = Reliability()
 PLACES, RELEASES = 300, 40

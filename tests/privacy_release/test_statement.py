@@ -11,10 +11,11 @@ from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import charge, epsilon
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
-from privacy.release.registry import deployment
 from privacy.release.session import measure_once
-from privacy.release.statement import MeasuredCohort, privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
 from tests.privacy_release.examples import small_family, small_plan
+
+from .examples import small_family, small_plan
 
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 

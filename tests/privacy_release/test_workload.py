@@ -78,6 +78,9 @@ def test_a_cube_has_one_axis_per_selector():
         {"sex": Selector.each(SEX) + Selector.total(SEX), "fsm": Selector.each(FSM)}, {"gld": Selector.only(GLD, "yes")}
     )
     assert cube.shape == (3, 3)
-    assert cube.labels == (("F", "M", "Total"), ("no", "yes", "unknown"))
+    assert tuple(selector.labels for selector in cube.selectors.values()) == (
+        ("F", "M", "Total"),
+        ("no", "yes", "unknown"),
+    )
     assert cube.selectors["sex"].is_total.tolist() == [False, False, True]
     assert Selector.only(FSM, "no", "yes").rows == ((1.0, 1.0, 0.0),)

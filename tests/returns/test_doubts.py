@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from privacy.keys import KeyRing
-from privacy.linkage import link
 from privacy.linkage.doubts import Doubts
+from privacy.linkage.link import link
 from tests.linkage import stress
 from tests.linkage_report.populations import tokenised
 

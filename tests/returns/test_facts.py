@@ -11,9 +11,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.returns.agreement import Fact
+from privacy.returns.agreement import Fact, Permitted, Sender
 from privacy.returns.facts import ALIKE, Absence, facts_of
-from privacy.returns.gate import Permitted, Sender
 from privacy.services import SERVICES
 
 SCHOOL = Sender("leeds", "education")

@@ -7,9 +7,8 @@ import datetime as dt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.returns.agreement import Agreement, Fact, Recipient, Status, Telling
+from privacy.returns.agreement import Agreement, Fact, Recipient, Sender, Status, Telling, permitted
 from privacy.returns.facts import absence
-from privacy.returns.gate import Sender, permitted
 from privacy.services import SERVICE_NAMES
 
 COUNCILS = ("leeds", "wirral", "sefton")

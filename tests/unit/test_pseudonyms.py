@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from privacy import normalise, pseudonyms
-from privacy.keyed_hash import as_bytes, hmac_64
 from privacy.keys import KeyProblem, KeyRing
-from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME
+from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME, as_bytes, hmac_64
 
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
 PEOPLE = [

@@ -10,7 +10,7 @@ from assets.linkage.report.charts import Scale, span
 from assets.pages.markup import Html, joined, tag
 from assets.pages.parts import details, paragraph, table
 from assets.pages.words import capital
-from privacy.linkage.waterfall import MISSING
+from privacy.linkage.model import MISSING
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
 """Patterns of the review band with a waterfall, and in the table; the JSON has all."""
