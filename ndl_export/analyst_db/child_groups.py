@@ -14,6 +14,7 @@ from ndl_export.analyst_db.categories import table_categories
 from ndl_export.analyst_db.sql import literal
 from ndl_export.tables import TABLES, Block, Selection, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.model import DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
 
 EVERYONE = "Total"
@@ -78,11 +79,11 @@ def comparisons() -> tuple[Compared, ...]:
         Compared(
             block.constants["comparison"],
             block.constants["breakdown_topic"],
-            _key(block.difference.first),
-            None if block.difference.second is None else _key(block.difference.second),
+            _key(block.first),
+            None if block.second is None else _key(block.second),
         )
         for block in GLD_DIFFERENCES.blocks
-        if block.difference is not None
+        if isinstance(block, DifferenceBlock)
     )
 
 

@@ -187,7 +187,7 @@ def _table_rows() -> Iterator[tuple[object, ...]]:
 def _measure_rows() -> Iterator[tuple[object, ...]]:
     for table in TABLES.values():
         for m in table.measures:
-            yield table.name, m.name, m.label, m.kind.value, m.unit, m.decimals, m.description
+            yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 
 
 def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.facts.previous import Previous
-from ndl_export.tables import TABLES, Measure, MeasureKind, Table
+from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
 from ndl_export.tables.schema import Role, column_name, key_names
 
@@ -112,7 +112,7 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
 
 def _columns(measure: Measure) -> tuple[str, str, str]:
     """Columns of the value compared and of the ends of its interval."""
-    value = Role.ESTIMATE if measure.kind is MeasureKind.COUNT else Role.FIGURE
+    value = Role.ESTIMATE if measure.is_count else Role.FIGURE
     return column_name(measure, value), column_name(measure, Role.LOWER), column_name(measure, Role.UPPER)
 
 
@@ -144,7 +144,7 @@ def _own(column: Mapping[str, str]) -> str:
 
 def _widths(measure: Measure) -> str:
     """SQL of how far an interval reaches below and above its value; that of a count is cut off at 0."""
-    if measure.kind is MeasureKind.COUNT:
+    if measure.is_count:
         of = {name: f"greatest({name}u - {name}, {name} - {name}l)" for name in "pc"}
         return ", ".join(f"{width} AS {name}_{side}" for name, width in of.items() for side in ("below", "above"))
     return ", ".join(

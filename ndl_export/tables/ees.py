@@ -25,7 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.tables import ALL, Filter, MeasureKind, Table
+from ndl_export.tables import ALL, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import rows
@@ -82,7 +82,7 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     for column in columns(table):
         if column.measure is None or column.role is not Role.FLAG:
             found.append(CsvColumn(column.name, column.label, column))
-        elif column.measure.kind is not MeasureKind.COUNT:
+        elif not column.measure.is_count:
             name, label = f"{column.measure.name}_reliability", f"{column.measure.label} (reliability)"
             found.append(CsvColumn(name, label, column))
     return tuple(found)
