@@ -8,6 +8,7 @@ which is the widest. Nothing confidential goes in.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -19,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sources.reference
-from assets.release.noise_workload import BlockFigures, block_figures, plan_family
-from ndl_export.tables import FAMILIES, Block, Difference, Table
+from assets.release.noise_workload import block_figures, plan_family
+from ndl_export.tables import FAMILIES, Block, Family, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
-from ndl_export.tables.model import Group
+from ndl_export.tables.model import Count, Ratio
 from privacy.release.covariance import Covariances
 from privacy.release.intervals import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.mechanism import epsilon
@@ -32,11 +33,6 @@ from sources.reference.places import place
 
 Array = NDArray[np.float64]
 
-REVIEWED_SHARE = 0.85
-"""Children with a two-year review, as a share of the cohort; about what England reports (OHID)."""
-RESPONSE_SHARE = 0.1
-"""Responses to the survey of parents as a share of the cohort: a planning assumption."""
-_UNITS = {"pupil": 1.0, "health": REVIEWED_SHARE, "parents": RESPONSE_SHARE}
 _UNKNOWN_RATE = 0.5
 _COUNCILS_OF_ENGLAND = 153
 
@@ -157,15 +153,19 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariances, cou
     def shown(values: Array) -> Array:
         return np.where(possible, values.reshape(flat), np.nan)
 
-    counts, rates, denominators = None, None, None
-    if block.difference is not None:
-        rates = shown(_difference_widths(table, block.difference, figures, covariances))
-    else:
-        counts = shown(expected_half_widths(covariances, figures.base))
-        if figures.part is not None and figures.whole is not None and block.average_of is None:
-            expected = _denominators(table, block, figures)
-            share = np.full(expected.shape, _public_rate(block))
-            rates = shown(expected_rate_half_widths(covariances, figures.part, figures.whole, expected, share))
+    is_difference = any(ratio.taken_off for ratio in block.ratios.values())
+    counts = None if is_difference else shown(expected_half_widths(covariances, figures.base))
+    rates, denominators = None, None
+    for name, (rate, taken_off) in figures.ratios.items():
+        ratio = block.ratios[name]
+        expected = _expected(table, block, ratio.whole, figures.areas)
+        public_rate = np.full(expected.shape, _public_rate(ratio))
+        if taken_off is not None and ratio.taken_off is not None:
+            sizes = (expected, _expected(table, block, ratio.taken_off.whole, figures.areas))
+            both = (rate, taken_off)
+            rates = shown(expected_difference_half_widths(covariances, both, sizes, (public_rate, public_rate)))
+        elif len(ratio.parts) == 1:
+            rates = shown(expected_rate_half_widths(covariances, *rate, expected, public_rate))
             denominators = shown(expected)
     constants = [label for name, label in block.constants.items() if label not in ("Total", table.title)]
     return _Block(
@@ -175,33 +175,6 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariances, cou
         rates,
         denominators,
     )
-
-
-def _difference_widths(table: Table, difference: Difference, figures: BlockFigures, covariances: Covariances) -> Array:
-    assert figures.part is not None
-    assert figures.whole is not None
-    assert figures.taken_off is not None
-    sizes = np.array([_UNITS[table.family] * _size(area) for area in figures.areas])
-    second, there = difference.second, sizes
-    if difference.with_all_together:
-        second, there = (
-            difference.first,
-            np.full(
-                sizes.shape, sum(s for a, s in zip(figures.areas, sizes, strict=True) if a.level == LOCAL_AUTHORITY)
-            ),
-        )
-    denominators = (sizes * _group_share(table, difference.first), there * _group_share(table, second))
-    rate = np.full(sizes.shape, _public_gld_rate())
-    rates = ((figures.part, figures.whole), figures.taken_off)
-    return expected_difference_half_widths(covariances, rates, denominators, (rate, rate))
-
-
-def _group_share(table: Table, group: Group | None) -> float:
-    if group is None:
-        return 1.0
-    domain = FAMILIES[table.family].attribute(group[0])
-    known = public_shares(domain.label, domain.categories)
-    return sum(known[category] for category in group[1])
 
 
 def _minimum(family: str, blocks: dict[str, list[_Block]], policy: Policy) -> Minimum:
@@ -268,27 +241,30 @@ def _summary(table: str, area: Geography, counts: list[Array], rates: list[Array
     )
 
 
-def _public_rate(block: Block) -> float:
-    return _public_gld_rate() if block.numerator and block.numerator[0] == "gld" else _UNKNOWN_RATE
+def _public_rate(ratio: Ratio) -> float:
+    attributes = {attribute for part in ratio.parts for attribute, _ in part.groups}
+    return _public_gld_rate() if "gld" in attributes else _UNKNOWN_RATE
 
 
-def _denominators(table: Table, block: Block, figures: BlockFigures) -> Array:
-    """Expected denominators of a block's rates, (areas, *levels)."""
-    expected = np.array([_UNITS[table.family] * _size(area) for area in figures.areas])
+def _expected(table: Table, block: Block, count: Count, areas: Sequence[Geography]) -> Array:
+    """What is expected of a count by public figures, (areas, *levels)."""
+    family = FAMILIES[table.family]
+    sizes = np.array([family.rows_per_child * _size(area) for area in areas])
+    if count.all_together:
+        councils = [size for area, size in zip(areas, sizes, strict=True) if area.level == LOCAL_AUTHORITY]
+        sizes = np.full(sizes.shape, sum(councils))
+    expected = sizes * math.prod(_share(family, *group) for group in count.groups)
     for axis in block.axes:
-        if axis.filter == block.share_of:
-            shares = np.ones(len(axis.selections))
-        else:
-            domain = next(a for a in FAMILIES[table.family].attributes if a.name == axis.attribute)
-            known = public_shares(domain.label, domain.categories)
-            shares = np.array(
-                [
-                    sum(known[category] for category in (domain.categories if s.categories is None else s.categories))
-                    for s in axis.selections
-                ]
-            )
-        expected = expected[..., None] * shares
+        at_total = axis.filter == count.over
+        shares = [1.0 if at_total else _share(family, axis.attribute, level.categories) for level in axis.selections]
+        expected = expected[..., None] * np.array(shares)
     return expected
+
+
+def _share(family: Family, attribute: str, categories: tuple[str, ...] | None) -> float:
+    domain = family.attribute(attribute)
+    known = public_shares(domain.label, domain.categories)
+    return sum(known[category] for category in (domain.categories if categories is None else categories))
 
 
 def _size(area: Geography) -> float:

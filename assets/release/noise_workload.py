@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations
 
 from ndl_export.tables import FAMILIES, Block, Family
 from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
-from ndl_export.tables.model import COUNCIL, Axis, Difference, Group, Selection, SharedTotal
+from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, Selection, SharedTotal
 from privacy.release import workload as noise
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
@@ -74,101 +74,89 @@ def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
     return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
 
 
+Rate = tuple[Cube | LinearCombination, Cube]
+"""Numerator and denominator of a ratio."""
+
+
 @dataclass(frozen=True)
 class BlockFigures:
-    """The figures behind a block, each of shape (areas, *levels of the axes); areas that are available."""
+    """The figures behind a block, each of shape (areas, *levels of the axes), for areas that are available."""
 
     areas: tuple[Geography, ...]
     base: Cube
-    part: Cube | LinearCombination | None
-    whole: Cube | None
-    """Denominator of the block's ratio, where it has one."""
-    taken_off: tuple[Cube, Cube] | None = None
-    """Part and whole of the rate that is taken off, where the block is of differences."""
+    """The children of each row."""
+    counts: Mapping[str, Cube]
+    """By measure."""
+    ratios: Mapping[str, tuple[Rate, Rate | None]]
+    """By measure, a rate and the one that is taken off it, where one is."""
 
 
 def block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures:
     """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted."""
-    if block.difference is not None:
-        return _difference(block, block.difference, family, tuple(councils), frozenset(not_sent))
-    areas, where = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), block.councils)
-    axes = {axis.attribute: _selector(family, axis) for axis in block.axes}
-    base = Cube({COUNCIL: where, **axes})
-    if block.average_of is not None:
-        part: Cube | LinearCombination = LinearCombination(
-            tuple(
-                (1.0, Cube({COUNCIL: where, **axes}, {name: Selector.only(family.attribute(name), category)}))
-                for name, category in block.average_of.items()
-            )
-        )
-        return BlockFigures(areas, base, part, base)
-    if block.numerator is not None:
-        name, categories = block.numerator
-        part = Cube({COUNCIL: where, **axes}, {name: Selector.only(family.attribute(name), *categories)})
-        return BlockFigures(areas, base, part, base)
-    if block.share_of is not None:
-        whole = {
-            axis.attribute: _total_of(family, axis) if axis.filter == block.share_of else axes[axis.attribute]
-            for axis in block.axes
-        }
-        return BlockFigures(areas, base, base, Cube({COUNCIL: where, **whole}))
-    return BlockFigures(areas, base, None, None)
+    places = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _which_areas(block))
+    cube = cache(lambda count: _cube(block, family, places, count))
+
+    def rate(ratio: Ratio) -> Rate:
+        parts = [cube(part) for part in ratio.parts]
+        part = parts[0] if len(parts) == 1 else LinearCombination(tuple((1.0, each) for each in parts))
+        return part, cube(ratio.whole)
+
+    return BlockFigures(
+        places.areas,
+        cube(Count()),
+        {name: cube(count) for name, count in block.counts.items()},
+        {
+            name: (rate(ratio), rate(ratio.taken_off) if ratio.taken_off else None)
+            for name, ratio in block.ratios.items()
+        },
+    )
 
 
-def _difference(
-    block: Block, difference: Difference, family: noise.Family, councils: tuple[str, ...], not_sent: frozenset[str]
-) -> BlockFigures:
-    """Both rates of a difference; of an area and all councils together, for every area but these."""
-    council = family.attribute(COUNCIL)
-    areas, where = _places(council, councils, not_sent, True)
-    second, there = difference.second, where
-    if difference.with_all_together:
-        areas, where, there = _places_and_whole(council, councils, not_sent)
-        second = difference.first
-    first = _rate(block, family, where, difference.first)
-    return BlockFigures(areas, first[1], *first, _rate(block, family, there, second))
+def _cube(block: Block, family: noise.Family, places: _Places, count: Count) -> Cube:
+    axes = {
+        axis.attribute: _total_of(family, axis) if axis.filter == count.over else _selector(family, axis)
+        for axis in block.axes
+    }
+    where = places.together if count.all_together else places.councils
+    groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
+    return Cube({COUNCIL: where, **axes}, groups)
 
 
-def _rate(block: Block, family: noise.Family, where: Selector, group: Group | None) -> tuple[Cube, Cube]:
-    """Part and whole of the block's numerator among a group of children, by area."""
-    restricted = {group[0]: Selector.only(family.attribute(group[0]), *group[1])} if group else {}
-    name, categories = block.numerator or ("", ())
-    part = {name: Selector.only(family.attribute(name), *categories)}
-    return Cube({COUNCIL: where}, restricted | part), Cube({COUNCIL: where}, restricted)
+@dataclass(frozen=True)
+class _Places:
+    """Areas that have figures, the councils that each adds up, and beside each all councils together."""
+
+    areas: tuple[Geography, ...]
+    councils: Selector
+    together: Selector
+
+
+def _which_areas(block: Block) -> tuple[int | None, int | None]:
+    """Of all areas, of which the first is all councils together, the span that the block has rows for."""
+    return 1 if block.with_all_together else None, None if block.councils else 1
 
 
 @lru_cache(maxsize=32)
 def _places(
-    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], all_areas: bool
-) -> tuple[tuple[Geography, ...], Selector]:
-    """The areas that have figures, or the first of them alone, and the councils that each adds up."""
-    areas = tuple(area for area in geographies(councils, not_sent) if area.available)
-    areas = areas if all_areas else areas[:1]
-    return areas, Selector.of(council, {area.code: area.councils for area in areas})
-
-
-@lru_cache(maxsize=32)
-def _places_and_whole(
-    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str]
-) -> tuple[tuple[Geography, ...], Selector, Selector]:
-    """The areas but all councils together, the councils that each adds up, and beside each all councils together."""
-    (whole, *areas), _ = _places(council, councils, not_sent, True)
-    where = Selector.of(council, {area.code: area.councils for area in areas})
-    return tuple(areas), where, Selector.of(council, {area.code: whole.councils for area in areas})
+    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], span: tuple[int | None, int | None]
+) -> _Places:
+    available = tuple(area for area in geographies(councils, not_sent) if area.available)
+    areas, whole = available[slice(*span)], available[0]
+    return _Places(
+        areas,
+        Selector.of(council, {area.code: area.councils for area in areas}),
+        Selector.of(council, {area.code: whole.councils for area in areas}),
+    )
 
 
 def _marginals(block: Block) -> dict[frozenset[str], str]:
     """Attribute sets a block reads, with kinds of weight: at full detail, and without each axis that has a total."""
-    if block.difference is not None:
-        return {}
     fixed = {COUNCIL} if block.councils else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
-    tails: list[set[str]] = [{block.numerator[0]}] if block.numerator else [set()]
-    if block.average_of is not None:
-        tails = [{name} for name in block.average_of]
+    tails = [{attribute for attribute, _ in count.groups} for count in block.measured]
     at_total = block.total_weight or block.weight
     return {
         frozenset(fixed | detailed | set(kept) | tail): block.weight if size == len(optional) else at_total
@@ -180,7 +168,8 @@ def _marginals(block: Block) -> dict[frozenset[str], str]:
 
 
 def _has_total(block: Block, axis: Axis) -> bool:
-    return axis.filter == block.share_of or any(selection.categories is None for selection in axis.selections)
+    at_total = any(count.over == axis.filter for count in block.needed)
+    return at_total or any(selection.categories is None for selection in axis.selections)
 
 
 def _selector(family: noise.Family, axis: Axis) -> Selector:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from assets.release.noise_workload import BlockFigures, block_figures
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
-from ndl_export.tables import FAMILIES, Block, Measure, MeasureKind, Table
+from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout, layout
@@ -131,30 +131,25 @@ def _block(
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
     impossible, asked = _impossible(block, figures.base.shape), Remembered(estimates)
-    for name, cube in ((block.base, figures.base), (block.part, figures.part)):
-        if name and cube is not None:
-            counted = published_counts(asked, cube)
-            value = counted.count.astype(np.float64)
-            flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
-            yield (
-                name,
-                _not_applicable(
-                    _Figures(value, asked.values(cube), counted.lower, counted.upper, flag, _nothing(value)), impossible
-                ),
-            )
-    if block.ratio and figures.taken_off is not None and figures.part is not None and figures.whole is not None:
-        found = rate_differences(asked, (figures.part, figures.whole), figures.taken_off, reliability)
-        yield block.ratio, _ratio(table.measure(block.ratio), found, _nothing(found.value), impossible)
-    elif block.ratio and figures.part is not None and figures.whole is not None:
-        measure = table.measure(block.ratio)
-        largest, unit = (
-            (1.0, 100.0) if measure.kind is MeasureKind.PERCENT else (float(len(block.average_of or ())), 1.0)
-        )
-        ratio = published_ratios(asked, figures.part, figures.whole, reliability, largest=largest, unit=unit)
-        model = _nothing(ratio.value)
-        if measure.modelled:
-            model = _modelled(block, figures.areas, asked, figures.part, figures.whole, impossible)
-        yield block.ratio, _ratio(measure, ratio, model, impossible)
+    for name, cube in figures.counts.items():
+        yield name, _not_applicable(_count(asked, cube), impossible)
+    for name, (rate, taken_off) in figures.ratios.items():
+        measure = table.measure(name)
+        if taken_off is not None:
+            found: RatioTable | DifferenceTable = rate_differences(asked, rate, taken_off, reliability)
+        else:
+            largest = float(len(block.ratios[name].parts))
+            found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale or 1.0)
+        model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else _nothing(found.value)
+        yield name, _ratio(measure, found, model, impossible)
+
+
+def _count(asked: Moments, cube: Figures) -> _Figures:
+    """As published: never flagged as unreliable, never withheld."""
+    counted = published_counts(asked, cube)
+    value = counted.count.astype(np.float64)
+    flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
+    return _Figures(value, asked.values(cube), counted.lower, counted.upper, flag, _nothing(value))
 
 
 def _ratio(measure: Measure, found: RatioTable, model: Array, impossible: NDArray[np.bool_]) -> _Figures:
@@ -171,14 +166,14 @@ def _modelled(
     block: Block,
     areas: Sequence[Geography],
     asked: Moments,
-    part: Figures,
-    whole: Figures,
+    rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
 ) -> Array:
     """Percentages of councils as a model sees them, one model for each choice of axes that are at their total.
 
     NaN for other areas, and where there are too few councils or a single group of children.
     """
+    part, whole = rate
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
     modelled = _nothing(impossible)
     if len(councils) < MINIMUM_PLACES:
@@ -256,7 +251,7 @@ def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArra
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
     shown = pa.array(figures.value, pa.float64(), from_pandas=True)
     parts = {
-        Role.FIGURE: shown.cast(pa.int64()) if measure.kind is MeasureKind.COUNT else shown,
+        Role.FIGURE: shown.cast(pa.int64()) if measure.is_count else shown,
         Role.ESTIMATE: pa.array(figures.estimate, pa.float64(), from_pandas=True),
         Role.LOWER: pa.array(figures.lower, pa.float64(), from_pandas=True),
         Role.UPPER: pa.array(figures.upper, pa.float64(), from_pandas=True),

@@ -12,14 +12,15 @@ import duckdb
 
 from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
-from ndl_export.analyst_db.help_tables import add_help
-from ndl_export.analyst_db.macros import add_macros
+from ndl_export.analyst_db.help import add_help, add_macros
 from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.official import add_official
 from ndl_export.analyst_db.published import Release, releases
-from ndl_export.analyst_db.sql import literal
 from ndl_export.bundle.release_directory import versions
-from ndl_export.files.whole_files import alone, sync
+from ndl_export.files.whole_files import alone
+from privacy.doors.database import in_memory
+from privacy.doors.files import sync
+from privacy.doors.sql import quoted
 
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
@@ -43,10 +44,8 @@ def build_database(release_dir: Path) -> Path:
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
         found = releases(release_dir)
         building = Path(scratch) / DATABASE_FILE
-        with duckdb.connect() as connection:
-            target = (
-                f"{literal(str(building))} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
-            )
+        with in_memory() as connection:
+            target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
             add_all(connection, found)
             connection.execute("COMMIT; USE memory; DETACH building")

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from ndl_export.analyst_db.categories import table_categories
-from ndl_export.analyst_db.sql import literal
 from ndl_export.tables import TABLES, Block, Selection, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.model import DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
+from privacy.doors.sql import quoted
 
 EVERYONE = "Total"
 
@@ -78,11 +79,11 @@ def comparisons() -> tuple[Compared, ...]:
         Compared(
             block.constants["comparison"],
             block.constants["breakdown_topic"],
-            _key(block.difference.first),
-            None if block.difference.second is None else _key(block.difference.second),
+            _key(block.first),
+            None if block.second is None else _key(block.second),
         )
         for block in GLD_DIFFERENCES.blocks
-        if block.difference is not None
+        if isinstance(block, DifferenceBlock)
     )
 
 
@@ -92,12 +93,12 @@ def gld_by_group_query() -> str:
 
 
 def _query(characteristic: Characteristic) -> str:
-    conditions = [f"{column} = {literal(value)}" for column, value in characteristic.fixed.items()]
+    conditions = [f"{column} = {quoted(value)}" for column, value in characteristic.fixed.items()]
     if characteristic.name != EVERYONE:
-        conditions.append(f"{characteristic.column} <> {literal(EVERYONE)}")
+        conditions.append(f"{characteristic.column} <> {quoted(EVERYONE)}")
     return (
         "SELECT release_version, time_period, geographic_level, area_code, area_name, is_all_together,"
-        f" {literal(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
+        f" {quoted(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
         " children_count_estimate, gld_children_percent, gld_children_percent_lower_ci,"
         " gld_children_percent_upper_ci, gld_children_percent_flag, coalesce(series_break, '') AS series_break"
         f" FROM releases.{characteristic.table} WHERE {' AND '.join(conditions)}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ndl_export.analyst_db.categories import category_type
+from ndl_export.analyst_db.ddl import Field, TableShape
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
-from ndl_export.analyst_db.sql import Field, TableShape
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 

@@ -14,9 +14,9 @@ import duckdb
 from ndl_export.analyst_db import dimension_shapes as shapes
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import characteristics, comparisons
+from ndl_export.analyst_db.ddl import Field, TableShape, create_enum, fill_table
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.published import Release, all_categories
-from ndl_export.analyst_db.sql import Field, TableShape, create_enum, fill_table
 from ndl_export.facts.missing import SOURCES, not_sent
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
@@ -187,7 +187,7 @@ def _table_rows() -> Iterator[tuple[object, ...]]:
 def _measure_rows() -> Iterator[tuple[object, ...]]:
     for table in TABLES.values():
         for m in table.measures:
-            yield table.name, m.name, m.label, m.kind.value, m.unit, m.decimals, m.description
+            yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 
 
 def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:

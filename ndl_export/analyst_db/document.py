@@ -6,13 +6,10 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 
-import duckdb
-
 from ndl_export.analyst_db.build import add_all
-from ndl_export.analyst_db.help_tables import STEPS
-from ndl_export.analyst_db.macros import MACROS
-from ndl_export.analyst_db.worked_queries import WORKED_QUERIES
+from ndl_export.analyst_db.help import MACROS, STEPS, WORKED_QUERIES
 from ndl_export.documents.markdown import grid, page
+from privacy.doors.database import in_memory
 
 WIDTH = 120
 SCHEMAS = {
@@ -107,7 +104,7 @@ def _macro(name: str) -> Iterator[str]:
 @cache
 def _listed() -> dict[str, list[tuple[str, str]]]:
     """Tables with their comments by schema, those of the views `latest` left out."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         add_all(connection, [])
         found = connection.execute(
             "SELECT schema_name, table_name, comment FROM duckdb_tables()"

@@ -8,13 +8,14 @@ import duckdb
 
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import gld_by_group_query
+from ndl_export.analyst_db.ddl import Field, TableShape, create_table, create_view, fill_table
 from ndl_export.analyst_db.published import Release
-from ndl_export.analyst_db.sql import Field, TableShape, create_table, create_view, fill_table, literal
 from ndl_export.facts import missing
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 from ndl_export.tables.schema import BREAK_COLUMN, Role, column_name, columns
+from privacy.doors.sql import quoted
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
@@ -145,19 +146,22 @@ def _column_types(table: Table) -> Iterator[tuple[str, str]]:
 
 
 def _with_added_columns(version: str) -> str:
-    codes = " ".join(f"WHEN '{level}' THEN {column}" for level, column in CODE_COLUMNS.items())
-    names = " ".join(f"WHEN '{level}' THEN {column}" for level, column in NAME_COLUMNS.items())
+    codes, names = (
+        " ".join(f"WHEN {quoted(level)} THEN {column}" for level, column in columns.items())
+        for columns in (CODE_COLUMNS, NAME_COLUMNS)
+    )
     return (
-        f"SELECT '{version}' AS release_version, CASE geographic_level {codes} ELSE geographic_level END AS area_code,"
+        f"SELECT {quoted(version)} AS release_version,"
+        f" CASE geographic_level {codes} ELSE geographic_level END AS area_code,"
         f" CASE geographic_level {names} ELSE geographic_level END AS area_name,"
-        f" geographic_level IN ('{NATIONAL}', '{ALL_TOGETHER}') AS is_all_together, * FROM incoming"
+        f" geographic_level IN ({quoted(NATIONAL)}, {quoted(ALL_TOGETHER)}) AS is_all_together, * FROM incoming"
     )
 
 
 def _add_latest(
     connection: duckdb.DuckDBPyConnection, name: str, newest: str, about: str, described: dict[str, str]
 ) -> None:
-    query = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = {literal(newest)}"
+    query = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = {quoted(newest)}"
     create_view(connection, f"latest.{name}", query, about, described)
 
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 import duckdb
 
 from ndl_export.analyst_db.child_groups import ALSO_CALLED, EVERYONE, characteristics
-from ndl_export.analyst_db.sql import Field, TableShape, create_table
+from ndl_export.analyst_db.ddl import Field, TableShape, create_table
 from ndl_export.tables.geography import ALL_TOGETHER
-
-AREA, COHORT, CHARACTERISTIC, GROUP = "area", "cohort", "characteristic", "group"
+from privacy.doors.sql import quoted
 
 NAME = TableShape(
     "dimension.name",
@@ -34,11 +33,11 @@ def add_names(connection: duckdb.DuckDBPyConnection) -> None:
     create_table(connection, NAME)
     connection.execute(
         f"""INSERT INTO {NAME.name}
-        SELECT DISTINCT '{AREA}', called, area_code, area_name FROM dimension.area,
+        SELECT DISTINCT 'area', called, area_code, area_name FROM dimension.area,
                LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
-        UNION ALL (SELECT '{AREA}', 'All councils', area_code, area_name FROM dimension.area
-                   WHERE is_all_together ORDER BY area_code = '{ALL_TOGETHER}' DESC LIMIT 1)
-        UNION ALL SELECT '{COHORT}', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
+        UNION ALL (SELECT 'area', 'All councils', area_code, area_name FROM dimension.area
+                   WHERE is_all_together ORDER BY area_code = {quoted(ALL_TOGETHER)} DESC LIMIT 1)
+        UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
     )
     connection.executemany(f"INSERT INTO {NAME.name} VALUES (?, ?, ?, ?)", [*_characteristics(), *_groups()])
 
@@ -46,7 +45,7 @@ def add_names(connection: duckdb.DuckDBPyConnection) -> None:
 def _characteristics() -> Iterator[tuple[str, str, str, str]]:
     for each in characteristics():
         for called in dict.fromkeys((each.name, each.attribute, *ALSO_CALLED.get(each.attribute, ()))):
-            yield CHARACTERISTIC, called, each.name, each.name
+            yield "characteristic", called, each.name, each.name
 
 
 def _groups() -> Iterator[tuple[str, str, str, str]]:
@@ -55,9 +54,9 @@ def _groups() -> Iterator[tuple[str, str, str, str]]:
     used = Counter(group for _, group in pairs)
     for each, group in pairs:
         if used[group] == 1:
-            yield GROUP, group, each.key(group), each.key(group)
+            yield "group", group, each.key(group), each.key(group)
         if each.name != EVERYONE:
             for called in (each.name, *ALSO_CALLED.get(each.attribute, ())):
-                yield GROUP, f"{called}: {group}", each.key(group), each.key(group)
+                yield "group", f"{called}: {group}", each.key(group), each.key(group)
     for called in ALSO_CALLED[EVERYONE]:
-        yield GROUP, called, EVERYONE, EVERYONE
+        yield "group", called, EVERYONE, EVERYONE

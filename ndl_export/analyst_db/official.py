@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
+from ndl_export.analyst_db.ddl import Field, TableShape, fill_table
 from ndl_export.analyst_db.published import Release
-from ndl_export.analyst_db.sql import Field, TableShape, fill_table
 from ndl_export.documents.reconciliation import official_figures
 from sources.reference.places import COUNTRY
 

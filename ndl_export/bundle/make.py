@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.release_directory import refresh, versions
@@ -38,8 +39,7 @@ from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
-from ndl_export.files.parquet_files import write_parquet
-from ndl_export.files.whole_files import alone, sync
+from ndl_export.files.whole_files import alone
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
@@ -47,8 +47,10 @@ from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
 from ndl_export.site import SITE_FOLDER, site_files, site_names
-from ndl_export.tables import TABLES
+from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csv
+from ndl_export.tables.schema import arrow_schema, columns
+from privacy.doors.files import sync
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
@@ -77,6 +79,11 @@ DOCUMENTS = (
     PRIVACY_PAGE_FILE,
     "quality.md",
     "reconciliation.csv",
+)
+ROW_GROUP_ROWS = 131_072
+ROW_ORDER = (
+    b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
+    b" levels as in the data dictionary"
 )
 TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
 
@@ -177,7 +184,7 @@ def _fill(
 ) -> dict[str, bytes]:
     """Write every file into `folder`; returns their content by name."""
     for name, data in tables.items():
-        write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
+        _write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
         write_csv(data, TABLES[name], folder / f"{name}.csv")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
@@ -198,6 +205,30 @@ def _fill(
         path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
         sync(path)
     return _read(folder)
+
+
+def _write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> None:
+    """The rows of `data`, which are in their final order, and the same bytes for the same content.
+
+    Writer settings are fixed; no time, path or machine goes in. The file's key-value metadata hold title, description
+    and the description of every column, for readers that do not know Arrow's own schema metadata.
+    """
+    schema = arrow_schema(table)
+    metadata = schema.metadata | {
+        b"release_version": version.encode(),
+        b"columns": canonical_json({column.name: column.description for column in columns(table)}),
+        b"row_order": ROW_ORDER,
+    }
+    pq.write_table(
+        data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
+        path,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=9,
+        row_group_size=ROW_GROUP_ROWS,
+        write_statistics=True,
+    )
 
 
 def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, Family, MeasureKind
+from ndl_export.tables import FAMILIES, Family
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.rows import Children, Layout
 from ndl_export.tables.schema import Role, column_name
@@ -58,7 +58,7 @@ def _estimates(data: pa.Table, layout: Layout) -> Iterator[tuple[Children, NDArr
     """Every count of a table of one cohort, as (children counted, estimate by area)."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
-        if measure.kind is MeasureKind.COUNT:
+        if measure.is_count:
             grid[layout.area_of, layout.row_of] = data[column_name(measure, Role.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:

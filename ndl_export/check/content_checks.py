@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ndl_export.check.consistency import disagreements
 from ndl_export.facts.missing import MissingByCohort, not_sent
-from ndl_export.tables import FAMILIES, TABLES, Measure, MeasureKind, Table
+from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.rows import Layout, RowsDiffer, layout
 from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name, key_names, measure_columns
@@ -106,7 +106,6 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
     figure, lower, upper = (_numbers(data, measure, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
-    is_count = measure.kind is MeasureKind.COUNT
     checks = {
         "flags that are not legal": ~pc.is_in(flag, value_set=pa.array(list(Flag), pa.string())).to_numpy(),
         "flag z where the figure applies, or the reverse": undefined == applies,
@@ -117,19 +116,17 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
         "figures outside their interval": shown & ~((lower - slack <= figure) & (figure <= upper + slack)),
         "values that are not finite numbers": _unbounded(data, measure),
     }
-    if is_count:
+    if measure.is_count:
         estimate = _numbers(data, measure, Role.ESTIMATE)
         checks |= {
             "counts withheld: a count is always shown": withheld,
             "estimates missing, or given where the figure does not apply": np.isnan(estimate) == interval,
             "counts that are not their estimate rounded": shown & (np.abs(figure - np.maximum(estimate, 0)) > slack),
         }
-    if measure.kind is MeasureKind.PERCENT:
-        checks["percentages above 100"] = (figure > 100) | (upper > 100 + _ROUNDING)
-    if measure.kind is MeasureKind.DIFFERENCE:
-        checks["differences beyond 100 points"] = (lower < -100 - _ROUNDING) | (upper > 100 + _ROUNDING)
-    else:
-        checks["figures or limits below 0"] = (figure < 0) | (lower < 0) | (upper < 0)
+    least, most = measure.kind.least, measure.kind.most
+    checks[f"figures or limits below {least}"] = (figure < least) | (lower < least) | (upper < least)
+    if most is not None:
+        checks[f"figures or limits above {most}"] = (figure > most) | (upper > most + _ROUNDING)
     if measure.modelled:
         model = _numbers(data, measure, Role.MODEL)
         checks["models given where the figure does not apply"] = absent & ~np.isnan(model)

@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.facts.previous import Previous
-from ndl_export.tables import TABLES, Measure, MeasureKind, Table
+from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
 from ndl_export.tables.schema import Role, column_name, key_names
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 
 HEADER = (
     "table",
@@ -63,7 +65,7 @@ def compare(tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[s
     """
     if previous is None:
         return {}
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         return {
             name: _compare(connection, TABLES[name], *_of_both(previous.tables[name], tables[name]))
             for name, table in TABLES.items()
@@ -112,17 +114,17 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
 
 def _columns(measure: Measure) -> tuple[str, str, str]:
     """Columns of the value compared and of the ends of its interval."""
-    value = Role.ESTIMATE if measure.kind is MeasureKind.COUNT else Role.FIGURE
+    value = Role.ESTIMATE if measure.is_count else Role.FIGURE
     return column_name(measure, value), column_name(measure, Role.LOWER), column_name(measure, Role.UPPER)
 
 
 def _changed(table: Table, measure: Measure, same: str) -> str:
     """SQL of the rows that have the measure in both releases, each with its change and the interval of the change."""
     value, lower, upper = _columns(measure)
-    levels = " || '; ' || ".join(f"'{entry.label}: ' || now.{entry.name}" for entry in table.filters)
+    levels = " || '; ' || ".join(f"{quoted(entry.label)} || ': ' || now.{entry.name}" for entry in table.filters)
     return f"""
         WITH pairs AS (
-            SELECT now.position, '{table.name}' AS "table", now.time_period, now.geographic_level,
+            SELECT now.position, {quoted(table.name)} AS "table", now.time_period, now.geographic_level,
                 {_own(CODE_COLUMNS)} AS area_code, {_own(NAME_COLUMNS)} AS area_name, {levels} AS "row",
                 before.{value} AS p, before.{lower} AS pl, before.{upper} AS pu,
                 now.{value} AS c, now.{lower} AS cl, now.{upper} AS cu
@@ -138,13 +140,13 @@ def _changed(table: Table, measure: Measure, same: str) -> str:
 
 def _own(column: Mapping[str, str]) -> str:
     """SQL of the code or name of a row's own area; `column` by level."""
-    cases = " ".join(f"WHEN '{level}' THEN now.{name}" for level, name in column.items())
+    cases = " ".join(f"WHEN {quoted(level)} THEN now.{name}" for level, name in column.items())
     return f"CASE now.geographic_level {cases} ELSE now.geographic_level END"
 
 
 def _widths(measure: Measure) -> str:
     """SQL of how far an interval reaches below and above its value; that of a count is cut off at 0."""
-    if measure.kind is MeasureKind.COUNT:
+    if measure.is_count:
         of = {name: f"greatest({name}u - {name}, {name} - {name}l)" for name in "pc"}
         return ", ".join(f"{width} AS {name}_{side}" for name, width in of.items() for side in ("below", "above"))
     return ", ".join(
@@ -160,7 +162,7 @@ def _lines(measure: Measure) -> str:
     numbers = ("p", "pl", "pu", "c", "cl", "cu", "change", "change_lower", "change_upper")
     texts = ", ".join(f"CAST(CAST({number} AS DECIMAL(18, {decimals})) AS VARCHAR)" for number in numbers)
     return f"""
-        SELECT "table", '{measure.name}', time_period, geographic_level, area_code, area_name, "row", {texts}
+        SELECT "table", {quoted(measure.name)}, time_period, geographic_level, area_code, area_name, "row", {texts}
         FROM changed WHERE change_lower > 0 OR change_upper < 0 ORDER BY position
     """
 

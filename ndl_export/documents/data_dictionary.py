@@ -7,7 +7,7 @@ import io
 from functools import cache
 
 from ndl_export.documents.markdown import grid, page
-from ndl_export.tables import TABLES, MeasureKind, Table
+from ndl_export.tables import TABLES, Table
 from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import Column, Role, columns
 
@@ -89,12 +89,4 @@ def _columns_grid(entries: list[Column]) -> str:
 def _unit(column: Column) -> str:
     if column.measure is None or column.role is Role.FLAG:
         return ""
-    if column.measure.kind is MeasureKind.PERCENT:
-        return "percent"
-    if column.measure.kind is MeasureKind.DIFFERENCE:
-        return "percentage points"
-    return "goals per child" if column.measure.kind is MeasureKind.AVERAGE else _counted(column.measure.name)
-
-
-def _counted(name: str) -> str:
-    return "responses" if name.startswith("response") else "children"
+    return column.measure.unit_in_words

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.documents.markdown import bullets, grid
-from ndl_export.tables import TABLES, Measure, MeasureKind
+from ndl_export.tables import TABLES, Measure
 from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
 from ndl_export.tables.schema import Flag, Role, column_name
 from sources.reference.cohorts import Cohort
@@ -37,7 +37,7 @@ def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
             _reliability(name, measure, tables[name])
             for name, table in TABLES.items()
             for measure in table.measures
-            if measure.kind is not MeasureKind.COUNT
+            if not measure.is_count
         ),
     )
 
@@ -53,7 +53,7 @@ def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
     if not len(widths):
         return ""
     half = float(np.median(widths)) / 2
-    return f"{half:.2f} goals" if measure.kind is MeasureKind.AVERAGE else f"{half:.1f} points"
+    return f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
 
 
 def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:

@@ -21,7 +21,7 @@ import fsspec
 from fsspec import AbstractFileSystem
 
 from ndl_export.files.media_types import Served
-from ndl_export.files.whole_files import sync
+from privacy.doors.files import sync
 
 _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}

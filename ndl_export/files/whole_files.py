@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from privacy.doors.files import sync
+from privacy.doors.locks import locked
 
 _MODE = 0o644
 _SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
@@ -18,11 +19,8 @@ _SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep every other process that writes to `folder` out for the block; what dead ones left half-made is removed.
-
-    The lock is the kernel's, on the folder itself, and is let go when its holder dies.
-    """
-    with _locked(folder, fcntl.LOCK_EX):
+    """Keep every other process that writes to `folder` out for the block; what dead ones left half-made is removed."""
+    with locked(folder):
         for left in folder.iterdir():
             if _SCRATCH.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
@@ -35,18 +33,8 @@ def steady(folder: Path) -> Iterator[None]:
     if not folder.is_dir():
         yield
         return
-    with _locked(folder, fcntl.LOCK_SH):
+    with locked(folder, shared=True):
         yield
-
-
-@contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, kind)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -71,12 +59,3 @@ def point(link: Path, target: str) -> None:
         staged.symlink_to(target)
         staged.replace(link)
     sync(link.parent)
-
-
-def sync(path: Path) -> None:
-    """Ask the system to put the file or folder on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

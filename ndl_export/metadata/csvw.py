@@ -14,7 +14,7 @@ from typing import Any
 
 from ndl_export.documents.data_dictionary import levels
 from ndl_export.facts.description import LANGUAGE, OGL_ADDRESS, Description, file_title
-from ndl_export.tables import TABLES, MeasureKind, Table
+from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import Role
 
@@ -95,12 +95,5 @@ def _number(column: CsvColumn) -> dict[str, Any]:
     """The type of a figure or limit, with the range that it cannot leave."""
     measure, role = column.source.measure, column.source.role
     assert measure is not None
-    if measure.kind is MeasureKind.COUNT:
-        return {"base": "decimal"} if role is Role.ESTIMATE else {"base": _base(role), "minimum": 0}
-    if measure.kind is MeasureKind.DIFFERENCE:
-        return {"base": "decimal", "minimum": -100, "maximum": 100}
-    return {"base": "decimal", "minimum": 0} | ({"maximum": 100} if measure.kind is MeasureKind.PERCENT else {})
-
-
-def _base(role: Role) -> str:
-    return "integer" if role is Role.FIGURE else "decimal"
+    whole = measure.is_count and role is Role.FIGURE
+    return {"base": "integer" if whole else "decimal"} | ({} if role is Role.ESTIMATE else measure.limits)

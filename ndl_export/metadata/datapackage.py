@@ -18,7 +18,7 @@ from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, 
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.tables import TABLES, MeasureKind, Table
+from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import SCHEMA_VERSION, Role
 
@@ -105,15 +105,10 @@ def _field(table: Table, column: CsvColumn) -> dict[str, Any]:
             "description": f"Whether {source.measure.label} can be used",
             "constraints": {"enum": list(RELIABILITY.values())},
         }
-    whole = source.role is Role.FIGURE and source.measure.kind is MeasureKind.COUNT
+    whole = source.role is Role.FIGURE and source.measure.is_count
     symbols = "; ".join(f"{symbol}: {meaning}" for symbol, meaning in SYMBOLS.items())
-    constraints = {} if source.role is Role.ESTIMATE else {"minimum": 0}
-    if source.measure.kind is MeasureKind.PERCENT:
-        constraints["maximum"] = 100
-    if source.measure.kind is MeasureKind.DIFFERENCE:
-        constraints = {"minimum": -100, "maximum": 100}
     return described | {
         "type": "integer" if whole else "number",
         "description": f"{source.description} ({symbols})",
-        "constraints": constraints,
+        "constraints": {} if source.role is Role.ESTIMATE else source.measure.limits,
     }

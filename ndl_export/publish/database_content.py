@@ -7,6 +7,9 @@ from pathlib import Path
 
 import duckdb
 
+from privacy.doors.database import in_memory
+from privacy.doors.sql import identifier, quoted
+
 _DEFINED = """
 SELECT 'table', schema_name, table_name, sql, comment FROM duckdb_tables() WHERE database_name = 'told'
 UNION ALL
@@ -33,13 +36,15 @@ def same_database(one: Path, other: Path) -> bool:
 
 
 def _digest(path: Path) -> str:
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS told (READ_ONLY)")
+    with in_memory() as connection:
+        connection.execute(f"ATTACH {quoted(path)} AS told (READ_ONLY)")
         connection.execute("SET enable_external_access = false")
         defined = connection.execute(_DEFINED).fetchall()
         tables = [(schema, name) for kind, schema, name, *_ in defined if kind == "table"]
         rows = [
-            connection.execute(f'SELECT count(*), sum(hash(t)::HUGEINT) FROM told."{schema}"."{name}" AS t').fetchall()
+            connection.execute(
+                f"SELECT count(*), sum(hash(t)::HUGEINT) FROM told.{identifier(schema)}.{identifier(name)} AS t"
+            ).fetchall()
             for schema, name in tables
         ]
     return hashlib.sha256(repr((defined, rows)).encode()).hexdigest()

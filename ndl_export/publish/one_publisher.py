@@ -7,7 +7,6 @@ sees both. A marker that does not change is of a dead one.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from ndl_export.files.media_types import served
 from ndl_export.files.stores import Store, StoreError, said
+from privacy.doors.locks import take_if_free
 
 FOLDER = ".publishing"
 BEAT_SECONDS = 10.0
@@ -43,12 +43,10 @@ def one_publisher(store: Store) -> Iterator[Callable[[], None]]:
 def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
     with said(store.url):
         Path(store.root).mkdir(parents=True, exist_ok=True)
-        handle = os.open(store.root, os.O_RDONLY | os.O_CLOEXEC)
+        handle = take_if_free(Path(store.root))
+    if handle is None:
+        raise _busy(store)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _busy(store) from None
         yield lambda: None
     finally:
         os.close(handle)

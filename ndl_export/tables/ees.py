@@ -17,19 +17,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.tables import ALL, Filter, MeasureKind, Table
+from ndl_export.tables import ALL, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import BREAK, NO_BREAK, Column, Flag, Role, column_name, columns
+from privacy.doors.database import in_memory
+from privacy.doors.sql import identifier, quoted
 
 SYMBOLS = {
     "u": "withheld because it is too uncertain (low reliability)",
@@ -82,7 +84,7 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     for column in columns(table):
         if column.measure is None or column.role is not Role.FLAG:
             found.append(CsvColumn(column.name, column.label, column))
-        elif column.measure.kind is not MeasureKind.COUNT:
+        elif not column.measure.is_count:
             name, label = f"{column.measure.name}_reliability", f"{column.measure.label} (reliability)"
             found.append(CsvColumn(name, label, column))
     return tuple(found)
@@ -101,8 +103,8 @@ def official_rows(data: pa.Table) -> pa.Table:
 
 def write_csv(data: pa.Table, table: Table, path: Path) -> None:
     """Write the official rows of `data`, in their order, to `path`."""
-    selected = ", ".join(f'{_cell(column)} AS "{column.name}"' for column in csv_columns(table))
-    with duckdb.connect() as connection:
+    selected = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(table))
+    with in_memory() as connection:
         connection.register("official", official_rows(data))
         connection.execute(
             f"COPY (SELECT {selected} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [str(path)]
@@ -130,22 +132,25 @@ def default_level(table: Table, entry: Filter) -> str:
 
 def _cell(column: CsvColumn) -> str:
     """SQL of a cell's text."""
-    role, measure = column.source.role, column.source.measure
+    role, measure, name = column.source.role, column.source.measure, identifier(column.source.name)
     if role is Role.BREAK:
-        words = " ".join(f"WHEN '{value}' THEN '{word}'" for value, word in BREAKS.items())
-        return f'CASE "{column.source.name}" {words} END'
+        return f"CASE {name} {_words(BREAKS)} END"
     if measure is None:
-        return f'"{column.source.name}"'
-    flag = f'"{column_name(measure, Role.FLAG)}"'
-    absent = f"WHEN {flag} IN ('{Flag.NOT_APPLICABLE}', '{Flag.NOT_AVAILABLE}') THEN {flag}"
+        return name
+    flag = identifier(column_name(measure, Role.FLAG))
+    absent = f"WHEN {flag} IN ({quoted(Flag.NOT_APPLICABLE)}, {quoted(Flag.NOT_AVAILABLE)}) THEN {flag}"
     if role is Role.FLAG:
-        words = " ".join(f"WHEN {flag} = '{value}' THEN '{word}'" for value, word in RELIABILITY.items())
-        return f"CASE {absent} {words} END"
+        return f"CASE {flag} {_words(RELIABILITY)} ELSE {flag} END"
     decimals = measure.decimals if role is Role.FIGURE else LIMIT_DECIMALS
     if role is Role.MODEL:
-        absent += f""" WHEN "{column.source.name}" IS NULL THEN '{Flag.NOT_APPLICABLE}'"""
-    withheld = f"WHEN {flag} = '{Flag.WITHHELD}' THEN '{WITHHELD_SYMBOL}'" if role is Role.FIGURE else ""
-    return f'CASE {absent} {withheld} ELSE CAST(CAST("{column.source.name}" AS DECIMAL(18, {decimals})) AS VARCHAR) END'
+        absent += f" WHEN {name} IS NULL THEN {quoted(Flag.NOT_APPLICABLE)}"
+    withheld = f"WHEN {flag} = {quoted(Flag.WITHHELD)} THEN {quoted(WITHHELD_SYMBOL)}" if role is Role.FIGURE else ""
+    return f"CASE {absent} {withheld} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
+
+
+def _words(words: Mapping[Any, str]) -> str:
+    """SQL of the cases of a value and the word for it."""
+    return " ".join(f"WHEN {quoted(value)} THEN {quoted(word)}" for value, word in words.items())
 
 
 def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Family `health`: children with a two-year review, one row a child, by council of residence."""
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, SEX, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Table, each
+from ndl_export.tables.model import Attribute, Axis, Family, Filter, Measure, MeasureKind, RateBlock, Table, each
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 
 POPULATION = "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
@@ -35,14 +35,14 @@ AT_OR_ABOVE_PERCENT = Measure(
 )
 
 
-def _block(domain: str, axis: Axis | None, topic: str) -> Block:
-    return Block(
+def _block(domain: str, axis: Axis | None, topic: str) -> RateBlock:
+    return RateBlock(
         axes=(axis,) if axis else (),
         constants={"asq3_domain": DOMAINS[domain], "breakdown_topic": topic} | ({} if axis else {"breakdown": "Total"}),
         base="reviewed_children_count",
         numerator=(domain, (AT_OR_ABOVE,)),
         part="at_or_above_children_count",
-        ratio="at_or_above_children_percent",
+        rate="at_or_above_children_percent",
         weight="health",
     )
 

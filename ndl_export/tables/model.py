@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 COUNCIL = "council"
 """The attribute of place in every family; its categories are the councils that take part in the release."""
@@ -39,11 +39,23 @@ class Axis:
     selections: tuple[Selection, ...]
 
 
-class MeasureKind(StrEnum):
-    COUNT = "count"
-    PERCENT = "percent"
-    AVERAGE = "average"
-    DIFFERENCE = "difference"
+class MeasureKind(Enum):
+    """What sort of number a measure is: its name, unit, and the range that it and its interval cannot leave.
+
+    `scale` is what a ratio of two counts is multiplied by to give it; None for what is no ratio.
+    """
+
+    COUNT = ("count", "", None, 0, None)
+    PERCENT = ("percent", "%", 100.0, 0, 100)
+    AVERAGE = ("average", "", 1.0, 0, None)
+    DIFFERENCE = ("difference", "pp", 100.0, -100, 100)
+
+    def __init__(self, label: str, unit: str, scale: float | None, least: int, most: int | None) -> None:
+        self.label = label
+        self.unit = unit
+        self.scale = scale
+        self.least = least
+        self.most = most
 
 
 @dataclass(frozen=True)
@@ -55,12 +67,34 @@ class Measure:
     kind: MeasureKind
     description: str
     decimals: int
+    of: str = "children"
+    """What it counts, or the average number of what it gives."""
     modelled: bool = False
     """Whether a model's estimate of a council's figure stands beside it."""
 
     @property
     def unit(self) -> str:
-        return {MeasureKind.PERCENT: "%", MeasureKind.DIFFERENCE: "pp"}.get(self.kind, "")
+        """A symbol, or empty."""
+        return self.kind.unit
+
+    @property
+    def unit_in_words(self) -> str:
+        words = {
+            MeasureKind.PERCENT: "percent",
+            MeasureKind.DIFFERENCE: "percentage points",
+            MeasureKind.AVERAGE: f"{self.of} per child",
+        }
+        return words.get(self.kind, self.of)
+
+    @property
+    def is_count(self) -> bool:
+        return self.kind is MeasureKind.COUNT
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The least and the most that it can be, as schemas write them."""
+        known = {"minimum": self.kind.least, "maximum": self.kind.most}
+        return {name: limit for name, limit in known.items() if limit is not None}
 
 
 @dataclass(frozen=True)
@@ -77,45 +111,153 @@ Group = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The rate of a block's numerator in one group less that in another: `first` less `second`, or the rate of `first`
-    (of everyone where it is None) in an area less the same in all councils together."""
+class Count:
+    """A number behind a figure: the children of a row who are in each of `groups` as well.
 
-    first: Group | None = None
-    second: Group | None = None
+    With `over`, the column of that filter is at its total instead; with `all_together`, the area is all councils.
+    """
 
-    @property
-    def with_all_together(self) -> bool:
-        return self.second is None
+    groups: tuple[Group, ...] = ()
+    over: str | None = None
+    all_together: bool = False
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """The sum of `parts` over `whole`, less the ratio `taken_off` where there is one."""
+
+    parts: tuple[Count, ...]
+    whole: Count
+    taken_off: Ratio | None = None
+
+    @property
+    def counts(self) -> tuple[Count, ...]:
+        """Every count that it is made of."""
+        return (*self.parts, self.whole, *(self.taken_off.counts if self.taken_off else ()))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """Rows of one shape: geography x the outer product of `axes`, with `constants` in the other filter columns.
 
-    `base` is the measure that counts the children of a row. With `numerator` (attribute categories), `part` counts
-    those of them who are in it and `ratio` is part over base. With `share_of` (a filter), `ratio` is the row's count
-    over the same count with that filter at its total. With `average_of` (attribute: category), `ratio` is the mean
-    number of those attributes that hold. With `difference`, `ratio` is a difference of two rates, read from marginals
-    that other blocks publish. `councils` False keeps the block to the highest geography.
+    `base` is the measure that counts the children of a row. A subclass is a kind of figure: it says which counts that
+    is made of, and the noise plan, the tables, the checks and the expected accuracy follow from what it says.
     """
 
     axes: tuple[Axis, ...]
     constants: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
-    numerator: tuple[str, tuple[str, ...]] | None = None
-    part: str | None = None
-    ratio: str | None = None
-    share_of: str | None = None
-    average_of: Mapping[str, str] | None = None
-    difference: Difference | None = None
     councils: bool = True
+    """False keeps the block to the highest geography."""
     weight: str = "linked"
     """Kind of cell at full detail, in the weights of the privacy policy."""
     total_weight: str = ""
     """The same of a cell with one or more axes at their total; that of full detail where not given."""
     structural_zeros: frozenset[tuple[str, ...]] = frozenset()
     """Levels of the axes, in their order, that cannot occur by definition: published as not applicable."""
+
+    @property
+    def counts(self) -> dict[str, Count]:
+        """The measures that are counts, and what each counts."""
+        return {self.base: Count()} if self.base else {}
+
+    @property
+    def ratios(self) -> dict[str, Ratio]:
+        """The measures that are ratios of counts, or differences of such ratios."""
+        return {}
+
+    @property
+    def measured(self) -> tuple[Count, ...]:
+        """The counts that noise is added to for this block; others follow from them, or from those of other blocks."""
+        return (Count(),)
+
+    @property
+    def measures(self) -> frozenset[str]:
+        return frozenset((*self.counts, *self.ratios))
+
+    @property
+    def needed(self) -> frozenset[Count]:
+        """Every count that its figures are made of."""
+        return frozenset((*self.counts.values(), *(count for each in self.ratios.values() for count in each.counts)))
+
+    @property
+    def with_all_together(self) -> bool:
+        """Whether an area is held against all councils together, which cannot be held against themselves."""
+        return any(count.all_together for count in self.needed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateBlock(Block):
+    """The share of a row's children who are in the group `numerator`, and in `part` how many these are."""
+
+    numerator: Group
+    part: str | None = None
+    rate: str
+
+    @property
+    def counts(self) -> dict[str, Count]:
+        return super().counts | ({self.part: Count((self.numerator,))} if self.part else {})
+
+    @property
+    def ratios(self) -> dict[str, Ratio]:
+        return {self.rate: Ratio((Count((self.numerator,)),), Count())}
+
+    @property
+    def measured(self) -> tuple[Count, ...]:
+        return (Count((self.numerator,)),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareBlock(Block):
+    """A row's count as a share of the same count with the filter `share_of` at its total."""
+
+    share_of: str
+    share: str
+
+    @property
+    def ratios(self) -> dict[str, Ratio]:
+        return {self.share: Ratio((Count(),), Count(over=self.share_of))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageBlock(Block):
+    """The mean number of the groups `average_of` that a child is in."""
+
+    average_of: tuple[Group, ...]
+    average: str
+
+    @property
+    def ratios(self) -> dict[str, Ratio]:
+        return {self.average: Ratio(self.measured, Count())}
+
+    @property
+    def measured(self) -> tuple[Count, ...]:
+        return tuple(Count((group,)) for group in self.average_of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferenceBlock(Block):
+    """The rate of `numerator` in one group less that in another: `first` less `second`, or the rate of `first` (of
+    everyone where it is None) in an area less the same in all councils together. Other blocks publish what it is of."""
+
+    numerator: Group
+    first: Group | None = None
+    second: Group | None = None
+    difference: str
+
+    @property
+    def ratios(self) -> dict[str, Ratio]:
+        less = self._rate(self.second or self.first, all_together=self.second is None)
+        return {self.difference: replace(self._rate(self.first), taken_off=less)}
+
+    @property
+    def measured(self) -> tuple[Count, ...]:
+        return ()
+
+    def _rate(self, group: Group | None, *, all_together: bool = False) -> Ratio:
+        groups = (group,) if group else ()
+        part = Count((*groups, self.numerator), all_together=all_together)
+        return Ratio((part,), Count(groups, all_together=all_together))
 
 
 @dataclass(frozen=True)

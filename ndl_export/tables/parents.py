@@ -1,7 +1,7 @@
 """Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Measure, MeasureKind, Table, each
+from ndl_export.tables.model import Attribute, Axis, Family, Filter, Measure, MeasureKind, ShareBlock, Table, each
 from sources.reference import survey
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
@@ -16,7 +16,14 @@ AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAN
 FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
 QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
 
-RESPONSES = Measure("response_count", "Number of responses", MeasureKind.COUNT, "Responses with this answer", 0)
+RESPONSES = Measure(
+    "response_count",
+    "Number of responses",
+    MeasureKind.COUNT,
+    "Responses with this answer",
+    0,
+    of="responses",
+)
 RESPONSE_PERCENT = Measure(
     "response_percent",
     "Percentage of responses",
@@ -26,10 +33,10 @@ RESPONSE_PERCENT = Measure(
 )
 
 
-def _block(question: Attribute, breakdown: Attribute | None) -> Block:
+def _block(question: Attribute, breakdown: Attribute | None) -> ShareBlock:
     answers = Axis("answer", question.name, each(question))
     levels = (Axis("breakdown", breakdown.name, each(breakdown)),) if breakdown else ()
-    return Block(
+    return ShareBlock(
         axes=(answers, *levels),
         constants={
             "question": question.label,
@@ -37,7 +44,7 @@ def _block(question: Attribute, breakdown: Attribute | None) -> Block:
         }
         | ({} if breakdown else {"breakdown": "Total"}),
         base="response_count",
-        ratio="response_percent",
+        share="response_percent",
         share_of="answer",
         weight="parents_by_group" if breakdown else "parents",
     )

@@ -15,13 +15,15 @@ from ndl_export.tables.dimensions import (
 from ndl_export.tables.model import (
     ALL,
     Attribute,
+    AverageBlock,
     Axis,
     Block,
-    Difference,
+    DifferenceBlock,
     Family,
     Filter,
     Measure,
     MeasureKind,
+    RateBlock,
     Selection,
     SharedTotal,
     Table,
@@ -110,6 +112,7 @@ AVERAGE_GOALS = Measure(
     MeasureKind.AVERAGE,
     "Mean number, of 17, of early learning goals at the expected level per child",
     1,
+    of="goals",
 )
 
 _GLD_YES = ("gld", ("Yes",))
@@ -135,30 +138,30 @@ GLD_HEADLINE = Table(
     filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
     measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT, AVERAGE_GOALS),
     blocks=(
-        Block(
+        RateBlock(
             axes=(_SEX_AXIS,),
             constants=_TOTAL_TOPIC,
             base="children_count",
             numerator=_GLD_YES,
             part="gld_children_count",
-            ratio="gld_children_percent",
+            rate="gld_children_percent",
             weight="headline",
         ),
-        Block(
+        AverageBlock(
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
-            average_of=dict.fromkeys(GOALS, EXPECTED),
-            ratio="elgs_expected_average",
+            average_of=tuple((goal, (EXPECTED,)) for goal in GOALS),
+            average="elgs_expected_average",
             weight="goals",
         ),
         *(
-            Block(
+            RateBlock(
                 axes=(Axis("breakdown", attribute.name, selections), _SEX_AXIS),
                 constants={"breakdown_topic": attribute.label},
                 base="children_count",
                 numerator=_GLD_YES,
                 part="gld_children_count",
-                ratio="gld_children_percent",
+                rate="gld_children_percent",
                 weight="headline_by_sex",
                 total_weight="headline",
             )
@@ -183,14 +186,14 @@ EXPECTED_PERCENT = Measure(
 )
 
 
-def _goal_block(goal: str, axis: Axis | None, topic: str) -> Block:
-    return Block(
+def _goal_block(goal: str, axis: Axis | None, topic: str) -> RateBlock:
+    return RateBlock(
         axes=(axis,) if axis else (),
         constants={"early_learning_goal": GOALS[goal], "breakdown_topic": topic}
         | ({} if axis else {"breakdown": "Total"}),
         numerator=(goal, (EXPECTED,)),
         part="expected_children_count",
-        ratio="expected_children_percent",
+        rate="expected_children_percent",
         councils=axis is None,
         weight="goals",
     )
@@ -237,12 +240,12 @@ READINESS_PATHWAY = Table(
     ),
     measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT),
     blocks=(
-        Block(
+        RateBlock(
             axes=(Axis("asq3_outcome", "asq3", total_and_each(ASQ3)), _FSM_AXIS),
             base="children_count",
             numerator=_GLD_YES,
             part="gld_children_count",
-            ratio="gld_children_percent",
+            rate="gld_children_percent",
         ),
     ),
 )
@@ -263,7 +266,7 @@ JOINED_DOTS = Table(
     ),
     measures=(CHILDREN, GLD_PERCENT),
     blocks=(
-        Block(
+        RateBlock(
             axes=(
                 Axis(
                     "seen_by",
@@ -280,9 +283,9 @@ JOINED_DOTS = Table(
             constants={"concern_by": "Total"},
             base="children_count",
             numerator=_GLD_YES,
-            ratio="gld_children_percent",
+            rate="gld_children_percent",
         ),
-        Block(
+        RateBlock(
             axes=(
                 Axis(
                     "concern_by",
@@ -303,10 +306,10 @@ JOINED_DOTS = Table(
             constants={"seen_by": "Total"},
             base="children_count",
             numerator=_GLD_YES,
-            ratio="gld_children_percent",
+            rate="gld_children_percent",
         ),
         *(
-            Block(
+            RateBlock(
                 axes=(
                     Axis(
                         "concern_by",
@@ -320,7 +323,7 @@ JOINED_DOTS = Table(
                 constants={"seen_by": seen},
                 base="children_count",
                 numerator=_GLD_YES,
-                ratio="gld_children_percent",
+                rate="gld_children_percent",
                 structural_zeros=frozenset(
                     (concern,) for concern in CONCERN_GIVEN_SEEN[BOTH] if concern not in concerns
                 ),
@@ -349,11 +352,11 @@ FUNDED_ENTITLEMENT = Table(
     ),
     measures=(CHILDREN, GLD_PERCENT),
     blocks=(
-        Block(
+        RateBlock(
             axes=(Axis("two_year_old_entitlement", "entitlement", total_and_each(ENTITLEMENT)), _FSM_AXIS),
             base="children_count",
             numerator=_GLD_YES,
-            ratio="gld_children_percent",
+            rate="gld_children_percent",
         ),
     ),
 )
@@ -396,22 +399,23 @@ GLD_DIFFERENCES = Table(
     measures=(GLD_DIFFERENCE,),
     blocks=(
         *(
-            Block(
+            DifferenceBlock(
                 axes=(),
                 constants={"breakdown_topic": attribute.label, "comparison": comparison},
                 numerator=_GLD_YES,
-                ratio="gld_difference_points",
-                difference=Difference((attribute.name, first), (attribute.name, second)),
+                difference="gld_difference_points",
+                first=(attribute.name, first),
+                second=(attribute.name, second),
             )
             for attribute, comparison, first, second in _COMPARISONS
         ),
         *(
-            Block(
+            DifferenceBlock(
                 axes=(),
                 constants={"breakdown_topic": topic, "comparison": comparison},
                 numerator=_GLD_YES,
-                ratio="gld_difference_points",
-                difference=Difference(group),
+                difference="gld_difference_points",
+                first=group,
             )
             for topic, comparison, group in _WITH_ALL
         ),
@@ -433,12 +437,12 @@ _LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
 def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block, Block]:
     axes = (axis,) if axis else ()
     return (
-        Block(
+        RateBlock(
             axes=axes,
             constants=constants | {"linked_to_review": "Total"},
             base="children_count",
             numerator=("asq3", LINKED),
-            ratio="linked_children_percent",
+            rate="linked_children_percent",
             weight="linkage",
         ),
         Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight="linkage"),

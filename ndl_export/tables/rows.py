@@ -6,7 +6,7 @@ same ones, has the same rows whatever the data say. Which rows are flagged as a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.geography import Geography
+from ndl_export.tables.model import Group
 from ndl_export.tables.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
@@ -63,9 +64,9 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
             attributes.setdefault(levels, set()).update(_attributes(block, chosen))
-            with_itself = all_together and block.difference is not None and block.difference.with_all_together
+            with_itself = all_together and block.with_all_together
             if labels not in block.structural_zeros and not with_itself:
-                applies[levels] |= {name for name in (block.base, block.part, block.ratio) if name}
+                applies[levels] |= block.measures
                 counts[levels] |= _counted(table, block, chosen)
     return tuple(
         Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
@@ -199,32 +200,22 @@ def layout(table: Table, areas: Mapping[str, Sequence[Geography]]) -> Layout:
 def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
     """The attributes that the figures of a block's row depend on."""
     found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
-    found |= {block.numerator[0]} if block.numerator else set()
-    found |= set(block.average_of or ())
-    groups = (block.difference.first, block.difference.second) if block.difference else ()
-    return found | {group[0] for group in groups if group}
+    return found | {attribute for count in block.needed for attribute, _ in count.groups}
 
 
 def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:
-    """Which children the base and the part of a row count."""
-    restricted: dict[str, frozenset[str]] = {}
-    for axis, selection in zip(block.axes, chosen, strict=True):
-        _restrict(restricted, axis.attribute, selection.categories)
-    counted = {block.base: _children(table, restricted)} if block.base else {}
-    if block.part and block.numerator:
-        _restrict(restricted, *block.numerator)
-        counted[block.part] = _children(table, restricted)
-    return counted
+    """Which children each count of a row counts."""
+    levels = [(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]
+    chosen_groups = [(attribute, categories) for attribute, categories in levels if categories is not None]
+    return {name: _children(table, (*chosen_groups, *count.groups)) for name, count in block.counts.items()}
 
 
-def _restrict(restricted: dict[str, frozenset[str]], attribute: str, categories: tuple[str, ...] | None) -> None:
-    if categories is not None:
-        restricted[attribute] = restricted.get(attribute, frozenset(categories)) & frozenset(categories)
-
-
-def _children(table: Table, restricted: Mapping[str, frozenset[str]]) -> Children:
-    """Restrictions to the whole domain of an attribute are none."""
+def _children(table: Table, groups: Iterable[Group]) -> Children:
+    """Those who are in every group; a group of the whole domain of an attribute is no restriction."""
     family = FAMILIES[table.family]
+    restricted: dict[str, frozenset[str]] = {}
+    for attribute, chosen in groups:
+        restricted[attribute] = restricted.get(attribute, frozenset(chosen)) & frozenset(chosen)
     return frozenset(
         (name, categories)
         for name, categories in restricted.items()

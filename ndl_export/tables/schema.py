@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from ndl_export.tables import Measure, MeasureKind, Table
+from ndl_export.tables import Measure, Table
 
 SCHEMA_VERSION = "1.1.0"
 """Semantic version of the published tables; `schema_changes` says which change asks for which step."""
@@ -157,7 +157,7 @@ def measure_columns(measure: Measure) -> tuple[Column, ...]:
                 " about one group in one council",
             ),
         )
-        if role not in _ABSENT_ROLES[measure.kind is MeasureKind.COUNT, measure.modelled]
+        if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]
     )
 
 
@@ -205,11 +205,11 @@ _SUFFIXES = {
 
 
 def _figure_type(measure: Measure) -> pa.DataType:
-    return pa.int64() if measure.kind is MeasureKind.COUNT else pa.float64()
+    return pa.int64() if measure.is_count else pa.float64()
 
 
 def _caveat(measure: Measure) -> str:
-    if measure.kind is MeasureKind.COUNT:
+    if measure.is_count:
         return "; estimate rounded to a whole number of at least 0, for display: never add these up"
     return f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
 

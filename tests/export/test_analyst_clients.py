@@ -15,8 +15,7 @@ import duckdb
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.analyst_db.macros import MACROS
-from ndl_export.analyst_db.worked_queries import WORKED_QUERIES
+from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
 from tests.support import PROJECT
 
 CLIENT = PROJECT / "tests" / "export" / "standard_validators" / "duckdb_client.py"

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
-from ndl_export.analyst_db.macros import MACROS, Macro
+from ndl_export.analyst_db.help import MACROS, Macro
 from sources.reference.places import PILOT, places
 from tests.bench_release.england import largest_correlation
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.analyst_db.worked_queries import WORKED_QUERIES, WorkedQuery
+from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
 from ndl_export.documents.reconciliation import official_figures
 
 

@@ -21,9 +21,6 @@ from tests.bench_release.england import largest_correlation
 from tests.privacy_release.doubles import NoNoise
 from tests.privacy_release.examples import CHARACTERISTICS, pilot_family, pilot_table, published_rates
 
-from .doubles import NoNoise
-from .examples import CHARACTERISTICS, pilot_family, pilot_table
-
 TARGET = 0.45
 """Mean absolute error of GLD rates, cells of 200 children or more, against one equal-budget query per table."""
 

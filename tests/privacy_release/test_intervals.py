@@ -26,8 +26,6 @@ from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
 from tests.privacy_release.examples import attribute, published_rates
 
-from .examples import attribute
-
 RELIABILITY = Reliability()
 PLACES, RELEASES = 300, 40
 

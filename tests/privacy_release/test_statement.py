@@ -15,8 +15,6 @@ from privacy.release.session import measure_once
 from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
 from tests.privacy_release.examples import small_family, small_plan
 
-from .examples import small_family, small_plan
-
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 
 

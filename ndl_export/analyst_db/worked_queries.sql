@@ -1,51 +1,38 @@
-"""Queries that ship with the analyst database: questions people ask of these tables, and SQL that answers them well."""
+-- Queries that ship with the analyst database: questions people ask of these tables, and SQL that answers them well.
+-- Above each: its title, the question, and how to read the answer and what not to make of it. `help.py` reads them.
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class WorkedQuery:
-    """`sql` runs as it stands in the database; `meaning` says how to read the answer, and what not to make of it."""
-
-    title: str
-    question: str
-    sql: str
-    meaning: str
-
-
-WORKED_QUERIES = (
-    WorkedQuery(
-        "Compare councils",
-        "What share of children reached a good level of development in each council, and how sure is it?",
-        """
+-- # Compare councils
+--
+-- What share of children reached a good level of development in each council, and how sure is it?
+--
+-- Councils whose intervals overlap may still differ: ask gld_difference, or the query after the next. A flag of u is a
+-- wide interval; low is a figure withheld.
 SELECT area_name, gld_children_percent AS percent, round(gld_children_percent_lower_ci, 1) AS lower_ci,
        round(gld_children_percent_upper_ci, 1) AS upper_ci, gld_children_percent_flag AS flag
 FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total'
-ORDER BY gld_children_percent DESC""",
-        "Councils whose intervals overlap may still differ: ask gld_difference, or the query after the next. A flag"
-        " of u is a wide interval; low is a figure withheld.",
-    ),
-    WorkedQuery(
-        "Free school meal gap",
-        "How far are children eligible for free school meals behind the others, by council?",
-        """
+ORDER BY gld_children_percent DESC;
+
+-- # Free school meal gap
+--
+-- How far are children eligible for free school meals behind the others, by council?
+--
+-- Points that eligible children are behind. The interval is that of the gap itself; do not work it out from the
+-- intervals of its two rates, which share noise.
 SELECT area_name, gld_difference_points AS points, round(gld_difference_points_lower_ci, 1) AS lower_ci,
        round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag AS flag
 FROM latest.gld_differences
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
-ORDER BY gld_difference_points DESC""",
-        "Points that eligible children are behind. The interval is that of the gap itself; do not work it out from"
-        " the intervals of its two rates, which share noise.",
-    ),
-    WorkedQuery(
-        "Widest free school meal gap, with certainty",
-        "Which councils' gaps are surely wider or narrower than others'?",
-        """
+ORDER BY gld_difference_points DESC;
+
+-- # Widest free school meal gap, with certainty
+--
+-- Which councils' gaps are surely wider or narrower than others'?
+--
+-- A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the others.
+-- Councils with nothing in either column cannot be told apart. Councils whose gap is withheld are left out.
 WITH gap AS (
     SELECT area_name, gld_difference_points AS points, gld_difference_points_lower_ci AS low,
            gld_difference_points_upper_ci AS high
@@ -67,55 +54,52 @@ SELECT one.area_name, any_value(one.points) AS points, round(any_value(one.low),
        count(*) - 1 AS other_councils
 FROM gap AS one, gap AS other, bound
 GROUP BY one.area_name
-ORDER BY points DESC""",
-        "A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the"
-        " others."
-        " Councils with nothing in either column cannot be told apart. Councils whose gap is withheld are left out.",
-    ),
-    WorkedQuery(
-        "Which councils differ from all together",
-        "Which councils are surely ahead of or behind all councils together?",
-        """
+ORDER BY points DESC;
+
+-- # Which councils differ from all together
+--
+-- Which councils are surely ahead of or behind all councils together?
+--
+-- Those named are ahead of (above 0) or behind all councils by more than the noise explains. It is about the children
+-- of this cohort: gld_funnel asks whether chance would explain it too.
 SELECT area_name, gld_difference_points AS points, round(gld_difference_points_lower_ci, 1) AS lower_ci,
        round(gld_difference_points_upper_ci, 1) AS upper_ci
 FROM latest.gld_differences
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND comparison = 'All children: area less all councils together'
   AND (gld_difference_points_lower_ci > 0 OR gld_difference_points_upper_ci < 0)
-ORDER BY gld_difference_points DESC""",
-        "Those named are ahead of (above 0) or behind all councils by more than the noise explains. It is about the"
-        " children of this cohort: gld_funnel asks whether chance would explain it too.",
-    ),
-    WorkedQuery(
-        "Difference of two councils",
-        "How far is one council ahead of another, and how sure is it?",
-        """
-FROM gld_difference('Leeds', 'Total', 'Liverpool', 'Total')""",
-        "is_certain says whether the interval leaves out 0; basis says how it was made. The macro takes any two groups,"
-        " areas and cohorts.",
-    ),
-    WorkedQuery(
-        "Rank councils with their uncertainty",
-        "Which council is highest and which lowest, and how likely is each to be so?",
-        """
-FROM gld_rank('Total')""",
-        "Any rank from best_rank to worst_rank is possible. A council is the lowest for certain only where"
-        " chance_lowest"
-        " is near 1; otherwise say which share the place. It is about this cohort's children.",
-    ),
-    WorkedQuery(
-        "Funnel of councils",
-        "Which councils differ from all together by more than chance and noise would make them?",
-        """
-FROM gld_funnel('Total')""",
-        "Outside the 99.8% limits: look into it. Between 95% and 99.8%: one council in twenty would lie there by"
-        " chance."
-        " The limits count the chance of small numbers and the noise; they know nothing of who lives there.",
-    ),
-    WorkedQuery(
-        "All councils against England",
-        "How do the councils together compare with the official figure for England?",
-        """
+ORDER BY gld_difference_points DESC;
+
+-- # Difference of two councils
+--
+-- How far is one council ahead of another, and how sure is it?
+--
+-- is_certain says whether the interval leaves out 0; basis says how it was made. The macro takes any two groups, areas
+-- and cohorts.
+FROM gld_difference('Leeds', 'Total', 'Liverpool', 'Total');
+
+-- # Rank councils with their uncertainty
+--
+-- Which council is highest and which lowest, and how likely is each to be so?
+--
+-- Any rank from best_rank to worst_rank is possible. A council is the lowest for certain only where chance_lowest is
+-- near 1; otherwise say which share the place. It is about this cohort's children.
+FROM gld_rank('Total');
+
+-- # Funnel of councils
+--
+-- Which councils differ from all together by more than chance and noise would make them?
+--
+-- Outside the 99.8% limits: look into it. Between 95% and 99.8%: one council in twenty would lie there by chance. The
+-- limits count the chance of small numbers and the noise; they know nothing of who lives there.
+FROM gld_funnel('Total');
+
+-- # All councils against England
+--
+-- How do the councils together compare with the official figure for England?
+--
+-- England's figure is exact, ours has noise: the difference is certain where England lies outside our interval. These
+-- councils are not a sample of England. Nothing stands in england where nothing is published yet.
 SELECT ours.time_period, ours.breakdown_topic, ours.breakdown, ours.gld_children_percent AS ours,
        round(ours.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(ours.gld_children_percent_upper_ci, 1) AS upper_ci,
@@ -130,27 +114,27 @@ LEFT JOIN official.gld AS official
       AND official.sex = ours.sex::VARCHAR
 WHERE ours.is_all_together AND ours.sex = 'Total'
   AND (official.gld_children_percent IS NOT NULL OR ours.breakdown = 'Total')
-ORDER BY ours.breakdown_topic, ours.breakdown""",
-        "England's figure is exact, ours has noise: the difference is certain where England lies outside our interval."
-        " These councils are not a sample of England. Nothing stands in england where nothing is published yet.",
-    ),
-    WorkedQuery(
-        "Small groups, as a model sees them",
-        "Which ethnic groups in which councils may be furthest behind? For a map or a ranking, not for a statement.",
-        """
+ORDER BY ours.breakdown_topic, ours.breakdown;
+
+-- # Small groups, as a model sees them
+--
+-- Which ethnic groups in which councils may be furthest behind? For a map or a ranking, not for a statement.
+--
+-- The model draws each group towards what its council and its group have in general. It has no interval and hides what
+-- is special about one group in one council.
 SELECT area_name, breakdown, round(gld_children_percent_model, 1) AS model_percent, gld_children_percent,
        gld_children_percent_flag
 FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown_topic = 'Ethnic group' AND sex = 'Total'
-ORDER BY gld_children_percent_model""",
-        "The model draws each group towards what its council and its group have in general. It has no interval and"
-        " hides what is special about one group in one council.",
-    ),
-    WorkedQuery(
-        "Children no one joined up",
-        "How many children had a concern raised by one service only, or were seen by neither, and how did they do?",
-        """
+ORDER BY gld_children_percent_model;
+
+-- # Children no one joined up
+--
+-- How many children had a concern raised by one service only, or were seen by neither, and how did they do?
+--
+-- The first two rows of an area are children whom both services saw, and of whom only one was concerned; the third
+-- those whom neither saw, or whose records could not be linked: a missed link looks the same.
 SELECT area_name, seen_by, concern_by, children_count, round(children_count_lower_ci) AS children_lower_ci,
        round(children_count_upper_ci) AS children_upper_ci, gld_children_percent,
        round(gld_children_percent_lower_ci, 1) AS gld_lower_ci, round(gld_children_percent_upper_ci, 1) AS gld_upper_ci,
@@ -159,53 +143,51 @@ FROM latest.joined_dots
 WHERE time_period = latest_cohort()
   AND ((seen_by = 'Both' AND concern_by IN ('Health visitor only', 'Setting only'))
        OR (seen_by = 'Neither' AND concern_by = 'Total'))
-ORDER BY is_all_together DESC, area_name, seen_by, concern_by""",
-        "The first two rows of an area are children whom both services saw, and of whom only one was concerned; the"
-        " third"
-        " those whom neither saw, or whose records could not be linked: a missed link looks the same.",
-    ),
-    WorkedQuery(
-        "From the two-year review to school",
-        "What became of children by the outcome of their review at 2 to 2.5 years?",
-        """
+ORDER BY is_all_together DESC, area_name, seen_by, concern_by;
+
+-- # From the two-year review to school
+--
+-- What became of children by the outcome of their review at 2 to 2.5 years?
+--
+-- Children below the cut-off in more domains reach a good level less often. It is an association among linked
+-- children, not an effect of the review; children without a linked review are a row of their own.
 SELECT asq3_outcome, children_count, gld_children_percent AS percent,
        round(gld_children_percent_lower_ci, 1) AS lower_ci, round(gld_children_percent_upper_ci, 1) AS upper_ci
 FROM latest.readiness_pathway
 WHERE time_period = latest_cohort()
-  AND is_all_together AND fsm_eligibility = 'Total'""",
-        "Children below the cut-off in more domains reach a good level less often. It is an association among linked"
-        " children, not an effect of the review; children without a linked review are a row of their own.",
-    ),
-    WorkedQuery(
-        "Add up a group of councils",
-        "How many children reached a good level of development in councils of my choice? Add estimates, never counts.",
-        """
+  AND is_all_together AND fsm_eligibility = 'Total';
+
+-- # Add up a group of councils
+--
+-- How many children reached a good level of development in councils of my choice? Add estimates, never counts.
+--
+-- Estimates add up without bias, rounded counts do not. The sum has no interval here: the published one of a region or
+-- devolved area is to be preferred where there is one.
 SELECT round(sum(gld_children_count_estimate)) AS gld_children, round(sum(children_count_estimate)) AS children,
        round(100 * sum(gld_children_count_estimate) / sum(children_count_estimate), 1) AS gld_percent
 FROM latest.gld_headline
 WHERE time_period = latest_cohort()
-  AND geographic_level = 'Local authority' AND region_name = 'North West' AND breakdown = 'Total' AND sex = 'Total'""",
-        "Estimates add up without bias, rounded counts do not. The sum has no interval here: the published one of a"
-        " region or devolved area is to be preferred where there is one.",
-    ),
-    WorkedQuery(
-        "Weakest goals",
-        "In which early learning goals are the fewest children at the expected level?",
-        """
+  AND geographic_level = 'Local authority' AND region_name = 'North West' AND breakdown = 'Total' AND sex = 'Total';
+
+-- # Weakest goals
+--
+-- In which early learning goals are the fewest children at the expected level?
+--
+-- The lowest share comes first. Differences of a point or two between goals may be noise: compare the intervals.
 SELECT early_learning_goal, expected_children_percent AS percent,
        round(expected_children_percent_lower_ci, 1) AS lower_ci,
        round(expected_children_percent_upper_ci, 1) AS upper_ci
 FROM latest.early_learning_goals
 WHERE time_period = latest_cohort()
   AND is_all_together AND breakdown = 'Total'
-ORDER BY expected_children_percent""",
-        "The lowest share comes first. Differences of a point or two between goals may be noise: compare the"
-        " intervals.",
-    ),
-    WorkedQuery(
-        "How wide are the intervals?",
-        "How sure are the figures of councils, by characteristic?",
-        """
+ORDER BY expected_children_percent;
+
+-- # How wide are the intervals?
+--
+-- How sure are the figures of councils, by characteristic?
+--
+-- Points to either side of a figure. The smaller the groups, the wider: the noise is the same number of children
+-- whatever the size of the group.
 SELECT characteristic, count(*) AS figures,
        round(min((gld_children_percent_upper_ci - gld_children_percent_lower_ci) / 2), 1) AS narrowest_half_width,
        round(median((gld_children_percent_upper_ci - gld_children_percent_lower_ci) / 2), 1) AS middle_half_width,
@@ -215,46 +197,44 @@ FROM latest.gld_by_group
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND child_group <> 'Unknown'
 GROUP BY characteristic
-ORDER BY min(position)""",
-        "Points to either side of a figure. The smaller the groups, the wider: the noise is the same number of children"
-        " whatever the size of the group.",
-    ),
-    WorkedQuery(
-        "Which figures should I not use?",
-        "How many figures of each group are unreliable or withheld, and in which councils?",
-        """
+ORDER BY min(position);
+
+-- # Which figures should I not use?
+--
+-- How many figures of each group are unreliable or withheld, and in which councils?
+--
+-- Leave withheld figures out, and give unreliable ones only with their interval. Flags come from published figures
+-- alone, so that they give nothing away.
 SELECT characteristic, child_group, count(*) AS areas, count(*) FILTER (f.is_usable) AS usable,
        count(*) FILTER (f.flag = 'u') AS unreliable, count(*) FILTER (f.flag = 'low') AS withheld,
        string_agg(area_name, '; ' ORDER BY area_name) FILTER (NOT f.is_usable) AS not_to_be_used
 FROM latest.gld_by_group JOIN dimension.flag AS f ON f.flag = gld_children_percent_flag
 WHERE time_period = latest_cohort()
 GROUP BY characteristic, child_group, position
-ORDER BY position""",
-        "Leave withheld figures out, and give unreliable ones only with their interval. Flags come from published"
-        " figures"
-        " alone, so that they give nothing away.",
-    ),
-    WorkedQuery(
-        "Is linkage even?",
-        "Are some groups of children linked to a review less often than others?",
-        """
+ORDER BY position;
+
+-- # Is linkage even?
+--
+-- Are some groups of children linked to a review less often than others?
+--
+-- A group that is linked less often is under-represented in every figure about linked children: see the queries on
+-- missed links.
 SELECT breakdown_topic, breakdown, linked_children_percent AS percent,
        round(linked_children_percent_lower_ci, 1) AS lower_ci, round(linked_children_percent_upper_ci, 1) AS upper_ci,
        linked_children_percent_flag AS flag
 FROM latest.linkage_quality
 WHERE time_period = latest_cohort()
   AND is_all_together AND linked_to_review = 'Total'
-ORDER BY linked_children_percent""",
-        "A group that is linked less often is under-represented in every figure about linked children: see the"
-        " queries on missed links.",
-    ),
-    WorkedQuery(
-        "If missed links are not random: from review to school",
-        "Would the pathway from the two-year review look different if every group of children were linked as often?"
-        " Each linked child counts as the inverse of the published share linked in its free school meal group: right"
-        " where children of a group without a link are like those with one. Compare with the interval of the"
-        " unweighted figure.",
-        """
+ORDER BY linked_children_percent;
+
+-- # If missed links are not random: from review to school
+--
+-- Would the pathway from the two-year review look different if every group of children were linked as often? Each
+-- linked child counts as the inverse of the published share linked in its free school meal group: right where children
+-- of a group without a link are like those with one. Compare with the interval of the unweighted figure.
+--
+-- Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which groups
+-- are missed. It is a check and no better figure: it has no interval of its own.
 WITH link_rates AS (
     SELECT breakdown AS fsm_eligibility, linked_children_percent / 100 AS linked_share
     FROM latest.linkage_quality
@@ -273,14 +253,14 @@ SELECT asq3_outcome, gld_children_percent AS unweighted_percent, round(percent, 
        gld_children_percent_lower_ci, gld_children_percent_upper_ci
 FROM latest.readiness_pathway JOIN weighted USING (asq3_outcome)
 WHERE time_period = latest_cohort()
-  AND is_all_together AND fsm_eligibility = 'Total' AND asq3_outcome NOT IN ('Total', 'No linked review')""",
-        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which"
-        " groups are missed. It is a check and no better figure: it has no interval of its own.",
-    ),
-    WorkedQuery(
-        "If missed links are not random: funded entitlement",
-        "The same for children linked to a setting, weighted by the share linked in each free school meal group.",
-        """
+  AND is_all_together AND fsm_eligibility = 'Total' AND asq3_outcome NOT IN ('Total', 'No linked review');
+
+-- # If missed links are not random: funded entitlement
+--
+-- The same for children linked to a setting, weighted by the share linked in each free school meal group.
+--
+-- Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which groups
+-- are missed. It is a check and no better figure: it has no interval of its own.
 WITH link_rates AS (
     SELECT fsm_eligibility,
            1 - sum(children_count_estimate) FILTER (two_year_old_entitlement = 'Not linked to a setting')
@@ -303,15 +283,15 @@ SELECT two_year_old_entitlement, gld_children_percent AS unweighted_percent, rou
 FROM latest.funded_entitlement JOIN weighted USING (two_year_old_entitlement)
 WHERE time_period = latest_cohort()
   AND is_all_together AND fsm_eligibility = 'Total'
-  AND two_year_old_entitlement NOT IN ('Total', 'Not linked to a setting')""",
-        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which"
-        " groups are missed. It is a check and no better figure: it has no interval of its own.",
-    ),
-    WorkedQuery(
-        "If missed links are not random: children seen by both services",
-        "The same for children seen by both services, weighted by each council's share of them: the table is"
-        " published by council, not by a characteristic of the child.",
-        """
+  AND two_year_old_entitlement NOT IN ('Total', 'Not linked to a setting');
+
+-- # If missed links are not random: children seen by both services
+--
+-- The same for children seen by both services, weighted by each council's share of them: the table is published by
+-- council, not by a characteristic of the child.
+--
+-- Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which groups
+-- are missed. It is a check and no better figure: it has no interval of its own.
 WITH link_rates AS (
     SELECT area_code,
            sum(children_count_estimate) FILTER (seen_by = 'Both')
@@ -331,49 +311,47 @@ WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND seen_by = 'Both' AND concern_by <> 'Total'
   AND linked_share > 0 AND gld_children_percent IS NOT NULL
 GROUP BY concern_by
-ORDER BY concern_by""",
-        "Where the weighted figure lies inside the interval of the unweighted one, the table does not hang on which"
-        " groups are missed. It is a check and no better figure: it has no interval of its own.",
-    ),
-    WorkedQuery(
-        "What parents say",
-        "How often did parents have to tell their child's story again?",
-        """
+ORDER BY concern_by;
+
+-- # What parents say
+--
+-- How often did parents have to tell their child's story again?
+--
+-- Of those who answered the survey; it is no sample of all parents. Answers of one council add up to 100% within the
+-- noise.
 SELECT area_name, answer, response_percent AS percent, round(response_percent_lower_ci, 1) AS lower_ci,
        round(response_percent_upper_ci, 1) AS upper_ci, response_percent_flag AS flag
 FROM latest.parent_experience
 WHERE time_period = latest_cohort()
   AND question = 'Times the child''s story had to be repeated' AND breakdown = 'Total'
-ORDER BY is_all_together DESC, area_name, answer""",
-        "Of those who answered the survey; it is no sample of all parents. Answers of one council add up to 100%"
-        " within the noise.",
-    ),
-    WorkedQuery(
-        "Follow a figure through releases",
-        "How did a figure change from release to release?",
-        """
+ORDER BY is_all_together DESC, area_name, answer;
+
+-- # Follow a figure through releases
+--
+-- How did a figure change from release to release?
+--
+-- One line for each release and cohort. A later release of the same cohort is about the same children with fresh
+-- noise: a difference there is noise or a correction, never progress.
 SELECT release_version, time_period, area_name, gld_children_percent, gld_children_percent_lower_ci,
        gld_children_percent_upper_ci
 FROM releases.gld_headline
 WHERE geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total'
-ORDER BY area_name, time_period, release_version""",
-        "One line for each release and cohort. A later release of the same cohort is about the same children with"
-        " fresh noise: a difference there is noise or a correction, never progress.",
-    ),
-    WorkedQuery(
-        "A figure over cohorts",
-        "How did an area's figure change from cohort to cohort?",
-        """
-FROM gld_over_time('Liverpool City Region', 'Total')""",
-        "change_points compares the releases that stand, cohort by cohort, and is a change where its interval leaves"
-        " out 0."
-        " With one cohort there is nothing to compare yet.",
-    ),
-    WorkedQuery(
-        "This release and the one before",
-        "Which councils' figures for the same cohort moved from one release to the next by more than the noise of"
-        " both?",
-        """
+ORDER BY area_name, time_period, release_version;
+
+-- # A figure over cohorts
+--
+-- How did an area's figure change from cohort to cohort?
+--
+-- change_points compares the releases that stand, cohort by cohort, and is a change where its interval leaves out 0.
+-- With one cohort there is nothing to compare yet.
+FROM gld_over_time('Liverpool City Region', 'Total');
+
+-- # This release and the one before
+--
+-- Which councils' figures for the same cohort moved from one release to the next by more than the noise of both?
+--
+-- Both releases are about the same children, with noise of their own. More than noise means that the extracts were
+-- corrected; changes.csv in the bundle has every such figure. Without an earlier release the columns are empty.
 WITH figure AS (
     SELECT position, release_version, time_period, area_name, gld_children_percent AS p,
            gld_children_percent_lower_ci AS l, gld_children_percent_upper_ci AS u
@@ -387,10 +365,4 @@ FROM figure AS new
 JOIN releases.current AS standing USING (release_version, time_period)
 ASOF LEFT JOIN figure AS old
     ON old.time_period = new.time_period AND old.area_name = new.area_name AND old.position < new.position
-ORDER BY new.time_period, new.area_name""",
-        "Both releases are about the same children, with noise of their own. More than noise means that the extracts"
-        " were"
-        " corrected; changes.csv in the bundle has every such figure. Without an earlier release the columns are"
-        " empty.",
-    ),
-)
+ORDER BY new.time_period, new.area_name;

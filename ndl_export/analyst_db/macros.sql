@@ -1,67 +1,24 @@
-"""The macros of the database, in SQL that DuckDB 1.2 reads: it is the reader's version that parses them.
+-- The macros of the analyst database, for DuckDB 1.2 and later: it is the reader's version that parses them. Above each:
+-- what it answers, how its figures are made, and a call that runs as it stands. `help.py` puts them into the database.
+--
+-- Intervals cover the noise added for privacy alone, as in the tables, except where a macro says that it adds chance.
+-- 1.959964 and 3.090232 are the normal quantiles of intervals of 95% and of 99.8%.
 
-Intervals cover the noise added for privacy alone, as in the tables, except where a macro says that it adds chance.
-"""
+-- A name without letter case and punctuation.
+--
+-- Names that are equal after it are taken for one.
+--
+--     SELECT plain_name('St. Helens')
+CREATE MACRO plain_name(words) AS (
+    trim(regexp_replace(replace(lower(words::VARCHAR), '&', ' and '), '[^a-z0-9]+', ' ', 'g')));
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-import duckdb
-
-from ndl_export.analyst_db.names import AREA, CHARACTERISTIC, COHORT, GROUP
-from ndl_export.analyst_db.sql import comment_on
-from ndl_export.tables.geography import LOCAL_AUTHORITY
-
-NORMAL_95 = 1.959964
-FUNNEL_998 = 3.090232
-
-
-@dataclass(frozen=True)
-class Macro:
-    """`answers` says what it is for, `method` how its figures are made; `example` runs as it stands."""
-
-    name: str
-    parameters: str
-    sql: str
-    answers: str
-    method: str
-    example: str
-    is_table: bool = True
-
-    @property
-    def call(self) -> str:
-        return f"{self.name}({self.parameters})"
-
-    @property
-    def is_tool(self) -> bool:
-        """Whether it is only there for other macros and for queries, and gives one value."""
-        return not self.is_table
-
-
-def add_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Into the schema `main`, so that they are called by their bare names."""
-    for macro in MACROS:
-        body = f"TABLE {macro.sql}" if macro.is_table else f"({macro.sql})"
-        connection.execute(f"CREATE MACRO {macro.call} AS {body}")
-        comment_on(
-            connection, "MACRO TABLE" if macro.is_table else "MACRO", macro.name, f"{macro.answers} {macro.method}"
-        )
-
-
-PLAIN_NAME = Macro(
-    "plain_name",
-    "words",
-    "trim(regexp_replace(replace(lower(words::VARCHAR), '&', ' and '), '[^a-z0-9]+', ' ', 'g'))",
-    "A name without letter case and punctuation.",
-    "Names that are equal after it are taken for one.",
-    "SELECT plain_name('St. Helens')",
-    is_table=False,
-)
-MEANING_OF = Macro(
-    "meaning_of",
-    "sort_of, asked",
-    """SELECT coalesce(
+-- What a name stands for: the code of an area, the year of a cohort, a characteristic or the key of a group.
+--
+-- A name that is not in dimension.name is an error that names the nearest three.
+--
+--     SELECT meaning_of('area', 'st helens')
+CREATE MACRO meaning_of(sort_of, asked) AS (
+    SELECT coalesce(
         max(n.meaning) FILTER (plain_name(n.called) = plain_name(asked)),
         error(concat('No ', sort_of, ' is called ''', asked, '''. Did you mean ''',
                      (SELECT string_agg(h.shown, ''', or ''' ORDER BY h.likeness DESC, h.shown)
@@ -70,97 +27,77 @@ MEANING_OF = Macro(
                             FROM dimension.name AS o WHERE o.kind = sort_of
                             GROUP BY o.shown ORDER BY likeness DESC, o.shown LIMIT 3) AS h),
                      '''? All names: FROM dimension.name WHERE kind = ''', sort_of, '''')))
-    FROM dimension.name AS n WHERE n.kind = sort_of""",
-    "What a name stands for: the code of an area, the year of a cohort, a characteristic or the key of a group.",
-    "A name that is not in dimension.name is an error that names the nearest three.",
-    f"SELECT meaning_of('{AREA}', 'st helens')",
-    is_table=False,
-)
-COHORT_OR_NEWEST = Macro(
-    "cohort_or_newest",
-    "asked",
-    f"""CASE WHEN asked IS NOT NULL THEN meaning_of('{COHORT}', asked)
+    FROM dimension.name AS n WHERE n.kind = sort_of);
+
+-- The cohort asked for as the tables write it, or the newest where it is NULL.
+--
+-- Of releases that are not withdrawn.
+--
+--     SELECT cohort_or_newest(NULL)
+CREATE MACRO cohort_or_newest(asked) AS (
+    CASE WHEN asked IS NOT NULL THEN meaning_of('cohort', asked)
         ELSE coalesce((SELECT max(c.time_period) FROM releases.current AS c),
-                      error('Every release in this database is withdrawn: FROM releases.release')) END""",
-    "The cohort asked for as the tables write it, or the newest where it is NULL.",
-    "Of releases that are not withdrawn.",
-    "SELECT cohort_or_newest(NULL)",
-    is_table=False,
-)
-LATEST_COHORT = Macro(
-    "latest_cohort",
-    "",
-    "SELECT max(h.time_period) FROM latest.gld_headline AS h",
-    "The newest cohort in the views latest.*.",
-    "A release may hold several cohorts: filter time_period by it where one is wanted.",
-    "SELECT latest_cohort()",
-    is_table=False,
-)
-AREA_IN = Macro(
-    "area_in",
-    "asked, of_cohort",
-    f"""CASE WHEN EXISTS (SELECT 1 FROM releases.gld_headline AS f JOIN releases.current AS c
+                      error('Every release in this database is withdrawn: FROM releases.release')) END);
+
+-- The newest cohort in the views latest.*.
+--
+-- A release may hold several cohorts: filter time_period by it where one is wanted.
+--
+--     SELECT latest_cohort()
+CREATE MACRO latest_cohort() AS (SELECT max(h.time_period) FROM latest.gld_headline AS h);
+
+-- The code of an area that has figures for a cohort.
+--
+-- It is an error if it has none, or if there is no such area.
+--
+--     SELECT area_in('Leeds', cohort_or_newest(NULL))
+CREATE MACRO area_in(asked, of_cohort) AS (
+    CASE WHEN EXISTS (SELECT 1 FROM releases.gld_headline AS f JOIN releases.current AS c
                               ON c.time_period = f.time_period AND c.release_version = f.release_version
-                         WHERE f.area_code = meaning_of('{AREA}', asked) AND f.time_period = of_cohort)
-             THEN meaning_of('{AREA}', asked)
+                         WHERE f.area_code = meaning_of('area', asked) AND f.time_period = of_cohort)
+             THEN meaning_of('area', asked)
              ELSE error('There are no figures of ' || asked || ' for the cohort ' || of_cohort
-                        || ': FROM dimension.area_member says which areas each release has') END""",
-    "The code of an area that has figures for a cohort.",
-    "It is an error if it has none, or if there is no such area.",
-    "SELECT area_in('Leeds', cohort_or_newest(NULL))",
-    is_table=False,
-)
-STANDARD_ERROR = Macro(
-    "standard_error",
-    "figure, lower_end, upper_end",
-    f"greatest(upper_end - figure, figure - lower_end) / {NORMAL_95}",
-    "Standard error of the noise in a figure, from the wider side of its 95% interval.",
-    "The other side may be cut off at 0 or 100.",
-    "SELECT standard_error(50, 48, 52)",
-    is_table=False,
-)
-COMBINED_ARM = Macro(
-    "combined_arm",
-    "one, other, correlation",
-    "sqrt(greatest(one ^ 2 + other ^ 2 + 2 * correlation * one * other, 0))",
-    "One side of the interval of a difference, from the sides of the two intervals.",
-    "MOVER (Zou and Donner 2008), for noise that is correlated by `correlation` at most, in whichever direction.",
-    "SELECT combined_arm(3, 4, 0)",
-    is_table=False,
-)
-NORMAL_CDF = Macro(
-    "normal_cdf",
-    "z",
-    """CASE WHEN z >= 0 THEN 1 - exp(-z * z / 2) / 2.5066282746310002 * (
+                        || ': FROM dimension.area_member says which areas each release has') END);
+
+-- Standard error of the noise in a figure, from the wider side of its 95% interval.
+--
+-- The other side may be cut off at 0 or 100.
+--
+--     SELECT standard_error(50, 48, 52)
+CREATE MACRO standard_error(figure, lower_end, upper_end) AS (
+    greatest(upper_end - figure, figure - lower_end) / 1.959964);
+
+-- One side of the interval of a difference, from the sides of the two intervals.
+--
+-- MOVER (Zou and Donner 2008), for noise that is correlated by `correlation` at most, in whichever direction.
+--
+--     SELECT combined_arm(3, 4, 0)
+CREATE MACRO combined_arm(one, other, correlation) AS (
+    sqrt(greatest(one ^ 2 + other ^ 2 + 2 * correlation * one * other, 0)));
+
+-- Probability that a standard normal value is below z.
+--
+-- Abramowitz and Stegun 26.2.17; off by less than 1e-7.
+--
+--     SELECT normal_cdf(1.96)
+CREATE MACRO normal_cdf(z) AS (
+    CASE WHEN z >= 0 THEN 1 - exp(-z * z / 2) / 2.5066282746310002 * (
             0.319381530 / (1 + 0.2316419 * z) - 0.356563782 / (1 + 0.2316419 * z) ^ 2
             + 1.781477937 / (1 + 0.2316419 * z) ^ 3 - 1.821255978 / (1 + 0.2316419 * z) ^ 4
             + 1.330274429 / (1 + 0.2316419 * z) ^ 5)
         ELSE exp(-z * z / 2) / 2.5066282746310002 * (
             0.319381530 / (1 - 0.2316419 * z) - 0.356563782 / (1 - 0.2316419 * z) ^ 2
             + 1.781477937 / (1 - 0.2316419 * z) ^ 3 - 1.821255978 / (1 - 0.2316419 * z) ^ 4
-            + 1.330274429 / (1 - 0.2316419 * z) ^ 5) END""",
-    "Probability that a standard normal value is below z.",
-    "Abramowitz and Stegun 26.2.17; off by less than 1e-7.",
-    "SELECT normal_cdf(1.96)",
-    is_table=False,
-)
+            + 1.330274429 / (1 - 0.2316419 * z) ^ 5) END);
 
-_CURRENT = """releases.gld_by_group AS f
-    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version"""
-_COUNCILS = f"""
-WITH asked AS (SELECT meaning_of('{GROUP}', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
-figures AS (
-    SELECT f.*, standard_error(f.gld_children_percent, f.gld_children_percent_lower_ci, f.gld_children_percent_upper_ci)
-               AS noise
-    FROM asked AS a, {_CURRENT}
-    WHERE f.group_key = a.group_key AND f.time_period = a.time_period)"""
-
-GLD_RATE = Macro(
-    "gld_rate",
-    "area, characteristic, cohort := NULL",
-    f"""
+-- Share of children at a good level of development in an area, by the groups of a characteristic, with its interval.
+--
+-- The published figure and its 95% interval, which covers the noise added for privacy alone.
+--
+--     FROM gld_rate('Leeds', 'FSM eligibility')
+CREATE MACRO gld_rate(area, characteristic, cohort := NULL) AS TABLE
 WITH wanted AS (
-    SELECT cohort_or_newest(cohort) AS time_period, meaning_of('{CHARACTERISTIC}', characteristic) AS characteristic),
+    SELECT cohort_or_newest(cohort) AS time_period, meaning_of('characteristic', characteristic) AS characteristic),
 placed AS (SELECT w.*, area_in(area, w.time_period) AS area_code FROM wanted AS w)
 SELECT f.time_period, f.area_name, f.characteristic, f.child_group,
        f.gld_children_percent AS gld_percent, round(f.gld_children_percent_lower_ci, 1) AS lower_ci,
@@ -170,26 +107,29 @@ SELECT f.time_period, f.area_name, f.characteristic, f.child_group,
               CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
                    THEN concat(' (95% interval ', round(f.gld_children_percent_lower_ci, 1), ' to ',
                                round(f.gld_children_percent_upper_ci, 1), ')') END) AS in_words
-FROM placed AS p, {_CURRENT}
+FROM placed AS p, releases.gld_by_group AS f
+    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.cohort AS y ON y.time_period = f.time_period
     JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
 WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND f.characteristic = p.characteristic
-ORDER BY f.position""",
-    "Share of children at a good level of development in an area, by the groups of a characteristic, with its"
-    " interval.",
-    "The published figure and its 95% interval, which covers the noise added for privacy alone.",
-    "FROM gld_rate('Leeds', 'FSM eligibility')",
-)
-GLD_DIFFERENCE = Macro(
-    "gld_difference",
-    "area, child_group, less_area, less_group, cohort := NULL, less_cohort := NULL",
-    f"""
+ORDER BY f.position;
+
+-- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
+--
+-- Where gld_differences has the pair, its exact interval. Two councils: MOVER with the bound on the correlation of
+-- their noise in releases.release. Two cohorts: independent noise. Any other pair (two groups of one area without a
+-- published comparison, an area and one that it is part of): the sum of both sides, which holds whatever the
+-- correlation.
+--
+--     FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')
+CREATE MACRO gld_difference(area, child_group, less_area, less_group, cohort := NULL, less_cohort := NULL) AS TABLE
 WITH cohorts AS (
     SELECT cohort_or_newest(cohort) AS c1, cohort_or_newest(coalesce(less_cohort, cohort)) AS c2),
 asked AS (
     SELECT k.*, area_in(area, k.c1) AS a1, area_in(less_area, k.c2) AS a2,
-           meaning_of('{GROUP}', child_group) AS g1, meaning_of('{GROUP}', less_group) AS g2 FROM cohorts AS k),
-figures AS (SELECT f.* FROM {_CURRENT}),
+           meaning_of('group', child_group) AS g1, meaning_of('group', less_group) AS g2 FROM cohorts AS k),
+figures AS (SELECT f.* FROM releases.gld_by_group AS f
+    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version),
 pair AS (
     SELECT one.time_period AS period, one.area_name AS name, one.child_group AS grp, two.time_period AS less_period,
            two.area_name AS less_name, two.child_group AS less_grp,
@@ -198,8 +138,8 @@ pair AS (
            two.gld_children_percent AS p2, two.gld_children_percent_lower_ci AS l2,
            two.gld_children_percent_upper_ci AS u2,
            CASE WHEN k.c1 <> k.c2 THEN 0
-                WHEN k.a1 <> k.a2 AND one.geographic_level = '{LOCAL_AUTHORITY}'
-                     AND two.geographic_level = '{LOCAL_AUTHORITY}' THEN r.council_noise_correlation
+                WHEN k.a1 <> k.a2 AND one.geographic_level = 'Local authority'
+                     AND two.geographic_level = 'Local authority' THEN r.council_noise_correlation
                 ELSE 1 END AS correlation
     FROM asked AS k
     JOIN figures AS one ON one.area_code = k.a1 AND one.group_key = k.g1 AND one.time_period = k.c1
@@ -239,55 +179,64 @@ answer AS (
 SELECT name AS area_name, grp AS child_group, period AS time_period, less_name AS less_area_name,
        less_grp AS less_child_group, less_period AS less_time_period, points, round(low, 2) AS lower_ci,
        round(high, 2) AS upper_ci, low > 0 OR high < 0 AS is_certain, basis
-FROM answer""",
-    "How many percentage points one group of children is ahead of another, in the same or another area or cohort.",
-    "Where gld_differences has the pair, its exact interval. Two councils: MOVER with the bound on the correlation of"
-    " their noise in releases.release. Two cohorts: independent noise. Any other pair (two groups of one area without a"
-    " published comparison, an area and one that it is part of): the sum of both sides, which holds whatever the"
-    " correlation.",
-    "FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')",
-)
-GLD_FUNNEL = Macro(
-    "gld_funnel",
-    "child_group, cohort := NULL",
-    f"""{_COUNCILS},
+FROM answer;
+
+-- Councils against all of them together, with the control limits of a funnel plot at 95% and 99.8%.
+--
+-- Limits are those that a council's rate would keep within if it differed from the rate of all together by chance and
+-- noise alone: binomial variance of its number of children (as in the funnel plots of OHID; Spiegelhalter 2005) plus
+-- the variance of the noise. No allowance is made for overdispersion: where most of z lies outside -2 to 2, judge by
+-- the spread of z.
+--
+--     FROM gld_funnel('Total')
+CREATE MACRO gld_funnel(child_group, cohort := NULL) AS TABLE
+WITH asked AS (SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
+figures AS (
+    SELECT f.*, standard_error(f.gld_children_percent, f.gld_children_percent_lower_ci, f.gld_children_percent_upper_ci)
+               AS noise
+    FROM asked AS a, releases.gld_by_group AS f
+    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
+    WHERE f.group_key = a.group_key AND f.time_period = a.time_period),
 limits AS (
     SELECT f.*, t.gld_children_percent AS target,
            sqrt(t.gld_children_percent * (100 - t.gld_children_percent) / greatest(f.children_count_estimate, 1)
                 + f.noise ^ 2) AS spread
     FROM figures AS f JOIN figures AS t ON t.is_all_together
-    WHERE f.geographic_level = '{LOCAL_AUTHORITY}')
+    WHERE f.geographic_level = 'Local authority')
 SELECT area_name, round(children_count_estimate) AS children, gld_children_percent AS gld_percent,
        gld_children_percent_flag AS flag, target AS all_together_percent,
-       round(greatest(target - {NORMAL_95} * spread, 0), 2) AS lower_95,
-       round(least(target + {NORMAL_95} * spread, 100), 2) AS upper_95,
-       round(greatest(target - {FUNNEL_998} * spread, 0), 2) AS lower_998,
-       round(least(target + {FUNNEL_998} * spread, 100), 2) AS upper_998,
+       round(greatest(target - 1.959964 * spread, 0), 2) AS lower_95,
+       round(least(target + 1.959964 * spread, 100), 2) AS upper_95,
+       round(greatest(target - 3.090232 * spread, 0), 2) AS lower_998,
+       round(least(target + 3.090232 * spread, 100), 2) AS upper_998,
        round((gld_children_percent - target) / spread, 2) AS z,
        CASE WHEN gld_children_percent IS NULL THEN 'no figure'
-            WHEN abs(gld_children_percent - target) <= {NORMAL_95} * spread THEN 'within 95% limits'
+            WHEN abs(gld_children_percent - target) <= 1.959964 * spread THEN 'within 95% limits'
             ELSE concat(CASE WHEN gld_children_percent > target THEN 'above ' ELSE 'below ' END,
-                        CASE WHEN abs(gld_children_percent - target) <= {FUNNEL_998} * spread THEN '95' ELSE '99.8' END,
+                        CASE WHEN abs(gld_children_percent - target) <= 3.090232 * spread THEN '95' ELSE '99.8' END,
                         '% limits') END AS verdict
-FROM limits ORDER BY children DESC""",
-    "Councils against all of them together, with the control limits of a funnel plot at 95% and 99.8%.",
-    "Limits are those that a council's rate would keep within if it differed from the rate of all together by chance"
-    " and"
-    " noise alone: binomial variance of its number of children (as in the funnel plots of OHID; Spiegelhalter 2005)"
-    " plus"
-    " the variance of the noise. No allowance is made for overdispersion: where most of z lies outside -2 to 2,"
-    " judge by"
-    " the spread of z.",
-    "FROM gld_funnel('Total')",
-)
-GLD_RANK = Macro(
-    "gld_rank",
-    "child_group, cohort := NULL",
-    f"""{_COUNCILS},
+FROM limits ORDER BY children DESC;
+
+-- Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of being
+-- the highest or the lowest.
+--
+-- best_rank and worst_rank count the councils that are surely ahead or behind, pair by pair at 95%. The chances come
+-- from normal noise, taken as independent from council to council, by numerical integration. They are about the
+-- children of this cohort: they do not say who will be last next year. Councils without a figure are left out.
+--
+--     FROM gld_rank('Eligible for free school meals')
+CREATE MACRO gld_rank(child_group, cohort := NULL) AS TABLE
+WITH asked AS (SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
+figures AS (
+    SELECT f.*, standard_error(f.gld_children_percent, f.gld_children_percent_lower_ci, f.gld_children_percent_upper_ci)
+               AS noise
+    FROM asked AS a, releases.gld_by_group AS f
+    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
+    WHERE f.group_key = a.group_key AND f.time_period = a.time_period),
 councils AS (
     SELECT f.*, f.gld_children_percent AS p, greatest(f.noise, 0.01) AS s, r.council_noise_correlation AS correlation
     FROM figures AS f JOIN releases.release AS r ON r.release_version = f.release_version
-    WHERE f.geographic_level = '{LOCAL_AUTHORITY}' AND f.gld_children_percent IS NOT NULL),
+    WHERE f.geographic_level = 'Local authority' AND f.gld_children_percent IS NOT NULL),
 nodes AS (SELECT i / 50.0 - 5 AS node FROM range(501) AS t(i)),
 each_pair AS (
     SELECT o.area_code, n.node, CASE WHEN e.area_code <> o.area_code
@@ -311,20 +260,18 @@ SELECT c.area_name, c.p AS gld_percent, round(c.gld_children_percent_lower_ci, 1
        rank() OVER (ORDER BY c.p DESC) AS rank, s.ahead + 1 AS best_rank, s.councils - s.behind AS worst_rank,
        round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
 FROM councils AS c JOIN chances AS h USING (area_code) JOIN certain AS s USING (area_code)
-ORDER BY c.p DESC, c.area_name""",
-    "Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of"
-    " being"
-    " the highest or the lowest.",
-    "best_rank and worst_rank count the councils that are surely ahead or behind, pair by pair at 95%. The chances come"
-    " from normal noise, taken as independent from council to council, by numerical integration. They are about the"
-    " children of this cohort: they do not say who will be last next year. Councils without a figure are left out.",
-    "FROM gld_rank('Eligible for free school meals')",
-)
-GLD_OVER_TIME = Macro(
-    "gld_over_time",
-    "area, child_group",
-    f"""
-WITH asked AS (SELECT meaning_of('{AREA}', area) AS area_code, meaning_of('{GROUP}', child_group) AS group_key),
+ORDER BY c.p DESC, c.area_name;
+
+-- A figure over cohorts and releases, with the change since the cohort before.
+--
+-- One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the change
+-- is between those. Where series_break is b, figures are not comparable with the cohort before: the methodology says
+-- why. Cohorts are other children with noise of their own, so the interval of a change is that of independent figures.
+-- An earlier and a later release of one cohort are about the same children.
+--
+--     FROM gld_over_time('Liverpool City Region', 'Total')
+CREATE MACRO gld_over_time(area, child_group) AS TABLE
+WITH asked AS (SELECT meaning_of('area', area) AS area_code, meaning_of('group', child_group) AS group_key),
 series AS (
     SELECT f.*, r.position AS release_position, coalesce(v.release_version = f.release_version, false) AS is_current
     FROM asked AS a JOIN releases.gld_by_group AS f ON f.area_code = a.area_code AND f.group_key = a.group_key
@@ -344,28 +291,4 @@ SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_grou
        round(s.gld_children_percent - b.p + combined_arm(
            s.gld_children_percent_upper_ci - s.gld_children_percent, b.p - b.l, 0), 2) AS change_upper_ci
 FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period
-ORDER BY s.time_period, s.release_position""",
-    "A figure over cohorts and releases, with the change since the cohort before.",
-    "One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the"
-    " change is between those. Where series_break is b, figures are not comparable with the cohort before: the"
-    " methodology says why. Cohorts are other children with noise of their own, so the interval of a change is that of"
-    " independent figures. An earlier and a later release of one cohort are about the same children.",
-    "FROM gld_over_time('Liverpool City Region', 'Total')",
-)
-
-MACROS = (
-    PLAIN_NAME,
-    MEANING_OF,
-    COHORT_OR_NEWEST,
-    LATEST_COHORT,
-    AREA_IN,
-    STANDARD_ERROR,
-    COMBINED_ARM,
-    NORMAL_CDF,
-    GLD_RATE,
-    GLD_DIFFERENCE,
-    GLD_FUNNEL,
-    GLD_RANK,
-    GLD_OVER_TIME,
-)
-"""In the order in which they need each other."""
+ORDER BY s.time_period, s.release_position;

@@ -8,6 +8,8 @@ from typing import Any
 
 import duckdb
 
+from privacy.doors.sql import quoted
+
 
 @dataclass(frozen=True)
 class Field:
@@ -54,17 +56,12 @@ def create_view(
 
 def create_enum(connection: duckdb.DuckDBPyConnection, name: str, values: Iterable[str], description: str) -> None:
     """A type that sorts as `values` stand."""
-    connection.execute(f"CREATE TYPE {name} AS ENUM ({', '.join(literal(value) for value in values)})")
+    connection.execute(f"CREATE TYPE {name} AS ENUM ({', '.join(quoted(value) for value in values)})")
     comment_on(connection, "TYPE", name, description)
 
 
 def comment_on(connection: duckdb.DuckDBPyConnection, kind: str, name: str, text: str) -> None:
-    connection.execute(f"COMMENT ON {kind} {name} IS {literal(text)}")
-
-
-def literal(text: str) -> str:
-    """`text` as a string of SQL."""
-    return "'" + text.replace("'", "''") + "'"
+    connection.execute(f"COMMENT ON {kind} {name} IS {quoted(text)}")
 
 
 def _describe(

@@ -1,12 +1,80 @@
-"""Schema `help`: where to start, the macros and the worked queries."""
+"""Schema `help` and the macros: what the database says of itself, where to start, and queries to begin from.
+
+The SQL stands in `macros.sql` and `worked_queries.sql`, where an analyst can read it; what is said above each statement
+there is its description in the database.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 import duckdb
 
-from ndl_export.analyst_db.macros import MACROS
-from ndl_export.analyst_db.sql import Field, TableShape, fill_table
-from ndl_export.analyst_db.worked_queries import WORKED_QUERIES
+from ndl_export.analyst_db.ddl import Field, TableShape, comment_on, fill_table
+
+_STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
+"""A comment and the statement below it."""
+_MACRO = re.compile(r"CREATE MACRO ((\w+)\([^)]*\)) AS (TABLE\n)?")
+
+
+@dataclass(frozen=True)
+class Macro:
+    """`call` is its name with its arguments; `answers` says what it is for, `method` how its figures are made;
+    `example` runs as it stands."""
+
+    name: str
+    call: str
+    is_table: bool
+    definition: str
+    answers: str
+    method: str
+    example: str
+
+
+@dataclass(frozen=True)
+class WorkedQuery:
+    """`sql` runs as it stands in the database; `meaning` says how to read the answer, and what not to make of it."""
+
+    title: str
+    question: str
+    sql: str
+    meaning: str
+
+
+def _statements(name: str) -> Iterator[tuple[list[str], str]]:
+    """What is said above each statement of a file, by paragraph, and the statement without its semicolon."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    for said, sql in _STATEMENT.findall(text.partition("\n\n")[2]):
+        paragraphs = said.replace("-- ", "").split("--\n")
+        yield [" ".join(paragraph.split()) for paragraph in paragraphs], sql.strip().removesuffix(";")
+
+
+def _macros() -> Iterator[Macro]:
+    for (answers, method, example), definition in _statements("macros.sql"):
+        found = _MACRO.match(definition)
+        assert found is not None, definition
+        yield Macro(found[2], found[1], found[3] is not None, definition, answers, method, example)
+
+
+def _worked_queries() -> Iterator[WorkedQuery]:
+    for (title, question, meaning), sql in _statements("worked_queries.sql"):
+        yield WorkedQuery(title.removeprefix("# "), question, sql, meaning)
+
+
+MACROS = tuple(_macros())
+WORKED_QUERIES = tuple(_worked_queries())
+
+
+def add_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    """Into the schema `main`, so that they are called by their bare names."""
+    for macro in MACROS:
+        connection.execute(macro.definition)
+        kind = "MACRO TABLE" if macro.is_table else "MACRO"
+        comment_on(connection, kind, macro.name, f"{macro.answers} {macro.method}")
+
 
 START = TableShape(
     "help.start",
