@@ -1,7 +1,7 @@
 """`early_years_census`: nurseries and childminders, one row per child and setting."""
 
-from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
-from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_CODES, YES_NO
+from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, kept
+from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_PROVISION, YES_NO
 
 ENTITLEMENT_CODES = {
     "2YO": "Entitlement for disadvantaged two-year-olds",
@@ -26,61 +26,16 @@ CONTRACT = SourceContract(
     row_per="child and setting",
     due=DUE,
     columns=(
-        Column("setting_urn", Kind.TEXT, Role.CHECK, "Unique reference number of the setting", required=False),
+        checked("setting_urn", "Unique reference number of the setting"),
         NHS_NUMBER,
         *DEMOGRAPHICS,
         ETHNICITY,
-        Column(
-            "entitlement",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "Funded entitlement taken",
-            ENTITLEMENT_CODES,
-            invalid=Severity.WARN,
-        ),
-        Column(
-            "funded_hours",
-            Kind.DECIMAL,
-            Role.PAYLOAD,
-            "Funded hours a week",
-            required=False,
-            invalid=Severity.WARN,
-            minimum=0,
-            maximum=60,
-        ),
-        Column(
-            "eypp",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "Early years pupil premium",
-            YES_NO,
-            required=False,
-            invalid=Severity.WARN,
-        ),
-        Column(
-            "sen_provision",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "Special educational needs provision",
-            SEN_CODES,
-            invalid=Severity.WARN,
-        ),
-        Column(
-            "progress_check_date",
-            Kind.DATE,
-            Role.PAYLOAD,
-            "Date of the progress check at age two",
-            required=False,
-            invalid=Severity.WARN,
-        ),
-        Column(
-            "progress_check_outcome",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "Outcome of the progress check at age two",
-            PROGRESS_CHECK_CODES,
-            invalid=Severity.WARN,
-        ),
+        kept("entitlement", "Funded entitlement taken", Kind.CODE, ENTITLEMENT_CODES),
+        kept("funded_hours", "Funded hours a week", Kind.DECIMAL, required=False, minimum=0, maximum=60),
+        kept("eypp", "Early years pupil premium", Kind.CODE, YES_NO, required=False),
+        SEN_PROVISION,
+        kept("progress_check_date", "Date of the progress check at age two", Kind.DATE, required=False),
+        kept("progress_check_outcome", "Outcome of the progress check at age two", Kind.CODE, PROGRESS_CHECK_CODES),
     ),
     rules=(
         *PEOPLE_RULES,

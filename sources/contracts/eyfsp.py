@@ -1,6 +1,6 @@
 """`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
 
-from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, kept
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
 from sources.reference.goals import GOALS
 
@@ -24,15 +24,15 @@ CONTRACT = SourceContract(
     row_per="child assessed",
     due=DUE,
     columns=(
-        Column("la_code", Kind.TEXT, Role.CHECK, "DfE three-digit code of the local authority", required=False),
-        Column("estab", Kind.TEXT, Role.CHECK, "DfE four-digit establishment number", required=False),
-        Column("urn", Kind.TEXT, Role.CHECK, "Unique reference number of the school", required=False),
-        Column("academic_year", Kind.TEXT, Role.CHECK, "Academic year of the assessment, 202425", required=False),
+        checked("la_code", "DfE three-digit code of the local authority"),
+        checked("estab", "DfE four-digit establishment number"),
+        checked("urn", "Unique reference number of the school"),
+        checked("academic_year", "Academic year of the assessment, 202425"),
         UPN,
         NHS_NUMBER,
         *DEMOGRAPHICS,
         *(
-            Column(goal, Kind.CODE, Role.PAYLOAD, label, GOAL_CODES, blank=Severity.REJECT, note=_NO_EXCEEDING)
+            kept(goal, label, Kind.CODE, GOAL_CODES, blank=Severity.REJECT, invalid=Severity.REJECT, note=_NO_EXCEEDING)
             for goal, label in GOALS.items()
         ),
     ),

@@ -1,6 +1,8 @@
 """`hv_reviews`: health-visitor reviews from the Community Services Data Set, one row per review."""
 
-from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
+from functools import partial
+
+from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, identifier, kept
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
 from sources.reference.asq3 import DOMAINS
 
@@ -20,79 +22,32 @@ the end of February 2023. There is no official date by cohort. Providers submit 
 (data provision notice of 2017; GOV.UK, Healthy child programme: supplementary guidance for completing the CSDS), so
 that three months cover the submissions of the last reviews."""
 
+_score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
+
 CONTRACT = SourceContract(
     name="hv_reviews",
     title="Health-visitor reviews",
     row_per="review",
     due=DUE,
     columns=(
-        Column(
-            "local_patient_id",
-            Kind.TEXT,
-            Role.IDENTIFIER,
-            "The provider's own patient number",
-            required=False,
-        ),
+        identifier("local_patient_id", "The provider's own patient number", Kind.TEXT, required=False),
         NHS_NUMBER,
-        Column(
-            "nhs_number_status",
-            Kind.TEXT,
-            Role.CHECK,
-            "NHS number status indicator code (01 = present and verified)",
-            required=False,
-        ),
+        checked("nhs_number_status", "NHS number status indicator code (01 = present and verified)"),
         *DEMOGRAPHICS,
-        Column("review", Kind.CODE, Role.PAYLOAD, "Which mandated review", REVIEW_CODES, blank=Severity.REJECT),
-        Column("review_date", Kind.DATE, Role.PAYLOAD, "Date of the review", invalid=Severity.WARN),
-        Column(
-            "asq3_months",
+        kept(
+            "review",
+            "Which mandated review",
             Kind.CODE,
-            Role.PAYLOAD,
-            "Age of the ASQ-3 questionnaire, months",
-            ASQ3_MONTHS,
-            required=False,
-            invalid=Severity.WARN,
+            REVIEW_CODES,
+            blank=Severity.REJECT,
+            invalid=Severity.REJECT,
         ),
-        *(
-            Column(
-                domain,
-                Kind.DECIMAL,
-                Role.PAYLOAD,
-                f"ASQ-3 score, {label.lower()}, 0 to 60",
-                required=False,
-                invalid=Severity.WARN,
-                minimum=0,
-                maximum=60,
-            )
-            for domain, label in DOMAINS.items()
-        ),
-        Column(
-            "asq_se2_score",
-            Kind.DECIMAL,
-            Role.PAYLOAD,
-            "ASQ:SE-2 total score",
-            required=False,
-            invalid=Severity.WARN,
-            minimum=0,
-        ),
-        Column(
-            "concern",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "The reviewer recorded a concern",
-            YES_NO,
-            required=False,
-            invalid=Severity.WARN,
-        ),
-        Column(
-            "referral",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "The reviewer referred the child on",
-            YES_NO,
-            required=False,
-            invalid=Severity.WARN,
-        ),
+        kept("review_date", "Date of the review", Kind.DATE),
+        kept("asq3_months", "Age of the ASQ-3 questionnaire, months", Kind.CODE, ASQ3_MONTHS, required=False),
+        *(_score(domain, f"ASQ-3 score, {label.lower()}, 0 to 60", maximum=60) for domain, label in DOMAINS.items()),
+        _score("asq_se2_score", "ASQ:SE-2 total score"),
+        kept("concern", "The reviewer recorded a concern", Kind.CODE, YES_NO, required=False),
+        kept("referral", "The reviewer referred the child on", Kind.CODE, YES_NO, required=False),
     ),
     rules=(
         *PEOPLE_RULES,

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 
 from sources.reference.cohorts import Cohort
 
@@ -55,10 +55,10 @@ class Column:
     """
 
     name: str
-    kind: Kind
-    role: Role
     description: str
+    kind: Kind
     codes: Mapping[str, str] | None = None
+    role: Role = field(kw_only=True)
     required: bool = True
     blank: Severity | None = None
     invalid: Severity = Severity.REJECT
@@ -68,6 +68,12 @@ class Column:
     """Regular expression (RE2) that the whole of a text must match; letters are brought to upper case first."""
     note: str = ""
     """Added to the message about a wrong value."""
+
+
+identifier = partial(Column, role=Role.IDENTIFIER)
+checked = partial(Column, kind=Kind.TEXT, role=Role.CHECK, required=False)
+kept = partial(Column, role=Role.PAYLOAD, invalid=Severity.WARN)
+"""A column of the payload, in which a wrong value counts as missing unless it says otherwise."""
 
 
 @dataclass(frozen=True)

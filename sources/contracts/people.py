@@ -1,6 +1,6 @@
 """Columns and rules that every source about named children shares."""
 
-from sources.contracts.model import Column, Kind, Role, Rule, Severity
+from sources.contracts.model import Kind, Rule, Severity, identifier, kept
 
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}
@@ -30,52 +30,40 @@ ETHNICITY_CODES = {
 }
 SEN_CODES = {"N": "No special educational need", "K": "SEN support", "E": "Education, health and care plan"}
 
-UPN = Column(
+UPN = identifier(
     "upn",
-    Kind.TEXT,
-    Role.IDENTIFIER,
     "Unique pupil number: check letter and 12 digits; a temporary number ends in a letter",
+    Kind.TEXT,
     blank=Severity.WARN,
     invalid=Severity.WARN,
 )
-NHS_NUMBER = Column(
-    "nhs_number",
-    Kind.TEXT,
-    Role.IDENTIFIER,
-    "NHS number, ten digits, modulus 11",
-    required=False,
-    invalid=Severity.WARN,
+NHS_NUMBER = identifier(
+    "nhs_number", "NHS number, ten digits, modulus 11", Kind.TEXT, required=False, invalid=Severity.WARN
 )
-SURNAME = Column("surname", Kind.TEXT, Role.IDENTIFIER, "Family name", blank=Severity.WARN)
-FORENAME = Column("forename", Kind.TEXT, Role.IDENTIFIER, "Given name", blank=Severity.WARN)
-SEX = Column("sex", Kind.CODE, Role.PAYLOAD, "Sex as recorded by the sender", SEX_CODES, blank=Severity.WARN)
-DATE_OF_BIRTH = Column(
+SURNAME = identifier("surname", "Family name", Kind.TEXT, blank=Severity.WARN)
+FORENAME = identifier("forename", "Given name", Kind.TEXT, blank=Severity.WARN)
+SEX = kept("sex", "Sex as recorded by the sender", Kind.CODE, SEX_CODES, blank=Severity.WARN, invalid=Severity.REJECT)
+DATE_OF_BIRTH = identifier(
     "date_of_birth",
-    Kind.DATE,
-    Role.IDENTIFIER,
     "Date of birth; 1900-01-01 is a placeholder and counts as missing",
+    Kind.DATE,
     blank=Severity.WARN,
     invalid=Severity.WARN,
     note="with day and month exchanged, or letters read as the digits they look like, it is used if it fits the cohort",
 )
-POSTCODE = Column(
+POSTCODE = identifier(
     "postcode",
-    Kind.TEXT,
-    Role.IDENTIFIER,
     "Home postcode; ZZ99 postcodes are placeholders and count as missing",
+    Kind.TEXT,
     blank=Severity.WARN,
     invalid=Severity.WARN,
 )
 DEMOGRAPHICS = (SURNAME, FORENAME, SEX, DATE_OF_BIRTH, POSTCODE)
 
-ETHNICITY = Column(
-    "ethnicity",
-    Kind.CODE,
-    Role.PAYLOAD,
-    "DfE main ethnicity code; blank, REFU and NOBT are published as Unknown",
-    ETHNICITY_CODES,
-    invalid=Severity.WARN,
+ETHNICITY = kept(
+    "ethnicity", "DfE main ethnicity code; blank, REFU and NOBT are published as Unknown", Kind.CODE, ETHNICITY_CODES
 )
+SEN_PROVISION = kept("sen_provision", "Special educational needs provision", Kind.CODE, SEN_CODES)
 
 NO_REAL_DATE = Rule(
     "date-of-birth-placeholder",

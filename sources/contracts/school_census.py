@@ -1,15 +1,7 @@
 """`school_census`: the spring school census, Reception pupils. Reaches the Profile child by UPN."""
 
-from sources.contracts.model import Column, Due, Kind, Role, Severity, SourceContract
-from sources.contracts.people import (
-    DEMOGRAPHICS,
-    ETHNICITY,
-    NHS_NUMBER,
-    PEOPLE_RULES,
-    SEN_CODES,
-    UPN,
-    YES_NO,
-)
+from sources.contracts.model import Due, Kind, SourceContract, kept
+from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_PROVISION, UPN, YES_NO
 
 DUE = Due(2, 17, 1, "latest day on which the spring school census return can be due, four weeks after census day")
 """Of the second calendar year. Census day is the third Thursday of January and returns are due on the Wednesday in the
@@ -27,28 +19,12 @@ CONTRACT = SourceContract(
         NHS_NUMBER,
         *DEMOGRAPHICS,
         ETHNICITY,
-        Column(
-            "fsm_eligible",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "Known to be eligible for free school meals; blank = unknown",
-            YES_NO,
-            invalid=Severity.WARN,
-        ),
-        Column(
-            "sen_provision",
-            Kind.CODE,
-            Role.PAYLOAD,
-            "Special educational needs provision",
-            SEN_CODES,
-            invalid=Severity.WARN,
-        ),
-        Column(
+        kept("fsm_eligible", "Known to be eligible for free school meals; blank = unknown", Kind.CODE, YES_NO),
+        SEN_PROVISION,
+        kept(
             "first_language",
-            Kind.TEXT,
-            Role.PAYLOAD,
             "First language: ENG, another CBDS language code, or blank = unknown",
-            invalid=Severity.WARN,
+            Kind.TEXT,
             pattern="[A-Z]{3,4}",
             note="a CBDS language code of three or four letters, or a value that the council file maps",
         ),

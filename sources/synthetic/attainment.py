@@ -18,10 +18,9 @@ import numpy.typing as npt
 from scipy.special import expit, ndtri
 
 from sources.reference.goals import GLD_GOALS, GOALS
+from sources.synthetic.drawing import Bools, Floats, Ints, Streams, rank_within
 from sources.synthetic.margins import SEN, TOPICS, Margins
 from sources.synthetic.people import People
-from sources.synthetic.quotas import Bools, Floats, Ints, rank_within
-from sources.synthetic.streams import Streams
 
 EMERGING, EXPECTED, NOT_ASSESSED = 0, 1, 2
 GOAL_CODES = ("1", "2", "A")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.synthetic.quotas import AnyArray, Floats, Ints, Texts
+from sources.synthetic.drawing import AnyArray, Floats, Ints, Texts
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,11 @@ def decimals(values: Floats) -> pa.DictionaryArray:
 def in_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
     """Order of rows: by council, those sent again after the others, then by `key`."""
     return np.lexsort((key, late, council))
+
+
+def filed(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
+    """The rows of `table` in file order, after them those of its rows that are sent `again` (indices)."""
+    sent = np.concatenate([np.arange(len(person)), again])
+    late = np.arange(len(sent)) >= len(person)
+    sent = sent[in_file_order(council[sent], key[sent], late)]
+    return Rows(council[sent], person[sent], table.take(pa.array(sent)))

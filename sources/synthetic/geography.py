@@ -18,7 +18,7 @@ import pyarrow.csv
 
 from sources.reference.places import PILOT
 from sources.synthetic import margins
-from sources.synthetic.quotas import Bools, Ints, Texts, pick
+from sources.synthetic.drawing import Bools, Ints, Texts, pick
 
 PILOT_DISTRICTS = {
     "leeds": [f"LS{n}" for n in range(1, 30)],

@@ -17,7 +17,7 @@ import numpy as np
 
 from sources.reference import places as reference_places
 from sources.reference.places import PILOT, Place
-from sources.synthetic.quotas import Floats, Ints, whole_numbers
+from sources.synthetic.drawing import Floats, Ints, whole_numbers
 
 UNKNOWN = "Unknown"
 SEX, FSM, ETHNICITY, LANGUAGE, SEN, TERM = (

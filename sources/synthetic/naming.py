@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sources.synthetic.quotas import AnyArray, Floats, Ints, Texts, pick
+from sources.synthetic.drawing import AnyArray, Floats, Ints, Texts, pick
 
 NAME_TYPE = "U40"
 _LISTS = Path(__file__).parent / "names"

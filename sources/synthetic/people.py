@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from sources.contracts.people import ETHNICITY_CODES
 from sources.reference.cohorts import Cohort
-from sources.synthetic import naming, numbers
+from sources.synthetic import naming
+from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, whole_numbers
 from sources.synthetic.geography import Geography
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, Margins
-from sources.synthetic.quotas import Bools, Floats, Ints, Texts, assign, pick, rank_within, whole_numbers
-from sources.synthetic.streams import Streams
 
 Dates = npt.NDArray[np.datetime64]
 
@@ -69,6 +68,8 @@ _FSM_LIKELIHOOD = {
     "AIND": -0.9,
     "CHNE": -1.2,
 }
+UPN_LETTERS = np.array(list("ABCDEFGHJKLMNPQRTUVWXYZ"))
+"""Check letters in order of remainder (modulus 23); a letter in the number counts as its place here."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
     leavers = np.round(margins.children * LEAVERS_SHARE).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
-    nhs_number = numbers.nhs_numbers(streams("nhs numbers"), len(council))
+    nhs_number = nhs_numbers(streams("nhs numbers"), len(council))
     stratum = council + np.where(pupil, 0, len(margins.councils))
     counts = {
         topic: np.vstack([c, whole_numbers(c.astype(np.float64) + 1e-9, leavers)])
@@ -264,14 +265,48 @@ def _upns(
     """UPN in the Profile and UPN in the census: for most children the same."""
     la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
     serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
-    upn = numbers.upns(la_code, estab, cohort.first_year, serial)
+    upn = upns(la_code, estab, cohort.first_year, serial)
     lot = rng.random(len(council))
     temporary, second = lot < _TEMPORARY_UPN, lot > 1 - _SECOND_UPN
     census_upn = upn.copy()
-    spare = numbers.temporary_upns(la_code, estab, cohort.first_year, serial)
+    spare = temporary_upns(la_code, estab, cohort.first_year, serial)
     census_upn[temporary] = spare[temporary]
-    earlier = numbers.upns(la_code, estab, cohort.first_year - 1, serial)
+    earlier = upns(la_code, estab, cohort.first_year - 1, serial)
     census_upn[second] = earlier[second]
     still = lot < _TEMPORARY_UPN / 3
     upn[still] = census_upn[still]
     return upn, census_upn
+
+
+def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
+    """Different NHS numbers of the range 999 000 0000 to 999 999 9999, which is kept for tests and never issued."""
+    stem = 999_000_000 + np.arange(1_000_000)
+    digits = stem[:, None] // 10 ** np.arange(8, -1, -1) % 10
+    check = (11 - digits @ np.arange(10, 1, -1) % 11) % 11
+    valid = (stem * 10 + check)[check != 10]
+    if size > len(valid):
+        raise ValueError(
+            f"{size:,} children need NHS numbers; the test range holds {len(valid):,}: use a smaller scale"
+        )
+    return rng.permutation(valid)[:size].astype("U10")
+
+
+def upns(la_code: Ints, estab: Ints, year: int, serial: Ints) -> Texts:
+    """Permanent numbers: check letter, authority, school, year of issue and serial number (below 1,000)."""
+    return _with_check_letter(_stem(la_code, estab, year, serial // 10), serial % 10, (serial % 10).astype("U1"))
+
+
+def temporary_upns(la_code: Ints, estab: Ints, year: int, serial: Ints) -> Texts:
+    """Temporary numbers: as permanent ones, with a letter for the last digit (serial below 2,300)."""
+    return _with_check_letter(_stem(la_code, estab, year, serial // 23), serial % 23, UPN_LETTERS[serial % 23])
+
+
+def _stem(la_code: Ints, estab: Ints, year: int, serial: Ints) -> Ints:
+    """The first eleven digits after the check letter."""
+    return ((la_code * 10_000 + estab) * 100 + year % 100) * 100 + serial
+
+
+def _with_check_letter(stem: Ints, last_value: Ints, last: Texts) -> Texts:
+    digits = stem[:, None] // 10 ** np.arange(10, -1, -1) % 10
+    remainder = (digits @ np.arange(2, 13) + 13 * last_value) % 23
+    return np.strings.add(np.strings.add(UPN_LETTERS[remainder], stem.astype("U11")), last)

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from sources.synthetic import naming
 from sources.synthetic.columns import coded, dates, text
+from sources.synthetic.drawing import AnyArray, Bools, Ints, Texts
 from sources.synthetic.people import Dates
-from sources.synthetic.quotas import AnyArray, Bools, Ints, Texts
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"

@@ -14,8 +14,8 @@ import pyarrow.parquet
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
 from sources.synthetic.attainment import EXPECTED
 from sources.synthetic.columns import Rows
+from sources.synthetic.drawing import Bools, Ints
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
-from sources.synthetic.quotas import Bools, Ints
 from sources.synthetic.world import World
 
 QUINTILES = (
@@ -99,31 +99,20 @@ def _figures(world: World, area: _Area) -> pa.Table:
         for label, chosen in (("Total", None), *((text, code) for code, text in enumerate(TOPICS[SEX]))):
             inside = area.pupils & group & (True if chosen is None else sex == chosen)
             rows.append(
-                (
-                    topic,
-                    breakdown,
-                    label,
-                    int(inside.sum()),
-                    int((inside & gld).sum()),
-                    int(elgs[inside].sum()),
-                )
+                {
+                    "cohort": world.cohort.code,
+                    "geographic_level": area.level,
+                    "area_code": area.code,
+                    "area_name": area.name,
+                    "breakdown_topic": topic,
+                    "breakdown": breakdown,
+                    "sex": label,
+                    "children_count": int(inside.sum()),
+                    "gld_children_count": int((inside & gld).sum()),
+                    "elgs_expected_total": int(elgs[inside].sum()),
+                }
             )
-    names = (
-        "breakdown_topic",
-        "breakdown",
-        "sex",
-        "children_count",
-        "gld_children_count",
-        "elgs_expected_total",
-    )
-    columns = dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True))
-    head = {
-        "cohort": world.cohort.code,
-        "geographic_level": area.level,
-        "area_code": area.code,
-        "area_name": area.name,
-    }
-    return pa.table({name: pa.repeat(value, len(rows)) for name, value in head.items()} | columns)
+    return pa.Table.from_pylist(rows)
 
 
 def _breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:

@@ -11,12 +11,11 @@ import numpy as np
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment
+from sources.synthetic.drawing import Bools, Floats, Ints, Streams
 from sources.synthetic.geography import Geography, geography
 from sources.synthetic.margins import SEX, Margins, margins
 from sources.synthetic.people import People, draw_people
-from sources.synthetic.quotas import Bools, Floats, Ints
-from sources.synthetic.recording import Identity
-from sources.synthetic.streams import Streams
+from sources.synthetic.recording import Identity, Slips, record
 
 _JOINED_SHARE = 0.05
 """Pupils who moved in from outside after the early years: no early service of these councils knows them."""
@@ -44,24 +43,24 @@ class World:
         """IMD quintile of the child's home at the time of the Profile, 0 unknown."""
         return self.geography.quintile(self.people.postcode)
 
-    def truth(self, person: Ints, postcode: Ints) -> Identity:
-        """The true identity of these children, living at these postcodes (indices)."""
+    def dialect(self, council: str, source: str) -> Dialect:
+        return CONTRACT_DIALECT if self.contract_names else council_file(council).dialect(source)
+
+    def on_file(
+        self, rng: np.random.Generator, source: str, council: Ints, person: Ints, postcode: Ints, slips: Slips
+    ) -> Identity:
+        """What the systems of these councils hold of children who live at these postcodes (indices)."""
         people = self.people
-        return Identity(
+        true = Identity(
             people.surname[person],
             people.forename[person],
             people.categories[SEX][person],
             people.born[person],
             self.geography.postcode[postcode],
         )
-
-    def dialect(self, council: str, source: str) -> Dialect:
-        return CONTRACT_DIALECT if self.contract_names else council_file(council).dialect(source)
-
-    def holds_unicode(self, source: str) -> Bools:
-        """Whether each council's file of this source can hold any script."""
         encodings = [self.dialect(place.council, source).encoding for place in self.margins.councils]
-        return np.array([encoding.lower().startswith("utf") for encoding in encodings])
+        holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
+        return record(rng, true, slips, holds_unicode[council])
 
     def by_council(self, what: str, low: float, high: float) -> Floats:
         """A rate for each council between two bounds, the same for every seed."""

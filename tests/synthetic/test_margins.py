@@ -11,9 +11,9 @@ import pytest
 from sources.reference.cohorts import Cohort
 from sources.synthetic import margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
+from sources.synthetic.drawing import Streams
 from sources.synthetic.geography import geography
 from sources.synthetic.people import draw_people
-from sources.synthetic.streams import Streams
 
 PUBLISHED = pd.read_csv(Path(margins.reference_places.__file__).parent / "published_eyfsp_202425.csv")
 KEYS = ["area_code", "breakdown_topic", "breakdown", "sex"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sources.synthetic import naming
-from sources.synthetic.quotas import assign, whole_numbers
+from sources.synthetic.drawing import assign, whole_numbers
 from sources.synthetic.recording import day_month_swapped, mistyped, without_accents
 from sources.synthetic.writing import _encoded
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 from scipy.special import expit
 
 from sources.contracts.early_years_census import PROGRESS_CHECK_CODES
-from sources.synthetic.columns import Rows, coded, dates, decimals, in_file_order, text
+from sources.synthetic.columns import Rows, coded, dates, decimals, filed, text
+from sources.synthetic.drawing import Floats, Ints, pick
 from sources.synthetic.margins import FSM, SEN
 from sources.synthetic.people import CODES
-from sources.synthetic.quotas import Floats, Ints, pick
-from sources.synthetic.recording import NURSERY, record
+from sources.synthetic.recording import NURSERY
 from sources.synthetic.world import World
 
 _COVERAGE = (0.88, 0.93)
@@ -46,8 +46,7 @@ def rows(world: World) -> Rows:
     person = np.concatenate([child, second])
     council = np.where(at_early_home, people.early_council, people.council)[person]
     home = np.where(at_early_home, people.early_postcode, people.postcode)[person]
-    holds_unicode = world.holds_unicode("early_years_census")[council]
-    identity = record(rng, world.truth(person, home), NURSERY, holds_unicode)
+    identity = world.on_file(rng, "early_years_census", council, person, home, NURSERY)
     entitlement = pick(rng, _ENTITLEMENT_BY_FSM[people.categories[FSM][person]])
     nhs_number = np.where(rng.random(len(person)) < _WITH_NHS_NUMBER, people.nhs_number[person], "")
     table = pa.table(
@@ -64,11 +63,7 @@ def rows(world: World) -> Rows:
         }
     )
     again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE)
-    sent = np.concatenate([np.arange(len(person)), again])
-    late = np.arange(len(sent)) >= len(person)
-    urn = table["setting_urn"].combine_chunks().indices.to_numpy()
-    sent = sent[in_file_order(council[sent], urn[sent], late)]
-    return Rows(council[sent], person[sent], table.take(pa.array(sent)))
+    return filed(council, person, table, table["setting_urn"].combine_chunks().indices.to_numpy(), again)
 
 
 def _settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:

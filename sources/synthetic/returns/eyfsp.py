@@ -8,8 +8,8 @@ import pyarrow as pa
 from sources.reference.goals import GOALS
 from sources.synthetic.attainment import EXPECTED, GOAL_CODES, NOT_ASSESSED
 from sources.synthetic.columns import Rows, coded, in_file_order, text
-from sources.synthetic.quotas import AnyArray, Ints
-from sources.synthetic.recording import EDUCATION, record
+from sources.synthetic.drawing import AnyArray, Ints
+from sources.synthetic.recording import EDUCATION
 from sources.synthetic.world import World
 
 _IN_BOTH_COUNCILS = 0.06
@@ -30,7 +30,7 @@ def rows(world: World) -> Rows:
     council = np.concatenate([people.council[pupils], people.early_council[both]])
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
-    identity = record(rng, world.truth(person, home), EDUCATION, world.holds_unicode("eyfsp")[council])
+    identity = world.on_file(rng, "eyfsp", council, person, home, EDUCATION)
 
     lot = rng.random(len(person))
     again, corrected = lot < _SENT_TWICE, (lot >= _SENT_TWICE) & (lot < _SENT_TWICE + _CORRECTED)

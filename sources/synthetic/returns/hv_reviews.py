@@ -14,11 +14,11 @@ import pyarrow as pa
 from scipy.special import expit, ndtri
 
 from sources.reference.asq3 import DOMAINS, cut_offs
-from sources.synthetic.columns import Rows, coded, dates, decimals, in_file_order, text
+from sources.synthetic.columns import Rows, coded, dates, decimals, filed, text
+from sources.synthetic.drawing import Bools, Floats, Ints
 from sources.synthetic.margins import FSM
 from sources.synthetic.people import Dates
-from sources.synthetic.quotas import Bools, Floats, Ints
-from sources.synthetic.recording import HEALTH, Identity, record, uppercase
+from sources.synthetic.recording import HEALTH, Identity, uppercase
 from sources.synthetic.world import World
 
 REVIEWS = ("NBV", "6-8W", "12M", "2-2.5Y")
@@ -70,20 +70,20 @@ def rows(world: World) -> Rows:
     person = np.concatenate([known, later])
     council = np.concatenate([people.early_council[known], people.council[later]])
     home = np.concatenate([people.early_postcode[known], people.postcode[later]])
-    identity = record(rng, world.truth(person, home), HEALTH, world.holds_unicode("hv_reviews")[council])
+    identity = world.on_file(rng, "hv_reviews", council, person, home, HEALTH)
     reviews = _reviews(rng, world, person, len(known), np.isin(known, later))
 
-    sent = np.concatenate([np.arange(len(reviews.date)), np.flatnonzero(rng.random(len(reviews.date)) < _SENT_TWICE)])
-    late = np.arange(len(sent)) >= len(reviews.date)
-    outcome = _outcomes(rng, world, person[reviews.enrolment], reviews)
-    on_file = _unnamed(rng, world, identity[reviews.enrolment], person[reviews.enrolment], reviews.kind)
-    capitals = world.by_council("capitals", 0, 1)[council[reviews.enrolment]] < 0.3
+    again = np.flatnonzero(rng.random(len(reviews.date)) < _SENT_TWICE)
+    who, where = person[reviews.enrolment], council[reviews.enrolment]
+    outcome = _outcomes(rng, world, who, reviews)
+    on_file = _unnamed(rng, world, identity[reviews.enrolment], who, reviews.kind)
+    capitals = world.by_council("capitals", 0, 1)[where] < 0.3
     on_file = replace(on_file, surname=uppercase(on_file.surname, capitals))
     missing = (rng.random(len(person)) < _NHS_NUMBER_MISSING)[reviews.enrolment]
     table = pa.table(
         {
             "local_patient_id": text((1_000_000 + rng.permutation(len(person)))[reviews.enrolment].astype("U8")),
-            "nhs_number": text(np.where(missing, "", people.nhs_number[person[reviews.enrolment]])),
+            "nhs_number": text(np.where(missing, "", people.nhs_number[who])),
             "nhs_number_status": coded(np.where(missing, 1, 0), ("01", "07")),
             **on_file.columns(),
             "review": coded(reviews.kind, REVIEWS),
@@ -91,9 +91,7 @@ def rows(world: World) -> Rows:
             **outcome,
         }
     )
-    where = council[reviews.enrolment]
-    sent = sent[in_file_order(where[sent], reviews.date[sent].astype(np.int64), late)]
-    return Rows(where[sent], person[reviews.enrolment][sent], table.take(pa.array(sent)))
+    return filed(where, who, table, reviews.date.astype(np.int64), again)
 
 
 def _reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> _Reviews:

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from sources.contracts.parent_experience import SERVICES
 from sources.synthetic.columns import Rows, coded, text
+from sources.synthetic.drawing import Bools, Floats, Ints, pick
 from sources.synthetic.margins import FSM
-from sources.synthetic.quotas import Bools, Floats, Ints, pick
 from sources.synthetic.world import World
 
 _RESPONSES_A_CHILD = (0.08, 0.12)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from sources.synthetic.columns import Rows, coded, in_file_order, text
+from sources.synthetic.columns import Rows, coded, filed, text
 from sources.synthetic.margins import FSM, SEN
 from sources.synthetic.people import CODES, LANGUAGE_CODES
-from sources.synthetic.recording import EDUCATION, record
+from sources.synthetic.recording import EDUCATION
 from sources.synthetic.world import World
 
 _LEAVERS_ON_ROLL = 0.15
@@ -23,8 +23,7 @@ def rows(world: World) -> Rows:
     on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _LEAVERS_ON_ROLL))
     person = np.flatnonzero(on_roll)
     council = people.council[person]
-    holds_unicode = world.holds_unicode("school_census")[council]
-    identity = record(rng, world.truth(person, people.postcode[person]), EDUCATION, holds_unicode)
+    identity = world.on_file(rng, "school_census", council, person, people.postcode[person], EDUCATION)
     ethnicity = people.ethnicity[person]
     unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
     ethnicity = np.where(unknown & (rng.random(len(person)) < _ETHNICITY_BLANK_IF_UNKNOWN), len(CODES), ethnicity)
@@ -41,7 +40,4 @@ def rows(world: World) -> Rows:
         }
     )
     again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE)
-    sent = np.concatenate([np.arange(len(person)), again])
-    late = np.arange(len(sent)) >= len(person)
-    sent = sent[in_file_order(council[sent], people.estab[person[sent]], late)]
-    return Rows(council[sent], person[sent], table.take(pa.array(sent)))
+    return filed(council, person, table, people.estab[person], again)

@@ -1,18 +1,34 @@
-"""Sharing out exact numbers of children: rounding that keeps totals, and drawing who gets what."""
+"""Random numbers by name, and the sharing out of exact numbers of children."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sources.reference.cohorts import Cohort
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]
 AnyArray = npt.NDArray[Any]
+
+
+class Streams:
+    """`streams("names")` is a fresh generator that depends on the seed, the cohort and the name alone.
+
+    Each part of the generator draws from its own, so a change in one moves no other.
+    """
+
+    def __init__(self, seed: int, cohort: Cohort) -> None:
+        self._entropy = (seed, int(cohort.code))
+
+    def __call__(self, name: str) -> np.random.Generator:
+        return np.random.default_rng((*self._entropy, zlib.crc32(name.encode())))
 
 
 def whole_numbers(shares: Floats, totals: Ints) -> Ints:
