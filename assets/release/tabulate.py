@@ -136,7 +136,7 @@ def _block(
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
-            found: RatioTable | DifferenceTable = rate_differences(asked, rate, taken_off, reliability)
+            found = rate_differences(asked, rate, taken_off, reliability)
         else:
             largest = float(len(block.ratios[name].parts))
             found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale or 1.0)

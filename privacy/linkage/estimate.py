@@ -49,7 +49,7 @@ RATES = {
 }
 """Share of second records with each error. The rates of typing errors, replaced names and wrong dates lie between those
 of children's records and those of the dirtier public linkage sets, and were chosen by looking at the F1 on these sets
-(`tests/bench_linkage`): on them the model has been tuned. `half of a double surname` is a share of the double surnames.
+(`bench/linkage`): on them the model has been tuned. `half of a double surname` is a share of the double surnames.
 """
 FURTHER_ERROR = 0.5
 """Share of the names with a typing error that have another."""

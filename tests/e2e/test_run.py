@@ -20,7 +20,7 @@ from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from sources.reference.places import place
-from tests.e2e.extracts import Truth, nhs_number, upn, write_extracts
+from tests.support.independent import Truth, nhs_number, upn, write_extracts
 
 COHORT = "202425"
 PLANTED_SURNAME, PLANTED_FORENAME, PLANTED_POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"

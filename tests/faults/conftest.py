@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.rig import Ended, Site
+from tests.support.installation.rig import Ended, Site
 
 Copies = Callable[[], Site]
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from privacy.release import ledger_sqlite
-from tests.faults.rig import (
+from tests.support.installation.rig import (
     COHORT,
     FIRST,
     NEXT,

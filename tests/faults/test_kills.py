@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.faults.rig import (
+from tests.support.installation.rig import (
     FIRST,
     KILLED,
     KILLS,

@@ -14,7 +14,7 @@ from assets.home import cohort_lock
 from assets.home.paths import Home
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
-from tests.faults.rig import (
+from tests.support.installation.rig import (
     COHORT,
     FIRST,
     KILLS,

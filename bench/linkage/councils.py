@@ -1,0 +1,82 @@
+"""The stress extracts in eight councils, all four sources: accuracy by service, and who is found.
+
+    python -m bench.linkage.councils [--children 60000] [--seed 1] [--clear-text]
+
+Prints, for pairs of a Profile row and a row of each other source: precision, recall, F1 and twins' precision; and how
+far apart the shares of children found are between groups of names, among children with a first review. With
+--clear-text, that of Splink on the names themselves as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from bench.linkage.clear_text import clear_text_pairs
+from privacy.keys import KeyRing
+from privacy.linkage.link import link
+from tests.support.linkage import stress
+from tests.support.linkage.populations import Frames, tokenised
+
+LEFT = "eyfsp"
+
+
+def main() -> None:
+    options = _options()
+    frames = stress.extracts(options.children, options.seed)
+    people = stress.population(options.children, options.seed).set_index("child")
+    pairs = _linked(frames)
+    for source in (source for source in frames if source != LEFT):
+        print(f"{source}: {_scores(frames, pairs[source], source, people.twin)}")
+    first = frames["hv_reviews"].drop_duplicates("child")
+    print(f"shares found differ by {_gap(frames, pairs['hv_reviews'], first, people.group):.4f}")
+    if options.clear_text:
+        left, right = (frame.assign(date_of_birth=frame.date_of_birth.astype(str)) for frame in (frames[LEFT], first))
+        found = clear_text_pairs(left, right)
+        both = pd.DataFrame(
+            {"child_x": left.child.to_numpy()[found.left], "child_y": right.child.to_numpy()[found.right]}
+        )
+        print(f"clear text: shares found differ by {_gap(frames, both, first, people.group):.4f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--children", type=int, default=60_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clear-text", action="store_true")
+    return parser.parse_args()
+
+
+def _linked(frames: Frames) -> dict[str, pd.DataFrame]:
+    """By source, the pairs of a Profile row and one of it that share a child_id: the true children child_x, child_y."""
+    with tempfile.TemporaryDirectory() as folder:
+        links = link(tokenised(frames, KeyRing.create(Path(folder) / "keys"))).links.to_pandas()
+    rows = {
+        source: links[links.source == source].merge(frame[["council", "source_row", "child"]])
+        for source, frame in frames.items()
+    }
+    return {source: rows[LEFT].merge(found, on="child_id") for source, found in rows.items() if source != LEFT}
+
+
+def _scores(frames: Frames, pairs: pd.DataFrame, source: str, twin: pd.Series) -> str:
+    right = pairs.child_x == pairs.child_y
+    there = frames[LEFT].child.value_counts()
+    precision, recall = right.mean(), right.sum() / frames[source].child.map(there).fillna(0).sum()
+    twins = twin.loc[pairs.child_x].to_numpy() | twin.loc[pairs.child_y].to_numpy()
+    f1 = 2 * precision * recall / (precision + recall)
+    return f"precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, twins' precision {right[twins].mean():.4f}"
+
+
+def _gap(frames: Frames, pairs: pd.DataFrame, first: pd.DataFrame, group: pd.Series) -> float:
+    """Greatest less least share, among groups, of the Profile's children with a first review that are linked to it."""
+    children = frames[LEFT].child[frames[LEFT].child.isin(first.child)].drop_duplicates()
+    found = children.isin(pairs.child_x[pairs.child_x == pairs.child_y])
+    shares = found.groupby(group.loc[children].to_numpy()).mean()
+    return float(shares.max() - shares.min())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`make bench`: the main job by stage, the floor, the usual script, growth, and the intake of one large extract.
+
+    python -m bench.pipeline [--england] [--scales 1 5 25] [--extract-rows 5000000] [--page docs/benchmark.md]
+
+Extracts have the contract's names, so that all read the same files. Each command runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from bench.pipeline import extract
+from bench.pipeline.commands import READINESS, Measured, watch
+from bench.pipeline.page import Size, page
+from bench.pipeline.stored import stored
+from privacy.keys import KeyRing
+
+COHORT, RELEASE = "202425", "2026.11.0"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
+_MOST_GIB = 20.0
+"""Of data that the usual script may hold: beyond that it would take the machine with it."""
+
+
+def main() -> None:
+    options = _options()
+    sizes = [
+        _size(f"{scale:g}", ["--scale", f"{scale:g}"], full=scale == options.scales[0]) for scale in options.scales
+    ]
+    if options.england:
+        sizes.append(_size("England", ["--england", "--scale", f"{options.england:g}"], full=True))
+    start = watch("readiness --help", [READINESS, "--help"], Path(tempfile.gettempdir()) / "readiness-help.txt")[0]
+    large = [Measured(*way) for way in extract.measure(options.extract_rows)]
+    options.page.write_text(page(_asked(sys.argv[1:]), sizes, start, large, options.extract_rows), encoding="utf-8")
+
+
+def _asked(arguments: list[str]) -> list[str]:
+    """The arguments without where the page goes."""
+    at = arguments.index("--page") if "--page" in arguments else len(arguments)
+    return arguments[:at] + arguments[at + 2 :]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scales", type=float, nargs="+", default=[1, 5, 25], help="times the children of the pilot")
+    parser.add_argument("--england", type=float, nargs="?", const=1.0, help="153 councils as well, at this scale")
+    parser.add_argument("--extract-rows", type=int, default=5_000_000)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    return parser.parse_args()
+
+
+def _size(name: str, of: list[str], *, full: bool) -> Size:
+    """One size of landing folder: floor, usual script and main job; if `full`, the same again and `verify`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        KeyRing.create(root / "keys")
+        landing, log = ["--landing", str(root / "landing"), "--cohort", COHORT], root / "output.txt"
+        synth, _ = watch("synthetic extracts", [READINESS, "synth", *landing, *of, "--contract-names"], log)
+        floor = _script("floor", "floor", root)
+        usual = _script("the usual script", "usual", root, most_gib=_MOST_GIB)
+        run = [READINESS, "run", *landing, "--home", str(root / "home"), "--keys", str(root / "keys")]
+        run += ["--release", RELEASE]
+        whole, stages = watch("landing to bundle and database", run, log)
+        again = verified = None
+        if full:
+            again, _ = watch("the same again, nothing changed", run, log)
+            bundle = str(root / "home" / "release" / RELEASE)
+            verified, _ = watch("verify the bundle", [READINESS, "verify", bundle], log)
+        return Size(name, floor.rows, synth, floor, usual, whole, stages, again, verified, stored(root / "home"))
+
+
+def _script(what: str, module: str, root: Path, most_gib: float | None = None) -> Measured:
+    out = root / module
+    out.mkdir()
+    command = [sys.executable, "-W", "ignore", "-m", f"bench.pipeline.{module}", str(root / "landing"), str(out)]
+    found, _ = watch(what, command, root / "output.txt", most_gib=most_gib)
+    rows = 0 if found.failed else int((root / "output.txt").read_text(encoding="utf-8").split()[-1])
+    return replace(found, rows=rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Cohorts one after another in one process and one home folder: what stays of each in memory and in storage.
+
+    python -m bench.pipeline.cohorts FOLDER [--england] [--last 203031] [--cohorts 10]
+
+FOLDER is made. Each cohort is landed, taken from landing to a release of its own and rebuilt into the analyst database;
+its extracts are then removed. A line a cohort: seconds, memory in use afterwards and at the peak, and what Dagster's
+storage, the restricted and the release zone have grown to. A run of its own process would start from nothing each time;
+one process shows what leaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from assets.catalogue.installation import Installation
+from bench.pipeline.commands import READINESS, memory_gib
+from bench.pipeline.stored import stored
+from pipelines.run import run_cohort
+from privacy.doors.environment import RETENTION
+from privacy.keys import KeyRing
+from sources.reference.cohorts import Cohort
+
+
+def main() -> None:
+    options = _options()
+    root = options.folder
+    root.mkdir(parents=True)
+    os.environ[RETENTION] = str(_long_retention(root))
+    KeyRing.create(root / "keys")
+    installation = Installation.at(root / "landing", root / "home", root / "keys")
+    print("| cohort | seconds | memory after, GiB | peak | Dagster, MiB | restricted, GiB | release, GiB |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for number, cohort in enumerate(_cohorts(options.last, options.cohorts), 1):
+        synth = [READINESS, "synth", "--landing", str(root / "landing"), "--cohort", cohort.code, "--contract-names"]
+        subprocess.run([*synth, *(["--england"] if options.england else [])], check=True, stdout=subprocess.DEVNULL)
+        _forget_peak()
+        began = time.monotonic()
+        with redirect_stdout(io.StringIO()):
+            run_cohort(installation, cohort, f"2026.11.{number}", False, (), lambda _: None)
+        seconds = time.monotonic() - began
+        shutil.rmtree(root / "landing")
+        gc.collect()
+        held = stored(root / "home")
+        print(
+            f"| {cohort.code} | {seconds:.0f} | {memory_gib('self', 'VmRSS'):.2f} | {memory_gib('self', 'VmHWM'):.2f}"
+            f" | {held['dagster'] * 1024:.1f} | {held['restricted']:.2f} | {held['release']:.2f} |",
+            flush=True,
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--england", action="store_true", help="153 councils instead of eight")
+    parser.add_argument("--last", default="203031", help="the latest cohort")
+    parser.add_argument("--cohorts", type=int, default=10)
+    return parser.parse_args()
+
+
+def _cohorts(last: str, count: int) -> list[Cohort]:
+    """So many cohorts that end with `last`, earliest first."""
+    ends = int(last[:4]) + 1
+    return [Cohort(f"{end - 1}{end % 100:02d}") for end in range(ends - count + 1, ends + 1)]
+
+
+def _long_retention(root: Path) -> Path:
+    """The project's policy, but for the months a cohort may be held, which would end before the earliest here."""
+    own = (Path(__file__).parents[2] / "privacy" / "retention.yaml").read_text(encoding="utf-8")
+    policy = root / "retention.yaml"
+    policy.write_text(re.sub(r"cohort_months: \d+", "cohort_months: 400", own), encoding="utf-8")
+    return policy
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

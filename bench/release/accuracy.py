@@ -1,0 +1,125 @@
+"""Error of GLD rates by council and characteristic: the release, one query a table, and the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.release.noise_workload import plan_family
+from bench.release.children import CHARACTERISTICS, child_table
+from privacy.release.child_table import true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import load_policy
+from privacy.release.shrinkage import NoisyRates, shrunk_rates
+from privacy.release.workload import Cube, Marginal, Selector
+from tests.support.release.examples import published_rates
+
+Array = NDArray[np.float64]
+LARGE = 200
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Every council by category of every characteristic, in points: sizes, and errors of each way by release."""
+
+    sizes: Array
+    errors: dict[str, Array]
+    special: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
+    """(releases, cells): whether the truth lies in the published interval."""
+
+    def coverage(self, at_least: float) -> float:
+        return float(self.covered[:, self.sizes >= at_least].mean())
+
+    def mean_absolute(self, way: str, at_least: float) -> float:
+        return float(np.abs(self.errors[way][:, self.sizes >= at_least]).mean())
+
+    def root_mean_square(self, way: str, least: float, most: float) -> float:
+        within = (self.sizes >= least) & (self.sizes < most)
+        return float(np.sqrt((self.errors[way][:, within] ** 2).mean()))
+
+    def of_the_one(self, way: str) -> float:
+        """Root mean square error of the one group that may do unlike itself."""
+        return float(np.sqrt((self.errors[way][:, self.special] ** 2).mean()))
+
+    def mean_error(self, way: str) -> float:
+        """Its mean error."""
+        return float(self.errors[way][:, self.special].mean())
+
+
+def release_errors(
+    councils: Sequence[str], releases: int, *, rho: float | None = None, interaction: float = 0.0, special: float = 0.0
+) -> Cells:
+    """Errors over repeated releases of one child table, all at one budget."""
+    policy = load_policy()
+    plan = plan_family("pupil", councils, policy)
+    plan = plan if rho is None else make_plan(plan.family, rho, delta=policy.delta)
+    table = child_table(councils, seed=1, interaction=interaction, special=special)
+    counts = true_counts(table, plan)
+    exact = true_counts(table, _whole(plan))
+    found: dict[str, list[Array]] = {}
+    for _ in range(releases):
+        for way, errors in _one(plan, counts, exact).items():
+            found.setdefault(way, []).append(errors)
+    sizes = np.concatenate([exact[_names(plan, name)].sum(axis=_gld(plan, name)).ravel() for name in CHARACTERISTICS])
+    marked = [np.zeros(plan.family.shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
+    marked[CHARACTERISTICS.index("ethnic_group")][1, 1] = True
+    covered = np.array(found.pop("covered")) > 0
+    errors = {way: np.array(each) for way, each in found.items()}
+    return Cells(sizes, errors, np.concatenate([m.ravel() for m in marked]), covered)
+
+
+def queries(plan: Plan) -> tuple[int, int]:
+    """Tables published, and those of them that no other contains."""
+    maximal = plan.lattice.is_maximal[[plan.lattice.index(m.attributes) for m in plan.family.marginals]]
+    return len(maximal), int(maximal.sum())
+
+
+def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, Array]:
+    """Errors of one release, in points, by way of making it; `covered` is 1 where the interval holds the truth."""
+    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+    each, detailed = queries(plan)
+    source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
+    ways: dict[str, list[Array]] = {"release": [], "each": [], "detailed": [], "model": [], "covered": []}
+    for name in CHARACTERISTICS:
+        table = np.moveaxis(exact[_names(plan, name)], _gld(plan, name), -1).astype(np.float64)
+        truth = _rate(table[..., 0], table.sum(axis=-1))
+        axes = {a: Selector.each(plan.family.attribute(a)) for a in ("council", name)}
+        part, whole = Cube(axes, {"gld": Selector.only(plan.family.attribute("gld"), "Yes")}), Cube(axes)
+        x, y = estimates.values(part), estimates.values(whole)
+        noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
+        ways["release"].append(100 * (_rate(x, y) - truth))
+        published = published_rates(estimates, part, whole, load_policy().reliability)
+        ways["covered"].append(((published.lower <= 100 * truth) & (100 * truth <= published.upper)).astype(float))
+        ways["model"].append(100 * (shrunk_rates(noisy) - truth))
+        for way, number, parts in (("each", each, 1), ("detailed", detailed, 3)):
+            sigma = math.sqrt(number / (2 * plan.rho))
+            drawn = sum(source.add([np.zeros(table.size, dtype=np.int64)], [sigma])[0] for _ in range(parts))
+            query = table + np.asarray(drawn).reshape(table.shape)
+            ways[way].append(100 * (_rate(query[..., 0], query.sum(axis=-1)) - truth))
+    return {way: np.concatenate([e.ravel() for e in errors]) for way, errors in ways.items()}
+
+
+def _rate(part: Array, whole: Array) -> Array:
+    return np.clip(np.where(whole > 0, part, 0) / np.where(whole > 0, whole, 1), 0, 1)
+
+
+def _names(plan: Plan, characteristic: str) -> tuple[str, ...]:
+    return plan.family.ordered(("council", characteristic, "gld"))
+
+
+def _gld(plan: Plan, characteristic: str) -> int:
+    return _names(plan, characteristic).index("gld")
+
+
+def _whole(plan: Plan) -> Plan:
+    """A plan that measures what the errors are taken of; for exact counts, never for noise."""
+    wanted = {_names(plan, name): 1e6 for name in CHARACTERISTICS}
+    family = replace(plan.family, marginals=tuple(Marginal(names) for names in wanted), identities=())
+    return Plan(family, plan.rho, plan.delta, wanted)

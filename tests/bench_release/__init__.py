@@ -1,6 +1,0 @@
-"""Measurements of the release: accuracy against one query a table, the model's estimates, and time for England.
-
-    python -m tests.bench_release            writes docs/accuracy.md
-
-No part of the test suite; `tests/privacy_release` holds the bounds that must not be passed.
-"""

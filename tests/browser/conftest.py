@@ -1,0 +1,5 @@
+"""Pages of made-up figures."""
+
+from tests.support.site.pages import made, make, two_cohorts, whole, without
+
+__all__ = ["made", "make", "two_cohorts", "whole", "without"]

@@ -1,0 +1,146 @@
+"""The page of an opened return in a real browser: on a desk, on a telephone, on paper, whatever the extract says."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.browser.test_site import RULES
+from tests.support.browser import IN_A_BROWSER, started
+from tests.support.independent import write_extracts
+from tests.support.returns.agreements import write
+from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
+
+pytestmark = IN_A_BROWSER
+DESK, PHONE, NARROWEST = 1280, 375, 320
+HOSTILE = (
+    "<script>document.title='run'</script>",
+    "<img src=x onerror=document.title='run'>",
+    "=cmd|' /C calc'!A0",
+    "+1+cmd()",
+    "@SUM(1+1)",
+    "-2+3",
+    "&lt;b&gt;</td></table><h1>gone",
+    "\u202egnp.exe",
+    "Wolfeschlegelsteinhausenbergerdorffwelchevoralternwarengewissenhaft",
+)
+"""What a system, or somebody at its keyboard, can write for a surname."""
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """Two councils; the first children of Leeds have hostile names in the extract of their school."""
+    made = pipeline_at(tmp_path_factory.mktemp("page"))
+    write_extracts(made.landing, children=240, councils=("leeds", "wirral"))
+    for source in ("eyfsp", "hv_reviews"):
+        path = made.extract("leeds", source)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row, surname in zip(rows, HOSTILE, strict=False):
+            row["surname"] = surname
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    made.take_in(("leeds", "wirral"))
+    made.link(("leeds", "wirral"))
+    write(made.agreements, "leeds", made.recipients)
+    made.make()
+    for source in ("eyfsp", "hv_reviews"):
+        done = made.open("leeds", source)
+        assert done.exit_code == 0, done.output
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started() as browser:
+        yield browser
+
+
+def written(pipeline: Pipeline, suffix: str, source: str = "eyfsp") -> Path:
+    return pipeline.root / "opened" / f"leeds-{source}-{COHORT}{suffix}"
+
+
+@contextmanager
+def opened(browser: Browser, path: Path, width: int) -> Iterator[Page]:
+    """The page in a window of that width; it asks for itself alone and has nothing to complain of."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    context.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    yield page
+    context.close()
+    assert (said, asked) == ([], [path.as_uri()])
+
+
+@pytest.mark.parametrize("source", ["eyfsp", "hv_reviews"])
+@pytest.mark.parametrize("width", [DESK, PHONE, NARROWEST])
+def test_everything_is_readable_without_scrolling_sideways(
+    browser: Browser, pipeline: Pipeline, source: str, width: int
+) -> None:
+    with opened(browser, written(pipeline, ".html", source), width) as page:
+        assert page.locator(".people").count() >= 2
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = "[...document.querySelectorAll('.frame')].filter(each => each.scrollWidth > each.clientWidth).length"
+        assert page.evaluate(wide) == 0
+        narrowest = page.evaluate(
+            "Math.min(...[...document.querySelectorAll('.people td:nth-child(3)')].map(each => each.clientWidth))"
+        )
+        assert narrowest >= 200
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_axe_finds_nothing(browser: Browser, pipeline: Pipeline, width: int) -> None:
+    with opened(browser, written(pipeline, ".html"), width) as page:
+        found: dict[str, Any] = Axe().run(page, options=RULES).response
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert len(found["passes"]) > 10
+
+
+def test_hostile_names_are_text(browser: Browser, pipeline: Pipeline) -> None:
+    with opened(browser, written(pipeline, ".html"), DESK) as page:
+        assert page.title().startswith("Joined-up return: Children to contact first")
+        assert page.locator("script, img, iframe, link, object").count() == 0
+        assert page.locator("h1").count() == 1
+        shown = page.inner_text("main")
+    listed = [name for name in HOSTILE if name in shown]
+    assert len(listed) >= 2, listed
+    assert "\u202e" not in written(pipeline, ".html").read_text()
+
+
+def test_hostile_names_are_no_formulas(pipeline: Pipeline) -> None:
+    with written(pipeline, ".csv").open(encoding="utf-8-sig", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+    assert f"'{HOSTILE[2]}" in cells
+    sheet = openpyxl.load_workbook(written(pipeline, ".xlsx")).active
+    assert sheet is not None
+    found = {cell.value: cell.data_type for row in sheet.iter_rows() for cell in row if cell.value is not None}
+    assert set(found.values()) <= {"s", "n"}
+    assert set(HOSTILE) <= set(found)
+
+
+def test_on_paper_each_page_has_the_headings_and_no_child_is_cut_in_two(
+    browser: Browser, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    with opened(browser, written(pipeline, ".html"), DESK) as page:
+        page.emulate_media(media="print")
+        styles = page.evaluate(
+            """() => { const of = (what, name) => getComputedStyle(document.querySelector(what))[name]; return [
+              of('.people thead', 'display'), of('.people tbody tr', 'breakInside'), of('nav', 'display'),
+              of('.people td:nth-child(4)', 'display'), of('body', 'page')]; }"""
+        )
+        page.pdf(path=tmp_path / "printed.pdf", format="A4")
+    assert styles == ["table-header-group", "avoid", "none", "table-cell", "people"]
+    assert (tmp_path / "printed.pdf").read_bytes().count(b"/Type /Page\n") >= 3

@@ -1,0 +1,247 @@
+"""The pages in a real browser, opened from their folder: for everyone, at every width, by keyboard, without script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.support.browser import IN_A_BROWSER, started
+from tests.support.site.pages import LATER, Made
+
+pytestmark = IN_A_BROWSER
+CHART_PAGES = ("index", "goals", "pathway", "joined-dots", "parents")
+PAGES = (*CHART_PAGES, "about")
+LEEDS, HALTON = "E08000035", "E06000006"
+DESK, PHONE, NARROWEST = 1280, 375, 320
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started() as browser:
+        yield browser
+
+
+@contextmanager
+def opened(
+    browser: Browser, site: Path, name: str, query: str = "", width: int = DESK, **options: Any
+) -> Iterator[Page]:
+    """A page in a window of that width; it must ask for its own files alone and have nothing to complain of."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    context.on("request", lambda request: asked.append(request.url))
+    page.goto((site / f"{name}.html").as_uri() + query)
+    yield page
+    context.close()
+    assert said == []
+    assert asked
+    assert all(url.startswith((site.as_uri(), "data:,")) for url in asked), asked
+
+
+def open_tables(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+
+
+@pytest.mark.parametrize(("width", "query"), [(DESK, ""), (PHONE, f"?area={HALTON}")])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(browser: Browser, without: Made, name: str, width: int, query: str) -> None:
+    with opened(browser, without.site, name, query, width) as page:
+        open_tables(page)
+        found = Axe().run(page, options=RULES).response
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert len(found["passes"]) > 20
+
+
+@pytest.mark.parametrize("script", [True, False])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_the_narrowest_window(browser: Browser, whole: Made, name: str, script: bool) -> None:
+    with opened(browser, whole.site, name, width=NARROWEST, java_script_enabled=script) as page:
+        if script:
+            open_tables(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST
+        wide = "[...document.querySelectorAll('.frame')].filter(each => each.scrollWidth > each.clientWidth).length"
+        assert page.evaluate(wide) == 0
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE, NARROWEST])
+@pytest.mark.parametrize("query", ["", f"?area={HALTON}"])
+@pytest.mark.parametrize("name", CHART_PAGES)
+def test_no_words_of_a_chart_are_cut_off_or_overlap(
+    browser: Browser, without: Made, name: str, query: str, width: int
+) -> None:
+    with opened(browser, without.site, name, query, width) as page:
+        charts = page.evaluate(BOXES)
+    assert charts or query
+    check_apart(charts, width)
+
+
+BOXES = """
+[...document.querySelectorAll('svg.chart')].filter(each => each.checkVisibility()).map(chart =>
+  [...chart.querySelectorAll('text')].filter(each => each.checkVisibility()).map(each => {
+    const box = each.getBoundingClientRect();
+    return [each.textContent, box.left, box.right, box.top, box.bottom];
+  }))
+"""
+
+
+def check_apart(charts: list[list[list[Any]]], width: int) -> None:
+    """No words of a chart lie outside the window or on others."""
+    for chart in charts:
+        assert all(left >= 0 and right <= width for _, left, right, *_ in chart)
+        for place, (text, left, right, top, bottom) in enumerate(chart):
+            for other, *(start, end, above, below) in chart[:place]:
+                apart = right <= start or end <= left or bottom <= above + 2 or below <= top + 2
+                assert apart, (text, other)
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE, NARROWEST])
+@pytest.mark.parametrize("query", ["", f"?area={HALTON}"])
+def test_charts_over_time_are_made_for_everyone(browser: Browser, two_cohorts: Made, query: str, width: int) -> None:
+    with opened(browser, two_cohorts.site, "index", query, width) as page:
+        check_apart(page.evaluate(BOXES), width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for name in ("gld-over-time", "gap-over-time"):
+            section = page.locator(f"section[aria-labelledby={name}]")
+            assert section.locator(".panel:visible h3").all_inner_texts() == [
+                "Halton" if query else "All councils together"
+            ]
+            drawing, caption = (
+                section.locator(f"{each}:visible").first.bounding_box() for each in ("svg.chart", "figcaption")
+            )
+            assert drawing
+            assert caption
+            assert drawing["y"] + drawing["height"] <= caption["y"]
+            page.get_by_label("Finished Reception in").select_option("202425")
+            assert section.locator(".panel:visible").count() == 1
+        open_tables(page)
+        sections = {"include": [["section[aria-labelledby=gld-over-time]"], ["section[aria-labelledby=gap-over-time]"]]}
+        found = Axe().run(page, context=sections, options=RULES).response
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert found["passes"]
+
+
+def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made) -> None:
+    with opened(browser, whole.site, "index") as page:
+        rows = page.locator("#gld-by-area-202425, section").first.locator("tbody tr:not(.off)")
+        assert (rows.count(), page.locator("section:first-of-type g.row:not(.off)").count()) == (10, 10)
+        height = page.locator("svg.chart").first.bounding_box()
+        page.get_by_label("Show", exact=True).select_option(label="Leeds")
+        assert rows.evaluate_all("rows => rows.map(row => row.cells[0].textContent)") == [
+            "All councils together",
+            "Liverpool City Region",
+            "Leeds",
+        ]
+        assert page.locator("section:first-of-type .chosen:visible").inner_text().startswith("Leeds: ")
+        assert page.locator("[role=status]").inner_text() == "Showing Leeds"
+        smaller = page.locator("svg.chart").first.bounding_box()
+        assert height and smaller and height["height"] - smaller["height"] == 7 * 48  # noqa: PT018 - both or neither
+        page.get_by_role("link", name="Goals").click()
+        assert page.url.endswith(f"goals.html?area={LEEDS}")
+        assert page.get_by_label("Show", exact=True).input_value() == LEEDS
+        visible = page.locator(".panel:visible h3").all_inner_texts()
+        assert visible == ["Leeds", "All councils together"]
+        page.get_by_label("Show", exact=True).select_option(label="All councils")
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["All councils together"] * 2
+        page.reload()
+        assert page.locator(".panel:visible").count() == 2
+
+
+def test_a_cohort_chosen_is_what_is_shown(browser: Browser, two_cohorts: Made) -> None:
+    with opened(browser, two_cohorts.site, "pathway", f"?area={LEEDS}") as page:
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds, 2025/26"] * 2
+        page.get_by_label("Finished Reception in").select_option("202425")
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds, 2024/25"] * 2
+        page.get_by_role("link", name="Overview").click()
+        assert "cohort=202425" in page.url
+        assert page.locator(".headline:visible").count() == 1
+        assert LATER not in page.locator(".panel:visible").first.get_attribute("data-cohort")
+
+
+def test_an_area_without_figures_says_so(browser: Browser, without: Made) -> None:
+    with opened(browser, without.site, "pathway", "?area=E47000004") as page:
+        assert page.locator(".none:visible").count() == 2
+        assert page.locator(".panel:visible").count() == 0
+    with opened(browser, without.site, "pathway", "?area=<b>&cohort=1") as page:
+        assert page.get_by_label("Show", exact=True).input_value() == ""
+        assert page.locator(".panel:visible").count() == 2
+
+
+@pytest.mark.parametrize("name", CHART_PAGES)
+def test_without_script_everything_can_be_read(browser: Browser, whole: Made, name: str) -> None:
+    with opened(browser, whole.site, name, java_script_enabled=False) as page:
+        assert not page.locator(".filter").is_visible()
+        panels = page.locator(".panel")
+        assert panels.count() == page.locator(".panel:visible").count() > 1
+        page.locator("summary").last.click()
+        assert page.locator("table").last.is_visible()
+
+
+@pytest.mark.parametrize("width", [DESK, NARROWEST])
+@pytest.mark.parametrize("name", PAGES)
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(
+    browser: Browser, whole: Made, name: str, width: int
+) -> None:
+    seen = """
+    () => { const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+      const line = at.getClientRects()[0], middle = document.elementFromPoint(line.left + 8, line.top + 10);
+      return { which: [...document.querySelectorAll('a, select, summary')].indexOf(at),
+        outlined: style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 3,
+        inView: box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth,
+        uncovered: at === middle || at.contains(middle) }; }
+    """
+    with opened(browser, whole.site, name, width=width) as page:
+        shown = page.evaluate(
+            "[...document.querySelectorAll('a, select, summary')].map(each => each.checkVisibility())"
+        )
+        wanted = [place for place, visible in enumerate(shown) if visible]
+        reached = []
+        for _ in wanted:
+            page.keyboard.press("Tab")
+            found = page.evaluate(seen)
+            assert found["outlined"], found
+            assert found["inView"], found
+            assert found["uncovered"], found
+            reached.append(found["which"])
+        assert reached == wanted
+        page.locator(".skip").focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_tables_and_the_filter_work_by_keyboard(browser: Browser, whole: Made) -> None:
+    with opened(browser, whole.site, "pathway") as page:
+        page.locator("summary:visible").first.focus()
+        page.keyboard.press("Enter")
+        assert page.locator("table:visible").count() == 1
+        page.get_by_label("Show", exact=True).focus()
+        page.keyboard.type("Lee")
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds"] * 2
+
+
+def test_print_shows_charts_and_tables_and_no_controls(browser: Browser, whole: Made, tmp_path: Path) -> None:
+    with opened(browser, whole.site, "index") as page:
+        page.emulate_media(media="print")
+        assert page.locator("table").first.bounding_box()["height"] > 200
+        assert not page.locator(".filter").is_visible()
+        assert not page.get_by_role("navigation").is_visible()
+        page.pdf(path=tmp_path / "page.pdf", format="A4")
+        assert (tmp_path / "page.pdf").stat().st_size > 10_000
+
+
+def test_the_page_follows_what_readers_ask_of_their_system(browser: Browser, whole: Made) -> None:
+    assert not re.search("animation|transition|smooth", whole.page("index"))
+    colours = "[...document.querySelectorAll('.i0, .i1')].map(each => getComputedStyle(each).stroke)"
+    with opened(browser, whole.site, "index") as page:
+        assert len(set(page.evaluate(colours))) > 1
+    with opened(browser, whole.site, "index", forced_colors="active") as page:
+        text = page.evaluate("getComputedStyle(document.body).color")
+        assert set(page.evaluate(colours)) == {text}

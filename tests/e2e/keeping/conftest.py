@@ -1,0 +1,5 @@
+"""An installation with a release."""
+
+from tests.support.installation.released import copied, place, released
+
+__all__ = ["copied", "place", "released"]

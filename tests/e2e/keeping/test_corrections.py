@@ -1,0 +1,212 @@
+"""A correction that lands between two steps: rows of one delivery never meet the row numbers of another."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from assets.home import cohort_lock
+from assets.keeping.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
+from assets.linkage.assets import CONFIDENTIAL, LINKS
+from assets.linkage.children import build_confidential_tables
+from assets.linkage.explanation import CannotExplain, explain_link, parse_row
+from assets.linkage.inputs import extracts_of
+from assets.linkage.link import link_cohort, linked_extracts, not_as_linked
+from assets.release import measure as release
+from pipelines.definitions import build_definitions
+from pipelines.run import RunStopped, run_cohort
+from privacy.release.ledger import Ledger
+from sources.contracts import CONTRACTS
+from sources.extract.landed import taking_part
+from sources.reference.cohorts import Cohort
+from tests.support.independent import upn
+from tests.support.installation.released import COHORT, EYFSP_LINE, UPN, Place
+from tests.support.installation.traces import hashes
+
+NEWCOMER = (
+    EYFSP_LINE.replace(UPN, upn(899_999_123_459))
+    .replace("Zzyzxwick,Quixolinda", "Vanterpool,Ignatius")
+    .replace(",".join("2" * 17), ",".join("1" * 17))
+)
+
+
+def correct(place: Place, name: str = "leeds/eyfsp") -> None:
+    """A child more at the top of the file: every other row has another number."""
+    first, *lines = place.file(name).read_text().splitlines(keepends=True)
+    place.file(name).write_text("".join([first, NEWCOMER, *lines]))
+    place.take(name)
+
+
+def step(place: Place, *keys: dg.AssetKey) -> tuple[dg.DagsterInstance, dg.ExecuteInProcessResult]:
+    """These assets of the job `linkage`, as Dagster runs them."""
+    instance = dg.DagsterInstance.ephemeral()
+    job = build_definitions(place.installation).resolve_job_def("linkage")
+    return instance, job.execute_in_process(instance=instance, partition_key=COHORT, asset_selection=list(keys))
+
+
+def children(path: Path) -> list[tuple[object, ...]]:
+    return duckdb.sql(
+        f"SELECT * EXCLUDE (child_id) FROM read_parquet('{path}', hive_partitioning = false) ORDER BY ALL"
+    ).fetchall()
+
+
+def ids_by_upn(place: Place) -> dict[int, str]:
+    extract = place.home.pseudonymised("eyfsp", COHORT, "leeds")
+    return dict(
+        duckdb.sql(
+            f"SELECT t_upn, child_id FROM '{extract}' JOIN '{place.home.links(COHORT)}' AS links"
+            " USING (council, source_row) WHERE links.source = 'eyfsp' AND t_upn IS NOT NULL"
+        ).fetchall()
+    )
+
+
+def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
+    home, councils = place.home, taking_part(place.landing)
+    correct(place)
+    assert not_as_linked(home, COHORT, councils) == ["leeds/eyfsp"]
+    extracts = {source: extracts_of(home, source, COHORT, councils) for source in CONTRACTS}
+    build_confidential_tables(home.links(COHORT), extracts, {"pupil": tmp_path / "mixed.parquet"})
+
+    instance, done = step(place, *CONFIDENTIAL.values())
+
+    assert done.success
+    said = [record.user_message for record in instance.all_logs(done.run_id)]
+    assert "leeds/eyfsp came in or changed after the linkage, so the cohort was linked again" in said
+    assert instance.get_latest_materialization_event(LINKS)
+    assert not_as_linked(home, COHORT, councils) == []
+    made = children(home.confidential("pupil", COHORT))
+    link_cohort(home, COHORT, councils)
+    build_confidential_tables(home.links(COHORT), extracts, {"pupil": tmp_path / "right.parquet"})
+    assert made == children(tmp_path / "right.parquet")
+    assert made != children(tmp_path / "mixed.parquet")
+
+
+def test_nothing_is_linked_again_where_nothing_came(place: Place) -> None:
+    before = place.home.links(COHORT).stat().st_mtime_ns
+    instance, _ = step(place, *CONFIDENTIAL.values())
+    assert place.home.links(COHORT).stat().st_mtime_ns == before
+    assert instance.get_latest_materialization_event(LINKS) is None
+
+
+def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
+    before = ids_by_upn(place)
+    planted = place.child_id("leeds/hv_reviews")
+    correct(place)
+    step(place, LINKS)
+    after = ids_by_upn(place)
+    others = {token: {child for other, child in before.items() if other != token} for token in after}
+    assert len(after) == len(before) + 1
+    assert not [token for token, child in after.items() if child in others[token]]
+    assert place.child_id("leeds/hv_reviews") == planted
+
+
+def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
+    place.home.doubts(COHORT).unlink()
+    assert linked_extracts(place.home, COHORT) == {}
+    step(place, *CONFIDENTIAL.values())
+    assert set(linked_extracts(place.home, COHORT)) > {"leeds/eyfsp", "halton/early_years_census"}
+
+
+def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
+    correct(place, "leeds/eyfsp")
+    councils, charged = taking_part(place.landing), len(Ledger(place.home.ledger).entries())
+
+    def measure() -> None:
+        release.measure_release(place.home, place.keys, COHORT, "2026.11.1", councils, allow_missing=False, share=0.05)
+
+    with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
+        measure()
+    assert len(Ledger(place.home.ledger).entries()) == charged
+    step(place, LINKS, *CONFIDENTIAL.values())
+    measure()
+    assert len(Ledger(place.home.ledger).entries()) == charged + 6
+
+
+def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two families nobody can link again, so that all of a release is of the same extracts."""
+    monkeypatch.setattr(cohort_lock, "PATIENCE_SECONDS", 0.0)
+    refused: list[str] = []
+
+    def other() -> None:
+        try:
+            link_cohort(place.home, COHORT, ["leeds"])
+        except cohort_lock.Busy as busy:
+            refused.append(str(busy))
+
+    def measured(*_: object, **__: object) -> None:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(release, "measure_family", measured)
+    councils = taking_part(place.landing)
+    release.measure_release(place.home, place.keys, COHORT, "2026.11.0", councils, allow_missing=False)
+    assert len(refused) == 3
+
+
+def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
+    row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
+    correct(place)
+    before = hashes(place.home.restricted / "pseudonymised")
+    with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
+        forget(place.home, found)
+    with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
+        rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
+    with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
+        rows_of_pseudonym(place.home, child_id, None)
+    assert hashes(place.home.restricted / "pseudonymised") == before
+    step(place, LINKS)
+    forget(place.home, rows_of_pseudonym(place.home, child_id, None))
+    assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
+
+
+def test_links_of_other_rows_are_not_explained(place: Place) -> None:
+    correct(place)
+    rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
+    with pytest.raises(CannotExplain, match="are not those of the extracts that are in; link the cohort again first"):
+        explain_link(place.home, COHORT, *rows)
+
+
+# --- A release that was published, run again
+
+
+def again(place: Place, version: str = "2026.11.0", share: float | None = None) -> list[str]:
+    said: list[str] = []
+    run_cohort(place.installation, Cohort(COHORT), version, False, (), said.append, share)
+    return said
+
+
+def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
+    ledger = [tuple(vars(entry).values()) for entry in Ledger(place.home.ledger).entries()]
+    published = hashes(place.home.release / "2026.11.0")
+    measured = hashes(place.home.restricted / "measurements")
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], linked=True)
+    forget(place.home, found)
+    again(place)
+    assert hashes(place.home.release / "2026.11.0") == published
+    assert hashes(place.home.restricted / "measurements") == measured
+    assert [tuple(vars(entry).values()) for entry in Ledger(place.home.ledger).entries()] == ledger
+    again(place, "2026.11.1", 0.05)
+    assert len(Ledger(place.home.ledger).entries()) == len(ledger) + 6
+    assert hashes(place.home.release / "2026.11.0") == published
+
+
+def test_a_correction_is_not_passed_over_in_silence(place: Place) -> None:
+    """Its sender expects it in: the same version cannot have it, and says so."""
+    charged = len(Ledger(place.home.ledger).entries())
+    correct(place)
+    with pytest.raises(RunStopped, match=r"was charged with another child table\. A revision is a new release"):
+        again(place)
+    assert len(Ledger(place.home.ledger).entries()) == charged
+
+
+def test_a_stored_measurement_that_was_changed_is_not_read_back(place: Place) -> None:
+    (path,) = (place.home.restricted / "measurements").glob("*/*/pupil.json")
+    path.write_bytes(path.read_bytes().replace(b'"rho":', b'"rho" :', 1))
+    with pytest.raises(RunStopped, match="is not the file that the ledger recorded"):
+        again(place)

@@ -1,0 +1,264 @@
+"""Restricted and release work kept apart, each with its own secrets; storage and ledger in PostgreSQL; the files that
+deploy them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from assets.catalogue.installation import Installation
+from assets.catalogue.partitions import one_run
+from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
+from assets.catalogue.run_tags import SHARE
+from assets.intake.assets import pseudonymised_extracts
+from ndl_export.bundle.verify import verify
+from pipelines.definitions import Part, build_definitions
+from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
+from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.release.ledger import Ledger
+from sources.extract.landed import taking_part
+from tests.support import PROJECT
+from tests.support.installation.released import COHORT, Place
+from tests.support.release import postgres
+
+CONTAINERS = PROJECT / "packaging" / "containers"
+VERSION = "2026.11.0"
+
+
+@pytest.fixture(params=["one machine", "postgresql"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster's own storage, with the ledger beside it: files, or a real PostgreSQL under the shipped settings."""
+    if request.param == "one machine":
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+        return
+    reason = postgres.why_not()
+    if not reason and importlib.util.find_spec("dagster_postgres") is None:
+        reason = "dagster-postgres is not installed (extra `postgres`)"
+    if reason:
+        pytest.skip(reason)
+    settings = yaml.safe_load((CONTAINERS / "dagster.yaml").read_text())
+    settings["local_artifact_storage"]["config"]["base_dir"] = str(tmp_path / "artifacts")
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with postgres.running() as server:
+        url = server.url().replace("postgresql:", "postgresql+psycopg2:")
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"{url}&options=-csynchronous_commit%3Doff")  # events need no fsync
+        monkeypatch.setenv("READINESS_LEDGER", server.url())
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            assert "Postgres" in type(instance.event_log_storage).__name__
+            yield instance
+
+
+def keys_of(place: Place, name: str, holder: tuple[str, ...]) -> Path:
+    folder = place.root / name
+    folder.mkdir(mode=0o700)
+    for file in holder:
+        shutil.copy(place.root / "keys" / file, folder / file)
+    return folder
+
+
+def test_each_part_does_its_work_with_its_own_secrets(
+    released: Place, tmp_path: Path, storage: dg.DagsterInstance
+) -> None:
+    place = Place(tmp_path)
+    shutil.copytree(released.landing, place.landing)
+    shutil.copytree(released.root / "keys", place.root / "keys")
+    names = tuple(f"{name}.key" for name in ("linkage", "upn", "nhs", "linker", "input-mac"))
+    intake_keys = keys_of(place, "restricted-keys", (*names, "epoch"))
+    release_keys = keys_of(place, "release-keys", ("input-mac.key", "signing.pem"))
+    for folder, other in ((intake_keys, RELEASE), (release_keys, RESTRICTED), (intake_keys, PIPELINE)):
+        with pytest.raises(KeyProblem, match="is missing"):
+            KeyRing.load(folder, other)
+
+    home = str(place.home.root)
+    restricted = build_definitions(
+        Installation(landing_dir=str(place.landing), home_dir=home, keys_dir=str(intake_keys)), Part.RESTRICTED
+    )
+    release = build_definitions(
+        Installation(landing_dir=str(tmp_path / "not-mounted"), home_dir=home, keys_dir=str(release_keys)), Part.RELEASE
+    )
+    ops = {"__".join(asset.key.path): {"config": {"accept_fewer": []}} for asset in pseudonymised_extracts}
+    done = [
+        run(restricted, "intake", storage, tags=one_run(taking_part(place.landing), COHORT), run_config={"ops": ops}),
+        run(restricted, "linkage", storage, partition_key=COHORT),
+    ]
+    config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}
+    spend = {"ops": {"release__measurements": config, "release__bundle": {"config": {"version": VERSION}}}}
+    done.append(run(release, "release", storage, partition_key=COHORT, run_config=spend))
+    done.append(run(release, "analyst_database", storage))
+
+    assert all(storage.get_run_by_id(run_id).is_success for run_id in done)  # type: ignore[union-attr]
+    tags = storage.get_run_by_id(done[2]).tags  # type: ignore[union-attr]
+    assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
+    assert verify(place.home.release / VERSION).ok
+    charged = {entry.release for entry in Ledger(place.home.ledger).entries() if entry.release}
+    assert charged == {VERSION}
+    assert place.home.ledger == os.environ.get("READINESS_LEDGER", place.home.root / "ledger.sqlite")
+    assert not (place.home.root / "ledger.sqlite").exists() or isinstance(place.home.ledger, Path)
+
+
+def run(definitions: dg.Definitions, job: str, instance: dg.DagsterInstance, **options: object) -> str:
+    result = definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **options)
+    failures = [event.message for event in result.all_events if event.is_failure]
+    assert result.success, failures
+    return result.run_id
+
+
+def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
+    installation = Installation(landing_dir=str(tmp_path), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path))
+    of = {part: build_definitions(installation, part) for part in Part}
+    made = {part: {k.to_user_string() for k in d.resolve_asset_graph().executable_asset_keys} for part, d in of.items()}
+    assert made[Part.RESTRICTED] | made[Part.RELEASE] | {"restricted/returns"} == made[Part.ALL]
+    assert {key.partition("/")[0] for key in made[Part.RESTRICTED]} == {"restricted"}
+    assert {key.partition("/")[0] for key in made[Part.RELEASE]} == {"release"}
+    assert [schedule.name for schedule in of[Part.RELEASE].schedules or ()] == ["release_calendar"]
+    sensors = {part: [sensor.name for sensor in d.sensors or ()] for part, d in of.items()}
+    assert sensors[Part.RELEASE] == ["failed_runs"]
+    assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
+
+
+def compose() -> dict:
+    return yaml.safe_load((CONTAINERS / "compose.yaml").read_text())
+
+
+def test_compose_gives_each_service_its_own_secrets() -> None:
+    content = compose()
+    services = content["services"]
+    declared = set(content["secrets"])
+    for name, service in services.items():
+        assert set(service.get("secrets", ())) <= declared, name
+        assert set(service["networks"]) <= set(content["networks"]), name
+    mounts = {name: " ".join(service.get("volumes", ())) for name, service in services.items()}
+    assert {name for name, said in mounts.items() if "restricted-keys" in said} == {"restricted"}
+    assert {name for name, said in mounts.items() if "release-keys" in said} == {"release"}
+    assert {name for name, said in mounts.items() if "/data/landing" in said} == {"restricted"}
+    assert {name for name, said in mounts.items() if "/data/home" in said} == {"restricted", "release"}
+    assert {n for n, s in services.items() if "READINESS_LEDGER" in s.get("environment", {})} == {"release"}
+    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
+
+
+def test_the_chart_gives_each_location_its_own_secrets() -> None:
+    content = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
+    deployments = {entry["name"]: entry for entry in content["dagster-user-deployments"]["deployments"]}
+    secrets = {
+        name: {volume["secret"]["secretName"] for volume in entry["volumes"] if "secret" in volume}
+        for name, entry in deployments.items()
+    }
+    assert secrets == {"restricted": {"readiness-restricted-keys"}, "release": {"readiness-release-keys"}}
+    for name, entry in deployments.items():
+        mounted, declared = ({v["name"] for v in entry[kind]} for kind in ("volumeMounts", "volumes"))
+        assert mounted == declared
+        assert ("landing" in mounted) == (name == "restricted")
+        assert importlib.util.find_spec(entry["codeServerArgs"][-1])
+        assert entry["podSecurityContext"]["runAsNonRoot"] is True
+        modes = {volume["secret"]["defaultMode"] for volume in entry["volumes"] if "secret" in volume}
+        assert modes == {0o440}
+    assert content["telemetry"] == {"enabled": False}
+    assert content["computeLogManager"]["type"] == "NoOpComputeLogManager"
+
+
+def test_settings_reach_the_location_that_reads_them() -> None:
+    """Those of publication and alerts: the release location, which alone gets out. Files lie where both read them."""
+    wanted = {"restricted": {RETENTION, COUNCILS}, "release": {PUBLISHER, CALENDAR, PUBLISH_TO, ALERT}}
+    services = compose()["services"]
+    for name, settings in wanted.items():
+        given = {key: value for key, value in services[name]["environment"].items() if key.startswith("READINESS_")}
+        assert {key for key, value in given.items() if value == f"${{{key}:-}}"} == settings
+        assert any(volume.endswith("/settings:/etc/readiness:ro") for volume in services[name]["volumes"])
+    assert {name for name, service in services.items() if "outside" in service["networks"]} == {"webserver", "release"}
+    content = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())["dagster-user-deployments"]
+    optional = {
+        e["name"]: [s["name"] for s in e.get("envSecrets", ()) if s.get("optional")] for e in content["deployments"]
+    }
+    assert optional == {"restricted": [], "release": ["readiness-alert"]}
+    text = (CONTAINERS / "helm-values.yaml").read_text()
+    assert set(re.findall(r"name: (READINESS_\w+)", text)) == {RETENTION, COUNCILS, PUBLISHER, CALENDAR, PUBLISH_TO}
+
+
+def test_storage_and_runs_are_set_the_same_in_containers_and_chart() -> None:
+    chart = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
+    own = yaml.safe_load((CONTAINERS / "dagster.yaml").read_text())
+    runs = own["concurrency"]["runs"]
+    assert chart["concurrency"]["runs"]["maxConcurrentRuns"] == runs["max_concurrent_runs"]
+    assert chart["concurrency"]["runs"]["tagConcurrencyLimits"] == runs["tag_concurrency_limits"]
+    assert chart["additionalInstanceConfig"]["local_artifact_storage"] == own["local_artifact_storage"]
+    longest = chart["dagsterDaemon"]["runMonitoring"]["maxRuntimeSeconds"]
+    assert longest == own["run_monitoring"]["max_runtime_seconds"]
+    assert chart["dagsterDaemon"]["runRetries"] == {"enabled": False}
+    assert "run_retries" not in own
+    (version,) = re.findall(r"dagster/dagster --version (\S+)", (CONTAINERS / "helm-values.yaml").read_text())
+    assert f'name = "dagster"\nversion = "{version}"' in (PROJECT / "uv.lock").read_text()
+
+
+def test_workspace_and_commands_name_what_is_there() -> None:
+    services = compose()["services"]
+    for entry in yaml.safe_load((CONTAINERS / "workspace.yaml").read_text())["load_from"]:
+        server = entry["grpc_server"]
+        command = services[server["host"]]["command"]
+        assert command[command.index("-p") + 1] == str(server["port"])
+        assert importlib.util.find_spec(command[command.index("-m") + 1])
+
+
+def test_the_image_gets_code_and_nothing_else() -> None:
+    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    copied = {
+        source
+        for line in (CONTAINERS / "Containerfile").read_text().splitlines()
+        if line.startswith("COPY") and "--from" not in line
+        for source in [word for word in line.split()[1:-1] if not word.startswith("--")]
+    }
+    assert copied == allowed
+    assert all((PROJECT / source).exists() for source in copied)
+
+
+def test_both_instances_keep_no_output_and_send_nothing() -> None:
+    for file in (PROJECT / "dagster.yaml", PROJECT / "pipelines" / "dagster.yaml", CONTAINERS / "dagster.yaml"):
+        content = yaml.safe_load(file.read_text())
+        assert content["telemetry"] == {"enabled": False}, file
+        assert content["compute_logs"]["class"] == "NoOpComputeLogManager", file
+        assert content["concurrency"]["runs"]["max_concurrent_runs"] == 1, file
+
+
+def test_the_image_is_built_with_the_uv_of_the_makefile() -> None:
+    (of_make,) = re.findall(r"^UV_VERSION := (\S+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    (of_image,) = re.findall(r"/uv:(\S+) ", (CONTAINERS / "Containerfile").read_text())
+    assert of_image == of_make
+
+
+INSTALLS = re.compile(r"\b(?:pip install|pipx install|uv add|uv tool install)\s+([^\n;`|#&()]+)")
+RUNS = re.compile(r"\b(?:uvx|uv tool run|pipx run)\s+(\S+)")
+"""What tells a person, or a machine, to take something from an index, with what is taken."""
+
+
+def named_for_an_index(text: str) -> set[str]:
+    """What a text tells to take from an index by name, as against a file."""
+    told = [word for words in INSTALLS.findall(text) for word in words.split()] + RUNS.findall(text)
+    words = {word.strip("'\",.") for word in told if not word.startswith("-")}
+    return {re.split(r"[\[=<>~]", word)[0] for word in words if ".whl" not in word} - {""}
+
+
+def test_nobody_is_told_to_install_a_name_that_we_do_not_hold() -> None:
+    """No index has our packages: whoever asked one for them by name would get what a stranger puts there."""
+    assert named_for_an_index("run: pip install 'readiness[publish]'") == {"readiness"}
+    assert named_for_an_index("pip install './readiness_council-1-py3-none-any.whl[returns]'") == set()
+    packages = ("sources", "privacy", "assets", "ndl_export", "pipelines")
+    written = [path for folder in (*packages, "docs", "packaging") for path in (PROJECT / folder).rglob("*")]
+    kinds = {".py", ".md", ".toml", ".yaml", ".sh", ".html", ".txt", ""}
+    texts = [path for path in (*written, *PROJECT.glob("*")) if path.is_file() and path.suffix in kinds]
+    assert len(texts) > 300
+    told = {name for path in texts for name in named_for_an_index(path.read_text(encoding="utf-8"))}
+    assert told == {"marimo", "uv"}  # of others, and known

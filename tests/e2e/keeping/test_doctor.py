@@ -1,0 +1,194 @@
+"""Doctor names what a run would miss, each by a fault that is planted; settings are checked together."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assets.catalogue.installation import Installation
+from assets.home.processing_log import What, record
+from pipelines.reports import doctor
+from pipelines.reports.doctor import State, examine
+from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
+from tests.support import PROJECT
+from tests.support.installation.released import COHORT, Place
+
+Fault = Callable[[Place], object]
+
+
+def _cut_ledger(place: Place) -> None:
+    path = place.home.root / "ledger.sqlite"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def _lose_ledger(place: Place) -> None:
+    for path in place.home.root.glob("ledger.sqlite*"):
+        path.unlink()
+
+
+def _cut_log(place: Place) -> None:
+    lines = place.home.processing_log.read_text().splitlines(keepends=True)
+    place.home.processing_log.write_text("".join(lines[:-1]))
+
+
+def states(place: Place) -> dict[str, list[State]]:
+    found: dict[str, list[State]] = {}
+    for entry in examine(place.home.root, place.landing, place.root / "keys"):
+        found.setdefault(entry.what, []).append(entry.state)
+    return found
+
+
+def test_an_installation_that_runs_has_nothing_missing(place: Place) -> None:
+    found = examine(place.home.root, place.landing, place.root / "keys")
+    assert not [entry for entry in found if entry.state is State.MISSING]
+    assert {entry.what for entry in found} >= {"Python", "libraries", "keys", "home", "disk", "ledger", "clock"}
+
+
+@pytest.mark.parametrize(
+    ("what", "fault"),
+    [
+        (
+            "keys",
+            lambda place: (
+                (place.root / "keys" / "linker.key").unlink() or (place.root / "keys" / "signing.pem").unlink()
+            ),
+        ),
+        ("keys", lambda place: (place.root / "keys" / "input-mac.key").chmod(0o644)),
+        ("ledger", _cut_ledger),
+        ("ledger", _lose_ledger),
+        ("processing log", _cut_log),
+    ],
+)
+def test_a_fault_is_named(place: Place, what: str, fault: Fault) -> None:
+    fault(place)
+    assert State.MISSING in states(place)[what]
+
+
+def test_a_part_of_the_keys_is_said_to_be_one(place: Place) -> None:
+    (place.root / "keys" / "signing.pem").unlink()
+    (entry,) = [e for e in examine(place.home.root, place.landing, place.root / "keys") if e.what == "keys"]
+    assert entry.state is State.OK
+    assert "for intake and linkage alone" in entry.said
+
+
+def test_a_clock_that_was_turned_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Earlier(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
+            return dt.datetime(2020, 1, 1, tzinfo=tz)
+
+    record(place.home, What.LINKAGE, cohort=COHORT)
+    monkeypatch.setattr(doctor.dt, "datetime", Earlier)
+    assert State.MISSING in states(place)["clock"]
+
+
+def test_a_calendar_that_cannot_be_followed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = place.root / "calendar.yaml"
+    announced.write_text("releases:\n  - {version: 2026.11.0, date: 2026-12-01}\n")
+    monkeypatch.setenv("READINESS_CALENDAR", str(announced))
+    assert State.MISSING in states(place)["settings"]
+    announced.write_text("releases:\n  - {version: 2026.11.0, date: 2026-11-26}\n")
+    assert State.MISSING not in states(place)["settings"]
+
+
+def test_a_folder_that_others_may_look_into(place: Place) -> None:
+    place.home.restricted.chmod(0o755)
+    assert State.LOOK in states(place)["home"]
+
+
+def test_the_command_ends_with_one_where_something_is_missing(place: Place) -> None:
+    command = [str(Path(sys.executable).with_name("readiness")), "doctor", "--json", "--home", str(place.home.root)]
+    command += ["--landing", str(place.landing), "--keys"]
+    good = subprocess.run([*command, str(place.root / "keys")], capture_output=True, text=True, check=False)
+    bad = subprocess.run([*command, str(place.root / "none")], capture_output=True, text=True, check=False)
+    assert (good.returncode, bad.returncode) == (0, 1), good.stdout + good.stderr
+    assert {entry["state"] for entry in json.loads(bad.stdout)} >= {"ok", "missing"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("READINESS_LINKAGE_BACKEND", "dukdb", "must be duckdb or spark, not 'dukdb'"),
+        ("READINESS_LEDGER", "postgres://me:secret@host/db", "begins with postgresql://"),
+        ("READINESS_PUBLISHER", "/nowhere.yaml", "there is none at /nowhere.yaml"),
+        ("READINESS_RETENTION", "/nowhere.yaml", "there is none at /nowhere.yaml"),
+        ("READINESS_COUNCILS", "/nowhere", "there is none at /nowhere"),
+        ("READINESS_HOME", "/etc/passwd", "is a file"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_and_no_password(variable: str, value: str, sentence: str) -> None:
+    with pytest.raises(InvalidSettings, match=sentence) as error:
+        Settings.read({variable: value})
+    assert "secret" not in str(error.value)
+    assert variable in str(error.value)
+
+
+def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
+    assert unknown({"READINESS_HOEM": "x"}) == [
+        "READINESS_HOEM is not a variable that anything reads; perhaps READINESS_HOME"
+    ]
+    assert unknown({"READINESS_HOME": "x", "HOME": "y", "READINESS_AUDIT_KILLS": "1"}) == []
+    assert "postgresql" not in repr(Settings.read({"READINESS_LEDGER": "postgresql://me:secret@host/db"}))
+
+
+def test_a_wrong_setting_keeps_no_other_from_being_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_RETENTION", "/nowhere.yaml")
+    monkeypatch.setenv("READINESS_HOME", str(place.home.root))
+    found, problems = usable()
+    assert found.home == place.home.root
+    assert [str(problem) for problem in problems] == [
+        "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
+    ]
+    assert State.MISSING in states(place)["settings"]
+
+
+def test_the_process_reads_its_settings_once_and_each_change_of_its_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("READINESS_HOME", str(tmp_path))
+    assert settings() is settings()
+    assert settings().home == tmp_path
+    monkeypatch.setenv("READINESS_LEDGER", "postgresql://me:secret@host/db")
+    assert settings().ledger == "postgresql://me:secret@host/db"
+    assert "secret" not in repr(Installation.at())
+
+
+FORKED = """
+[[package]]
+name = "numpy"
+version = "2.4.6"
+resolution-markers = [
+    "python_full_version < '3.12' and sys_platform == 'win32'",
+    "python_full_version < '3.12' and sys_platform != 'win32'",
+]
+
+[[package]]
+name = "numpy"
+version = "2.5.5"
+resolution-markers = [
+    "python_full_version >= '3.13'",
+    "python_full_version == '3.12.*'",
+]
+
+[[package]]
+name = "click"
+version = "8.3.0"
+"""
+
+
+@pytest.mark.parametrize(("python", "numpy"), [("3.11.7", "2.4.6"), ("3.12.4", "2.5.5"), ("3.13.1", "2.5.5")])
+def test_of_several_locked_versions_that_of_this_python_is_meant(python: str, numpy: str) -> None:
+    assert doctor.locked_versions(FORKED, python_full_version=python) == {"numpy": numpy, "click": "8.3.0"}
+
+
+def test_the_libraries_are_compared_with_what_the_lock_file_means_for_this_python() -> None:
+    locked = doctor.locked_versions((PROJECT / "uv.lock").read_text())
+    assert locked["numpy"] == importlib.metadata.version("numpy")
+    assert locked["scipy"] == importlib.metadata.version("scipy")

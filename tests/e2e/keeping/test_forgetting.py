@@ -1,0 +1,293 @@
+"""A child whose rows are removed is found nowhere but as marks on the list, and does not come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from assets.home.processing_log import entries, verify
+from assets.home.removal_lock import InUse, RemovalUnfinished, alone, in_use
+from assets.intake import deliveries
+from assets.keeping.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
+from assets.linkage.link import link_cohort
+from pipelines.definitions import build_definitions
+from pipelines.opening import opened
+from privacy.keys import RESTRICTED, KeyRing
+from sources.extract.landed import taking_part
+from tests.support import PROJECT
+from tests.support.independent import upn
+from tests.support.installation.released import COHORT, EYFSP_LINE, PERSON, PLANTED, UPN, Place
+from tests.support.installation.traces import hashes, traces
+
+KEY = ("eyfsp", COHORT, "leeds")
+
+
+def planted(place: Place, linked: bool = True):
+    return rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], linked=linked)
+
+
+def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
+    tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
+    home, forgotten = place.home, place.home.restricted / "forgotten"
+    assert len(tokens) > 10
+    before = traces(home.root, tokens, {child_id})
+    assert {Path(name).name for name in before} >= {
+        "leeds.parquet",
+        "halton.parquet",
+        "links.parquet",
+        "children.parquet",
+    }
+    kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
+    ledger = [tuple(vars(entry).values()) for entry in _ledger(place)]
+    (home.restricted / "staging-dead").mkdir()
+    (home.restricted / "staging-dead" / "kept.parquet").write_bytes(home.pseudonymised(*KEY).read_bytes())
+
+    returned = home.return_file("eyfsp", COHORT, "leeds")
+    returned.parent.mkdir(parents=True)
+    returned.write_bytes(b"what nobody here can open")
+
+    found = forget(home, planted(place), place.keys)
+
+    assert not returned.exists()
+    assert {f"{e.council}/{e.source}": e.rows for e in found.extracts} == {n: (place.row(n),) for n in PLANTED}
+    assert traces(home.root, tokens, {child_id}, but=forgotten) == []
+    assert traces(forgotten, tokens, {child_id}) == []
+    assert {part: hashes(home.root / part) for part in kept} == kept
+    assert [tuple(vars(entry).values()) for entry in _ledger(place)] == ledger
+    assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
+    assert place.rows("leeds/eyfsp") == set(range(1, place.row("leeds/eyfsp")))
+    assert not home.unfinished_removal.exists()
+
+
+def _ledger(place: Place):
+    from privacy.release.ledger import Ledger
+
+    return Ledger(place.home.ledger).entries()
+
+
+def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
+    """Same rows, same figures of the extract, same links but for the ids."""
+    forget(place.home, planted(place))
+    after = deliveries.read(place.home.quality(*KEY))
+    assert after
+    assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
+    (rule,) = [rule for rule in after.rules if rule.rule == "forgotten"]
+    assert (rule.rows, rule.first_rows) == (1, ())
+    for name in PLANTED:
+        lines = place.file(name).read_text().splitlines(keepends=True)
+        place.file(name).write_text("".join(lines[:-1]))
+    fresh = Place(place.root)
+    again = fresh.take("leeds/eyfsp")
+    assert (again.profile, again.rows_kept) == (after.profile, after.rows_kept)
+
+
+def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
+    """Of the delivery in force its number goes; of those before it every number, for nobody knows which was which."""
+    broken = EYFSP_LINE.replace("L99 9ZZ", "").replace(UPN, upn(899_999_123_457))
+    with place.file("leeds/eyfsp").open("a") as file:
+        file.write(broken)
+    place.take("leeds/eyfsp")
+    with place.file("leeds/eyfsp").open("a") as file:
+        file.write(broken.replace(UPN[1:], "1"))
+    quality = place.take("leeds/eyfsp")
+    row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
+    link_cohort(place.home, COHORT, taking_part(place.landing))
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
+    forget(place.home, found)
+    after = deliveries.read(place.home.quality(*KEY))
+    assert after
+    assert not any(row in rule.first_rows for rule in after.rules)
+    for path in place.home.history(*KEY).glob("*.json"):
+        assert not any(rule["first_rows"] for rule in json.loads(path.read_text())["rules"])
+    report = json.loads((place.home.reports(COHORT, "leeds") / "eyfsp.json").read_text())
+    assert "forgotten" in {finding["rule"] for finding in report["findings"]}
+    assert not any(str(row) in finding["row_numbers"] for finding in report["findings"])
+    assert not duckdb.sql(f"FROM '{place.home.quarantine(*KEY)}' WHERE source_row = {row}").fetchall()
+
+
+def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
+    forget(place.home, planted(place))
+    assert place.take("leeds/eyfsp").unchanged
+    place.keys.rotate(place.root / "keys-2")
+    again = place.take("leeds/eyfsp", KeyRing.load(place.root / "keys-2"))
+    assert not again.unchanged
+    assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
+
+
+def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
+    for objects in (False, True):
+        place = copied()
+        forget(place.home, planted(place), place.keys if objects else None)
+        namesake = EYFSP_LINE.replace(UPN, upn(899_999_123_457)).replace("L99 9ZZ", "L98 9ZZ")
+        moved = EYFSP_LINE.replace("L99 9ZZ", "L1 1AA")
+        lines = place.file("leeds/eyfsp").read_text().splitlines(keepends=True)
+        place.file("leeds/eyfsp").write_text("".join([lines[0], moved, namesake, *lines[1:-1]]))
+        with place.file("halton/hv_reviews").open("a") as file:
+            file.write(f"P-1,,,{PERSON},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+        quality, reviews = place.take("leeds/eyfsp"), place.take("halton/hv_reviews")
+        kept = place.rows("leeds/eyfsp")
+        assert (1 in kept, 2 in kept) == (not objects, True)
+        assert (place.row("halton/hv_reviews") in place.rows("halton/hv_reviews")) != objects
+        counted = {rule.rule: rule.rows for rule in (*quality.rules, *reviews.rules)}
+        assert counted.get("forgotten", 0) == objects
+        assert quality.rows_read == quality.rows_kept + quality.rows_rejected
+
+
+def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
+    forget(place.home, planted(place), place.keys)
+    place.keys.rotate(place.root / "keys-2")
+    keys = KeyRing.load(place.root / "keys-2")
+    other = place.take("sefton/eyfsp", keys)
+    assert "objections-of-other-keys" in {finding.rule for finding in other.findings if not finding.passed}
+    place.take("leeds/eyfsp", keys)
+    lines = place.file("leeds/eyfsp").read_text().splitlines(keepends=True)
+    place.file("leeds/eyfsp").write_text("".join([lines[0], EYFSP_LINE, *lines[1:-1]]))
+    assert [rule.rows for rule in place.take("leeds/eyfsp", keys).rules if rule.rule == "forgotten"] == [1]
+    assert 1 not in place.rows("leeds/eyfsp")
+
+
+def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> None:
+    by_row = planted(place)
+    child_id = place.child_id("leeds/eyfsp")
+    path = place.home.pseudonymised(*KEY)
+    tokens = duckdb.sql(f"SELECT t_upn, t_surname_dob FROM '{path}' ORDER BY source_row").fetchall()
+    assert rows_of_pseudonym(place.home, child_id, None) == by_row
+    assert rows_of_pseudonym(place.home, str(tokens[-1][0]), COHORT) == by_row
+    assert rows_of_pseudonym(place.home, f"{tokens[-1][0]:016x}", None) == by_row
+    with pytest.raises(CannotForget, match="neither a child_id nor a token"):
+        rows_of_pseudonym(place.home, "5", None)
+    with pytest.raises(CannotForget, match="more than one child"):
+        rows_of_pseudonym(place.home, str(tokens[-1][1]), COHORT)
+
+
+def test_one_row_alone(place: Place) -> None:
+    forget(place.home, planted(place, linked=False))
+    rows = place.linked_rows()
+    assert [(name, place.row(name)) in rows for name in PLANTED] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("council", "source", "row", "sentence"),
+    [
+        ("leeds", "eyfsp", 99, "has rows 1 to 41, and no row 99"),
+        ("leeds", "eyfsp", 0, "has rows 1 to 41, and no row 0"),
+        ("camden", "eyfsp", 1, "no eyfsp extract of camden is in"),
+    ],
+)
+def test_what_is_not_there(place: Place, council: str, source: str, row: int, sentence: str) -> None:
+    with pytest.raises(CannotForget, match=sentence):
+        rows_named(place.home, COHORT, council, source, [row], linked=True)
+
+
+def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
+    with in_use(place.home), pytest.raises(InUse, match="a run is at work"), alone(place.home, patience=0.1):
+        pass
+    code = "import sys; from pathlib import Path; from assets.home.paths import Home\n"
+    code += "from assets.home.removal_lock import in_use\nwith in_use(Home(Path(sys.argv[1])), patience=0.1): pass"
+    with alone(place.home):
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(place.home.root)], capture_output=True, text=True, cwd=PROJECT, check=False
+        )
+    assert "rows or files of it are being removed; try again" in other.stderr
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+root, left = Path(sys.argv[1]), int(sys.argv[2])
+def dying(function):
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)
+        return function(*args, **kwargs)
+    return call
+Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
+from assets.home.paths import Home
+from assets.keeping.forgetting import forget, rows_named
+from privacy.keys import RESTRICTED, KeyRing
+home = Home(root / "home")
+found = rows_named(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], linked=True)
+forget(home, found, KeyRing.load(root / "keys", RESTRICTED))
+"""
+
+
+@pytest.mark.parametrize("step", [2, 5, 7, 10, 14, 19, 24, 28, 33])
+def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
+    """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
+    tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
+    arguments = [sys.executable, "-c", _KILLED, str(place.root), str(step), str(place.row("leeds/eyfsp"))]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=os.environ, check=False)
+    assert done.returncode == 9, done.stderr
+    if place.home.unfinished_removal.exists():
+        with pytest.raises(RemovalUnfinished), in_use(place.home):
+            pass
+        assert opened(place.home) == place.home
+        with in_use(place.home):
+            pass
+    else:
+        assert all(place.row(name) in place.rows(name) for name in PLANTED)
+        forget(place.home, planted(place), KeyRing.load(place.root / "keys", RESTRICTED))
+    finish(place.home)
+    assert traces(place.home.root, tokens, {child_id}, but=place.home.restricted / "forgotten") == []
+    assert place.home.confidential("pupil", COHORT).exists()
+    verify(place.home)
+
+
+def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) -> None:
+    arguments = [sys.executable, "-c", _KILLED, str(place.root), "14", str(place.row("leeds/eyfsp"))]
+    subprocess.run(arguments, cwd=PROJECT, env=os.environ, check=False)
+    assert place.home.unfinished_removal.exists()
+    resources = build_definitions(place.installation).resources or {}
+    assert resources["installation"].open_home() == place.home
+    assert not place.home.unfinished_removal.exists()
+
+
+def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
+    row = place.row("leeds/eyfsp")
+    forget(place.home, planted(place))
+    said = [entry for entry in entries(place.home) if entry.what == "rows removed on request"]
+    assert [f"{entry.council}/{entry.source}" for entry in said] == sorted(PLANTED, key=lambda n: n.split("/"))
+    assert all(entry.file_mac and entry.who and entry.note == "rows" for entry in said)
+    assert str(row) not in json.dumps([entry.note for entry in said])
+
+
+def test_the_command_says_what_it_would_do_and_does_it(place: Place) -> None:
+    def command(*more: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"READINESS_HOME": str(place.home.root), "READINESS_KEYS": str(place.root / "keys")}
+        arguments = [str(Path(sys.executable).with_name("readiness")), "forget", *more]
+        return subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
+
+    row = str(place.row("leeds/eyfsp"))
+    named = (
+        "--cohort",
+        COHORT,
+        "--council",
+        "leeds",
+        "--source",
+        "eyfsp",
+        "--row",
+        row,
+        "--landing",
+        str(place.landing),
+    )
+    before = hashes(place.home.root)
+    dry = command(*named, "--dry-run")
+    assert hashes(place.home.root) == before
+    assert f"leeds/eyfsp: row {row}" in dry.stdout
+    assert "halton/early_years_census" in dry.stdout
+    assert "Would be removed" in dry.stdout
+    neither = command("--cohort", COHORT)
+    assert (neither.returncode, neither.stderr.count("\n")) == (1, 1)
+    done = command(*named, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["removed"] is True
+    assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")

@@ -1,0 +1,100 @@
+"""The processing log: whatever is done is there before it is done, and a line that was changed or removed is seen."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from assets.home.paths import Home
+from assets.home.processing_log import What, entries, record, verify
+from assets.linkage.explanation import explain_link
+from privacy.chained_log import LogBroken
+from privacy.linkage.explain import Row
+from tests.support.installation.released import COHORT, Place
+
+
+def filled(root: Path, lines: int = 4) -> Home:
+    home = Home(root)
+    for number in range(lines):
+        record(home, What.LINKAGE, cohort=COHORT, note=str(number))
+    return home
+
+
+def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
+    found = verify(released.home)
+    taken = {(e.council, e.source) for e in found if e.what == What.INTAKE}
+    assert len(taken) == 40
+    assert {e.what for e in found} == {What.INTAKE, What.LINKAGE, What.MEASUREMENT}
+    assert all(e.run_id and e.who and e.software for e in found)
+    assert {e.release for e in found if e.what == What.MEASUREMENT} == {"2026.11.0"}
+
+
+def test_an_explanation_is_an_access(place: Place) -> None:
+    rows = [
+        Row(name.split("/")[1], name.split("/")[0], place.row(name)) for name in ("leeds/eyfsp", "leeds/hv_reviews")
+    ]
+    explain_link(place.home, COHORT, *rows)
+    last = verify(place.home)[-1]
+    assert (last.what, last.note) == (What.EXPLANATION, "leeds/eyfsp and leeds/hv_reviews")
+
+
+@pytest.mark.parametrize("remove", [0, 1, 3])
+def test_a_line_removed_is_seen_wherever_it_stood(tmp_path: Path, remove: int) -> None:
+    home = filled(tmp_path)
+    lines = home.processing_log.read_text().splitlines(keepends=True)
+    home.processing_log.write_text("".join(lines[:remove] + lines[remove + 1 :]))
+    with pytest.raises(LogBroken, match="removed"):
+        verify(home)
+    if remove == 3:
+        with pytest.raises(LogBroken, match="lines at the end were removed"):
+            record(home, What.LINKAGE, cohort=COHORT)
+
+
+def test_an_empty_log_is_not_a_new_one(tmp_path: Path) -> None:
+    home = filled(tmp_path)
+    home.processing_log.write_text("")
+    with pytest.raises(LogBroken, match="removed"):
+        verify(home)
+
+
+def test_a_line_changed_is_seen(tmp_path: Path) -> None:
+    home = filled(tmp_path)
+    home.processing_log.write_text(home.processing_log.read_text().replace('"note": "1"', '"note": "9"'))
+    with pytest.raises(LogBroken, match="line 2 was changed"):
+        verify(home)
+
+
+def test_what_a_death_left_of_a_line_is_passed_over(tmp_path: Path) -> None:
+    home = filled(tmp_path)
+    with home.processing_log.open("a") as file:
+        file.write('{"seq": 5, "ti')
+    assert len(verify(home)) == 4
+    record(home, What.LINKAGE, cohort=COHORT)
+    assert [entry.seq for entry in verify(home)] == [1, 2, 3, 4, 5]
+
+
+def test_a_death_between_line_and_head_is_mended(tmp_path: Path) -> None:
+    home = filled(tmp_path)
+    head = home.processing_log.with_suffix(".head.json")
+    before = head.read_text()
+    record(home, What.LINKAGE, cohort=COHORT)
+    head.write_text(before)
+    assert len(verify(home)) == 5
+    record(home, What.LINKAGE, cohort=COHORT)
+    assert len(verify(home)) == 6
+
+
+def test_many_writers_at_once_keep_one_chain(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        pool.starmap(filled, [(tmp_path, 10)] * 3)
+    assert len(verify(Home(tmp_path))) == 30
+
+
+def test_it_is_its_owners_alone(tmp_path: Path) -> None:
+    home = filled(tmp_path)
+    assert home.processing_log.stat().st_mode & 0o077 == 0
+    assert json.loads(home.processing_log.read_text().splitlines()[0])["seq"] == 1
+    assert [entry.note for entry in entries(home)] == ["0", "1", "2", "3"]

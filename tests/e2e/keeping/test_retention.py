@@ -1,0 +1,207 @@
+"""What has had its time goes, what must stay stays, and nothing of an expired cohort is made again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.home.processing_log import entries, verify
+from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held, read_retention, retention
+from assets.intake import deliveries
+from assets.keeping.retention import due, expire
+from assets.keeping.shredding import shred, shred_taken, shreddable
+from pipelines.dagster.instance import expire_all
+from pipelines.definitions import build_definitions
+from pipelines.run import RunStopped, run_cohort
+from sources.extract.landed import Landed
+from sources.reference.cohorts import Cohort
+from tests.support import PROJECT
+from tests.support.installation.released import COHORT, Place
+from tests.support.installation.traces import hashes
+
+DAY = dt.timedelta(days=1)
+OWN = PROJECT / "privacy" / "retention.yaml"
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def test_a_cohort_may_be_held_to_the_month_that_the_policy_says() -> None:
+    policy = retention()
+    assert policy.ends(Cohort("202425")) == dt.date(2031, 9, 1)
+    check_may_be_held(Cohort("202425"), dt.date(2031, 8, 31))
+    with pytest.raises(CohortExpired, match="may not be held since 1 September 2031"):
+        check_may_be_held(Cohort("202425"), dt.date(2031, 9, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("cohort_months: 72\n", "must have the keys"),
+        ("- 1\n", "must have the keys"),
+        (": :\n  -", "not a readable YAML file"),
+        (
+            "cohort_months: -1\nlanding_days: 1\nquarantine_days: 1\nsuperseded_days: 1\ndagster_days: 1\n",
+            "cohort_months must be a whole number",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_followed(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "retention.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidRetention, match=sentence):
+        read_retention(path)
+
+
+def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
+    stay = ("release", "restricted/measurements", "restricted/releases")
+    before = {part: hashes(place.home.root / part) for part in stay}
+    ledger = (place.home.root / "ledger.sqlite").read_bytes()
+    at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
+    assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
+    for path in (place.home.return_file("eyfsp", COHORT, "leeds"), place.home.return_summary(COHORT, "leeds")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"made under an agreement")
+    expire(place.home, None, None, retention(), at)
+    assert not [path for path in place.home.returns.rglob("*") if path.is_file()]
+    held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
+    kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
+    assert kinds <= {"measurements", "turns"}
+    assert {part: hashes(place.home.root / part) for part in stay} == before
+    assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
+    assert {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")} >= {
+        "pseudonymised",
+        "linked",
+        "reports",
+    }
+
+
+def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "short.yaml"
+    lines = OWN.read_text().replace("cohort_months: 72", "cohort_months: 1")
+    policy.write_text(lines)
+    monkeypatch.setenv("READINESS_RETENTION", str(policy))
+    before = hashes(place.home.restricted)
+    with pytest.raises(RunStopped, match="may not be held since 1 October 2025"):
+        run_cohort(place.installation, Cohort(COHORT), None, False, (), lambda _: None)
+    result = (
+        build_definitions(place.installation)
+        .resolve_job_def("linkage")
+        .execute_in_process(partition_key=COHORT, raise_on_error=False)
+    )
+    assert not result.success
+    assert hashes(place.home.restricted) == before
+
+
+def test_quarantine_and_superseded_results_go_after_their_days(place: Place) -> None:
+    with place.file("leeds/eyfsp").open("a") as file:
+        file.write(place.file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
+    place.take("leeds/eyfsp")
+    history = place.home.history("eyfsp", COHORT, "leeds")
+    assert len(list(history.iterdir())) == 1
+    policy = retention()
+    at = now() + (policy.superseded_days + 1) * DAY
+    expire(place.home, None, None, policy, at)
+    assert not list(history.iterdir())
+    assert not list(place.home.restricted.glob("quarantine/*/*/*.parquet"))
+    assert place.rows("leeds/eyfsp")
+
+
+def test_only_files_whose_rows_are_in_are_shredded(place: Place) -> None:
+    place.file("leeds/eyfsp").write_text("not what was taken in\n")
+    place.take("halton/eyfsp")
+    stopped = place.file("wirral/eyfsp")
+    good = stopped.read_bytes()
+    stopped.write_bytes(good[: len(good) // 2])
+    with pytest.raises(Exception, match="wirral/eyfsp"):
+        place.take("wirral/eyfsp")
+    (place.landing / "sefton" / "eyfsp" / "elsewhere").hardlink_to(place.file("sefton/eyfsp"))
+    found = shred_taken(place.landing, place.home, place.keys, COHORT)
+    assert place.file("leeds/eyfsp").exists()
+    assert stopped.exists()
+    assert place.file("sefton/eyfsp").exists()
+    assert not place.file("halton/eyfsp").exists()
+    assert len(found.ready) == 40 - 3
+    assert {sentence.split()[0] for sentence in found.kept} == {
+        f"{council}/eyfsp/{COHORT}.csv" for council in ("leeds", "sefton", "wirral")
+    }
+    logged = {(e.council, e.source) for e in entries(place.home) if e.what == "landing file shredded"}
+    assert ("halton", "eyfsp") in logged
+    assert ("leeds", "eyfsp") not in logged
+
+
+def test_the_bytes_are_overwritten_before_the_name_goes(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place.file("halton/eyfsp")
+    content, seen = path.read_bytes(), []
+    unlink = Path.unlink
+    monkeypatch.setattr(
+        Path,
+        "unlink",
+        lambda self, missing_ok=False: (
+            (seen.append(self.read_bytes()) if "shredding" in self.name else None),
+            unlink(self, missing_ok),
+        )[1],
+    )
+    (file,) = [f for f in shreddable(place.landing, place.home, place.keys).ready if f.landed.path == path]
+    shred(place.home, file)
+    assert [len(found) for found in seen] == [len(content)]
+    assert content[:40] not in seen[0]
+
+
+def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
+    """A file that is gone is not a council that is missing; the release is found again, byte for byte."""
+    before = hashes(place.home.release)
+    shred_taken(place.landing, place.home, place.keys)
+    assert not [path for path in place.landing.rglob(f"{COHORT}.*") if path.is_file()]
+    run_cohort(place.installation, Cohort(COHORT), None, False, (), lambda _: None)
+    after = hashes(place.home.release)
+    assert {name: after[name] for name in before if name.startswith("2026.11.0")} == {
+        name: digest for name, digest in before.items() if name.startswith("2026.11.0")
+    }
+    landed = Landed("leeds", "eyfsp", COHORT, place.landing)
+    assert deliveries.current(place.home, landed)
+
+
+def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:
+    policy = retention()
+    early, late = (now() + (policy.landing_days + days) * DAY for days in (-1, 1))
+    assert not due(place.home, place.landing, place.keys, policy, early).landing
+    assert len(due(place.home, place.landing, place.keys, policy, late).landing) == 40
+
+
+def test_old_runs_leave_dagsters_storage(copied: Callable[[], Place]) -> None:
+    place = copied()
+    folder = place.home.root / "dagster"
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        runs = instance.get_runs_count()
+        assert runs == 4
+        assert expire_all(place.home, None, None, storage=instance, now=now()) == []
+        later = now() + (retention().dagster_days + 1) * DAY
+        said = expire_all(place.home, None, None, storage=instance, now=later)
+        assert any(sentence.startswith("4 runs of Dagster's storage") for sentence in said)
+        assert instance.get_runs_count() == 0
+
+
+def test_the_job_removes_and_the_schedule_asks_for_it_daily(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "now.yaml"
+    text = OWN.read_text().replace("landing_days: 30", "landing_days: 0")
+    policy.write_text(text)
+    monkeypatch.setenv("READINESS_RETENTION", str(policy))
+    definitions = build_definitions(place.installation)
+    assert definitions.resolve_job_def("retention").execute_in_process().success
+    assert not place.file("leeds/eyfsp").exists()
+    (schedule,) = [s for s in definitions.schedules or () if s.name == "daily_retention"]
+    assert schedule.cron_schedule == "30 3 * * *"
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert next(e.run_id for e in entries(place.home) if e.what == "landing file shredded")

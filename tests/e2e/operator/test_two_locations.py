@@ -1,0 +1,66 @@
+"""Restricted and release work as two code locations of one server and daemon."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from assets.home.paths import Home
+from pipelines.dagster.instance import instance
+from tests.support.installation.rig import COHORT, Site
+from tests.support.installation.server import Server, served
+
+LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+RUNS = "{ runsOrError { ... on Runs { results { status jobName } } } }"
+SENSORS = """query S($in: RepositorySelector!) { sensorsOrError(repositorySelector: $in) {
+  ... on Sensors { results { name } } } }"""
+_A_TICK_AND_MORE = 45.0
+"""Seconds; a sensor of failed runs looks every thirty."""
+
+
+def launch(server: Server, location: str, job: str, config: dict[str, Any]) -> None:
+    params = {
+        "selector": {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job},
+        "runConfigData": json.dumps(config),
+        "mode": "default",
+        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": COHORT}]},
+    }
+    answer = server.ask(LAUNCH, params=params)["launchRun"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+
+
+@pytest.mark.timeout(600)
+def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, list[bytes]]) -> None:
+    url, got = hook
+    site = Site.made(tmp_path)
+    with instance(Home(site.home)):
+        pass
+    workspace = tmp_path / "workspace.yaml"
+    names = {"restricted": "pipelines.restricted_definitions", "release": "pipelines.release_definitions"}
+    modules = [{"python_module": {"module_name": m, "location_name": name}} for name, m in names.items()]
+    workspace.write_text(yaml.safe_dump({"load_from": modules}))
+    with served(site, workspace=workspace, settings={"READINESS_ALERT": url}) as server:
+        found = {
+            name: server.ask(SENSORS, **{"in": {"repositoryName": "__repository__", "repositoryLocationName": name}})
+            for name in names
+        }
+        told_by = [n for n, said in found.items() if "failed_runs" in str(said)]
+        assert told_by == ["release"]
+        launch(server, "restricted", "linkage", {})
+        config = {"config": {"version": "2026.11.0"}}
+        launch(server, "release", "release", {"ops": {"release__measurements": config, "release__bundle": config}})
+        server.until(RUNS, lambda runs: [r["status"] for r in runs["runsOrError"]["results"]] == ["FAILURE"] * 2)
+        deadline = time.monotonic() + 3 * _A_TICK_AND_MORE
+        while len(got) < 2 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(_A_TICK_AND_MORE)
+    assert sorted(json.loads(body)["text"].split(",")[1].strip() for body in got) == [
+        f"linkage of {COHORT}",
+        f"release of {COHORT}",
+    ]

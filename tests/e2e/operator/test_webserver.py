@@ -1,0 +1,189 @@
+"""The real web server over a finished run: it loads without an error, explains itself, and leaks nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.catalogue.descriptions import ALLOWED
+from assets.catalogue.run_tags import BY, RELEASE, WHY
+from sources.reference.places import PILOT
+from tests.support.browser import IN_A_BROWSER, started
+from tests.support.installation.rig import COHORT, FIRST, PLANTED, Site, check_nothing_leaked
+from tests.support.installation.server import Server, served
+
+SHOWN = {
+    "intake": ("every identifier replaced by tokens", "data-engineering", "docs/linkage.md"),
+    "links": ("Which rows are of one child", "kept when the cohort is linked again"),
+    "children": ("From restricted/eyfsp: com_e01, com_e02", "From restricted/school_census: ethnicity"),
+    "release": ("The signed release bundle", "docs/releases.md"),
+    "launchpad": ('Missing required config entry "version" at path root:ops:release__measurements:config',),
+    "automation": ("nightly_intake", "termly_linkage", "release_calendar", "restricted_automation", "failed_runs"),
+}
+"""What must be read on a page."""
+
+LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus
+  locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+METADATA = """metadataEntries { __typename label description
+  ... on TextMetadataEntry { text } ... on MarkdownMetadataEntry { mdStr } ... on PathMetadataEntry { path }
+  ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } ... on JsonMetadataEntry { jsonString }
+  ... on TableSchemaMetadataEntry { schema { columns { name description } } } }"""
+ASSETS = f"""{{ assetNodes {{ id description groupName kinds tags {{ key value }} owners {{ __typename }}
+  hasMaterializePermission assetKey {{ path }} {METADATA}
+  assetMaterializations(limit: 100) {{ runId {METADATA} }} }} }}"""
+RUNS = """{ runsOrError { ... on Runs { results { id status jobName tags { key value } } } } }"""
+EVENTS = """query Q($run: ID!, $after: String) { logsForRun(runId: $run, afterCursor: $after) { __typename
+  ... on EventConnection { cursor hasMore events { __typename ... on MessageEvent { message stepKey } } } } }"""
+BACKFILL = """mutation B($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    made = Site.made(tmp_path_factory.mktemp("served"))
+    ended = made.run()
+    assert ended.code == 0, ended.output
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(site: Site) -> Iterator[Server]:
+    with served(site) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def everything(server: Server) -> dict[str, Any]:
+    """All that the server says: assets with their metadata, runs with their tags, every event."""
+    runs = server.ask(RUNS)["runsOrError"]["results"]
+    return {
+        "assets": server.ask(ASSETS)["assetNodes"],
+        "runs": runs,
+        "events": [_events(server, r["id"]) for r in runs],
+    }
+
+
+def _events(server: Server, run: str) -> list[dict[str, Any]]:
+    found, after = [], None
+    while True:
+        page = server.ask(EVENTS, run=run, after=after)["logsForRun"]
+        found += page["events"]
+        if not page["hasMore"]:
+            return found
+        after = page["cursor"]
+
+
+def test_the_code_location_loads(server: Server) -> None:
+    entries = server.ask(LOCATIONS)["workspaceOrError"]["locationEntries"]
+    assert [entry["locationOrLoadError"]["__typename"] for entry in entries] == ["RepositoryLocation"], entries
+
+
+def test_every_asset_explains_itself(everything: dict[str, Any]) -> None:
+    for asset in everything["assets"]:
+        labels = {entry["label"] for entry in asset["metadataEntries"]}
+        assert asset["description"], asset
+        assert asset["owners"], asset
+        assert asset["kinds"], asset
+        assert "zone" in {tag["key"] for tag in asset["tags"]}
+        if asset["groupName"] in ("intake", "linkage"):
+            assert {"dagster/column_schema", "dagster/column_lineage", "documentation"} <= labels, asset["assetKey"]
+            (schema,) = [e for e in asset["metadataEntries"] if e["label"] == "dagster/column_schema"]
+            assert all(column["description"] for column in schema["schema"]["columns"])
+
+
+def test_metadata_is_of_the_list(everything: dict[str, Any]) -> None:
+    made = [
+        entry
+        for asset in everything["assets"]
+        for each in asset["assetMaterializations"]
+        for entry in each["metadataEntries"]
+    ]
+    labels = {entry["label"] for entry in made}
+    assert {"rows_read", "rho", "release"} <= labels
+    assert not [label for label in labels if not any(re.fullmatch(pattern, label) for pattern in ALLOWED)]
+
+
+def test_runs_say_who_and_why(everything: dict[str, Any]) -> None:
+    tags = {run["jobName"]: {tag["key"]: tag["value"] for tag in run["tags"]} for run in everything["runs"]}
+    assert all(each[BY] and each[WHY] == "readiness run" for each in tags.values())
+    assert tags["release"][RELEASE] == FIRST
+    assert tags["release"]["spends_budget"] == "true"
+
+
+def test_nothing_that_it_says_leaks(everything: dict[str, Any], site: Site) -> None:
+    """No planted identifier; no number of linked children, in no message and no metadata."""
+    said = json.dumps(everything)
+    assert not [word for word in PLANTED if word.lower() in said.lower()]
+    linked = site.restricted / "linked" / f"cohort={COHORT}"
+    links = pq.read_table(linked / "links.parquet")
+    counts = {links.num_rows, len(set(links["child_id"].to_pylist()))}
+    counts |= {pq.read_metadata(path).num_rows for path in linked.glob("*.parquet")}
+    counts = {count for count in counts if count > 9}  # smaller ones are everywhere
+    texts = [str(event.get("message")) for events in everything["events"] for event in events]
+    numbers = {int(found) for text in texts for found in re.findall(r"(?<![\w.:-])\d+(?![\w.:-])", text)}
+    for asset in everything["assets"]:
+        for made in asset["assetMaterializations"]:
+            numbers |= {entry["intValue"] for entry in made["metadataEntries"] if entry.get("intValue") is not None}
+    assert not counts & numbers, counts & numbers
+
+
+@IN_A_BROWSER
+def test_pages_load_without_an_error(server: Server) -> None:
+    """The asset graph, an asset of each group, jobs, automation, runs: no error in the console, none on the page."""
+    pages = {
+        "graph": "/asset-groups",
+        "intake": "/assets/restricted/eyfsp?view=overview",
+        "links": "/assets/restricted/links?view=overview",
+        "children": "/assets/restricted/children?view=overview",
+        "release": "/assets/release/bundle?view=overview",
+        "launchpad": "/locations/readiness/jobs/release/playground",
+        "lineage": "/assets/restricted/children?view=lineage&lineageScope=upstream",
+        "jobs": "/jobs",
+        "automation": "/automation",
+        "runs": "/runs",
+    }
+    pictures = os.environ.get("READINESS_AUDIT_PICTURES")
+    with started() as browser:
+        for name, path in pages.items():
+            page, said = browser.new_page(viewport={"width": 1500, "height": 1000}), []
+            page.on("pageerror", lambda error, said=said: said.append(str(error)))
+            page.on("response", lambda r, said=said: said.append(f"{r.status} {r.url}") if r.status >= 500 else None)
+            page.goto(server.url + path)
+            page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(1500)
+            text = page.inner_text("body")
+            assert said == [], name
+            assert "An error occurred" not in text, text
+            assert "PythonError" not in text, text
+            assert not [word for word in PLANTED if word.lower() in text.lower()]
+            if pictures:
+                page.screenshot(path=Path(pictures) / f"{name}.png")
+            for word in SHOWN.get(name, ()):
+                page.get_by_text(word).first.wait_for()
+            page.close()
+
+
+def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:
+    """Launched from the server, carried out by the daemon."""
+    names = [f"{COHORT}|{council}" for council in PILOT]
+    selection = [{"path": ["restricted", source]} for source in ("eyfsp", "school_census")]
+    answer = server.ask(BACKFILL, params={"assetSelection": selection, "partitionNames": names})
+    backfill = answer["launchPartitionBackfill"]["backfillId"]
+
+    def of_backfill(found: Any) -> list[dict[str, Any]]:
+        return [
+            run
+            for run in found["runsOrError"]["results"]
+            if {"key": "dagster/backfill", "value": backfill} in run["tags"]
+        ]
+
+    found = server.until(RUNS, lambda found: any(r["status"] in ("SUCCESS", "FAILURE") for r in of_backfill(found)))
+    assert [run["status"] for run in of_backfill(found)] == ["SUCCESS"]
+    check_nothing_leaked(site)

@@ -1,0 +1,1 @@
+"""Parts of the pipeline on real files: an intake, a linkage, a bundle, a command, a definition for Dagster."""

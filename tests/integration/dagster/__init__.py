@@ -1,0 +1,1 @@
+"""The definitions, schedules and event log, without a server."""

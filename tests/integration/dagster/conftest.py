@@ -1,0 +1,5 @@
+"""A webhook."""
+
+from tests.support.installation.webhook import hook
+
+__all__ = ["hook"]

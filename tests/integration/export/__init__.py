@@ -1,0 +1,1 @@
+"""Bundles, release directories, publishing, and the analyst database, of made-up figures."""

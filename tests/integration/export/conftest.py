@@ -1,0 +1,15 @@
+"""Bundles of made-up figures."""
+
+from tests.support.export.bundles import (
+    bundle,
+    copy,
+    release_dir,
+    series,
+    signing_key,
+    tables,
+    two,
+    two_cohorts,
+    two_releases,
+)
+
+__all__ = ["bundle", "copy", "release_dir", "series", "signing_key", "tables", "two", "two_cohorts", "two_releases"]

@@ -1,0 +1,84 @@
+"""The analyst database in other hands: the oldest DuckDB that it promises to work with, the newest 1.x, a notebook."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
+from tests.support import PROJECT
+
+CLIENT = PROJECT / "tests" / "support" / "export" / "standard_validators" / "duckdb_client.py"
+NOTEBOOK = PROJECT / "docs" / "notebook" / "questions.py"
+
+
+def program(environment: str, name: str) -> Path:
+    found = PROJECT / ".validators" / environment / "bin" / name
+    if not found.exists():
+        pytest.skip("the clients are not installed: make validators")
+    return found
+
+
+def finds(python: Path, database: Path) -> Any:
+    said = subprocess.run([python, CLIENT, database], check=True, capture_output=True, text=True)
+    return json.loads(said.stdout)
+
+
+@pytest.mark.parametrize(("environment", "version"), [("duckdb-oldest", "1.2.0"), ("notebook", "1.")])
+def test_an_older_client_finds_the_same(environment: str, version: str, two_cohorts: Path) -> None:
+    database = two_cohorts / DATABASE_FILE
+    theirs, ours = finds(program(environment, "python"), database), finds(Path(sys.executable), database)
+    assert theirs.pop("version").startswith(version)
+    assert ours.pop("version") == duckdb.__version__
+    assert theirs == ours
+    assert min(ours["rows"].values()) > 0
+    assert len(ours["answers"]) >= len(MACROS) + len(WORKED_QUERIES)
+    assert all(ours["answers"].values())
+
+
+@pytest.mark.parametrize("directory", ["two_releases", "two_cohorts"])
+def test_the_notebook_answers_from_the_file_alone(
+    directory: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database, page = request.getfixturevalue(directory) / DATABASE_FILE, tmp_path / "questions.html"
+    _export(page, database)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/png") == 5
+    with duckdb.connect(str(database), read_only=True) as reader:
+        ((widest,),) = reader.execute(
+            "SELECT area_name FROM latest.gld_differences WHERE comparison = 'Not eligible less eligible'"
+            " AND geographic_level = 'Local authority' AND time_period = latest_cohort()"
+            " ORDER BY gld_difference_points DESC NULLS LAST LIMIT 1"
+        ).fetchall()
+        ((step,),) = reader.execute(
+            "SELECT round(gld_difference_points)::INTEGER FROM latest.gld_differences WHERE is_all_together"
+            " AND time_period = latest_cohort()"
+            " AND comparison = 'All five domains at or above less two or more below'"
+        ).fetchall()
+    # The page holds the notebook's source as well: what is looked for must not stand there.
+    assert f"widest in {widest}" in text or re.search(r"\d councils may have the widest gap", text)
+    assert step is None or f"{step} points ahead of those below two or more" in text
+
+
+def test_the_notebook_says_what_to_do_without_a_database(tmp_path: Path) -> None:
+    page = tmp_path / "questions.html"
+    _export(page, tmp_path / "nowhere.duckdb")
+    assert "There is no database at" in page.read_text(encoding="utf-8")
+
+
+def _export(page: Path, database: Path) -> None:
+    notebook = shutil.copy(NOTEBOOK, page.parent)  # marimo keeps notes of a session beside it
+    command = [program("notebook", "marimo"), "export", "html", notebook, "-o", page]
+    surroundings = os.environ | {"READINESS_DATABASE": str(database)}
+    ran = subprocess.run(command, env=surroundings, cwd=page.parent, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr

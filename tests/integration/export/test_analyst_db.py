@@ -1,0 +1,228 @@
+"""The analyst database: what is in the file, and how it takes the place of the one before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
+from ndl_export.analyst_db.categories import filter_categories, in_order
+from ndl_export.analyst_db.document import analyst_database_page
+from ndl_export.bundle.make import write_bundle
+from ndl_export.tables import TABLES
+from ndl_export.tables.schema import FLAG_MEANINGS, columns
+from sources.reference.goals import GOALS
+from sources.reference.places import PILOT, place
+from tests.support import PROJECT
+from tests.support.export.fake_release import fake_facts
+
+TABLE, VIEW = "duckdb_tables() WHERE", "duckdb_views() WHERE NOT internal AND"
+
+
+@pytest.fixture
+def connection(two_releases: Path) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True)
+
+
+@pytest.mark.parametrize("what", ["tables", "views", "columns", "functions", "types"])
+def test_everything_has_a_comment(what: str, connection: duckdb.DuckDBPyConnection) -> None:
+    found = connection.execute(f"SELECT comment FROM duckdb_{what}() WHERE NOT internal").fetchall()
+    assert len(found) >= {"tables": 30, "views": 11, "columns": 300, "functions": 10, "types": 10}[what]
+    assert all(comment for (comment,) in found)
+
+
+def test_comments_on_columns_are_their_descriptions(connection: duckdb.DuckDBPyConnection) -> None:
+    found = dict(
+        connection.execute(
+            "SELECT column_name, comment FROM duckdb_columns()"
+            " WHERE schema_name = 'latest' AND table_name = 'gld_headline'"
+        ).fetchall()
+    )
+    assert all(found[column.name] == column.description for column in columns(TABLES["gld_headline"]))
+
+
+def test_every_table_has_a_primary_key_and_facts_point_to_their_release(connection: duckdb.DuckDBPyConnection) -> None:
+    tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
+    constraints = connection.execute(
+        "SELECT schema_name, table_name, constraint_type FROM duckdb_constraints()"
+    ).fetchall()
+    assert {(s, t) for s, t, kind in constraints if kind == "PRIMARY KEY"} == set(tables)
+    assert {t for s, t, kind in constraints if kind == "FOREIGN KEY" and s == "releases"} >= set(TABLES)
+
+
+def test_every_schema_is_named_where_an_analyst_starts(connection: duckdb.DuckDBPyConnection) -> None:
+    schemas = {s for (s,) in connection.execute("SELECT DISTINCT schema_name FROM duckdb_tables()").fetchall()}
+    assert schemas == {"releases", "dimension", "official", "help"}
+    (told,) = connection.execute("SELECT string_agg(what || ' ' || try_this, ' ') FROM help.start").fetchall()[0]
+    assert all(f"{schema}." in told or f"'{schema}'" in told for schema in (*schemas, "latest"))
+    assert connection.execute("SELECT count(*) FROM help.start").fetchall() == [(10,)]
+
+
+def test_every_published_table_is_there_twice(connection: duckdb.DuckDBPyConnection) -> None:
+    tables = connection.execute(f"SELECT table_name FROM {TABLE} schema_name = 'releases'").fetchall()
+    views = connection.execute(f"SELECT view_name FROM {VIEW} schema_name = 'latest'").fetchall()
+    assert {name for (name,) in tables} == {"release", *TABLES}
+    assert {name for (name,) in views} == {"gld_by_group", *TABLES}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_hold_all_releases_and_views_the_newest(
+    name: str, connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
+) -> None:
+    stacked = connection.execute(f"SELECT release_version, count(*) FROM releases.{name} GROUP BY ALL").fetchall()
+    assert dict(stacked) == dict.fromkeys(("2026.11.0", "2027.02.0"), tables[name].num_rows)
+    listed = ", ".join(tables[name].column_names)
+    latest = connection.sql(f"SELECT {listed} FROM latest.{name}").to_arrow_table()
+    assert sorted(map(str, latest.to_pylist())) == sorted(map(str, tables[name].to_pylist()))
+
+
+def test_rows_name_their_own_area(connection: duckdb.DuckDBPyConnection) -> None:
+    areas = connection.execute(
+        "SELECT DISTINCT geographic_level::VARCHAR, area_code, area_name FROM latest.joined_dots"
+        " WHERE la_name IS NULL ORDER BY ALL"
+    ).fetchall()
+    assert areas == [
+        ("English devolved area", "E47000004", "Liverpool City Region"),
+        ("Pilot councils", "Pilot councils", "Pilot councils"),
+    ]
+
+
+def test_release_facts_are_there(connection: duckdb.DuckDBPyConnection) -> None:
+    found = connection.execute("SELECT release_version, cohorts, len(councils), rho FROM releases.release").fetchall()
+    assert found == [("2026.11.0", ["202425"], 8, 0.245), ("2027.02.0", ["202425"], 8, 0.245)]
+
+
+def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection) -> None:
+    def sorted_by_duckdb(column: str, table: str, condition: str) -> list[str]:
+        query = f"SELECT DISTINCT {column} FROM latest.{table} WHERE {condition} ORDER BY {column}"
+        return [value for (value,) in connection.execute(query).fetchall()]
+
+    quintiles = sorted_by_duckdb("breakdown", "gld_headline", "breakdown_topic = 'IMD quintile'")
+    assert [name[:10] for name in quintiles] == [f"Quintile {n}" for n in range(1, 6)] + ["Unknown"]
+    waits = sorted_by_duckdb("answer", "parent_experience", "question = 'Length of wait'")
+    assert waits == [
+        *("Under 4 weeks", "4 to 12 weeks", "13 to 18 weeks", "Over 18 weeks"),
+        *("Not applicable", "Not answered"),
+    ]
+    assert sorted_by_duckdb("early_learning_goal", "early_learning_goals", "true") == list(GOALS.values())
+
+
+def test_one_order_fits_sequences_that_share_items() -> None:
+    assert in_order(["ad", "bd", "abc"]) == ("a", "b", "d", "c")
+    with pytest.raises(ValueError, match="cycle"):
+        in_order(["ab", "ba"])
+    assert filter_categories()["sex"] == ("Total", "Female", "Male", "Unknown")
+
+
+def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckDBPyConnection) -> None:
+    for name, table in TABLES.items():
+        filters = [f.name for f in table.filters]
+        for column in filters:
+            keys = {
+                "breakdown": ("breakdown", "breakdown_topic, breakdown"),
+                "breakdown_topic": ("breakdown", "breakdown_topic"),
+                "answer": ("answer", "question, answer"),
+            }
+            dimension, joined = keys.get(column, (column, column))
+            unexplained = connection.execute(
+                f"SELECT DISTINCT {joined} FROM releases.{name} EXCEPT SELECT {joined} FROM dimension.{dimension}"
+            ).fetchall()
+            if name != "gld_differences" or column == "comparison":
+                assert unexplained == [], (name, column)
+        for key, dimension in (("area_code", "area"), ("time_period", "cohort")):
+            query = f"SELECT {key} FROM releases.{name} EXCEPT SELECT {key} FROM dimension.{dimension}"
+            assert connection.execute(query).fetchall() == []
+
+
+def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnection) -> None:
+    areas = connection.execute("SELECT council, area_code, area_name, old_la_code FROM dimension.area").fetchall()
+    known = {(c, place(c).new_la_code, place(c).la_name, place(c).old_la_code) for c in PILOT}
+    assert {row for row in areas if row[0]} == known
+    assert (
+        dict(connection.execute("SELECT code, early_learning_goal FROM dimension.early_learning_goal").fetchall())
+        == GOALS
+    )
+    flags = connection.execute("SELECT flag, meaning, is_usable FROM dimension.flag").fetchall()
+    assert {(flag, meaning) for flag, meaning, _ in flags} == set(FLAG_MEANINGS.items())
+    assert [flag for flag, _, usable in flags if usable] == [""]
+    members = connection.execute(
+        "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND release_version = '2026.11.0'"
+        " AND family = 'pupil'"
+    ).fetchall()
+    assert members == [(6,)]
+
+
+def test_a_category_that_only_an_older_release_has_is_kept(two_releases: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "2026.11.0"
+    subprocess.run(["cp", "-r", two_releases / "2026.11.0", folder], check=True)
+    path = folder / "gld_headline.parquet"
+    data = pq.read_table(path)
+    renamed = pc.replace_substring(data["sex"], "Unknown", "Not recorded").cast(pa.string())
+    pq.write_table(data.set_column(data.column_names.index("sex"), data.schema.field("sex"), renamed), path)
+    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as reader:
+        found = reader.execute("SELECT DISTINCT sex FROM latest.gld_headline ORDER BY sex").fetchall()
+        assert found == [("Total",), ("Female",), ("Male",), ("Not recorded",)]
+        assert ("Not recorded",) in reader.execute("SELECT sex FROM dimension.sex").fetchall()
+
+
+def test_the_storage_is_that_of_duckdb_1_2(two_releases: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{two_releases / DATABASE_FILE}' AS db (READ_ONLY)")
+        tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE database_name = 'db'").fetchall()[0][0]
+    assert tags["storage_version"].startswith("v1.2.0")
+
+
+def _left_behind(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.name.startswith(".")]
+
+
+def test_a_rebuild_replaces_the_file_under_open_readers(
+    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    place = build_database(tmp_path)
+    count = "SELECT count(*) FROM releases.release"
+    new_reader = (
+        "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall())"
+    )
+    with duckdb.connect(str(place), read_only=True) as reader:
+        write_bundle(tmp_path, fake_facts("2027.02.0"), tables, signing_key)
+        build_database(tmp_path)
+        assert reader.execute(count).fetchall() == [(1,)]
+        assert reader.execute("SELECT count(*) FROM latest.parent_experience").fetchall()[0][0] > 0
+        command = [sys.executable, "-c", new_reader, place, count]
+        assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "[(2,)]"
+    assert _left_behind(tmp_path) == []
+
+
+def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_releases: Path, tmp_path: Path) -> None:
+    subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
+    before = build_database(tmp_path).read_bytes()
+    killed = (
+        "import os, pathlib, signal, sys, ndl_export.analyst_db.build as build\n"
+        "build.add_help = lambda connection: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "build.build_database(pathlib.Path(sys.argv[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, tmp_path], check=False).returncode < 0
+    assert (tmp_path / DATABASE_FILE).read_bytes() == before
+    assert len(_left_behind(tmp_path)) == 1
+    build_database(tmp_path)
+    assert _left_behind(tmp_path) == []
+
+
+def test_nothing_released_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NothingReleased, match="holds no release bundle"):
+        build_database(tmp_path)
+
+
+def test_the_page_is_that_of_the_code() -> None:
+    page = PROJECT / "docs" / "analyst-database.md"
+    assert page.read_text(encoding="utf-8") == analyst_database_page(), "make docs"

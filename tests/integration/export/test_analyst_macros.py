@@ -1,0 +1,274 @@
+"""The macros of the analyst database, against the Parquet files and their formulas worked out anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from bench.release.england import largest_correlation
+from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
+from ndl_export.analyst_db.help import MACROS, Macro
+from sources.reference.places import PILOT, places
+
+FSM = "Free school meal eligibility"
+LONDON = [name for name, entry in places().items() if entry.region_name == "London"]
+ELIGIBLE, OTHERS = "Eligible for free school meals", "Not eligible for free school meals"
+
+
+@pytest.fixture(scope="module")
+def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(two_cohorts / DATABASE_FILE), read_only=True) as connection:
+        yield connection
+
+
+def answer(reader: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = reader.sql(query).to_arrow_table().to_pylist()
+    return rows
+
+
+def published(tables: dict[str, pa.Table], table: str, **where: str) -> list[dict[str, Any]]:
+    """Rows of the Parquet file (cohort 202425, the newer release)."""
+    return [row for row in tables[table].to_pylist() if all(row[name] == value for name, value in where.items())]
+
+
+def council_rows(tables: dict[str, pa.Table]) -> list[dict[str, Any]]:
+    return published(tables, "gld_headline", geographic_level="Local authority", breakdown="Total", sex="Total")
+
+
+def ends(row: dict[str, Any]) -> tuple[float, float, float]:
+    """Figure, lower and upper end."""
+    name = "gld_children_percent"
+    return row[name], row[f"{name}_lower_ci"], row[f"{name}_upper_ci"]
+
+
+@pytest.mark.parametrize("macro", MACROS, ids=lambda macro: macro.name)
+def test_examples_run(macro: Macro, reader: duckdb.DuckDBPyConnection) -> None:
+    assert reader.execute(macro.example).fetchall()
+    told = reader.execute("SELECT example FROM help.macros WHERE name = ?", [macro.name]).fetchall()
+    assert told == [(macro.example,)]
+
+
+@pytest.mark.parametrize("area", ["Leeds", "LEEDS", "leeds", "E08000035", "383"])
+@pytest.mark.parametrize("characteristic", [FSM, "FSM eligibility", "fsm"])
+def test_a_rate_is_the_published_one(
+    area: str, characteristic: str, reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
+) -> None:
+    found = answer(reader, f"FROM gld_rate('{area}', '{characteristic}')")
+    expected = published(tables, "gld_headline", la_name="Leeds", breakdown_topic=FSM, sex="Total")
+    assert [row["child_group"] for row in found] == [ELIGIBLE, OTHERS, "Unknown"]
+    for row, own in zip(found, expected, strict=True):
+        percent, lower, upper = ends(own)
+        assert row["gld_percent"] == percent
+        assert (row["lower_ci"], row["upper_ci"]) == (round(lower, 1), round(upper, 1))
+        assert row["flag"] == own["gld_children_percent_flag"]
+        shown = f"{percent}%" if percent is not None else "withheld because it is too uncertain"
+        assert row["in_words"].startswith(f"Leeds, {row['child_group']}, 2024/25: {shown}")
+
+
+def test_characteristics_come_from_every_table(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    for called, table, column, fixed in (
+        ("sex", "gld_headline", "sex", {"breakdown": "Total"}),
+        ("ASQ-3", "readiness_pathway", "asq3_outcome", {"fsm_eligibility": "Total"}),
+        ("seen by", "joined_dots", "seen_by", {"concern_by": "Total"}),
+        ("entitlement", "funded_entitlement", "two_year_old_entitlement", {"fsm_eligibility": "Total"}),
+    ):
+        found = answer(reader, f"FROM gld_rate('st helens', '{called}')")
+        rows = published(tables, table, la_name="St. Helens", **fixed)
+        expected = {row[column]: row["gld_children_percent"] for row in rows if row[column] != "Total"}
+        assert {row["child_group"]: row["gld_percent"] for row in found} == expected
+
+
+def test_the_cohort_can_be_chosen(reader: duckdb.DuckDBPyConnection) -> None:
+    newest = answer(reader, "FROM gld_rate('Wirral', 'Total')")
+    assert newest == answer(reader, "FROM gld_rate('Wirral', 'Total', cohort := '2024/25')")
+    [before] = answer(reader, "FROM gld_rate('Wirral', 'Total', cohort := 202324)")
+    assert before["time_period"] == "202324"
+    assert before["gld_percent"] != newest[0]["gld_percent"]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("gld_rate('Leads', 'Total')", "No area is called 'Leads'. Did you mean 'Leeds'"),
+        (
+            "gld_rate('Leeds', 'ethnic groups')",
+            "No characteristic is called 'ethnic groups'. Did you mean 'Ethnic group'",
+        ),
+        ("gld_rate('Leeds', 'Total', cohort := '2019/20')", "No cohort is called '2019/20'. Did you mean '202"),
+        ("gld_difference('Leeds', 'Unknown', 'Leeds', 'Total')", "First language: Unknown"),
+        ("gld_funnel('Eligible for school meals')", f"'{FSM}: {ELIGIBLE}'"),
+        ("gld_over_time('Birmingham', 'Total')", "No area is called 'Birmingham'"),
+    ],
+)
+def test_an_unknown_name_is_an_error_that_names_the_nearest(
+    call: str, said: str, reader: duckdb.DuckDBPyConnection
+) -> None:
+    with pytest.raises(duckdb.InvalidInputException) as caught:
+        reader.execute(f"FROM {call}").fetchall()
+    assert said in str(caught.value)
+    assert "FROM dimension.name WHERE kind = " in str(caught.value)
+
+
+def test_a_difference_that_is_published_is_exact_either_way_round(
+    reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
+) -> None:
+    for area in ("Leeds", "Halton", "Sefton"):
+        [own] = published(tables, "gld_differences", la_name=area, comparison="Not eligible less eligible")
+        points, low, high = (own[f"gld_difference_points{end}"] for end in ("", "_lower_ci", "_upper_ci"))
+        [found] = answer(reader, f"FROM gld_difference('{area}', '{OTHERS}', '{area}', '{ELIGIBLE}')")
+        [turned] = answer(reader, f"FROM gld_difference('{area}', '{ELIGIBLE}', '{area}', '{OTHERS}')")
+        assert found["basis"] == turned["basis"] == "exact: gld_differences"
+        assert (found["points"], found["lower_ci"], found["upper_ci"]) == (points, round(low, 2), round(high, 2))
+        assert (turned["lower_ci"], turned["upper_ci"]) == (-round(high, 2), -round(low, 2))
+        assert found["is_certain"] == (low > 0 or high < 0)
+
+
+def test_a_council_less_all_together_is_exact(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    comparison = "Eligible: area less all councils together"
+    [own] = published(tables, "gld_differences", la_name="Wirral", comparison=comparison)
+    [found] = answer(reader, f"FROM gld_difference('Wirral', '{ELIGIBLE}', 'all councils', '{ELIGIBLE}')")
+    [turned] = answer(reader, f"FROM gld_difference('Pilot councils', '{ELIGIBLE}', 'Wirral', '{ELIGIBLE}')")
+    low, high = own["gld_difference_points_lower_ci"], own["gld_difference_points_upper_ci"]
+    assert (found["lower_ci"], found["upper_ci"]) == (round(low, 2), round(high, 2))
+    assert (turned["lower_ci"], turned["upper_ci"]) == (-round(high, 2), -round(low, 2))
+
+
+def test_two_councils_take_the_bound_on_their_correlation(
+    reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
+) -> None:
+    rows = {row["la_name"]: row for row in council_rows(tables) if row["gld_children_percent"] is not None}
+    (one, other), c = sorted(rows)[:2], NOISE_CORRELATION
+    (p, pl, pu), (q, ql, qu) = ends(rows[one]), ends(rows[other])
+    [found] = answer(reader, f"FROM gld_difference('{one}', 'everyone', '{other}', 'everyone')")
+    down = math.sqrt((p - pl) ** 2 + (qu - q) ** 2 + 2 * c * (p - pl) * (qu - q))
+    up = math.sqrt((pu - p) ** 2 + (q - ql) ** 2 + 2 * c * (pu - p) * (q - ql))
+    assert found["points"] == pytest.approx(p - q, abs=0.051)
+    assert (found["lower_ci"], found["upper_ci"]) == (
+        pytest.approx(max(p - q - down, -100), abs=0.006),
+        pytest.approx(min(p - q + up, 100), abs=0.006),
+    )
+    assert found["basis"] == "two councils: noise correlated by at most 0.05"
+
+
+def test_a_pair_without_a_published_comparison_takes_the_widest_interval(
+    reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
+) -> None:
+    """Two quintiles of one council, and a council with the area that it is part of."""
+    [top] = published(tables, "gld_headline", geographic_level="English devolved area", breakdown="Total", sex="Total")
+    [own] = [row for row in council_rows(tables) if row["la_name"] == "Liverpool"]
+    [found] = answer(reader, "FROM gld_difference('Liverpool', 'Total', 'Liverpool City Region', 'Total')")
+    assert found["basis"] == "widest: whatever the correlation of their noise"
+    if found["points"] is not None:
+        (p, pl, _), (q, _, qu) = ends(own), ends(top)
+        assert found["lower_ci"] == pytest.approx(max(p - q - (p - pl) - (qu - q), -100), abs=0.006)
+    [groups] = answer(reader, "FROM gld_difference('Leeds', 'Quintile 2', 'Leeds', 'Quintile 4')")
+    assert groups["basis"].startswith(("widest", "no figure"))
+
+
+def test_two_cohorts_are_independent(reader: duckdb.DuckDBPyConnection) -> None:
+    [now], [before] = (
+        answer(reader, f"FROM gld_rate('Pilot councils', 'Total', cohort := '{cohort}')")
+        for cohort in ("202425", "202324")
+    )
+    [found] = answer(
+        reader,
+        "FROM gld_difference('Pilot councils', 'Total', 'Pilot councils', 'Total',"
+        " cohort := '202425', less_cohort := '202324')",
+    )
+    assert (found["time_period"], found["less_time_period"]) == ("202425", "202324")
+    if now["gld_percent"] is not None and before["gld_percent"] is not None:
+        assert found["basis"] == "other children, other noise: independent"
+        down = math.hypot(now["gld_percent"] - now["lower_ci"], before["upper_ci"] - before["gld_percent"])
+        expected = now["gld_percent"] - before["gld_percent"] - down
+        assert found["lower_ci"] == pytest.approx(max(expected, -100), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("councils", "bound"),
+    [
+        (PILOT, NOISE_CORRELATION),
+        (PILOT[:2], NOISE_CORRELATION),
+        (
+            [*LONDON[:20], "darlington", "gateshead"],
+            NOISE_CORRELATION_WITH_REGIONS,
+        ),
+    ],
+    ids=["pilot", "two councils", "a region of two"],
+)
+def test_noise_of_councils_is_correlated_by_no_more_than_the_bound(councils: list[str], bound: float) -> None:
+    """The bound is not idle: the worst release comes near it."""
+    assert largest_correlation(sorted(councils)) <= bound
+
+
+def test_funnel_limits_count_chance_and_noise(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    found = {row["area_name"]: row for row in answer(reader, "FROM gld_funnel('Total')")}
+    [together] = published(tables, "gld_headline", geographic_level="Pilot councils", breakdown="Total", sex="Total")
+    target = together["gld_children_percent"]
+    assert set(found) == {row["la_name"] for row in council_rows(tables)}
+    for own in council_rows(tables):
+        row, (percent, lower, upper) = found[own["la_name"]], ends(own)
+        if percent is None or target is None:
+            assert row["z"] is None
+            continue
+        noise = max(upper - percent, percent - lower) / norm.ppf(0.975)
+        spread = math.sqrt(target * (100 - target) / own["children_count_estimate"] + noise**2)
+        for limit, sigmas in (("upper_95", norm.ppf(0.975)), ("upper_998", norm.ppf(0.999))):
+            assert row[limit] == pytest.approx(min(target + sigmas * spread, 100), abs=0.006)
+        z = (percent - target) / spread
+        assert row["z"] == pytest.approx(z, abs=0.006)
+        inside = abs(z) <= norm.ppf(0.975)
+        far = "99.8" if abs(z) > norm.ppf(0.999) else "95"
+        assert row["verdict"] == ("within 95% limits" if inside else f"{'above' if z > 0 else 'below'} {far}% limits")
+
+
+def test_chances_of_ranks(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    found = answer(reader, "FROM gld_rank('Total')")
+    rows = [row for row in council_rows(tables) if row["gld_children_percent"] is not None]
+    figures = {row["la_name"]: ends(row) for row in rows}
+    sigma = {name: max(u - p, p - low) / norm.ppf(0.975) for name, (p, low, u) in figures.items()}
+    assert [row["area_name"] for row in found] == sorted(figures, key=lambda name: -figures[name][0])
+    for row in found:
+        own, (p, *_) = row["area_name"], figures[row["area_name"]]
+        others = [name for name in figures if name != own]
+
+        def lowest(x: float, p: float = p, own: str = own, others: list[str] = others) -> float:
+            above = [norm.sf((x - figures[name][0]) / sigma[name]) for name in others]
+            return float(norm.pdf(x, p, sigma[own]) * np.prod(above))
+
+        expected, _ = quad(lowest, p - 8 * sigma[own], p + 8 * sigma[own], limit=400)
+        assert row["chance_lowest"] == pytest.approx(expected, abs=0.006)
+        assert row["best_rank"] <= row["rank"] <= row["worst_rank"]
+    assert sum(row["chance_lowest"] for row in found) == pytest.approx(1, abs=0.02)
+    assert sum(row["chance_highest"] for row in found) == pytest.approx(1, abs=0.02)
+
+
+def test_normal_cdf(reader: duckdb.DuckDBPyConnection) -> None:
+    for z in (-6.0, -1.5, -0.2, 0.0, 0.7, 3.0, 9.0):
+        [(found,)] = reader.execute("SELECT normal_cdf(?)", [z]).fetchall()
+        assert found == pytest.approx(norm.cdf(z), abs=2e-7)
+
+
+def test_a_figure_over_time(reader: duckdb.DuckDBPyConnection) -> None:
+    found = answer(reader, "FROM gld_over_time('Liverpool City Region', 'Total')")
+    told = [(row["time_period"], row["release_version"], row["is_current"]) for row in found]
+    assert told == [
+        ("202324", "2027.02.0", True),
+        ("202425", "2026.11.0", False),
+        ("202425", "2027.02.0", True),
+    ]
+    first, old, last = found
+    assert first["change_points"] is None
+    assert old["change_points"] is None
+    if first["gld_percent"] is not None and last["gld_percent"] is not None:
+        assert last["change_points"] == pytest.approx(last["gld_percent"] - first["gld_percent"], abs=0.051)
+        assert last["change_lower_ci"] < last["change_points"] < last["change_upper_ci"]

@@ -1,0 +1,255 @@
+"""What is in a bundle, and how it is written."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from frictionless import Package
+
+from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_bundle
+from ndl_export.check.content_checks import table_layouts
+from ndl_export.site import SITE_FILES
+from ndl_export.tables import TABLES
+from tests.support import PROJECT
+from tests.support.export.fake_release import fake_facts, fake_privacy_record
+
+
+def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
+    assert contents(bundle).keys() == BUNDLE_FILES
+    assert all(stat.S_IMODE((bundle / name).stat().st_mode) == 0o644 for name in BUNDLE_FILES)
+    assert all(stat.S_IMODE(folder.stat().st_mode) == 0o755 for folder in (bundle, bundle / "site"))
+
+
+def test_a_release_directory_holds_bundles_and_what_follows_from_them_only(release_dir: Path) -> None:
+    assert {path.name for path in release_dir.iterdir()} == {
+        "2026.11.0",
+        "2026.11.0.zip",
+        "2026.11.0.tar",
+        "catalogue.jsonld",
+        "feed.xml",
+        "latest",
+        "latest.json",
+        "site",
+    }
+    assert not [path for path in release_dir.iterdir() if path.name.startswith(".")]
+    assert os.readlink(release_dir / "latest") == "2026.11.0"  # noqa: PTH115 - the text of the link matters
+
+
+def test_the_same_figures_give_the_same_bytes(
+    release_dir: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    shuffled = {name: data.take(pa.array(rng.permutation(data.num_rows))) for name, data in tables.items()}
+    again = write_bundle(tmp_path, fake_facts(councils=tuple(reversed(fake_facts().councils))), shuffled, signing_key)
+    assert contents(again) == contents(release_dir / "2026.11.0")
+    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
+        assert (tmp_path / archive).read_bytes() == (release_dir / archive).read_bytes()
+
+
+ELSEWHERE = """
+import os, sys, time
+from pathlib import Path
+os.umask(0o077)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.export.fake_release import fake_facts, fake_tables
+from ndl_export.bundle.make import write_bundle
+write_bundle(Path(sys.argv[1]), fake_facts(), fake_tables(), Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+print(time.tzname)
+"""
+
+
+def test_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: Path) -> None:
+    """In a process of its own, in Nepal, whose text is ASCII, whose files are private, and whose sets are shuffled."""
+    there = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path)],
+        env=os.environ | there | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(PROJECT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "+0545" in said
+    assert contents(tmp_path / "2026.11.0") == contents(release_dir / "2026.11.0")
+    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
+        assert (tmp_path / archive).read_bytes() == (release_dir / archive).read_bytes()
+    assert stat.S_IMODE((tmp_path / "2026.11.0" / "README.md").stat().st_mode) == 0o644
+
+
+def test_stock_tools_unpack_both_archives_alike(release_dir: Path, bundle: Path, tmp_path: Path) -> None:
+    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
+        shutil.unpack_archive(release_dir / archive, tmp_path / archive)
+        assert contents(tmp_path / archive / "2026.11.0") == contents(bundle)
+
+
+def test_a_published_version_is_never_replaced(
+    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    bundle = write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
+    assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
+    changed = replace(fake_facts(), contact="other@example.org")
+    with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: README\.md, .*new version"):
+        write_bundle(tmp_path, changed, tables, signing_key)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_lost_archive_or_pointer_is_made_again(
+    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    archive = tmp_path / "2026.11.0.zip"
+    before = archive.read_bytes()
+    archive.unlink()
+    (tmp_path / "latest").unlink()
+    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    assert archive.read_bytes() == before
+    assert (tmp_path / "latest" / "README.md").is_file()
+
+
+def test_latest_is_the_newest_version_not_the_last_written(
+    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    for version in ("2026.9.0", "2026.09.x"):
+        with pytest.raises(ValueError, match="not a release version"):
+            fake_facts(version)
+    for version in ("2026.11.10", "2026.11.9"):
+        write_bundle(tmp_path, fake_facts(version), tables, signing_key)
+    assert (tmp_path / "latest").resolve().name == "2026.11.10"
+
+
+def test_unsound_content_is_refused_and_leaves_nothing(
+    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleRefused, match="joined_dots: 1 rows are missing"):
+        write_bundle(tmp_path, fake_facts(), tables | {"joined_dots": tables["joined_dots"].slice(1)}, signing_key)
+    other = replace(fake_facts(), privacy_record=fake_privacy_record("2026.10.0"))
+    with pytest.raises(BundleRefused, match=r"privacy record: it is about release 2026\.10\.0"):
+        write_bundle(tmp_path, other, tables, signing_key)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_stock_tools_check_the_signature_and_the_sums(bundle: Path) -> None:
+    commands = [
+        line for line in (bundle / "README.md").read_text().splitlines() if line.startswith(("openssl", "sha256"))
+    ]
+    assert len(commands) == 3
+    outputs = [
+        subprocess.run(command, shell=True, cwd=bundle, check=True, capture_output=True, text=True).stdout
+        for command in commands
+    ]
+    assert "Signature Verified Successfully" in outputs[0]
+    assert outputs[1].count(": OK\n") == len(BUNDLE_FILES) - 2
+    assert len(outputs[2].split()[0]) == 64
+
+
+def test_csv_files_leave_out_all_councils_together(bundle: Path, tables: dict[str, pa.Table]) -> None:
+    with (bundle / "gld_headline.csv").open(newline="") as file:
+        levels = [row["geographic_level"] for row in csv.DictReader(file)]
+    assert "Pilot councils" not in levels
+    assert len(levels) == tables["gld_headline"].num_rows - levels.count("English devolved area")
+
+
+def test_withheld_and_missing_figures_are_symbols(bundle: Path, tables: dict[str, pa.Table]) -> None:
+    data = tables["gld_headline"].filter(pc.not_equal(tables["gld_headline"]["geographic_level"], "Pilot councils"))
+    words = {"": "Reliable", "u": "Unreliable", "low": "Withheld", "z": "z"}
+    with (bundle / "gld_headline.csv").open(newline="") as file:
+        for row, source in zip(csv.DictReader(file), data.to_pylist(), strict=True):
+            flag = source["gld_children_percent_flag"]
+            assert row["gld_children_percent_reliability"] == words[flag]
+            assert row["gld_children_percent"] == ("u" if flag == "low" else f"{source['gld_children_percent']:.1f}")
+            assert row["gld_children_percent_lower_ci"] == f"{source['gld_children_percent_lower_ci']:.3f}"
+            average = source["elgs_expected_average_flag"]
+            assert (row["elgs_expected_average"] == "z") == (average == "z")
+
+
+def test_frictionless_validates_the_package_with_its_data(bundle: Path) -> None:
+    report = Package(str(bundle / "datapackage.json")).validate()
+    assert report.valid, report.flatten(["name", "type", "message"])
+    assert len(report.tasks) == len(BUNDLE_FILES) - len(SITE_FILES) - 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [(",Female,", ",Fem,", "constraint-error"), (",z,z,z,z", ",q,z,z,z", "type-error"), (",Leeds,", ",,", None)],
+)
+def test_frictionless_reads_every_cell(copy: Path, old: str, new: str, kind: str | None) -> None:
+    path = copy / "gld_headline.csv"
+    path.write_text(path.read_text().replace(old, new))
+    package = json.loads((copy / "datapackage.json").read_text())
+    resource = next(entry for entry in package["resources"] if entry["path"] == path.name)
+    package["resources"] = [{key: value for key, value in resource.items() if key not in ("hash", "bytes")}]
+    (copy / "datapackage.json").write_text(json.dumps(package))
+    report = Package(str(copy / "datapackage.json")).validate()
+    assert {row[0] for row in report.flatten(["type"])} == ({kind} if kind else set())
+
+
+def test_package_and_sums_tell_the_truth(bundle: Path) -> None:
+    files = contents(bundle)
+    for resource in json.loads(files["datapackage.json"])["resources"]:
+        content = files[resource["path"]]
+        assert resource["bytes"] == len(content)
+        assert resource["hash"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    lines = files["SHA256SUMS"].decode().splitlines()
+    assert lines == sorted(lines, key=lambda line: line.split("  ")[1])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle: Path) -> None:
+    schema = pq.read_schema(bundle / f"{name}.parquet")
+    assert b"pandas" not in schema.metadata
+    assert schema.metadata[b"release_version"] == b"2026.11.0"
+    assert json.loads(schema.metadata[b"columns"]).keys() == set(schema.names)
+    assert all(field.metadata[b"description"] for field in schema)
+    metadata = pq.read_metadata(bundle / f"{name}.parquet")
+    assert metadata.row_group(0).column(0).compression == "ZSTD"
+    facts = fake_facts()
+    expected = table_layouts(facts.councils, facts.cohorts)[name]
+    assert pq.read_table(bundle / f"{name}.parquet", columns=expected.keys.column_names).equals(expected.keys)
+    assert b"By time period" in schema.metadata[b"row_order"]
+    assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]
+
+
+def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, tables: dict[str, pa.Table]) -> None:
+    ours = {
+        (row["new_la_code"], row["breakdown_topic"], row["breakdown"], row["sex"]): row
+        for row in tables["gld_headline"].to_pylist()
+        if row["new_la_code"]
+    }
+    with (bundle / "reconciliation.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["area_name"] for line in lines} == {area.name for area in fake_facts().areas[2:]}
+    for line in lines:
+        row = ours[line["area_code"], line["breakdown_topic"], line["breakdown"], line["sex"]]
+        official = float(line["official_percent"])
+        inside = row["gld_children_percent_lower_ci"] <= official <= row["gld_children_percent_upper_ci"]
+        assert line["within_interval"] == ("yes" if inside else "no")
+        assert ("outside" in line["note"]) != inside
+
+
+def test_pages_are_filled_and_say_what_readers_must_know(bundle: Path) -> None:
+    methodology = (bundle / "methodology.md").read_text()
+    for text in ("not assessed", "Never add up the counts", "no official", "financial year", "Liverpool City Region"):
+        assert text.lower() in methodology.lower()
+    for path in bundle.glob("*.md"):
+        assert "$" not in path.read_text()
+    assert "Open Government Licence v3.0" in (bundle / "LICENCE.md").read_text()
+    dictionary = (bundle / "data_dictionary.csv").read_text()
+    assert all(measure.name in dictionary for table in TABLES.values() for measure in table.measures)

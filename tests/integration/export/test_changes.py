@@ -1,0 +1,184 @@
+"""What a release says of its predecessor, and which figures it lists as moved."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ndl_export.bundle.make import write_bundle
+from ndl_export.documents.changelog import changelog_page
+from ndl_export.documents.changes import compare
+from ndl_export.facts.previous import Earlier, Previous, previous_releases
+from ndl_export.tables import TABLES
+from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+
+PERCENT = "gld_children_percent"
+
+
+def previous_of(tables: Mapping[str, pa.Table], **facts: object) -> Previous:
+    stated = {
+        "cohorts": (COHORT,),
+        "councils": fake_facts().councils,
+        "missing": {COHORT: {}},
+        "epsilon": {COHORT: 3.5},
+        "measured_in": {COHORT: "2026.10.0"},
+    }
+    return Previous("2026.10.0", tables=tables, **(stated | facts))  # type: ignore[arg-type]
+
+
+def with_values(data: pa.Table, row: int, **values: float | None) -> pa.Table:
+    for name, value in values.items():
+        cells = data[name].to_pylist()
+        cells[row] = value
+        data = data.set_column(data.column_names.index(name), data.field(name), pa.array(cells, data[name].type))
+    return data
+
+
+def test_the_same_figures_have_not_moved(tables: dict[str, pa.Table]) -> None:
+    compared = compare(tables, previous_of(tables))
+    assert compared.keys() == TABLES.keys()
+    for name, one in compared.items():
+        assert (one.moved, one.added, one.left_out) == ((), 0, 0)
+        assert one.compared > tables[name].num_rows / 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(p=st.floats(20, 80), c=st.floats(20, 80), width=st.floats(0.5, 15))
+def test_a_percentage_has_moved_where_the_interval_of_its_change_leaves_out_zero(
+    tables: dict[str, pa.Table], p: float, c: float, width: float
+) -> None:
+    """Unequal sides: for a rise, the new value's lower side and the old one's upper side count."""
+    ours = tables["gld_headline"].slice(0, 1)
+    sides = {"_lower_ci": -width, "_upper_ci": 2 * width}
+    before, now = (
+        with_values(ours, 0, **{PERCENT: value}, **{PERCENT + side: value + reach for side, reach in sides.items()})
+        for value in (p, c)
+    )
+    moved = compare({"gld_headline": now}, previous_of({"gld_headline": before}))["gld_headline"].moved
+    change = c - p
+    reach = math.hypot(width, 2 * width)
+    if abs(abs(change) - reach) > 1e-6:
+        assert [line[1] for line in moved] == ([PERCENT] if abs(change) > reach else [])
+
+
+def test_noise_alone_lists_about_five_in_a_hundred(tables: dict[str, pa.Table]) -> None:
+    """Counts with Gaussian noise of a known size, drawn twice."""
+    rng, sigma = np.random.default_rng(4), 6.0
+    data = tables["gld_headline"]
+    truth = np.maximum(data["children_count_estimate"].to_numpy(), 0.0) + 100.0
+
+    def drawn() -> pa.Table:
+        estimate = truth + rng.normal(0, sigma, len(truth))
+        values = {"_estimate": estimate, "_lower_ci": estimate - 1.96 * sigma, "_upper_ci": estimate + 1.96 * sigma}
+        noisy = data
+        for suffix, cells in values.items():
+            name = "children_count" + suffix
+            noisy = noisy.set_column(noisy.column_names.index(name), noisy.field(name), pa.array(cells))
+        return noisy
+
+    compared = compare({"gld_headline": drawn()}, previous_of({"gld_headline": drawn()}))["gld_headline"]
+    moved = sum(line[1] == "children_count" for line in compared.moved)
+    assert 0.03 < moved / len(truth) < 0.07
+
+
+def test_withheld_figures_are_not_compared(tables: dict[str, pa.Table]) -> None:
+    data = tables["joined_dots"]
+    row = int(np.flatnonzero(pc.is_valid(data[PERCENT]).to_numpy())[0])
+    withheld = with_values(data, row, **{PERCENT: None})
+    whole, less = (
+        compare({"joined_dots": data}, previous_of({"joined_dots": before}))["joined_dots"]
+        for before in (data, withheld)
+    )
+    assert less.compared == whole.compared - 1
+    assert less.moved == ()
+
+
+def test_the_line_of_a_moved_figure_names_its_row(tables: dict[str, pa.Table], release_dir: Path) -> None:
+    leeds = int(np.flatnonzero(pc.equal(tables["joined_dots"]["la_name"], "Leeds").to_numpy(zero_copy_only=False))[0])
+    values = {"children_count_estimate": 99_999.0, "children_count_upper_ci": 100_010.0}
+    before = with_values(tables["joined_dots"], leeds, children_count_lower_ci=99_990.0, **values)
+    (line,) = compare(tables, previous_of(tables | {"joined_dots": before}))["joined_dots"].moved
+    assert line[:7] == (
+        "joined_dots",
+        "children_count",
+        "202425",
+        "Local authority",
+        "E08000035",
+        "Leeds",
+        "Seen by: Total; Concern raised by: Total",
+    )
+    assert line[7] == "99999.0"
+
+
+def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> None:
+    councils = tuple(council for council in fake_facts().councils if council != "leeds")
+    fewer = fake_tables(councils)
+    compared = compare(tables, previous_of(fewer, councils=councils))
+    without = compare(fewer, previous_of(tables))
+    for name in TABLES:
+        added = pc.sum(pc.equal(tables[name]["la_name"], "Leeds")).as_py()
+        assert (compared[name].added, compared[name].left_out) == (added, 0)
+        assert (without[name].added, without[name].left_out) == (0, added)
+    earlier = Earlier("2026.10.0", {COHORT: previous_of(fewer, councils=councils)})
+    page = changelog_page(fake_facts(), earlier, {COHORT: compared})
+    assert "- Councils: new: Leeds." in page
+    assert "- Sources not sent: as before." in page
+
+
+def test_tables_with_other_columns_are_compared_as_far_as_they_agree(tables: dict[str, pa.Table]) -> None:
+    before = tables | {
+        "joined_dots": tables["joined_dots"].drop_columns(["seen_by"]),
+        "gld_headline": tables["gld_headline"].drop_columns([PERCENT]),
+    }
+    del before["asq3_outcomes"]
+    compared = compare(tables, previous_of(before))
+    assert compared.keys() == TABLES.keys() - {"joined_dots", "asq3_outcomes"}
+    assert compared["gld_headline"].compared < compare(tables, previous_of(tables))["gld_headline"].compared
+    page = changelog_page(fake_facts(), Earlier("2026.10.0", {COHORT: previous_of(before)}), {COHORT: compared})
+    assert "- Tables: new: asq3_outcomes." in page
+    assert "defined anew: joined_dots." in page
+
+
+def test_the_first_release_of_a_cohort_has_nothing_to_compare(bundle: Path) -> None:
+    assert "The first release about 2024/25" in (bundle / "changelog.md").read_text()
+    assert len((bundle / "changes.csv").read_text().splitlines()) == 1
+
+
+def test_a_revision_is_compared_with_the_newest_older_version(
+    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    others = fake_tables(seed=2)
+    for version, seed in (("2026.11.0", 2), ("2026.11.1", 1), ("2026.12.0", 2)):
+        write_bundle(tmp_path, fake_facts(version), others if seed == 2 else tables, signing_key)
+    revision = write_bundle(tmp_path, fake_facts("2026.11.2"), tables, signing_key)
+    assert "Compared with release 2026.11.1, which it replaces" in (revision / "changelog.md").read_text()
+    assert "it replaces release 2026.11.1" in (revision / "code_of_practice.md").read_text()
+    with (revision / "changes.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == []
+    assert write_bundle(tmp_path, fake_facts("2026.11.2"), tables, signing_key) == revision
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "replaced", "compared"),
+    [(["202324"], None, []), (["202324", "202425"], None, ["202425"]), (["202425"], "2026.10.0", ["202425"])],
+)
+def test_a_cohort_is_compared_with_whoever_has_it_and_a_release_replaces_one_it_covers(
+    cohorts: list[str], replaced: str | None, compared: list[str], bundle: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(bundle, tmp_path / "2026.10.0"))
+    package = json.loads((other / "datapackage.json").read_text())
+    (other / "datapackage.json").write_text(json.dumps(package | {"cohorts": cohorts}))
+    earlier = previous_releases([other], fake_facts())
+    assert (earlier.replaced, list(earlier.of)) == (replaced, compared)

@@ -1,0 +1,214 @@
+"""CSV files against the Department for Education's data screener, and whether our screener can find each fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ndl_export.tables import TABLES
+from ndl_export.tables.ees import meta_csv, write_csv
+from sources.reference.places import places
+from tests.support.export.ees_screener import CHECKS, NOT_CHECKED, Files, Row, faults, read, reference, screen
+from tests.support.export.fake_release import fake_tables
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_csv_files_pass_the_screener(name: str, bundle: Path) -> None:
+    assert screen(bundle / f"{name}.csv", bundle / f"{name}.meta.csv") == []
+
+
+def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
+    """With rows of England and its regions, and the exact name of every local authority."""
+    name, data = "gld_headline", fake_tables(tuple(places()))["gld_headline"]
+    write_csv(data, TABLES[name], tmp_path / f"{name}.csv")
+    (tmp_path / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
+    files = read(tmp_path / f"{name}.csv", tmp_path / f"{name}.meta.csv")
+    assert files.levels("geographic_level") == {"National", "Regional", "Local authority", "English devolved area"}
+    assert faults(files) == []
+
+
+def test_every_rule_is_checked_or_says_why_not() -> None:
+    numbers = [int(row["order"]) for row in reference("rules")]
+    assert sorted([*CHECKS, *NOT_CHECKED]) == numbers
+    assert PLANTED.keys() == CHECKS.keys()
+
+
+@pytest.fixture(scope="module")
+def sound(bundle: Path) -> Files:
+    """The headline table's files, cut to one devolved area and one council."""
+    files = read(bundle / "gld_headline.csv", bundle / "gld_headline.meta.csv")
+    names = {"Liverpool City Region", "Leeds"}
+    kept = [row for row in files.data if {row["english_devolved_area_name"], row["la_name"]} & names]
+    return replace(files, data=kept)
+
+
+def put(column: str, value: str, level: str = "") -> Callable[[Files], Files]:
+    """Put `value` into a column, which is added if need be, of the first row, or of all rows of a level."""
+
+    def plant(files: Files) -> Files:
+        rows = [row for row in files.data if row["geographic_level"] == level] if level else files.data[:1]
+        for row in files.data:
+            row.setdefault(column, "")
+        for row in rows:
+            row[column] = value
+        return replace(files, columns=list(dict.fromkeys([*files.columns, column])))
+
+    return plant
+
+
+def put_all(**values: str) -> Callable[[Files], Files]:
+    """Put values into columns of every row."""
+
+    def plant(files: Files) -> Files:
+        for row in files.data:
+            row.update(values)
+        return replace(files, columns=list(dict.fromkeys([*files.columns, *values])))
+
+    return plant
+
+
+def renamed(old: str, new: str) -> Callable[[Files], Files]:
+    """A column of another name, in data and metadata."""
+
+    def plant(files: Files) -> Files:
+        data: list[Row] = [{new if key == old else key: value for key, value in row.items()} for row in files.data]
+        for row in files.meta:
+            row.update({key: new for key, value in row.items() if value == old})
+        return replace(files, columns=[new if name == old else name for name in files.columns], data=data)
+
+    return plant
+
+
+def without(column: str) -> Callable[[Files], Files]:
+    return lambda files: replace(files, columns=[name for name in files.columns if name != column])
+
+
+def meta(name: str, **values: str) -> Callable[[Files], Files]:
+    """Values in the metadata row of a column."""
+
+    def plant(files: Files) -> Files:
+        next(row for row in files.meta if row["col_name"] == name).update(values)
+        return files
+
+    return plant
+
+
+def meta_row(**values: str) -> Callable[[Files], Files]:
+    """One more row of metadata."""
+    blank = dict.fromkeys(("col_type", "label", "filter_hint", "filter_grouping_column", "indicator_dp"), "")
+    return lambda files: replace(files, meta=[*files.meta, blank | values])
+
+
+def then(*plants: Callable[[Files], Files]) -> Callable[[Files], Files]:
+    def plant(files: Files) -> Files:
+        for each in plants:
+            files = each(files)
+        return files
+
+    return plant
+
+
+def two_areas(**values: str) -> Callable[[Files], Files]:
+    """Leeds as the opportunity area One, code E1, and the devolved area's rows as one with these values."""
+    return then(
+        put("geographic_level", "Opportunity area", "Local authority"),
+        put("opportunity_area_code", "E1", "Opportunity area"),
+        put("opportunity_area_name", "One", "Opportunity area"),
+        *(put(column, value, "English devolved area") for column, value in values.items()),
+        put("geographic_level", "Opportunity area", "English devolved area"),
+    )
+
+
+def twice(files: Files) -> Files:
+    return replace(files, data=[*files.data, files.data[0]])
+
+
+def many_items(files: Files) -> Files:
+    more = [files.data[0] | {"sex": f"Sex {number}"} for number in range(25_000)]
+    return replace(files, data=[*files.data, *more])
+
+
+FEW = "children_count"
+PLANTED: dict[int, Callable[[Files], Files]] = {
+    1: lambda files: replace(files, data_name="gld headline.csv"),
+    2: lambda files: replace(files, data_name="gld£headline.csv"),
+    3: lambda files: replace(files, meta_name="other.meta.csv"),
+    4: lambda files: replace(files, meta_columns=files.meta_columns[1:]),
+    5: lambda files: replace(files, meta_columns=[*files.meta_columns, "remarks"]),
+    6: without("country_name"),
+    7: lambda files: replace(files, columns=files.columns[:20]),
+    8: meta(FEW, col_name="number_of_children"),
+    9: lambda files: replace(files, meta=[row for row in files.meta if row["col_name"] != FEW]),
+    10: renamed(FEW, "children count"),
+    11: renamed(FEW, "children_Count"),
+    12: renamed(FEW, "2_children_count"),
+    13: renamed(FEW, "white_children_count"),
+    14: renamed("breakdown", "characteristic"),
+    15: meta(FEW, col_type="indicator"),
+    16: meta(FEW, col_name="time_period"),
+    17: meta(FEW, col_name=""),
+    18: meta(FEW, label="Sex"),
+    19: meta(FEW, filter_grouping_column="breakdown_topic"),
+    20: meta("sex", filter_grouping_column="breakdown_topic"),
+    21: lambda files: replace(files, meta=[row for row in files.meta if row["col_name"] != "breakdown_topic"]),
+    22: meta("breakdown", filter_grouping_column="topic"),
+    23: then(
+        put("breakdown_topic", "Sex."),
+        lambda files: replace(files, data=[*files.data, files.data[-1] | {"breakdown_topic": "Sex"}]),
+    ),
+    24: meta(FEW, label=""),
+    25: meta(FEW, filter_hint="A hint"),
+    26: renamed("sex", "region"),
+    27: meta("sex", indicator_dp="1"),
+    28: meta(FEW, col_name="children count"),
+    29: meta(FEW, col_name="sex"),
+    30: meta(FEW, indicator_dp=""),
+    31: meta(FEW, indicator_dp="1.5"),
+    32: meta("sex", indicator_unit="%"),
+    33: meta(FEW, indicator_unit="percent"),
+    34: meta("sex", indicator_grouping="Figures"),
+    35: put("time_period", "2024/25"),
+    36: put_all(time_identifier="School year"),
+    37: put("time_identifier", "Financial year"),
+    38: put_all(sex="Total"),
+    39: put("geographic_level", "Local Authority"),
+    40: without("la_name"),
+    41: put("time_period", "2024"),
+    42: put("time_period", "202426"),
+    43: meta("sex", filter_default="Everyone"),
+    44: then(put_all(breakdown="Total"), put("breakdown", "Other")),
+    45: many_items,
+    46: put("sex", " Female"),
+    47: put("region_name", "All"),
+    48: put("sex", ""),
+    49: put("la_name", "St Helens", "Local authority"),
+    50: put("la_name", "", "Local authority"),
+    51: put_all(geographic_level="Planning area"),
+    52: two_areas(opportunity_area_code="E1", opportunity_area_name="Two"),
+    53: without("old_la_code"),
+    54: put("region_name", "", "Local authority"),
+    55: two_areas(opportunity_area_code="x", opportunity_area_name="Two"),
+    56: put("english_devolved_area_code", "E47000003", "Local authority"),
+    57: twice,
+    58: put(FEW, "NA"),
+    59: put(FEW, ".."),
+    60: put(FEW, "~"),
+    61: renamed("breakdown", "ethnic_group"),
+    62: put_all(ethnicity_major="Asian or British Asian"),
+    63: put_all(characteristic_group="Ethnic group"),
+    64: meta(FEW, label="Number of children " * 6),
+    66: put_all(characteristic_group="Ethnicity Major", characteristic="Asian or British Asian"),
+}
+
+
+def test_the_cut_files_pass(sound: Files) -> None:
+    assert faults(sound) == []
+
+
+@pytest.mark.parametrize("number", PLANTED)
+def test_the_screener_finds_a_planted_fault(number: int, sound: Files) -> None:
+    assert any(found.startswith(f"{number}: ") for found in faults(PLANTED[number](deepcopy(sound))))

@@ -1,0 +1,339 @@
+"""Releases put where readers get them: on real servers, killed in the middle, and seen from the reader's side."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.verify import verify
+from ndl_export.files import signing, stores
+from ndl_export.files.stores import StoreError, open_store
+from ndl_export.publish import leading_files, one_publisher
+from ndl_export.publish.upload import PublishRefused, publish
+from ndl_export.publish.withdraw import withdraw
+from pipelines.cli import main
+from tests.support import PROJECT
+from tests.support.export.reader import Seen, look
+from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
+
+PUBLISH_UNTIL = PROJECT / "tests" / "support" / "export" / "publish_until.py"
+FIRST, SECOND = "2026.11.0", "2026.12.0"
+DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
+
+
+@pytest.fixture
+def own(two: Path, tmp_path: Path) -> Path:
+    """A copy to write to."""
+    return Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
+
+
+@pytest.fixture
+def place() -> str:
+    """An empty place in memory."""
+    return f"memory://{uuid.uuid4().hex}/readiness"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
+        yield environment
+
+
+@pytest.fixture
+def in_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    fsspec.filesystem("s3").clear_instance_cache()
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+def both(latest: str) -> Seen:
+    every = frozenset({FIRST, SECOND})
+    return Seen(every, every, every, frozenset({latest}), latest)
+
+
+def only(version: str) -> Seen:
+    return Seen(*([frozenset({version})] * 4), version)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_path: Path) -> None:
+    before = everything(two)
+    first = publish(two, SECOND, in_s3)
+    assert first.there == first.removed == ()
+    assert look(in_s3, tmp_path) == only(SECOND)
+    for form in (SECOND, f"{SECOND}.zip", f"{SECOND}.tar"):
+        assert verify(f"{in_s3}/{form}").ok
+    assert publish(two, SECOND, in_s3).sent == ()
+    assert everything(two) == before
+    bucket = fsspec.filesystem("s3")
+    for name, media_type, caching in (
+        (f"{SECOND}/site/index.html", "text/html; charset=utf-8", "immutable"),
+        (f"{SECOND}/gld_headline.parquet", "application/vnd.apache.parquet", "immutable"),
+        (f"{SECOND}/gld_headline.csv", "text/csv; charset=utf-8", "immutable"),
+        (f"{SECOND}/croissant.json", "application/ld+json", "immutable"),
+        (f"{SECOND}.zip", "application/zip", "immutable"),
+        ("site/index.html", "text/html; charset=utf-8", "no-cache"),
+        ("catalogue.jsonld", "application/ld+json", "no-cache"),
+        ("feed.xml", "application/atom+xml", "no-cache"),
+        ("latest.json", "application/json", "no-cache"),
+        ("readiness.duckdb", "application/octet-stream", "no-cache"),
+    ):
+        headers = bucket.call_s3("head_object", Bucket=BUCKET, Key=f"{in_s3.rpartition('/')[2]}/{name}")
+        assert (headers["ContentType"], caching in headers["CacheControl"]) == (media_type, True), name
+
+
+def test_a_container_of_azure_serves_the_release_as_it_is(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with azure_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"abfs://{BUCKET}/readiness"
+        publish(two, FIRST, url)
+        assert look(url, tmp_path) == only(FIRST)
+        assert publish(two, FIRST, url).sent == ()
+        assert verify(f"{url}/{FIRST}").ok
+        settings = fsspec.filesystem("abfs").info(f"{BUCKET}/readiness/site/index.html")["content_settings"]
+        assert (settings["content_type"], settings["cache_control"]) == ("text/html; charset=utf-8", "no-cache")
+        with pytest.raises(StoreError, match="there is no such bucket or container"):
+            publish(two, FIRST, "abfs://nowhere/readiness")
+
+
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_killed_at_any_point_a_reader_sees_complete_releases(
+    request: pytest.FixtureRequest, kind: str, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_publisher, "DEAD_AFTER_SECONDS", 0.5)
+    url = request.getfixturevalue("in_s3") if kind == "s3" else str(tmp_path / "served")
+    publish(two, FIRST, url)
+    before, log, chance = look(url, tmp_path), tmp_path / "log", random.Random(kind)
+    assert before == only(FIRST)
+    content = sum(name.startswith(FIRST) for name in open_store(url).sizes() or {})
+    log.touch()
+    points = (chance.randint(1, content - 10), content, content + chance.randint(1, 4), content + chance.randint(6, 20))
+    for point in points if kind == "s3" else points[::2]:
+        steps = max(point - len(log.read_text().splitlines()), 0)
+        command = [sys.executable, PUBLISH_UNTIL, two, SECOND, url, log, str(steps)]
+        ran = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE, text=True)
+        assert ran.returncode == -signal.SIGKILL, ran.stderr
+        seen = look(url, tmp_path)
+        assert seen.catalogue in (before.catalogue, both(SECOND).catalogue)
+        assert seen.latest == FIRST
+    publish(two, SECOND, url)
+    assert look(url, tmp_path) == both(SECOND)
+    assert publish(two, SECOND, url).sent == ()
+    sent = [name for name in log.read_text().splitlines() if name.startswith(SECOND)]
+    assert len(sent) == len(set(sent))
+    if kind == "file":
+        assert not [name for name in everything(tmp_path / "served") if name.startswith(".")]
+
+
+def test_an_older_release_does_not_turn_latest_back(place: str, two: Path, tmp_path: Path) -> None:
+    publish(two, SECOND, place)
+    assert look(place, tmp_path) == only(SECOND)
+    publish(two, FIRST, place)
+    assert look(place, tmp_path) == both(SECOND)
+
+
+def test_releases_that_another_home_published_stay(place: str, two: Path, own: Path, tmp_path: Path) -> None:
+    publish(two, FIRST, place)
+    for each in own.glob(f"{FIRST}*"):
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    publish(own, SECOND, place)
+    assert look(place, tmp_path) == both(SECOND)
+
+
+def test_other_bytes_of_a_version_are_refused_and_nothing_is_overwritten(place: str, two: Path) -> None:
+    publish(two, FIRST, place)
+    store = open_store(place)
+    there = {name: store.read(name, 10**9) for name in store.sizes() or {}}
+    sound = there[f"{FIRST}/README.md"] or b""
+    for name, content in (
+        (f"{FIRST}/README.md", sound[:-1] + b"x"),
+        (f"{FIRST}/note.txt", b"x"),
+        (f"{FIRST}.zip", b""),
+    ):
+        fsspec.filesystem("memory").pipe_file(f"{place}/{name}", content)
+        with pytest.raises(PublishRefused, match=rf"is at memory://\w+/readiness already with other bytes \({name}\)"):
+            publish(two, FIRST, place)
+        assert store.read(name, 10**9) == content
+        if name in there:
+            fsspec.filesystem("memory").pipe_file(f"{place}/{name}", there[name])
+        else:
+            store.remove(name)
+    assert publish(two, FIRST, place).sent == ()
+
+
+def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> None:
+    publish(own, FIRST, place)
+    publish(own, SECOND, place)
+    withdraw(own, SECOND, REASON, DAY)
+    told = publish(own, SECOND, place)
+    assert told.withdrawn is not None
+    assert not [name for name in told.sent if name.startswith(SECOND)]
+    assert look(place, tmp_path) == both(FIRST)
+    assert f"was withdrawn on 2026-12-05: {REASON}." in str(verify(f"{place}/{SECOND}.zip"))
+    withdraw(own, FIRST, REASON, DAY)
+    gone = publish(own, FIRST, place)
+    assert gone.removed[0] == "latest.json"
+    assert look(place, tmp_path) == Seen(*([frozenset({FIRST, SECOND})] * 3), frozenset(), None)
+    assert not [name for name in open_store(place).sizes() or {} if name.startswith("site/")]
+
+
+def asked(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
+    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
+    return ran.exit_code, ran.output
+
+
+def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: Path, tmp_path: Path) -> None:
+    withdraw(own, SECOND, REASON, DAY)
+    other = tmp_path / "other.pem"
+    other.write_bytes(signing.public_pem(Ed25519PrivateKey.generate()))
+    said = [asked(own, SECOND, place), asked(own, "2026.10.0", place), asked(own, FIRST, place, "--key", str(other))]
+    (own / f"{FIRST}.tar").write_bytes(b"")
+    said.append(asked(own, FIRST, place))
+    with (own / FIRST / "README.md").open("a") as file:
+        file.write("x")
+    said.append(asked(own, FIRST, place))
+    assert [code for code, _ in said] == [1] * 5
+    for (_, output), words in zip(
+        said,
+        (
+            f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. It is not published.",
+            f"there is no release 2026.10.0 in {own}: {FIRST}, {SECOND}",
+            f"release {FIRST} does not verify, so nothing was sent: public_key.pem: this is not the trusted key",
+            f"{own / FIRST}.tar is not the archive of {own / FIRST}, so nothing was sent",
+            f"release {FIRST} does not verify, so nothing was sent: README.md: changed",
+        ),
+        strict=True,
+    ):
+        assert output.startswith(f"readiness: {words}")
+        assert output.count("\n") == 1
+    assert open_store(place).sizes() == {}
+
+
+def test_a_dry_run_lists_and_sends_nothing(place: str, two: Path) -> None:
+    code, said = asked(two, FIRST, place, "--dry-run")
+    assert code == 0
+    assert f"{FIRST}/gld_headline.parquet  (" in said
+    assert "Nothing was sent: " in said
+    assert open_store(place).sizes() == {}
+
+
+def test_a_database_that_is_the_same_to_the_byte_is_not_sent(
+    own: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mostly two databases of the same releases differ in some bytes, but not always."""
+    publish(own, FIRST, place)
+    served = fsspec.filesystem("memory").cat_file(f"{place}/{DATABASE_FILE}")
+    monkeypatch.setattr(leading_files, "build_database", lambda folder: (folder / DATABASE_FILE).write_bytes(served))
+    assert publish(own, FIRST, place).sent == ()
+
+
+def test_the_command_says_what_is_where(two: Path, tmp_path: Path) -> None:
+    to = str(tmp_path / "served")
+    code, said = asked(two, FIRST, to)
+    assert code == 0
+    for words in (f"Release {FIRST} is published at {to}: ", f"{to}/site/index.html", f"{to}/latest.json says"):
+        assert words in said
+    code, said = asked(two, FIRST, to)
+    assert (code, said.splitlines()[0]) == (
+        0,
+        f"Release {FIRST} is at {to} already, every file as it should be: nothing to send.",
+    )
+    assert json.loads((tmp_path / "served" / "latest.json").read_text())["version"] == FIRST
+    assert asked(two, FIRST, str(two))[1] == (
+        f"readiness: {two} is the release directory itself: publish to another place\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "s3://nowhere/x: there is no such bucket or folder"),
+        (
+            {"AWS_SECRET_ACCESS_KEY": "wrong"},
+            "s3://nowhere/x: it does not allow this with the credentials in the environment",
+        ),
+        (
+            s3_environment(1) | {"AWS_MAX_ATTEMPTS": "1"},
+            "s3://nowhere/x: it cannot be reached, or the connection broke off",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"},
+            "s3://nowhere/x: there are no credentials for it in the environment",
+        ),
+    ],
+)
+def test_what_a_bucket_refuses_is_said_in_one_sentence(
+    in_s3: str, change: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in change.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(StoreError) as stopped:
+        open_store("s3://nowhere/x", to_write=True).sizes()
+    assert str(stopped.value) == said
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"s3://{S3_KEY}:{S3_SECRET}@bucket/x", "a URL must not hold credentials"),
+        ("abfs://container/x?sig=secret", "a URL must not hold credentials"),
+        ("https://example.org/readiness", "is a web address, which can only be read"),
+        ("simplecache::s3://bucket/x", "several protocols"),
+        ("nosuch://bucket/x", "no kind of store is called nosuch://"),
+    ],
+)
+def test_a_url_that_cannot_be_published_to(two: Path, url: str, said: str) -> None:
+    code, output = asked(two, FIRST, url)
+    assert code == 1
+    assert said in output
+    assert "secret" not in output
+
+
+def test_a_library_that_is_not_installed_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(stores.fsspec, "url_to_fs", absent)
+    with pytest.raises(
+        StoreError, match=r"^the library for s3:// is not installed: uv sync --inexact --extra publish$"
+    ):
+        open_store("s3://bucket/x")
+
+
+def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "catalogue.jsonld").write_text("{}")
+    (served / "README.txt").write_text("ours")
+    with pytest.raises(PublishRefused, match="is not a catalogue of releases as this makes it"):
+        publish(two, FIRST, str(served))
+    assert everything(served).keys() == {"catalogue.jsonld", "README.txt"}
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(two: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="not a folder"):
+        publish(two, FIRST, str(tmp_path / "file"))

@@ -1,0 +1,357 @@
+"""What stands beside the bundles: catalogue, feed, `latest`, `site`; and releases that are withdrawn."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.analyst_db import build_database
+from ndl_export.bundle.feed import feed
+from ndl_export.bundle.make import contents, write_bundle
+from ndl_export.bundle.release_directory import published, refresh
+from ndl_export.bundle.verify import verify
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
+from ndl_export.files.canonical_json import canonical_json
+from ndl_export.files.whole_files import write_whole
+from ndl_export.metadata.catalogue import Published, catalogue
+from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
+from ndl_export.tables import TABLES
+from pipelines.cli import main
+from pipelines.commands.runs import report_release
+from tests.support import PROJECT
+from tests.support.export.fake_release import fake_facts, fake_tables
+
+VALIDATORS = PROJECT / "tests" / "support" / "export" / "standard_validators"
+ADDRESS = fake_facts().address
+FIRST, SECOND = "2026.11.0", "2026.12.0"
+DAY = dt.date(2026, 12, 5)
+REASON = "Sefton's extract was of another year"
+REFRESHED = """
+import sys
+from pathlib import Path
+from ndl_export.bundle.release_directory import refresh
+refresh(Path(sys.argv[1]))
+"""
+ATOM = {"a": "http://www.w3.org/2005/Atom"}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """A release directory with two versions and the database; to be read, not written."""
+    directory = tmp_path_factory.mktemp("two") / "release"
+    shutil.copytree(release_dir, directory, symlinks=True)
+    write_bundle(directory, fake_facts(SECOND), fake_tables(seed=2), signing_key)
+    build_database(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def taken_back(tmp_path_factory: pytest.TempPathFactory, two: Path) -> Path:
+    """The same, the newer release withdrawn; to be read, not written."""
+    directory = tmp_path_factory.mktemp("taken_back") / "release"
+    shutil.copytree(two, directory, symlinks=True)
+    assert withdraw(directory, SECOND, f"  {REASON}\n", DAY) == Version.parse(FIRST)
+    return directory
+
+
+@pytest.fixture
+def own(two: Path, tmp_path: Path) -> Path:
+    """A copy to write to."""
+    return Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """Of every file of the bundles, folders and archives."""
+    places = (path for path in directory.glob("2*/**/*") if path.is_file())
+    return {
+        path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (*places, *directory.glob("2*.zip"), *directory.glob("2*.tar"))
+    }
+
+
+def nodes(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    found, series = json.loads((directory / "catalogue.jsonld").read_text())["@graph"]
+    return found, series
+
+
+def entries(directory: Path) -> list[ET.Element]:
+    return ET.parse(directory / "feed.xml").getroot().findall("a:entry", ATOM)
+
+
+def test_every_release_is_a_dataset_of_one_series_in_order(two: Path) -> None:
+    found, series = nodes(two)
+    first, second = found["dcat:dataset"]
+    assert (first["@id"], second["@id"]) == (f"{ADDRESS}/{FIRST}", f"{ADDRESS}/{SECOND}")
+    assert {each["dcat:inSeries"]["@id"] for each in (first, second)} == {series["@id"]}
+    assert "dcat:prev" not in first
+    assert "dcat:next" not in second
+    assert (first["dcat:next"]["@id"], second["dcat:prev"]["@id"]) == (second["@id"], first["@id"])
+    assert (series["dcat:first"]["@id"], series["dcat:last"]["@id"]) == (first["@id"], second["@id"])
+    assert series["dcat:hasCurrentVersion"]["@id"] == second["@id"]
+    assert [each["dct:issued"]["@value"] for each in (first, second)] == ["2026-11-01", "2026-12-01"]
+    assert [each["dcat:version"] for each in (first, second)] == [FIRST, SECOND]
+    assert len(series["dct:temporal"]) == 1
+
+
+def test_the_feed_has_the_newest_release_first(two: Path) -> None:
+    root = ET.parse(two / "feed.xml").getroot()
+    assert root.findtext("a:updated", namespaces=ATOM) == "2026-12-01T00:00:00Z"
+    assert [each.findtext("a:id", namespaces=ATOM) for each in entries(two)] == [
+        f"{ADDRESS}/{SECOND}",
+        f"{ADDRESS}/{FIRST}",
+    ]
+    itself = root.find("a:link[@rel='self']", ATOM)
+    assert itself is not None
+    assert itself.get("href") == f"{ADDRESS}/feed.xml" == root.findtext("a:id", namespaces=ATOM)
+
+
+def test_an_entry_has_what_the_rfc_asks_for(taken_back: Path) -> None:
+    """RFC 4287, 4.1.1 and 4.1.2: what must be there, once."""
+    root = ET.parse(taken_back / "feed.xml").getroot()
+    for parent in (root, *entries(taken_back)):
+        for needed in ("id", "title", "updated"):
+            assert len(parent.findall(f"a:{needed}", ATOM)) == 1
+        assert parent.findtext("a:author/a:name", namespaces=ATOM)
+        assert len(parent.findall("a:link[@rel='alternate']", ATOM)) == 1
+        dt.datetime.fromisoformat(parent.findtext("a:updated", "", ATOM))
+    ids = [each.findtext("a:id", namespaces=ATOM) for each in entries(taken_back)]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_is_beside_the_bundles_follows_from_them_alone(two: Path, tmp_path: Path) -> None:
+    there = tmp_path / "elsewhere"
+    shutil.copytree(two, there, symlinks=True)
+    made = {name: (there / name).read_bytes() for name in ("catalogue.jsonld", "feed.xml", "latest.json")}
+    for name in (*made, "latest"):
+        (there / name).unlink()
+    elsewhere = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", REFRESHED, str(there)]
+    subprocess.run(command, env=os.environ | elsewhere | {"PYTHONPATH": str(PROJECT)}, check=True)
+    assert {name: (there / name).read_bytes() for name in made} == made
+    assert (there / "latest").resolve().name == SECOND
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path, whole = tmp_path / "feed.xml", {b"a" * 300_000, b"b" * 200_000}
+    write_whole(path, min(whole))
+    seen, done = set(), threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        for content in whole:
+            write_whole(path, content)
+    done.set()
+    reader.join()
+    assert seen <= whole
+    assert [each.name for each in tmp_path.iterdir()] == ["feed.xml"]
+
+
+def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, taken_back: Path) -> None:
+    assert digests(taken_back) == digests(two)
+    assert len(digests(two)) > 100
+    assert (taken_back / "latest").resolve().name == FIRST
+    assert f'href="../{FIRST}/' in (taken_back / "site" / "index.html").read_text()
+    assert json.loads((taken_back / "withdrawn.json").read_text()) == {
+        "withdrawn": [{"version": SECOND, "date": "2026-12-05", "reason": REASON}]
+    }
+
+
+def test_catalogue_and_feed_say_why(taken_back: Path) -> None:
+    found, series = nodes(taken_back)
+    first, second = found["dcat:dataset"]
+    assert [each["adms:status"]["@id"].rpartition("/")[2] for each in (first, second)] == ["COMPLETED", "WITHDRAWN"]
+    assert {each["adms:status"]["skos:prefLabel"]["@value"] for each in second["dcat:distribution"]} == {"withdrawn"}
+    assert second["dct:modified"]["@value"] == found["dct:modified"]["@value"] == "2026-12-05"
+    assert series["dcat:hasCurrentVersion"]["@id"] == first["@id"]
+    newest, _ = entries(taken_back)
+    assert newest.findtext("a:title", "", ATOM).startswith("Withdrawn: ")
+    assert newest.findtext("a:updated", "", ATOM) == "2026-12-05T00:00:00Z"
+    assert newest.findtext("a:published", "", ATOM) == "2026-12-01T00:00:00Z"
+    said = f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. "
+    for words in (newest.findtext("a:summary", "", ATOM), second["dct:description"]["@value"]):
+        assert words.startswith(said)
+
+
+@pytest.mark.parametrize("form", [SECOND, f"{SECOND}.zip", f"{SECOND}.tar"])
+def test_a_withdrawn_bundle_verifies_and_says_that_it_is_withdrawn(taken_back: Path, form: str) -> None:
+    report = verify(taken_back / form)
+    assert report.ok
+    assert f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}.\n" in str(report)
+    assert "withdrawn" not in str(verify(taken_back / FIRST))
+
+
+def test_repeating_a_withdrawn_release_says_that_it_is_withdrawn(
+    taken_back: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version, told in ((SECOND, True), (FIRST, False)):
+        report_release(taken_back / version, taken_back, taken_back)
+        assert (f"Release {SECOND} was withdrawn" in capsys.readouterr().out) == told
+
+
+def test_the_database_shows_the_release_that_stands(taken_back: Path, two: Path) -> None:
+    for directory, version in ((two, SECOND), (taken_back, FIRST)):
+        with duckdb.connect(str(directory / "readiness.duckdb"), read_only=True) as connection:
+            for name in TABLES:
+                shown = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = '{version}'"
+                ((differ,),) = connection.execute(
+                    f"SELECT count(*) FROM (({shown}) EXCEPT ALL FROM latest.{name})"
+                ).fetchall()
+                assert differ == 0
+    with duckdb.connect(str(taken_back / "readiness.duckdb"), read_only=True) as connection:
+        said = connection.execute(
+            "SELECT withdrawn_on, withdrawn_because FROM releases.release ORDER BY ALL"
+        ).fetchall()
+    assert said == [(DAY, REASON), (None, None)]
+
+
+def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
+    withdraw(own, SECOND, REASON, DAY)
+    assert withdraw(own, FIRST, REASON, DAY) is None
+    assert not (own / "latest").is_symlink()
+    assert not (own / "latest.json").exists()
+    assert not (own / "site").exists()
+    assert len(entries(own)) == 2
+    with duckdb.connect(str(own / "readiness.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM latest.gld_headline").fetchall() == [(0,)]
+
+
+def test_a_later_release_is_current_and_the_withdrawn_one_stays_so(own: Path, signing_key: Ed25519PrivateKey) -> None:
+    withdraw(own, SECOND, REASON, DAY)
+    write_bundle(own, fake_facts("2026.12.1"), fake_tables(seed=3), signing_key)
+    assert (own / "latest").resolve().name == "2026.12.1"
+    assert "Withdrawn" in (own / "feed.xml").read_text()
+    assert contents(own / SECOND).keys() == contents(own / FIRST).keys()
+
+
+def asked(own: Path, version: str, reason: str = REASON) -> tuple[int, str]:
+    ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent)])
+    return ran.exit_code, ran.output
+
+
+def test_the_command_says_what_it_did_and_that_the_budget_stays_spent(own: Path) -> None:
+    code, said = asked(own, SECOND)
+    assert code == 0
+    assert f"The current release is {FIRST}." in said
+    assert "budget stays spent" in said
+    assert asked(own, SECOND)[1].startswith(f"readiness: release {SECOND} is withdrawn already, since ")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason", "said"),
+    [
+        ("2025.01.0", REASON, f"there is no release 2025.01.0 in DIR: {FIRST}, {SECOND}"),
+        ("latest", REASON, f"there is no release latest in DIR: {FIRST}, {SECOND}"),
+        (SECOND, " \n", "a release is withdrawn for a reason that its readers are told: one line of printable text"),
+        (SECOND, "a\x07b", "a release is withdrawn for a reason that its readers are told: one line of printable text"),
+    ],
+)
+def test_what_cannot_be_withdrawn_is_said_in_one_sentence(own: Path, version: str, reason: str, said: str) -> None:
+    before = {path.name for path in own.iterdir()}
+    assert asked(own, version, reason) == (1, f"readiness: {said}\n".replace("DIR", str(own)))
+    assert {path.name for path in own.iterdir()} == before
+
+
+def test_a_withdrawal_that_was_cut_off_is_finished_by_repeating_it(own: Path, taken_back: Path) -> None:
+    shutil.copy(taken_back / "withdrawn.json", own)
+    with pytest.raises(WithdrawalRefused):
+        withdraw(own, SECOND, REASON, DAY)
+    assert (own / "latest").resolve().name == FIRST
+    assert (own / "feed.xml").read_bytes() == (taken_back / "feed.xml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"withdrawn": [{"version": "2026.12.0"}]}',
+        '{"withdrawn": [{"version": "1", "date": "2026-12-05", "reason": "x"}]}',
+    ],
+)
+def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path, content: str) -> None:
+    (own / "withdrawn.json").write_text(content)
+    with pytest.raises(UnreadableWithdrawals, match=r"withdrawn\.json must list"):
+        refresh(own)
+    report = verify(own / SECOND)
+    assert report.ok
+    assert "withdrawn.json must list" in str(report)
+
+
+def test_markup_in_a_reason_is_text(two: Path) -> None:
+    releases = published(two)
+    odd = Withdrawal(SECOND, "2026-12-05", '<b>"R&D"</b> ]]> é')
+    marked = [releases[0], Published(SECOND, releases[1].record, odd)]
+    newest = ET.fromstring(feed(marked)).find("a:entry", ATOM)
+    assert newest is not None
+    assert odd.reason in newest.findtext("a:summary", "", ATOM)
+    assert json.loads(canonical_json(catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
+
+
+def test_a_release_that_does_not_say_what_is_new_is_listed_all_the_same(two: Path) -> None:
+    first, second = published(two)
+    record = {name: value for name, value in second.record.items() if name != "adms:versionNotes"}
+    for withdrawal in (None, Withdrawal(SECOND, "2026-12-05", REASON)):
+        silent = [first, Published(SECOND, record, withdrawal)]
+        newest = ET.fromstring(feed(silent)).find("a:entry", ATOM)
+        assert newest is not None
+        summary = newest.findtext("a:summary", namespaces=ATOM)
+        assert summary == (withdrawal.sentence if withdrawal else None)
+        dataset = catalogue(silent)["@graph"][0]["dcat:dataset"][1]
+        assert "adms:versionNotes" not in dataset
+        assert (REASON in dataset["dct:description"]["@value"]) == (withdrawal is not None)
+
+
+def heard(environment: str, script: str, *arguments: Path) -> Any:
+    python = PROJECT / ".validators" / environment / "bin" / "python"
+    if not python.exists():
+        pytest.skip("the validators are not installed: make validators")
+    command = [python, VALIDATORS / script, *arguments]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def test_the_validators_find_nothing_but_planted_faults(two: Path, taken_back: Path, tmp_path: Path) -> None:
+    broken = json.loads((taken_back / "catalogue.jsonld").read_text())
+    del broken["@graph"][0]["dct:publisher"]
+    broken["@graph"][0]["dcat:dataset"][0]["dcat:inSeries"] = {"@id": f"{ADDRESS}/nowhere"}
+    (tmp_path / "catalogue.jsonld").write_text(json.dumps(broken))
+    (tmp_path / "feed.xml").write_text((taken_back / "feed.xml").read_text().replace("</feed>", ""))
+    found = heard("standards", "standards_faults.py", two, taken_back, tmp_path)["faults"]
+    assert found[str(two)] == found[str(taken_back)] == {"catalogue.jsonld": [], "feed.xml": []}
+    spoilt = found[str(tmp_path)]
+    assert len(spoilt["feed.xml"]) == 1
+    for planted in ("MinCountConstraint", "dcterms:publisher", "ClassConstraint", "dcat:inSeries"):
+        assert planted in spoilt["catalogue.jsonld"][0]
+
+
+def test_the_harvester_of_ckan_makes_a_package_of_every_release(taken_back: Path) -> None:
+    packages = heard("ckan", "ckan_harvest.py", taken_back / "catalogue.jsonld")
+    assert packages.keys() == {f"{ADDRESS}/{FIRST}", f"{ADDRESS}/{SECOND}"}
+    for version in (FIRST, SECOND):
+        package = packages[f"{ADDRESS}/{version}"]
+        assert package["version"] == version
+        assert package["title"].endswith(f"release {version}")
+        assert len(package["resources"]) == 2 * len(TABLES) + 2
+        code = "WITHDRAWN" if version == SECOND else "COMPLETED"
+        assert {resource["status"].rpartition("/")[2] for resource in package["resources"]} == {code}
+        assert (REASON in package["notes"]) == (version == SECOND)

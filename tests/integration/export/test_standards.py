@@ -1,0 +1,174 @@
+"""Catalogue records against the validators of their standards, and whether those find planted faults.
+
+The validators run in environments of their own (`make validators`, which `make test` does first).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
+from ndl_export.tables import TABLES
+from tests.support import PROJECT
+from tests.support.export.fake_release import fake_facts, fake_tables
+
+VALIDATORS = PROJECT / "tests" / "support" / "export" / "standard_validators"
+
+
+@pytest.fixture(scope="module")
+def revision(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """A second release, with an earlier cohort beside it, without the survey of one council."""
+    directory = tmp_path_factory.mktemp("revision")
+    shutil.copytree(release_dir / "2026.11.0", directory / "2026.11.0")
+    missing = {"parent_experience": ("halton",)}
+    facts = fake_facts("2026.12.0", missing=missing, earlier={"202324": "2025.11.0"})
+    tables = fake_tables(seed=2, missing=missing, cohorts=facts.cohorts)
+    return write_bundle(directory, facts, tables, signing_key)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
+    """A copy of the bundle with faults in every record."""
+    folder = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("broken") / bundle.name))
+    for name, spoil in SPOILT.items():
+        record = json.loads((folder / name).read_text())
+        spoil(record)
+        (folder / name).write_text(json.dumps(record))
+    data = folder / "joined_dots.csv"
+    data.write_text(data.read_text().replace("202425,", "24/25,", 1).replace(",Both,", ",Neither of them,", 1))
+    return folder
+
+
+def spoil_dcat(record: dict[str, Any]) -> None:
+    del record["dct:title"]
+    record["dcat:distribution"][0]["dcat:accessURL"] = "the table"
+    record["dct:issued"] = [record["dct:issued"], {"@value": "2026-11-02", "@type": "xsd:date"}]
+
+
+def spoil_ukgov_dataset(record: dict[str, Any]) -> None:
+    del record["updateFrequency"]
+    record |= {"publisher": "ministry-of-readiness", "colour": "blue", "summary": "x" * 251}
+
+
+def spoil_ukgov_distributions(record: list[dict[str, Any]]) -> None:
+    record[0]["mediaType"] = "CSV"
+
+
+def spoil_ckan(record: dict[str, Any]) -> None:
+    record |= {"name": "School Readiness", "license_id": "open", "maintainer_email": "nobody"}
+    record["tags"][0] = {"name": "early/years"}
+    record["resources"][0]["size"] = "large"
+
+
+def spoil_csvw(record: dict[str, Any]) -> None:
+    """Leaves one table, whose file is spoilt."""
+    record["tables"] = [table for table in record["tables"] if table["url"] == "joined_dots.csv"]
+
+
+def spoil_croissant(record: dict[str, Any]) -> None:
+    record["recordSet"][0]["field"][0]["source"]["fileObject"]["@id"] = "elsewhere.parquet"
+
+
+SPOILT: dict[str, Callable[[Any], None]] = {
+    "ckan_package.json": spoil_ckan,
+    "croissant.json": spoil_croissant,
+    "csv-metadata.json": spoil_csvw,
+    "dcat.jsonld": spoil_dcat,
+    "ukgov_dataset.json": spoil_ukgov_dataset,
+    "ukgov_distributions.json": spoil_ukgov_distributions,
+}
+PLANTED = {
+    "ckan_package.json": ("name: ", "license_id: ", "maintainer_email: ", "tags: ", "resources: "),
+    "croissant.json": ("elsewhere.parquet",),
+    "csv-metadata.json": ("24/25", "Neither of them"),
+    "dcat.jsonld": ("MinCountConstraint", "dcat:accessURL", "MaxCountConstraint"),
+    "ukgov_dataset.json": ("updateFrequency", "ministry-of-readiness", "colour", "x" * 251),
+    "ukgov_distributions.json": ("'CSV'",),
+}
+
+
+def start(environment: str, *folders: Path) -> subprocess.Popen[str]:
+    """The validators of an environment, at work on bundles."""
+    python = PROJECT / ".validators" / environment / "bin" / "python"
+    if not python.exists():
+        pytest.skip("the validators are not installed: make validators")
+    command = [python, VALIDATORS / f"{environment}_faults.py", *folders]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def told(work: subprocess.Popen[str]) -> Any:
+    """What they print."""
+    said, complained = work.communicate()
+    assert work.returncode == 0, complained
+    return json.loads(said.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def standards(bundle: Path, revision: Path, broken: Path) -> Any:
+    folders = (bundle, revision, broken)
+    ckan, others = start("ckan", *folders), start("standards", *folders)
+    packages, said = told(ckan), told(others)
+    faults = {folder: found | packages[folder] for folder, found in said["faults"].items()}
+    return {"faults": faults, "loaded": said["loaded"]}
+
+
+@pytest.fixture(scope="module")
+def faults(standards: Any) -> dict[Path, dict[str, list[str]]]:
+    return {Path(folder): found for folder, found in standards["faults"].items()}
+
+
+def test_every_record_is_sound(faults: dict[Path, dict[str, list[str]]], bundle: Path, revision: Path) -> None:
+    for folder in (bundle, revision):
+        assert faults[folder] == {name: [] for name in CATALOGUE_FILES}
+
+
+@pytest.mark.parametrize("name", CATALOGUE_FILES)
+def test_the_validators_find_planted_faults(name: str, faults: dict[Path, dict[str, list[str]]], broken: Path) -> None:
+    found = "\n".join(faults[broken][name])
+    assert [planted for planted in PLANTED[name] if planted not in found] == []
+
+
+def test_croissant_loads_the_rows_of_every_table(standards: Any, bundle: Path) -> None:
+    for name in TABLES:
+        loaded = standards["loaded"][f"{bundle}/{name}"]
+        assert loaded == pq.read_table(bundle / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
+        assert len(loaded) == 20
+
+
+def test_records_name_the_files_that_are_there(bundle: Path) -> None:
+    address = fake_facts().folder_address
+    dcat, ckan, distributions = (
+        json.loads((bundle / name).read_text())
+        for name in ("dcat.jsonld", "ckan_package.json", "ukgov_distributions.json")
+    )
+    named = {
+        *(entry["dcat:downloadURL"]["@id"] for entry in dcat["dcat:distribution"]),
+        *(entry["@id"] for entry in dcat["foaf:page"]),
+        *(entry["url"] for entry in ckan["resources"]),
+        *(entry["downloadURL"] for entry in distributions),
+    }
+    there = {f"{address}/{path.name}" for path in bundle.iterdir()}
+    assert named <= there | {f"{address}.zip", f"{address}.tar"}
+    assert {f"{address}/{name}.{suffix}" for name in TABLES for suffix in ("csv", "parquet")} <= named
+
+
+def test_a_revision_names_the_release_it_replaces(revision: Path) -> None:
+    replaced = f"{fake_facts().address}/2026.11.0"
+    assert json.loads((revision / "dcat.jsonld").read_text())["dcat:previousVersion"] == {"@id": replaced}
+    assert replaced in json.loads((revision / "ukgov_dataset.json").read_text())["relatedResource"]
+
+
+def test_the_title_fits_the_catalogue(bundle: Path) -> None:
+    package = json.loads((bundle / "ckan_package.json").read_text())
+    assert len(package["title"]) <= 65
+    assert package["theme-primary"] == "education"
+    assert package["license_id"] == "uk-ogl"

@@ -1,0 +1,1 @@
+"""Extracts, sound, odd and hostile, through the readers and the intake."""

@@ -1,0 +1,242 @@
+"""Broken and odd extracts of every source and format: each row is kept or set aside, or the file stopped in words."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import re
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
+from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import find
+from sources.reference.places import PILOT, places
+from tests.support.intake import corpus_files, corpus_values
+from tests.support.intake.corpus import COHORT, PLANTED, Case, around, text
+
+CASES = [*corpus_values.cases(), *corpus_files.cases()]
+_COUNCILS = [council for council in places() if council not in PILOT]
+"""None of them has a council file."""
+Outcome = ExtractQuality | ExtractStopped
+
+
+@cache
+def _files(root: Path) -> list[Path]:
+    """What lies below a home once its round is over."""
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+@dataclass
+class Seen:
+    """A case in the landing folder and the home of its round, and what came of it, twice."""
+
+    case: Case
+    council: str
+    landing: Path
+    home: Home
+    before: dict[str, str] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    after: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def written(self) -> list[Path]:
+        """Every file below home that is this case's."""
+        return [path for path in _files(self.home.root) if self.council in path.parts or path.stem == self.council]
+
+    def held(self) -> dict[str, str]:
+        """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
+        key = (self.case.source, COHORT, self.council)
+        paths = (self.home.pseudonymised(*key), self.home.quarantine(*key), self.home.quality(*key))
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
+
+    def quarantined(self, *, kept: bool) -> dict[int, set[str]]:
+        found: dict[int, set[str]] = {}
+        lines = pq.read_table(self.home.quarantine(self.case.source, COHORT, self.council), partitioning=None)
+        for line in lines.to_pylist():
+            if line["row_kept"] == kept:
+                found.setdefault(line["source_row"], set()).add(line["rule"])
+        return found
+
+    def kept(self) -> tuple[int, ...]:
+        path = self.home.pseudonymised(self.case.source, COHORT, self.council)
+        return tuple(pq.read_table(path, columns=["source_row"], partitioning=None)["source_row"].to_pylist())
+
+
+@dataclass
+class Taken:
+    """All cases by name, and everything that was printed or logged meanwhile."""
+
+    seen: dict[str, Seen]
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def taken(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Taken:
+    with pytest.MonkeyPatch.context() as patch, _printed() as printed:
+        patch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
+        seen = {
+            one.case.name: one
+            for number, cases in enumerate(_rounds())
+            for one in _take(cases, tmp_path_factory.mktemp(f"round-{number}"), keys)
+        }
+    return Taken(seen, "".join(printed))
+
+
+def _rounds() -> Iterator[list[Case]]:
+    """Cases of one source, each of which can be another council's."""
+    for source in CONTRACTS:
+        cases = [case for case in CASES if case.source == source]
+        yield from (cases[start : start + len(_COUNCILS)] for start in range(0, len(cases), len(_COUNCILS)))
+
+
+def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
+    landing, home = folder / "landing", Home(folder / "home")
+    (landing / "reference").mkdir(parents=True)
+    directory = "postcode,lsoa21cd,imd_decile\nZE3 9JW,S01012403,4\nLS1 4AP,E01000001,1\n"
+    (landing / "reference" / "postcode_directory.csv").write_text(directory)
+    intake = Intake(landing, home, keys)
+    seen = [Seen(case, council, landing, home) for case, council in zip(cases, _COUNCILS, strict=False)]
+    _take_a_good_one_before(intake, [one for one in seen if one.case.stops])
+    for one in seen:
+        one.before = one.held()
+        one.case.put(landing / one.council / one.case.source, keys)
+    for _ in range(2):
+        for one, outcome in zip(seen, _outcomes(intake, seen), strict=True):
+            one.outcomes.append(outcome)
+            one.after.append(one.held())
+    return seen
+
+
+def _take_a_good_one_before(intake: Intake, seen: Sequence[Seen]) -> None:
+    """Take the first one's in; the others, which would differ by the council's name alone, are given a copy."""
+    first = seen[0]
+    path = first.landing / first.council / first.case.source / f"{COHORT}.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text(around(first.case.source)))
+    assert isinstance(_outcomes(intake, [first])[0], ExtractQuality)
+    path.unlink()
+    for one in seen[1:]:
+        for held in map(Path, first.held()):
+            shutil.copy(held, held.with_name(one.council + held.suffix))
+
+
+def _outcomes(intake: Intake, seen: Sequence[Seen]) -> list[Outcome]:
+    """What comes of each; an extract that cannot be one by its name or place is stopped before it is read."""
+    outcomes: dict[str, Outcome] = {}
+    landed = {}
+    for one in seen:
+        try:
+            found = find(one.landing, one.council, one.case.source, COHORT)
+        except ExtractStopped as stopped:
+            outcomes[one.council] = stopped
+        else:
+            assert found, one.case.name
+            landed[one.council] = found
+    outcomes |= zip(landed, intake.take_in_all(landed.values()), strict=True)
+    return [outcomes[one.council] for one in seen]
+
+
+@contextlib.contextmanager
+def _printed() -> Iterator[list[str]]:
+    """What is written to the log, to standard output and to standard error, also by libraries that are not Python."""
+    printed: list[str] = []
+    log, text = logging.StreamHandler(io.StringIO()), io.StringIO()
+    root = logging.getLogger()
+    level, kept = root.level, [os.dup(1), os.dup(2)]
+    root.addHandler(log)
+    root.setLevel(logging.DEBUG)
+    try:
+        with tempfile.TemporaryFile() as file, contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield printed
+            file.seek(0)
+            printed += [text.getvalue(), log.stream.getvalue(), file.read().decode(errors="replace")]
+    finally:
+        root.removeHandler(log)
+        root.setLevel(level)
+        for number, descriptor in enumerate(kept, 1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def test_case_names_are_their_own() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) >= 80
+    assert {case.source for case in CASES} == set(CONTRACTS)
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_case(name: str, taken: Taken) -> None:
+    seen = taken.seen[name]
+    case, (outcome, again) = seen.case, seen.outcomes
+    if case.stops:
+        _is_stopped(seen, outcome)
+        assert str(again) == str(outcome)
+    else:
+        assert isinstance(outcome, ExtractQuality), outcome
+        assert isinstance(again, ExtractQuality)
+        assert seen.kept() == case.kept
+        assert seen.quarantined(kept=False) == case.aside
+        assert seen.quarantined(kept=True) == case.warned
+        assert outcome.rows_read == outcome.rows_kept + outcome.rows_rejected
+        assert (outcome.rows_kept, outcome.rows_rejected) == (len(case.kept), len(case.aside))
+        assert again.unchanged
+    assert seen.after[0] == seen.after[1]
+    _no_value_left_landing(seen)
+
+
+def _is_stopped(seen: Seen, outcome: Outcome) -> None:
+    assert isinstance(outcome, ExtractStopped), (seen.kept(), seen.quarantined(kept=False))
+    message = str(outcome)
+    assert re.search(seen.case.stops, message), message
+    assert message.startswith(f"{seen.council}/{seen.case.source}")
+    assert "please report" not in message
+    assert outcome.__cause__ is None
+    assert len(message) < 1000
+    assert seen.before
+    assert seen.after[0] == seen.before
+
+
+def _no_value_left_landing(seen: Seen) -> None:
+    for outcome in seen.outcomes:
+        if isinstance(outcome, ExtractStopped):
+            assert not _planted("".join(traceback.format_exception(outcome)))
+            assert not _planted(str(outcome.__context__))
+    assert seen.written or not seen.outcomes
+    for path in seen.written:
+        content = path.read_bytes()
+        assert not _planted(content.decode("latin-1")), path
+        assert not _planted(content.replace(b"\0", b"").decode("latin-1")), path
+        if path.suffix == ".parquet":
+            file = pq.ParquetFile(path)
+            assert not _planted(str(file.read().to_pydict()) + str(file.metadata.metadata)), path
+
+
+def _planted(said: str) -> str | None:
+    found = PLANTED.search(said)
+    return found and found[0]
+
+
+def test_nothing_is_printed_or_logged(taken: Taken) -> None:
+    assert not _planted(taken.printed)
+
+
+def test_nothing_is_left_over(taken: Taken) -> None:
+    homes: Mapping[Path, Home] = {seen.home.root: seen.home for seen in taken.seen.values()}
+    assert not [path for home in homes.values() for path in home.restricted.glob("staging-*")]

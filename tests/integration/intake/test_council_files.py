@@ -1,0 +1,396 @@
+"""Council files: the eight are sound, every mistake is reported with its line, derived columns read as any other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privacy.doors.sql import quoted
+from sources.contracts import CONTRACTS
+from sources.councils.council_file import InvalidCouncilFile, council_file, load
+from sources.councils.date_formats import ambiguity, date_sql, format_fault, mended_date_sql
+from sources.councils.derived import Characters, Derived, Filled, FirstOf, Join, Pattern, pattern_fault
+from sources.extract.errors import ExtractStopped
+from sources.reference.goals import GOALS
+from sources.reference.places import PILOT, UnknownCouncil, places, resolve
+from tests.support.intake.desk import EYFSP_ROW, Desk, reviews
+
+Text = Callable[..., str]
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of council files outside the package."""
+    folder = tmp_path / "councils"
+    folder.mkdir()
+    monkeypatch.setenv("READINESS_COUNCILS", str(folder))
+    return folder
+
+
+def test_each_pilot_council_has_a_dialect_of_its_own() -> None:
+    dialects = [tuple(council_file(council).dialect(source) for source in CONTRACTS) for council in PILOT]
+    assert all(dialects.count(dialect) == 1 for dialect in dialects)
+    assert len({dialect.sha256 for own in dialects for dialect in own}) == len(PILOT) * len(CONTRACTS)
+
+
+def test_a_council_without_a_file_is_read_in_contract_form() -> None:
+    assert council_file("bradford").sources == {}
+    with pytest.raises(UnknownCouncil, match="not the name of an English authority"):
+        council_file("narnia")
+
+
+def test_every_authority_is_found_by_name_and_code() -> None:
+    assert len(places()) == 153
+    for entry in places().values():
+        for name in (entry.council, entry.la_name, entry.la_name.upper(), entry.old_la_code, entry.new_la_code):
+            assert resolve(name) is entry
+    with pytest.raises(UnknownCouncil, match="perhaps 'bradford'"):
+        resolve("Bradfrod")
+
+
+IN_EYFSP = "council: leeds\nsources:\n  eyfsp:\n    "
+MISTAKES = [
+    ("", 1, "the file is empty"),
+    ("- leeds\n", 1, "must be a mapping"),
+    ("council: [", 1, "not readable as YAML"),
+    ("council: leeds\nsources:\n\teyfsp: {}\n", 3, "indented with a tab"),
+    ("council: leeds\n", 1, "has no 'sources'"),
+    ("sources: {}\n", 1, "has no 'council'"),
+    ("council: halton\nsources: {}\n", 1, "council is 'halton' and the file is called leeds.yaml"),
+    ("council: leads\nsources: {}\n", 1, "perhaps 'leeds'"),
+    ("council: leeds\nsources: {}\nsource: {}\n", 3, "perhaps 'sources'"),
+    ("council: leeds\nsources: {eyfs: {}}\n", 2, "'eyfs' is not a source; perhaps 'eyfsp'"),
+    ("council: leeds\nsources: []\n", 2, "sources must be a mapping"),
+    ("council: leeds\nsources: {}\nsources: {}\n", 3, "'sources' stands twice in the file, first on line 2"),
+    (IN_EYFSP + "colums: {}\n", 4, "perhaps 'columns'"),
+    (IN_EYFSP + "columns: upn\n", 4, "must be a mapping of contract columns"),
+    (IN_EYFSP + "columns: {upnn: X}\n", 4, "'upnn' is not a column of eyfsp; perhaps 'upn'"),
+    (IN_EYFSP + "columns: {upn: }\n", 4, "columns.upn is empty"),
+    (IN_EYFSP + "columns: {upn: [X]}\n", 4, "columns.upn must be one text"),
+    (IN_EYFSP + "columns:\n      upn: X\n      surname: x\n", 6, "mapped to upn on line 5 and to surname here"),
+    (IN_EYFSP + "columns:\n      upn: X\n      upn: Y\n", 6, "'upn' stands twice"),
+    (IN_EYFSP + "columns: {urn: Estab}\n", 4, "'Estab' is the contract's name of another column"),
+    (IN_EYFSP + "codes: {sex: {Boy: B}}\n", 4, "'B' is not a code of the contract (it may be F, M)"),
+    (IN_EYFSP + "codes: {sex: {Boy: m}}\n", 4, "'m' is not a code of the contract; perhaps 'M'"),
+    (IN_EYFSP + "codes:\n      sex:\n        Boy: M\n        BOY: M\n", 7, "letter case makes no difference"),
+    (IN_EYFSP + "codes: {sex: {1.0: M}}\n", 4, "write '1'"),
+    (IN_EYFSP + "codes: {sex: {'': M}}\n", 4, "a blank value needs no code"),
+    (IN_EYFSP + "codes: {surname: {Unknown: X}}\n", 4, "can only be mapped to ''"),
+    (IN_EYFSP + "constants: {com_e01: 3}\n", 4, "'3' is not a code of the contract"),
+    (IN_EYFSP + "constants: {surname: X}\n", 4, "not the same in every row"),
+    (IN_EYFSP + "constants: {la_code: 340}\n", 4, "'340' is not Leeds's code; it is 383 or E08000035"),
+    (IN_EYFSP + "columns: {sex: S}\n    constants: {sex: M}\n", 5, "sex also stands under columns, on line 4"),
+    (IN_EYFSP + "constants: {sex: M}\n    derived: {sex: {first_of: [A, B]}}\n", 5, "also stands under constants"),
+    (IN_EYFSP + "delimiter: ';;'\n", 4, "must be one character, not 2"),
+    (IN_EYFSP + "delimiter: \\t\n", 4, "in double quotes"),
+    (IN_EYFSP + "delimiter: x\n", 4, "a character that parts columns"),
+    (IN_EYFSP + "encoding: windows-125\n", 4, "perhaps 'windows-1252'"),
+    (IN_EYFSP + "encoding: rot13\n", 4, "not the name of an encoding"),
+    (IN_EYFSP + "date_format: DD/MM/YYYY\n", 4, "write '%d/%m/%Y'"),
+    (IN_EYFSP + "date_format: '%d/%m'\n", 4, "does not give the day, the month and the year"),
+    (IN_EYFSP + "date_format: '%d/%m/%Q'\n", 4, "Unrecognized format"),
+    (IN_EYFSP + "date_format: ['%d/%m/%Y', '%m/%d/%Y']\n", 4, "read the same text as different dates"),
+    (IN_EYFSP + "date_format: []\n", 4, "is an empty list"),
+    (IN_EYFSP + "date_formats: {sex: '%Y'}\n", 4, "the column is no date; dates are date_of_birth"),
+    (IN_EYFSP + "date_formats: {date_of_birth: dd-mmm-yy}\n", 4, "write '%d-%b-%y'"),
+    (IN_EYFSP + "derived: {sex: S}\n", 4, "derived.sex must be a mapping"),
+    (IN_EYFSP + "derived: {sex: }\n", 4, "does not say how it is made"),
+    (IN_EYFSP + "derived: {sex: {}}\n", 4, "does not say how it is made"),
+    (IN_EYFSP + "derived: {sex: {from: A}}\n", 4, "does not say how it is made"),
+    (IN_EYFSP + "derived: {sex: {from: A, patern: (x)}}\n", 4, "perhaps 'pattern'"),
+    (IN_EYFSP + "derived: {sex: {from: A, pattern: (x)(y)}}\n", 4, "exactly one capture group"),
+    (IN_EYFSP + "derived: {sex: {from: A, pattern: '(?<=a)(b)'}}\n", 4, "not a pattern (RE2)"),
+    (IN_EYFSP + "derived: {sex: {pattern: (x)}}\n", 4, "has no 'from'"),
+    (IN_EYFSP + "derived: {sex: {from: [A, B], pattern: (x)}}\n", 4, "must be one heading"),
+    (IN_EYFSP + "derived: {sex: {join: [A]}}\n", 4, "needs two headings or more"),
+    (IN_EYFSP + "derived: {sex: {join: [A, B], blank: N}}\n", 4, "'blank' does not go with 'join'"),
+    (IN_EYFSP + "derived: {sex: {first_of: [A, B], from: A, characters: 1}}\n", 4, "has characters and first_of"),
+    (IN_EYFSP + "derived: {sex: {from: A, characters: 4-2}}\n", 4, "two positions from 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "sentence"), MISTAKES)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, sentence: str) -> None:
+    path = tmp_path / "leeds.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidCouncilFile) as stopped:
+        load(path)
+    found = [problem for problem in stopped.value.problems if sentence in problem.sentence]
+    assert [problem.line for problem in found] == [line], str(stopped.value)
+    assert str(found[0]).startswith(f"leeds.yaml:{line}:{found[0].column}: ")
+
+
+def test_all_mistakes_are_reported_at_once_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "leeds.yaml"
+    path.write_text(
+        IN_EYFSP
+        + "delimiter: ab\n    columns: {upnn: X}\n    codes:\n      com_e01: &goal {E: 3}\n      com_e02: *goal\n"
+    )
+    with pytest.raises(InvalidCouncilFile) as stopped:
+        load(path)
+    assert [(problem.line, problem.column) for problem in stopped.value.problems] == [(4, 16), (5, 15), (7, 26)]
+
+
+def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) -> None:
+    (tmp_path / "leeds.yaml").write_bytes(b"council: leeds\nsources: {} # caf\xe9\n")
+    with pytest.raises(InvalidCouncilFile, match=r"leeds\.yaml:2:1: .*not UTF-8"):
+        load(tmp_path / "leeds.yaml")
+    (tmp_path / "bradfrod.yaml").write_text("council: bradford\nsources: {}\n")
+    with pytest.raises(InvalidCouncilFile, match=r"after an English authority.*perhaps 'bradford'"):
+        load(tmp_path / "bradfrod.yaml")
+
+
+@pytest.mark.parametrize("name", ["leeds", "Leeds", "383", "E08000035"])
+def test_the_council_may_be_named_by_code(tmp_path: Path, name: str) -> None:
+    (tmp_path / "leeds.yaml").write_text(f"council: {name}\nsources: {{}}\n")
+    assert load(tmp_path / "leeds.yaml").council == "leeds"
+
+
+def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> None:
+    path = own_folder / "leeds.yaml"
+    path.write_text(IN_EYFSP + "columns: {upn: Number}\n")
+    assert council_file("leeds").dialect("eyfsp").columns == {"upn": "Number"}
+    path.write_text(IN_EYFSP + "columns: {upn: Other number}\n")
+    assert council_file("leeds").dialect("eyfsp").columns == {"upn": "Other number"}
+    assert council_file("halton").dialect("eyfsp").delimiter == ";"
+    path.rename(own_folder / "Leeds.yml")
+    with pytest.raises(InvalidCouncilFile, match=r"must be called leeds\.yaml"):
+        council_file("leeds")
+
+
+def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+    (own_folder / "leeds.yaml").write_text(IN_EYFSP + "delimiter: ab\n    encoding: x\n")
+    desk.land(eyfsp())
+    with pytest.raises(ExtractStopped, match=r"leeds\.yaml:4:16: .*\nleeds\.yaml:5:15: "):
+        desk.take()
+
+
+AMBIGUOUS = [("%d/%m/%Y", "%m/%d/%Y"), ("%d%m%y", "%y%m%d"), ("%d-%b-%y", "%y-%b-%d")]
+TOGETHER = [("%d/%m/%Y", "%d/%m/%y"), ("%Y%m%d", "excel"), ("%d %b %Y", "%d %B %Y"), ("%d/%m/%Y", "%d/%m/%Y %H:%M")]
+
+
+def test_lists_of_date_formats_that_leave_a_doubt_are_refused() -> None:
+    assert all(ambiguity(formats) for formats in AMBIGUOUS)
+    assert not any(ambiguity(formats) for formats in TOGETHER)
+
+
+@pytest.mark.parametrize(
+    ("formats", "text", "date"),
+    [
+        (("%d/%m/%Y",), "29/02/2020", "2020-02-29"),
+        (("%d/%m/%Y",), "2020-02-29 00:00:00", "2020-02-29"),
+        (("%d/%m/%Y", "%d/%m/%y"), "29/02/20", "2020-02-29"),
+        (("excel",), "43890", "2020-02-29"),
+        (("excel",), "43890.0", "2020-02-29"),
+        (("%Y%m%d", "excel"), "20200229", "2020-02-29"),
+        (("%d-%b-%Y",), "29-FEB-2020", "2020-02-29"),
+        (("%d/%m/%Y",), "31/02/2020", None),
+    ],
+)
+def test_dates_are_read_by_their_formats(formats: tuple[str, ...], text: str, date: str | None) -> None:
+    assert not any(map(format_fault, formats))
+    (found,) = duckdb.execute(f"SELECT {date_sql(quoted(text), formats)}::VARCHAR").fetchall()
+    assert found == (date,)
+
+
+def _value(derived: Derived, *inputs: str | None) -> str | None:
+    columns = {name: f"c{index}" for index, name in enumerate(derived.inputs)}
+    names = ", ".join(columns.values())
+    marks = ", ".join(["?::VARCHAR"] * len(inputs))
+    ((value,),) = duckdb.execute(
+        f"SELECT {derived.sql(columns)} FROM (VALUES ({marks})) AS rows({names})", list(inputs)
+    ).fetchall()
+    return None if value is None else str(value)
+
+
+@pytest.mark.parametrize(
+    ("derived", "inputs", "value"),
+    [
+        (Pattern(("n",), "^([^,]+),"), ["THORNTON, Amelia"], "THORNTON"),
+        (Pattern(("n",), r",\s*(.+)$"), ["THORNTON, Amelia"], "Amelia"),
+        (Pattern(("n",), r"([A-Z][A-Z' -]+)$"), ["Amelia O'BRIEN-SMITH"], "O'BRIEN-SMITH"),
+        (Pattern(("n",), r"(\d+)m"), ["ASQ-3 27m"], "27"),
+        (Pattern(("n",), r"/(\d{4})$"), ["383/2001"], "2001"),
+        (Pattern(("n",), r"(\d+)m"), ["none"], None),
+        (Pattern(("n",), r"(\d+)m"), [None], None),
+        (Join(("y", "m", "d"), "-"), ["2020", "2", "29"], "2020-2-29"),
+        (Join(("a", "b"), " "), ["LS1", "4AP"], "LS1 4AP"),
+        (Join(("a", "b"), " "), ["LS1", None], None),
+        (FirstOf(("a", "b")), [None, "F"], "F"),
+        (FirstOf(("a", "b")), ["M", "F"], "M"),
+        (Characters(("a",), 4, 7), ["3832001"], "2001"),
+        (Characters(("a",), 4, 7), ["383"], None),
+        (Filled(("a",), "Y", "N"), ["01/02/2022"], "Y"),
+        (Filled(("a",), "Y", "N"), [None], "N"),
+        (Filled(("a",), "Y", ""), [None], None),
+    ],
+)
+def test_operations(derived: Derived, inputs: list[str | None], value: str | None) -> None:
+    assert _value(derived, *inputs) == value
+
+
+HOSTILE = st.text(st.sampled_from("'\";-/*\\x$ {}()?%\n\t\x00é)") | st.characters(codec="utf-8"), max_size=12)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_texts_of_a_council_file_never_become_sql(separator: str, filled: str, cell: str) -> None:
+    assert _value(Join(("a", "b"), separator), cell, "z") == f"{cell}{separator}z"
+    assert _value(Filled(("a",), filled, separator), cell) == filled
+    assert _value(Filled(("a",), filled, separator), None) == (separator or None)
+
+
+@given(HOSTILE, HOSTILE)
+def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> None:
+    pattern = f"{start}(x+)"
+    if pattern_fault(pattern) is None:
+        assert re.fullmatch("x*", _value(Pattern(("a",), pattern), cell + "x") or "")
+
+
+UNUSUAL = IN_EYFSP + (
+    """delimiter: ";"
+    date_format: "%Y-%m-%d"
+    columns: {upn: Learner number, urn: School}
+    codes:
+      sex: {girl: F, boy: M, '?': ''}
+    derived:
+      surname: {from: Learner, pattern: '^([^,]{1,40}),'}
+      forename: {from: Learner, pattern: ',\\s*(.+)$'}
+      date_of_birth: {join: [Born y, Born m, Born d], with: "-"}
+      postcode: {join: [Out, In], with: " "}
+      sex: {first_of: [Legal sex, Known sex]}
+      la_code: {from: DfE no, characters: 1-3}
+      estab: {from: DfE no, pattern: '/(\\d{4})$'}
+"""
+)
+
+
+def _unusual(row: dict[str, str]) -> dict[str, str]:
+    """A row of an EYFS Profile extract as a council would send it whose file is `UNUSUAL`."""
+    year, month, day = row["date_of_birth"].split("-")
+    outward, inward = row["postcode"].split(" ")
+    return {
+        "DfE no": f"{row['la_code']}/{row['estab']}",
+        "School": row["urn"],
+        "Learner number": row["upn"],
+        "LEARNER": f'"{row["surname"]}, {row["forename"]}"',
+        "Legal sex": "",
+        "Known sex": {"F": "Girl", "M": "Boy", "": "?"}[row["sex"]],
+        "Born y": year,
+        "Born m": month.lstrip("0"),
+        "Born d": day,
+        "Out": outward,
+        "In": inward,
+    } | {goal: row[goal] for goal in GOALS}
+
+
+def test_derived_columns_give_the_same_rows_as_contract_form(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+    changes = [{}, {"surname": "O'Brien", "sex": "M"}, {"sex": ""}, {"postcode": "LS2 9JT"}]
+    tokens = "source_row, sex, term_of_birth, imd_quintile, COLUMNS('^t_')"
+    desk.land(eyfsp(*changes))
+    desk.take()
+    expected = desk.kept(columns=tokens)
+    (own_folder / "leeds.yaml").write_text(UNUSUAL)
+    rows = [_unusual(EYFSP_ROW | change) for change in changes]
+    desk.land("\n".join(";".join(line) for line in [rows[0], *(row.values() for row in rows)]) + "\n")
+    quality = desk.take()
+    assert desk.kept(columns=tokens) == expected
+    assert {count.rule: count.rows for count in quality.rules} == {"sex-blank": 1}
+
+
+def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+    (own_folder / "leeds.yaml").write_text(IN_EYFSP + "derived: {sex: {first_of: [Legal sex, Known sex]}}\n")
+    desk.land(eyfsp().replace("sex", "Legal sexe", 1))
+    with pytest.raises(ExtractStopped, match=r"'Legal sex' .sex., perhaps renamed to 'Legal sexe'; 'Known sex' .sex."):
+        desk.take()
+
+
+def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+    (own_folder / "leeds.yaml").write_text(
+        IN_EYFSP + "columns: {sex: S}\n    derived: {la_code: {from: DfE no, characters: 1-3}}\n"
+    )
+    desk.land(eyfsp().replace("sex", "S", 1))
+    assert desk.take().rows_kept == 1
+
+
+@pytest.mark.parametrize(
+    ("formats", "written"),
+    [
+        ("date_format: '%d/%m/%Y'", "29/02/2020"),
+        ("date_format: excel", "43890"),
+        ("date_format: '%m/%d/%Y'\n    date_formats: {date_of_birth: ['%d/%m/%Y', '%d/%m/%y']}", "29/02/20"),
+    ],
+)
+def test_formats_of_a_file_and_of_a_column(
+    own_folder: Path, desk: Desk, eyfsp: Text, formats: str, written: str
+) -> None:
+    (own_folder / "leeds.yaml").write_text(IN_EYFSP + f"{formats}\n    columns: {{sex: S}}\n")
+    desk.land(eyfsp({"date_of_birth": written}, {"date_of_birth": "29.02.2020"}).replace("sex", "S", 1))
+    quality = desk.take()
+    assert desk.kept(columns="term_of_birth") == ["Spring-born", None]
+    (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
+    assert found.first_rows == (2,)
+    assert "must be a date written" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("formats", "text", "date"),
+    [
+        (("%d/%m/%Y",), "02/29/2020", "2020-02-29"),
+        (("%d/%m/%Y",), "2020-29-02", "2020-02-29"),
+        (("%d/%m/%Y",), "O1/l2/2O19", "2019-12-01"),
+        (("%Y-%m-%d",), "2020-0G-|S", "2020-06-15"),
+        (("%Y-%m-%d",), "2020-3O-0I", "2020-01-30"),
+        (("%d-%b-%Y",), "31-SOL-2020", None),
+        (("%Y-%m-%d",), "2020-31-02", None),
+        (("%Y-%m-%d",), "soon", None),
+    ],
+)
+def test_one_slip_in_a_date_is_mended(formats: tuple[str, ...], text: str, date: str | None) -> None:
+    assert duckdb.execute(f"SELECT {date_sql(quoted(text), formats)} IS NULL").fetchall() == [(True,)]
+    (found,) = duckdb.execute(f"SELECT {mended_date_sql(quoted(text), formats)}::VARCHAR").fetchall()
+    assert found == (date,)
+
+
+def test_a_mended_birth_date_is_used_and_still_warned_of(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({}, {"date_of_birth": "2020-29-02"}, {"date_of_birth": "2O17-02-28"}, *[{}] * 3))
+    quality = desk.take()
+    assert desk.kept(columns="term_of_birth")[1:3] == ["Spring-born", None]
+    (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
+    assert found.first_rows == (2, 3)
+    assert "day and month exchanged" in found.sentence
+    assert not quality.rows_rejected
+
+
+def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
+    desk.land(reviews({}, {"review_date": "2022-31-03"}), source="hv_reviews")
+    quality = desk.take("hv_reviews")
+    assert [count.rule for count in quality.rules] == ["review_date-invalid"]
+    assert desk.kept("hv_reviews", columns="review_date")[1] is None
+
+
+def test_dates_in_another_order_stop_the_extract(desk: Desk, eyfsp: Text) -> None:
+    days = [f"2020-{day:02d}-{month:02d}" for day, month in zip(range(1, 29), (3, 5, 7, 8) * 7, strict=True)]
+    desk.land(eyfsp(*({"date_of_birth": day} for day in days)))
+    with pytest.raises(ExtractStopped, match="date_of_birth-invalid"):
+        desk.take()
+
+
+def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+    (own_folder / "leeds.yaml").write_text(
+        IN_EYFSP + "columns: {sex: S}\n    codes: {sex: {9: '', unknown: ''}, postcode: {None: ''}}\n"
+    )
+    changes = [{"sex": "9.0"}, {"sex": "Unknown"}, {"postcode": "NONE"}, {}, {"surname": "Shaw"}, {"sex": "X"}]
+    changes[1] |= {"forename": "Tom"}
+    desk.land(eyfsp(*changes).replace("sex", "S", 1))
+    quality = desk.take()
+    assert {count.rule: count.first_rows for count in quality.rules} == {
+        "sex-blank": (1, 2),
+        "postcode-blank": (3,),
+        "sex-invalid": (6,),
+    }

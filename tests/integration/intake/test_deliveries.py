@@ -1,0 +1,216 @@
+"""Corrected, repeated and half-written deliveries: the good one stays, history is kept, nothing is taken twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import assets.intake.one_pass
+import assets.intake.take_in
+import sources.extract.readers.text
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.one_pass import Tools
+from assets.intake.take_in import Intake
+from privacy.keys import KeyRing
+from sources.contracts import SourceContract
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import Landed, find
+from tests.support.intake.desk import COHORT, Desk
+
+Text = Callable[..., str]
+KEY = ("eyfsp", COHORT, "leeds")
+
+
+def children(eyfsp: Text, number: int, **changes: str) -> str:
+    return eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
+
+
+def test_a_correction_supersedes_and_the_earlier_result_is_kept_by_mac(desk: Desk, eyfsp: Text) -> None:
+    desk.land(children(eyfsp, 30))
+    first = desk.take()
+    desk.land(children(eyfsp, 31, sex="M"))
+    second = desk.take()
+    assert desk.kept(columns="sex") == ["M"] * 31
+    (kept,) = desk.home.history(*KEY).iterdir()
+    assert kept.stem == first.file_mac != second.file_mac
+    earlier = deliveries.read(kept)
+    assert earlier is not None
+    assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
+
+
+def test_an_earlier_file_put_back_is_taken_again(desk: Desk, eyfsp: Text) -> None:
+    desk.land(children(eyfsp, 30))
+    first = desk.take()
+    desk.land(children(eyfsp, 31, sex="M"))
+    desk.take()
+    desk.land(children(eyfsp, 30))
+    assert not desk.take().unchanged
+    assert desk.kept(columns="sex") == ["F"] * 30
+    assert len(list(desk.home.history(*KEY).iterdir())) == 2
+    assert desk.take().file_mac == first.file_mac
+
+
+def test_the_mac_tells_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
+    desk.land(children(eyfsp, 3))
+    quality = desk.take()
+    other = KeyRing.create(tmp_path / "others")
+    assert quality.file_mac != quality.file_sha256
+    assert deliveries.file_mac(other, quality.file_sha256) != quality.file_mac
+
+
+def test_a_crash_between_rows_and_result_is_mended(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
+    """Rows of a new delivery beside the result of the old one, whose file then comes back."""
+    desk.land(children(eyfsp, 30))
+    desk.take()
+    result = tmp_path / "earlier.json"
+    shutil.copy(desk.home.quality(*KEY), result)
+    desk.land(children(eyfsp, 31, sex="M"))
+    desk.take()
+    shutil.copy(result, desk.home.quality(*KEY))
+    desk.land(children(eyfsp, 30))
+    assert not desk.take().unchanged
+    assert desk.kept(columns="sex") == ["F"] * 30
+
+
+def test_far_fewer_rows_than_before_are_stopped_unless_accepted(desk: Desk, eyfsp: Text, keys: KeyRing) -> None:
+    desk.land(children(eyfsp, 100))
+    desk.take()
+    desk.land(children(eyfsp, 40))
+    with pytest.raises(ExtractStopped, match=r"fewer than 50% of the rows of the last delivery.*--accept-fewer"):
+        desk.take()
+    assert len(desk.kept()) == 100
+    desk.intake = Intake(desk.landing, desk.home, keys, accept_fewer=["leeds/eyfsp"])
+    desk.take()
+    assert len(desk.kept()) == 40
+
+
+def test_rows_far_from_the_last_delivery_or_the_published_number_warn(desk: Desk, eyfsp: Text) -> None:
+    desk.land(children(eyfsp, 100))
+    desk.take()
+    desk.land(children(eyfsp, 80))
+    failed = {finding.rule for finding in desk.take().findings if not finding.passed}
+    assert failed == {"rows-far-from-last", "rows-far-from-published"}
+
+
+def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, eyfsp: Text) -> None:
+    path = desk.land("upn,surname\n")
+    with pytest.raises(ExtractStopped) as stopped:
+        desk.take()
+    landed = Landed("leeds", "eyfsp", COHORT, path)
+    note = deliveries.stopped(desk.home, landed)
+    assert note is not None
+    assert note.sentence == str(stopped.value)
+    report = desk.home.reports(COHORT, "leeds") / "eyfsp.html"
+    assert "missing column" in report.read_text(encoding="utf-8")
+    desk.land(children(eyfsp, 3))
+    desk.take()
+    assert deliveries.stopped(desk.home, landed) is None
+    assert "Your file was taken" in report.read_text(encoding="utf-8")
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_taken(
+    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = desk.land(children(eyfsp, 3))
+    real = assets.intake.take_in.give_tokens
+
+    def slow(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
+        with path.open("a", encoding="utf-8") as file:
+            file.write(eyfsp().splitlines()[1] + "\n")
+
+    monkeypatch.setattr(assets.intake.take_in, "give_tokens", slow)
+    with pytest.raises(ExtractStopped, match="changed while it was read"):
+        desk.take()
+    assert not desk.home.pseudonymised(*KEY).exists()
+
+
+def test_a_row_that_repeats_an_earlier_one_is_kept_and_told(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({}, {"sex": "M"}, {}, {"forename": "Tom"}, {}))
+    (found,) = [rule for rule in desk.take().rules if rule.rule == "repeated-row"]
+    assert (found.severity, found.first_rows) == ("warn", (3, 5))
+    assert desk.kept() == [1, 2, 3, 4, 5]
+
+
+def test_a_response_counts_once(desk: Desk) -> None:
+    answers = "respondent_role,child_age_band,fsm_or_funded,child_send,sought_support,wait_band,ease_of_access"
+    more = "repeat_story_count,sharing_would_have_helped,comfortable_with_sharing,main_barrier,overall_satisfaction"
+    rows = [f"{number},{wave}{',1' * 12}" for number, wave in ((7, 1), (8, 1), (7, 1), (7, 2), ("", 1), ("", 1))]
+    desk.land("\n".join([f"response_id,wave,{answers},{more}", *rows]) + "\n", "parent_experience")
+    desk.take("parent_experience")
+    assert desk.quarantined("parent_experience") == {(3, "response-sent-twice")}
+
+
+def test_two_extracts_at_once_are_judged_each_by_itself(desk: Desk, eyfsp: Text) -> None:
+    """Great Expectations looks at both together; what one of them fails is the one's alone."""
+    thin = eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
+    leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))
+    content = children(eyfsp, 20).replace("383,", "380,")
+    bradford = Landed("bradford", "eyfsp", COHORT, desk.land(content, council="bradford"))
+    first, second = desk.intake.take_in_all([leeds, bradford])
+    assert not isinstance(first, ExtractStopped)
+    assert not isinstance(second, ExtractStopped)
+    assert "sex-thin" in {finding.rule for finding in first.findings if not finding.passed}
+    assert "sex-thin" in {finding.rule for finding in second.findings if finding.passed}
+    council = json.loads((desk.home.reports(COHORT, "bradford") / "council.json").read_text(encoding="utf-8"))
+    assert council["council"] == "bradford"
+
+
+def _of_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
+    landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
+    return list(desk.intake.take_in_all(entry for entry in landed if entry))
+
+
+def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyfsp: Text) -> None:
+    of_leeds = children(eyfsp, 3).splitlines()
+    desk.land("\n".join([of_leeds[0], *reversed(of_leeds[1:])]) + "\n")
+    desk.land(children(eyfsp, 4, la_code="344", surname="Fenwick"), council="wirral")
+    assert [outcome.rows_kept for outcome in _of_both(desk) if isinstance(outcome, ExtractQuality)] == [3, 4]
+    together = {
+        council: desk.home.pseudonymised("eyfsp", COHORT, council).read_bytes() for council in ("leeds", "wirral")
+    }
+    for council, content in together.items():
+        desk.home.quality("eyfsp", COHORT, council).unlink()
+        desk.take(council=council)
+        assert desk.home.pseudonymised("eyfsp", COHORT, council).read_bytes() == content
+
+
+def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
+    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = assets.intake.one_pass.tokenise
+
+    def fails_for_wirral(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
+        if any("wirral" in table["council"].to_pylist() for table in typed):
+            raise RuntimeError("Thornton")
+        return real(tools, typed, contract)
+
+    monkeypatch.setattr(assets.intake.one_pass, "tokenise", fails_for_wirral)
+    desk.land(children(eyfsp, 3))
+    desk.land(children(eyfsp, 4, la_code="344"), council="wirral")
+    of_leeds, of_wirral = _of_both(desk)
+    assert isinstance(of_leeds, ExtractQuality)
+    assert of_leeds.rows_kept == 3
+    assert isinstance(of_wirral, ExtractStopped)
+    assert "wirral/eyfsp" in str(of_wirral)
+    assert "Thornton" not in str(of_wirral)
+
+
+def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.land(children(eyfsp, 60))
+    whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
+    at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
+    desk.home.quality(*KEY).unlink()
+    monkeypatch.setattr(assets.intake.one_pass, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(sources.extract.readers.text, "BLOCK_BYTES", 1_000)
+    assert desk.take().rows_kept == whole.rows_kept == 60
+    assert desk.kept(columns=tokens) == at_once
+    names = desk.kept(columns="t_names")
+    assert all(name in (None, before) for name, before in zip(names, names_at_once, strict=True))
+    assert names.count(None) > names_at_once.count(None), "which child alone has its names a chunk does not show"

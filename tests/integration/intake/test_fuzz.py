@@ -1,0 +1,190 @@
+"""Sound extracts of every source and format, changed at random, taken in whole: kept, set aside or stopped in words.
+
+`READINESS_FUZZ_EXAMPLES` says how many rounds each source has; a round changes one extract of every form.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
+from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import Landed
+from sources.reference.places import PILOT, places
+from tests.support.intake.corpus import COHORT, PLANTED, Row, Table, many, table
+from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, with_shared_strings, zipped
+from tests.support.intake.standards import csds, csds_files, eyfsp_xml
+from tests.support.intake.standards import workbook as csds_workbook
+
+EXAMPLES = int(os.environ.get("READINESS_FUZZ_EXAMPLES", "2"))
+Form = Callable[[Table], bytes]
+
+FORMS: dict[str, tuple[str, Form]] = {
+    "csv": (".csv", as_csv),
+    "quoted": (".csv", lambda rows: as_csv(rows, quoting=1, lineterminator="\r\n")),
+    "utf-16": (".txt", lambda rows: as_csv(rows, "utf-16", delimiter="\t")),
+    "windows-1252": (".csv", lambda rows: _western(rows)),
+    "gzip": (".csv.gz", lambda rows: as_gzip(as_csv(rows))),
+    "zip": (".zip", lambda rows: zipped({"a.csv": as_csv(rows)})),
+    "workbook": (".xlsx", lambda rows: as_xlsx(_writable(rows))),
+    "workbook with shared texts": (".xlsx", lambda rows: with_shared_strings(as_xlsx(_writable(rows)))),
+    "parquet": (".parquet", as_parquet),
+}
+STANDARDS: dict[str, dict[str, tuple[str, Form]]] = {
+    "eyfsp": {"xml": (".xml", lambda rows: eyfsp_xml(_by_name("eyfsp", rows)))},
+    "hv_reviews": {
+        "tables": (".zip", lambda rows: _zipped_tables(_by_name("hv_reviews", rows))),
+        "workbook of tables": (".xlsx", lambda rows: csds_workbook(csds(_by_name("hv_reviews", _writable(rows))))),
+    },
+}
+_LETTERS = (
+    "aZ09 ,;|\t\"'=<>&/\\\n\r-_.%{}()\u00a0éÅß\u0301李محمد👶🏽\u202e\u200f\ufeff\u2028\x01\x1a\x7f０２\ud7ff\ufffd"
+)
+
+
+def _western(rows: Table) -> bytes:
+    return as_csv([[cell.encode("cp1252", "replace").decode("cp1252") for cell in row] for row in rows], "cp1252")
+
+
+def _writable(rows: Table) -> Table:
+    """Without the control characters that no workbook can hold."""
+    return [["".join(letter for letter in cell if letter >= " " or letter in "\n\t") for cell in row] for row in rows]
+
+
+def _by_name(source: str, rows: Table) -> list[Row]:
+    """Rows for the writers of standard formats, which name their columns: those no longer there are blank."""
+    names = table(many(source, 1))[0]
+    coded = {"sex": "F"} | ({"asq3_months": "27", "review": "2-2.5Y"} if source == "hv_reviews" else {})
+    return [dict.fromkeys(names, "") | dict(zip(rows[0], row, strict=True)) | coded for row in rows[1:]]
+
+
+def _zipped_tables(rows: list[Row]) -> bytes:
+    return zipped({name: text.encode() for name, text in csds_files(csds(rows)).items()})
+
+
+def changed_cells(rows: Table, rng: random.Random) -> Table:
+    """Columns, rows or cells of a table moved, doubled, dropped or filled with anything."""
+    rows = [list(row) for row in rows]
+    for _ in range(rng.randrange(4)):
+        column, other = (rng.randrange(len(rows[0])) for _ in range(2))
+        at, to = (rng.randrange(len(rows)) for _ in range(2))
+        match rng.randrange(8):
+            case 0:
+                for row in rows[rng.randrange(2) :]:
+                    row[column], row[other] = row[other], row[column]
+            case 1:
+                rows[at], rows[to] = rows[to], rows[at]
+            case 2:
+                rows.insert(at, list(rows[to]))
+            case 3 if len(rows) > 2:
+                del rows[at]
+            case 4 if len(rows[0]) > 2:
+                for row in rows:
+                    del row[column]
+            case 5:
+                for row in rows[1:]:
+                    row[column] = _anything(rng)
+            case _:
+                for _ in range(rng.randrange(12)):
+                    rows[rng.randrange(len(rows))][rng.randrange(len(rows[0]))] = _anything(rng)
+    return rows
+
+
+def _anything(rng: random.Random) -> str:
+    length = rng.choice((0, 1, 3, 8, 8, 300))
+    return "".join(rng.choice(_LETTERS) for _ in range(length))
+
+
+def changed_bytes(content: bytes, rng: random.Random) -> bytes:
+    """Some bytes changed, chunks doubled, dropped or moved, the end cut off; often nothing."""
+    changed = bytearray(content)
+    for _ in range(rng.choice((0, 0, 1, 2, 5))):
+        at, to = (rng.randrange(len(changed) + 1) for _ in range(2))
+        chunk = rng.choice((1, 4, 60, 2000))
+        match rng.randrange(6):
+            case 0:
+                changed[at : at + 1] = rng.randbytes(1)
+            case 1:
+                changed[at : at + 1] = bytes([0])
+            case 2:
+                changed[to:to] = changed[at : at + chunk]
+            case 3:
+                del changed[at : at + chunk]
+            case 4:
+                changed[at : at + chunk] = rng.randbytes(chunk)
+            case 5:
+                del changed[at:]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32))
+def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, keys: KeyRing) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        landing, home = Path(folder) / "landing", Home(Path(folder) / "home")
+        forms = FORMS | STANDARDS.get(source, {})
+        landed = [
+            _land(landing, council, source, form, random.Random(f"{seed} {name}"))
+            for council, (name, form) in zip(_COUNCILS, forms.items(), strict=False)
+        ]
+        outcomes = Intake(landing, home, keys).take_in_all(landed)
+        for (name, form), one, outcome in zip(forms.items(), landed, outcomes, strict=True):
+            if isinstance(outcome, ExtractQuality):
+                _adds_up(home, outcome, of_tables=form in STANDARDS.get("hv_reviews", {}).values())
+            else:
+                _says_why(one, outcome, name)
+        _holds_no_value(home)
+
+
+_COUNCILS = [council for council in places() if council not in PILOT]
+
+
+def _land(landing: Path, council: str, source: str, form: tuple[str, Form], rng: random.Random) -> Landed:
+    suffix, write = form
+    path = landing / council / source / f"{COHORT}{suffix}"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(changed_bytes(write(changed_cells(table(many(source, 12)), rng)), rng))
+    return Landed(council, source, COHORT, path)
+
+
+def _adds_up(home: Home, quality: ExtractQuality, of_tables: bool) -> None:
+    """Every row that was read is in place or in quarantine. Numbers of CSDS rows count in tables of their own."""
+    key = (quality.source, COHORT, quality.council)
+    kept = pq.read_table(home.pseudonymised(*key), columns=["source_row"], partitioning=None)["source_row"].to_pylist()
+    aside = {
+        line["source_row"]
+        for line in pq.read_table(home.quarantine(*key), partitioning=None).to_pylist()
+        if not line["row_kept"]
+    }
+    assert quality.rows_read == quality.rows_kept + quality.rows_rejected
+    assert len(kept) == len(set(kept)) == quality.rows_kept > 0
+    assert of_tables or len(aside) == quality.rows_rejected
+    assert of_tables or not aside & set(kept)
+
+
+def _says_why(landed: Landed, outcome: ExtractStopped, form: str) -> None:
+    message = str(outcome)
+    assert message.startswith(f"{landed.council}/{landed.source}"), form
+    assert "please report" not in message, (form, message)
+    assert outcome.__cause__ is None
+    assert not PLANTED.search(message), (form, message)
+
+
+def _holds_no_value(home: Home) -> None:
+    for path in home.root.rglob("*"):
+        if path.is_file():
+            assert not PLANTED.search(path.read_bytes().decode("latin-1")), path

@@ -1,0 +1,106 @@
+"""Great Expectations in a process of its own: what it finds, and that neither process is held up by the other's end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assets.intake.deliveries import ExtractQuality
+from tests.support import PROJECT
+from tests.support.intake.desk import COHORT, Desk
+
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+
+from assets.intake import judging
+from assets.intake.findings import Judged
+from sources.contracts import CONTRACTS
+
+
+def of_one_extract():
+    filled = {column.name: 2 for column in CONTRACTS["eyfsp"].columns}
+    return [Judged(Path(sys.argv[1]), 30, 0.5, 0.1, None, filled)]
+
+
+def process():
+    return judging._started()._process
+
+
+judging.begin()
+exec(sys.argv[2])
+"""
+COMPARE = """
+found = judging.judge("eyfsp", of_one_extract())
+print("great_expectations" in sys.modules)
+from assets.intake import quality
+print(found == quality.judge("eyfsp", of_one_extract()), any(not finding.passed for finding in found[0]))
+"""
+
+
+@pytest.fixture
+def kept(desk: Desk, eyfsp: Callable[..., str]) -> Path:
+    """The rows of an extract that was taken in."""
+    desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
+    assert isinstance(desk.take(), ExtractQuality)
+    return desk.home.pseudonymised("eyfsp", COHORT, "leeds")
+
+
+def started(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:
+    """A process that begins to judge and does `body`. Its output ends when all processes have that write to it."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, script, str(kept), body],
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"},  # of libraries, where it judges
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> list[str]:
+    return process.communicate(timeout=120)[0].splitlines()
+
+
+def test_it_finds_what_would_be_found_here_where_great_expectations_is_never_loaded(tmp_path: Path, kept: Path) -> None:
+    assert said(started(tmp_path, kept, COMPARE)) == ["False", "True True"]
+
+
+def test_what_its_end_leaves_open_is_judged_here(tmp_path: Path, kept: Path) -> None:
+    assert said(started(tmp_path, kept, f"process().kill(){COMPARE}")) == ["True", "True True"]
+
+
+def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, kept: Path) -> None:
+    lines = said(started(tmp_path, kept.with_name("none.parquet"), COMPARE))
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "quality.py" in "".join(lines)
+    assert lines[-1].startswith("FileNotFoundError: ")
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGKILL)", "raise SystemExit(1)"])
+def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> None:
+    assert said(started(tmp_path, "", f"print(process().poll() is None, flush=True); {end}")) == ["True"]
+
+
+def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
+    process = started(tmp_path, "", "print('begun', flush=True); time.sleep(120)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert said(process)[-1] == "KeyboardInterrupt"
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    stopped = "os.kill(process().pid, signal.SIGSTOP); judging.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
+    process = started(tmp_path, "", stopped)
+    assert said(process) == ["stopped"]
+    assert process.returncode == 0

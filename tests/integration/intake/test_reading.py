@@ -1,0 +1,138 @@
+"""The same children, however their file is written, give the same rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from sources.extract.errors import ExtractStopped
+from tests.support.intake.desk import EYFSP_ROW, Desk
+
+Text = Callable[..., str]
+NAMES = [{"surname": "Núñez"}, {"surname": "O'Brien", "forename": "Zoë"}, {"postcode": "LS2 9JT", "sex": "M"}]
+TOKENS = "COLUMNS('^t_')"
+
+
+def _tokens(desk: Desk) -> list[object]:
+    desk.take()
+    return desk.kept(columns=f"source_row, sex, term_of_birth, imd_quintile, {TOKENS}")
+
+
+@pytest.fixture
+def expected(desk: Desk, eyfsp: Text) -> list[object]:
+    desk.land(eyfsp(*NAMES))
+    return _tokens(desk)
+
+
+def test_payload_is_typed_and_derived(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({}, {"date_of_birth": "2019-09-01", "postcode": "ls29jt"}, {"postcode": "ZZ99 3VZ"}))
+    desk.take()
+    assert desk.kept(columns="sex, com_e01, term_of_birth, imd_quintile") == [
+        ("F", "2", "Spring-born", 1),
+        ("F", "2", "Autumn-born", 5),
+        ("F", "2", "Spring-born", None),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "\t"])
+def test_any_delimiter(desk: Desk, eyfsp: Text, expected: list[object], delimiter: str) -> None:
+    desk.land(eyfsp(*NAMES, delimiter=delimiter))
+    assert _tokens(desk) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "windows-1252"])
+def test_any_encoding(desk: Desk, eyfsp: Text, expected: list[object], encoding: str) -> None:
+    desk.land(eyfsp(*NAMES).encode(encoding))
+    assert _tokens(desk) == expected
+
+
+def test_gzip(desk: Desk, eyfsp: Text, expected: list[object]) -> None:
+    plain = desk.land(eyfsp(*NAMES))
+    plain.unlink()
+    desk.land(eyfsp(*NAMES), suffix=".csv.gz")
+    assert _tokens(desk) == expected
+
+
+def test_parquet_with_typed_columns(desk: Desk, eyfsp: Text, expected: list[object]) -> None:
+    desk.land(eyfsp(*NAMES)).unlink()
+    frame = pd.read_csv(io.StringIO(eyfsp(*NAMES)), dtype={"upn": str})
+    frame["date_of_birth"] = pd.to_datetime(frame["date_of_birth"])
+    frame["com_e01"] = frame["com_e01"].astype(float)
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    desk.land(buffer.getvalue(), suffix=".parquet")
+    assert _tokens(desk) == expected
+
+
+def test_headings_in_another_case_and_order(desk: Desk, eyfsp: Text, expected: list[object]) -> None:
+    frame = pd.read_csv(io.StringIO(eyfsp(*NAMES)), dtype=str)
+    frame = frame[list(reversed(frame.columns))].rename(columns=str.upper).assign(EXTRA="x")
+    desk.land(frame.to_csv(index=False))
+    assert _tokens(desk) == expected
+
+
+def test_quoted_line_breaks_do_not_shift_row_numbers(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({"surname": '"Thorn\nton"'}, {}, {"com_e01": "7"}, *[{}] * 3))
+    desk.take()
+    assert desk.kept() == [1, 2, 4, 5, 6]
+    assert desk.quarantined() == {(3, "com_e01-invalid")}
+
+
+def test_malformed_rows_are_quarantined_under_their_own_numbers(desk: Desk, eyfsp: Text) -> None:
+    lines = eyfsp(*[{}] * 9).splitlines()
+    lines[2] += ",one,too,many"
+    lines[5] = lines[5].rpartition(",")[0]
+    desk.land("\n".join(lines) + "\n")
+    quality = desk.take()
+    assert (quality.rows_read, quality.rows_rejected) == (9, 2)
+    assert desk.quarantined() == {(2, "malformed-row"), (5, "malformed-row")}
+    assert desk.kept() == [1, 3, 4, *range(6, 10)]
+
+
+def test_a_file_with_many_malformed_rows_is_stopped(desk: Desk, eyfsp: Text) -> None:
+    lines = eyfsp(*[{}] * 90).splitlines()
+    desk.land("\n".join([*lines[:70], *(line + ",one,too,many" for line in lines[70:])]) + "\n")
+    with pytest.raises(ExtractStopped, match="More than 20% of the rows were rejected"):
+        desk.take()
+
+
+def test_the_councils_own_dialect(desk: Desk, eyfsp: Text) -> None:
+    """A file as `sources/councils/halton.yaml` says, made by hand from the file's own mapping."""
+    from sources.councils.council_file import council_file
+
+    dialect = council_file("halton").dialect("school_census")
+    row = {
+        "upn": EYFSP_ROW["upn"],
+        "surname": "Thornton",
+        "forename": "Amelia",
+        "sex": "F",
+        "date_of_birth": pd.Timestamp("2020-02-29").strftime(dialect.date_format),
+        "postcode": "LS1 4AP",
+        "ethnicity": "WBRI",
+        "fsm_eligible": "Y",
+        "sen_provision": "K",
+        "first_language": "ENG",
+    }
+    local = {
+        dialect.local_name(column): next(
+            (theirs for theirs, code in dialect.codes.get(column, {}).items() if code == value), value
+        )
+        for column, value in row.items()
+    }
+    text = "\n".join(dialect.delimiter.join(line) for line in (local.keys(), local.values())) + "\n"
+    desk.land(text.encode(dialect.encoding), source="school_census", council="halton")
+    desk.take("school_census", "halton")
+    kept = desk.kept("school_census", "halton", "sex, ethnicity, fsm_eligible, sen_provision, first_language")
+    assert kept == [("F", "WBRI", "Y", "K", "ENG")]
+
+
+def test_the_same_file_again_is_read_from_its_earlier_result(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp())
+    assert not desk.take().unchanged
+    assert desk.take().unchanged
+    desk.land(eyfsp({"sex": "M"}))
+    assert not desk.take().unchanged
+    assert desk.kept(columns="sex") == ["M"]

@@ -1,0 +1,168 @@
+"""What is wrong with a row or a file is said by rule and number; good rows go on; no value is ever quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sources.contracts.document import render
+from sources.extract.errors import ExtractStopped
+from sources.reference.goals import GOALS
+from tests.support import PROJECT
+from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW, Desk, reviews
+
+Text = Callable[..., str]
+GOOD = [{}] * 9
+SECRET = "Qwyjibo"
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"com_e01": "3"}, "com_e01-invalid"),
+        ({"exp_e17": ""}, "exp_e17-blank"),
+        ({"mat_e11": "A"}, "goals-a-in-all-or-none"),
+        ({"sex": "X"}, "sex-invalid"),
+        ({"academic_year": "202324"}, "another-academic-year"),
+        ({"la_code": "340"}, "another-council"),
+        ({"date_of_birth": "2016-01-01"}, "born-in-another-cohort"),
+    ],
+)
+def test_rejects_the_row_and_keeps_the_others(desk: Desk, eyfsp: Text, change: dict[str, str], rule: str) -> None:
+    desk.land(eyfsp(*GOOD, change | {"surname": SECRET}))
+    quality = desk.take()
+    assert desk.quarantined() == {(10, rule)}
+    assert desk.kept() == list(range(1, 10))
+    (found,) = [entry for entry in quality.rules if entry.severity == "reject"]
+    assert (found.rule, found.rows, found.first_rows) == (rule, 1, (10,))
+    assert SECRET not in repr(quality)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"upn": "I" + EYFSP_ROW["upn"][1:]}, "upn-invalid"),
+        ({"upn": ""}, "upn-blank"),
+        ({"date_of_birth": "31/02/2020"}, "date_of_birth-invalid"),
+        ({"date_of_birth": "1900-01-01"}, "date-of-birth-placeholder"),
+        ({"date_of_birth": "2019-08-31"}, "born-outside-cohort"),
+        ({"surname": "", "forename": ""}, "no-name"),
+        ({"sex": ""}, "sex-blank"),
+        ({"postcode": ""}, "postcode-blank"),
+    ],
+)
+def test_warns_and_keeps_the_row(desk: Desk, eyfsp: Text, change: dict[str, str], rule: str) -> None:
+    desk.land(eyfsp(*GOOD, change))
+    quality = desk.take()
+    assert rule in {entry.rule for entry in quality.rules if entry.severity == "warn"}
+    assert desk.kept() == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"academic_year": "2024/25"},
+        {"academic_year": "2024-2025"},
+        {"academic_year": "202425.0"},
+        {"la_code": "383.0"},
+        {"la_code": "E08000035"},
+        {"com_e01": "2.0"},
+        {"sex": "f"},
+    ],
+)
+def test_other_ways_to_write_the_same_are_accepted(desk: Desk, eyfsp: Text, change: dict[str, str]) -> None:
+    desk.land(eyfsp(change))
+    assert desk.take().rows_rejected == 0
+
+
+def test_a_child_not_assessed_is_kept(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({}, dict.fromkeys(GOALS, "A")))
+    assert desk.take().rows_rejected == 0
+
+
+def test_the_message_about_exceeding_says_why(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp(*GOOD, {"com_e01": "3"}))
+    (found,) = [entry for entry in desk.take().rules if entry.rule == "com_e01-invalid"]
+    assert "3 (exceeding) ended with the framework of September 2021" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("\n", "the file is empty"),
+        ("a,b\n1,2\n", "missing column"),
+        (",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n", "pre-2021 early learning goals"),
+        (",".join(EYFSP_HEADER).replace("forename", "surname") + "\n", "stands twice"),
+        (
+            ",".join(EYFSP_HEADER).replace("postcode", "postcode_of_home") + "\n",
+            "perhaps renamed to 'postcode_of_home'",
+        ),
+        (",".join(EYFSP_HEADER) + "\n", "no usable row"),
+        (",".join([*EYFSP_HEADER, *(f"x{n}" for n in range(600))]) + "\n", "at most 500"),
+    ],
+)
+def test_stops_a_file_that_cannot_be_used(desk: Desk, content: str, message: str) -> None:
+    desk.land(content)
+    with pytest.raises(ExtractStopped, match=message) as stopped:
+        desk.take()
+    assert "leeds/eyfsp/202425.csv" in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [(".parquet", b"PAR1 not really"), (".csv.gz", b"\x1f\x8b broken"), (".csv", bytes(range(256)) * 40)],
+)
+def test_stops_a_file_that_is_not_what_it_says(desk: Desk, suffix: str, content: bytes) -> None:
+    path = desk.land(b"", suffix=suffix)
+    path.write_bytes(content)
+    with pytest.raises(ExtractStopped):
+        desk.take()
+
+
+def test_stops_a_whole_file_of_another_council(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp(*[{"la_code": "340"}] * 6, {}))
+    with pytest.raises(ExtractStopped, match="6 of 7 rows break another-council"):
+        desk.take()
+
+
+def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp(*GOOD))
+    desk.take()
+    before = desk.kept(columns="*")
+    desk.land(eyfsp(*[{"com_e01": "9", "surname": SECRET}] * 9))
+    with pytest.raises(ExtractStopped) as stopped:
+        desk.take()
+    assert SECRET not in str(stopped.value)
+    assert desk.kept(columns="*") == before
+    assert not [path for path in desk.home.restricted.iterdir() if path.name.startswith("staging")]
+
+
+def test_two_files_for_one_extract_are_refused(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp())
+    desk.land(eyfsp(), suffix=".csv.gz")
+    with pytest.raises(ExtractStopped, match="both lie there"):
+        desk.take()
+
+
+def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
+    changes: list[dict[str, str]] = [{}] * 9 + [
+        {"asq3_communication": "61"},
+        {"asq3_months": "12"},
+        {"review": "8Y"},
+        {"review_date": "2019-05-01"},
+        {"nhs_number": "9990000000"},
+    ]
+    desk.land(reviews(*({"concern": "N"} | change for change in changes)), source="hv_reviews")
+    quality = desk.take("hv_reviews")
+    assert desk.quarantined("hv_reviews") == {(12, "review-invalid")}
+    assert desk.kept("hv_reviews", columns="asq3_communication")[8:10] == [24.02, None]
+    assert {"asq3_communication-invalid", "asq3_months-invalid", "review-before-birth", "nhs_number-invalid"} <= {
+        entry.rule for entry in quality.rules
+    }
+
+
+def test_the_page_of_sources_is_the_contracts() -> None:
+    page = PROJECT / "docs" / "sources.md"
+    assert page.read_text(encoding="utf-8") == render(), "run make docs"

@@ -1,0 +1,1 @@
+"""Clear text in, links out."""

@@ -1,0 +1,176 @@
+"""Two rows and what became of them: each reason on a pair or two, and the command."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from assets.home.paths import Home
+from pipelines.cli import main
+from privacy.keys import KeyRing
+from privacy.linkage import model
+from privacy.linkage.explain import NoSuchRow, Row, explain
+from privacy.linkage.model import probability_of
+from tests.support.linkage.linked_home import COHORT
+from tests.support.linkage.populations import Frames, tokenised
+from tests.support.linkage.stress import nhs_numbers, upns
+
+PEOPLE = [
+    # surname, forename, sex, date of birth, postcode
+    ("Thornberry", "Amelia", "F", "2020-03-04", "LS1 4AP"),  # 0, 1: twins
+    ("Thornberry", "Jessica", "F", "2020-03-04", "LS1 4AP"),
+    ("Okonkwo", "Samuel", "M", "2019-10-30", "LS2 7EW"),
+    ("Featherstone", "Ruby", "F", "2020-06-17", "LS3 1JL"),
+    ("Blackwater", "Noah", "M", "2020-01-09", "LS4 2DE"),
+]
+REVIEWS = [
+    *PEOPLE,  # 0-4
+    ("Thornberry", "Zachary", "M", "2020-03-04", "LS1 4AP"),  # 5: a third child of the twins' home, of no school
+    ("Okonkwo", "", "M", "2019-10-30", "LS2 7EW"),  # 6: Samuel again, without a forename and a number
+    ("Silverwood", "Dexter", "M", "2020-08-01", "LS9 9ZZ"),  # 7: like nobody
+    ("Blackwater", "Noah", "M", "2020-01-09", "LS4 2DE"),  # 8: as 4, in every respect
+    ("Featherstone", "Rubi", "F", "2019-12-17", "LS8 5AA"),  # 9: some like Ruby
+]
+
+
+@pytest.fixture(scope="module")
+def tokens(keys: KeyRing) -> dict[str, pa.Table]:
+    columns = ["surname", "forename", "sex", "date_of_birth", "postcode"]
+
+    def frame(people: list[tuple[str, ...]], **more: Any) -> pd.DataFrame:
+        made = pd.DataFrame(people, columns=columns).assign(council="leeds", **more)
+        made["date_of_birth"] = pd.to_datetime(made.date_of_birth)
+        return made.assign(source_row=range(len(made)))
+
+    numbers = nhs_numbers(pd.RangeIndex(len(REVIEWS)).to_numpy())
+    numbers[5:] = None
+    return tokenised(
+        {
+            "eyfsp": frame(PEOPLE, upn=upns(pd.RangeIndex(len(PEOPLE)).to_numpy())),
+            "hv_reviews": frame(REVIEWS, nhs_number=numbers),
+        },
+        keys,
+    )
+
+
+def _explain(tokens: dict[str, pa.Table], one: tuple[str, int], other: tuple[str, int]) -> dict[str, Any]:
+    return explain(tokens, *(Row(source, "leeds", number) for source, number in (one, other))).facts
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "linked", "why"),
+    [
+        (("eyfsp", 2), ("hv_reviews", 2), True, "one to one"),
+        (("hv_reviews", 2), ("eyfsp", 2), True, "one to one"),
+        (("hv_reviews", 4), ("hv_reviews", 8), True, "own number or the same in every respect"),
+        (("hv_reviews", 0), ("hv_reviews", 1), False, "same service"),
+        (("eyfsp", 0), ("hv_reviews", 5), False, "household rule"),
+        (("eyfsp", 0), ("hv_reviews", 1), False, "rival"),
+        (("eyfsp", 2), ("hv_reviews", 6), False, "rival"),
+        (("eyfsp", 3), ("hv_reviews", 7), False, "not looked at"),
+    ],
+)
+def test_each_reason(
+    tokens: dict[str, pa.Table], one: tuple[str, int], other: tuple[str, int], linked: bool, why: str
+) -> None:
+    found = _explain(tokens, one, other)
+    assert (found["linked"], found["why"]) == (linked, why)
+    pair = found["pair"]
+    total = pair["prior_bits"] + sum(entry["bits"] for entry in pair["comparisons"]) + pair["correction"]
+    assert total == pytest.approx(pair["weight"])
+    assert pair["posterior"] == pytest.approx(probability_of(pair["weight"]))
+    for entry in pair["comparisons"]:
+        if entry["m"] is not None:
+            comparison, level, children = entry["comparison"], entry["level"], round(1 / pair["prior"])
+            assert entry["m"] == model.parameters()["comparisons"][comparison][level][0]
+            assert entry["u"] == model.share_by_chance(comparison, level, children)
+
+
+def test_rivals_are_named_by_their_rows(tokens: dict[str, pa.Table]) -> None:
+    rivals = _explain(tokens, ("eyfsp", 0), ("hv_reviews", 1))["decision"]["rivals"]
+    named = {rival["linked_to"]: rival["rows"] for rival in rivals}
+    assert named == {"eyfsp/leeds/0": ["hv_reviews/leeds/0"], "hv_reviews/leeds/1": ["eyfsp/leeds/1"]}
+
+
+def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
+    """For a child with one review and no setting, the posterior of the link is that of the explanation."""
+    extracts = {
+        source: sorted(home.restricted.glob(f"pseudonymised/source={source}/cohort={COHORT}/*.parquet"))
+        for source in frames
+    }
+    con = duckdb.connect()
+    con.register("links", pq.read_table(home.links(COHORT)))
+    pairs = con.execute(
+        """
+        SELECT any_value((source, council, source_row)) FILTER (source = 'eyfsp'),
+               any_value((source, council, source_row)) FILTER (source = 'hv_reviews'),
+               any_value(match_probability) FILTER (source = 'hv_reviews')
+          FROM links GROUP BY child_id
+        HAVING count(*) FILTER (source = 'eyfsp') = 1 AND count(*) FILTER (source = 'hv_reviews') = 1
+           AND count(*) FILTER (source = 'early_years_census') = 0
+           AND bool_and(match_rule = 'probabilistic') FILTER (source = 'hv_reviews')
+         ORDER BY ALL LIMIT 2
+        """
+    ).fetchall()
+    assert pairs
+    for one, other, probability in pairs:
+        found = explain(extracts, Row(*one), Row(*other)).facts
+        assert found["linked"]
+        assert found["decision"]["posterior"] == pytest.approx(probability)
+        assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
+        bits = found["decision"]["weight"] + found["decision"]["bits_of_cohort"]
+        assert found["decision"]["posterior_alone"] == pytest.approx(1 / (1 + 2**-bits))
+
+
+def test_a_row_that_is_not_there(tokens: dict[str, pa.Table]) -> None:
+    with pytest.raises(NoSuchRow, match="eyfsp/leeds/99 is not among the rows"):
+        _explain(tokens, ("eyfsp", 99), ("hv_reviews", 1))
+
+
+def _run(home: Home, *arguments: str) -> Any:
+    return CliRunner().invoke(main, ["link", "explain", "--home", str(home.root), "--cohort", COHORT, *arguments])
+
+
+def test_the_command_says_it_in_words_and_as_json(home: Home) -> None:
+    links = pq.read_table(home.links(COHORT)).to_pandas()
+    linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
+    rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
+    as_json = _run(home, *rows, "--json")
+    assert as_json.exit_code == 0, as_json.output
+    assert json.loads(as_json.output)["linked"]
+    words = _run(home, *rows[::-1])
+    assert words.exit_code == 0
+    assert f"{rows[1]} and {rows[0]}: linked" in words.output
+    assert "match weight" in words.output
+    assert all(name.replace("_", " ").replace("nhs", "NHS") in words.output for name in model.LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (("eyfsp/leeds/999999", "eyfsp/leeds/1"), "row 999999 of leeds/eyfsp is not linked"),
+        (("eyfsp/barnet/1", "eyfsp/leeds/1"), "no such extract was linked"),
+        (("parent_experience/leeds/1", "eyfsp/leeds/1"), "parent_experience is never linked to children"),
+        (("profile/leeds/1", "eyfsp/leeds/1"), "there is no source 'profile'"),
+        (("eyfsp/leeds", "eyfsp/leeds/1"), "is not SOURCE/COUNCIL/ROW"),
+        (("eyfsp/leeds/1", "eyfsp/leeds/1"), "is one row; name two"),
+    ],
+)
+def test_the_command_stops_with_one_sentence(home: Home, rows: tuple[str, str], says: str) -> None:
+    found = _run(home, *rows)
+    assert found.exit_code == 1
+    assert says in found.output
+    assert found.output.count("\n") == 1
+
+
+def test_a_cohort_that_was_not_linked(tmp_path: Any) -> None:
+    found = _run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1")
+    assert found.exit_code == 1
+    assert "has not been linked yet" in found.output

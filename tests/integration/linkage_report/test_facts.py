@@ -1,0 +1,175 @@
+"""The facts of the report, each against what it counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import binomtest
+
+from assets.home.paths import Home
+from assets.linkage.report import rates_by_group, weighted_figures
+from assets.linkage.report.groups import wilson
+from assets.linkage.report.weighting import JOINTLY
+from ndl_export.tables import pupil
+from privacy.keys import KeyRing
+from privacy.linkage import model
+from privacy.linkage.link import link
+from privacy.linkage.model import MISSING, bits_of, examples, levels_of, probability_of, waterfall
+from privacy.linkage.report import Report
+from privacy.normalise import surname_bands
+from tests.support.linkage.linked_home import COHORT
+from tests.support.linkage.populations import Frames, plain, tokenised
+
+LINKED, MISSED = pupil.ASQ3.categories[0], pupil.NO_REVIEW
+
+
+def test_every_row_and_link_is_counted(facts: dict[str, Any], home: Home, frames: Frames) -> None:
+    links = pq.read_table(home.links(COHORT)).to_pandas()
+    assert facts["children"] == links.child_id.nunique()
+    counted = {(line["source"], line["match_rule"]): line["rows"] for line in facts["rows_by_source_and_rule"]}
+    assert counted == links.groupby(["source", "match_rule"]).size().to_dict()
+    assert facts["rows_by_source"] == {source: len(frame) for source, frame in sorted(frames.items())}
+    now = {line["step"]: line for line in facts["thresholds"] if line["threshold"] == facts["threshold"]}
+    for step in facts["steps"]:
+        if step["step"] in now:
+            assert now[step["step"]]["links"] == step["linked_one_to_one"]
+            assert now[step["step"]]["gained"] == now[step["step"]]["lost"] == 0
+    assert sum(line["pairs"] for line in facts["review_patterns"]) == sum(s["in_review_band"] for s in facts["steps"])
+
+
+def test_a_higher_threshold_gains_few_and_a_lower_one_loses_few(facts: dict[str, Any]) -> None:
+    by_step: dict[str, dict[float, int]] = {}
+    for line in facts["thresholds"]:
+        by_step.setdefault(line["step"], {})[line["threshold"]] = line["links"]
+    assert len(by_step) == 2
+    assert all(counts[0.3] >= counts[0.5] >= counts[0.8] for counts in by_step.values())
+
+
+def test_patterns_of_the_review_band_add_up_and_lie_in_it(facts: dict[str, Any]) -> None:
+    assert facts["review_patterns"]
+    for pattern in facts["review_patterns"]:
+        low, high = facts["review_band"]
+        assert low <= pattern["posterior_low"] <= pattern["posterior_high"] <= high
+        total = pattern["prior_bits"] + sum(e["bits"] for e in pattern["comparisons"]) + pattern["correction"]
+        assert total == pytest.approx(pattern["weight"])
+        assert probability_of(pattern["weight"]) == pytest.approx(pattern["posterior"])
+        assert all(entry["level"] for entry in pattern["comparisons"])
+
+
+def test_groups_are_those_of_the_children(facts: dict[str, Any]) -> None:
+    everyone = facts["groups"][0]
+    topics = {line["topic"] for line in facts["groups"]} - {"All"}
+    assert topics == {
+        "Council", "Sex", "Ethnic group", "Free school meal eligibility", "IMD quintile", "SEN provision",
+        "Term of birth",
+    }  # fmt: skip
+    for topic in topics:
+        lines = [line for line in facts["groups"] if line["topic"] == topic]
+        assert sum(line["children"] for line in lines) == everyone["children"]
+        assert sum(line["review"]["linked"] for line in lines) == everyone["review"]["linked"]
+
+
+@pytest.mark.parametrize(("events", "trials"), [(0, 7), (7, 7), (3, 10), (820, 1_000)])
+def test_intervals_are_wilsons(events: int, trials: int) -> None:
+    expected = binomtest(events, trials).proportion_ci(0.95, "wilson")
+    assert wilson(events, trials) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def _children(folder: Path, rows: list[dict[str, str]]) -> Path:
+    usual = {
+        "council": "leeds",
+        "sex": "Female",
+        "ethnic_group": "White",
+        "fsm": "Eligible for free school meals",
+        "imd_quintile": "Quintile 2",
+        "sen_provision": "No SEN provision",
+        "term_of_birth": "Autumn-born",
+        "gld": "Yes",
+        "asq3": LINKED,
+        "entitlement": pupil.NOT_LINKED_TO_SETTING,
+        "dots": pupil.dots_category(pupil.HV_ONLY, pupil.NONE),
+    }
+    path = folder / "children.parquet"
+    pq.write_table(pa.Table.from_pylist([usual | row for row in rows]), path)
+    return path
+
+
+def test_weighting_by_hand(tmp_path: Path) -> None:
+    """Eligible: 4 children, 2 linked, both at a good level. Not eligible: 5, all linked, 1 at a good level.
+
+    Unweighted 3 of 7; with weights 2 and 1, (2 + 2 + 1) of 9.
+    """
+    other = {"fsm": "Not eligible for free school meals"}
+    rows = [{}, {}, {"asq3": MISSED}, {"asq3": MISSED}, other, *[other | {"gld": "No"}] * 4]
+    (line,) = weighted_figures(_children(tmp_path, rows))
+    assert (line["table"], line["category"], line["children"]) == ("readiness_pathway", LINKED, 7)
+    assert line["unweighted"] == pytest.approx(3 / 7)
+    assert line["weighted"]["Free school meal eligibility"] == pytest.approx(5 / 9)
+    assert line["weighted"][JOINTLY] == pytest.approx(5 / 9)
+    assert line["weighted"]["Sex"] == pytest.approx(3 / 7)
+
+
+def test_rates_by_hand(tmp_path: Path) -> None:
+    lines = rates_by_group(_children(tmp_path, [{}, {}, {"asq3": MISSED, "sex": "Male"}]))
+    found = {(line["topic"], line["group"]): line for line in lines}
+    assert found["All", "All children"]["review"]["share"] == pytest.approx(2 / 3)
+    assert found["Sex", "Male"]["review"]["linked"] == 0
+    assert found["Council", "Leeds"]["children"] == 3
+    assert found["Sex", "Unknown"] == {
+        "topic": "Sex",
+        "group": "Unknown",
+        "children": 0,
+        **{name: {"linked": 0, "share": None, "lower": None, "upper": None} for name in ("review", "setting")},
+    }
+
+
+def test_rows_with_too_little_to_compare(keys: KeyRing) -> None:
+    """Three reviews lose all but a surname and sex, two all but names of which the surname is rather rare."""
+    frames = plain(600, seed=2)
+    reviews = frames["hv_reviews"]
+    reviews[["forename", "postcode"]] = reviews[["forename", "postcode"]].astype(object)
+    reviews.loc[:2, ["forename", "postcode", "nhs_number"]] = None
+    reviews.loc[:2, "date_of_birth"] = pd.NaT
+    reviews.loc[3:4, ["postcode", "nhs_number"]] = None
+    reviews.loc[3:4, ["surname", "forename"]] = (next(n for n, band in surname_bands().items() if band == 3), "Olivia")
+    reviews.loc[3:4, "date_of_birth"] = pd.NaT
+    report = Report()
+    link(tokenised(frames, keys), watchers=report.watchers)
+    found = {line["lacks"]: line for line in report.comparable.unlinkable if line["source"] == "hv_reviews"}
+    alone = found["surname, forename, date of birth, postcode"]
+    assert (alone["rows"], alone["rows_with_own_number"]) == (3, 0)
+    assert found["date of birth, postcode"]["rows"] == 2
+    assert not any(line["lacks"] == "" for line in report.comparable.unlinkable)
+
+
+def test_examples_are_made_of_the_models_levels() -> None:
+    found = examples(20_000)
+    assert found[0]["weight"] == max(example["weight"] for example in found)
+    assert found[-1]["weight"] == min(example["weight"] for example in found)
+    for example in found:
+        sums = example["prior_bits"] + sum(entry["bits"] for entry in example["comparisons"])
+        assert example["weight"] == pytest.approx(sums)
+        assert example["posterior"] == pytest.approx(probability_of(sums))
+        assert [entry["comparison"] for entry in example["comparisons"]] == list(model.LEVELS)
+
+
+def test_a_waterfall_by_hand() -> None:
+    nothing = dict.fromkeys(model.LEVELS)
+    assert waterfall(nothing, 1_000)["weight"] == bits_of(model.prior(1_000))
+    name, levels = next(iter(model.parameters()["comparisons"].items()))
+    level, (m, u) = next(iter(levels.items()))
+    assert 2 ** (waterfall(nothing | {name: level}, 1_000)["weight"] - bits_of(model.prior(1_000))) == pytest.approx(
+        m / u
+    )
+
+
+def test_a_factor_names_its_level() -> None:
+    for name, levels in model.parameters()["comparisons"].items():
+        for level in levels:
+            assert level in levels_of(name, round(model.weight(name, level, 1_000), 2), 1_000)
+    assert levels_of(name, 0.0, 1_000)[0] == MISSING

@@ -1,0 +1,233 @@
+"""What a report says about an extract, and what it may never say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.quality_report import (
+    council_report,
+    extract_report,
+    render,
+    render_council,
+    stopped_report,
+)
+from sources.extract.errors import ExtractStopped
+from sources.reference.goals import GOALS
+from tests.support.intake.desk import EYFSP_HEADER, Desk
+
+Deliver = Callable[..., ExtractQuality]
+Text = Callable[..., str]
+GOOD: list[dict[str, str]] = [{}] * 60
+SECRET = "Qwyjibo"
+STOPPED = StoppedExtract(
+    "leeds", "eyfsp", "202425", "202425.csv", "", "2025-11-20T09:30", "leeds/eyfsp/202425.csv: too odd"
+)
+
+
+def expected_in(goals: int) -> dict[str, str]:
+    """A child at the expected level in the first so many goals."""
+    return {goal: "2" if place < goals else "1" for place, goal in enumerate(GOALS)}
+
+
+def test_findings_by_importance_with_their_rows(deliver: Deliver, profiles: Text) -> None:
+    rows = [*GOOD, *[{"upn": ""}] * 5, {"com_e01": "3"}, {"com_e01": "4"}, {}, {"com_e01": "5"}, {"exp_e17": ""}]
+    report = extract_report(deliver(profiles(*rows)), None)
+    assert [finding["rule"] for finding in report["findings"]] == ["com_e01-invalid", "exp_e17-blank", "upn-blank"]
+    goal, blank, upn = report["findings"]
+    assert (goal["severity"], goal["rows"], goal["row_numbers"]) == ("reject", 3, "66-67, 69")
+    assert goal["share"] == 3 / 70
+    assert goal["columns"] == [{"column": "com_e01", "heading": "com_e01"}]
+    assert (upn["severity"], upn["row_numbers"], upn["more_rows"]) == ("warn", "61-65", 0)
+    assert report["outcome"] == "taken with rows set aside"
+    assert (report["rows_read"], report["rows_kept"], report["rows_rejected"], report["rows_warned"]) == (70, 66, 4, 5)
+    page = render(report)
+    for words in (
+        "Rows 66-67, 69",
+        blank["sentence"],
+        "com_e01-invalid",
+        "Leeds",
+        "20 November 2025, 09:30",
+        "202425.csv",
+    ):
+        assert words in page
+
+
+def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text) -> None:
+    taken = deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""}))
+    report = extract_report(replace(taken, headings={"com_e01": "EYFSP E01", "upn": "Pupil UPN"}), None)
+    assert report["findings"][0]["columns"] == [{"column": "com_e01", "heading": "EYFSP E01"}]
+    assert {entry["heading"] for entry in report["identifiers"] if entry["column"] == "upn"} == {"Pupil UPN"}
+    page = render(report)
+    for words in ("EYFSP E01 <code", "Pupil UPN <code"):
+        assert words in page
+
+
+def test_a_sound_extract_has_nothing_to_fix(deliver: Deliver, profiles: Text) -> None:
+    taken = deliver(profiles(*[{"la_code": "380"}] * 60), council="bradford")
+    report = extract_report(taken, None)
+    assert (report["outcome"], report["findings"], report["failed_checks"]) == ("taken", [], [])
+    assert "Nothing. Every row passed every rule." in render(report)
+    assert sum(entry["times"] for entry in report["passed_checks"]) == len(taken.findings) > len(GOALS)
+
+
+def test_a_check_of_the_whole_file_that_fails(deliver: Deliver, profiles: Text) -> None:
+    rows = [{"la_code": "380", "sex": ""}] * 12 + [{"la_code": "380"}] * 48
+    report = extract_report(deliver(profiles(*rows), council="bradford"), None)
+    (check,) = report["failed_checks"]
+    assert (check["column"], check["severity"]) == ("sex", "warning")
+    report["failed_checks"] = [check | {"heading": "Gender", "sentence": "sex is thin.", "rows": 12}]
+    page = render(report)
+    assert "The whole file: Gender (sex) is thin (12 rows)." in page
+    assert "<li>Gender (sex) is thin.</li>" in page
+
+
+def test_only_the_first_hundred_rows_are_named(deliver: Deliver, profiles: Text) -> None:
+    report = extract_report(deliver(profiles(*[{"postcode": ""}] * 130)), None)
+    (finding,) = report["findings"]
+    assert (finding["row_numbers"], finding["more_rows"]) == ("1-100", 30)
+    assert "1-100 and 30 rows more" in render(report)
+
+
+def test_identifiers_are_counted_and_have_no_distribution(deliver: Deliver, profiles: Text) -> None:
+    report = extract_report(deliver(profiles(*GOOD, {"upn": ""}, {"upn": "X123"}, {"upn": "X124"})), None)
+    by_column = {entry["column"]: entry for entry in report["identifiers"]}
+    assert (by_column["upn"]["blank_rows"], by_column["upn"]["invalid_rows"]) == (1, 2)
+    shown = {entry["column"] for key in ("completeness", "values") for entry in report[key]}
+    assert not shown & {"upn", "nhs_number", "surname", "forename", "date_of_birth", "postcode"}
+
+
+def test_against_the_last_delivery(deliver: Deliver, profiles: Text) -> None:
+    last = deliver(profiles(*[{"sex": "F"}, {"sex": "M"}] * 300), at="2025-10-01T16:05")
+    now = deliver(profiles(*[{"sex": "F"}] * 400, *[{"sex": "M"}] * 50, *[{"sex": ""}] * 50))
+    report = extract_report(now, last)
+    assert report["worth_a_look"][:3] == [
+        "The file has 500 rows. The last delivery had 600.",
+        "We kept 500 rows. The published number of children in Leeds for 2024/25 is 8,985, so the file has 5.6% of that"
+        " number.",
+        "sex is filled in 90.0% of rows. In the last delivery it was filled in 100.0%.",
+    ]
+    assert "sex: Female (F) is 88.9% of filled rows. In the last delivery it was 50.0%." in report["worth_a_look"]
+    (sex,) = [entry for entry in report["completeness"] if entry["column"] == "sex"]
+    assert (sex["share"], sex["last_share"]) == (0.9, 1.0)
+    assert report["last"]["rows_read"] == 600
+    assert "1 October 2025, 16:05" in render(report)
+
+
+def test_against_published_figures(deliver: Deliver, profiles: Text) -> None:
+    rows = [expected_in(17)] * 400 + [expected_in(12)] * 100 + [expected_in(2)] * 500
+    report = extract_report(deliver(profiles(*rows)), None)
+    by_label = {figure["label"]: figure for figure in report["figures"]}
+    level = by_label["Good level of development"]
+    assert (level["rows"], level["of"], level["published_share"]) == (500, 1000, 0.639)
+    assert (level["published_area"], level["published_cohort"], level["departs"]) == ("Leeds", "2024/25", True)
+    assert (
+        "Good level of development: 50.0% in your file. Published for Leeds, 2024/25: 63.9%."
+        " Yours is 13.9 points lower." in report["worth_a_look"]
+    )
+    assert report["number_of_children"] == {
+        "rows": 1000,
+        "published": 8985,
+        "area": "Leeds",
+        "cohort": "2024/25",
+        "share": 1000 / 8985,
+        "worth_a_look": True,
+    }
+
+
+def test_a_small_file_is_not_called_out_by_chance(deliver: Deliver, profiles: Text) -> None:
+    report = extract_report(deliver(profiles(*[expected_in(17)] * 11, *[expected_in(2)] * 9)), None)
+    level = next(figure for figure in report["figures"] if figure["label"] == "Good level of development")
+    assert abs(level["share"] - level["published_share"]) > 0.05
+    assert not level["departs"]
+
+
+def test_england_is_shown_and_not_held_against_a_council(deliver: Deliver, profiles: Text) -> None:
+    rows = [expected_in(2) | {"la_code": "380"}] * 500
+    report = extract_report(deliver(profiles(*rows), council="bradford"), None)
+    level = next(figure for figure in report["figures"] if figure["label"] == "Good level of development")
+    assert (level["share"], level["published_area"], level["departs"]) == (0, "England", False)
+    assert report["number_of_children"] is None
+
+
+@pytest.mark.parametrize("place_of_secret", ["identifiers", "codes", "headings"])
+def test_no_value_of_the_file_is_told(deliver: Deliver, profiles: Text, place_of_secret: str) -> None:
+    changes = {
+        "identifiers": dict.fromkeys(("surname", "forename", "postcode", "upn"), SECRET)
+        | {"date_of_birth": "2019-03-07"},
+        "codes": dict.fromkeys(("estab", "urn", "com_e01", "sex", "la_code", "academic_year"), SECRET),
+        "headings": {},
+    }[place_of_secret]
+    text = profiles(*GOOD, changes)
+    if place_of_secret == "headings":
+        text = "\n".join(f"{line},{SECRET}" for line in text.splitlines()) + "\n"
+    report = extract_report(deliver(text), None)
+    told = json.dumps(report) + render(report) + render_council(council_report([report]))
+    for value in (SECRET, SECRET.lower(), "2019-03-07", "March 2019", "Thornton", "Amelia", "LS1 4AP", "700000"):
+        assert value not in told
+
+
+def test_a_language_that_is_a_name_is_not_told(deliver: Deliver) -> None:
+    header = "UPN,Legal Surname,Legal Forename,Gender,DOB,Post Code,Ethnicity Code,Eligible for free meals,SEN Status"
+    row = ",Thornton,Amelia,Female,29/02/2020,LS1 4AP,WBRI,No,No SEN"
+    text = f"{header},First Language\n" + f"{row},{SECRET}\n{row},English\n{row},POL\n" * 20
+    report = extract_report(deliver(text, "school_census"), None)
+    (language,) = [entry for entry in report["values"] if entry["column"] == "first_language"]
+    assert [(group["label"], group["rows"]) for group in language["groups"]] == [
+        ("English", 20),
+        ("Another language", 20),
+    ]
+    assert SECRET not in json.dumps(report) + render(report)
+    ethnic = {figure["label"]: figure["share"] for figure in report["figures"] if figure["topic"] == "Ethnic group"}
+    assert ethnic["White"] == 1
+
+
+def test_a_stopped_extract_says_why_and_what_stays(deliver: Deliver, desk: Desk, profiles: Text) -> None:
+    last = deliver(profiles(*GOOD), at="2025-10-01T16:05")
+    desk.land(",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n")
+    with pytest.raises(ExtractStopped) as stopped:
+        desk.take()
+    report = stopped_report(replace(STOPPED, sentence=str(stopped.value)), last)
+    assert report["outcome"] == "stopped"
+    page = render(report)
+    assert "pre-2021 early learning goals" in page
+    assert "stays in place: 202425.csv, taken on 1 October 2025, 16:05, with 60 rows." in page
+    assert "There is no earlier extract" in render(stopped_report(STOPPED, None))
+
+
+def test_a_council_sees_all_its_extracts(deliver: Deliver, profiles: Text) -> None:
+    taken = extract_report(deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""})), None)
+    stopped = stopped_report(replace(STOPPED, source="hv_reviews", sentence="The date column is missing."), None)
+    report = council_report([stopped, taken])
+    assert [line["source"] for line in report["extracts"]] == ["eyfsp", "hv_reviews"]
+    assert len(report["not_received"]) == 3
+    assert [(finding["source"], finding["rule"]) for finding in report["findings"]] == [
+        ("eyfsp", "com_e01-invalid"),
+        ("eyfsp", "upn-blank"),
+    ]
+    page = render_council(report)
+    for words in (
+        "1 of 5 extracts are taken.",
+        "The date column is missing.",
+        "Spring school census",
+        "com_e01 must be",
+    ):
+        assert words in page
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_council_report_is_about_one_council(deliver: Deliver, profiles: Text) -> None:
+    other = stopped_report(replace(STOPPED, council="halton"), None)
+    for reports in ([], [stopped_report(STOPPED, None), other]):
+        with pytest.raises(ValueError, match="one council"):
+            council_report(reports)
+
+
+def test_the_json_is_the_report(deliver: Deliver, profiles: Text) -> None:
+    now = deliver(profiles(*GOOD, {"sex": ""}))
+    report = extract_report(now, now)
+    assert json.loads(json.dumps(report)) == report

@@ -1,0 +1,199 @@
+"""Releases of several cohorts: what was measured once is used again, and each cohort pays for itself alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.release.begin import SeriesRefused, begin_release
+from assets.release.measure import measure_family, publish_bundle
+from assets.release.recompute import differing
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
+from ndl_export.publish.withdraw import withdraw
+from ndl_export.tables import FAMILIES, TABLES
+from privacy.keys import KeyRing
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import load_policy
+from privacy.release.store import StoreError
+from sources.reference.places import PILOT
+from tests.support.release.homes import COHORT, home_of, note_linked
+
+COUNCILS = sorted(PILOT)
+EARLIER = "202324"
+FIRST, SECOND = "2025.11.0", "2026.11.0"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+def landed(folder: Path) -> Home:
+    """A home with confidential tables of two cohorts."""
+    home = home_of(folder, 400, COUNCILS)
+    for family in FAMILIES:
+        path = home.confidential(family, EARLIER)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 300), path)
+    note_linked(home, EARLIER, COUNCILS)
+    return home
+
+
+def released(
+    home: Home,
+    keys: KeyRing,
+    cohort: str,
+    version: str,
+    others: Sequence[str] = (),
+    *,
+    councils: Sequence[str] = COUNCILS,
+    reuse: bool = False,
+) -> Path:
+    """The bundle's folder, made as the assets make it."""
+    for family in FAMILIES:
+        measured = begin_release(home, cohort, version, councils, allow_missing=True, others=others, reuse=reuse)
+        for each in measured:
+            measure_family(home, keys, family, each, version, councils)
+    return publish_bundle(home, keys, cohort, version, councils)
+
+
+def charges(home: Home) -> list[tuple[str, str, str]]:
+    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
+    """The earlier cohort on its own, and then both together; to be read, not written."""
+    home = landed(tmp_path_factory.mktemp("home"))
+    released(home, keys, EARLIER, FIRST)
+    released(home, keys, COHORT, SECOND, [EARLIER])
+    return home
+
+
+@pytest.fixture
+def copy(made: Home, tmp_path: Path) -> Home:
+    return Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
+
+
+def test_what_was_measured_once_is_used_again_and_costs_nothing(made: Home) -> None:
+    assert sorted(charges(made)) == sorted(
+        (cohort, version, family) for cohort, version in ((EARLIER, FIRST), (COHORT, SECOND)) for family in FAMILIES
+    )
+    spent = load_policy().cap_rho - sum(load_policy().split.values())
+    for cohort in (EARLIER, COHORT):
+        assert Ledger(made.ledger).remaining(cohort) == pytest.approx(spent, abs=1e-5)
+
+
+def test_the_bundle_holds_the_very_figures_of_the_earlier_release(made: Home) -> None:
+    bundle = made.release / SECOND
+    assert verify(bundle).ok, str(verify(bundle))
+    assert differing(bundle) == []
+    for name in TABLES:
+        both, first = (pq.read_table(made.release / version / f"{name}.parquet") for version in (SECOND, FIRST))
+        own = both.filter(pc.equal(both["time_period"], EARLIER))
+        assert own.drop_columns(["series_break"]).equals(first.drop_columns(["series_break"]))
+    changelog = (bundle / "changelog.md").read_text(encoding="utf-8")
+    assert f"The noisy counts are those that release {FIRST} drew" in changelog
+
+
+def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) -> None:
+    record = json.loads((made.release / SECOND / "privacy_statement.json").read_text())
+    stated = {entry["cohort"]: entry for entry in record["cohorts"]}
+    assert {cohort: entry["measured_in"] for cohort, entry in stated.items()} == {EARLIER: FIRST, COHORT: SECOND}
+    assert record["privacy_parameters"]["rho"] == pytest.approx(0.245, abs=1e-5)
+    assert stated[EARLIER]["budget"]["charged_by_this_release_rho"] == 0
+    assert stated[COHORT]["budget"]["charged_by_this_release_rho"] == pytest.approx(0.245, abs=1e-5)
+    page = (made.release / SECOND / "privacy_statement.md").read_text(encoding="utf-8")
+    for cohort, version in ((EARLIER, FIRST), (COHORT, SECOND)):
+        assert f"| {cohort} | 0.244999 | 3.5029 | 1e-06 | {version} |" in page
+    assert "not added up" in page
+
+
+def test_a_repeated_release_gives_the_same_bytes_whatever_came_later(copy: Home, keys: KeyRing) -> None:
+    before = contents(copy.release / SECOND)
+    paid = charges(copy)
+    released(copy, keys, EARLIER, "2026.12.0", reuse=True)
+    assert contents(released(copy, keys, COHORT, SECOND)) == before
+    assert contents(released(copy, keys, COHORT, SECOND, [EARLIER])) == before
+    assert charges(copy) == paid
+
+
+def test_two_published_cohorts_make_a_series_without_a_charge(copy: Home, keys: KeyRing) -> None:
+    paid = charges(copy)
+    bundle = released(copy, keys, COHORT, "2026.12.0", [EARLIER], reuse=True)
+    assert verify(bundle).ok, str(verify(bundle))
+    assert charges(copy) == paid
+    record = json.loads((bundle / "privacy_statement.json").read_text())
+    assert [entry["budget"]["charged_by_this_release_rho"] for entry in record["cohorts"]] == [0, 0]
+
+
+def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path: Path, keys: KeyRing) -> None:
+    home = landed(tmp_path)
+    bundle = released(home, keys, COHORT, SECOND, [EARLIER])
+    assert verify(bundle).ok, str(verify(bundle))
+    assert sorted(charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
+
+
+def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
+    home = landed(tmp_path)
+    first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, allow_missing=False, others=[EARLIER])
+    kept = measure_family(home, keys, "health", first, SECOND, COUNCILS)
+    with pytest.raises(StoreError, match="is not in the store"):
+        publish_bundle(home, keys, COHORT, SECOND, COUNCILS)
+    assert not (home.release / SECOND).exists()
+    with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
+        begin_release(home, COHORT, SECOND, COUNCILS, allow_missing=False, others=["202526"])
+    assert verify(released(home, keys, COHORT, SECOND)).ok
+    assert len(charges(home)) == len(set(charges(home))) == 2 * len(FAMILIES)
+    again = measure_family(home, keys, "health", first, SECOND, COUNCILS)
+    assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
+
+
+def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path: Path, keys: KeyRing) -> None:
+    home = landed(tmp_path)
+    for path in home.linked(EARLIER).glob("*.parquet"):
+        rows = pq.read_table(path)
+        pq.write_table(rows.filter(pc.not_equal(rows["council"], "leeds")), path)
+    released(home, keys, EARLIER, FIRST, councils=[name for name in COUNCILS if name != "leeds"])
+    bundle = released(home, keys, COHORT, SECOND, [EARLIER])
+    assert verify(bundle).ok, str(verify(bundle))
+    assert differing(bundle) == []
+    rows = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    leeds = rows[rows.la_name == "Leeds"].groupby("time_period").children_count_flag.agg(set)
+    assert leeds.to_dict() == {EARLIER: {"x"}, COHORT: {""}}
+    together = rows[rows.geographic_level == "Pilot councils"].groupby("time_period").series_break.agg(set)
+    assert together.to_dict() == {EARLIER: {""}, COHORT: {"b"}}
+    assert "2023/24: Leeds: nothing; its rows in" in (bundle / "README.md").read_text(encoding="utf-8")
+    assert "(new: Leeds)" in (bundle / "methodology.md").read_text(encoding="utf-8")
+
+
+def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys: KeyRing) -> None:
+    paid = charges(copy)
+
+    def begin(cohort: str, version: str, *others: str, reuse: bool = False) -> None:
+        begin_release(copy, cohort, version, COUNCILS, allow_missing=False, others=others, reuse=reuse)
+
+    with pytest.raises(SeriesRefused, match="name only others beside it"):
+        begin(COHORT, "2026.12.0", COHORT)
+    with pytest.raises(SeriesRefused, match="cohort 202526 was never measured"):
+        begin(COHORT, "2026.12.0", "202526", reuse=True)
+    with pytest.raises(ReleaseConflict, match="give it a version of its own"):
+        begin(EARLIER, FIRST, COHORT)
+    with pytest.raises(ReleaseConflict, match="give it a version of its own"):
+        begin("202526", FIRST)
+    withdraw(copy.release, FIRST, "another year's extract", dt.date(2026, 11, 20))
+    with pytest.raises(SeriesRefused, match=f"was charged for release {FIRST}, and none of these is published"):
+        begin("202526", "2026.12.0", EARLIER)
+    shutil.rmtree(copy.release / FIRST)
+    with pytest.raises(StoreError, match="keep earlier releases in the release directory"):
+        publish_bundle(copy, keys, COHORT, SECOND, COUNCILS)
+    assert charges(copy) == paid

@@ -1,0 +1,113 @@
+"""Files of agreements: what is wrong is said with line and key, all of it at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from assets.returns.agreements import InvalidAgreement, load, load_all
+from pipelines.cli import main
+from privacy.returns.agreement import Fact
+from tests.support.returns.agreements import Recipients, telling, write
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Recipients:
+    return Recipients(tmp_path / "keys")
+
+
+def wrong(path: Path) -> str:
+    with pytest.raises(InvalidAgreement) as caught:
+        load(path)
+    return str(caught.value)
+
+
+def changed(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_a_sound_file_is_read(tmp_path: Path, keys: Recipients) -> None:
+    tells = telling("health", "education", ["known_to", "concern_recorded"], "wirral")
+    agreement = load(write(tmp_path, "leeds", keys, tells, accepts_from=["wirral"]))
+    assert (agreement.council, agreement.accepts_from) == ("leeds", {"wirral"})
+    (line,) = agreement.tells
+    assert (line.teller, line.receiver, line.to_council) == ("health", "education", "wirral")
+    assert line.facts == {Fact.KNOWN_TO, Fact.CONCERN}
+    assert agreement.why_not(dt.date(2026, 1, 1)) is None
+
+
+def test_the_version_is_of_what_is_said_not_of_how(tmp_path: Path, keys: Recipients) -> None:
+    path = write(tmp_path, "leeds", keys)
+    first = load(path).version
+    path.write_text("# a word\n" + path.read_text())
+    assert load(path).version == first
+    assert load(changed(path, "DPIA-7", "DPIA-8")).version != first
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("council: leeds", "council: wirral", "leeds.yaml:1:10: council is 'wirral' and the file is leeds.yaml"),
+        ("reference: ISA-leeds-1\n", "", "leeds.yaml:1:1: the file has no 'reference'"),
+        ("status: active", "status: on", "leeds.yaml:5:9: status: 'on' is not one that is known"),
+        ("starts: 2020-01-01", "starts: 01/01/2020", "leeds.yaml:6:9: starts must be a day written as 2026-09-01"),
+        ("expires: 2099-12-31", "expires: 2019-12-31", "leeds.yaml:7:10: expires (2019-12-31) is before starts"),
+        ("legal_basis: a duty to share", "legal_basis: ", "legal_basis is empty"),
+        ("legal_basis: a duty", "legal_basis: 'TODO: a duty", "not readable as YAML"),
+        ("  education:\n", "  schools:\n", "leeds.yaml:9:3: recipients: 'schools' is not a service"),
+        ("    key: age1", "    key: age2", "recipients.education.key is no age public key"),
+        ("    key: age1", "    key: AGE-SECRET-KEY-1", "a private key belongs in no agreement"),
+        ("from: education", "from: school", "tells[1].from: 'school' is not one that is known"),
+        ("to: settings", "to: education", "tells[1]: education of leeds tells itself"),
+        ("to: settings", "to: health", "says again what education tells"),
+        ("facts: [known_to,", "facts: [scores,", "tells[1].facts: 'scores' is not a fact"),
+        ("facts: [known_to,", "facts: [concern_recorded,", "the extracts of education record no concerns"),
+        ("facts: [known_to, last_contact_month", "facts: [last_contact_month", "cannot be told without known_to"),
+        ("to: settings", "to: settings, in: leads", "'leads' is not the name of an English authority; perhaps 'leeds'"),
+        ("tells:", "telling:", "'telling' is not a key of an agreement; perhaps 'tells'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, keys: Recipients, old: str, new: str, said: str) -> None:
+    assert said in wrong(changed(write(tmp_path, "leeds", keys), old, new))
+
+
+def test_two_services_never_share_a_key(tmp_path: Path, keys: Recipients) -> None:
+    path = write(tmp_path / "a", "leeds", keys)
+    shared = keys.public("leeds", "education")
+    changed(path, keys.public("leeds", "health"), shared)
+    assert "each service has a key of its own" in wrong(path)
+    write(tmp_path / "b", "leeds", keys)
+    changed(write(tmp_path / "b", "wirral", keys), keys.public("wirral", "health"), shared)
+    with pytest.raises(InvalidAgreement, match="is the key of leeds/education too"):
+        load_all(tmp_path / "b")
+
+
+def test_the_starting_file_says_what_to_fill_in_and_then_holds(tmp_path: Path, keys: Recipients) -> None:
+    run = CliRunner().invoke
+    made = run(main, ["returns", "new", "Leeds", "--out", str(tmp_path)])
+    path = tmp_path / "leeds.yaml"
+    assert made.exit_code == 0
+    assert str(path) in made.output
+    assert run(main, ["returns", "new", "leeds", "--out", str(tmp_path)]).exit_code == 1
+    checked = run(main, ["returns", "check", str(path)])
+    assert checked.exit_code == 1
+    assert checked.output.count("still to be filled in") == path.read_text().count('"TODO')
+    text = path.read_text()
+    for service in ("education", "settings", "health"):
+        text = text.replace('key: "TODO: age1..."', f"key: {keys.public('leeds', service)}", 1)
+    text = text.replace('"TODO: first day, as 2026-09-01"', "2020-01-01")
+    text = text.replace('"TODO: last day, as 2027-08-31"', "2020-12-31").replace('"TODO', '"a team')
+    path.write_text(text)
+    checked = run(main, ["returns", "check", str(path)])
+    assert checked.exit_code == 0, checked.output
+    assert "health tells education of leeds: known_to\n" in checked.output
+    assert "Nothing is returned today: the agreement" in checked.output
+    assert "expired on 2020-12-31" in checked.output
+    (agreement,) = load_all(tmp_path).values()
+    assert {fact for line in agreement.tells for fact in line.facts} == {Fact.KNOWN_TO}

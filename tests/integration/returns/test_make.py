@@ -1,0 +1,281 @@
+"""When a return is made, when nothing is, what stays as it is, and what the log says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from assets.returns.make import NothingToReturn
+from pipelines.cli import main
+from privacy.chained_log import LogBroken, entries
+from privacy.services import SERVICE_NAMES, SERVICES
+from tests.support.independent import write_extracts
+from tests.support.returns.agreements import everything, telling, write
+from tests.support.returns.pipeline import COHORT, TODAY, Pipeline, pipeline_at
+
+COUNCILS = ("leeds", "wirral")
+DAY = dt.timedelta(days=1)
+KNOWN_TO = {service: ["known_to"] for service in SERVICE_NAMES}
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = pipeline_at(tmp_path_factory.mktemp("linked"))
+    write_extracts(pipeline.landing, children=80, councils=COUNCILS)
+    pipeline.take_in(COUNCILS)
+    pipeline.link(COUNCILS)
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(linked: Pipeline, tmp_path: Path) -> Pipeline:
+    """The linked cohort with no agreement and no return yet."""
+    for folder in (linked.home.returns, linked.agreements):
+        if folder.exists():
+            folder.rename(tmp_path / folder.name)
+    linked.agreements.mkdir()
+    return linked
+
+
+def sentences(pipeline: Pipeline, on: dt.date = TODAY) -> dict[str, str]:
+    return {f"{made.council}/{made.source}": made.sentence for made in pipeline.make(on)}
+
+
+def files(pipeline: Pipeline) -> list[Path]:
+    return sorted(path for path in pipeline.home.returns.rglob("*") if path.is_file())
+
+
+def test_without_an_agreement_there_is_no_file(pipeline: Pipeline) -> None:
+    assert set(sentences(pipeline).values()) == {"nothing is made: no sharing agreement is on file"}
+    assert files(pipeline) == []
+
+
+def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    made = {str(path.relative_to(pipeline.home.returns)) for path in files(pipeline)}
+    of_leeds = {f"leeds/{source}/{COHORT}.age" for source in SERVICES}
+    summaries = {f"leeds/summary-{COHORT}.{kind}" for kind in ("json", "html")}
+    assert made == {*of_leeds, *summaries, "disclosures.jsonl", "disclosures.head.json"}
+    assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
+        "leeds"
+    }
+    for path in files(pipeline):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+@pytest.mark.parametrize(
+    ("agreement", "said"),
+    [
+        ({"status": "revoked"}, "the agreement ISA-leeds-1 is revoked"),
+        ({"expires": str(TODAY - DAY)}, f"the agreement ISA-leeds-1 expired on {TODAY - DAY}"),
+        ({"starts": str(TODAY + DAY)}, f"the agreement ISA-leeds-1 starts on {TODAY + DAY}"),
+        ({"services": ["settings", "health"]}, "the agreement ISA-leeds-1 names no recipient for education"),
+        (
+            {"tells": telling("education", "health", ["known_to"])},
+            "no agreement lets any service tell education anything",
+        ),
+    ],
+)
+def test_where_the_agreement_does_not_stand_nothing_is_made_and_what_was_made_goes(
+    pipeline: Pipeline, agreement: dict[str, str], said: str
+) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, **agreement)
+    assert sentences(pipeline)["leeds/eyfsp"] == f"nothing is made: {said}"
+    assert not pipeline.file("leeds", "eyfsp").exists()
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    assert pipeline.file("leeds", "eyfsp").exists()
+    write(pipeline.agreements, "leeds", pipeline.recipients, **agreement)
+    assert sentences(pipeline)["leeds/eyfsp"] == f"the return made before is withdrawn, nothing is made: {said}"
+    assert not pipeline.file("leeds", "eyfsp").exists()
+    last = [e for e in entries(pipeline.home.disclosures) if e["source"] == "eyfsp"][-1]
+    assert (last["what"], last["reason"], last["rows"]) == ("withdrawn", said, 0)
+
+
+def test_the_last_day_of_an_agreement_is_in_it(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, starts=str(TODAY), expires=str(TODAY))
+    assert sentences(pipeline)["leeds/eyfsp"].startswith("made for education team of leeds")
+
+
+def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    before = {path: path.read_bytes() for path in files(pipeline)}
+    again = sentences(pipeline, TODAY + DAY)
+    assert again["leeds/eyfsp"] == "unchanged since it was last made"
+    assert {path: path.read_bytes() for path in files(pipeline)} == before
+    write(pipeline.agreements, "leeds", pipeline.recipients, everything(KNOWN_TO))
+    assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
+    assert len(entries(pipeline.home.disclosures)) == 2 * len(SERVICES)
+
+
+def test_a_return_that_was_lost_or_changed_is_made_again(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    pipeline.file("leeds", "eyfsp").write_bytes(b"other")
+    assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
+    assert pipeline.facts("leeds", "eyfsp")
+
+
+def test_a_clock_that_went_back_gives_no_agreement_its_life_again(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, expires=str(TODAY - 5 * DAY))
+    assert sentences(pipeline)["leeds/eyfsp"].startswith("nothing is made")
+    write(pipeline.agreements, "wirral", pipeline.recipients)
+    pipeline.make()
+    before = files(pipeline)
+    with pytest.raises(NothingToReturn, match="put the clock right"):
+        pipeline.make(TODAY - 5 * DAY)
+    assert files(pipeline) == before
+
+
+def test_what_an_agreement_lacks_is_said_before_anything_is_made(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, expires="31.8.2027")
+    command = ["returns", "make", "--home", str(pipeline.home.root), "--cohort", COHORT]
+    command += ["--agreements", str(pipeline.agreements), "--keys", str(pipeline.root / "keys")]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "1 thing to change before any return is made or withdrawn\nleeds.yaml:7:10: expires must be" in done.output
+    assert files(pipeline) == []
+
+
+def test_two_runs_at_once_make_each_return_once(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    with ThreadPoolExecutor(2) as both:
+        runs = list(both.map(lambda _: pipeline.make(), range(2)))
+    assert sorted(sum(made.written for made in run) for run in runs) == [0, len(SERVICES)]
+    assert len(entries(pipeline.home.disclosures)) == len(SERVICES)
+
+
+def test_known_to_alone_tells_nothing_else(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients, everything(KNOWN_TO))
+    pipeline.make()
+    for source in SERVICES:
+        facts = pipeline.facts("leeds", source)
+        assert facts
+        for fact in facts:
+            assert set(fact) == {"row", "known_to"}
+            assert all(set(contact) == {"council", "service"} for contact in fact["known_to"])
+    assert "may not tell it" in str(pipeline.opened("leeds", "eyfsp").header.absence_why_not)
+
+
+def test_across_councils_both_sides_agree(pipeline: Pipeline) -> None:
+    across = telling("health", "health", ["known_to"], "wirral")
+    write(pipeline.agreements, "leeds", pipeline.recipients, across)
+    write(pipeline.agreements, "wirral", pipeline.recipients, "  []\n")
+    assert sentences(pipeline)["wirral/hv_reviews"].startswith("nothing is made")
+    write(pipeline.agreements, "wirral", pipeline.recipients, "  []\n", accepts_from=["leeds"])
+    assert sentences(pipeline)["wirral/hv_reviews"].startswith("made for")
+    assert list(pipeline.opened("wirral", "hv_reviews").header.tells) == ["leeds/health"]
+
+
+def test_what_is_said_outside_has_no_number_of_rows_or_children(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    write(pipeline.agreements, "wirral", pipeline.recipients, expires="2026-01-01")
+    command = ["returns", "make", "--home", str(pipeline.home.root), "--cohort", COHORT]
+    command += ["--agreements", str(pipeline.agreements), "--keys", str(pipeline.root / "keys")]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    for line in done.output.splitlines():
+        said = line.replace("ISA-leeds-1", "").replace("ISA-wirral-1", "").replace("2026-01-01", "")
+        assert not re.search(r"\d", said), line
+
+
+def test_the_log_says_who_what_and_how_many(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    command = ["returns", "log", "--home", str(pipeline.home.root)]
+    found = json.loads(CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False).output)
+    line = next(entry for entry in found if entry["source"] == "eyfsp")
+    assert (line["council"], line["recipient_name"]) == ("leeds", "education team of leeds")
+    assert line["rows"] == len(pipeline.facts("leeds", "eyfsp"))
+    assert line["tells"]["leeds/settings"] == [
+        "concern_recorded",
+        "known_to",
+        "known_to_no_other",
+        "last_contact_month",
+    ]
+    assert line["agreements"] == pipeline.opened("leeds", "eyfsp").header.agreements
+    text = CliRunner().invoke(main, command, catch_exceptions=False).output
+    assert f"leeds/eyfsp  for education team of leeds, {line['rows']} rows" in text
+
+
+@pytest.mark.parametrize(
+    ("break_", "said"),
+    [
+        (lambda lines: [*lines[:1], lines[1].replace('"rows": ', '"rows": 1'), *lines[2:]], "line 2 was changed"),
+        (lambda lines: lines[1:], "removed or put in before line 1"),
+        (lambda lines: lines[:-1], "lines at the end were removed"),
+        (lambda lines: ["nothing", *lines], "is not one of the log's"),
+    ],
+)
+def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
+    pipeline: Pipeline, break_: Callable[[list[str]], list[str]], said: str
+) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    log = pipeline.home.disclosures
+    log.write_text("\n".join(break_(log.read_text().splitlines())) + "\n")
+    with pytest.raises(LogBroken, match=said):
+        pipeline.make()
+    shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
+    assert shown.exit_code == 1
+    assert said in shown.output
+
+
+def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
+    """Row numbers would be those of another file."""
+    pipeline = pipeline_at(tmp_path)
+    write_extracts(pipeline.landing, children=40, councils=("leeds",))
+    pipeline.take_in(["leeds"])
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    with pytest.raises(NothingToReturn, match="run the job linkage first"):
+        pipeline.make()
+    pipeline.link(["leeds"])
+    path = pipeline.extract("leeds", "hv_reviews")
+    header, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rest, first]) + "\n")
+    pipeline.take_in(["leeds"])
+    with pytest.raises(NothingToReturn, match="leeds/hv_reviews changed since the cohort was linked"):
+        pipeline.make()
+    pipeline.link(["leeds"])
+    pipeline.make()
+    assert pipeline.facts("leeds", "eyfsp")
+
+
+def test_doubts_of_an_earlier_version_are_refused(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    path = pipeline.home.doubts(COHORT)
+    now = pq.read_table(path)
+    try:
+        pq.write_table(now.drop_columns("likely"), path)
+        with pytest.raises(NothingToReturn, match="has not been linked by this version"):
+            pipeline.make()
+    finally:
+        pq.write_table(now, path)
+
+
+def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:
+    pipeline = pipeline_at(tmp_path)
+    write_extracts(pipeline.landing, children=40, councils=("leeds",))
+    pipeline.extract("leeds", "school_census").unlink()
+    pipeline.take_in(["leeds"])
+    pipeline.link(["leeds"])
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    assert pipeline.opened("leeds", "hv_reviews").header.absence_why_not == "not every extract of leeds/education is in"
+    assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "hv_reviews"))
+    assert pipeline.opened("leeds", "eyfsp").header.absence_why_not is None
+    summary = json.loads(pipeline.home.return_summary(COHORT, "leeds").read_text())
+    alone = {row["service"]: row["alone"] for row in summary["services"]}
+    assert alone["health"] is None
+    assert alone["education"] is not None

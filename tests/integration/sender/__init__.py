@@ -1,0 +1,1 @@
+"""What a sender pseudonymises itself, and what the pipeline makes of it."""

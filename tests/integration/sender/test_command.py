@@ -1,0 +1,209 @@
+"""What the sender sees, and that no identifier is in anything that is written or said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from assets.intake.tokens_file import MANIFEST_KEY
+from pipelines import cli, council_cli
+from privacy.keys import SENDER_KEYS, KeyRing
+from tests.support.intake.desk import COHORT, EYFSP_HEADER
+from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews
+
+PLANTED = {
+    "surname": "Zzyzxwick",
+    "forename": "Quixolinda",
+    "postcode": "L99 9ZZ",
+    "date_of_birth": "2020-02-27",
+    "nhs_number": "9434765919",
+    "local_patient_id": "PQ-77123",
+}
+WORDS = {
+    variant.encode()
+    for word in [*PLANTED.values(), "27/02/2020"]
+    for variant in (word, word.upper(), word.lower(), word.replace(" ", ""))
+}
+
+
+def test_no_identifier_is_written_or_said(sender: Sender) -> None:
+    rows = [PLANTED, PLANTED | {"review": PLANTED["surname"]}, PLANTED | {"asq3_communication": PLANTED["forename"]}]
+    done = sender.run(sender.write(reviews(*[{}] * 9, *rows), "hv_reviews"))
+    assert done.exit_code == 0
+    written = [path for path in sender.out("hv_reviews").rglob("*") if path.is_file()]
+    assert len(written) == 3
+    for path in written:
+        content = path.read_bytes()
+        if path.suffix == ".parquet":
+            content += pq.read_table(path).to_pandas().to_csv().encode() + str(pq.read_metadata(path).metadata).encode()
+        assert not [word for word in WORDS if word in content], path
+    assert not [word for word in WORDS if word in done.output.encode()]
+
+
+def test_the_summary_names_rules_and_rows(sender: Sender) -> None:
+    done = sender.run(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}, {"postcode": ""})))
+    assert "leeds/eyfsp/202425.csv: 11 rows read, 10 kept, 1 set aside" in done.stdout
+    assert "com_e01-invalid: com_e01 must be one of 1, 2, A" in done.stdout
+    assert "Rows 10\n" in done.stdout
+    assert "postcode-blank: postcode is blank. Rows 11\n" in done.stdout
+    assert "No --postcode-directory was given" in done.stdout
+    quarantine = (sender.out() / f"{COHORT}.quarantine.csv").read_text()
+    assert quarantine.splitlines()[0] == "source_row,rule,columns,severity,row_kept"
+    assert "10,com_e01-invalid,com_e01,reject,false" in quarantine
+
+
+def test_the_manifest_says_what_the_tokens_were_made_under(sender: Sender, keys: KeyRing) -> None:
+    tokens = sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"})))
+    inside = json.loads(pq.read_metadata(tokens).metadata[MANIFEST_KEY.encode()])
+    assert inside == json.loads((sender.out() / f"{COHORT}.manifest.json").read_text())
+    assert inside["key_fingerprints"] == {name: keys.fingerprints[name] for name in SENDER_KEYS}
+    assert (inside["council"], inside["source"], inside["cohort"]) == ("leeds", "eyfsp", COHORT)
+    assert (inside["rows_read"], inside["rows_kept"], inside["rows_rejected"]) == (10, 9, 1)
+    assert inside["headings"]["upn"] == "upn"
+    assert inside["postcode_directory_sha256"]
+
+
+def test_the_same_file_gives_the_same_bytes(sender: Sender) -> None:
+    extract = sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))
+
+    def state() -> dict[str, bytes]:
+        sender.pseudonymise(extract)
+        return {path.name: path.read_bytes() for path in sender.out().iterdir()}
+
+    first = state()
+    assert sorted(first) == [f"{COHORT}.{end}" for end in ("manifest.json", "quarantine.csv", "tokens.parquet")]
+    assert state() == first
+
+
+def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Place) -> None:
+    own = sender.root / "leeds.yaml"
+    own.write_text("council: leeds\nsources:\n  eyfsp:\n    columns: {upn: Our Number, surname: Last}\n")
+    header = ",".join(EYFSP_HEADER)
+    text = eyfsp().replace(header, header.replace("upn", "Our Number").replace("surname", "Last"))
+    extract = sender.root / "my export.csv"
+    extract.write_text(text)
+    more = ["--council", str(own), "--source", "eyfsp", "--cohort", COHORT]
+    done = sender.run(extract, *more, out=sender.out())
+    assert done.exit_code == 0, done.output
+    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
+    assert pipeline.take("eyfsp").headings["upn"] == "Our Number"
+
+
+def test_a_file_elsewhere_needs_its_council_source_and_cohort(sender: Sender) -> None:
+    extract = sender.root / "export.csv"
+    extract.write_text(eyfsp())
+    said: list[str] = []
+    for option, value in (("--council", "leeds"), ("--source", "eyfsp"), ("--cohort", COHORT)):
+        done = sender.run(extract, *said, out=sender.out())
+        assert done.exit_code == 1
+        assert f"say {option}: only a file that lies as landing/<council>/<source>/<cohort>.csv" in done.stderr
+        said += [option, value]
+    assert sender.run(extract, *said, out=sender.out()).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--council", "atlantis"], "'atlantis' is not the name of an English authority"),
+        (["--council", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["--source", "census"], "'census' is not a source; sources are eyfsp"),
+        (["--cohort", "2024"], "'2024' is not a cohort"),
+    ],
+)
+def test_what_is_not_known_is_said(sender: Sender, more: list[str], message: str) -> None:
+    done = sender.run(sender.write(eyfsp()), *more)
+    assert (done.exit_code, message in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("a,b\n1,2\n", "missing column"),
+        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows break another-council"),
+        (eyfsp(*[{"com_e01": "9"}] * 3), "no usable row"),
+        (eyfsp(*[{"com_e01": "9"}] * 30, *[{}] * 50), "More than 20% of the rows were rejected"),
+    ],
+)
+def test_an_extract_that_the_pipeline_would_refuse_gives_no_tokens(sender: Sender, text: str, message: str) -> None:
+    done = sender.run(sender.write(text))
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(sender.root.rglob("*.tokens.parquet"))
+    assert not list(sender.root.rglob(".working-*"))
+
+
+def test_the_rows_that_stop_an_extract_are_in_the_quarantine(sender: Sender) -> None:
+    sender.run(sender.write(eyfsp(*[{"com_e01": "9"}] * 3, *[{}] * 5)))
+    assert (sender.out() / f"{COHORT}.quarantine.csv").read_text().count("com_e01-invalid") == 3
+
+
+def test_a_postcode_directory_must_be_one(sender: Sender) -> None:
+    sender.directory.write_text("a,b\n1,2\n")
+    done = sender.run(sender.write(eyfsp()), "--postcode-directory", str(sender.directory))
+    assert done.exit_code == 1
+    assert "must be a CSV file with the columns postcode and imd_decile" in done.stderr
+
+
+def test_one_folder_holds_one_source(sender: Sender) -> None:
+    out = sender.root / "all"
+    assert sender.run(sender.write(eyfsp()), out=out).exit_code == 0
+    before = (out / f"{COHORT}.tokens.parquet").read_bytes()
+    refused = sender.run(sender.write(reviews(), "hv_reviews"), out=out)
+    assert "give each council and source a folder of its own" in refused.stderr
+    assert (out / f"{COHORT}.tokens.parquet").read_bytes() == before
+
+
+def test_a_tokens_file_is_not_pseudonymised_again(sender: Sender) -> None:
+    tokens = sender.pseudonymise(sender.write(eyfsp()))
+    done = sender.run(tokens, "--council", "leeds", "--source", "eyfsp", "--cohort", COHORT)
+    assert "holds tokens already" in done.stderr
+
+
+def test_the_linker_key_is_not_used_and_its_presence_is_said(sender: Sender, key_folder: Path) -> None:
+    extract = sender.write(eyfsp())
+    before = sender.pseudonymise(extract).read_bytes()
+    done = sender.run(extract, "--postcode-directory", str(sender.directory), keys=key_folder)
+    assert "holds linker.key, which a sender must not have" in done.stderr
+    assert (sender.out() / f"{COHORT}.tokens.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        (b"\0" * 32, 0o600, "is not random"),
+        (b"changeme-changeme-changeme-changeme!", 0o600, "is not random"),
+        (b"9f31c07be25d4488aa17", 0o600, "is shorter than 32 bytes"),
+        (None, 0o644, "can be read by others"),
+        (None, None, "is missing; ask whoever runs the pipeline for the senders' keys"),
+    ],
+)
+def test_weak_and_exposed_keys_are_refused(
+    sender: Sender, content: bytes | None, mode: int | None, message: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "weak"
+    KeyRing.create(folder, at_sender=True)
+    path = folder / "linkage.key"
+    if content:
+        path.write_bytes(content)
+    path.chmod(mode) if mode else path.unlink()
+    done = sender.run(sender.write(eyfsp()), keys=folder)
+    assert (done.exit_code, message in done.stderr) == (1, True)
+    assert not sender.out().exists()
+
+
+def test_both_command_lines_have_the_one_command() -> None:
+    assert cli.main.commands["pseudonymise"] is council_cli.main.commands["pseudonymise"]
+
+
+def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
+    done = CliRunner().invoke(council_cli.main, ["keys", "create", str(tmp_path / "keys")])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))
+    shown = CliRunner().invoke(council_cli.main, ["keys", "show", str(tmp_path / "keys")])
+    assert shown.output == done.output

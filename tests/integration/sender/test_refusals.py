@@ -1,0 +1,239 @@
+"""A tokens file that is foreign, damaged or hostile is refused with a sentence, and the good one stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.intake.tokens_file import MANIFEST_KEY, token_rows
+from privacy.keys import SENDER, KeyRing
+from privacy.normalise import NORMALISER_VERSION
+from privacy.pseudonyms import PSEUDONYM_VERSION
+from sources.contracts import CONTRACTS
+from sources.extract.errors import ExtractStopped
+from sources.extract.landed import Landed
+from tests.support.intake.desk import COHORT
+from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite
+
+NAME = f"leeds/eyfsp/{COHORT}.tokens.parquet"
+SECRET = "Zzyzxwick"
+
+
+@pytest.fixture
+def tokens(sender: Sender, pipeline: Place) -> Path:
+    """A sound tokens file of nine rows, as it lies in landing."""
+    return put(sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))), pipeline)
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    return json.loads(pq.read_metadata(path).metadata[MANIFEST_KEY.encode()])
+
+
+def refused(pipeline: Place, source: str = "eyfsp") -> str:
+    with pytest.raises(ExtractStopped) as stopped:
+        pipeline.take(source)
+    sentence = str(stopped.value)
+    assert "please report this" not in sentence
+    assert SECRET not in sentence
+    assert not pipeline.home.pseudonymised(source, COHORT, "leeds").exists()
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"council": "wirral"}, "made for council wirral, it lies under leeds"),
+        ({"source": "hv_reviews"}, "made for source hv_reviews, it lies under eyfsp"),
+        ({"cohort": "202324"}, "made for cohort 202324, it lies under 202425"),
+        ({"pseudonym_version": "0"}, f"pseudonyms of version 0, the pipeline holds {PSEUDONYM_VERSION}"),
+        ({"normaliser_version": "0"}, f"a normaliser of version 0, the pipeline holds {NORMALISER_VERSION}"),
+        ({"contract_sha256": "ab" * 32}, "a contract of hash abababababababab, the pipeline holds"),
+        ({"key_fingerprints": {}}, "a linkage key of fingerprint none, the pipeline holds"),
+        ({"rows_read": 9}, "rows do not add up"),
+        ({"rows_read": 11, "rows_rejected": 2}, "rejected rows do not agree with the rules"),
+        ({"rows_read": 9, "rows_rejected": 0}, "a rule's first rows are not in the file"),
+        ({"rows_read": 11, "rows_kept": 10}, "not as many rows as its manifest says"),
+        ({"rows_read": True}, "rows do not add up"),
+        ({"rows_read": -1, "rows_kept": -2}, "rows do not add up"),
+        ({"rules": "none"}, "rules must be a list"),
+        ({"rules": [{"rule": "x"}]}, "a rule must hold"),
+        ({"headings": {"surname\n": "x"}}, "headings must name columns"),
+        ({"software": "\x1b[2J"}, "software must be text"),
+        ({"software": None}, "software must be text"),
+        ({"extract_sha256": SECRET}, "extract_sha256 must be hexadecimal"),
+        ({"postcode_directory_sha256": 5}, "postcode_directory_sha256 must be hexadecimal or null"),
+        ({"surname": SECRET}, "it must hold software"),
+    ],
+)
+def test_a_manifest_that_does_not_fit(tokens: Path, pipeline: Place, change: dict[str, Any], message: str) -> None:
+    rewrite(tokens, manifest=json.dumps(manifest_of(tokens) | change))
+    sentence = refused(pipeline)
+    assert sentence.startswith(NAME)
+    assert message in sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rule", "<b>", "a rule has no name"),
+        ("severity", "stop", "must be reject or warn"),
+        ("severity", ["reject"], "must be reject or warn"),
+        ("sentence", "x" * 3000, "sentence must be text"),
+        ("columns", ["Pupil Surname"], "a rule must name columns"),
+        ("rows", 11, "rows are not in the file"),
+        ("first_rows", [11], "first rows are not in the file"),
+        ("first_rows", [1, 2], "first rows are not in the file"),
+    ],
+)
+def test_a_rule_that_cannot_be(tokens: Path, pipeline: Place, field: str, value: Any, message: str) -> None:
+    manifest = manifest_of(tokens)
+    manifest["rules"][0][field] = value
+    rewrite(tokens, manifest=json.dumps(manifest))
+    assert message in refused(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("", "carries no manifest"),
+        ("{", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        (" " * (2 << 20), "it is too long"),
+        ("[]", "it must hold"),
+    ],
+)
+def test_a_manifest_that_is_none(tokens: Path, pipeline: Place, manifest: str | bytes, message: str) -> None:
+    rewrite(tokens, manifest=manifest)
+    assert message in refused(pipeline)
+
+
+@pytest.mark.parametrize("key", ["linkage", "upn", "nhs"])
+def test_another_key(sender: Sender, pipeline: Place, keys: KeyRing, key: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    KeyRing.create(other, at_sender=True)
+    for name in {"linkage", "upn", "nhs"} - {key}:
+        (other / f"{name}.key").write_bytes((sender.keys / f"{name}.key").read_bytes())
+    theirs = KeyRing.load(other, SENDER).fingerprints[key]
+    sender.run(sender.write(eyfsp()), keys=other)
+    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
+    sentence = refused(pipeline)
+    assert f"a {key} key of fingerprint {theirs}, the pipeline holds {keys.fingerprints[key]}" in sentence
+    assert "`readiness keys show`" in sentence
+
+
+def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        at = table.column_names.index(name)
+        return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.append_column("surname", pa.array([SECRET] * 9)), "columns that no tokens file has: surname"),
+        (lambda t: t.append_column("council", pa.array(["leeds"] * 9)), "columns that no tokens file has: council"),
+        (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
+        (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
+        (lambda t: t.set_column(0, "source_row", t["source_row"].cast("int32")), "another order or of another type"),
+        (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
+        (lambda t: t.append_column("t_upn", t["t_upn"]), "another order or of another type"),
+        (_with("source_row", [*range(1, 9), None]), "source_row must rise"),
+        (_with("source_row", [*range(1, 9), 8]), "source_row must rise"),
+        (_with("source_row", list(range(9))), "source_row must rise"),
+        (_with("source_row", [-(2**63), *range(1, 9)]), "source_row must rise"),
+        (_with("source_row", [*range(1, 9), 2**63 - 1]), "past the rows that the manifest speaks of"),
+        (_with("term_of_birth", [SECRET] * 9), "term_of_birth holds values that it cannot have"),
+        (_with("imd_quintile", [6] * 9), "imd_quintile holds values that it cannot have"),
+        (_with("sex", [SECRET] * 9), "sex holds values outside its code list"),
+        (_with("com_e01", ["3"] * 9), "com_e01 holds values outside its code list"),
+        (_with("com_e01", [None] * 9), "com_e01 is blank in rows that were kept"),
+        (lambda t: t.slice(0, 8), "not as many rows as its manifest says"),
+        (lambda t: t.slice(0, 0), "not as many rows as its manifest says"),
+    ],
+)
+def test_rows_that_no_sound_pass_writes(
+    tokens: Path, pipeline: Place, change: Callable[[pa.Table], pa.Table], message: str
+) -> None:
+    rewrite(tokens, change(pq.ParquetFile(tokens).read()))
+    assert message in refused(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("asq3_communication", [61.0], "outside its range"),
+        ("asq3_communication", [float("nan")], "holds what is not a number"),
+        ("asq_se2_score", [float("inf")], "holds what is not a number"),
+    ],
+)
+def test_numbers_that_are_none(sender: Sender, pipeline: Place, name: str, values: list[float], message: str) -> None:
+    path = put(sender.pseudonymise(sender.write(reviews(), "hv_reviews")), pipeline, "hv_reviews")
+    rewrite(path, _with(name, values)(pq.ParquetFile(path).read()))
+    assert message in refused(pipeline, "hv_reviews")
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, 2000, -1, -8, -200])
+def test_a_file_cut_short(tokens: Path, pipeline: Place, cut: int) -> None:
+    tokens.write_bytes(tokens.read_bytes()[:cut])
+    assert "send it again" in refused(pipeline)
+
+
+def test_damage_never_gives_other_rows(sender: Sender, tmp_path: Path) -> None:
+    """Tokens are random bits, in which only a checksum shows damage; the footer has bytes that nothing hangs from."""
+    sound = sender.pseudonymise(sender.write(eyfsp(*[{}] * 9)))
+    content, damaged = sound.read_bytes(), tmp_path / sound.name
+    landed, contract = Landed("leeds", "eyfsp", COHORT, damaged), CONTRACTS["eyfsp"]
+    rows, found = pq.ParquetFile(sound).read(), 0
+    for start in range(0, len(content), len(content) // 120):
+        end = start + 16
+        damaged.write_bytes(content[:start] + bytes(byte ^ 0x55 for byte in content[start:end]) + content[end:])
+        try:
+            assert pa.concat_tables(token_rows(landed, contract)).equals(rows)
+        except ExtractStopped:
+            found += 1
+    assert found > 60
+
+
+def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Place) -> None:
+    put(sender.write(eyfsp()), pipeline)
+    with pytest.raises(ExtractStopped, match="both lie there"):
+        pipeline.take("eyfsp")
+
+
+def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipeline: Place) -> None:
+    """Whatever the sender's own tool let through."""
+    manifest = manifest_of(tokens)
+    rule = manifest["rules"][0] | {"rule": "another-council", "rows": 6, "first_rows": [1, 2, 3, 4, 5, 6]}
+    rewrite(tokens, manifest=json.dumps(manifest | {"rules": [*manifest["rules"], rule | {"severity": "warn"}]}))
+    assert "6 of 10 rows break another-council" in refused(pipeline)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Place, given: bool) -> None:
+    sender.directory.write_text("postcode,imd_decile\nLS1 4AP,9\n")
+    more = ["--postcode-directory", str(sender.directory)] if given else []
+    sender.run(sender.write(eyfsp()), *more)
+    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
+    quality = pipeline.take("eyfsp")
+    (found,) = [finding for finding in quality.findings if finding.column == "imd_quintile"]
+    assert (found.severity, found.passed) == ("warning", False)
+    assert ("another postcode directory" if given else "had no postcode directory") in found.sentence
+    assert pipeline.kept("eyfsp")["imd_quintile"].to_pylist() == ([5] if given else [None])
+
+
+def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Place) -> None:
+    pipeline.take("eyfsp")
+    before = pipeline.kept("eyfsp")
+    rewrite(tokens, _with("sex", [SECRET] * 9)(pq.ParquetFile(tokens).read()))
+    with pytest.raises(ExtractStopped):
+        pipeline.take("eyfsp")
+    assert pipeline.kept("eyfsp").equals(before)

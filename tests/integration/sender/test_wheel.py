@@ -1,0 +1,208 @@
+"""The tool for councils, as it is installed: what is in it, what it needs, and that it makes the same tokens."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.intake.deliveries import ExtractQuality
+from tests.integration.sender.test_same_rows import EXTRACTS
+from tests.support import PROJECT
+from tests.support.intake.desk import COHORT
+from tests.support.intake.sender import Place, Sender, put
+
+FOLDER = PROJECT / "packaging" / "council"
+MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
+"""Distribution of a module, where they are called differently."""
+HEAVY = ("dagster", "splink", "great_expectations", "opendp", "pandas", "scipy")
+NOT_IN_IT = (
+    *("ndl_export/", "privacy/release/", "privacy/linkage/", "privacy/doors/locks.py", "sources/synthetic/", "tests/"),
+    *("assets/intake/assets.py", "assets/intake/take_in.py", "assets/linkage/", "assets/release/", "assets/keeping/"),
+)
+
+
+def project(folder: Path) -> dict[str, object]:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def needed(folder: Path) -> dict[str, str]:
+    """Requirements by distribution."""
+    return _by_distribution(project(folder)["dependencies"])  # type: ignore[arg-type]
+
+
+def extras(folder: Path, *names: str) -> dict[str, str]:
+    """Requirements of extras by distribution; of all extras, unless some are named."""
+    given = project(folder)["optional-dependencies"]
+    return _by_distribution(line for name in names or given for line in given[name])  # type: ignore[attr-defined,index]
+
+
+def _by_distribution(lines: Iterable[str]) -> dict[str, str]:
+    return {re.split(r"[^\w-]", line, maxsplit=1)[0]: line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def uv() -> str:
+    beside = Path(sys.prefix).parent / ".uv" / "bin" / "uv"
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if not found:
+        pytest.skip("uv, which builds the wheel, is not here")
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    command = [uv, "build", "--wheel", "--offline", "--python", sys.executable, "--out-dir", str(out), str(FOLDER)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode and re.search("network|offline|cache", built.stderr):
+        pytest.skip("hatchling, which the build needs, is not in uv's cache and there is no network")
+    assert built.returncode == 0, built.stderr
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_has_the_products_version_and_licence(wheel: Path) -> None:
+    assert wheel.name == f"readiness_council-{project(PROJECT)['version']}-py3-none-any.whl"
+    assert any(name.endswith("/LICENSE") for name in zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_wheel_holds_no_more_than_the_tool(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "assets/intake/sender.py" in names
+    assert not [name for name in names if name.startswith(NOT_IN_IT)]
+
+
+def test_what_its_modules_import_is_in_it_or_required(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = set(archive.namelist())
+    required = set(needed(FOLDER)) | set(extras(FOLDER))
+    for name in sorted(name for name in names if name.endswith(".py")):
+        for module in _imports(archive.read(name).decode()):
+            top = module.partition(".")[0]
+            if f"{top}/__init__.py" in names:
+                path = module.replace(".", "/")
+                assert {f"{path}.py", f"{path}/__init__.py"} & names, f"{name} imports {module}"
+            elif top not in sys.stdlib_module_names:
+                assert MODULES.get(top, top).lower() in required, f"{name} imports {module}"
+
+
+def _imports(code: str) -> Iterable[str]:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_its_requirements_are_the_products() -> None:
+    ours, theirs = needed(PROJECT), needed(FOLDER)
+    assert theirs == {name: ours[name] for name in theirs}
+    assert not {"dagster", "splink", "great-expectations", "opendp", "pandas", "scipy"} & set(theirs)
+    assert extras(FOLDER) == extras(PROJECT, "returns")
+    for key in ("requires-python", "license"):
+        assert project(FOLDER)[key] == project(PROJECT)[key]
+
+
+@pytest.fixture(scope="module")
+def installed(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The folders that hold the installed wheel and its dependencies, and nothing else."""
+    target, libraries = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("libraries")
+    command = [uv, "pip", "install", "--offline", "--no-deps", "--quiet", "--python", sys.executable, "--target"]
+    subprocess.run([*command, str(target), str(wheel)], check=True)
+    for distribution in _with_dependencies([*needed(FOLDER), *extras(FOLDER)]):
+        files = importlib.metadata.distribution(distribution).files or ()
+        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+            (libraries / top).symlink_to(importlib.metadata.distribution(distribution).locate_file(top))
+    return [str(target), str(libraries)]
+
+
+def _with_dependencies(names: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        lines = importlib.metadata.distribution(name).requires or ()
+        required = (
+            re.match(r"[\w.-]+", line) for line in lines if "extra ==" not in line and "sys_platform" not in line
+        )
+        waiting += [match[0] for match in required if match and _is_installed(match[0])]
+    return found
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def run_installed(folders: list[str], *arguments: str) -> tuple[int, str, list[str]]:
+    """Exit status, what was said, and the modules that were loaded."""
+    code = f"""
+import json, sys
+sys.path[:0] = {folders!r}
+from pipelines.council_cli import main
+try:
+    main({list(arguments)!r}, prog_name="readiness")
+except SystemExit as end:
+    print(json.dumps([end.code, sorted(sys.modules)]))
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    status, modules = json.loads(done.stdout.splitlines()[-1])
+    return status, done.stdout + done.stderr, modules
+
+
+@pytest.mark.parametrize("source", EXTRACTS)
+def test_the_installed_tool_makes_the_pipelines_tokens(
+    source: str, installed: list[str], sender: Sender, pipeline: Place, tmp_path: Path
+) -> None:
+    extract = sender.write(EXTRACTS[source], source)
+    status, said, modules = run_installed(
+        installed,
+        "pseudonymise",
+        str(extract),
+        f"--postcode-directory={sender.directory}",
+        f"--keys={sender.keys}",
+        f"--out={sender.out(source)}",
+    )
+    assert status == 0, said
+    assert not {module.partition(".")[0] for module in modules} & set(HEAVY)
+    tokens = sender.out(source) / f"{COHORT}.tokens.parquet"
+    taken = _taken(pipeline, tokens, source)
+    kept = pipeline.kept(source)
+    (pipeline.landing / "leeds" / source / tokens.name).unlink()
+    mine = _taken(pipeline, extract, source)
+    assert kept.equals(pipeline.kept(source))
+    assert (taken.rules, taken.rows_kept) == (mine.rules, mine.rows_kept)
+    before = pq.read_metadata(tokens).metadata
+    assert pq.read_metadata(sender.pseudonymise(extract)).metadata == before
+
+
+def _taken(pipeline: Place, path: Path, source: str) -> ExtractQuality:
+    put(path, pipeline, source)
+    return pipeline.take(source)
+
+
+def test_the_installed_tool_makes_and_shows_senders_keys(installed: list[str], tmp_path: Path) -> None:
+    folder = str(tmp_path / "keys")
+    made, shown = (run_installed(installed, "keys", command, folder) for command in ("create", "show"))
+    assert made[0] == shown[0] == 0
+    assert "linker" not in made[1].splitlines()[:-1]
+    assert made[1].splitlines()[:-1] == shown[1].splitlines()[:-1]
+    assert {path.name for path in Path(folder).iterdir()} == {"linkage.key", "upn.key", "nhs.key", "epoch"}

@@ -1,0 +1,385 @@
+"""What the pages say: the published figures and no others, in well-made HTML that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.bundle.make import contents, write_bundle
+from ndl_export.site import SITE_FILES, site_files
+from ndl_export.tables.geography import geographies
+from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
+from ndl_export.tables.schema import FLAG_MEANINGS
+from sources.reference.places import PILOT
+from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.site.dom import has_class, parse, words
+from tests.support.site.expected import CONCERN, ROWS, SEEN, Published, places
+from tests.support.site.pages import LATER, Made
+
+PAGES = ("index", "goals", "pathway", "joined-dots", "parents", "about")
+VALIDATOR = shutil.which("html-validate")
+TOGETHER = "Pilot councils"
+Panel = tuple[str, str, str, Element]
+"""Chart, cohort, area (empty where the rows are areas) and element."""
+
+
+def panels(made: Made) -> list[Panel]:
+    found = []
+    for page in PAGES:
+        for section in parse(made.page(page)).iter("section"):
+            for panel in section.iter("div"):
+                if has_class(panel, "panel"):
+                    name = section.get("aria-labelledby", "")
+                    heading = words(panel.find("h3")).partition(", 20")[0]
+                    area = "" if name in ROWS and ROWS[name] is None else area_of(heading)
+                    found.append((name, panel.get("data-cohort", ""), area, panel))
+    return found
+
+
+def area_of(name: str) -> str:
+    return TOGETHER if name.startswith("All councils") else name
+
+
+def body_rows(panel: Element) -> list[Element]:
+    (body,) = panel.iter("tbody")
+    return list(body)
+
+
+def test_the_folder_holds_the_same_files_whatever_the_release(made: Made) -> None:
+    assert {path.name for path in made.site.iterdir()} == set(SITE_FILES)
+    assert set(ROWS) == {name.removesuffix(".csv") for name in SITE_FILES if name.endswith(".csv")}
+
+
+def test_bytes_depend_on_facts_and_figures_alone(whole: Made) -> None:
+    rng = np.random.default_rng(3)
+    shuffled = {name: data.take(pa.array(rng.permutation(data.num_rows))) for name, data in whole.tables.items()}
+    facts = fake_facts(councils=tuple(reversed(whole.facts.councils)))
+    assert site_files(facts, shuffled) == contents(whole.site)
+
+
+def test_every_figure_is_that_of_the_tables(made: Made) -> None:
+    published, seen = Published(made.tables), set()
+    for chart, cohort, area, panel in panels(made):
+        rows = body_rows(panel)
+        assert len(rows) == ROWS[chart] or ROWS[chart] is None
+        for row in rows:
+            label, *cells = (words(each) for each in row)
+            expected = [published.cell(place, cohort, area or area_of(label)) for place in places(chart, label)]
+            assert cells == expected, (chart, area, label)
+            seen.add(chart)
+    assert seen == set(ROWS)
+
+
+def test_two_cohorts_have_panels_of_their_own(two_cohorts: Made) -> None:
+    published = Published(two_cohorts.tables)
+    found = panels(two_cohorts)
+    assert {cohort for _, cohort, *_ in found} == {COHORT, LATER, ""}
+    for chart, cohort, area, panel in found:
+        for row in body_rows(panel) if cohort else ():
+            label, *cells = (words(each) for each in row)
+            assert cells == [published.cell(p, cohort, area or area_of(label)) for p in places(chart, label)]
+
+
+def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> None:
+    """In each area; with England's official figure where there is one, and the break where one lies."""
+    published = Published(two_cohorts.tables)
+    found = [(chart, area, panel) for chart, cohort, area, panel in panels(two_cohorts) if not cohort]
+    assert sorted({chart for chart, *_ in found}) == ["gap-over-time", "gld-over-time"]
+    assert {area for _, area, _ in found} == {area.name for area in geographies(PILOT)}
+    for chart, area, panel in found:
+        sources = places(chart.replace("over-time", "by-area"), "")
+        sources = sources if chart == "gap-over-time" else [sources[0], sources[2]]
+        (first, *cells), (second, *later) = ([words(each) for each in row] for row in body_rows(panel))
+        assert (first, second) == ("2024/25", "2025/26 [b]" if area == TOGETHER else "2025/26")
+        assert cells == [published.cell(place, COHORT, area) for place in sources]
+        gone = area == "Liverpool City Region"
+        assert later == [("[x]" if gone else published.cell(place, LATER, area)) for place in sources]
+        text = words(panel)
+        assert ("England, official statistics (2024/25: 68.3%)" in text) == (chart == "gld-over-time")
+        assert ("There is a break in the series before 2025/26 [b]" in text) == (area == TOGETHER)
+    about = two_cohorts.page("about")
+    assert "2025/26: all councils together are not the same ones as in 2024/25" in about
+
+
+def test_every_area_and_every_row_is_there(whole: Made) -> None:
+    by_chart: dict[str, list[str]] = {}
+    for chart, _, area, panel in panels(whole):
+        by_chart.setdefault(chart, []).append(area)
+        if ROWS[chart] is None:
+            assert len(body_rows(panel)) == 10
+    for chart, areas in by_chart.items():
+        assert len(areas) == (1 if ROWS[chart] is None or chart == "goals-by-meals" else 10)
+
+
+def test_every_group_that_can_occur_is_shown() -> None:
+    possible = {(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns}
+    assert set(CONCERN.values()) == possible
+    assert set(SEEN.values()) == set(CONCERN_GIVEN_SEEN)
+
+
+TOLD = re.compile(
+    r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain (\[low\]))"
+    r" \(95% interval ([−\d.,%]+ to [−\d.,%]+)\)"
+)
+
+
+def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Made) -> None:
+    told = 0
+    for chart, _, area, panel in panels(made):
+        cells = {words(cell) for cell in panel.iter("td")}
+        said = [words(p) for p in panel.iter("p") if has_class(p, "words")] + [words(d) for d in panel.iter("desc")]
+        for sentence in said:
+            found = [f"{shown or withheld} {interval}" for shown, withheld, interval in TOLD.findall(sentence)]
+            assert set(found) <= cells, (chart, area, sentence)
+            assert not re.search(r"\d%|points", TOLD.sub("", sentence)), sentence
+            told += len(found)
+    assert told > 80 or made.facts.missing
+
+
+def told(cell: str) -> str:
+    """A cell as a sentence tells it."""
+    figure, interval = re.fullmatch(r"(.*?(?:%|points|\d)?(?: ?\[\w+\])?) ([−\d.,%]+ to [−\d.,%]+)", cell).groups()
+    return f"{figure.replace('[low]', 'withheld as too uncertain [low]')} (95% interval {interval})"
+
+
+def test_sentences_say_which_figure_is_which(whole: Made) -> None:
+    published = Published(whole.tables)
+    for chart, cohort, area, panel in panels(whole):
+        sentences = [words(p) for p in panel.iter("p") if has_class(p, "words")]
+
+        def figures(row: str, chart: str = chart, cohort: str = cohort, area: str = area) -> list[str]:
+            return [told(published.cell(place, cohort, area or TOGETHER)) for place in places(chart, row)]
+
+        match chart:
+            case "gap-by-area":
+                eligible, others, gap = figures("")
+                assert sentences[0] == (
+                    f"All councils together: of the children eligible for free school meals, {eligible}; of those not"
+                    f" eligible, {others}. Gap: {gap}."
+                )
+            case "seen-by":
+                assert sentences == [f"Number of children whom neither had seen: {figures('Neither')[0]}."]
+            case "concern":
+                _, visitor = figures("Both saw, health visitor concerned")
+                _, nursery = figures("Both saw, nursery concerned")
+                assert sentences == [
+                    "Number of children whom both had seen and about whom the health visitor alone had a concern:"
+                    f" {visitor}; the nursery alone: {nursery}."
+                ]
+            case "gld-by-area" | "review" | "pathway":
+                row = {"review": "All five domains", "pathway": "All five domains at or above the cut-off"}.get(
+                    chart, ""
+                )
+                assert sentences[0] == f"{row or 'All councils together'}: {figures(row)[0]}."
+
+
+def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
+    headline = next(box for box in parse(made.page("index")).iter("div") if has_class(box, "headline"))
+    expected = Published(made.tables).cell(places("gld-by-area", "")[0], COHORT, TOGETHER)
+    if expected == "[x]":
+        assert words(headline).endswith("the figure is not available [x].")
+        return
+    figure, interval = re.fullmatch(r"([\d.]+%(?: \[u\])?) (.*)", expected).groups()
+    assert words(headline).startswith(f"{figure} of children")
+    about = f"about {number(figure.removesuffix(' [u]')):.0f} in every 100"
+    explained = "[u]: shown, but unreliable"
+    assert (about in words(headline), explained in words(headline)) == ("[u]" not in figure, "[u]" in figure)
+    assert f"Its 95% interval is {interval}:" in words(headline)
+
+
+def test_marks_stand_where_their_figures_are(made: Made) -> None:
+    drawn = 0
+    for _chart, _, _, panel in panels(made):
+        cells = [words(cell) for cell in panel.iter("td")]
+        drawings = [each for each in panel.iter("svg") if has_class(each, "chart")]
+        assert len(drawings) == (set(cells) != {"[x]"})
+        if not drawings:
+            continue
+        (drawing,) = drawings
+        ticks = [number(words(tick)) for tick in drawing.iter("text") if has_class(tick, "tick")]
+        low, high = ticks[0], ticks[-1]
+        assert np.allclose(np.diff(ticks), (high - low) / (len(ticks) - 1))
+        for mark in (group for group in drawing.iter("g") if group.find("title") is not None):
+            told = words(mark.find("title"))
+            interval = re.search(r"95% interval ([\d.,]+)%? to ([\d.,]+)%?\)", told)
+            assert interval
+            line, point = mark.find("line"), mark.find("use")
+            assert line is not None
+            placed = [low + (high - low) * number(line.get(end, "")) / 100 for end in ("x1", "x2")]
+            assert np.allclose(placed, [number(end) for end in interval.groups()], atol=0.002 * (high - low) + 0.51)
+            assert (point is None) == ("withheld" in told) == has_class(line, "w")
+            if point is not None:
+                value = re.search(r"(?:^|: )([\d.,]+)%?( \[u\])? \(95%", told)
+                assert value
+                place = low + (high - low) * number(point.get("x", "")) / 100
+                assert abs(place - number(value[1])) <= 0.002 * (high - low)
+                assert point.get("href", "").startswith("#h") == ("[u]" in told)
+            drawn += 1
+    assert drawn > 100 or made.facts.missing
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", "").rstrip("%"))
+
+
+def test_downloads_hold_the_figures_of_their_charts(made: Made) -> None:
+    published = Published(made.tables)
+    for chart in ROWS:
+        with (made.site / f"{chart}.csv").open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
+        count = len(places(chart, "")) if ROWS[chart] is None else 2
+        assert len(lines) % count == 0
+        for start in range(0, len(lines), count):
+            row = lines[start : start + count]
+            area = area_of(row[0]["area"])
+            for line, place in zip(row, places(chart, row[0]["row"]), strict=True):
+                assert line["measure"] == place[1]
+                shown = published.cell(place, line["cohort"], area)
+                unit = {"%": "%", "pp": " points"}.get(line["unit"], "")
+                given = [f"{grouped(line['figure'])}{unit}"] if line["figure"] else []
+                given += [f"[{line['flag']}]"] if line["flag"] else []
+                ends = [
+                    grouped(line[end]) + unit.replace(" points", "") for end in ("lower_95", "upper_95") if line[end]
+                ]
+                assert " ".join([*given, *([" to ".join(ends)] if ends else [])]) == shown
+                assert line["flag_meaning"] == (FLAG_MEANINGS[line["flag"]] if line["flag"] else "")
+
+
+def grouped(text: str) -> str:
+    whole, dot, decimals = text.partition(".")
+    sign = "−" if whole.startswith("-") and number(text) else ""
+    return f"{sign}{abs(int(whole)):,}{dot}{decimals}"
+
+
+def test_symbols_are_explained_where_they_stand(made: Made) -> None:
+    for _, _, _, panel in panels(made):
+        text = " ".join(words(row) for row in body_rows(panel))
+        explained = {words(entry) for entry in panel.iter("li") if has_class(entry, "symbol")}
+        assert explained == {f"{found} {FLAG_MEANINGS[found[1:-1]]}" for found in re.findall(r"\[[a-z]+\]", text)}
+    about = [words(entry) for entry in parse(made.page("about")).iter("div") if entry.find("dt") is not None]
+    assert {f"[{flag}]{meaning}" for flag, meaning in FLAG_MEANINGS.items() if flag} <= set(about)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_asks_nothing_of_the_network(made: Made, page: str) -> None:
+    text = made.page(page)
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", text.replace("// ", ""))
+    root = parse(text)
+    assert not {each.tag for each in root.iter()} & {"iframe", "object", "embed", "base", "img"}
+    assert all(each.get("href", "").startswith("#") for each in root.iter("use"))
+    assert not [
+        name for each in root.iter() for name in each.attrib if name.startswith("on") or name in ("src", "style")
+    ]
+    (script,) = root.iter("script")
+    digest = base64.b64encode(hashlib.sha256((script.text or "").encode()).digest()).decode()
+    policy = next(each.get("content", "") for each in root.iter("meta") if each.get("http-equiv"))
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: str) -> None:
+    root = parse(made.page(page))
+    assert root.get("lang") == "en-GB"
+    levels = [int(each.tag[1]) for each in root.iter() if re.fullmatch("h[1-6]", each.tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    ids = [each.get("id") for each in root.iter() if each.get("id")]
+    assert len(ids) == len(set(ids))
+    for each in root.iter():
+        for name in ("aria-labelledby", "for"):
+            assert set(each.get(name, "").split()) <= set(ids)
+    for table in root.iter("table"):
+        assert words(table.find("caption"))
+        assert all(head.get("scope") in ("col", "row") for head in table.iter("th"))
+        assert len({len(row) for row in table.iter("tr")}) == 1
+    for drawing in root.iter("svg"):
+        if has_class(drawing, "chart"):
+            assert words(drawing.find("title"))
+            assert words(drawing.find("desc"))
+        else:
+            assert drawing.get("aria-hidden") == "true"
+    assert {"header", "nav", "main", "footer"} <= {each.tag for each in root.iter()}
+
+
+@pytest.mark.parametrize("place", ["2026.11.0/site", "site"])
+def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str) -> None:
+    folder = made.site.parent.parent / place
+    pages = {path.name: parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.html")}
+    anchors = {name: {each.get("id") for each in root.iter()} for name, root in pages.items()}
+    checked = 0
+    for name, root in pages.items():
+        for link in root.iter("a"):
+            file, _, anchor = unquote(link.get("href", "")).partition("#")
+            if not file.startswith("mailto:"):
+                assert (folder / (file or name)).is_file(), file
+                assert not anchor or anchor in anchors[Path(file or name).name]
+                checked += 1
+    assert checked > 100
+
+
+def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, tmp_path: Path) -> None:
+    key, before = Ed25519PrivateKey.generate(), os.umask(0o077)
+    try:
+        for version in ("2026.11.10", "2026.11.9"):
+            write_bundle(tmp_path, fake_facts(version), fake_tables(), key)
+    finally:
+        os.umask(before)
+    assert "Release 2026.11.10" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert {path.name for path in (tmp_path / "site").iterdir()} == set(SITE_FILES)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "site").rglob("*")}
+    assert (modes, stat.S_IMODE((tmp_path / "site").stat().st_mode)) == ({0o644}, 0o755)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    about = (tmp_path / "site" / "about.html").read_text(encoding="utf-8")
+    assert 'href="../2026.11.10/gld_headline.csv"' in about
+
+
+def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> None:
+    for page in PAGES[:-1]:
+        assert "Not complete. Some councils have not sent all records: Halton: no EYFS Profile;" in words(
+            parse(without.page(page))
+        )
+        assert "Not complete" not in without.page("about").replace("Not complete: some", "")
+        assert "Not complete" not in whole.page(page)
+    about = words(parse(without.page("about")))
+    assert "Halton: no EYFS Profile; its rows in gld_headline" in about
+    assert "Complete: every council has sent every source" in words(parse(whole.page("about")))
+    assert "This is the figure of all councils but Halton." in words(parse(without.page("index")))
+
+
+def test_hostile_words_stay_words(whole: Made) -> None:
+    facts = replace(whole.facts, publisher="<script>alert(1)</script>", contact='"><b>x</b>')
+    for name, content in site_files(facts, whole.tables).items():
+        if name.endswith(".html"):
+            root = parse(content.decode())
+            assert len(list(root.iter("script"))) == 1
+            assert not list(root.iter("b"))
+            assert "<script>alert(1)</script>" in words(root)
+
+
+@pytest.mark.skipif(VALIDATOR is None, reason="html-validate (npm) is not on PATH")
+def test_a_validator_finds_nothing(made: Made) -> None:
+    run = subprocess.run(
+        [str(VALIDATOR), "--preset", "recommended", *(str(made.site / f"{page}.html") for page in PAGES)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout

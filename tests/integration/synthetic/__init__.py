@@ -1,0 +1,1 @@
+"""The generator of synthetic extracts, read by other means than the project's own."""

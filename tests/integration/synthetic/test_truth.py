@@ -1,0 +1,128 @@
+"""The truth lies beside landing, row for row, and the hard cases for linkage are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from sources.contracts import CONTRACTS
+from sources.synthetic import generate
+from tests.support.intake.generated import files, read
+
+LINKABLE = ("eyfsp", "school_census", "early_years_census", "hv_reviews")
+
+
+@pytest.fixture(scope="module")
+def truth(pilot_in_contract_form: Path) -> pd.DataFrame:
+    return pd.read_parquet(pilot_in_contract_form.parent / "truth.parquet")
+
+
+@pytest.fixture(scope="module")
+def rows(pilot_in_contract_form: Path, truth: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of each source with who they are about."""
+
+    def parts(source: str) -> Iterator[pd.DataFrame]:
+        for council, path in files(pilot_in_contract_form, source).items():
+            table = read(path)
+            yield table.assign(source=source, council=council, source_row=range(1, len(table) + 1))
+
+    keys = ["source", "council", "source_row"]
+    return {source: pd.concat(parts(source)).merge(truth, on=keys, how="left") for source in LINKABLE}
+
+
+def test_one_entry_for_every_row(rows: dict[str, pd.DataFrame], truth: pd.DataFrame) -> None:
+    assert len(truth) == sum(len(table) for table in rows.values())
+    assert not truth.duplicated(["source", "council", "source_row"]).any()
+    for table in rows.values():
+        assert table.person_id.notna().all()
+        assert set(table.cohort) == {"202425"}
+
+
+def test_rows_of_a_person_are_alike(rows: dict[str, pd.DataFrame]) -> None:
+    profile = rows["eyfsp"].drop_duplicates("person_id").set_index("person_id")
+    for source in ("school_census", "early_years_census", "hv_reviews"):
+        other = rows[source].drop_duplicates("person_id").set_index("person_id")
+        both = profile.merge(other, left_index=True, right_index=True, suffixes=("", "_other"))
+        assert (both.date_of_birth == both.date_of_birth_other).mean() > 0.97
+        assert (both.surname.str.upper() == both.surname_other.str.upper()).mean() > 0.93
+    by_number = rows["hv_reviews"].query("nhs_number != ''").groupby("nhs_number").person_id.nunique()
+    assert (by_number == 1).all()
+
+
+def test_landing_holds_no_truth(pilot: Path) -> None:
+    assert sorted(path.name for path in pilot.parent.iterdir()) == ["landing", "truth.parquet", "truth_tables.parquet"]
+    columns = {column.name for contract in CONTRACTS.values() for column in contract.columns}
+    assert not columns & {"person_id", "is_twin"}
+    assert not list(pilot.rglob("*truth*"))
+
+
+def test_hard_cases_are_there(rows: dict[str, pd.DataFrame]) -> None:
+    profile, census, reviews = rows["eyfsp"], rows["school_census"], rows["hv_reviews"]
+    twins = profile[profile.is_twin].drop_duplicates("person_id")
+    assert len(twins) == pytest.approx(0.029 * profile.person_id.nunique(), rel=0.15)
+    councils = pd.concat([profile, reviews]).groupby("person_id").council.nunique()
+    assert (councils > 1).mean() > 0.02
+    assert profile.groupby("person_id").council.nunique().max() == 2
+    assert profile.duplicated([c for c in profile.columns if c not in ("source_row", "nhs_number")]).sum() > 10
+    upns = pd.concat([profile, census]).groupby("person_id").upn.nunique()
+    assert (upns > 1).sum() > 50
+    people = pd.concat([profile, census, rows["early_years_census"], reviews])
+    assert (people.date_of_birth == "1900-01-01").sum() > 20
+    assert (people.postcode == "ZZ99 3VZ").sum() > 20
+    assert (people.postcode == "").sum() > 20
+    assert (reviews.forename == "Baby").sum() > 100
+    assert people.surname.str.contains("-").sum() > 1000
+    assert people.surname.str.contains("'").sum() > 100
+
+
+def test_some_children_are_known_to_some_services_only(rows: dict[str, pd.DataFrame]) -> None:
+    profile = set(rows["eyfsp"].person_id)
+    reviewed = set(rows["hv_reviews"].query("review == '2-2.5Y'").person_id)
+    in_settings = set(rows["early_years_census"].person_id)
+    assert 0.78 < len(profile & reviewed) / len(profile) < 0.9
+    assert 0.85 < len(profile & in_settings) / len(profile) < 0.93
+    assert len(reviewed - profile) > 1000
+
+
+def test_same_arguments_same_bytes(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        generate(tmp_path / name / "landing", "202425", scale=0.02, seed=seed)
+    content = {
+        name: {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in "abc"
+    }
+    assert content["a"] == content["b"]
+    assert content["a"].keys() == content["c"].keys()
+    assert content["a"] != content["c"]
+
+
+def test_truth_of_another_cohort_stays(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    generate(landing, "202324", scale=0.02)
+    generate(landing, "202425", scale=0.02)
+    generate(landing, "202425", scale=0.02)
+    truth = pq.read_table(tmp_path / "truth.parquet").to_pandas()
+    assert set(truth.cohort) == {"202324", "202425"}
+    assert not truth.duplicated(["cohort", "source", "council", "source_row"]).any()
+    older = read(landing / "leeds/eyfsp/202324.csv", ",", "utf-8-sig")
+    born = pd.to_datetime(older.DOB, format="%d/%m/%Y")
+    assert born[born.dt.year > 1900].between("2018-01-01", "2019-12-31").all()
+
+
+def test_england_has_every_council(tmp_path: Path) -> None:
+    generate(tmp_path / "landing", "202425", scale=0.01, councils="england")
+    assert len(files(tmp_path / "landing", "eyfsp")) == 153
+    tables = pd.read_parquet(tmp_path / "truth_tables.parquet")
+    levels = {"Local authority", "English devolved area", "Pilot councils", "Regional", "National"}
+    assert set(tables.geographic_level) == levels
+
+
+def test_scale_must_be_possible(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        generate(tmp_path / "landing", "202425", scale=0)
+    with pytest.raises(ValueError, match="smaller scale"):
+        generate(tmp_path / "landing", "202425", scale=40)

@@ -1,0 +1,53 @@
+"""E. What the ledger charged covers what was drawn, by accountants that share nothing with OpenDP or with our sums."""
+
+from __future__ import annotations
+
+from math import fsum
+from pathlib import Path
+
+from dp_accounting import dp_event
+from dp_accounting.pld import privacy_loss_distribution as pld
+from dp_accounting.rdp import rdp_privacy_accountant as rdp
+
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import epsilon
+from privacy.release.plan import Plan
+from tests.support.release.crash import COHORT, FAMILY, PLAN, Scene, measure_in
+
+DISCRETISATION = 1e-3
+
+
+def check_charge(folder: Path) -> None:
+    """Measure a small family by the real path, and raise AssertionError where its ledger charged less than it cost."""
+    scene = Scene.made(folder / "home")
+    measure_in(scene, "audited")
+    charged = Ledger(scene.location).find(COHORT, "audited", FAMILY)
+    assert charged is not None
+    exact = fsum(0.5 / sigma**2 for sigma in PLAN.sigmas.values())
+    assert charged.rho >= exact, f"charged rho {charged.rho:.9f}, for noise that costs {exact:.9f}"
+    check_epsilon(PLAN, charged.rho)
+
+
+def check_epsilon(plan: Plan, charged_rho: float) -> None:
+    """Raises AssertionError where either accountant finds more than the epsilon that is declared for the charge."""
+    declared = epsilon(charged_rho, plan.delta)
+    assert by_loss_distributions(plan) <= declared, "privacy loss distributions find more than is declared"
+    assert by_loss_distributions(plan) <= by_renyi(plan), "the second accountant contradicts itself"
+
+
+def by_loss_distributions(plan: Plan) -> float:
+    """Epsilon at the plan's delta: loss distributions of the discrete Gaussians, composed; pessimistic rounding."""
+    composed = None
+    for sigma in plan.sigmas.values():
+        loss = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=DISCRETISATION)
+        composed = loss if composed is None else composed.compose(loss)
+    assert composed is not None
+    return float(composed.get_epsilon_for_delta(plan.delta))
+
+
+def by_renyi(plan: Plan) -> float:
+    """Epsilon at the plan's delta by Renyi divergences of continuous Gaussians, which bound the discrete ones."""
+    accountant = rdp.RdpAccountant()
+    for sigma in plan.sigmas.values():
+        accountant.compose(dp_event.GaussianDpEvent(sigma))
+    return float(accountant.get_epsilon(plan.delta))

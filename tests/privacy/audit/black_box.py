@@ -1,0 +1,207 @@
+"""C. Whoever sees everything published cannot tell two neighbours apart better than rho allows.
+
+Gaussian noise of rho makes neighbours at best as distinguishable as two normals sqrt(2 rho) apart (mu of Gaussian
+differential privacy). A fixed linear statistic over all published numbers, manifest included, decides between the two
+tables; how often it is right and how often wrong bounds mu from below, by Clopper and Pearson's intervals. More than
+sqrt(2 rho) convicts. Weights and threshold come from releases of their own, before any that is judged.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import stats
+
+from assets.release import begin
+from assets.release import measure as release
+from assets.release.noise_workload import plan_family
+from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.tables import FAMILIES
+from privacy.keys import KeyRing
+from privacy.release import session
+from privacy.release.child_table import true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import published_counts
+from privacy.release.mechanism import OPENDP, measure
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import Policy
+from privacy.release.workload import Cube, Selector
+from tests.support.release.doubles import Integers, OneByOne
+from tests.support.release.examples import small_family, small_table
+from tests.support.release.homes import COHORT, home_of
+
+CONFIDENCE = 1 - 1e-6
+PILOT_SHARE = 0.2
+"""Releases that choose weights and threshold, per release that is judged."""
+
+FEWEST_PILOTS = 20
+"""With so many, no rounded figure that carries noise differs between two tables, and never within one, by chance."""
+
+Vector = NDArray[np.float64]
+
+
+class Publisher(Protocol):
+    """Makes one release after the other of tables that are each a number of first rows of the same."""
+
+    def numbers(self, rows: int) -> Vector:
+        """Everything published by a new release of the table."""
+
+    def rho(self) -> float:
+        """What such a release is charged."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The bound on mu from below, and what rho allows."""
+
+    bound: float
+    allowed: float
+
+
+def check_black_box(publisher: Publisher, fewer: int, releases: int) -> Found:
+    """Raises AssertionError where tables of `fewer` and one more rows are told apart too well."""
+    weights, threshold = _statistic(publisher, fewer, max(FEWEST_PILOTS, math.ceil(PILOT_SHARE * releases)))
+    said = [
+        sum(float(publisher.numbers(rows) @ weights) > threshold for _ in range(releases))
+        for rows in (fewer, fewer + 1)
+    ]
+    found = Found(lower_bound(false=said[0], true=said[1], of=releases), math.sqrt(2 * publisher.rho()))
+    assert found.bound <= found.allowed, (
+        f"tables of {fewer} and {fewer + 1} rows are told apart as by mu of at least {found.bound:.3f}; "
+        f"rho allows {found.allowed:.3f}"
+    )
+    return found
+
+
+def lower_bound(*, false: int, true: int, of: int) -> float:
+    """mu is at least this, if a test says yes `true` times under one table and `false` times under the other."""
+    alpha = (1 - CONFIDENCE) / 2
+    most_false = stats.beta.ppf(1 - alpha, false + 1, of - false) if false < of else 1.0
+    least_true = stats.beta.ppf(alpha, true, of - true + 1) if true else 0.0
+    return float(stats.norm.ppf(least_true) - stats.norm.ppf(most_false))
+
+
+def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, float]:
+    """Weights: what one row adds to each number, over the number's variance. Threshold: midway.
+
+    Raises AssertionError for a number that differs though it carries no noise.
+    """
+    seen = [np.array([publisher.numbers(rows) for _ in range(pilots)]) for rows in (fewer, fewer + 1)]
+    variance = (seen[0].var(axis=0) + seen[1].var(axis=0)) / 2
+    with without_noise():
+        added = publisher.numbers(fewer + 1) - publisher.numbers(fewer)
+    bare = (variance == 0) & (seen[0][0] != seen[1][0])
+    assert not bare.any(), f"{int(bare.sum())} published numbers tell the tables apart without any noise"
+    weights = np.divide(added, variance, out=np.zeros_like(added), where=variance > 0)
+    return weights, float(np.mean([(numbers @ weights).mean() for numbers in seen]))
+
+
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """Noise of zero, under OpenDP's name."""
+    with patch.object(session, "OpenDPNoise", _Zero):
+        yield
+
+
+class _Zero(OneByOne):
+    name = OPENDP
+
+    def __init__(self, rho: float) -> None:
+        pass
+
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        return counts.copy()
+
+
+class Small:
+    """A small family, measured and estimated; what is published are counts with their intervals, and the charge."""
+
+    def __init__(self, rho: float) -> None:
+        self._plan = make_plan(small_family(), rho, delta=1e-6)
+        self._table, self._counts = small_table(4, seed=3), {}
+        self._cubes = [
+            Cube({name: Selector.each(self._plan.family.attribute(name)) for name in marginal.attributes})
+            for marginal in self._plan.family.marginals
+        ]
+
+    def rho(self) -> float:
+        return session.charge(self._plan)
+
+    def numbers(self, rows: int) -> Vector:
+        if rows not in self._counts:
+            self._counts[rows] = true_counts(self._table.slice(0, rows), self._plan)
+        made = measure(self._plan, self._counts[rows], session.OpenDPNoise(session.charge(self._plan)))
+        estimates = Estimates(self._plan, made)
+        parts = [np.ravel(estimates.values(cube)) for cube in self._cubes]
+        for cube in self._cubes:
+            shown = published_counts(estimates, cube)
+            parts += [np.ravel(shown.count), np.ravel(shown.lower), np.ravel(shown.upper)]
+        return np.concatenate([*parts, [made.rho]]).astype(np.float64)
+
+
+class Bundles:
+    """The release as the assets make it, of one council; numbers of all tables, of the privacy statement and the facts,
+    as they are handed to the bundle's writer. That the bundle says no more is `shape`'s part. Plans and their expected
+    accuracy are worked out once: no data go into them."""
+
+    def __init__(self, folder: Path, keys: KeyRing, councils: Sequence[str] = ("leeds",)) -> None:
+        self._folder, self._keys, self._councils = folder, keys, councils
+        self._plans: dict[str, Plan] = {}
+        self._made = 0
+        self._rho = 0.0
+
+    def rho(self) -> float:
+        return self._rho
+
+    def numbers(self, rows: int) -> Vector:
+        """A new ledger and store for each release, so that no cap is reached."""
+        home = home_of(self._folder / f"release{self._made}", rows, self._councils)
+        self._made += 1
+        captured: list[Any] = []
+
+        def capture(_: Path, facts: ReleaseFacts, tables: dict[str, pa.Table], __: Any) -> Path:
+            captured.extend((facts, tables))
+            return home.release
+
+        with (
+            patch.object(release, "write_bundle", capture),
+            patch.object(release, "plan_family", self._plan),
+            patch.object(begin, "_check_worth", lambda *_: None),
+        ):
+            for family in FAMILIES:
+                begin.begin_release(home, COHORT, "2026.11.0", self._councils, allow_missing=False)
+                release.measure_family(home, self._keys, family, COHORT, "2026.11.0", self._councils)
+            release.publish_bundle(home, self._keys, COHORT, "2026.11.0", self._councils)
+        shutil.rmtree(home.root)
+        facts, tables = captured
+        self._rho = facts.privacy_record["privacy_parameters"]["rho"]
+        columns = [column for table in tables.values() for column in table.columns]
+        numeric = [column.to_pandas() for column in columns if not pa.types.is_string(column.type)]
+        figures = [np.nan_to_num(column.to_numpy(dtype=np.float64, na_value=np.nan)) for column in numeric]
+        return np.concatenate([*figures, list(_numbers(facts.privacy_record))])
+
+    def _plan(self, family: str, councils: Sequence[str], policy: Policy) -> Plan:
+        if family not in self._plans:
+            self._plans[family] = plan_family(family, councils, policy)
+        return self._plans[family]
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number in a document, in order."""
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    if isinstance(value, list):
+        for entry in value:
+            yield from _numbers(entry)
+    elif isinstance(value, (int, float)):
+        yield float(value)

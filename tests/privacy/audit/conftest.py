@@ -1,0 +1,61 @@
+"""Size of the audit, and the parts of it, each ready to be run: on the product, or on a mutant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.privacy.audit.accountants import check_charge
+from tests.privacy.audit.black_box import Small, check_black_box
+from tests.privacy.audit.extracts import WORST, Neighbours, neighbours
+from tests.privacy.audit.once import check_once
+from tests.privacy.audit.residuals import check_residuals
+from tests.privacy.audit.sensitivity import check_sensitivity
+from tests.privacy.audit.shape import check_shape
+from tests.support.release.examples import small_plan
+
+IS_FULL = os.environ.get("READINESS_AUDIT") == "full"
+"""Set by `make audit`."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    releases_of_residuals: int
+    releases_told_apart: int
+    bundles_told_apart: int
+    rows: int
+
+
+SIZE = Size(4000, 3000, 100, 3000) if IS_FULL else Size(200, 300, 0, 300)
+
+
+@pytest.fixture(scope="session")
+def worst_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Neighbours:
+    """A child with duplicate rows, three reviews and two councils, taken in and linked once for all tests."""
+    return neighbours(tmp_path_factory.mktemp("neighbours"), WORST)
+
+
+Part = Callable[[], object]
+
+
+@pytest.fixture
+def parts(tmp_path_factory: pytest.TempPathFactory, worst_neighbours: Neighbours) -> Mapping[str, Part]:
+    """The parts of the audit at the size of seconds, which every mutant is put to."""
+
+    def folder() -> Path:
+        return tmp_path_factory.mktemp("part")
+
+    return {
+        "residuals": lambda: check_residuals(small_plan(), 200),
+        "sensitivity": lambda: check_sensitivity(worst_neighbours, ("pupil", "health")),
+        "black box": lambda: check_black_box(Small(0.5), 0, 300),
+        "shape": lambda: check_shape(folder(), 300, ["leeds"]),
+        "accountants": lambda: check_charge(folder()),
+        "once": lambda: check_once(folder()),
+    }

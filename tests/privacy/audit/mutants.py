@@ -1,0 +1,189 @@
+"""Ten planted mistakes, each a block in which the product makes it. A mistake that a guard of the product would stop
+comes with that guard taken out, so that the audit alone must see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import opendp.prelude as dp
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from assets.home.paths import Home
+from assets.linkage import children
+from assets.release import measure as release
+from ndl_export.tables import FAMILIES
+from privacy.release import child_table, session
+from privacy.release.mechanism import OPENDP, OpenDPNoise
+from tests.support.release import crash
+from tests.support.release.doubles import Integers, OneByOne
+
+_COUNTS, _L2 = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+
+
+class _Noise(OneByOne):
+    """A noise source under OpenDP's name, without its filter."""
+
+    name = OPENDP
+
+    def __init__(self, rho: float) -> None:
+        self._draws = 0
+
+    def _discrete(self, counts: Integers, sigma: float) -> Integers:
+        return np.array(dp.m.make_gaussian(_COUNTS, _L2, scale=sigma)(counts.tolist()), dtype=np.int64)
+
+
+class _Halved(_Noise):
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        return self._discrete(counts, sigma / 2)
+
+
+class _Reused(_Noise):
+    """One vector of noise, drawn for the first table, serves all others, stretched to their sigma."""
+
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        if not self._draws:
+            self._first, self._sigma = self._discrete(np.zeros(64, dtype=np.int64), sigma), sigma
+        self._draws += 1
+        return counts + np.rint(np.resize(self._first, counts.shape) * sigma / self._sigma).astype(np.int64)
+
+
+class _Float(_Noise):
+    def drawn(self, counts: Integers, sigma: float) -> Any:
+        return counts + np.random.default_rng().normal(0, sigma, counts.shape)
+
+
+class _Seeded(_Noise):
+    def __init__(self, rho: float) -> None:
+        self._generator = np.random.default_rng(20261101)
+
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
+
+
+def _drawing_from(source: type) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: patch.object(session, "OpenDPNoise", source)
+
+
+@contextmanager
+def _counted_twice() -> Iterator[None]:
+    """Duplicate rows of a Profile stay, and the check that a child counts once is gone."""
+    once = children._pupil()
+    with _unchecked_units(), patch.object(children, "_pupil", lambda: _without_qualify(once)):
+        yield
+
+
+@contextmanager
+def _long_table() -> Iterator[None]:
+    """Every review is a row, joined to its child: three reviews move a cell by three."""
+    once = children._reviews()
+    with _unchecked_units(), patch.object(children, "_reviews", lambda: _without_qualify(once)):
+        yield
+
+
+def _without_qualify(query: str) -> str:
+    """The query without the clause that keeps one row a child."""
+    start = query.index("QUALIFY row_number()")
+    return query[:start] + query[query.index(") = 1", start) + len(") = 1") :]
+
+
+def _unchecked_units() -> AbstractContextManager[Any]:
+    return patch.object(child_table, "_check_units", lambda connection: None)
+
+
+@contextmanager
+def _leaking_count() -> Iterator[None]:
+    """The privacy statement says over how many rows noise was added."""
+
+    def publish(home: Home, record: Any, cohort: str) -> Any:
+        return record | {"rows": pq.read_metadata(home.confidential("pupil", cohort)).num_rows}
+
+    with _publishing("privacy_record", publish):
+        yield
+
+
+@contextmanager
+def _suppressing() -> Iterator[None]:
+    """Rates are withheld in tables of fewer than ten children."""
+
+    def publish(home: Home, tables: Mapping[str, pa.Table], cohort: str) -> Any:
+        few = {f: pq.read_metadata(home.confidential(f, cohort)).num_rows < 10 for f in FAMILIES}
+        of_few = {table.name for family, is_few in few.items() if is_few for table in FAMILIES[family].tables}
+        return {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
+
+    with _publishing("tabulate", publish):
+        yield
+
+
+def _withheld(table: pa.Table) -> pa.Table:
+    """The table with every rate that stands in it flagged `low`, and its value taken out."""
+    for name in (column for column in table.column_names if f"{column}_flag" in table.column_names):
+        if name.endswith("_percent"):
+            flags = table[f"{name}_flag"]
+            stands = pc.invert(pc.is_in(flags, value_set=pa.array(["x", "z"])))
+            for column, instead in ((name, pa.scalar(None, table[name].type)), (f"{name}_flag", "low")):
+                field, number = table.schema.field(column), table.column_names.index(column)
+                table = table.set_column(number, field, pc.if_else(stands, instead, table[column]))
+    return table
+
+
+@contextmanager
+def _publishing(step: str, change: Callable[[Home, Any, str], Any]) -> Iterator[None]:
+    """`publish_bundle`, with what one of its steps makes changed by what lies in the restricted zone."""
+    publish, made = release.publish_bundle, getattr(release, step)
+
+    def changed(home: Home, keys: Any, cohort: str, *more: Any) -> Path:
+        with patch.object(release, step, lambda *a, **named: change(home, made(*a, **named), cohort)):
+            return publish(home, keys, cohort, *more)
+
+    with patch.object(release, "publish_bundle", changed):
+        yield
+
+
+@contextmanager
+def _drawing_on_retry() -> Iterator[None]:
+    """A charge that was left open is drawn for again instead of written off."""
+    found = session._found
+
+    def retried(wanted: Any, reservation: Any, noise: Any) -> Any:
+        if reservation.end is None and not wanted.path.exists():
+            counts = child_table.true_counts(crash.DiaryNoise.scene.table, wanted.plan)
+            measurement = session.measure(wanted.plan, counts, session.OpenDPNoise(reservation.rho))
+            paid_by = reservation.entry.entry_hash
+            stored = session.store.StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
+            wanted.ledger.commit(reservation, session.store.write(wanted.store_dir, stored))
+            return measurement
+        return found(wanted, reservation, noise)
+
+    with patch.object(session, "_found", retried):
+        yield
+
+
+@contextmanager
+def _undercharging() -> Iterator[None]:
+    """Half of what OpenDP's map says is charged, and the filter is opened wide."""
+    charge, begin = session.charge, OpenDPNoise.__init__
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(session, "charge", lambda plan: charge(plan) / 2))
+        stack.enter_context(patch.object(OpenDPNoise, "__init__", lambda self, rho: begin(self, 1000.0)))
+        yield
+
+
+MUTANTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
+    "halved noise": _drawing_from(_Halved),
+    "noise reused across tables": _drawing_from(_Reused),
+    "float noise": _drawing_from(_Float),
+    "seeded noise": _drawing_from(_Seeded),
+    "one child counted twice": _counted_twice,
+    "sensitivity 3 from a long table": _long_table,
+    "true count in a manifest": _leaking_count,
+    "suppression on a true count": _suppressing,
+    "a draw on retry": _drawing_on_retry,
+    "a charge smaller than the map": _undercharging,
+}

@@ -1,0 +1,50 @@
+"""B. With the noise source replaced by zero, one child in the raw extracts moves each measured marginal by at most 1 in
+L2, and all of them together by at most rho."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+from assets.home.paths import Home
+from assets.linkage.children import build_confidential_tables
+from assets.linkage.inputs import extracts_of
+from assets.release.measure import plan_family
+from ndl_export.tables import FAMILIES
+from privacy.release.child_table import true_counts
+from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.policy import load_policy
+from sources.contracts import CONTRACTS
+from tests.privacy.audit.extracts import COHORT, COUNCILS, Neighbours
+from tests.support.release.doubles import NoNoise
+
+
+def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:
+    """Raises AssertionError where a child weighs more than is charged for, or where a family in `moved` does not move:
+    a comparison that would see nothing."""
+    policy = load_policy()
+    with tempfile.TemporaryDirectory() as folder:
+        tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]
+        for family in FAMILIES:
+            plan = plan_family(family, COUNCILS, policy)
+            here, there = (measure(plan, true_counts(table[family], plan), NoNoise()) for table in tables)
+            distances = {names: _distance(here, there, names) for names in plan.sigmas}
+            worst = max(distances, key=lambda names: distances[names])
+            assert distances[worst] <= 1, f"{family} over {worst} moves by {distances[worst]:.3f} in L2"
+            cost = math.fsum(d**2 / (2 * plan.sigmas[names] ** 2) for names, d in distances.items())
+            assert cost <= charge(plan) <= plan.rho == policy.rho(family)
+            assert (distances[worst] == 1) == (family in moved), f"{family}: the planted child is misplaced"
+
+
+def _tables(home: Home, folder: Path) -> dict[str, Path]:
+    """The confidential tables, derived now."""
+    folder.mkdir()
+    tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
+    extracts = {source: extracts_of(home, source, COHORT, COUNCILS) for source in CONTRACTS}
+    build_confidential_tables(home.links(COHORT), extracts, tables)
+    return tables
+
+
+def _distance(here: Measurement, there: Measurement, names: tuple[str, ...]) -> float:
+    return math.sqrt(int(((here.noisy[names] - there.noisy[names]) ** 2).sum()))

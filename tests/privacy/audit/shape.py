@@ -1,0 +1,95 @@
+"""D. A release differs between inputs by its noisy integers alone.
+
+A noise source that returns the same integers whatever it is given stands in for OpenDP. Then the bundles of the full,
+the neighbouring and the empty child table must be equal byte for byte: file list, keys, schemas, nulls, manifests,
+sizes, signature. The time of a charge and the keyed identity of the input, which the ledger's hash in the privacy
+statement covers, are held fixed. Under real noise, files, schemas, keys and numbers of rows must be the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.release import measure
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
+from ndl_export.tables import TABLES
+from privacy.keys import KeyRing
+from privacy.release import ledger, session
+from privacy.release.mechanism import OPENDP
+from tests.support.release.doubles import Integers, OneByOne
+from tests.support.release.homes import home_of, released
+
+
+class SameNoise(OneByOne):
+    """Passes for OpenDP, and returns integers that depend on nothing but the number of the draw."""
+
+    name = OPENDP
+
+    def __init__(self, rho: float) -> None:
+        self._generator = np.random.default_rng(5)
+
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        return np.rint(self._generator.normal(40, 30, counts.shape)).astype(np.int64)
+
+
+class _FixedTime(datetime):
+    @classmethod
+    def now(cls, tz: object = None) -> _FixedTime:
+        return cls(2026, 11, 1, tzinfo=UTC)
+
+
+def check_shape(folder: Path, rows: int, councils: Sequence[str]) -> None:
+    """Raises AssertionError naming the first file in which a release tells its input from another."""
+    keys = KeyRing.create(folder / "keys")
+    bundles = {}
+    with _nothing_but_data_differs():
+        for number in (rows, rows - 1, 0):
+            bundles[number] = released(home_of(folder / f"home{number}", number, councils), keys, councils)
+    report = verify(bundles[0])
+    assert report.ok, f"an empty input does not publish every cell: {report}"
+    for number in (rows - 1, 0):
+        _check_same(bundles[rows], bundles[number])
+    drawn = released(home_of(folder / "drawn", rows, councils), keys, councils)
+    _check_same_frame(bundles[0], drawn)
+
+
+@contextmanager
+def _nothing_but_data_differs() -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(session, "OpenDPNoise", SameNoise))
+        stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
+        stack.enter_context(patch.object(measure, "input_mac", lambda *_: "a" * 64))
+        yield
+
+
+def _check_same(one: Path, other: Path) -> None:
+    assert _names(one) == _names(other), "the list of files depends on the data"
+    files, others = contents(one), contents(other)
+    differing = sorted(name for name in files if files[name] != others[name])
+    assert not differing, f"{', '.join(differing)} depend on the data by another way than the noisy counts"
+    archives = [path.parent / f"{path.name}.zip" for path in (one, other)]
+    assert archives[0].read_bytes() == archives[1].read_bytes(), "the archive depends on the data"
+
+
+def _check_same_frame(one: Path, other: Path) -> None:
+    assert _names(one) == _names(other), "the list of files depends on the noise"
+    for name in TABLES:
+        tables = [pq.read_table(folder / f"{name}.parquet") for folder in (one, other)]
+        assert tables[0].schema == tables[1].schema, f"the schema of {name} depends on data or noise"
+        keys = [
+            field.name for field in tables[0].schema if field.type == pa.string() and not field.name.endswith("_flag")
+        ]
+        assert tables[0].select(keys) == tables[1].select(keys), f"the rows of {name} depend on data or noise"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(contents(folder))

@@ -1,0 +1,84 @@
+"""The audit of the product."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assets.release.measure import plan_family
+from ndl_export.tables import FAMILIES
+from privacy.keys import KeyRing
+from privacy.release.mechanism import charge
+from privacy.release.policy import load_policy
+from sources.reference.places import PILOT, places
+from tests.privacy.audit.accountants import check_charge, check_epsilon
+from tests.privacy.audit.black_box import Bundles, Small, check_black_box
+from tests.privacy.audit.conftest import IS_FULL, SIZE
+from tests.privacy.audit.extracts import CHILDREN, Neighbours, neighbours
+from tests.privacy.audit.once import check_once
+from tests.privacy.audit.residuals import check_residuals
+from tests.privacy.audit.sensitivity import check_sensitivity
+from tests.privacy.audit.shape import check_shape
+from tests.support.release.crash import quick_folder
+from tests.support.release.examples import small_plan
+
+only_full = pytest.mark.skipif(not IS_FULL, reason="takes minutes: make audit")
+COUNCILS = sorted(PILOT)
+
+
+def test_residuals_of_a_small_plan() -> None:
+    check_residuals(small_plan(), SIZE.releases_of_residuals)
+
+
+@only_full
+@pytest.mark.parametrize("family", FAMILIES)
+def test_residuals_of_the_pilots_plans(family: str) -> None:
+    check_residuals(plan_family(family, COUNCILS, load_policy()), 10)
+
+
+def test_sensitivity_to_the_worst_child(worst_neighbours: Neighbours) -> None:
+    check_sensitivity(worst_neighbours, ("pupil", "health"))
+
+
+@only_full
+@pytest.mark.parametrize("child", CHILDREN)
+def test_sensitivity_to_each_child(child: str, tmp_path: Path) -> None:
+    moved = {
+        "a response": ("parents",),
+        "duplicate rows": ("pupil",),
+    }.get(child, ("pupil", "health"))
+    check_sensitivity(neighbours(tmp_path, CHILDREN[child]), moved)
+
+
+@pytest.mark.parametrize("fewer", [0, 2])
+def test_the_black_box_of_a_small_family(fewer: int) -> None:
+    check_black_box(Small(0.5), fewer, SIZE.releases_told_apart)
+
+
+@only_full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("fewer", [0, 2])
+def test_the_black_box_of_whole_releases(fewer: int) -> None:
+    with quick_folder() as folder:
+        publisher = Bundles(folder, KeyRing.create(folder / "keys"))
+        check_black_box(publisher, fewer, SIZE.bundles_told_apart)
+
+
+def test_the_shape_of_a_release(tmp_path: Path) -> None:
+    check_shape(tmp_path, SIZE.rows, COUNCILS if IS_FULL else ["leeds"])
+
+
+def test_what_is_charged(tmp_path: Path) -> None:
+    check_charge(tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("councils", [COUNCILS, pytest.param(list(places()), marks=only_full)], ids=["pilot", "all"])
+def test_the_epsilon_that_is_declared(family: str, councils: list[str]) -> None:
+    plan = plan_family(family, councils, load_policy())
+    check_epsilon(plan, charge(plan))
+
+
+def test_a_kill_and_a_retry(tmp_path: Path) -> None:
+    check_once(tmp_path)

@@ -1,0 +1,5 @@
+"""Keys."""
+
+from tests.support.linkage.fixtures import keys
+
+__all__ = ["keys"]

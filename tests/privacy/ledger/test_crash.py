@@ -1,0 +1,71 @@
+"""However a run is killed: never two draws for one charge, never a measurement without a charge, and the next completes
+or says why."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from tests.support.release.backends import server
+from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
+
+KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "200"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
+    if request.param == "sqlite":
+        return Scene.made(tmp_path / "home")
+    return Scene.made(tmp_path / "home", request.getfixturevalue("database_server").emptied())
+
+
+@pytest.fixture(scope="module")
+def database_server():
+    with server() as started:
+        yield started
+
+
+def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
+    names = steps_of(scene, "whole")
+    assert names.count("after draw") == 1
+    assert names.count("after commit") == 2
+    assert "after replace" in names
+    releases = [f"step{number}" for number in range(len(names))]
+    ends = []
+    for number, release in enumerate(releases):
+        assert killed_at(scene, release, number) == -signal.SIGKILL, names[number]
+        ends.append(outcome(scene, release))
+    assert [end for end, _ in groupby(ends)] == ["measured", "lost", "found"]
+    charged, stored = names.index("after commit"), names.index("after replace")
+    assert ends == ["measured"] * charged + ["lost"] * (stored - charged) + ["found"] * (len(names) - stored)
+    evidence(scene, [FIRST, "whole", *releases])
+
+
+@pytest.mark.parametrize("left", ["nothing", "a measurement"])
+def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str) -> None:
+    """Whatever the second run was killed at, the third ends as the second would have."""
+    names = steps_of(scene, "whole")
+    first = names.index("after draw" if left == "nothing" else "after replace")
+    assert killed_at(scene, "again", first) == -signal.SIGKILL
+    picking_up = steps_of(scene, "again")
+    assert "after commit" in picking_up
+    releases = [f"step{number}" for number in range(len(picking_up))]
+    for number, release in enumerate(releases):
+        assert killed_at(scene, release, first) == -signal.SIGKILL
+        assert killed_at(scene, release, number) == -signal.SIGKILL, picking_up[number]
+        assert outcome(scene, release) == ("lost" if left == "nothing" else "found")
+    evidence(scene, [FIRST, "whole", "again", *releases])
+
+
+@pytest.mark.timeout(3600)
+def test_kills_at_random_moments() -> None:
+    with quick_folder() as folder:
+        ends = random_kills(folder, KILLS, seed=0)
+    assert ends["killed"] >= KILLS
+    assert ends["measured"]
+    assert ends["lost"]
+    assert ends["found"]

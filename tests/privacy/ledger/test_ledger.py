@@ -1,0 +1,252 @@
+"""The ledger refuses, in Python and in SQL, to forget, to change its mind, or to overspend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.ledger_storage import LedgerUnavailable
+from tests.support.release import postgres
+from tests.support.release.backends import PostgreSQL, SQLite, approved, server
+
+PLAN, MAC = "p" * 64, "m" * 64
+VERBS = range(4)
+"""Of the back end's ways to insert."""
+
+
+@pytest.fixture(scope="module")
+def database_server() -> Iterator[postgres.Server]:
+    with server() as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request, tmp_path):
+    if request.param == "sqlite":
+        return SQLite(tmp_path)
+    return PostgreSQL(request.getfixturevalue("database_server").emptied())
+
+
+@pytest.fixture
+def ledger(backend):
+    return approved(backend)
+
+
+def following(ledger, **changes):
+    """An entry that would follow the last one."""
+    last = ledger.entries()[-1]
+    blank = replace(last, seq=last.seq + 1, previous_hash=last.entry_hash, note="", **changes)
+    return replace(blank, entry_hash=blank.computed_hash())
+
+
+def test_a_release_is_charged_and_ended(ledger):
+    pupil = ledger.reserve("202425", "2026.11.0", "pupil", 0.185, PLAN, MAC)
+    ledger.reserve("202425", "2026.11.0", "health", 0.03, PLAN, MAC)
+    assert ledger.remaining("202425") == 0.085
+    assert ledger.commit(pupil, "f" * 64).is_committed
+    assert ledger.write_off(ledger.find("202425", "2026.11.0", "health"), "power cut").is_written_off
+    assert ledger.remaining("202425") == 0.085
+    assert [e.kind for e in ledger.entries()] == ["APPROVE", "RESERVE", "RESERVE", "COMMIT", "WRITE_OFF"]
+    assert ledger.find("202425", "2026.11.0", "pupil").end.measurement_sha256 == "f" * 64
+    assert ledger.find("202425", "2026.11.1", "pupil") is None
+    ledger.verify_chain()
+
+
+def test_a_cohort_is_approved_once(ledger):
+    assert ledger.approve("202425", 0.30).seq == 1
+    with pytest.raises(BudgetNotApproved, match=r"approved with rho 0\.3; a cap of 0\.4 is not"):
+        ledger.approve("202425", 0.40)
+    with pytest.raises(BudgetNotApproved, match="no approved budget"):
+        ledger.reserve("202526", "1", "pupil", 0.1, PLAN, MAC)
+    assert ledger.cap("202425") == 0.30
+    assert ledger.cap("202526") == ledger.remaining("202526") == 0
+
+
+def test_overspending_is_refused_with_what_would_fit(ledger):
+    ledger.reserve("202425", "1", "pupil", 0.185, PLAN, MAC)
+    with pytest.raises(
+        BudgetExceeded, match=r"0\.185 .* 0\.115 left of 0\.3: a plan of rho 0\.115 or less \(62\.1%.* 1\.27 times"
+    ):
+        ledger.reserve("202425", "2", "pupil", 0.185, PLAN, MAC)
+    ledger.reserve("202425", "2", "pupil", 0.115, PLAN, MAC)
+    with pytest.raises(BudgetExceeded, match="nothing more can be released"):
+        ledger.reserve("202425", "3", "pupil", 1e-12, PLAN, MAC)
+
+
+def test_charges_round_up_and_caps_down(ledger):
+    assert ledger.reserve("202425", "1", "pupil", 0.1000000001, PLAN, MAC).entry.nano_rho == 100_000_001
+    assert ledger.approve("202526", 0.1000000019).nano_rho == 100_000_001
+    for rho in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="rho must be positive"):
+            ledger.reserve("202425", "2", "pupil", rho, PLAN, MAC)
+
+
+def test_a_family_is_charged_once_per_release_and_ended_once(ledger):
+    charge = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    with pytest.raises(ReleaseConflict, match="charged once per release"):
+        ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    ledger.write_off(charge, "lost")
+    with pytest.raises(ReleaseConflict, match="already ended as WRITE_OFF"):
+        ledger.commit(charge, "f" * 64)
+    with pytest.raises(LedgerCorrupt, match="no charge"):
+        ledger.commit(replace(charge, entry=replace(charge.entry, nano_rho=1)), "f" * 64)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x"])
+def test_names_are_fit_for_paths(ledger, name):
+    with pytest.raises(ValueError, match="may hold only"):
+        ledger.reserve("202425", name, "pupil", 0.1, PLAN, MAC)
+    assert len(ledger.entries()) == 1
+
+
+def test_raw_sql_can_neither_change_nor_remove(ledger, backend):
+    ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
+    for statement in backend.changes:
+        with pytest.raises(backend.refused, match="append-only"):
+            backend.raw(statement)
+    assert ledger.remaining("202425") == 0.1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "RESERVE", "release": "2", "family": "pupil", "nano_rho": 100_000_001}, "overspend"),
+        ({"kind": "RESERVE", "release": "1", "family": "pupil", "nano_rho": 1}, "charged once per release"),
+        ({"kind": "RESERVE", "cohort": "202526", "release": "1", "family": "pupil", "nano_rho": 1}, "overspend"),
+        ({"kind": "APPROVE", "release": "", "family": "", "nano_rho": 10**12}, "approved once"),
+        ({"kind": "COMMIT", "release": "9", "family": "pupil"}, "match one open charge"),
+        ({"kind": "COMMIT", "release": "1", "family": "pupil", "nano_rho": 1}, "match one open charge"),
+    ],
+)
+def test_raw_sql_cannot_break_a_rule(ledger, backend, verb, changes, message):
+    ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
+    before = ledger.entries()
+    with pytest.raises(backend.refused, match=message):
+        backend.insert(following(ledger, **changes), backend.verbs[verb])
+    assert ledger.entries() == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_raw_sql_cannot_insert_anywhere_but_at_the_end(ledger, backend, verb):
+    ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
+    entry = following(ledger, kind="RESERVE", release="2", family="pupil", nano_rho=5)
+    for wrong in (replace(entry, seq=1), replace(entry, seq=7), replace(entry, previous_hash="0" * 64)):
+        with pytest.raises(backend.refused, match="must follow the last one"):
+            backend.insert(wrong, backend.verbs[verb])
+    assert ledger.remaining("202425") == 0.1
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE entries SET nano_rho = 1000 WHERE seq = 2",
+        "UPDATE entries SET plan_sha256 = 'x' WHERE seq = 3",
+        "DELETE FROM entries WHERE seq = 2",
+        "UPDATE entries SET recorded_at = '2020-01-01T00:00:00+00:00' WHERE seq = 1",
+    ],
+)
+def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering):
+    first = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    ledger.commit(first, "f" * 64)
+    for trigger in ("never_update", "never_delete"):
+        backend.drop(trigger)
+    backend.raw(tampering)
+    with pytest.raises(LedgerCorrupt, match="altered"):
+        ledger.verify_chain()
+    with pytest.raises(LedgerCorrupt):
+        ledger.reserve("202425", "2", "pupil", 0.1, PLAN, MAC)
+    with pytest.raises(LedgerCorrupt):
+        ledger.find("202425", "1", "pupil")
+
+
+def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, backend):
+    published = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC).entry.entry_hash
+    ledger.verify_chain(anchors=[published])
+    backend.drop("never_delete")
+    backend.raw("DELETE FROM entries WHERE seq = 2")
+    ledger.verify_chain()
+    with pytest.raises(LedgerCorrupt, match="which was published"):
+        ledger.verify_chain(anchors=[published])
+
+
+def test_the_file_is_durable(tmp_path):
+    backend = SQLite(tmp_path)
+    ledger = approved(backend)
+    assert backend.raw("PRAGMA journal_mode") == [("wal",)]
+    with closing(ledger._storage._connect()) as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_another_process_reads_the_same_books(backend, ledger):
+    ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    assert Ledger(backend.location).entries() == ledger.entries()
+
+
+def test_racing_charges_cannot_overspend(backend, ledger):
+    def attempt(number: int) -> bool:
+        try:
+            Ledger(backend.location).reserve("202425", f"r{number}", "pupil", 0.07, PLAN, MAC)
+        except BudgetExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 4
+    assert ledger.remaining("202425") == 0.02
+    ledger.verify_chain()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(amounts=st.lists(st.floats(1e-6, 0.2), max_size=8))
+def test_the_books_always_balance(ledger, amounts):
+    cohort = f"c{len(ledger.entries())}"
+    ledger.approve(cohort, 0.3)
+    spent = 0
+    for number, rho in enumerate(amounts):
+        if spent + math.ceil(rho * 1e9) <= 300_000_000:
+            spent += ledger.reserve(cohort, f"r{number}", "f", rho, PLAN, MAC).entry.nano_rho
+            continue
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve(cohort, f"r{number}", "f", rho, PLAN, MAC)
+        assert refused.value.left == ledger.remaining(cohort)
+    assert spent <= 300_000_000
+    assert ledger.remaining(cohort) == (300_000_000 - spent) / 1e9
+
+
+def test_a_release_is_not_begun_that_would_stop_halfway(ledger):
+    split = {"pupil": 0.15, "health": 0.05}
+    ledger.check_fits("202425", "1", split)
+    for family, rho in split.items():
+        ledger.reserve("202425", "1", family, rho, PLAN, MAC)
+    ledger.check_fits("202425", "1", split)
+    with pytest.raises(
+        BudgetExceeded,
+        match=r"release 2 \(pupil, health\) would charge rho 0\.2 .* 0\.1 left of 0\.3: .*\(50% of what was asked\)",
+    ):
+        ledger.check_fits("202425", "2", split)
+    ledger.reserve("202425", "2", "pupil", 0.05, PLAN, MAC)
+    ledger.check_fits("202425", "2", split)
+    assert ledger.remaining("202425") == 0.05
+
+
+def test_a_cohort_holds_several_releases_and_a_revision(ledger):
+    for release, rho in (("2026.11.0", 0.1), ("2027.02.0", 0.1), ("2027.02.1", 0.05)):
+        ledger.commit(ledger.reserve("202425", release, "pupil", rho, PLAN, MAC), "f" * 64)
+    ledger.approve("202526", 0.1)
+    ledger.reserve("202526", "2027.02.0", "pupil", 0.1, PLAN, MAC)
+    assert (ledger.remaining("202425"), ledger.remaining("202526")) == (0.05, 0)
+
+
+def test_what_is_no_ledger_is_not_opened(tmp_path):
+    (tmp_path / "ledger.sqlite").write_text("not a database" * 100)
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.sqlite cannot be opened: file is not a database"):
+        Ledger(tmp_path / "ledger.sqlite")

@@ -1,0 +1,164 @@
+"""What only a ledger in a database server can get wrong: locks across sessions, roles, and settings of the server."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import LedgerUnavailable
+from tests.support.release import postgres
+from tests.support.release.backends import PostgreSQL, approved, server
+from tests.support.release.processes import holding, spending
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(scope="module")
+def database_server() -> Iterator[postgres.Server]:
+    with server() as started:
+        yield started
+
+
+@pytest.fixture
+def backend(database_server: postgres.Server) -> PostgreSQL:
+    return PostgreSQL(database_server.emptied())
+
+
+def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
+    ledger, barrier = approved(backend), SPAWN.Barrier(2)
+    ledger.reserve("202425", "1", "pupil", 0.2, "p" * 64, "m" * 64)
+    racers = [SPAWN.Process(target=spending, args=(barrier, backend.location, f"2.{n}", 0.1)) for n in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    assert sorted(racer.exitcode for racer in racers) == [0, 1]
+    assert ledger.remaining("202425") == 0
+    ledger.verify_chain()
+
+
+def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
+    import psycopg
+
+    ledger = approved(backend)
+    first, second = (psycopg.connect(backend.location) for _ in range(2))
+    insert = (
+        "INSERT INTO readiness_ledger.entries SELECT 2, 'RESERVE', cohort, %s, 'pupil', 200000000, '', '', '', '',"
+        " recorded_at, entry_hash, %s FROM readiness_ledger.entries"
+    )
+    first.execute(insert, ("1", "a"))
+    refused: list[Exception] = []
+
+    def other() -> None:
+        try:
+            second.execute(insert, ("2", "b"))
+        except psycopg.Error as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    first.commit()
+    thread.join(30)
+    second.rollback()
+    first.close()
+    second.close()
+    assert isinstance(refused[0], psycopg.IntegrityError)
+    assert len(ledger.entries()) == 2
+
+
+def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
+    approved(backend)
+    held = SPAWN.Event()
+    holder = SPAWN.Process(target=holding, args=(held, backend.location))
+    holder.start()
+    assert held.wait(60)
+    entered = threading.Event()
+
+    def enter() -> None:
+        with Ledger(backend.location).exclusive():
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    assert not entered.wait(0.3)
+    holder.kill()
+    holder.join(30)
+    assert holder.exitcode == -signal.SIGKILL
+    assert entered.wait(30)
+    waiting.join()
+
+
+def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server):
+    import psycopg
+
+    approved(backend)
+    backend.raw(
+        "CREATE ROLE worker LOGIN; GRANT USAGE ON SCHEMA readiness_ledger TO worker; "
+        "GRANT SELECT, INSERT ON readiness_ledger.entries TO worker"
+    )
+    url = backend.location.replace(postgres.OWNER, "worker", 1)
+    ledger = Ledger(url)
+    ledger.commit(ledger.reserve("202425", "1", "pupil", 0.1, "p" * 64, "m" * 64), "f" * 64)
+    for statement in (
+        "UPDATE readiness_ledger.entries SET nano_rho = 1",
+        "DROP TRIGGER never_update ON readiness_ledger.entries",
+        "SET session_replication_role = replica",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(url) as connection:
+            connection.execute(statement)
+
+
+def test_a_table_without_its_triggers_is_refused(backend):
+    approved(backend)
+    backend.raw("ALTER TABLE entries DISABLE TRIGGER never_update")
+    with pytest.raises(LedgerUnavailable, match="lost its trigger never_update"):
+        Ledger(backend.location)
+
+
+def test_a_server_that_may_forget_is_refused(backend):
+    import psycopg
+
+    approved(backend)
+    with psycopg.connect(backend.location, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("SELECT pg_sleep(0.2)")
+        try:
+            with pytest.raises(LedgerUnavailable, match="fsync off"):
+                Ledger(backend.location)
+        finally:
+            connection.execute("ALTER SYSTEM RESET fsync")
+            connection.execute("SELECT pg_reload_conf()")
+
+
+def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(backend):
+    ledger = approved(backend)
+
+    def broken() -> None:
+        with ledger._storage.writing() as log:
+            backend.raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            log.entries()
+
+    with pytest.raises(LedgerUnavailable, match=r"broke off.*run again finds out"):
+        broken()
+    assert len(ledger.entries()) == 1
+
+
+def test_a_server_that_is_not_there_is_said_without_the_password():
+    pytest.importorskip("psycopg")
+    with pytest.raises(LedgerUnavailable, match="cannot be reached") as refused:
+        Ledger("postgresql://someone:s3cret@127.0.0.1:1/nothing")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_without_the_client_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "privacy.release.ledger_postgres", raising=False)
+    with pytest.raises(LedgerUnavailable, match="extra `postgres`"):
+        Ledger("postgresql:///nothing")

@@ -1,0 +1,1 @@
+"""The noise, what it is charged, and the figures that are made of it."""

@@ -1,0 +1,127 @@
+"""What a plan is expected to deliver is what it delivers, and it beats one query per table by the margin we state."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.release.accuracy import release_errors
+from bench.release.england import largest_correlation
+from privacy.release.child_table import true_counts
+from privacy.release.covariance import Covariances
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import Z95, expected_half_widths, expected_rate_half_widths, published_counts
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.plan import make_plan
+from privacy.release.policy import load_policy
+from privacy.release.workload import Cube, Family, Selector
+from sources.reference.places import PILOT
+from tests.support.release.doubles import NoNoise
+from tests.support.release.examples import CHARACTERISTICS, pilot_family, pilot_table, published_rates
+
+TARGET = 0.45
+"""Mean absolute error of GLD rates, cells of 200 children or more, against one equal-budget query per table."""
+
+
+@pytest.fixture(scope="module")
+def pilot():
+    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
+    return plan, true_counts(pilot_table(), plan)
+
+
+def exact_rates(pilot, characteristic: str) -> tuple[np.ndarray, np.ndarray]:
+    """True denominators and rates (0 to 1) by council and characteristic."""
+    plan, counts = pilot
+    exact = Estimates(plan, measure(plan, counts, NoNoise())).marginal(("council", characteristic, "gld"))
+    size = np.rint(exact.sum(axis=2))
+    return size, np.rint(exact[..., 1]) / np.maximum(size, 1)
+
+
+def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
+    axes = {name: Selector.each(family.attribute(name)) for name in ("council", characteristic)}
+    return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "gld 1")}), Cube(axes)
+
+
+def test_rates_are_far_more_accurate_than_one_query_per_table(pilot):
+    """Expected errors, both normal to first order, from exact variances; a query's cells have independent noise."""
+    plan, _ = pilot
+    query_variance = len(plan.family.marginals) / (2 * plan.rho)
+    ours, baseline = [], []
+    for name in CHARACTERISTICS:
+        numerator, denominator = rate_cubes(plan.family, name)
+        size, rates = exact_rates(pilot, name)
+        large = size >= 200
+        ours += list(expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)[large])
+        deviation = np.sqrt(query_variance * (rates**2 + (1 - rates) ** 2)) / np.maximum(size, 1)
+        baseline += list(100 * Z95 * deviation[large])
+    assert np.mean(ours) < TARGET * np.mean(baseline)
+
+
+def test_a_release_is_as_far_ahead_as_expected(pilot):
+    plan, counts = pilot
+    scale = math.sqrt(len(plan.family.marginals) / (2 * plan.rho))
+    ours, baseline = [], []
+    for _ in range(4):
+        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        query = OpenDPNoise(plan.rho)
+        for name in CHARACTERISTICS:
+            numerator, denominator = rate_cubes(plan.family, name)
+            size, rates = exact_rates(pilot, name)
+            exact = np.stack([size * (1 - rates), size * rates], axis=-1)
+            (drawn,) = query.add([np.rint(exact).astype(np.int64).ravel()], [scale])
+            noisy = drawn.reshape(exact.shape)
+            large = size >= 200
+            ours += list(np.abs(estimates.values(numerator) / estimates.values(denominator) - rates)[large])
+            baseline += list(np.abs(noisy[..., 1] / np.maximum(noisy.sum(axis=-1), 1) - rates)[large])
+    assert np.mean(ours) < (TARGET + 0.08) * np.mean(baseline)
+
+
+def test_expected_half_widths_are_those_of_the_release(pilot):
+    plan, counts = pilot
+    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+    reliability = load_policy().reliability
+    for name in CHARACTERISTICS:
+        numerator, denominator = rate_cubes(plan.family, name)
+        table = published_counts(estimates, denominator)
+        whole = table.lower > 0
+        np.testing.assert_allclose(
+            expected_half_widths(Covariances(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
+        )
+        size, rates = exact_rates(pilot, name)
+        expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
+        released = published_rates(estimates, numerator, denominator, reliability)
+        large = size >= 500
+        np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
+
+
+def test_a_denominator_drowned_in_noise_may_be_anything():
+    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
+    numerator, denominator = rate_cubes(plan.family, "fsm")
+    nothing = np.zeros(denominator.shape)
+    assert (expected_rate_half_widths(Covariances(plan), numerator, denominator, nothing, nothing) == 50).all()
+
+
+def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
+    plan, _ = pilot
+    wanted = load_policy().minimum_accuracy["pupil"]
+    widths = []
+    for name in CHARACTERISTICS:
+        numerator, denominator = rate_cubes(plan.family, name)
+        size, rates = exact_rates(pilot, name)
+        expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
+        widths += list(expected[size >= wanted.denominator_at_least])
+    assert np.mean(np.array(widths) <= wanted.half_width_points) >= wanted.share_of_rates
+
+
+def test_the_published_tables_are_as_far_ahead():
+    """One release of the project's own table definitions, as `bench.release` measures many."""
+    cells = release_errors(sorted(PILOT), 1)
+    assert cells.mean_absolute("release", 200) < TARGET * cells.mean_absolute("each", 200)
+    assert cells.mean_absolute("release", 200) < TARGET * cells.mean_absolute("detailed", 200)
+
+
+def test_councils_are_almost_independent():
+    """What the interval of a difference of two councils takes for granted in the worked query."""
+    assert largest_correlation(sorted(PILOT)) < 0.03

@@ -1,0 +1,101 @@
+"""Measurement files are canonical, private, written whole, and believed only if everything agrees."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import numpy as np
+import pytest
+
+from privacy.release import store
+from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.store import StoredMeasurement, StoreError
+from tests.support.release.doubles import NoNoise
+from tests.support.release.examples import small_plan
+
+KEY = ("202425", "2026.11.0", "small")
+
+
+@pytest.fixture
+def written(tmp_path):
+    plan = small_plan()
+    counts = {a: np.full(plan.family.shape(a), 3, dtype=np.int64) for a in plan.sigmas}
+    measurement = measure(plan, counts, OpenDPNoise(charge(plan)))
+    sha256 = store.write(tmp_path, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
+    return tmp_path, measurement, sha256
+
+
+def rewrite(path, change):
+    """Alter the content and seal it again, as someone who knows the format would."""
+    body = json.loads(path.read_bytes())["measurement"]
+    change(body)
+    path.write_bytes(canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))}))
+
+
+def test_what_is_written_is_read(written):
+    root, measurement, sha256 = written
+    path = root / "measurements" / "cohort=202425" / "release=2026.11.0" / "small.json"
+    stored, found = store.read(root, *KEY, plan=small_plan(), sha256=sha256)
+    assert found == sha256 == sha256_hex(path.read_bytes())
+    assert (stored.input_mac, stored.ledger_entry) == ("a" * 64, "b" * 64)
+    assert stored.measurement.rho == measurement.rho
+    assert all((stored.measurement.noisy[a] == noisy).all() for a, noisy in measurement.noisy.items())
+    assert path.read_bytes() == canonical_json(json.loads(path.read_bytes()))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["small.json"]
+
+
+def test_nothing_is_ever_replaced(written):
+    root, measurement, _ = written
+    with pytest.raises(FileExistsError):
+        store.write(root, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: b.update(noise_source="none (test)"), "noise from 'none \\(test\\)'"),
+        (lambda b: b.update(plan_sha256="0" * 64), "another plan"),
+        (lambda b: b.update(release="2026.11.1"), "another family, release or cohort"),
+        (lambda b: b["marginals"].pop(), "does not fit its plan"),
+        (lambda b: b["marginals"][0].update(noisy=[1, 2]), "not a measurement file"),
+        (lambda b: b.pop("rho"), "not a measurement file"),
+    ],
+)
+def test_a_file_that_does_not_agree_is_refused(written, change, message):
+    root, _, _ = written
+    rewrite(store.path_of(root, *KEY), change)
+    with pytest.raises(StoreError, match=message):
+        store.read(root, *KEY, plan=small_plan())
+
+
+def test_an_altered_or_missing_file_is_refused(written):
+    root, _, _ = written
+    path = store.path_of(root, *KEY)
+    with pytest.raises(StoreError, match="ledger recorded"):
+        store.read(root, *KEY, plan=small_plan(), sha256="0" * 64)
+    path.write_bytes(path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c'))
+    with pytest.raises(StoreError, match="was altered"):
+        store.read(root, *KEY, plan=small_plan())
+    path.write_bytes(b"[")
+    with pytest.raises(StoreError, match="not a measurement file"):
+        store.read(root, *KEY, plan=small_plan())
+    path.unlink()
+    with pytest.raises(StoreError, match="not in the store"):
+        store.read(root, *KEY, plan=small_plan())
+
+
+def test_a_measurement_that_did_not_come_from_opendp_is_refused(tmp_path):
+    plan = small_plan()
+    counts = {a: np.zeros(plan.family.shape(a), dtype=np.int64) for a in plan.sigmas}
+    store.write(tmp_path, StoredMeasurement(*KEY, "", "", measure(plan, counts, NoNoise())))
+    with pytest.raises(StoreError, match="noise from"):
+        store.read(tmp_path, *KEY, plan=plan)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden"])
+def test_a_name_that_would_leave_its_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="may hold only"):
+        store.path_of(tmp_path, "202425", name, "small")

@@ -1,0 +1,258 @@
+"""What a file of tokens gives away to someone who holds no key: attacks by frequency, and what they recover.
+
+The attacker has the tokens, as the pipeline stores them or as a sender hands them over, the program, and public
+knowledge: exactly how common each surname is, dates of birth and postcodes. Recovered is the share of children whose
+surname is guessed right. The names are unevener than those of England, which favours the attacker. `docs/linkage.md`
+says what this leaves out.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from privacy import pseudonyms
+from privacy.keys import KeyRing
+from privacy.pseudonyms import RARE_SURNAME
+from tests.support.linkage import stress
+
+CHILDREN, SURNAMES, GIVEN_NAMES = 60_000, 20_000, 1_500
+LIMIT = 0.001
+LIMIT_OF_TWO_SERVICES = 0.03
+COLUMNS = {"surname", "forename", "date_of_birth", "postcode"}
+TOKENS = [token.name for token in pseudonyms.token_columns(COLUMNS)]
+BANDS_OF = {token.name: 2 ** (pseudonyms.BAND_BITS * len(token.bands)) for token in pseudonyms.TOKENS if token.bands}
+"""Of every token with bands of names in its last bits, how many different endings these can have."""
+FIX_THE_SURNAME = [
+    token.name
+    for token in pseudonyms.token_columns(COLUMNS)
+    if any("n_surname" in (last := part.split("THEN")[-1]) and "n_surname_" not in last for part in token.components)
+    and "(n_surname)" not in token.components[0]
+]
+"""Tokens of whole surnames: whose rows share one share the surname."""
+
+
+def _listed(ending: str) -> list[str]:
+    """The names of a public list, those that the token set treats as common, in the list's order."""
+    (file,) = (f for f in resources.files("privacy").joinpath("names").iterdir() if f.name.endswith(ending))
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    names = [line.split(":")[0] for line in lines] if ending.startswith("given") else " ".join(lines).split()
+    return [name for name in dict.fromkeys(names) if name.isalpha()]
+
+
+def _names(listed: list[str], count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` names, commonest first: the listed ones, then made ones."""
+    syllables = ["".join(pair).upper() for pair in zip("bcdfghjklmnprst" * 5, "aeiou" * 15, strict=True)]
+    made = dict.fromkeys(map("".join, rng.choice(syllables, (2 * count, 4))))
+    return np.array(list(dict.fromkeys([*listed, *made]))[:count], object)
+
+
+def _zipf(count: int, power: float) -> np.ndarray:
+    weights = np.arange(1, count + 1) ** -power
+    return weights / weights.sum()
+
+
+@pytest.fixture(scope="module")
+def surnames() -> np.ndarray:
+    return _names(_listed("surnames.txt"), SURNAMES, np.random.default_rng(1))
+
+
+SHARES = _zipf(SURNAMES, 0.9)
+"""Of every surname: 5.7% of children have the commonest, 58% one of the commonest thousand."""
+
+
+@pytest.fixture(scope="module")
+def children(surnames: np.ndarray) -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    given = _names(list(rng.permutation(_listed("given_names.txt"))), GIVEN_NAMES, rng)
+    born = pd.Timestamp("2019-09-01") + pd.to_timedelta(rng.integers(0, 366, CHILDREN), unit="D")
+    council = rng.choice(len(stress.COUNCILS), CHILDREN)
+    return pd.DataFrame(
+        {
+            "surname": rng.choice(surnames, CHILDREN, p=SHARES),
+            "forename": rng.choice(given, CHILDREN, p=_zipf(GIVEN_NAMES, 0.75)),
+            "date_of_birth": born,
+            "postcode": stress._postcodes(rng, council, CHILDREN),
+            "council": np.array(stress.COUNCILS)[council],
+            "source_row": np.arange(CHILDREN),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def files(children: pd.DataFrame, keys: KeyRing) -> dict[str, pd.DataFrame]:
+    """Tokens as sent (first keying) and as stored (second), a row for each of `children`, in its order."""
+    token_keys = pseudonyms.TokenKeys(keys)
+    sent = _tokens(children, token_keys)
+    tables = {"sent": sent, "stored": pseudonyms.rekey(sent, TOKENS, token_keys)}
+    return {name: table.to_pandas(types_mapper=_types.get) for name, table in tables.items()}
+
+
+def _tokens(children: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
+    """Tokens as sent by the eight councils, an extract each, in the order of `source_row`."""
+    with duckdb.connect() as con:
+        pseudonyms.prepare(con)
+        con.register("frame", pa.Table.from_pandas(children))
+        sheet = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
+        sent = pseudonyms.tokenise(con, sheet, COLUMNS, ["source_row"], keys, second_keying=False)
+    return sent.sort_by("source_row")
+
+
+_types = {pa.uint64(): pd.UInt64Dtype()}
+
+
+def _by_rank(tokens: pd.Series, public: np.ndarray) -> pd.Series:
+    """The commonest token is taken for the commonest of `public`, and so on down."""
+    ranked = tokens.value_counts().index
+    return tokens.map(dict(zip(ranked, public, strict=False)))
+
+
+def _recovered(guess: pd.Series, truth: pd.Series) -> float:
+    return float((guess.astype(object).where(guess.notna(), "") == truth).mean())
+
+
+def test_the_attack_works_on_surnames_alone(children: pd.DataFrame, surnames: np.ndarray) -> None:
+    hashed = pd.util.hash_pandas_object(children.surname, index=False)
+    assert _recovered(_by_rank(hashed, surnames), children.surname) > 0.2
+
+
+@pytest.mark.parametrize("keying", ["sent", "stored"])
+def test_no_column_gives_surnames_away(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], keying: str
+) -> None:
+    found = {token: _recovered(_by_rank(files[keying][token], surnames), children.surname) for token in TOKENS}
+    assert len(found) > 20
+    assert max(found.values()) < LIMIT, max(found, key=lambda token: found[token])
+
+
+def test_knowing_every_date_of_birth_gives_no_pair_away(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
+) -> None:
+    """Surname and date together, ranked by how many children each pair is expected to have."""
+    share_of_date = children.date_of_birth.value_counts(normalize=True)
+    expected = np.outer(SHARES[:2_000], share_of_date).ravel()
+    order = np.argsort(-expected)
+    pairs = (surnames[order // len(share_of_date)], share_of_date.index[order % len(share_of_date)].strftime("%m%d"))
+    truth = children.surname + children.date_of_birth.dt.strftime("%m%d")
+    guess = _by_rank(files["stored"].t_surname_dob, pairs[0] + pairs[1])
+    assert _recovered(guess, truth) < LIMIT
+
+
+def test_how_often_a_token_stands_tells_little_more_than_which_name_is_common(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
+) -> None:
+    """A token that stands k times is taken for the surname of which one date of birth likeliest has k children.
+
+    Naming every child by the commonest surname needs no token; what the tokens add is bounded, not nothing.
+    """
+    tokens = files["stored"].t_surname_dob
+    times = tokens.map(tokens.value_counts()).fillna(0).astype(int)
+    expected = SHARES * CHILDREN / children.date_of_birth.nunique()
+    likeliest = {k: surnames[np.argmax(k * np.log(expected) - expected)] for k in times.unique()}
+    blind = _recovered(pd.Series(surnames[0], children.index), children.surname)
+    assert _recovered(times.map(likeliest), children.surname) - blind < 0.025
+
+
+def test_columns_joined_on_their_rows_give_no_surnames_away(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
+) -> None:
+    """Rows that share a token of the whole surname share the surname; so do rows joined by such rows."""
+    assert _recovered(_by_rank(_joined(files["stored"], FIX_THE_SURNAME), surnames), children.surname) < LIMIT
+
+
+@pytest.mark.parametrize("form", [t for t in TOKENS if t.startswith("t_surname_") and t not in FIX_THE_SURNAME])
+def test_a_form_of_the_surname_joined_to_them_gives_hardly_more_away(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], form: str
+) -> None:
+    """Rows that share a sound, a start or an end of the surname may be of several surnames, mostly of one."""
+    joined = _joined(files["stored"], [*FIX_THE_SURNAME, form])
+    assert _recovered(_by_rank(joined, surnames), children.surname) < 2 * LIMIT
+
+
+@pytest.fixture(scope="module")
+def two_services(children: pd.DataFrame, keys: KeyRing) -> pd.DataFrame:
+    """Tokens as sent of two services that see most children, with the surname and the child of each row."""
+    rng = np.random.default_rng(3)
+    services = [_in_a_service(children, share, rng) for share in (0.98, 0.85)]
+    token_keys = pseudonyms.TokenKeys(keys)
+    tokens = pa.concat_tables([_tokens(service, token_keys) for service in services])
+    rows = pd.concat(services, ignore_index=True)
+    return tokens.to_pandas(types_mapper=_types.get).assign(surname=rows.surname, child=rows.source_row)
+
+
+def test_joined_files_of_two_services_give_few_surnames_away(surnames: np.ndarray, two_services: pd.DataFrame) -> None:
+    """A child whose date is wrong in one file joins two dates of its surname, where anything else shows that it is one
+    child: that is what linking is. It is bounded, not nothing."""
+    guess = _by_rank(_joined(two_services, FIX_THE_SURNAME), surnames)
+    assert _recovered(guess, two_services.surname) < LIMIT_OF_TWO_SERVICES
+
+
+def test_a_token_of_common_names_joins_hardly_any_children_of_two_services(two_services: pd.DataFrame) -> None:
+    common = two_services[two_services.t_names // 2**pseudonyms.BAND_BITS % 2**pseudonyms.BAND_BITS < RARE_SURNAME]
+    children = common.groupby("t_names").child.nunique()
+    assert len(children) > CHILDREN / 5
+    assert (children > 1).mean() < 0.005
+
+
+def _in_a_service(children: pd.DataFrame, share: float, rng: np.random.Generator) -> pd.DataFrame:
+    """The children that a service sees: 2% with a wrong date of birth, 8% under another address."""
+    seen = children[rng.random(len(children)) < share].copy()
+    wrong, moved = rng.random(len(seen)) < 0.02, rng.random(len(seen)) < 0.08
+    seen.loc[wrong, "date_of_birth"] = rng.permutation(children.date_of_birth)[: wrong.sum()]
+    seen.loc[moved, "postcode"] = rng.permutation(children.postcode)[: moved.sum()]
+    return seen
+
+
+def test_surnames_with_a_date_or_a_postcode_cannot_be_joined(
+    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
+) -> None:
+    joined = _joined(files["stored"], ["t_surname_dob", "t_surname_postcode"])
+    assert _recovered(_by_rank(joined, surnames), children.surname) < LIMIT
+
+
+def _joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """The group of each row: rows that share a value of a column are of one group."""
+    rows, values, offset = [], [], 0
+    for column in columns:
+        codes, distinct = pd.factorize(tokens[column])
+        rows.append(np.flatnonzero(codes >= 0))
+        values.append(codes[codes >= 0] + offset)
+        offset += len(distinct)
+    row, value = np.concatenate(rows), np.concatenate(values) + len(tokens)
+    size = len(tokens) + offset
+    _, group = connected_components(coo_array((np.ones(len(row)), (row, value)), shape=(size, size)), directed=False)
+    return pd.Series(group[: len(tokens)])
+
+
+@pytest.mark.parametrize("keying", ["sent", "stored"])
+def test_one_row_alone_tells_little(children: pd.DataFrame, files: dict[str, pd.DataFrame], keying: str) -> None:
+    """Which tokens a row has, and the last bits of each, against naming every child by the commonest surname.
+
+    The likeliest surname of rows that look alike is learnt from children born on even days, whose names the attacker
+    is taken to know, and guessed for the others.
+    """
+    tokens = files[keying][TOKENS]
+    has = tokens.notna().to_numpy() @ (1 << np.arange(len(TOKENS), dtype=np.int64))
+    looks = {token: (tokens[token] % endings).fillna(99) for token, endings in BANDS_OF.items()}
+    looks["missing"] = pd.Series(has)
+    looks["all of these"] = pd.DataFrame(looks).astype(str).agg("/".join, axis=1)
+    gains = {name: _gain(look, children) for name, look in looks.items()}
+    assert max(gains.values()) < LIMIT, max(gains, key=lambda name: gains[name])
+
+
+def _gain(look: pd.Series, children: pd.DataFrame) -> float:
+    """The share named right beyond that of naming every child by the commonest surname."""
+    known = children.date_of_birth.dt.day % 2 == 0
+    counts = pd.DataFrame({"look": look, "surname": children.surname})[known].value_counts()
+    likeliest = counts.reset_index().drop_duplicates("look").set_index("look").surname
+    commonest = children.surname[known].mode()[0]
+    guess = look[~known].map(likeliest).fillna(commonest)
+    truth = children.surname[~known]
+    return _recovered(guess, truth) - _recovered(pd.Series(commonest, truth.index), truth)

@@ -1,0 +1,338 @@
+"""What a release looks like never depends on who is in it; what it costs is what the ledger says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.linkage.inputs import NotLinked
+from assets.release import begin
+from assets.release.begin import CohortRecord, CouncilsMissing, begin_release, read_record
+from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
+from assets.release.measure import measure_family, publish_bundle
+from assets.release.noise_workload import plan_family
+from assets.release.recompute import differing
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.verify import verify
+from ndl_export.facts.publisher import InvalidPublisher
+from ndl_export.tables import FAMILIES, TABLES
+from privacy.doors.files import write_json
+from privacy.keys import KeyRing
+from privacy.release import store
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import load_policy
+from privacy.release.store import StoreError
+from sources.reference.places import PILOT, place, places
+from tests.support.release.homes import note_linked
+
+COUNCILS = sorted(PILOT)
+COHORT, VERSION = "202425", "2026.11.0"
+
+
+def _table(family: str, rows: int, seed: int = 1) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    domains = MappingProxyType(
+        {"council": tuple(COUNCILS)} | {a.name: a.categories for a in FAMILIES[family].attributes}
+    )
+    columns = {name: [values[i] for i in rng.integers(0, len(values), rows)] for name, values in domains.items()}
+    schema = pa.schema([("child_id", pa.string()), *((name, pa.string()) for name in domains)])
+    return pa.table({"child_id": [f"c{n}" for n in range(rows)]} | columns, schema=schema)
+
+
+def _fix(home: Home, missing: dict[str, tuple[str, ...]]) -> None:
+    """The record of a release that was begun when this was missing."""
+    write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=missing))})
+
+
+def _release(root: Path, keys: KeyRing, rows: int) -> Path:
+    home = Home(root)
+    home.prepare()
+    for family in FAMILIES:
+        path = home.confidential(family, COHORT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(_table(family, rows), path)
+        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+    _fix(home, {})
+    return publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> dict[int, Path]:
+    return {rows: _release(tmp_path_factory.mktemp(f"rows{rows}"), keys, rows) for rows in (0, 2000, 2001)}
+
+
+def test_an_empty_cohort_publishes_every_cell(bundles: dict[int, Path]) -> None:
+    assert verify(bundles[0]).ok, str(verify(bundles[0]))
+
+
+def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int, Path]) -> None:
+    files = {rows: sorted(contents(bundle)) for rows, bundle in bundles.items()}
+    assert files[0] == files[2000] == files[2001]
+    for table in TABLES:
+        read = {rows: pq.read_table(bundle / f"{table}.parquet") for rows, bundle in bundles.items()}
+        keys = [name for name in read[0].column_names if not name.endswith(("_ci", "_estimate", "_flag"))]
+        keys = [name for name in keys if read[0].schema.field(name).type == pa.string()]
+        assert read[0].schema == read[2000].schema == read[2001].schema
+        assert read[0].select(keys) == read[2000].select(keys) == read[2001].select(keys)
+        for name in (name for name in read[0].column_names if name.endswith("_flag")):
+            not_applicable = {rows: [flag == "z" for flag in data[name].to_pylist()] for rows, data in read.items()}
+            assert not_applicable[0] == not_applicable[2000] == not_applicable[2001]
+
+
+def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
+    """Its figures are those of all councils together, to the last digit."""
+    home = Home(tmp_path)
+    home.prepare()
+    for family in FAMILIES:
+        path = home.confidential(family, COHORT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = _table(family, 500)
+        leeds = pa.array(["leeds"] * table.num_rows)
+        pq.write_table(table.set_column(1, "council", leeds), path)
+        measure_family(home, keys, family, COHORT, VERSION, ["leeds"])
+    _fix(home, {})
+    bundle = publish_bundle(home, keys, COHORT, VERSION, ["leeds"])
+    assert verify(bundle).ok
+    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    figures = headline.groupby("geographic_level")["children_count_estimate"].apply(list)
+    assert figures["Local authority"] == figures["Pilot councils"]
+    total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].iloc[0]
+    assert abs(total.children_count_estimate - 500) < 60
+
+
+def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
+    """It fits the plan and has the hash it states; but it was drawn beside the charge."""
+    _release(tmp_path / "home", keys, 100)
+    _release(tmp_path / "other", keys, 100)
+    kept, other = (
+        store.path_of(Home(tmp_path / name).restricted, COHORT, VERSION, "health") for name in ("home", "other")
+    )
+    kept.write_bytes(other.read_bytes())
+    with pytest.raises(StoreError, match="not the file that the ledger recorded"):
+        publish_bundle(Home(tmp_path / "home"), keys, COHORT, VERSION, COUNCILS)
+
+
+def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
+    _release(tmp_path, keys, 100)
+    _release(tmp_path, keys, 100)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    reserved = [entry for entry in ledger.entries() if entry.kind == "RESERVE"]
+    assert sorted(entry.family for entry in reserved) == sorted(FAMILIES)
+    policy = load_policy()
+    for entry in reserved:
+        assert entry.nano_rho <= policy.rho(entry.family) * 1e9
+        assert entry.nano_rho > policy.rho(entry.family) * 0.9999e9
+
+
+def test_the_plan_depends_on_no_data_and_fits_england() -> None:
+    policy = load_policy()
+    assert plan_family("pupil", COUNCILS, policy).sha256 == plan_family("pupil", COUNCILS, policy).sha256
+    assert plan_family("pupil", list(places()), policy).rho == policy.rho("pupil")
+
+
+def test_expected_accuracy_is_finer_for_larger_councils() -> None:
+    found = expected_accuracy(COUNCILS)
+    widths = {
+        row["area"]: row["median_rate_half_width"] for row in found["tables"] if row["table"] == "readiness_pathway"
+    }
+    assert widths["Leeds"] < widths["Liverpool"] < widths["Halton"]
+    assert {row["table"] for row in found["tables"]} == set(TABLES)
+
+
+MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
+
+
+def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) -> None:
+    """Confidential tables in which councils have no row in the family of a source they have not sent."""
+    for name, family in FAMILIES.items():
+        table = _table(name, rows)
+        absent = pa.array(missing.get(family.source, ()), pa.string())
+        path = home.confidential(name, COHORT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
+
+
+def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: KeyRing, rows: int) -> Path:
+    """A verified bundle of a cohort in which some councils have sent nothing of some sources."""
+    home.prepare()
+    _tables_without(missing, home, rows)
+    _fix(home, missing)
+    for family in FAMILIES:
+        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+    bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+    assert verify(bundle).ok, str(verify(bundle))
+    return bundle
+
+
+def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
+    home = Home(tmp_path)
+    bundle = _released_without(MISSING, home, keys, 3000)
+    before = contents(bundle)
+    assert publish_bundle(home, keys, COHORT, VERSION, COUNCILS) == bundle
+    assert contents(bundle) == before
+    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].set_index("geographic_level")
+    councils = total.loc["Local authority"]
+    assert set(councils[councils.children_count_flag == "x"].la_name) == {"Halton"}
+    together = total.loc["Pilot councils"]
+    assert together.children_count_estimate == pytest.approx(councils.children_count_estimate.sum())
+    expected = pq.read_metadata(home.confidential("pupil", COHORT)).num_rows
+    assert abs(together.children_count_estimate - expected) < 60
+
+
+def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
+    """A survey that nobody has run is published as not available throughout."""
+    bundle = _released_without({"parent_experience": tuple(COUNCILS)}, Home(tmp_path), keys, 500)
+    table = pq.read_table(bundle / "parent_experience.parquet")
+    assert set(table["response_percent_flag"].to_pylist()) <= {"x", "z"}
+
+
+def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: KeyRing) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    with pytest.raises(NotLinked, match="run the linkage first"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=True)
+    note_linked(home, COHORT, COUNCILS, {"eyfsp": COUNCILS[0]})
+    with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
+    note_linked(home, COHORT, COUNCILS)
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert read_record(home, VERSION)[COHORT].missing == {}
+    _tables_without({}, home, 10)
+    measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
+    with pytest.raises(ReleaseConflict, match="A revision is a new release"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert read_record(home, VERSION)[COHORT].missing == {}
+
+
+def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dict[int, Path], tmp_path: Path) -> None:
+    """To the last bit, from the files of the bundle alone; and not from other counts."""
+    assert differing(bundles[2000]) == []
+    copy = Path(shutil.copytree(bundles[2000], tmp_path / "changed"))
+    cells = pq.read_table(copy / "noisy_counts.parquet")
+    health = pc.equal(cells["family"], "health")
+    changed = pc.add(cells["noisy_count"], pc.cast(health, pa.int64()))
+    column = cells.schema.get_field_index("noisy_count")
+    pq.write_table(cells.set_column(column, cells.schema.field(column), changed), copy / "noisy_counts.parquet")
+    assert differing(copy) == ["asq3_outcomes"]
+
+
+def test_a_release_without_a_council_can_be_made_again_from_its_counts(tmp_path: Path, keys: KeyRing) -> None:
+    assert differing(_released_without(MISSING, Home(tmp_path), keys, 1000)) == []
+
+
+def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: dict[int, Path]) -> None:
+    """Its code, run as it stands with numpy and Parquet alone."""
+    (code,) = re.findall(r"```python\n(.*?)```", (bundles[2000] / "methodology.md").read_text(), re.DOTALL)
+    recipe: dict[str, Any] = {}
+    exec(code, recipe)
+    found = recipe["estimates"](bundles[2000], COHORT, "health", ("council", "sex", "asq3_communication"))
+    published = pq.read_table(bundles[2000] / "asq3_outcomes.parquet").to_pandas()
+    sex, domain = FAMILIES["health"].attribute("sex"), FAMILIES["health"].attribute("asq3_communication")
+    for number, council in enumerate(COUNCILS):
+        rows = published[
+            (published.la_name == place(council).la_name)
+            & (published.asq3_domain == domain.label)
+            & (published.breakdown_topic == sex.label)
+        ]
+        assert rows.breakdown.tolist() == list(sex.categories)
+        assert rows.at_or_above_children_count_estimate.tolist() == pytest.approx(found[number, :, 0])
+        assert rows.reviewed_children_count_estimate.tolist() == pytest.approx(found[number].sum(axis=1))
+
+
+def test_the_plan_says_what_will_be_unusable() -> None:
+    found = expected_accuracy(COUNCILS)
+    assert all(entry["met"] for entry in found["minimum_accuracy"])
+    warned = {(row["table"], row["rows"]) for row in found["warnings"]}
+    assert ("gld_headline", "Ethnic group / Other ethnic group / Male") in warned
+    assert ("gld_headline", "Free school meal eligibility / Not eligible for free school meals / Total") not in warned
+    assert json.loads(json.dumps(found)) == found
+    gaps = {row["area"]: row["median_rate_half_width"] for row in found["tables"] if row["table"] == "gld_differences"}
+    assert gaps["Leeds"] < gaps["Halton"]
+
+
+def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
+    policy = load_policy()
+    poor = replace(policy, split=dict.fromkeys(policy.split, 1e-4))
+    with pytest.raises(NotAccurateEnough, match="the tables of pupil are not worth their budget"):
+        check_accuracy("pupil", plan_family("pupil", COUNCILS, poor), COUNCILS, poor)
+    check_accuracy("pupil", plan_family("pupil", COUNCILS, policy), COUNCILS, policy)
+
+
+def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = load_policy()
+    monkeypatch.setattr(begin, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    home = Home(tmp_path)
+    home.prepare()
+    note_linked(home, COHORT, COUNCILS)
+    with pytest.raises(NotAccurateEnough):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
+
+
+def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    note_linked(home, COHORT, COUNCILS)
+    (tmp_path / "broken.yaml").write_text("name: [")
+    monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
+    with pytest.raises(InvalidPublisher, match="not a readable YAML file"):
+        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    assert Ledger(home.ledger).entries() == []
+    monkeypatch.delenv("READINESS_PUBLISHER")
+    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+
+
+def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:
+    headline = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
+    found = pq.read_table(bundles[2000] / "gld_differences.parquet").to_pandas()
+    headline["area"], found["area"] = (table.geographic_level + table.la_name.fillna("") for table in (headline, found))
+    rates = headline[headline.sex == "Total"].set_index(["area", "breakdown"]).gld_children_percent
+    together = headline.geographic_level.iloc[0]
+    compared = 0
+    for row in found[found.gld_difference_points.notna()].itertuples():
+        if row.comparison == "Not eligible less eligible":
+            first, second = "Not eligible for free school meals", "Eligible for free school meals"
+            expected = rates[row.area, first] - rates[row.area, second]
+        elif row.comparison == "All children: area less all councils together":
+            expected = rates[row.area, "Total"] - rates[together, "Total"]
+        else:
+            continue
+        compared += 1
+        assert row.gld_difference_points == pytest.approx(expected, abs=0.151)
+        assert row.gld_difference_points_lower_ci < row.gld_difference_points < row.gld_difference_points_upper_ci
+    assert compared > len(COUNCILS)
+    with_itself = found[(found.area == together) & found.comparison.str.contains("area less all")]
+    assert set(with_itself.gld_difference_points_flag) == {"z"}
+
+
+def test_the_model_stands_on_rows_of_councils_alone(bundles: dict[int, Path]) -> None:
+    table = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
+    modelled = table[table.gld_children_percent_model.notna()]
+    assert set(modelled.geographic_level) == {"Local authority"}
+    assert not ((modelled.breakdown == "Total") & (modelled.sex == "Total")).any()
+    small = modelled[modelled.gld_children_percent_flag == "low"]
+    assert len(small)
+    assert small.gld_children_percent_model.between(0, 100).all()

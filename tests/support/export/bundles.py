@@ -1,0 +1,98 @@
+"""Releases of made-up figures, written once for all tests that only read them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.analyst_db import build_database
+from ndl_export.bundle.make import write_bundle
+from ndl_export.tables import TABLES
+from tests.support.export.fake_release import COHORTS, EARLIER, fake_facts, fake_tables
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@pytest.fixture(scope="session")
+def tables() -> dict[str, pa.Table]:
+    return fake_tables()
+
+
+@pytest.fixture(scope="session")
+def release_dir(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> Path:
+    """A release directory with one version; to be read, not written."""
+    directory = tmp_path_factory.mktemp("release")
+    write_bundle(directory, fake_facts(), tables, signing_key)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def bundle(release_dir: Path) -> Path:
+    """The bundle's folder; to be read, not written."""
+    return release_dir / "2026.11.0"
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle's folder to do harm to."""
+    return Path(shutil.copytree(bundle, tmp_path / bundle.name))
+
+
+@pytest.fixture(scope="session")
+def two_releases(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> Path:
+    """A release directory with two releases of one cohort and their analyst database; the older was written last."""
+    directory = tmp_path_factory.mktemp("releases")
+    write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)
+    write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), signing_key)
+    build_database(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) -> Path:
+    """The same, where the newer release has the cohort before as well, with the figures of the older."""
+    directory = tmp_path_factory.mktemp("cohorts")
+    for version in ("2026.11.0", "2027.02.0"):
+        shutil.copytree(two_releases / version, directory / version)
+    newer = directory / "2027.02.0"
+    for name in TABLES:
+        earlier = pq.read_table(directory / "2026.11.0" / f"{name}.parquet").drop_columns("time_period")
+        earlier = earlier.append_column("time_period", pa.repeat("202324", earlier.num_rows))
+        own = pq.read_table(newer / f"{name}.parquet")
+        both = pa.concat_tables([earlier.select(own.column_names).cast(own.schema), own])
+        pq.write_table(both, newer / f"{name}.parquet")
+    package = json.loads((newer / "datapackage.json").read_text())
+    (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": ["202324", "202425"]}))
+    build_database(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+    """The bundle of two cohorts, in a directory with the release that the earlier one comes from."""
+    directory = tmp_path_factory.mktemp("series")
+    write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
+    facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
+    return write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """The release directory of a home with two versions; to be read, not written."""
+    directory = tmp_path_factory.mktemp("home") / "release"
+    shutil.copytree(release_dir, directory, symlinks=True)
+    write_bundle(directory, fake_facts("2026.12.0"), fake_tables(seed=2), signing_key)
+    return directory

@@ -1,0 +1,85 @@
+"""What a reader finds at a place where releases are published, and whether all of it is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from ndl_export.bundle.integrity import integrity_faults
+from ndl_export.bundle.read import LARGEST, remote_version
+from ndl_export.facts.release_facts import Version
+from ndl_export.files.archive import unpack
+from ndl_export.files.stores import open_store
+from tests.support.export.fake_release import fake_facts
+
+ATOM = {"a": "http://www.w3.org/2005/Atom"}
+ADDRESS = fake_facts().address
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Versions, by what leads to them; None for `latest` where there is no file."""
+
+    catalogue: frozenset[str]
+    feed: frozenset[str]
+    database: frozenset[str]
+    pages: frozenset[str]
+    latest: str | None
+
+
+def look(url: str, scratch: Path) -> Seen:
+    """Follow everything that leads to a release, and fail where what it leads to is not there, or not sound."""
+    store = open_store(url)
+    sizes = store.sizes() or {}
+
+    def read(name: str) -> bytes:
+        return store.read(name, LARGEST) or b""
+
+    catalogue = json.loads(read("catalogue.jsonld") or b'{"@graph": [{"dcat:dataset": []}]}')["@graph"][0]
+    datasets = {each["dcat:version"]: each for each in catalogue["dcat:dataset"]}
+    for version, dataset in datasets.items():
+        files = remote_version(store, Version.parse(version))
+        assert integrity_faults(files, None) == []
+        for suffix in ("zip", "tar"):
+            assert unpack(read(f"{version}.{suffix}")) == (version, files)
+        for each in dataset["dcat:distribution"]:
+            assert each["dcat:downloadURL"]["@id"].removeprefix(f"{ADDRESS}/") in sizes
+    entries = ET.fromstring(feed).findall("a:entry", ATOM) if (feed := read("feed.xml")) else []
+    fed = {each.findtext("a:id", "", ATOM).rpartition("/")[2] for each in entries}
+    latest = json.loads(read("latest.json") or b"{}")
+    if latest:
+        assert hashlib.sha256(read(f"{latest['folder']}SHA256SUMS")).hexdigest() == latest["sha256sums"]
+        assert {latest["zip"], latest["tar"], latest["page"]} <= sizes.keys()
+    pages = {
+        version for name in sizes if re.fullmatch(r"site/\w.*\.html", name) for version in _led_to(name, read, sizes)
+    }
+    seen = Seen(
+        *map(frozenset, (datasets, fed, _databases(read("readiness.duckdb"), scratch), pages)), latest.get("version")
+    )
+    assert seen.feed | seen.database | seen.pages | ({seen.latest} if seen.latest else set()) <= seen.catalogue
+    return seen
+
+
+def _led_to(name, read, sizes) -> set[str]:  # type: ignore[no-untyped-def]
+    """The one version that a page of `site/` leads to; each of its links leads to a file of it."""
+    links = re.findall(r'href="(?!#|mailto:|data:|https?:)([^"#?]+)', read(name).decode())
+    assert links
+    assert all(link.startswith("../") and link.removeprefix("../") in sizes for link in links)
+    versions = {link.split("/")[1] for link in links}
+    assert len(versions) == 1
+    return versions
+
+
+def _databases(content: bytes, scratch: Path) -> set[str]:
+    if not content:
+        return set()
+    path = scratch / "seen.duckdb"
+    path.write_bytes(content)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return {version for (version,) in connection.execute("SELECT release_version FROM releases.release").fetchall()}

@@ -1,0 +1,138 @@
+"""A home folder in which a cohort was taken in, linked and released, with one child planted in three extracts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from assets.catalogue.installation import Installation
+from assets.home.paths import Home
+from assets.intake.take_in import Intake
+from pipelines.run import run_cohort
+from privacy.keys import KeyRing
+from privacy.pseudonyms import TOKEN_COLUMNS
+from sources.contracts import CONTRACTS
+from sources.extract.landed import find
+from sources.reference.cohorts import Cohort
+from tests.support.independent import nhs_number, upn, write_extracts
+
+COHORT = "202425"
+PERSON = "Zzyzxwick,Quixolinda,F,2020-02-02,L99 9ZZ"
+UPN, NHS = upn(899_999_123_456), nhs_number(876_544)
+EYFSP_LINE = f"383,2001,100001,{COHORT},{UPN},{PERSON},{','.join('2' * 17)}\n"
+TWIN_LINE = (
+    EYFSP_LINE.replace("383,", "343,", 1).replace(UPN, upn(899_999_123_458)).replace("Quixolinda,F", "Barnabus,M")
+)
+"""A child who shares some tokens with the planted one."""
+PLANTED = ("leeds/eyfsp", "leeds/hv_reviews", "halton/early_years_census")
+
+
+@dataclass
+class Place:
+    """One installation of a test's own."""
+
+    root: Path
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root / "home")
+
+    @property
+    def keys(self) -> KeyRing:
+        return KeyRing.load(self.root / "keys")
+
+    @property
+    def installation(self) -> Installation:
+        return Installation(
+            landing_dir=str(self.landing), home_dir=str(self.home.root), keys_dir=str(self.root / "keys")
+        )
+
+    def file(self, name: str) -> Path:
+        return self.landing / name / f"{COHORT}.csv"
+
+    def row(self, name: str) -> int:
+        """The last data row of a landed extract, where the planted child stands."""
+        return len(self.file(name).read_text().splitlines()) - 1
+
+    def take(self, name: str, keys: KeyRing | None = None):
+        council, source = name.split("/")
+        landed = find(self.landing, council, source, COHORT)
+        assert landed
+        return Intake(self.landing, self.home, keys or self.keys).take_in(landed)
+
+    def rows(self, name: str) -> set[int]:
+        council, source = name.split("/")
+        path = self.home.pseudonymised(source, COHORT, council)
+        return {row for (row,) in duckdb.sql(f"SELECT source_row FROM '{path}'").fetchall()}
+
+    def linked_rows(self) -> set[tuple[str, int]]:
+        found = duckdb.sql(f"SELECT council, source, source_row FROM '{self.home.links(COHORT)}'").fetchall()
+        return {(f"{council}/{source}", row) for council, source, row in found}
+
+    def child_id(self, name: str) -> str:
+        council, source = name.split("/")
+        sql = f"SELECT child_id FROM '{self.home.links(COHORT)}' WHERE (council, source, source_row) = (?, ?, ?)"
+        return str(duckdb.execute(sql, [council, source, self.row(name)]).fetchall()[0][0])
+
+    def own_tokens(self) -> set[int]:
+        """Tokens that the planted child's rows carry, and no other row."""
+        mine: set[int] = set()
+        others: set[int] = set()
+        for path in self.home.restricted.glob("pseudonymised/*/*/*.parquet"):
+            name = f"{path.stem}/{path.parent.parent.name.removeprefix('source=')}"
+            columns = [c for c in duckdb.sql(f"FROM '{path}' LIMIT 0").columns if c in TOKEN_COLUMNS]
+            if not columns:
+                continue
+            planted = self.row(name) if name in PLANTED else -1
+            for number, *tokens in duckdb.sql(f"SELECT source_row, {', '.join(columns)} FROM '{path}'").fetchall():
+                (mine if number == planted else others).update(token for token in tokens if token is not None)
+        return mine - others
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Made once; tests take a copy."""
+    place = Place(tmp_path_factory.mktemp("released"))
+    write_extracts(place.landing, children=320)
+    with place.file("leeds/eyfsp").open("a") as file:
+        file.write(EYFSP_LINE)
+    with place.file("sefton/eyfsp").open("a") as file:
+        file.write(TWIN_LINE)
+    with place.file("leeds/hv_reviews").open("a") as file:
+        file.write(f"P-1,{NHS},01,{PERSON},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+    with place.file("halton/early_years_census").open("a") as file:
+        file.write(f"EY1,{PERSON},WBRI,2YO,15,N,N,2022-03-01,on_track\n")
+    KeyRing.create(place.root / "keys")
+    run_cohort(place.installation, Cohort(COHORT), "2026.11.0", False, (), lambda _: None)
+    assert set(CONTRACTS) == {
+        path.name.removeprefix("source=") for path in (place.home.restricted / "quality").iterdir()
+    }
+    return place
+
+
+@pytest.fixture
+def copied(released: Place, tmp_path: Path) -> Iterator[Callable[[], Place]]:
+    """Makes a copy of the installation, as often as asked."""
+    made = [0]
+
+    def copy() -> Place:
+        made[0] += 1
+        root = tmp_path / str(made[0])
+        shutil.copytree(released.root, root, symlinks=True)
+        return Place(root)
+
+    return copy
+
+
+@pytest.fixture
+def place(copied: Callable[[], Place]) -> Place:
+    return copied()

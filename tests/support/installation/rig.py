@@ -1,0 +1,253 @@
+"""An installation that faults are done to, runs of the command in processes of their own, and what must hold after."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow.parquet as pq
+
+from ndl_export.bundle.verify import verify
+from pipelines.cli import main
+from privacy.keys import KeyRing
+from privacy.release import store
+from privacy.release.canonical import sha256_hex
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import EntryKind
+from tests.support.independent import nhs_number, upn, write_extracts
+
+WARM = multiprocessing.get_context("forkserver")
+WARM.set_forkserver_preload(
+    ["tests.conftest", "great_expectations", "splink", "pipelines.run", "tests.support.installation.rig"]
+)
+"""`tests.conftest` first: what Great Expectations imports ends a process whose main module has no file."""
+
+COHORT, COUNCILS = "202425", ("leeds", "liverpool")
+FIRST, NEXT = "2026.11.0", "2026.11.1"
+SMALL_SHARE = "0.05"
+REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
+STAGES = {"intake": 1, "linkage": 2, "release": 3, "analyst_database": 4}
+SURNAME, FORENAME, POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"
+UPN, NHS = upn(899_999_123_456), nhs_number(876_544)
+PLANTED = (SURNAME, FORENAME, POSTCODE, UPN, str(NHS))
+_LONG = 240
+
+Case = TypeVar("Case")
+KILLS = os.environ.get("READINESS_AUDIT_FAULTS")
+"""Kills a stage; where it is set, every fault is done as well, not only those that differ most."""
+
+Prelude = Callable[[], None]
+"""Done in the process of a run before it begins."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its exit code, or minus the signal, and all that it said."""
+
+    code: int
+    output: str
+
+    @property
+    def sentence(self) -> str:
+        """The one sentence of a run that stopped; it must be one, and no traceback."""
+        assert self.code == 1, self.output
+        assert "Traceback" not in self.output, self.output
+        said = [line for line in self.output.splitlines() if line.startswith("readiness: ")]
+        assert len(said) == 1, self.output
+        return said[0].removeprefix("readiness: ")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Folders of an installation, with a place for temporary files that is looked through as well."""
+
+    root: Path
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def restricted(self) -> Path:
+        return self.home / "restricted"
+
+    @property
+    def release(self) -> Path:
+        return self.home / "release"
+
+    @property
+    def ledger(self) -> Path:
+        return self.home / "ledger.sqlite"
+
+    @classmethod
+    def made(cls, root: Path) -> Site:
+        """Two councils, with one child whose identifiers occur nowhere else."""
+        site = cls(root)
+        write_extracts(site.landing, children=160, councils=COUNCILS)
+        person = f"{SURNAME},{FORENAME},F,2020-02-02,{POSTCODE}"
+        with (site.landing / "leeds" / "eyfsp" / f"{COHORT}.csv").open("a") as file:
+            file.write(f"383,2001,100001,{COHORT},{UPN},{person},{','.join('2' * 17)}\n")
+        with (site.landing / "leeds" / "hv_reviews" / f"{COHORT}.csv").open("a") as file:
+            file.write(f"P-{SURNAME},{NHS},01,{person},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+        KeyRing.create(root / "keys")
+        return site
+
+    def copy(self, root: Path) -> Site:
+        shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
+        return Site(root)
+
+    def send_again(self) -> None:
+        """The same rows, in files with other bytes: every extract is taken in anew."""
+        for path in self.landing.glob(f"*/*/{COHORT}.csv"):
+            with path.open("a") as file:
+                file.write("\n")
+
+    def run(self, *options: str, prelude: Prelude | None = None) -> Ended:
+        """`readiness run` of the first release, or with the options of another."""
+        return self.start(*options, prelude=prelude).end()
+
+    def start(self, *options: str, prelude: Prelude | None = None) -> Running:
+        (self.root / "tmp").mkdir(exist_ok=True)
+        said = self.root / f"said-{time.monotonic_ns()}.txt"
+        said.touch()
+        process = WARM.Process(target=_command, args=(self, options, said, prelude))
+        process.start()
+        return Running(process, said)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run at work."""
+
+    process: Any
+    said: Path
+
+    def reach(self, stage: str) -> None:
+        """Wait until the run says that the stage begins."""
+        mark = f"[{STAGES[stage]}/"
+        while mark not in self.said.read_text() and self.process.is_alive():
+            time.sleep(0.01)
+
+    def kill(self) -> Ended:
+        self.process.kill()
+        return self.end()
+
+    def end(self) -> Ended:
+        self.process.join(_LONG)
+        assert self.process.exitcode is not None, self.said.read_text()
+        return Ended(self.process.exitcode, self.said.read_text())
+
+
+def _command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude | None) -> None:
+    os.environ |= {
+        "TMPDIR": str(site.root / "tmp"),
+        "READINESS_LANDING": str(site.landing),
+        "READINESS_HOME": str(site.home),
+        "READINESS_KEYS": str(site.root / "keys"),
+    }
+    handle = os.open(said, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    if prelude:
+        prelude()
+    named = () if "--release" in options else ("--release", FIRST)
+    main(["run", "--cohort", COHORT, *named, *options])
+
+
+def as_others() -> None:
+    """Rights bind this process, root's too."""
+    if os.geteuid() == 0:
+        libc, overrides = ctypes.CDLL(None, use_errno=True), 1 << 1 | 1 << 2
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        held = (ctypes.c_uint32 * 6)()
+        assert libc.capget(header, held) == 0
+        held[0] &= ~overrides
+        assert libc.capset(header, held) == 0
+
+
+def chosen(cases: Iterable[Case], *always: Case) -> list[Case]:
+    """All cases of a fault, or by default those that are always run."""
+    return list(cases) if KILLS else list(always)
+
+
+# --- What must hold after any fault
+
+
+def kept(site: Site) -> dict[str, bytes]:
+    """What is finished and must never be lost: releases, and the measurements that were paid for."""
+    paths = [path for path in site.release.glob("*.*.*/**/*") if path.is_file()]
+    paths += (site.restricted / "measurements").glob("*/*/*.json")
+    return {str(path.relative_to(site.home)): path.read_bytes() for path in paths}
+
+
+def check_books(site: Site, releases: int) -> None:
+    """Ledger and stored measurements agree; of the families of a release, none was charged twice."""
+    ledger = Ledger(site.ledger)
+    files = list((site.restricted / "measurements").glob("*/*/*.json"))
+    ledger.verify_chain(store.charges(site.restricted, COHORT))
+    entries = ledger.entries()
+    charged = Counter((e.release, e.family) for e in entries if e.kind == EntryKind.RESERVE)
+    assert set(charged.values()) <= {1}
+    assert len({release for release, _ in charged}) <= releases
+    committed = {e.measurement_sha256 for e in entries if e.kind == EntryKind.COMMIT}
+    found = {sha256_hex(path.read_bytes()): json.loads(path.read_text()) for path in files}
+    assert committed <= set(found)
+    paid = [content["measurement"]["ledger_entry"] for content in found.values()]
+    assert len(set(paid)) == len(paid)
+
+
+def check_nothing_leaked(site: Site) -> None:
+    """No planted identifier in any file outside landing and keys: home, output, temporary files, Dagster's storage."""
+    variants = {v.encode() for word in PLANTED for v in (word, word.upper(), word.lower(), word.replace(" ", ""))}
+    for path in (path for path in site.root.rglob("*") if path.is_file() and not path.is_symlink()):
+        if path.relative_to(site.root).parts[0] in ("landing", "keys"):
+            continue
+        content = path.read_bytes()
+        with suppress(Exception):  # a file that was cut short is searched as it is
+            if path.suffix == ".parquet":
+                content += pq.read_table(path).to_pandas().to_csv().encode()
+            elif path.suffix in {".db", ".sqlite"}:
+                content += "\n".join(sqlite3.connect(path).iterdump()).encode()
+        assert not [word for word in variants if word in content], path
+
+
+def check_sound(site: Site, versions: tuple[str, ...] = (FIRST,)) -> None:
+    """The releases verify, and nothing half-made is left."""
+    for version in versions:
+        report = verify(site.release / version)
+        assert report.ok, str(report)
+    left = [path for path in site.release.iterdir() if path.name.startswith(".")]
+    left += [*site.restricted.glob("staging-*"), *site.home.rglob("*.new")]
+    assert left == []
+    open_runs = (
+        "SELECT status FROM runs WHERE status IN ('STARTED', 'STARTING', 'NOT_STARTED') -- of runs that are over"
+    )
+    with sqlite3.connect(site.home / "dagster" / "history" / "runs.db") as runs:
+        assert runs.execute(open_runs).fetchall() == []
+
+
+def seconds_of(output: str) -> list[float]:
+    """How long each stage took, as the run said."""
+    return [float(found) for found in re.findall(r"done in ([0-9.]+) s", output)]
+
+
+KILLED = -signal.SIGKILL

@@ -1,0 +1,93 @@
+"""Dagster's web server and daemon over an installation, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import PROJECT
+from tests.support.installation.rig import Site
+
+WORKSPACE = PROJECT / "workspace.yaml"
+_PATIENCE = 240.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it answers."""
+
+    url: str
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of a GraphQL query; it may have no errors."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            content = json.loads(answer.read())
+        assert "errors" not in content, content
+        return content["data"]
+
+    def until(self, query: str, good: Any, **variables: Any) -> Any:
+        """The first answer that is `good`."""
+        deadline = time.monotonic() + _PATIENCE
+        while not good(found := self.ask(query, **variables)):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.5)
+        return found
+
+
+@contextmanager
+def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server over the home folder's own instance, and its daemon; both processes end with the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "DAGSTER_HOME": str(site.home / "dagster"),
+        "READINESS_LANDING": str(site.landing),
+        "READINESS_HOME": str(site.home),
+        "READINESS_KEYS": str(site.root / "keys"),
+        "PYTHONPATH": str(PROJECT),
+        **(settings or {}),
+    }
+    programs = [
+        ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)],
+        ["dagster-daemon", "run", "-w", str(workspace)],
+    ]
+    said = (site.root / "servers.txt").open("wb")
+    processes = [
+        subprocess.Popen(
+            [Path(sys.executable).with_name(name), *options], cwd=PROJECT, env=environment, stdout=said, stderr=said
+        )
+        for name, *options in programs
+    ]
+    try:
+        _wait(port, processes, site.root / "servers.txt")
+        yield Server(f"http://127.0.0.1:{port}")
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+def _wait(port: int, processes: list[subprocess.Popen[bytes]], said: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        assert all(process.poll() is None for process in processes), said.read_text()
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(said.read_text())

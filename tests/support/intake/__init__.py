@@ -1,0 +1,1 @@
+"""Extracts sound, odd and hostile, in every format, and what takes them in."""

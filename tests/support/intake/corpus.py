@@ -1,0 +1,135 @@
+"""Extracts as they come, and as someone would make them who wants the intake to fail: what each one is to give.
+
+Every row is of a planted child. A case's good rows stand around its bad one; `kept`, `aside` and `warned` are numbers
+of data rows, `stops` is what the sentence must say.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS
+from sources.reference.goals import GOALS
+from sources.reference.survey import QUESTIONS
+from tests.support.independent import nhs_number, upn
+from tests.support.intake.desk import COHORT
+from tests.support.intake.files import as_csv
+
+Row = dict[str, str]
+Table = list[list[str]]
+Arrange = Callable[[Path, KeyRing], None]
+
+SURNAME, FORENAME, POSTCODE, BORN = "Qwyjibo", "Zorblax", "ZE3 9JW", "2019-11-23"
+_FIRST_UPN, _FIRST_NHS = 997_700_000_000, 777_000
+_NHS_NUMBERS = [number for index in range(300) if (number := nhs_number(_FIRST_NHS + index))]
+PLANTED = re.compile(
+    "qwyjib|zorbla|ze3 ?9jw|9977000000|999777|2019-11-2[0-9]|2[0-9][/.-]11[/.-](20)?19|11/23/2019|23[ -]nov|23 november"
+    "|20191123|(?<![0-9a-z.])43792(?![0-9a-z])",
+    re.IGNORECASE,
+)
+"""Any spelling of what the rows identify their children by."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """`files` are put into the folder of council and source by name; `arrange` does what is no plain file."""
+
+    name: str
+    source: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    kept: tuple[int, ...] = ()
+    aside: Mapping[int, set[str]] = field(default_factory=dict)
+    warned: Mapping[int, set[str]] = field(default_factory=dict)
+    stops: str = ""
+    arrange: Arrange | None = None
+
+    def put(self, folder: Path, keys: KeyRing) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        if self.arrange:
+            self.arrange(folder, keys)
+
+
+def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
+    """A case of one file."""
+    return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)  # type: ignore[arg-type]
+
+
+PERSON = {"surname": SURNAME, "forename": FORENAME, "sex": "F", "date_of_birth": BORN, "postcode": POSTCODE}
+SOUND: dict[str, Row] = {
+    "eyfsp": {"academic_year": "202425", "upn": ""} | PERSON | dict.fromkeys(GOALS, "2"),
+    "school_census": {"upn": "", "nhs_number": ""}
+    | PERSON
+    | {"ethnicity": "WBRI", "fsm_eligible": "N", "sen_provision": "N", "first_language": "ENG"},
+    "early_years_census": {"nhs_number": ""}
+    | PERSON
+    | {"ethnicity": "WBRI", "entitlement": "UNI", "funded_hours": "15", "eypp": "N", "sen_provision": "N"}
+    | {"progress_check_date": "2022-03-01", "progress_check_outcome": "on_track"},
+    "hv_reviews": {"local_patient_id": "", "nhs_number": "", "nhs_number_status": "01"}
+    | PERSON
+    | {"review": "2-2.5Y", "review_date": "2022-02-01", "asq3_months": "27"}
+    | {name: "40" for name in CONTRACTS["hv_reviews"]._by_name if name.startswith("asq3_") and name != "asq3_months"}
+    | {"asq_se2_score": "35", "concern": "N", "referral": "N"},
+    "parent_experience": {"response_id": "", "wave": "1"}
+    | dict.fromkeys(("respondent_role", "child_age_band", "fsm_or_funded", *QUESTIONS), "1"),
+}
+
+
+def child(source: str, number: int, **change: str) -> Row:
+    """A sound row; its numbers are those of the planted child `number`."""
+    row = dict(SOUND[source])
+    numbers = {
+        "upn": upn(_FIRST_UPN + number),
+        "nhs_number": nhs_of(number),
+        "local_patient_id": f"P{SURNAME}{number}",
+        "response_id": f"R{SURNAME}{number}",
+    }
+    return row | {name: value for name, value in numbers.items() if name in row} | change
+
+
+def nhs_of(number: int) -> str:
+    """The `number`th of the NHS numbers 999777... that have a check digit."""
+    return _NHS_NUMBERS[number]
+
+
+def rows(source: str, *changes: Row) -> list[Row]:
+    """A sound row for each mapping of changed values."""
+    return [child(source, number) | change for number, change in enumerate(changes)]
+
+
+def around(source: str, **change: str) -> list[Row]:
+    """The changed row between two sound ones."""
+    return rows(source, {}, change, {})
+
+
+def table(source_rows: Sequence[Row], header: Sequence[str] | None = None) -> Table:
+    names = list(header or source_rows[0])
+    return [names, *([row.get(name, "") for name in names] for row in source_rows)]
+
+
+def text(source_rows: Sequence[Row], encoding: str = "utf-8", **form: object) -> bytes:
+    return as_csv(table(source_rows), encoding, **form)
+
+
+def many(source: str, count: int = 24) -> list[Row]:
+    """Sound rows of children born on different days."""
+    first = dt.date.fromisoformat(BORN)
+    return [
+        child(source, number)
+        | ({"date_of_birth": str(first - dt.timedelta(number % 4))} if "sex" in SOUND[source] else {})
+        for number in range(count)
+    ]
+
+
+def moved(source_rows: Sequence[Row], **headings: str) -> Table:
+    """The table with some headings replaced by others."""
+    header, *body = table(source_rows)
+    return [[headings.get(name, name) for name in header], *body]

@@ -1,0 +1,121 @@
+"""An intake over a temporary landing folder, and the text of a sound extract to break."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
+from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS
+from sources.extract.landed import find
+from sources.reference.goals import GOALS
+from tests.support.independent import upn
+
+COHORT = "202425"
+EYFSP_HEADER = [column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number"]
+EYFSP_ROW = {
+    "la_code": "383",
+    "estab": "2001",
+    "urn": "100001",
+    "academic_year": "202425",
+    "upn": upn(800_000_000_005),
+    "surname": "Thornton",
+    "forename": "Amelia",
+    "sex": "F",
+    "date_of_birth": "2020-02-29",
+    "postcode": "LS1 4AP",
+} | dict.fromkeys(GOALS, "2")
+REVIEW_ROW = {
+    "surname": "Thornton",
+    "forename": "Amelia",
+    "sex": "F",
+    "date_of_birth": "2020-02-29",
+    "postcode": "LS1 4AP",
+    "review": "2-2.5Y",
+    "review_date": "2022-05-01",
+    "asq3_months": "27",
+    "asq3_communication": "24.02",
+}
+
+
+def reviews(*changes: dict[str, str]) -> str:
+    """The text of an extract of health-visitor reviews: one row for each mapping of changed values."""
+    header = [column.name for column in CONTRACTS["hv_reviews"].columns]
+    rows = [",".join((REVIEW_ROW | change).get(name, "") for name in header) for change in changes]
+    return "\n".join([",".join(header), *rows]) + "\n"
+
+
+@dataclass
+class Desk:
+    """Where a test lands a file of Leeds and takes it in."""
+
+    landing: Path
+    home: Home
+    intake: Intake
+
+    def land(self, content: bytes | str, source: str = "eyfsp", suffix: str = ".csv", council: str = "leeds") -> Path:
+        path = self.landing / council / source / f"{COHORT}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(raw) if suffix.endswith(".gz") else raw)
+        return path
+
+    def take(self, source: str = "eyfsp", council: str = "leeds") -> ExtractQuality:
+        landed = find(self.landing, council, source, COHORT)
+        assert landed
+        return self.intake.take_in(landed)
+
+    def kept(self, source: str = "eyfsp", council: str = "leeds", columns: str = "source_row") -> list[Any]:
+        path = self.home.pseudonymised(source, COHORT, council)
+        rows = duckdb.sql(f"SELECT {columns} FROM '{path}' ORDER BY source_row").fetchall()
+        return [row[0] if len(row) == 1 else row for row in rows]
+
+    def quarantined(self, source: str = "eyfsp", council: str = "leeds") -> set[tuple[int, str]]:
+        path = self.home.quarantine(source, COHORT, council)
+        return set(duckdb.sql(f"SELECT source_row, rule FROM '{path}' WHERE NOT row_kept").fetchall())
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders of examples, of which there are thousands, lie where pytest clears away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, keys: KeyRing) -> Desk:
+    landing = tmp_path / "landing"
+    (landing / "reference").mkdir(parents=True)
+    (landing / "reference" / "postcode_directory.csv").write_text(
+        "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
+    )
+    home = Home(tmp_path / "home")
+    return Desk(landing, home, Intake(landing, home, keys))
+
+
+@pytest.fixture
+def eyfsp() -> Callable[..., str]:
+    """The text of an EYFS Profile extract: one row for each mapping of changed values."""
+
+    def text(*changes: dict[str, str], delimiter: str = ",", header: list[str] | None = None) -> str:
+        rows = [EYFSP_ROW | change for change in changes or ({},)]
+        lines = [header or EYFSP_HEADER, *([row[name] for name in EYFSP_HEADER] for row in rows)]
+        return "".join(delimiter.join(line) + "\n" for line in lines)
+
+    return text

@@ -1,0 +1,124 @@
+"""Write a table as a file of each format, and read a landed file through the readers alone."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet
+
+from sources.contracts import CONTRACTS
+from sources.councils.council_file import CONTRACT_DIALECT, Dialect
+from sources.extract.landed import find
+from sources.extract.open import open_extract
+from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW
+
+SHEET = "xl/worksheets/sheet1.xml"
+STRINGS = "xl/sharedStrings.xml"
+RELATIONS = "xl/_rels/workbook.xml.rels"
+Rows = Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True)
+class Read:
+    """`rows` maps each usable row's number to its values of the wanted columns."""
+
+    rows: dict[int, dict[str, str | None]]
+    set_aside: dict[str, list[int]]
+
+
+class Landing:
+    """A landing folder with the one extract of the test."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, content: bytes | str, suffix: str = ".csv") -> Path:
+        folder = self.root / "leeds" / "eyfsp"
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.iterdir():
+            earlier.unlink()
+        path = folder / f"{COHORT}{suffix}"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def read(self, dialect: Dialect = CONTRACT_DIALECT) -> Read:
+        landed = find(self.root, "leeds", "eyfsp", COHORT)
+        assert landed
+        extract = open_extract(landed, CONTRACTS["eyfsp"], dialect)
+        rows = {row.pop("source_row"): row for batch in extract.batches for row in batch.to_pylist()}
+        return Read(rows, {rule.id: numbers for rule, numbers in extract.set_aside.items() if numbers})
+
+
+def children(*changes: dict[str, str]) -> list[list[str]]:
+    """Header and one row for each mapping of changed values."""
+    return [EYFSP_HEADER, *([str((EYFSP_ROW | change)[name]) for name in EYFSP_HEADER] for change in changes)]
+
+
+def as_csv(rows: Iterable[Sequence[object]], encoding: str = "utf-8", **form: object) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, **{"lineterminator": "\n"} | form).writerows(rows)  # type: ignore[arg-type]
+    return text.getvalue().encode(encoding)
+
+
+def as_xlsx(rows: Iterable[Sequence[object]], change: Callable[[openpyxl.Workbook], None] | None = None) -> bytes:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in rows:
+        sheet.append(list(row))
+    if change:
+        change(book)
+    return saved(book)
+
+
+def saved(book: openpyxl.Workbook) -> bytes:
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def with_shared_strings(content: bytes) -> bytes:
+    """A workbook of openpyxl with the texts of its first sheet in a table of their own, as Excel writes them."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    texts: dict[str, int] = {}
+
+    def shared(found: re.Match[str]) -> str:
+        return f' t="s"><v>{texts.setdefault(found[1], len(texts))}</v></c>'
+
+    sheet = re.sub(r' t="inlineStr"><is>(.*?)</is></c>', shared, members[SHEET].decode(), flags=re.DOTALL)
+    table = "".join(f"<si>{text}</si>" for text in texts)
+    strings = f'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{table}</sst>'
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
+    relation = f'<Relationship Type="{kind}" Target="sharedStrings.xml" Id="rIdS"/></Relationships>'
+    relations = members[RELATIONS].decode().replace("</Relationships>", relation)
+    return zipped(members | {SHEET: sheet.encode(), STRINGS: strings.encode(), RELATIONS: relations.encode()})
+
+
+def as_parquet(rows: Rows) -> bytes:
+    header, *body = rows
+    file = io.BytesIO()
+    columns = [pa.array(column) for column in zip(*body, strict=True)]
+    pyarrow.parquet.write_table(pa.Table.from_arrays(columns, names=[str(name) for name in header]), file)
+    return file.getvalue()
+
+
+def zipped(members: Mapping[str, bytes | str]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def as_gzip(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)

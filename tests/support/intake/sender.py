@@ -1,0 +1,146 @@
+"""A sender with its keys, and the pipeline that takes its files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.take_in import Intake
+from assets.intake.tokens_file import MANIFEST_KEY
+from pipelines.council_cli import main
+from privacy.keys import SENDER_KEYS, KeyRing
+from sources.extract.landed import find
+from tests.support.intake import desk as intake
+from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW
+
+DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
+
+
+@dataclass
+class Place:
+    """A folder of landing and a home: of the pipeline, or as a pipeline has them in which the sender's files lie."""
+
+    landing: Path
+    home: Home
+    intake: Intake
+
+    def take(self, source: str, council: str = "leeds") -> ExtractQuality:
+        landed = find(self.landing, council, source, COHORT)
+        assert landed
+        return self.intake.take_in(landed)
+
+    def kept(self, source: str, council: str = "leeds") -> pa.Table:
+        return pq.read_table(self.home.pseudonymised(source, COHORT, council), partitioning=None)
+
+
+@dataclass
+class Sender:
+    """`out` is its output folder; `keys` holds the senders' keys."""
+
+    root: Path
+    keys: Path
+    directory: Path
+
+    def write(self, text: str, source: str = "eyfsp", council: str = "leeds") -> Path:
+        path = self.root / council / source / f"{COHORT}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def out(self, source: str = "eyfsp", council: str = "leeds") -> Path:
+        return self.root / "out" / council / source
+
+    def run(self, extract: Path, *more: str, out: Path | None = None, keys: Path | None = None) -> Result:
+        folder = out or self.out(extract.parent.name, extract.parent.parent.name)
+        command = ["pseudonymise", str(extract), "--keys", str(keys or self.keys), "--out", str(folder)]
+        return CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
+
+    def pseudonymise(self, extract: Path, *more: str) -> Path:
+        """The tokens file of an extract."""
+        done = self.run(extract, "--postcode-directory", str(self.directory), *more)
+        assert done.exit_code == 0, done.output
+        return self.out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys") / "pipeline"
+    KeyRing.create(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keys(key_folder: Path) -> KeyRing:
+    return KeyRing.load(key_folder)
+
+
+@pytest.fixture(scope="session")
+def sender_keys(key_folder: Path) -> Path:
+    """What the pipeline's operator hands to senders."""
+    folder = key_folder.parent / "sender"
+    folder.mkdir(mode=0o700)
+    for name in SENDER_KEYS:
+        shutil.copy(key_folder / f"{name}.key", folder)
+    return folder
+
+
+@pytest.fixture
+def sender(tmp_path: Path, sender_keys: Path) -> Sender:
+    directory = tmp_path / "sender's" / "directory.csv"
+    directory.parent.mkdir()
+    directory.write_text(DIRECTORY)
+    return Sender(directory.parent, sender_keys, directory)
+
+
+@pytest.fixture
+def place_at(tmp_path: Path, keys: KeyRing) -> Callable[[str], Place]:
+    """A pipeline of its own name, under the same keys."""
+
+    def make(name: str) -> Place:
+        landing, home = tmp_path / name / "landing", Home(tmp_path / name / "home")
+        (landing / "reference").mkdir(parents=True)
+        (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
+        return Place(landing, home, Intake(landing, home, keys))
+
+    return make
+
+
+@pytest.fixture
+def pipeline(place_at: Callable[[str], Place]) -> Place:
+    return place_at("pipeline")
+
+
+def put(path: Path, place: Place, source: str = "eyfsp", council: str = "leeds", name: str | None = None) -> Path:
+    """Lay a file into a landing folder."""
+    folder = place.landing / council / source
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(path, folder / (name or path.name)))
+
+
+def eyfsp(*changes: dict[str, str]) -> str:
+    """The text of an EYFS Profile extract: one row for each mapping of changed values."""
+    rows = [EYFSP_ROW | change for change in changes or ({},)]
+    return "".join(",".join(line) + "\n" for line in (EYFSP_HEADER, *([r[n] for n in EYFSP_HEADER] for r in rows)))
+
+
+def reviews(*changes: dict[str, str]) -> str:
+    """The text of an extract of health-visitor reviews."""
+    numbers = {"local_patient_id": "P1", "nhs_number": "9434765919"}
+    return intake.reviews(*(numbers | change for change in changes or ({},)))
+
+
+def rewrite(path: Path, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
+    """Change rows, or manifest, of a tokens file as a careless or hostile sender could."""
+    held = pq.ParquetFile(path)
+    text = held.metadata.metadata[MANIFEST_KEY.encode()] if manifest is None else manifest
+    rows = (held.read() if table is None else table).replace_schema_metadata({MANIFEST_KEY: text} if text else None)
+    pq.write_table(rows, path)

@@ -1,0 +1,1 @@
+"""Populations with the truth, and the linkage as the pipeline runs it."""

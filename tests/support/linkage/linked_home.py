@@ -1,0 +1,98 @@
+"""A small home folder that was linked, made of tokens and payload without an intake."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.profile import Profile
+from assets.linkage.link import link_cohort
+from privacy import normalise, pseudonyms
+from privacy.doors.files import write_json
+from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS, Kind, Role
+from sources.reference.goals import GOALS
+from tests.support.linkage.populations import Frames, plain, tokenised
+
+COHORT = "202425"
+CHILDREN = 1_500
+_TYPES = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+@pytest.fixture(scope="session")
+def frames() -> Frames:
+    return plain(CHILDREN, seed=5)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing) -> Home:
+    """Linked, with its report; to be read, not written."""
+    made = Home(tmp_path_factory.mktemp("home"))
+    rng = np.random.default_rng(1)
+    for source, tokens in tokenised(frames, keys).items():
+        table = _with_payload(source, tokens, rng)
+        for council in table["council"].unique().to_pylist():
+            path = made.pseudonymised(source, COHORT, council)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.filter(pa.compute.equal(table["council"], council)), path)
+            write_json(made.quality(source, COHORT, council), asdict(_taken(source, council, keys)))
+    link_cohort(made, COHORT, sorted(frames["eyfsp"].council.unique()))
+    return made
+
+
+@pytest.fixture(scope="session")
+def facts(home: Home) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(home.linkage_report(COHORT).read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def page(home: Home) -> str:
+    return home.linkage_report(COHORT).with_suffix(".html").read_text(encoding="utf-8")
+
+
+def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:
+    """What an intake says of an extract, as far as a linkage asks."""
+    made_under = {
+        "keys": keys.fingerprints,
+        "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
+        "normaliser": normalise.NORMALISER_VERSION,
+    }
+    nothing = Profile(0, (), ())
+    return ExtractQuality(
+        council, source, COHORT, "", "", "", made_under, "", {}, 0, 0, 0, 0, rules=(), findings=(), profile=nothing
+    )
+
+
+def _with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """Values that matter to the children's table at random, the rest missing."""
+    size = tokens.num_rows
+    chosen: dict[str, Any] = {
+        **{goal: rng.choice(["1", "2"], size, p=[0.1, 0.9]) for goal in GOALS},
+        "fsm_eligible": rng.choice(["Y", "N"], size),
+        "ethnicity": rng.choice(["WBRI", "APKN"], size),
+        "sen_provision": rng.choice(["N", "K"], size),
+        "review": np.full(size, "2-2.5Y"),
+        "entitlement": rng.choice(["2YO", "UNI"], size),
+    }
+    for column in CONTRACTS[source].with_role(Role.PAYLOAD):
+        if column.name not in tokens.column_names:
+            kind = _TYPES.get(column.kind, pa.int32())
+            values = pa.array(chosen[column.name]) if column.name in chosen else pa.nulls(size, kind)
+            tokens = tokens.append_column(column.name, values)
+    terms = rng.choice(["Autumn-born", "Spring-born", "Summer-born"], size)
+    quintiles = pa.array(rng.integers(1, 6, size), pa.int32())
+    return tokens.append_column("term_of_birth", pa.array(terms)).append_column("imd_quintile", quintiles)

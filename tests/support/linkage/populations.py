@@ -1,0 +1,118 @@
+"""Small populations with the truth, some of them hard to link, and how many of a step's links are false.
+
+python -m tests.support.linkage.populations    # the negative control's limits beside the truth
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from privacy import normalise, pseudonyms
+from privacy.keys import KeyRing
+from privacy.linkage.control import NegativeControl
+from privacy.linkage.link import link
+from tests.support.linkage import stress
+
+Frames = dict[str, pd.DataFrame]
+RIGHT_SOURCE = {"settings to education": "early_years_census", "health to children": "hv_reviews"}
+EDUCATION = ("eyfsp", "school_census")
+
+
+def plain(children: int, seed: int) -> Frames:
+    """The population of the linkage's own tests."""
+    return stress.extracts(children, seed)
+
+
+def without_postcodes(children: int, seed: int) -> Frames:
+    """No postcode anywhere: names and dates must do."""
+    return {source: frame.assign(postcode=None) for source, frame in plain(children, seed).items()}
+
+
+def few_surnames(children: int, seed: int) -> Frames:
+    """Surnames shared by very many."""
+    frames = plain(children, seed)
+    return {source: frame.assign(surname=frame.surname.str.upper().str[:1] + "ABC") for source, frame in frames.items()}
+
+
+def partners_absent(children: int, seed: int, frames: Frames | None = None) -> Frames:
+    """Half of the children that health visitors reviewed are in no other service."""
+    frames = dict(frames or plain(children, seed))
+    there = np.random.default_rng(seed).random(children) < 0.5
+    for source in (*EDUCATION, "early_years_census"):
+        frames[source] = frames[source][there[frames[source].child]].reset_index(drop=True)
+    return frames
+
+
+def all_at_once(children: int, seed: int) -> Frames:
+    """Few surnames, no postcode, and half of the partners absent."""
+    frames = {source: frame.assign(postcode=None) for source, frame in few_surnames(children, seed).items()}
+    return partners_absent(children, seed, frames)
+
+
+KINDS: tuple[Callable[[int, int], Frames], ...] = (
+    plain,
+    partners_absent,
+    without_postcodes,
+    few_surnames,
+    all_at_once,
+)
+
+
+def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
+    """Token tables by source."""
+    con = duckdb.connect()
+    pseudonyms.prepare(con)
+    return {source: _tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
+
+
+def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
+    con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
+    sent = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
+    columns = set(frame.columns) & {*normalise.INPUTS, "local_patient_id"}
+    return pseudonyms.tokenise(con, sent, columns, ["council", "source_row", "sex"], keys)
+
+
+def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
+    """Children of `source` that are linked to another service, and those of them whose own records are not there."""
+    columns = ["source", "council", "source_row", "child"]
+    truth = pd.concat([frame.assign(source=name)[columns] for name, frame in frames.items()])
+    linked = links.to_pandas().merge(truth, on=columns[:3])
+    others = EDUCATION if source == "early_years_census" else (*EDUCATION, "early_years_census")
+    left, right = linked[linked.source.isin(others)], linked[linked.source == source]
+    pairs = right.merge(left, on="child_id", suffixes=("", "_left"))
+    right_child_there = (pairs.child == pairs.child_left).groupby([pairs.child_id, pairs.child]).any()
+    return int((~right_child_there).sum()), len(right_child_there)
+
+
+def main(children: int = 6_000, seeds: int = 3) -> None:
+    """Print a line a population and step."""
+    print("| population | seed | step | links | false | limit, 95% | cautious limit |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        keys = KeyRing.create(Path(folder) / "keys")
+        for kind in KINDS:
+            for seed in range(1, seeds + 1):
+                frames = kind(children, seed)
+                control = NegativeControl()
+                links = link(tokenised(frames, keys), watchers=[control]).links
+                for found in control.controls:
+                    if found.step not in RIGHT_SOURCE:
+                        continue
+                    false, _ = false_links(frames, links, RIGHT_SOURCE[found.step])
+                    said = found.report()
+                    print(
+                        f"| {kind.__name__.replace('_', ' ')} | {seed} | {found.step} | {found.links:,} | {false}"
+                        f" | {said['false_links_at_most']:.1f} | {said['false_links_at_most_cautious']:.1f} |",
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()

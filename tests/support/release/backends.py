@@ -1,0 +1,97 @@
+"""The two places where a ledger lives, behind one face, so that every rule is tested in both."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import Entry
+from tests.support.release import postgres
+
+COLUMNS = ", ".join(f.name for f in fields(Entry))
+_UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"
+
+
+class SQLite:
+    """A ledger file, and raw access to it."""
+
+    verbs = ("INSERT INTO {} ", "INSERT OR REPLACE INTO {} ", "INSERT OR IGNORE INTO {} ", "REPLACE INTO {} ")
+    refused = sqlite3.IntegrityError
+    changes = (
+        "UPDATE entries SET nano_rho = 1",
+        "DELETE FROM entries",
+        "UPDATE OR REPLACE entries SET seq = 1 WHERE seq = 2",
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.location = folder / "home" / "ledger.sqlite"
+
+    def raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        with closing(sqlite3.connect(self.location)) as connection, connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def drop(self, trigger: str) -> None:
+        self.raw(f"DROP TRIGGER {trigger}")
+
+    def insert(self, entry: Entry, verb: str) -> None:
+        marks = ", ".join("?" * len(fields(Entry)))
+        self.raw(f"{verb.format('entries')}({COLUMNS}) VALUES ({marks})", astuple(entry))
+
+
+class PostgreSQL:
+    """A ledger in a database, and raw access to it as the owner of the schema."""
+
+    verbs = (
+        "INSERT INTO {} ",
+        "SET session_replication_role = replica; INSERT INTO {} ",
+        "INSERT INTO {} ... ON CONFLICT DO NOTHING",
+        "INSERT INTO {} ... ON CONFLICT ON CONSTRAINT entries_pkey DO NOTHING",
+    )
+    changes = ("UPDATE entries SET nano_rho = 1", "DELETE FROM entries", "TRUNCATE entries", _UPSERT)
+
+    def __init__(self, location: str) -> None:
+        import psycopg
+
+        self.location = location
+        self.refused = psycopg.IntegrityError
+
+    def raw(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        import psycopg
+
+        with psycopg.connect(self.location, options="-c search_path=readiness_ledger") as connection:
+            *before, last = statement.split("; ")
+            for each in before:
+                connection.execute(each)
+            done = connection.execute(last, parameters or None)
+            return done.fetchall() if done.description else []
+
+    def drop(self, trigger: str) -> None:
+        self.raw(f"DROP TRIGGER {trigger} ON entries")
+
+    def insert(self, entry: Entry, verb: str) -> None:
+        marks = ", ".join(["%s"] * len(fields(Entry)))
+        before, _, conflict = verb.format("entries").partition("...")
+        self.raw(f"{before} ({COLUMNS}) VALUES ({marks}) {conflict}", astuple(entry))
+
+
+@contextmanager
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server, or a test that is skipped with the reason."""
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.running() as started:
+        yield started
+
+
+def approved(backend: SQLite | PostgreSQL) -> Ledger:
+    """The ledger, with a budget of rho 0.3 for cohort 202425."""
+    ledger = Ledger(backend.location)
+    ledger.approve("202425", 0.30, note="signed by the privacy lead")
+    return ledger

@@ -1,0 +1,355 @@
+"""A measurement that is killed, in processes forked from a warm one, and what the evidence it leaves must look like.
+
+`Scene` is a home folder with a child table and a ledger. `measure_in` is the real path: count in DuckDB, charge, draw,
+store, commit; only the noise source is replaced, by OpenDP with a diary. The diary is a file, made durable before
+and after each draw, that says who drew, for which charge of the ledger and what came out. `evidence` holds diary,
+ledger and store against each other after any number of kills.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow.parquet as pq
+
+from privacy.release import session, store
+from privacy.release.canonical import sha256_hex
+from privacy.release.child_table import true_counts
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import Entry, EntryKind
+from privacy.release.mechanism import Measurement, OpenDPNoise
+from privacy.release.plan import Plan, make_plan
+from privacy.release.session import ChargeLost, measure_once
+from privacy.release.workload import Attribute, Family, Marginal
+from tests.support.release.examples import attribute, small_table
+
+WARM = multiprocessing.get_context("forkserver")
+WARM.set_forkserver_preload(["tests.support.release.crash"])
+
+COHORT, FAMILY = "202425", "small"
+MOST_OF_A_RUN = 0.8
+"""Share of the time of a whole process in which moments are chosen: few runs then finish before theirs comes."""
+FIRST = "first"
+"""A release that each scene has already, so that the folders are there and every later one takes the same steps."""
+NEVER = -1
+"""The number of no step."""
+
+
+def _family() -> Family:
+    names: tuple[Attribute, ...] = (attribute("council", 4), attribute("fsm", 3), attribute("gld", 2))
+    return Family(FAMILY, "one child", names, (Marginal(("council", "gld"), 1.0), Marginal(("fsm", "gld"), 1.0)))
+
+
+PLAN: Plan = make_plan(_family(), 0.01, delta=1e-6)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where runs take place; `location` is the ledger's path or URL."""
+
+    home: Path
+    location: Path | str
+
+    @classmethod
+    def made(cls, home: Path, location: Path | str | None = None) -> Scene:
+        scene = cls(home, location or home / "ledger.sqlite")
+        home.mkdir(exist_ok=True)
+        pq.write_table(small_table(300), scene.table)
+        Ledger(scene.location).approve(COHORT, 10.0)
+        measure_in(scene, FIRST)
+        return scene
+
+    @property
+    def table(self) -> Path:
+        return self.home / "children.parquet"
+
+    @property
+    def diary(self) -> Path:
+        return self.home / "diary"
+
+    @property
+    def restricted(self) -> Path:
+        return self.home / "restricted"
+
+    def charge(self, release: str) -> tuple[Entry, Entry | None] | None:
+        """The RESERVE of a release with its end."""
+        found = Ledger(self.location).find(COHORT, release, FAMILY)
+        return (found.entry, found.end) if found else None
+
+    def stored(self, release: str) -> Path:
+        return store.path_of(self.restricted, COHORT, release, FAMILY)
+
+    def written(self) -> list[dict[str, Any]]:
+        """The diary; a last line that a kill cut short was never made durable, and does not count."""
+        lines = self.diary.read_text().splitlines(keepends=True) if self.diary.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """In memory where that is possible: what a killed process has written, the kernel has, with a disk or without."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+class DiaryNoise(OpenDPNoise):
+    """OpenDP, writing down each draw. It refuses to draw for what is not charged and open in the ledger by then."""
+
+    scene: Scene
+    release: str
+
+    def add(self, vectors: Any, sigmas: Any) -> Any:
+        charge = self.scene.charge(self.release)
+        assert charge is not None, "noise would be drawn without a charge"
+        assert charge[1] is None, "noise would be drawn for a charge that has ended"
+        line = {"charge": charge[0].entry_hash, "process": os.getpid(), "sigmas": sigmas}
+        self._write(line | {"event": "draws"})
+        noisy = super().add(vectors, sigmas)
+        self._write(line | {"event": "drew", "noisy": [vector.tolist() for vector in noisy]})
+        return noisy
+
+    def _write(self, line: dict[str, Any]) -> None:
+        handle = os.open(self.scene.diary, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, json.dumps(line).encode() + b"\n")
+            _real_fsync(handle)
+        finally:
+            os.close(handle)
+
+
+_real_fsync = os.fsync
+
+
+def measure_in(scene: Scene, release: str) -> Measurement:
+    """One run of the real path."""
+    DiaryNoise.scene, DiaryNoise.release = scene, release
+    with patch.object(session, "OpenDPNoise", DiaryNoise):
+        return measure_once(
+            Ledger(scene.location),
+            scene.restricted,
+            cohort=COHORT,
+            release=release,
+            family=FAMILY,
+            plan=PLAN,
+            input_mac="a" * 64,
+            count=lambda: true_counts(scene.table, PLAN),
+        )
+
+
+# --- Runs that are killed
+
+
+def killed_after(scene: Scene, release: str, seconds: float) -> int:
+    """Run in a process of its own, killed that long after it began; its exit code."""
+    receiver, sender = WARM.Pipe(duplex=False)
+    process = WARM.Process(target=_begin, args=(scene, release, sender))
+    process.start()
+    receiver.recv()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def killed_at(scene: Scene, release: str, step: int) -> int:
+    """Run in a process of its own that is killed on reaching that step of `steps`; its exit code."""
+    process = WARM.Process(target=_stepping, args=(scene, release, step))
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def steps_of(scene: Scene, release: str) -> list[str]:
+    """Run to the end, here, and name every step on the way."""
+    steps = Steps(scene.location, NEVER)
+    with steps.watched():
+        _measure_or_say(scene, release)
+    return steps.names
+
+
+def _begin(scene: Scene, release: str, ready: Any) -> None:
+    ready.send(None)
+    _measure_or_say(scene, release)
+
+
+def _stepping(scene: Scene, release: str, step: int) -> None:
+    with Steps(scene.location, step).watched():
+        _measure_or_say(scene, release)
+
+
+def _measure_or_say(scene: Scene, release: str) -> str:
+    """What became of the run: `measured`, or `lost` with a message that says so and what to do."""
+    try:
+        measure_in(scene, release)
+    except ChargeLost as lost:
+        said = str(lost)
+    else:
+        return "measured"
+    assert "spent and written off" in said
+    assert "run a new release version" in said
+    return "lost"
+
+
+class Steps:
+    """Counts what a run does to the system (locks, transactions, files, draws), and kills it at the given step."""
+
+    def __init__(self, location: Path | str, fatal: int) -> None:
+        self.names: list[str] = []
+        self._location, self._fatal = location, fatal
+
+    def reach(self, name: str) -> None:
+        if len(self.names) == self._fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.names.append(name)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch the storage through its seam, and files through the calls that make them durable."""
+        kind = type(Ledger(self._location)._storage)
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(kind, "writing", self._transaction(kind.writing)))
+            stack.enter_context(patch.object(kind, "exclusive", self._lock(kind.exclusive)))
+            for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
+                stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
+            stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
+            yield
+
+    def _around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*arguments: Any, **options: Any) -> Any:
+            self.reach(f"before {name}")
+            result = call(*arguments, **options)
+            self.reach(f"after {name}")
+            return result
+
+        return watched
+
+    def _transaction(self, writing: Callable[..., Any]) -> Callable[..., Any]:
+        steps = self
+
+        @contextmanager
+        def watched(storage: Any) -> Iterator[Any]:
+            steps.reach("before begin")
+            with writing(storage) as log:
+                steps.reach("after begin")
+                yield log
+                steps.reach("before commit")
+            steps.reach("after commit")
+
+        return watched
+
+    def _lock(self, exclusive: Callable[..., Any]) -> Callable[..., Any]:
+        steps = self
+
+        @contextmanager
+        def watched(storage: Any) -> Iterator[None]:
+            steps.reach("before lock")
+            with exclusive(storage):
+                steps.reach("after lock")
+                yield
+                steps.reach("before unlock")
+            steps.reach("after unlock")
+
+        return watched
+
+
+# --- What is left
+
+
+def outcome(scene: Scene, release: str) -> str:
+    """Run once more, to the end: `measured` (drawn by this run), `found` (drawn by an earlier one) or `lost`."""
+    before = len(scene.written())
+    said = _measure_or_say(scene, release)
+    drew = len(scene.written()) > before
+    assert not (drew and said == "lost")
+    return said if drew or said == "lost" else "found"
+
+
+def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
+    """Hold diary, ledger and store against each other; how many charges ended how.
+
+    Raises AssertionError for two draws for one charge, a draw or a measurement without a charge, a stored measurement
+    that is not what was drawn, or a charge left open.
+    """
+    ledger = Ledger(scene.location)
+    ledger.verify_chain(store.charges(scene.restricted, COHORT))
+    charges = {entry.entry_hash: entry for entry in ledger.entries() if entry.kind == EntryKind.RESERVE}
+    draws = _draws_by_charge(scene)
+    assert set(draws) <= set(charges), "noise was drawn that no charge paid for"
+    ends: Counter[str] = Counter()
+    for release in releases:
+        charge = scene.charge(release)
+        assert charge is not None, "a finished run left no charge"
+        reserved, end = charge
+        assert end is not None, "a charge was left open"
+        if end.kind == EntryKind.COMMIT:
+            content = scene.stored(release).read_bytes()
+            assert sha256_hex(content) == end.measurement_sha256
+            kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
+            assert [kept] == [line["noisy"] for line in draws[reserved.entry_hash] if line["event"] == "drew"]
+        else:
+            assert not scene.stored(release).exists()
+        ends[end.kind] += 1
+    assert set(scene.restricted.glob("measurements/*/*/*")) == {
+        scene.stored(release) for release in releases if scene.stored(release).exists()
+    }
+    return ends
+
+
+def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
+    """The diary's lines by charge, all marginals drawn by one process and at most once."""
+    draws: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in scene.written():
+        draws[line["charge"]].append(line)
+    for lines in draws.values():
+        begun = [line for line in lines if line["event"] == "draws"]
+        assert len({line["process"] for line in begun}) == 1, "two processes drew for one charge"
+        assert [line["sigmas"] for line in begun] == [list(PLAN.sigmas.values())], "a marginal drawn twice"
+    return draws
+
+
+def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int = 25) -> Counter[str]:
+    """Kill runs at random moments until that many have died, each release run to its end; how they ended.
+
+    One run in three of those that pick up after a kill is killed as well. Runs that finished before their moment came
+    are counted as `finished`, and no kill.
+    """
+    moments, ends = random.Random(seed), Counter[str]()
+    while ends["killed"] < kills:
+        scene = Scene.made(folder / f"home{ends['homes']}")
+        ends["homes"] += 1
+        longest, releases = _duration(scene), [f"r{n}" for n in range(releases_in_a_home)]
+        for release in releases:
+            again = True
+            while again:
+                died = killed_after(scene, release, moments.uniform(0, MOST_OF_A_RUN * longest)) == -signal.SIGKILL
+                ends["killed" if died else "finished"] += 1
+                again = died and moments.random() < 1 / 3
+            ends[outcome(scene, release)] += 1
+            before = len(scene.written())
+            assert _measure_or_say(scene, release) in ("measured", "lost")
+            assert len(scene.written()) == before, "a run after the last drew again"
+        evidence(scene, [FIRST, "timed", *releases])
+    return ends
+
+
+def _duration(scene: Scene) -> float:
+    """Seconds of a whole run in a process of its own."""
+    started = time.monotonic()
+    assert killed_after(scene, "timed", 60) == 0
+    return time.monotonic() - started

@@ -1,0 +1,133 @@
+"""What the session tests run in processes of their own: a measurement that is killed, or that races with others.
+
+Started by `multiprocessing` with the spawn method, so nothing is shared with the test but the files.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.doors import files
+from privacy.release import session
+from privacy.release.ledger import BudgetExceeded, Ledger
+from privacy.release.mechanism import Measurement, NoiseSource, OpenDPNoise, charge
+from privacy.release.session import measure_once
+from tests.support.release.examples import small_plan
+
+POINTS = ("count", "reserve", "draw", "write", "rename", "commit", "committed")
+"""Where a process can be killed: just before counting, and just after each step of a measurement begins to matter."""
+
+SURVIVES = {"rename", "commit", "committed"}
+"""The points after which the measurement is in the store."""
+
+
+def measure_here(
+    home: Path, noise: NoiseSource | None = None, count: Callable[[], object] | None = None
+) -> Measurement:
+    """The measurement all these tests ask for."""
+    plan = small_plan()
+    counts = {a: np.full(plan.family.shape(a), 7, dtype=np.int64) for a in plan.sigmas}
+    return measure_once(
+        Ledger(home / "ledger.sqlite"),
+        home / "restricted",
+        cohort="202425",
+        release="2026.11.0",
+        family="small",
+        plan=plan,
+        input_mac="a" * 64,
+        count=count or (lambda: counts),
+        noise=noise,
+    )
+
+
+def killed_at(point: str, home: Path) -> None:
+    """Measure, and be killed at `point`."""
+    with patches(point):
+        measure_here(home)
+
+
+def racing(barrier: Barrier, home: Path) -> None:
+    """Wait for the others, measure, and leave a note of every draw."""
+    barrier.wait()
+    measure_here(home, NotingNoise(home / "draws"))
+
+
+def spending(barrier: Barrier, location: str, release: str, rho: float) -> None:
+    """Wait for the others and charge; exit with 1 where the budget does not allow it."""
+    ledger = Ledger(location)
+    barrier.wait()
+    try:
+        ledger.reserve("202425", release, "pupil", rho, "p" * 64, "m" * 64)
+    except BudgetExceeded:
+        sys.exit(1)
+
+
+def holding(held: Event, location: str) -> None:
+    """Take the lock of a process that measures, say so, and keep it until killed."""
+    with Ledger(location).exclusive():
+        held.set()
+        signal.pause()
+
+
+class NotingNoise:
+    """OpenDP, writing down which process draws."""
+
+    name = OpenDPNoise.name
+
+    def __init__(self, notes: Path) -> None:
+        self._noise = OpenDPNoise(charge(small_plan()))
+        self._notes = notes
+
+    def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
+        with self._notes.open("a") as notes:
+            notes.write(f"{os.getpid()}\n")
+        return self._noise.add(vectors, sigmas)
+
+
+def patches(point: str):
+    """The patch that kills this process at `point`."""
+    if point == "count":
+        return patch.object(session, "check_counts", _kill)
+    if point == "reserve":
+        return patch.object(session, "measure", _kill)
+    if point == "draw":
+        return patch.object(session, "OpenDPNoise", _KilledNoise)
+    if point == "write":
+        return patch.object(files.os, "fsync", _after_writing)
+    if point == "rename":
+        return patch.object(files, "sync", _after_renaming)
+    if point == "commit":
+        return patch.object(Ledger, "commit", _kill)
+    original = session._drawn
+    return patch.object(session, "_drawn", lambda *a: (original(*a), _kill()))
+
+
+class _KilledNoise(OpenDPNoise):
+    def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
+        super().add(vectors, sigmas)
+        _kill()
+        raise AssertionError("it should have been killed")
+
+
+def _after_writing(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
+    fsync(descriptor)
+    if os.path.isfile(f"/proc/self/fd/{descriptor}"):  # noqa: PTH113
+        _kill()
+
+
+def _after_renaming(folder: Path) -> None:
+    if (folder / "small.json").exists():
+        _kill()
+
+
+def _kill(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""An installation with sharing agreements, and how right its returns are."""

@@ -1,0 +1,229 @@
+"""How right returned facts are and how many true ones are withheld, where the truth is known.
+
+python -m tests.support.returns.accuracy FOLDER --seeds 1 2 3      # the numbers of docs/returns.md
+
+Two generators, neither of which knows the code: that of `readiness synth`, and the linkage's stress extracts, whose
+records have many more slips. Extracts go through intake, linkage, agreements and sealed files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from privacy.returns.agreement import Fact
+from privacy.services import SERVICES
+from sources.reference.asq3 import cut_offs
+from sources.reference.places import PILOT, place
+from sources.synthetic import generate
+from tests.support.linkage import stress
+from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
+from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
+
+Counts = dict[str, tuple[int, int, int]]
+"""Right, wrong and withheld facts, by kind."""
+
+_PAYLOAD = {
+    "eyfsp": {"estab": "2001", "urn": "100001", "academic_year": COHORT}
+    | dict.fromkeys(
+        "com_e01 com_e02 pse_e03 pse_e04 pse_e05 phy_e06 phy_e07 lit_e08 lit_e09 lit_e10 mat_e11 mat_e12 utw_e13"
+        " utw_e14 utw_e15 exp_e16 exp_e17".split(),
+        "2",
+    ),
+    "school_census": {"ethnicity": "WBRI", "fsm_eligible": "N", "sen_provision": "N", "first_language": "ENG"},
+    "early_years_census": {
+        "setting_urn": "EY1",
+        "ethnicity": "WBRI",
+        "entitlement": "UNI",
+        "funded_hours": "15",
+        "eypp": "N",
+        "sen_provision": "N",
+        "progress_check_date": "2022-03-01",
+    },
+    "hv_reviews": {"nhs_number_status": "01", "review": "2-2.5Y", "asq3_months": "27", "referral": "N"}
+    | {f"asq3_{part}": "60" for part in "communication gross_motor fine_motor problem_solving personal_social".split()},
+}
+"""What every row of the stress extracts says, but for the council's code, months of review and concerns."""
+
+
+def synthetic(folder: Path, seed: int, scale: float, councils: Sequence[str] = PILOT) -> Pipeline:
+    """Extracts of `readiness synth`, taken in and linked; the truth lies beside them."""
+    pipeline = pipeline_at(folder)
+    generate(pipeline.landing, COHORT, scale=scale, seed=seed, councils="pilot")
+    return _linked(pipeline, councils)
+
+
+def stressed(folder: Path, seed: int, children: int) -> Pipeline:
+    """Stress extracts, with reviews of several months and some concerns, taken in and linked."""
+    pipeline = pipeline_at(folder)
+    truths = []
+    for source, frame in stress.extracts(children, seed).items():
+        number = frame.child
+        said = frame.drop(columns=["child", "twin", "source_row"]).assign(**_PAYLOAD[source])
+        if source == "hv_reviews":
+            said["review_date"] = ("2022-0" + (number % 9 + 1).astype(str)) + "-02"
+            said["concern"] = (number % 4 == 0).map({True: "Y", False: "N"})
+        elif source == "early_years_census":
+            said["progress_check_outcome"] = (number % 5 == 0).map({True: "concern", False: "on_track"})
+        for council, rows in said.groupby("council"):
+            path = pipeline.landing / str(council) / source / f"{COHORT}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            code = {"la_code": place(str(council)).old_la_code} if source == "eyfsp" else {}
+            rows.drop(columns="council").assign(**code).to_csv(path, index=False)
+        truths.append(frame[["council", "source_row"]].assign(source=source, person_id=number))
+    pa.parquet.write_table(pa.Table.from_pandas(pd.concat(truths), preserve_index=False), folder / "truth.parquet")
+    return _linked(pipeline, PILOT)
+
+
+def _linked(pipeline: Pipeline, councils: Collection[str]) -> Pipeline:
+    pipeline.take_in(sorted(councils))
+    pipeline.link(sorted(councils))
+    return pipeline
+
+
+def agree(pipeline: Pipeline, councils: Collection[str], across: bool) -> None:
+    """Every service tells the others of its council everything, and those of all other councils too if `across`."""
+    for council in councils:
+        others = [other for other in councils if other != council] if across else []
+        away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
+        write(pipeline.agreements, council, pipeline.recipients, everything() + away, accepts_from=others)
+    pipeline.make()
+
+
+def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
+    """What was returned beside what is true, by source of the receiver."""
+    with duckdb.connect() as con:
+        _truth(con, pipeline)
+        con.register("sealed", _sealed(pipeline, councils))
+        con.execute(_TOLD)
+        con.execute(_TRUE)
+        found = con.execute(_JUDGED).fetchall()
+    counts: dict[str, Counts] = {}
+    for source, kind, *numbers in found:
+        counts.setdefault(source, {})[kind] = tuple(numbers)
+    return counts
+
+
+def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
+    """Right, wrong and withheld facts of a kind, of all sources."""
+    of_kind = [found[kind] for found in counts.values() if kind in found]
+    return tuple(map(sum, zip(*of_kind, strict=True)))  # type: ignore[return-value]
+
+
+def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
+    """`rows`: each row with its person, and what it says of a contact and of a concern, from the extracts' payload."""
+    below = " OR ".join(
+        f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in cut_offs().items()
+    )
+    said = {
+        "eyfsp": ("'2025-06'", "NULL"),
+        "school_census": ("'2025-01'", "NULL"),
+        "early_years_census": (
+            "'2024-01'",
+            "coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
+        ),
+        "hv_reviews": (
+            "strftime(review_date, '%Y-%m')",
+            f"coalesce(concern = 'Y' OR referral = 'Y' OR {below}, false)",
+        ),
+    }
+    selects = " UNION ALL ".join(
+        f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, source_row, {contact} AS last_contact,"
+        f" {concern} AS concern FROM read_parquet('{pipeline.home.restricted}/pseudonymised/source={source}"
+        f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
+        for source, (contact, concern) in said.items()
+    )
+    con.execute(
+        f"CREATE TABLE rows AS SELECT person_id, said.* FROM ({selects}) AS said"
+        f" JOIN '{pipeline.root / 'truth.parquet'}' USING (source, council, source_row)"
+    )
+
+
+def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
+    """One row a return: source, council, facts as JSON, who tells (`teller`) and of whom absence is said."""
+    opened = [pipeline.opened(council, source) for council in councils for source in SERVICES]
+    return pa.table(
+        {
+            "source": [one.header.source for one in opened],
+            "council": [one.header.council for one in opened],
+            "service": [one.header.service for one in opened],
+            "facts": [list(one.facts) for one in opened],
+            "tells": [list(one.header.tells) for one in opened],
+            "absence_of": [list(one.header.absence_of) for one in opened],
+        }
+    )
+
+
+_TOLD = f"""
+CREATE TABLE facts AS
+SELECT source, council, unnest(from_json(fact, '{{"row": "BIGINT", "known_to": [{{"council": "VARCHAR",
+       "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN"}}], "known_to_no_other": "BOOLEAN"}}'))
+  FROM (SELECT source, council, unnest(facts) AS fact FROM sealed);
+CREATE TABLE contacts AS
+SELECT source, council, row, contact.council || '/' || contact.service AS sender, contact.last_contact, contact.concern
+  FROM (SELECT source, council, row, unnest(known_to) AS contact FROM facts);
+CREATE TABLE told AS
+SELECT source, council, row, '{Fact.KNOWN_TO}' AS kind, sender, '' AS said FROM contacts
+UNION ALL SELECT source, council, row, '{Fact.LAST_CONTACT}', sender, last_contact FROM contacts
+ WHERE last_contact IS NOT NULL
+UNION ALL SELECT source, council, row, '{Fact.CONCERN}', sender, concern::VARCHAR FROM contacts
+ WHERE concern IS NOT NULL
+UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM facts WHERE known_to_no_other;
+"""
+_TRUE = f"""
+CREATE TABLE known AS
+SELECT person_id, council || '/' || service AS sender, max(last_contact) AS last_contact, bool_or(concern) AS concern
+  FROM rows GROUP BY ALL;
+CREATE TABLE seen AS
+SELECT sealed.source, sealed.council, source_row AS row, known.*, list_contains(absence_of, sender) AS counts
+  FROM sealed JOIN rows USING (source, council)
+  LEFT JOIN known ON known.person_id = rows.person_id AND list_contains(tells, sender);
+CREATE TABLE true_facts AS
+SELECT source, council, row, '{Fact.KNOWN_TO}' AS kind, sender, '' AS said FROM seen WHERE sender IS NOT NULL
+UNION ALL SELECT source, council, row, '{Fact.LAST_CONTACT}', sender, last_contact FROM seen
+ WHERE last_contact IS NOT NULL
+UNION ALL SELECT source, council, row, '{Fact.CONCERN}', sender, concern::VARCHAR FROM seen WHERE concern IS NOT NULL
+UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM seen
+ GROUP BY source, council, row HAVING NOT coalesce(bool_or(counts), false);
+"""
+_JUDGED = """
+SELECT source, kind, count(*) FILTER (told.said = true_facts.said),
+       count(*) FILTER (told.said IS NOT NULL AND told.said IS DISTINCT FROM true_facts.said),
+       count(*) FILTER (told.said IS NULL)
+  FROM told FULL JOIN true_facts USING (source, council, row, kind, sender) GROUP BY ALL ORDER BY ALL
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the eight pilot councils' real size")
+    parser.add_argument("--stress", type=int, metavar="CHILDREN", help="stress extracts of so many children instead")
+    given = parser.parse_args()
+    found: dict[tuple[str, str, str], list[tuple[int, int, int]]] = {}
+    for seed in given.seeds:
+        folder = given.folder / str(seed)
+        folder.mkdir(parents=True)
+        pipeline = stressed(folder, seed, given.stress) if given.stress else synthetic(folder, seed, given.scale)
+        for scope, across in (("own council", False), ("all eight", True)):
+            agree(pipeline, PILOT, across)
+            for source, counts in judge(pipeline, PILOT).items():
+                for kind, numbers in counts.items():
+                    for of in (source, "all sources"):
+                        found.setdefault((scope, kind, of), []).append(numbers)
+    print(f"{'tellers':12} {'fact':20} {'receiver':20} {'right':>9} {'wrong':>6} {'% right':>9} {'% of true told':>15}")
+    for (scope, kind, of), numbers in sorted(found.items()):
+        right, wrong, withheld = map(sum, zip(*numbers, strict=True))
+        told, true = max(right + wrong, 1), max(right + withheld, 1)
+        print(f"{scope:12} {kind:20} {of:20} {right:9,} {wrong:6} {100 * right / told:9.3f} {100 * right / true:15.1f}")
+
+
+if __name__ == "__main__":
+    main()

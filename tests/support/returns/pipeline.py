@@ -1,0 +1,105 @@
+"""An installation with agreements, and the keys of those who receive returns."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+
+from assets.home.paths import Home
+from assets.intake.take_in import Intake
+from assets.linkage.link import link_cohort
+from assets.returns.agreements import load_all
+from assets.returns.make import Made, make_returns
+from pipelines.cli import main
+from privacy.keys import KeyRing
+from privacy.returns.seal import Opened, unseal
+from privacy.services import SERVICES
+from sources.extract.landed import Landed, find
+from tests.support.returns.agreements import Recipients
+
+COHORT = "202425"
+TODAY = dt.date.today()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One installation with its agreements and the keys of its recipients."""
+
+    root: Path
+    keys: KeyRing
+    signer: Path
+    recipients: Recipients
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root / "home")
+
+    @property
+    def agreements(self) -> Path:
+        return self.root / "agreements"
+
+    def extract(self, council: str, source: str) -> Path:
+        landed = find(self.landing, council, source, COHORT)
+        assert landed
+        return landed.path
+
+    def take_in(self, councils: Iterable[str]) -> None:
+        intake = Intake(self.landing, self.home, self.keys)
+        for source in SERVICES:
+            landed = [found for council in councils if (found := find(self.landing, council, source, COHORT))]
+            for outcome in intake.take_in_all(landed) if landed else ():
+                assert not isinstance(outcome, Exception), outcome
+
+    def link(self, councils: Iterable[str]) -> None:
+        link_cohort(self.home, COHORT, sorted(councils))
+
+    def make(self, on: dt.date = TODAY) -> list[Made]:
+        return make_returns(self.home, COHORT, load_all(self.agreements), self.keys, on)
+
+    def file(self, council: str, source: str) -> Path:
+        return self.home.return_file(source, COHORT, council)
+
+    def opened(self, council: str, source: str) -> Opened:
+        return unseal(self.file(council, source), self.recipients.key(council, SERVICES[source]), self.signer)
+
+    def facts(self, council: str, source: str) -> list[dict[str, Any]]:
+        return [json.loads(fact) for fact in self.opened(council, source).facts]
+
+    def open(self, council: str, source: str, **other: Path) -> Result:
+        """`readiness returns open` as the sender runs it; `other` replaces an argument."""
+        given = {
+            "extract": self.extract(council, source),
+            "key": self.recipients.key(council, SERVICES[source]),
+            "signer": self.signer,
+            "out": self.root / "opened",
+        } | other
+        file = given.pop("file", self.file(council, source))
+        options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        return CliRunner().invoke(main, ["returns", "open", str(file), *options])
+
+
+def pipeline_at(root: Path) -> Pipeline:
+    keys = KeyRing.create(root / "keys")
+    signer = root / "signer.pem"
+    signer.write_bytes(
+        keys.signing_key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    (root / "landing").mkdir(exist_ok=True)
+    return Pipeline(root, keys, signer, Recipients(root / "recipients"))
+
+
+def landed(pipeline: Pipeline, council: str, source: str) -> Landed:
+    return Landed(council, source, COHORT, pipeline.extract(council, source))

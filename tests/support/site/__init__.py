@@ -1,0 +1,1 @@
+"""Pages of made-up figures, read strictly, and what must stand on them."""

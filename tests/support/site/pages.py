@@ -1,0 +1,98 @@
+"""Releases of made-up figures with their pages: whole, with records missing, of one council, and of two cohorts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.bundle.make import write_bundle
+from ndl_export.check.content_checks import table_layouts
+from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.site import site_files
+from sources.reference.places import PILOT
+from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+
+LATER = "202526"
+MISSING = {
+    "eyfsp": ("halton",),
+    "hv_reviews": ("sefton",),
+    "school_census": ("leeds",),
+    "parent_experience": ("wirral",),
+}
+KINDS = {
+    "whole": (PILOT, {}),
+    "without": (PILOT, MISSING),
+    "alone": (("leeds",), {}),
+    "nothing": (("halton", "leeds"), {"eyfsp": ("halton", "leeds")}),
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A release and the folder of its page, which lies in its bundle."""
+
+    facts: ReleaseFacts
+    tables: dict[str, pa.Table]
+    site: Path
+
+    def page(self, name: str) -> str:
+        return (self.site / f"{name}.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    made: dict[str, Made] = {}
+
+    def make(kind: str) -> Made:
+        if kind not in made:
+            councils, missing = KINDS[kind]
+            facts, tables = fake_facts(councils=councils, missing=missing), fake_tables(councils, missing=missing)
+            key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+            bundle = write_bundle(tmp_path_factory.mktemp(kind), facts, tables, key)
+            made[kind] = Made(facts, tables, bundle / "site")
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def made(request: pytest.FixtureRequest, make: Callable[[str], Made]) -> Made:
+    return make(request.param)
+
+
+@pytest.fixture(scope="session")
+def whole(make: Callable[[str], Made]) -> Made:
+    return make("whole")
+
+
+@pytest.fixture(scope="session")
+def without(make: Callable[[str], Made]) -> Made:
+    return make("without")
+
+
+@pytest.fixture(scope="session")
+def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The page of a release of two cohorts, in a folder without a bundle; of the later one, Halton sent no Profile."""
+    missing = {"eyfsp": ("halton",)}
+    both = table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
+    later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
+    tables = {}
+    for name, data in fake_tables().items():
+        rows = both[name].ordered(pa.concat_tables([data, later[name]]))
+        position = rows.column_names.index("series_break")
+        tables[name] = rows.set_column(position, rows.schema.field(position), both[name].breaks)
+    facts = replace(fake_facts(), cohorts=(COHORT, LATER), missing={LATER: missing})
+    folder = tmp_path_factory.mktemp("cohorts")
+    for name, content in site_files(facts, tables).items():
+        (folder / name).write_bytes(content)
+    return Made(facts, tables, folder)
+
+
+def _in(cohort: str, data: pa.Table) -> pa.Table:
+    position = data.column_names.index("time_period")
+    return data.set_column(position, data.schema.field(position), pa.array([cohort] * data.num_rows))

@@ -1,0 +1,1 @@
+"""Pages of docs/ that show numbers or files which must be right."""

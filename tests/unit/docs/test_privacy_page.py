@@ -1,0 +1,93 @@
+"""The worked example of docs/privacy-derivation.md, number by number, and as the page prints it."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import Reliability, published_counts, rate_differences
+from privacy.release.mechanism import Measurement, epsilon
+from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import load_policy
+from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
+from tests.support import PROJECT
+from tests.support.release.examples import published_rates
+
+PAGE = (PROJECT / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
+EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]
+COUNCIL, LEVEL = Attribute("council", ("a", "b")), Attribute("level", ("yes", "no"))
+BOTH, ONE = ("council", "level"), ("council",)
+FAMILY = Family("example", "child", (COUNCIL, LEVEL), (Marginal(BOTH), Marginal(ONE)))
+YES = {"level": Selector.only(LEVEL, "yes")}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(FAMILY, 0.25, 1e-6, {ONE: 2.0, BOTH: 2.0})
+
+
+@pytest.fixture(scope="module")
+def estimates(plan: Plan) -> Estimates:
+    noisy = {BOTH: np.array([[61, 32], [40, 23]]), ONE: np.array([96, 60])}
+    return Estimates(plan, Measurement(plan.sha256, "by hand", "none", 0.25, noisy))
+
+
+def _council(name: str) -> dict[str, Selector]:
+    return {"council": Selector.only(COUNCIL, name)}
+
+
+def _rate(name: str) -> tuple[Cube, Cube]:
+    return Cube(_council(name), YES), Cube(_council(name))
+
+
+def _printed(*values: float, decimals: int = 2) -> None:
+    for value in values:
+        assert f"{value:.{decimals}f}" in EXAMPLE, value
+
+
+def test_the_example_by_hand(estimates: Estimates, plan: Plan) -> None:
+    total, yes = Cube(_council("a")), Cube(_council("a"), YES)
+    assert np.ravel(estimates.values(total)) == pytest.approx([95])
+    assert np.ravel(estimates.variance(total)) == pytest.approx([8 / 3])
+    assert np.ravel(estimates.values(yes)) == pytest.approx([62])
+    assert np.ravel(estimates.variance(yes)) == pytest.approx([8 / 3])
+    assert np.ravel(estimates.covariance(yes, total)) == pytest.approx([4 / 3])
+    assert np.ravel(estimates.values(Cube(_council("b")))) == pytest.approx([61])
+    assert np.ravel(estimates.values(Cube(_council("b"), YES))) == pytest.approx([39])
+    assert sum(1 / (2 * sigma**2) for sigma in plan.sigmas.values()) == pytest.approx(0.25)
+
+
+def test_the_formula_of_the_variance(plan: Plan) -> None:
+    """tau by component, and the four terms."""
+    assert plan.lattice.subsets == ((), ONE, ("level",), BOTH)
+    assert plan.component_precisions == pytest.approx([3 / 16, 3 / 8, 1 / 8, 1 / 4])
+    factors = np.array([1 / 16, 1 / 8, 1 / 8, 1 / 4])
+    assert (factors / plan.component_precisions).tolist() == pytest.approx([1 / 3, 1 / 3, 1, 1])
+
+
+def test_what_is_published(estimates: Estimates) -> None:
+    counts = published_counts(estimates, _rate("a")[0])
+    _printed(*np.ravel(counts.lower), *np.ravel(counts.upper))
+    for name in ("a", "b"):
+        rates = published_rates(estimates, *_rate(name), Reliability())
+        _printed(*np.ravel(rates.value), *np.ravel(rates.lower), *np.ravel(rates.upper))
+    difference = rate_differences(estimates, _rate("a"), _rate("b"), Reliability())
+    _printed(*np.ravel(difference.value), *np.ravel(difference.lower), *np.ravel(difference.upper))
+    assert np.ravel(difference.flag).tolist() == ["u"]
+
+
+def test_what_it_costs() -> None:
+    _printed(*(epsilon(factor * 0.25, 1e-6) for factor in (1, 2, 4)))
+
+
+def test_what_the_optimiser_would_have_measured() -> None:
+    sigmas = make_plan(FAMILY, 0.25, delta=1e-6).sigmas
+    _printed(sigmas[BOTH], sigmas[ONE], decimals=4)
+    assert sum(0.5 / sigma**2 for sigma in sigmas.values()) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_what_parents_are_told_of_the_worst_case() -> None:
+    """Of two equally likely tables, Gaussian noise of rho lets the best guess be right with Phi(sqrt(2 rho) / 2)."""
+    words = (PROJECT / "docs" / "what-is-protected.md").read_text(encoding="utf-8")
+    spent = sum(load_policy().split.values())
+    assert f"right in {100 * norm.cdf(np.sqrt(2 * spent) / 2):.0f} of 100" in " ".join(words.split())

@@ -1,0 +1,1 @@
+"""Published rows, areas and weights, from definitions alone."""

@@ -1,0 +1,5 @@
+"""Bundles of made-up figures."""
+
+from tests.support.export.bundles import tables
+
+__all__ = ["tables"]

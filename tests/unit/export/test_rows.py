@@ -1,0 +1,96 @@
+"""Columns and rows of published tables, as derived from their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ndl_export.tables import TABLES, Table
+from ndl_export.tables.geography import geographies
+from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS
+from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows
+from ndl_export.tables.schema import arrow_schema, columns, key_names
+from sources.reference.places import PILOT
+from tests.support.export.fake_release import COHORT
+
+
+@pytest.fixture(params=TABLES.values(), ids=TABLES)
+def table(request: pytest.FixtureRequest) -> Table:
+    found: Table = request.param
+    return found
+
+
+def expected(table: Table) -> Layout:
+    return layout(table, {COHORT: geographies(PILOT)})
+
+
+def test_every_column_is_described(table: Table) -> None:
+    for field in arrow_schema(table):
+        assert field.metadata[b"label"]
+        assert field.metadata[b"description"]
+    assert arrow_schema(table).names == [column.name for column in columns(table)]
+
+
+def test_a_measure_has_figure_estimate_interval_and_flag() -> None:
+    names = arrow_schema(GLD_HEADLINE).names
+    start = names.index("children_count")
+    assert names[start : start + 5] == [
+        "children_count",
+        "children_count_estimate",
+        "children_count_lower_ci",
+        "children_count_upper_ci",
+        "children_count_flag",
+    ]
+    assert "gld_children_percent_estimate" not in names
+    assert arrow_schema(GLD_HEADLINE).field("children_count").type == pa.int64()
+
+
+def test_rows_are_unique_complete_and_have_something_to_say(table: Table) -> None:
+    found = rows(table, all_together=True)
+    assert len({row.levels for row in found}) == len(found)
+    assert all(len(row.levels) == len(table.filters) for row in found)
+    assert {name for row in found for name in row.applies} == {measure.name for measure in table.measures}
+
+
+def test_the_average_stands_on_the_total_row_alone() -> None:
+    with_average = [
+        row.levels for row in rows(GLD_HEADLINE, all_together=False) if "elgs_expected_average" in row.applies
+    ]
+    assert with_average == [("Total", "Total", "Total")]
+
+
+def test_breakdowns_of_goals_are_for_all_councils_together() -> None:
+    assert len(rows(EARLY_LEARNING_GOALS, all_together=False)) == 17
+    assert len(rows(EARLY_LEARNING_GOALS, all_together=True)) == 17 * 7
+
+
+def test_what_cannot_occur_is_there_and_not_applicable() -> None:
+    found = {row.levels: row for row in rows(JOINED_DOTS, all_together=False)}
+    assert not found["Neither", "Both"].applies
+    assert found["Neither", "None"].applies
+
+
+def test_rows_are_put_in_order_whatever_order_they_come_in(table: Table) -> None:
+    layout_ = expected(table)
+    shuffled = np.random.default_rng(0).permutation(layout_.keys.num_rows)
+    assert layout_.ordered(layout_.keys.take(pa.array(shuffled))).equals(layout_.keys)
+
+
+def test_missing_unknown_and_repeated_rows_are_named() -> None:
+    layout_ = expected(GLD_HEADLINE)
+    keys = layout_.keys
+    with pytest.raises(RowsDiffer, match=r"1 rows are missing, such as 202425/.*/Pilot councils/.*/Total"):
+        layout_.ordered(keys.slice(1))
+    with pytest.raises(RowsDiffer, match="1 rows are there more than once"):
+        layout_.ordered(pa.concat_tables([keys, keys.slice(0, 1)]))
+    other = keys.set_column(0, keys.schema.field(0), pa.repeat("202526", keys.num_rows))
+    with pytest.raises(RowsDiffer, match="1120 rows are not in the definition, such as 202526/"):
+        layout_.ordered(pa.concat_tables([keys, other]))
+
+
+def test_several_cohorts_repeat_the_rows(table: Table) -> None:
+    both = layout(table, dict.fromkeys(("202526", COHORT), geographies(PILOT)))
+    assert both.keys.num_rows == 2 * expected(table).keys.num_rows
+    assert both.keys["time_period"][0].as_py() == COHORT
+    assert both.keys.column_names == list(key_names(table))

@@ -1,0 +1,1 @@
+"""The linkage model, step by step."""

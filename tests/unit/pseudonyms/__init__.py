@@ -1,0 +1,1 @@
+"""Keys, normaliser and tokens."""

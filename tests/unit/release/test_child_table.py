@@ -1,0 +1,111 @@
+"""Counts are exact, one contribution a child, and say nothing when they fail."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.release.child_table import ChildTableError, input_mac, true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import published_counts
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.workload import Cube, Selector
+from tests.support.release.doubles import NoNoise
+from tests.support.release.examples import small_family, small_plan, small_table
+
+KEY = b"k" * 32
+
+
+def replaced(table: pa.Table, column: str, values: list[object]) -> pa.Table:
+    return table.set_column(table.column_names.index(column), column, pa.array(values))
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(1, 60), seed=st.integers(0, 99), data=st.data())
+def test_one_row_moves_every_marginal_by_one_and_all_of_them_by_rho(rows, seed, data):
+    plan, table = small_plan(), small_table(rows, seed)
+    gone = data.draw(st.integers(0, rows - 1))
+    neighbour = table.filter(pa.array([i != gone for i in range(rows)]))
+    here, there = (measure(plan, true_counts(t, plan), NoNoise()).noisy for t in (table, neighbour))
+    distances = {a: math.sqrt(((here[a] - there[a]) ** 2).sum()) for a in plan.sigmas}
+    assert all(distance == 1 for distance in distances.values())
+    assert sum(d**2 / (2 * plan.sigmas[a] ** 2) for a, d in distances.items()) <= charge(plan) <= plan.rho
+
+
+def test_a_file_and_a_table_count_alike(tmp_path):
+    plan, table = small_plan(), small_table(500)
+    path = tmp_path / "it's a child table.parquet"
+    pq.write_table(table, path)
+    for one, other in zip(true_counts(table, plan).values(), true_counts(path, plan).values(), strict=True):
+        assert one.dtype == np.int64
+        assert one.sum() == 500
+        assert (one == other).all()
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_value_outside_the_domain_is_refused_and_not_repeated(missing):
+    plan, table = small_plan(), small_table(20)
+    odd = replaced(table, "fsm", ["fsm 0"] * 19 + [None if missing else "Grimsby"])
+    with pytest.raises(ChildTableError, match="column 'fsm' holds a value outside its public domain") as refused:
+        true_counts(odd, plan)
+    assert "Grimsby" not in str(refused.value)
+
+
+def test_a_numeric_column_is_compared_as_text_and_not_repeated():
+    with pytest.raises(ChildTableError, match="'fsm'") as refused:
+        true_counts(replaced(small_table(3), "fsm", [101, 102, 103]), small_plan())
+    assert "10" not in str(refused.value)
+
+
+@pytest.mark.parametrize("ids", [[1, 1, 2], [1, 2, None]])
+def test_a_child_that_counts_twice_is_refused(ids):
+    with pytest.raises(ChildTableError, match="a child counts once"):
+        true_counts(replaced(small_table(3), "child_id", ids), small_plan())
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ChildTableError, match="no column 'gld'"):
+        true_counts(small_table(3).drop_columns(["gld"]), small_plan())
+
+
+def test_an_empty_table_gives_every_cell():
+    plan = small_plan()
+    sources = {rows: true_counts(small_table(rows), plan) for rows in (0, 1, 400)}
+    shapes = {rows: {a: c.shape for a, c in counts.items()} for rows, counts in sources.items()}
+    assert shapes[0] == shapes[1] == shapes[400]
+    estimates = Estimates(plan, measure(plan, sources[0], OpenDPNoise(charge(plan))))
+    axes = {n: Selector.each(small_family().attribute(n)) for n in ("council", "fsm", "gld")}
+    published = published_counts(estimates, Cube(axes))
+    assert published.count.shape == (4, 3, 2)
+    assert np.isfinite(published.lower).all()
+    assert np.isfinite(published.upper).all()
+
+
+def test_the_mac_knows_the_content_and_nothing_else():
+    table = small_table(200)
+    mac = input_mac(table, KEY)
+    shuffled = table.take(np.random.default_rng(0).permutation(200)).select(table.column_names[::-1])
+    renumbered = replaced(shuffled, "child_id", list(range(1000, 1200)))
+    assert input_mac(renumbered, KEY) == mac
+    assert input_mac(table, b"l" * 32) != mac
+    assert input_mac(table.slice(1), KEY) != mac
+    assert input_mac(pa.concat_tables([table, table.slice(0, 1)]), KEY) != mac
+    assert input_mac(table, KEY, columns=["council", "gld"]) != mac
+    assert input_mac(table.drop_columns(["dots"]), KEY, columns=["gld", "council"]) == input_mac(
+        table, KEY, columns=["council", "gld"]
+    )
+
+
+def test_the_mac_does_not_confuse_missing_with_text_nor_one_column_with_two():
+    def mac(**columns: list[str | None]) -> str:
+        return input_mac(pa.table({"child_id": [1], **columns}), KEY)
+
+    assert len({mac(a=[None]), mac(a=["null"]), mac(a=[""]), mac(a=["x"], b=["y"]), mac(a=['x","y'], b=[""])}) == 5
+    with pytest.raises(ValueError, match="32 bytes"):
+        input_mac(small_table(1), b"short")

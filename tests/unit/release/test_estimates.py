@@ -1,0 +1,311 @@
+"""Estimates, variances and covariances are those of dense generalised least squares; equal totals are one float."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import null_space
+
+from privacy.release.child_table import true_counts
+from privacy.release.estimates import Estimates
+from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
+from privacy.release.plan import Plan, make_plan
+from privacy.release.workload import (
+    Batch,
+    Cube,
+    Family,
+    Figures,
+    Identity,
+    LinearCombination,
+    Marginal,
+    Selector,
+    Term,
+    WorkloadError,
+    terms_of,
+)
+from tests.support.release.doubles import NoNoise
+from tests.support.release.examples import attribute, pilot_family, pilot_table, small_plan, small_table
+
+
+def noisy(plan: Plan, seed: int) -> Measurement:
+    """Integers that no child table could give: least squares does not care."""
+    generator = np.random.default_rng(seed)
+    values = {a: generator.integers(-20, 50, plan.family.shape(a)) for a in plan.sigmas}
+    return Measurement(plan.sha256, "none (test)", "", 0.0, values)
+
+
+class Dense:
+    """The same estimates by textbook least squares on the full contingency table x, constraints by substitution.
+
+    y = M x + noise, B x = 0: with N a basis of the null space of B, x = N z and z is weighted least squares.
+    """
+
+    def __init__(self, plan: Plan, measurement: Measurement) -> None:
+        self.family = plan.family
+        design = np.vstack([self.cells(a) / sigma for a, sigma in plan.sigmas.items()])
+        target = np.concatenate([measurement.noisy[a].ravel() / sigma for a, sigma in plan.sigmas.items()])
+        allowed = self._allowed()
+        inverse = np.linalg.pinv(design @ allowed, rcond=1e-9)
+        self.estimate = allowed @ inverse @ target
+        self.covariance = allowed @ inverse @ inverse.T @ allowed.T
+
+    def cells(self, attributes: tuple[str, ...]) -> np.ndarray:
+        """One row per cell of a marginal."""
+        return self._rows({name: np.eye(self.family.attribute(name).size) for name in attributes})
+
+    def figures(self, figures: Figures) -> np.ndarray:
+        """One row per figure, in C order."""
+        total = 0
+        for coefficient, cube in terms_of(figures):
+            named = {n: s.matrix for n, s in {**cube.where, **cube.selectors}.items()}
+            names = self.family.ordered(named)
+            rows = self._rows(named).reshape([len(named[n]) for n in names] + [-1])
+            kept = [names.index(n) for n in cube.selectors]
+            dropped = [axis for axis in range(len(names)) if axis not in kept]
+            total = total + coefficient * rows.transpose([*kept, *dropped, len(names)]).reshape(
+                math.prod(cube.shape), -1
+            )
+        return total
+
+    def _rows(self, named: dict[str, np.ndarray]) -> np.ndarray:
+        matrix = np.ones((1, 1))
+        for a in self.family.attributes:
+            matrix = np.kron(matrix, named.get(a.name, np.ones((1, a.size))))
+        return matrix
+
+    def _allowed(self) -> np.ndarray:
+        equalities = [np.zeros((1, math.prod(a.size for a in self.family.attributes)))]
+        for identity in self.family.identities:
+            over = {name: np.eye(self.family.attribute(name).size) for name in identity.over}
+            equalities.append(
+                sum(
+                    coefficient
+                    * self._rows(
+                        over | {n: np.array([self.family.attribute(n).weights(v)]) for n, v in term.vectors.items()}
+                    )
+                    for coefficient, term in identity.signed_terms()
+                )
+            )
+        return null_space(np.vstack(equalities), rcond=1e-10)
+
+
+@st.composite
+def families(draw) -> Family:
+    """Two attributes to run over, two or three to weigh, random marginals and random identities, some redundant."""
+    over = [attribute(name, draw(st.integers(2, 3))) for name in ("a", "b")]
+    weighed = [attribute(name, draw(st.integers(2, 4))) for name in ("p", "q", "r")[: draw(st.integers(2, 3))]]
+    attributes = draw(st.permutations(over + weighed))
+    names = [a.name for a in attributes]
+    sets = draw(st.sets(st.sets(st.sampled_from(names), min_size=1, max_size=3).map(frozenset), max_size=3))
+    required = {frozenset({"a", "b", w.name}) for w in weighed}
+    marginals = [
+        Marginal(tuple(draw(st.permutations(sorted(s)))), draw(st.floats(0.2, 5)))
+        for s in sorted(sets | required, key=sorted)
+    ]
+    identities = draw(st.lists(identities_between(weighed), max_size=3))
+    if identities:
+        identities += draw(st.sampled_from([[], [identities[0]], [_scaled(identities[0])]]))
+    return Family("f", "u", tuple(attributes), tuple(marginals), tuple(identities))
+
+
+@st.composite
+def identities_between(draw, weighed) -> Identity:
+    over = draw(st.sampled_from([("a", "b"), ("b", "a"), ("a",), ("b",), ()]))
+    left, right = draw(st.permutations(weighed))[:2]
+    return Identity(Batch(over, (draw(terms(left)),)), Batch(over, (draw(terms(right)),)), "drawn")
+
+
+@st.composite
+def terms(draw, a) -> Term:
+    if draw(st.booleans()):
+        return Term({a.name: tuple(draw(st.sets(st.sampled_from(a.categories), min_size=1)))})
+    weights = draw(st.lists(st.sampled_from([-1.0, 0.5, 1.0, 2.0]), min_size=a.size, max_size=a.size))
+    return Term({a.name: dict(zip(a.categories, weights, strict=True))}, draw(st.sampled_from([1.0, -0.5])))
+
+
+def _scaled(identity: Identity) -> Identity:
+    def twice(batch: Batch) -> Batch:
+        return Batch(batch.over, tuple(Term(t.vectors, 2 * t.coefficient) for t in batch.terms))
+
+    return Identity(twice(identity.left), twice(identity.right), "twice that")
+
+
+@st.composite
+def cubes(draw, family: Family, lengths: tuple[int, ...]) -> Cube:
+    """A cube of the given shape within one marginal, with one restriction where there is room."""
+    wide = [m for m in family.marginals if len(m.attributes) >= len(lengths)]
+    names = list(draw(st.permutations(draw(st.sampled_from(wide)).attributes)))
+    selectors = {name: draw(selectors_on(family, name, n)) for name, n in zip(names, lengths, strict=False)}
+    where = {name: draw(selectors_on(family, name, 1)) for name in names[len(lengths) : len(lengths) + 1]}
+    return Cube(selectors, where)
+
+
+@st.composite
+def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
+    a = family.attribute(name)
+    row = st.one_of(
+        st.just((1.0,) * a.size),
+        st.sampled_from([tuple(float(i == j) for i in range(a.size)) for j in range(a.size)]),
+        st.tuples(*[st.sampled_from([0.0, 1.0, -0.5, 2.0])] * a.size),
+    )
+    rows = tuple(draw(row) for _ in range(length))
+    return Selector(a, tuple(map(str, range(length))), rows)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_everything_equals_dense_least_squares(data):
+    family = data.draw(families())
+    plan = make_plan(family, data.draw(st.floats(0.01, 1.0)), delta=1e-6)
+    measurement = noisy(plan, data.draw(st.integers(0, 1000)))
+    estimates, dense = Estimates(plan, measurement), Dense(plan, measurement)
+    lengths = data.draw(st.sampled_from([(), (2,), (3, 2)]))
+    left = data.draw(cubes(family, lengths))
+    right = LinearCombination(((0.5, data.draw(cubes(family, lengths))), (-2.0, data.draw(cubes(family, lengths)))))
+    f, g = dense.figures(left), dense.figures(right)
+    scale = float(np.abs(dense.covariance).max()) * max(1.0, float(np.abs(f).max() * np.abs(g).max())) * f.shape[1]
+    close = {"rtol": 1e-6, "atol": 1e-9 * scale}
+    np.testing.assert_allclose(estimates.values(left).ravel(), f @ dense.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimates.values(right).ravel(), g @ dense.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimates.variance(left).ravel(), np.diag(f @ dense.covariance @ f.T), **close)
+    np.testing.assert_allclose(estimates.variance(right).ravel(), np.diag(g @ dense.covariance @ g.T), **close)
+    np.testing.assert_allclose(estimates.covariance(left, right).ravel(), np.diag(f @ dense.covariance @ g.T), **close)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_figure_is_the_same_float_in_every_table(seed):
+    family = pilot_family()
+    plan = make_plan(family, 0.185, delta=1e-6)
+    estimates = Estimates(plan, noisy(plan, seed))
+    council, gld = family.attribute("council"), family.attribute("gld")
+    region = Selector.of(council, {"region": council.categories[2:]})
+    places = Selector.each(council) + region + Selector.total(council)
+    alone = Cube({"council": places}, {"gld": Selector.only(gld, "gld 1")})
+    expected, variance = estimates.values(alone), estimates.variance(alone)
+    for name in ("sex", "fsm", "ethnic_group", "imd"):
+        a = family.attribute(name)
+        table = Cube({name: Selector.each(a) + Selector.total(a), "gld": Selector.each(gld), "council": places})
+        assert (estimates.values(table)[-1, 1] == expected).all()
+        assert (estimates.variance(table)[-1, 1] == variance).all()
+        one = Cube({"council": region}, {"gld": Selector.only(gld, "gld 1"), name: Selector.total(a)})
+        assert estimates.values(one)[0] == expected[-2]
+        assert estimates.variance(one)[0] == variance[-2]
+
+
+def test_without_noise_the_figures_are_the_counts():
+    plan, table = small_plan(), small_table(300)
+    counts = true_counts(table, plan)
+    estimates = Estimates(plan, measure(plan, counts, NoNoise()))
+    for subset in plan.lattice.subsets:
+        axes = {name: Selector.each(plan.family.attribute(name)) for name in subset}
+        exact = table.group_by(list(subset)).aggregate([([], "count_all")]).to_pylist()
+        found = {tuple(row[name] for name in subset): row["count_all"] for row in exact}
+        values = estimates.values(Cube(axes))
+        for cell in np.ndindex(values.shape):
+            categories = tuple(plan.family.attribute(n).categories[i] for n, i in zip(subset, cell, strict=True))
+            assert values[cell] == pytest.approx(found.get(categories, 0), abs=1e-8)
+
+
+def test_identities_hold_and_lower_the_variance():
+    plan = small_plan()
+    family = plan.family
+    estimates = Estimates(plan, noisy(plan, 1))
+    council = Selector.each(family.attribute("council"))
+    review = Cube({"council": council}, {"asq": Selector.only(family.attribute("asq"), "asq 2")})
+    dots = Cube({"council": council}, {"dots": Selector.only(family.attribute("dots"), "dots 2", "dots 3")})
+    np.testing.assert_allclose(estimates.values(review), estimates.values(dots), atol=1e-9)
+    np.testing.assert_allclose(estimates.variance(review), estimates.variance(dots))
+    np.testing.assert_allclose(estimates.variance(LinearCombination(((1.0, review), (-1.0, dots)))), 0, atol=1e-9)
+    free = Family(family.name, family.unit, family.attributes, family.marginals)
+    unaided = Plan(free, plan.rho, plan.delta, plan.sigmas)
+    assert (estimates.variance(review) < Estimates(unaided, noisy(unaided, 1)).variance(review)).all()
+
+
+def test_identities_that_follow_from_others_change_nothing():
+    """p = q and q = r imply p = r, and any multiple; near-zero eigenvalues must not be taken for information."""
+    family = Family(
+        "f",
+        "u",
+        (attribute("a", 3), attribute("p", 3), attribute("q", 4), attribute("r", 5)),
+        tuple(Marginal(("a", name)) for name in "pqr"),
+    )
+
+    def identity(left: str, right: str, coefficient: float = 1.0) -> Identity:
+        sides = (Batch(("a",), (Term({name: (f"{name} 0", f"{name} 1")}, coefficient),)) for name in (left, right))
+        return Identity(*sides, f"{left} is {right}")
+
+    enough = (identity("p", "q"), identity("q", "r"))
+    more = (*enough, identity("p", "r"), identity("r", "q", math.pi), identity("p", "r", 1e-3))
+    plan = make_plan(family, 0.1, delta=1e-6)
+    results = []
+    for identities in (enough, more):
+        bound = Plan(Family("f", "u", family.attributes, family.marginals, identities), 0.1, 1e-6, plan.sigmas)
+        estimates = Estimates(bound, noisy(bound, 3))
+        cube = Cube({name: Selector.each(family.attribute(name)) for name in ("a", "q")})
+        results.append((estimates.values(cube), estimates.variance(cube)))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_a_table_outside_the_workload_is_refused():
+    plan = small_plan()
+    estimates = Estimates(plan, noisy(plan, 0))
+    cube = Cube({name: Selector.each(plan.family.attribute(name)) for name in ("fsm", "dots")})
+    for ask in (estimates.values, estimates.variance):
+        with pytest.raises(WorkloadError, match=r"no table over \(fsm, dots\)"):
+            ask(cube)
+    other = make_plan(plan.family, 0.2, delta=1e-6)
+    with pytest.raises(ValueError, match="another plan"):
+        Estimates(plan, noisy(other, 0))
+
+
+def test_an_average_over_many_marginals_has_its_exact_variance():
+    """Mean number of two goals at council 0, against draws of the noise itself."""
+    family = Family(
+        "f",
+        "u",
+        (attribute("council", 2), attribute("e01", 2), attribute("e02", 2)),
+        (Marginal(("council", "e01")), Marginal(("council", "e02"))),
+    )
+    plan = make_plan(family, 0.05, delta=1e-6)
+    generator = np.random.default_rng(5)
+    council = Selector.each(family.attribute("council"))
+    goals = tuple(
+        (1.0, Cube({"council": council}, {g: Selector.only(family.attribute(g), f"{g} 1")})) for g in ("e01", "e02")
+    )
+    draws = []
+    for _ in range(3000):
+        values = {
+            a: np.rint(generator.normal(0, s, plan.family.shape(a))).astype(np.int64) for a, s in plan.sigmas.items()
+        }
+        estimates = Estimates(plan, Measurement(plan.sha256, "", "", 0.0, values))
+        draws.append(estimates.values(LinearCombination(goals)))
+    assert np.var(draws, axis=0) == pytest.approx(estimates.variance(LinearCombination(goals)), rel=0.12)
+
+
+def test_a_country_takes_under_three_seconds_noise_included():
+    family = pilot_family(153)
+    plan = make_plan(family, 0.185, delta=1e-6)
+    counts = {a: np.full(family.shape(a), 40, dtype=np.int64) for a in plan.sigmas}
+    council = Selector.each(family.attribute("council")) + Selector.total(family.attribute("council"))
+    begun = time.process_time()
+    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+    for marginal in family.marginals:
+        if marginal.attributes[0] == "council":
+            axes = {name: Selector.each(family.attribute(name)) for name in marginal.attributes[1:]}
+            cube = Cube({"council": council, **axes})
+            assert estimates.values(cube).shape == estimates.variance(cube).shape
+    assert time.process_time() - begun < 3
+
+
+def test_the_pilot_measured_without_noise_obeys_its_identities():
+    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
+    counts = true_counts(pilot_table(), plan)
+    estimates = Estimates(plan, measure(plan, counts, NoNoise()))
+    for attributes, exact in counts.items():
+        np.testing.assert_allclose(estimates.marginal(attributes), exact, atol=1e-6)

@@ -1,0 +1,171 @@
+"""Intervals cover what they claim, for every input, and flags follow from published figures alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.release.estimates import Estimates
+from privacy.release.intervals import (
+    RELIABLE,
+    UNRELIABLE,
+    WITHHELD,
+    Z95,
+    Reliability,
+    fieller,
+    published_counts,
+    published_ratios,
+    rate_differences,
+)
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.plan import make_plan
+from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
+from tests.support.release.examples import attribute, published_rates
+
+RELIABILITY = Reliability()
+PLACES, RELEASES = 300, 40
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Moments given as numbers, for a numerator "x" and a denominator "y"."""
+
+    x: float
+    y: float
+    xx: float
+    yy: float
+    xy: float
+
+    def values(self, figures):
+        return np.array(getattr(self, figures))
+
+    def variance(self, figures):
+        return np.array(getattr(self, figures * 2))
+
+    def covariance(self, left, right):
+        return np.array(getattr(self, "".join(sorted(left + right))))
+
+
+def rate(**moments):
+    table = published_rates(Fixed(**({"xx": 0.0, "yy": 0.0, "xy": 0.0} | moments)), "x", "y", RELIABILITY)
+    return float(table.value), float(table.lower), float(table.upper), str(table.flag)
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    """Shares of intervals that hold the truth, by kind of figure, over repeated releases of many independent places."""
+    family = Family(
+        "f",
+        "u",
+        (attribute("place", PLACES), attribute("fsm", 3), attribute("gld", 2)),
+        (Marginal(("place", "fsm", "gld")), Marginal(("place", "gld"), 3.0)),
+    )
+    plan = make_plan(family, 0.05, delta=1e-6)
+    exact = np.random.default_rng(1).integers(150, 900, (PLACES, 3, 2))
+    outside = {a: tuple(i for i, other in enumerate(family.attributes) if other.name not in a) for a in plan.sigmas}
+    counts = {a: exact.sum(axis=axes) for a, axes in outside.items()}
+    places = {"place": Selector.each(family.attribute("place"))}
+    groups = {"fsm": Selector.each(family.attribute("fsm"))}
+    yes = {"gld": Selector.only(family.attribute("gld"), "gld 1")}
+    first = {"fsm": Selector.only(family.attribute("fsm"), "fsm 0")}
+    hits, everyone = Cube(places, yes), Cube(places)
+    first_hits, first_everyone = Cube(places, yes | first), Cube(places, first)
+    weighted = LinearCombination(((1.0, hits), (2.0, first_hits)))
+    truth = {
+        "count": exact[..., 1],
+        "rate": 100 * exact[..., 1] / exact.sum(axis=2),
+        "difference": 100 * (exact[:, 0, 1] / exact[:, 0].sum(1) - exact[..., 1].sum(1) / exact.sum((1, 2))),
+        "average": (exact[..., 1].sum(1) + 2 * exact[:, 0, 1]) / exact.sum((1, 2)),
+    }
+    inside = dict.fromkeys(truth, 0.0)
+    for _ in range(RELEASES):
+        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        tables = {
+            "count": published_counts(estimates, Cube(places | groups, yes)),
+            "rate": published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),
+            "difference": rate_differences(estimates, (first_hits, first_everyone), (hits, everyone), RELIABILITY),
+            "average": published_ratios(estimates, weighted, everyone, RELIABILITY, largest=3.0),
+        }
+        for name, table in tables.items():
+            inside[name] += float(((table.lower <= truth[name]) & (truth[name] <= table.upper)).mean())
+    return {name: share / RELEASES for name, share in inside.items()}
+
+
+@pytest.mark.parametrize("kind", ["count", "rate", "difference", "average"])
+def test_intervals_cover_the_truth_in_95_of_100_cases(coverage, kind):
+    assert 0.94 < coverage[kind] < 0.96
+
+
+def test_counts_are_whole_and_not_negative():
+    table = published_counts(Fixed(x=-3.4, y=0, xx=4.0, yy=0, xy=0), "x")
+    assert (int(table.count), float(table.lower)) == (0, 0.0)
+    assert float(table.upper) == pytest.approx(-3.4 + 2 * Z95)
+    table = published_counts(Fixed(x=-30.0, y=0, xx=4.0, yy=0, xy=0), "x")
+    assert (int(table.count), float(table.lower), float(table.upper)) == (0, 0.0, 0.0)
+    assert int(published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").count) == 8
+
+
+def test_without_noise_a_rate_is_itself():
+    assert rate(x=30.0, y=40.0) == (75.0, 75.0, 75.0, RELIABLE)
+
+
+@pytest.mark.parametrize(
+    ("moments", "flag"),
+    [
+        ({"x": 500.0, "y": 1000.0, "xx": 100.0, "yy": 100.0, "xy": 50.0}, RELIABLE),
+        ({"x": 100.0, "y": 200.0, "xx": 100.0, "yy": 100.0, "xy": 50.0}, UNRELIABLE),
+        ({"x": 15.0, "y": 31.0, "xx": 100.0, "yy": 100.0, "xy": 50.0}, WITHHELD),
+        ({"x": 14.0, "y": 14.9, "xx": 0.1, "yy": 25.0, "xy": 0.0}, WITHHELD),
+        ({"x": 3.0, "y": -5.0, "xx": 1.0, "yy": 1.0, "xy": 0.5}, WITHHELD),
+        ({"x": 0.0, "y": 0.0}, WITHHELD),
+    ],
+)
+def test_flags(moments, flag):
+    value, low, high, found = rate(**moments)
+    assert found == flag
+    assert np.isnan(value) == (flag == WITHHELD)
+    assert 0 <= low <= high <= 100
+
+
+def test_a_denominator_within_the_noise_gives_the_whole_range():
+    for y in (-10.0, -1.0, 0.0, 1.0):
+        assert rate(x=5.0, y=y, xx=9.0, yy=9.0)[1:3] == (0.0, 100.0)
+
+
+def test_fieller_solves_its_quadratic():
+    x, y, xx, yy, xy = 310.0, 500.0, 90.0, 120.0, 40.0
+    centre, half_width = fieller(*(np.array(v) for v in (x, y, xx, yy, xy)))
+    for bound in (centre - half_width, centre + half_width):
+        assert (x - bound * y) ** 2 == pytest.approx(Z95**2 * (xx - 2 * bound * xy + bound**2 * yy))
+
+
+def test_a_rate_beyond_what_is_possible_is_judged_by_its_whole_interval():
+    value, low, high, flag = rate(x=120.0, y=100.0, xx=25.0, yy=4.0)
+    assert (value, low, high, flag) == (100.0, 100.0, 100.0, UNRELIABLE)
+
+
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=300, deadline=None)
+@given(
+    st.floats(-1e5, 1e5),
+    st.floats(-1e5, 1e5),
+    st.floats(0, 1e4),
+    st.floats(0, 1e4),
+    st.floats(-1, 1),
+    st.floats(-1e5, 1e5),
+)
+def test_every_input_has_an_answer(x, y, xx, yy, correlation, other):
+    moments = Fixed(x, y, xx, yy, correlation * np.sqrt(xx * yy))
+    value, low, high, flag = rate(**vars(moments))
+    assert 0 <= low <= high <= 100
+    assert np.isnan(value) if flag == WITHHELD else low - 1e-9 <= value <= high + 1e-9
+    difference = rate_differences(moments, ("x", "y"), ("x", "y"), RELIABILITY)
+    if flag != WITHHELD:
+        assert float(difference.value) == 0
+        assert -100 <= float(difference.lower) <= 0 <= float(difference.upper) <= 100
+    else:
+        assert np.isnan(difference.value)

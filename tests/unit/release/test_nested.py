@@ -1,0 +1,271 @@
+"""Councils and regions together: figures are those of dense least squares over everything measured, at every level."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.release.child_table import true_counts
+from privacy.release.covariance import Covariances
+from privacy.release.estimates import estimates_of, without_categories
+from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.plan import Plan, PlanError, make_plan
+from privacy.release.workload import (
+    Batch,
+    Cube,
+    Family,
+    Identity,
+    LinearCombination,
+    Marginal,
+    Nesting,
+    Selector,
+    Term,
+    WorkloadError,
+    terms_of,
+)
+from tests.support.release.doubles import NoNoise
+from tests.support.release.examples import attribute
+
+
+def nested_family(groups: list[int], identities: bool = True, share: float = 0.15) -> Family:
+    """Councils in regions of these sizes, two recorded facts of which one is the other's sum."""
+    council, region = attribute("council", sum(groups)), attribute("region", len(groups))
+    starts = np.cumsum([0, *groups])
+    members = {r: council.categories[starts[i] : starts[i + 1]] for i, r in enumerate(region.categories)}
+    same = Identity(
+        Batch(("council", "gld"), (Term({"asq": ("asq 2",)}),)),
+        Batch(("council", "gld"), (Term({"dots": ("dots 0", "dots 1")}),)),
+        "no review",
+    )
+    tables = (("gld", "asq"), ("gld", "dots"), ("fsm", "gld"))
+    return Family(
+        "nested",
+        "one child",
+        (council, region, attribute("gld", 2), attribute("asq", 3), attribute("dots", 4), attribute("fsm", 2)),
+        (
+            *(Marginal((place, *table)) for place in ("council", "region") for table in tables),
+            Marginal(("region", "fsm", "asq")),
+        ),
+        (same,) if identities else (),
+        Nesting("council", "region", members, share),
+    )
+
+
+def noisy(plan: Plan, seed: int) -> Measurement:
+    generator = np.random.default_rng(seed)
+    values = {a: generator.integers(-20, 50, plan.family.shape(a)) for a in plan.sigmas}
+    return Measurement(plan.sha256, "none (test)", "", 0.0, values)
+
+
+class Dense:
+    """Least squares on the contingency table of council and the other facts; a region's marginal sums its councils."""
+
+    def __init__(self, plan: Plan, measurement: Measurement) -> None:
+        self.family = plan.family
+        design = np.vstack([self.rows(self._each(a)) / sigma for a, sigma in plan.sigmas.items()])
+        target = np.concatenate([measurement.noisy[a].ravel() / s for a, s in plan.sigmas.items()])
+        allowed = self._allowed()
+        inverse = np.linalg.pinv(design @ allowed, rcond=1e-9)
+        self.estimate = allowed @ inverse @ target
+        self.covariance = allowed @ inverse @ inverse.T @ allowed.T
+
+    def rows(self, named: dict[str, np.ndarray]) -> np.ndarray:
+        matrix = np.ones((1, 1))
+        for a in self.family.attributes:
+            if a.name != "region":
+                matrix = np.kron(matrix, named.get(a.name, np.ones((1, a.size))))
+        return matrix
+
+    def figures(self, cube: Cube) -> np.ndarray:
+        named = {n: s.matrix for n, s in {**cube.where, **cube.selectors}.items()}
+        names = self.family.ordered(named)
+        rows = self.rows(named).reshape([len(named[n]) for n in names] + [-1])
+        kept = [names.index(n) for n in cube.selectors]
+        dropped = [axis for axis in range(len(names)) if axis not in kept]
+        return rows.transpose([*kept, *dropped, len(names)]).reshape(math.prod(cube.shape), -1)
+
+    def _each(self, attributes: tuple[str, ...]) -> dict[str, np.ndarray]:
+        named = {name: np.eye(self.family.attribute(name).size) for name in attributes if name != "region"}
+        if "region" in attributes:
+            assert self.family.nesting
+            groups = [self.family.nesting.members[r] for r in self.family.attribute("region").categories]
+            council = self.family.attribute("council").categories
+            named["council"] = np.array([[float(c in group) for c in council] for group in groups])
+        return named
+
+    def _allowed(self) -> np.ndarray:
+        from scipy.linalg import null_space
+
+        equalities = [np.zeros((1, self.rows({}).shape[1]))]
+        for identity in self.family.identities:
+            over = {name: np.eye(self.family.attribute(name).size) for name in identity.over}
+            weighed = [
+                (c, {n: np.array([self.family.attribute(n).weights(v)]) for n, v in t.vectors.items()})
+                for c, t in identity.signed_terms()
+            ]
+            equalities.append(sum(c * self.rows(over | vectors) for c, vectors in weighed))
+        return null_space(np.vstack(equalities), rcond=1e-10)
+
+
+def places(family: Family) -> Selector:
+    """Each council, each region, two councils of different regions, and all."""
+    assert family.nesting
+    council = family.attribute("council")
+    groups = dict(family.nesting.members)
+    across = Selector.of(council, {"across": (council.categories[0], council.categories[-1])})
+    return Selector.each(council) + Selector.of(council, groups) + across + Selector.total(council)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.booleans(), st.integers(0, 1000))
+def test_everything_equals_dense_least_squares(groups, identities, seed):
+    family = nested_family(groups, identities)
+    plan = make_plan(family, 0.1, delta=1e-6)
+    measurement = noisy(plan, seed)
+    estimates, dense = estimates_of(plan, measurement), Dense(plan, measurement)
+    council, fsm = places(family), Selector.each(family.attribute("fsm"))
+    yes = Selector.only(family.attribute("gld"), "gld 1")
+    rate = Cube({"council": council, "fsm": fsm}, {"gld": yes}), Cube({"fsm": fsm, "council": council})
+    for cube in rate:
+        rows = dense.figures(cube)
+        np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
+        exact = np.diag(rows @ dense.covariance @ rows.T)
+        np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
+        np.testing.assert_allclose(Covariances(plan).variance(cube).ravel(), exact, rtol=1e-7)
+    review = Cube({"council": council, "fsm": fsm + Selector.total(family.attribute("fsm"))})
+    assert estimates.values(review).shape == (len(council.rows), 3)
+    left, right = rate[0], Cube({"council": council, "fsm": fsm})
+    exact = np.diag(dense.figures(left) @ dense.covariance @ dense.figures(right).T)
+    np.testing.assert_allclose(estimates.covariance(left, right).ravel(), exact, rtol=1e-6, atol=1e-8)
+    both = LinearCombination(((1.0, left), (-2.0, right)))
+    mixed = sum(c * dense.figures(cube) for c, cube in terms_of(both))
+    np.testing.assert_allclose(
+        estimates.variance(both).ravel(), np.diag(mixed @ dense.covariance @ mixed.T), rtol=1e-6, atol=1e-8
+    )
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.integers(0, 1000))
+def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(groups, seed):
+    family = nested_family(groups)
+    plan = make_plan(family, 0.1, delta=1e-6)
+    measurement = noisy(plan, seed)
+    estimates, dense = estimates_of(plan, measurement), Dense(plan, measurement)
+    council, fsm, asq = (family.attribute(name) for name in ("council", "fsm", "asq"))
+    some = Selector.only(council, council.categories[0], council.categories[-1])
+    beside = Selector.of(council, dict.fromkeys(places(family).labels, council.categories))
+    cubes = (
+        Cube({"asq": Selector.each(asq), "fsm": Selector.each(fsm)}),
+        Cube({"fsm": Selector.each(fsm)}, {"council": some}),
+        Cube({"fsm": Selector.each(fsm) + Selector.total(fsm), "council": places(family)}),
+        Cube({"fsm": Selector.each(fsm) + Selector.total(fsm), "council": beside}),
+    )
+    for cube in cubes:
+        rows = dense.figures(cube)
+        np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
+        exact = np.diag(rows @ dense.covariance @ rows.T)
+        np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
+    exact = np.diag(dense.figures(cubes[2]) @ dense.covariance @ dense.figures(cubes[3]).T)
+    np.testing.assert_allclose(estimates.covariance(*cubes[2:]).ravel(), exact, rtol=1e-6, atol=1e-8)
+
+
+def test_figures_that_the_workload_has_no_table_of_are_refused():
+    plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
+    estimates, family = estimates_of(plan, noisy(plan, 0)), plan.family
+    by_region = {name: Selector.each(family.attribute(name)) for name in ("fsm", "asq")}
+    assert np.isfinite(estimates.values(Cube(by_region))).all()
+    by_council = Cube(by_region | {"council": Selector.each(family.attribute("council"))})
+    for ask in (estimates.values, estimates.variance):
+        with pytest.raises(WorkloadError, match="no table over"):
+            ask(by_council)
+
+
+def test_two_councils_of_a_region_have_the_very_same_variance():
+    family = nested_family([5, 4, 6])
+    covariances, council = Covariances(make_plan(family, 0.1, delta=1e-6)), family.attribute("council")
+    fsm = Selector.each(family.attribute("fsm"))
+    together = covariances.variance(Cube({"council": places(family), "fsm": fsm}))
+    alone = covariances.variance(Cube({"fsm": fsm}, {"council": Selector.only(council, council.categories[3])}))
+    assert (together[:5] == alone).all()
+
+
+def test_regions_add_up_and_are_better_known_than_the_sum_of_their_councils():
+    family = nested_family([5, 4, 6])
+    plan = make_plan(family, 0.1, delta=1e-6)
+    estimates = estimates_of(plan, noisy(plan, 4))
+    council, yes = family.attribute("council"), Selector.only(family.attribute("gld"), "gld 1")
+    values = estimates.values(Cube({"council": places(family)}, {"gld": yes}))
+    assert values[-1] == pytest.approx(values[: council.size].sum())
+    assert values[-1] == pytest.approx(values[council.size : council.size + 3].sum())
+    variance = estimates.variance(Cube({"council": places(family)}, {"gld": yes}))
+    assert variance[-1] == pytest.approx(variance[council.size : council.size + 3].sum())
+    assert (variance[council.size : council.size + 3] < variance[0] * np.array([5, 4, 6])).all()
+
+
+def test_the_budget_is_shared_as_the_nesting_says():
+    plan = make_plan(nested_family([5, 4, 6], share=0.3), 0.1, delta=1e-6)
+    spent = {
+        place: sum(0.5 / sigma**2 for names, sigma in plan.sigmas.items() if place in names)
+        for place in ("council", "region")
+    }
+    assert spent == {"council": pytest.approx(0.07, rel=1e-3), "region": pytest.approx(0.03, rel=1e-3)}
+    assert charge(plan) <= 0.1
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_the_region_of_a_row_follows_from_its_council():
+    family = nested_family([2, 1], identities=False)
+    plan = make_plan(family, 0.1, delta=1e-6)
+    generator = np.random.default_rng(0)
+    columns = {name: generator.integers(0, family.attribute(name).size, 60) for name in family.columns}
+    texts = {name: [f"{name} {value}" for value in values] for name, values in columns.items()}
+    table = pa.table({"child_id": range(60), **texts})
+    estimates = estimates_of(plan, measure(plan, true_counts(table, plan), NoNoise()))
+    exact = [(columns["council"] < 2).sum(), (columns["council"] == 2).sum()]
+    regions = Selector.of(family.attribute("council"), dict(family.nesting.members))
+    assert estimates.values(Cube({"council": regions})) == pytest.approx(exact)
+
+
+def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes():
+    family = nested_family([2, 1, 2], identities=False)
+    plan = make_plan(family, 0.1, delta=1e-6)
+    council = family.attribute("council").categories
+    smaller, measurement = without_categories(plan, noisy(plan, 1), "council", {council[0], council[2]})
+    assert smaller.family.attribute("region").categories == ("region 0", "region 2")
+    left = smaller.family.attribute("council")
+    assert left.categories == (council[1], *council[3:])
+    values = estimates_of(smaller, measurement).values(Cube({"council": Selector.each(left) + Selector.total(left)}))
+    assert values[-1] == pytest.approx(values[:-1].sum())
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"region 0": ("council 0",), "region 1": ("council 1",)}, "does not group every category"),
+        ({"region 0": ("council 0", "council 1", "council 2")}, "are not the categories of 'region'"),
+        ({"region 0": ("council 0", "council 1", "council 2"), "region 1": ()}, "a group is empty"),
+        ({"region 0": ("council 0", "council 1"), "region 1": ("council 1", "council 2")}, "stands twice"),
+    ],
+)
+def test_a_nesting_that_does_not_fit_is_refused(members, message):
+    family = nested_family([2, 1])
+    with pytest.raises(WorkloadError, match=message):
+        Family("f", "u", family.attributes, family.marginals, nesting=Nesting("council", "region", members, share=0.15))
+
+
+def test_a_table_of_neither_level_is_refused():
+    family = nested_family([2, 1])
+    with pytest.raises(WorkloadError, match="must hold either 'council' or 'region'"):
+        Family("f", "u", family.attributes, (*family.marginals, Marginal(("fsm",))), nesting=family.nesting)
+
+
+def test_every_part_of_a_plan_must_be_determined():
+    plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
+    kept = {names: sigma for names, sigma in plan.sigmas.items() if "council" not in names}
+    with pytest.raises(PlanError, match="do not determine"):
+        Plan(plan.family, plan.rho, plan.delta, kept)

@@ -1,0 +1,143 @@
+"""The plan spends its budget, and no other plan would spend it better."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from privacy.release.canonical import canonical_json
+from privacy.release.lattice import Lattice
+from privacy.release.plan import GAP, Plan, PlanError, allocate, make_plan
+from privacy.release.workload import Family, Marginal
+from tests.support.release.examples import attribute, pilot_family, small_family, small_plan
+
+
+def objective(lattice: Lattice, precisions: np.ndarray) -> float:
+    return float((lattice.component_weights() / (lattice.information @ precisions)).sum())
+
+
+def test_the_closure_holds_every_subset_once():
+    lattice = Lattice.of(small_family())
+    assert lattice.subsets[0] == ()
+    assert len(set(lattice.subsets)) == len(lattice.subsets) == 1 + 5 + 6 + 2
+    assert lattice.subsets[-2:] == (("council", "fsm", "gld"), ("council", "gld", "asq"))
+
+
+def test_a_table_alone_is_measured_directly():
+    lattice = Lattice.of(Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a", "b")),)))
+    allocation = allocate(lattice.information, lattice.component_weights(), 2.0)
+    assert allocation.objective == pytest.approx(12 / 2.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "table_weight", "total_weight"), [(5, 1.0, 1.0), (2, 3.0, 0.5), (40, 1.0, 7.0)])
+def test_a_table_and_its_total_follow_the_closed_form(size, table_weight, total_weight):
+    """With a = s of the table and t = s of the total, minimise w (n-1)/a + (w/n + v) / (t + a/n), a + t = B."""
+    marginals = (Marginal(("a",), table_weight), Marginal((), total_weight))
+    lattice = Lattice.of(Family("f", "u", (attribute("a", size),), marginals))
+    budget = 1.7
+    allocation = allocate(lattice.information, lattice.component_weights(), budget)
+    ratio = math.sqrt((table_weight / size + total_weight) / (table_weight * size))
+    table = budget / (1 - 1 / size + ratio)
+    best = np.array([budget - table, table])
+    assert allocation.objective == pytest.approx(objective(lattice, best), rel=2 * GAP)
+    assert allocation.precisions == pytest.approx(best, rel=5e-3)
+
+
+def test_no_general_optimiser_does_better():
+    lattice = Lattice.of(small_family())
+    weights, count = lattice.component_weights(), len(lattice.subsets)
+    allocation = allocate(lattice.information, weights, 1.0)
+
+    def logits(x: np.ndarray) -> float:
+        return objective(lattice, np.exp(x) / np.exp(x).sum())
+
+    other = minimize(logits, np.zeros(count), method="L-BFGS-B", options={"maxiter": 5000, "maxfun": 500_000})
+    assert allocation.gap < GAP
+    assert allocation.objective <= other.fun * (1 + GAP)
+
+
+def test_the_objective_is_the_weighted_sum_of_cell_variances_of_dense_least_squares():
+    family = small_family()
+    lattice = Lattice.of(family)
+    precisions = np.random.default_rng(3).uniform(0.1, 1.0, len(lattice.subsets))
+    rows = {subset: _summing(family, subset) for subset in lattice.subsets}
+    design = np.vstack([rows[s] * math.sqrt(p) for s, p in zip(lattice.subsets, precisions, strict=True)])
+    covariance = np.linalg.pinv(design.T @ design, hermitian=True, rcond=1e-10)
+    dense = sum(m.weight * np.trace(rows[m.attributes] @ covariance @ rows[m.attributes].T) for m in _ordered(family))
+    assert objective(lattice, precisions) == pytest.approx(dense, rel=1e-8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_workload_is_solved_to_its_certificate(data):
+    """Degenerate workloads included, where several allocations are equally good."""
+    names = ["a", "b", "c", "d"]
+    attributes = tuple(attribute(name, data.draw(st.integers(2, 5))) for name in names)
+    tables = data.draw(
+        st.lists(st.sets(st.sampled_from(names), max_size=3).map(sorted).map(tuple), min_size=1, unique=True)
+    )
+    marginals = tuple(Marginal(table, data.draw(st.sampled_from([0.01, 1.0, 1.0, 30.0]))) for table in tables)
+    lattice = Lattice.of(Family("f", "u", attributes, marginals))
+    allocation = allocate(lattice.information, lattice.component_weights(), 0.37)
+    assert allocation.gap < GAP
+    assert allocation.precisions.sum() == pytest.approx(0.37)
+    assert (allocation.precisions >= 0).all()
+    make_plan(lattice.family, 0.185, delta=1e-6)
+
+
+@pytest.mark.parametrize("councils", [8, 153])
+def test_a_real_plan_is_quick_spends_its_budget_and_stays_optimal_when_rounded(councils):
+    family = pilot_family(councils)
+    begun = time.process_time()
+    plan = make_plan(family, 0.185, delta=1e-6)
+    assert time.process_time() - begun < 2
+    spent = sum(0.5 / sigma**2 for sigma in plan.sigmas.values())
+    assert 0.185 * (1 - 1e-4) < spent <= 0.185
+    lattice = plan.lattice
+    best = allocate(lattice.information, lattice.component_weights(), 2 * 0.185)
+    assert float((lattice.component_weights() / plan.component_precisions).sum()) < best.objective * (1 + 1e-4)
+
+
+def test_a_plan_is_its_document():
+    plan = small_plan()
+    again = Plan.from_json(plan.to_json())
+    assert again == plan
+    assert again.sha256 == plan.sha256 == small_plan().sha256
+    assert make_plan(small_family(), 0.11, delta=1e-6).sha256 != plan.sha256
+    assert all((sigma * 2**14).is_integer() for sigma in plan.sigmas.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d | {"method": "guesswork/7"}, "method 'guesswork/7'"),
+        (lambda d: d | {"rho": 0.05}, "cost rho"),
+        (lambda d: d | {"measured": d["measured"][:1]}, "do not determine"),
+        (lambda d: d | {"extra": 1}, "canonical form"),
+        (lambda d: {"method": d["method"]}, "not a plan document"),
+        (lambda d: d | {"measured": [{"attributes": ["gld", "council"], "sigma": 9.0}]}, "attribute order"),
+    ],
+)
+def test_a_document_that_is_not_the_plan_it_says_is_refused(change, message):
+    document = json.loads(small_plan().to_json())
+    with pytest.raises(PlanError, match=message):
+        Plan.from_json(canonical_json(change(document)))
+
+
+def _ordered(family: Family) -> list[Marginal]:
+    return [Marginal(family.ordered(m.attributes), m.weight) for m in family.marginals]
+
+
+def _summing(family: Family, subset: tuple[str, ...]) -> np.ndarray:
+    """The 0-1 matrix that sums the full table to the marginal over `subset`."""
+    matrix = np.ones((1, 1))
+    for a in family.attributes:
+        matrix = np.kron(matrix, np.eye(a.size) if a.name in subset else np.ones((1, a.size)))
+    return matrix

@@ -1,0 +1,121 @@
+"""The privacy statement says what is protected and what is not, from provenance alone, and does not change later."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from privacy.release.ledger import NANO, Ledger
+from privacy.release.mechanism import charge, epsilon
+from privacy.release.plan import make_plan
+from privacy.release.policy import load_policy
+from privacy.release.session import measure_once
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
+from tests.support.release.examples import small_family, small_plan
+
+RELEASE = {"cohort": "202425", "release": "2026.11.0"}
+
+
+@pytest.fixture
+def released(tmp_path):
+    plan, policy = small_plan(), load_policy()
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.approve("202425", policy.cap_rho)
+    counts = {a: np.full(plan.family.shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
+    arguments = {"family": "small", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts}
+    measurement = measure_once(ledger, tmp_path, **RELEASE, **arguments)
+    return plan, ledger, policy, {"small": measurement}
+
+
+def record_of(released):
+    plan, ledger, policy, measurements = released
+    return privacy_record([measured(plan, measurements)], ledger.entries(), policy, release="2026.11.0")
+
+
+def measured(plan, measurements, **of):
+    return MeasuredCohort(**(RELEASE | of), plans={plan.family.name: plan}, measurements=measurements)
+
+
+def test_the_record_states_the_guarantee(released):
+    plan, ledger, policy, _ = released
+    record = record_of(released)
+    [family] = record["families"]
+    entry = ledger.find("202425", "2026.11.0", "small").entry
+    assert family["plan_sha256"] == plan.sha256
+    assert family["ledger_entry"] == entry.entry_hash
+    assert family["rho"] == entry.nano_rho / NANO >= charge(plan)
+    assert family["epsilon"] == pytest.approx(epsilon(family["rho"], 1e-6), abs=1e-4)
+    assert record["privacy_parameters"] == {"rho": family["rho"], "epsilon": family["epsilon"], "delta": 1e-6}
+    assert record["cohorts"][0]["budget"]["remaining_rho"] == pytest.approx(policy.cap_rho - family["rho"])
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_larger_changes_cost_what_the_geometry_says(released):
+    """Replacing a row moves two cells by one, two rows move one cell by two: OpenDP's own map at those distances."""
+    import opendp.prelude as dp
+
+    record = record_of(released)
+    vectors = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    gaussians = [dp.m.make_gaussian(*vectors, scale=sigma) for sigma in small_plan().sigmas.values()]
+    composed = dp.c.make_composition(gaussians)
+    for change, distance in zip(record["larger_changes"], (2**0.5, 2.0), strict=True):
+        assert change["rho"] == pytest.approx(composed.map(distance), rel=1e-6)
+        assert change["rho_factor"] == pytest.approx(distance**2)
+
+
+def test_the_page_is_for_people(released):
+    record = record_of(released)
+    page = privacy_page(record)
+    for words in ("# Privacy statement: cohort 202425, release 2026.11.0", "rho = ", "epsilon", "one child", "central"):
+        assert words in page
+    for sentence in record["outside_the_guarantee"]:
+        assert sentence in page
+    assert record["families"][0]["plan_sha256"][:16] in page
+
+
+def test_nothing_of_the_measurement_but_its_provenance_is_stated(released):
+    _, _, _, measurements = released
+    text = json.dumps(record_of(released))
+    noisy = {str(n) for table in measurements["small"].noisy.values() for n in table.ravel()}
+    assert not [n for n in noisy if n in text]
+
+
+def test_a_later_charge_does_not_change_it(released):
+    _, ledger, _, _ = released
+    before = record_of(released)
+    ledger.reserve("202425", "2026.12.0", "small", 0.01, "p" * 64, "a" * 64)
+    assert record_of(released) == before
+
+
+def test_a_release_that_was_not_charged_has_no_statement(released):
+    plan, ledger, policy, measurements = released
+    with pytest.raises(ValueError, match="no committed charge"):
+        privacy_record([measured(plan, measurements, release="2027.1.0")], ledger.entries(), policy, release="2027.1.0")
+    other = make_plan(small_family(), 0.05, delta=1e-6)
+    with pytest.raises(ValueError, match="no committed charge"):
+        privacy_record([measured(other, measurements)], ledger.entries(), policy, release="2026.11.0")
+
+
+def test_the_registry_entry_says_what_the_statement_says(released):
+    """Sections and fields of the registry's records; the words that its schema allows."""
+    record = record_of(released)
+    entry = deployment(record, "2026-11-01", ["A combined authority"])
+    assert set(entry) == {"product", "dp_variant", "privacy_loss", "model", "accounting", "implementation"}
+    assert entry["privacy_loss"]["privacy_parameters"] == record["privacy_parameters"]
+    assert entry["dp_variant"]["bound_on_output_distance"] == f"rho = {record['privacy_parameters']['rho']:g}"
+    assert entry["model"]["model_name"] == "Central"
+    assert all(
+        change["change"] in entry["privacy_loss"]["privacy_parameters_description"]
+        for change in record["larger_changes"]
+    )
+    assert json.loads(json.dumps(entry)) == entry
+
+
+def test_the_page_answers_every_point_of_an_evaluation(released):
+    record = record_of(released)
+    page = privacy_page(record)
+    assert {"unit of privacy", "bias", "side channels", "trust model"} <= set(record["considerations"])
+    for answer in (*record["considerations"].values(), record["composition"], record["pre_processing"]):
+        assert answer in page

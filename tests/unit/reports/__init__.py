@@ -1,0 +1,1 @@
+"""Profiles, words and the rule of a quality report."""

@@ -1,0 +1,1 @@
+"""What is told of a row, and to whom."""
