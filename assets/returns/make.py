@@ -32,7 +32,7 @@ from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, Permitted, Sender, permitted
-from privacy.returns.disclosures import Disclosure, What
+from privacy.returns.disclosures import Disclosure, ReturnState
 from privacy.returns.facts import ALIKE, FINDABLE, Absence, absence, facts_of
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -120,7 +120,7 @@ class _Task:
         mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
         file = self.home.return_file(self.source, self.cohort, self.receiver.council)
         before = self.before
-        if before and (before.what, before.return_mac) == (What.MADE, mac) and _is(file, before.file_sha256):
+        if before and (before.what, before.return_mac) == (ReturnState.MADE, mac) and _is(file, before.file_sha256):
             return self._made("unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
         disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
@@ -163,7 +163,7 @@ class _Task:
     def _line(self, header: Header, mac: str, file_sha256: str) -> Disclosure:
         same = {name: getattr(header, name) for name in _IN_BOTH}
         return Disclosure(
-            what=What.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
+            what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
         )
 
 
@@ -203,7 +203,8 @@ def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, before: Di
         return Made(receiver.council, source, f"nothing is made: {reason}")
     if before:
         disclosures.record(
-            home.disclosures, Disclosure(**asdict(before) | {"what": What.WITHDRAWN, "reason": reason, "rows": 0})
+            home.disclosures,
+            Disclosure(**asdict(before) | {"what": ReturnState.WITHDRAWN, "reason": reason, "rows": 0}),
         )
     file.unlink()
     return Made(receiver.council, source, f"the return made before is withdrawn, nothing is made: {reason}")

@@ -17,15 +17,16 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import jinja2
 import numpy as np
 import pyarrow as pa
 
 from privacy import pseudonyms
 from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
 from privacy.linkage import model, rows
 from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, given_name_bands, given_name_forms, surname_bands
@@ -291,7 +292,7 @@ def _shares(
 
 def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
     counted = {level: sql for level, sql in model.LEVELS[comparison].items() if level not in OF_A_FAMILY}
-    whens = " ".join(f"WHEN {condition} THEN '{level}'" for level, condition in counted.items())
+    whens = " ".join(f"WHEN {condition} THEN {quoted(level)}" for level, condition in counted.items())
     counts = con.execute(
         f"""
         SELECT CASE {whens or "WHEN false THEN ''"} ELSE 'different' END AS level, count(*) FROM pairs
@@ -304,51 +305,21 @@ def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, 
 
 def page() -> str:
     """The page `docs/linkage-parameters.md`, Markdown: every parameter in force, and how it was made."""
-    return "\n".join(_lines()) + "\n"
-
-
-_INTRODUCTION = """# Parameters of the linkage model
-
-Made by `make docs` from `privacy/linkage/model.json` and `privacy/linkage/estimate.py`; change those, not this page.
-What the numbers are for: [linkage.md](linkage.md). Who should use the model, and for what:
-[linkage-model-card.md](linkage-model-card.md).
-"""
-_HOW_MADE = """
-m is a level's share among two records of one child, u among records of two children; the weight is log2(m / u).
-Counted levels were counted on synthetic pairs; levels set by hand are what such pairs cannot tell, with the reason
-beside them in `estimate.SET`. A comparison with nothing to compare weighs 0."""
-_ERRORS = """
-## Errors of the synthetic pairs
-
-The second record of a child has each error at this rate. The rates were chosen, not measured: see the docstring of
-`estimate.RATES`.
-
-| error | share of second records |
-|---|---|"""
-
-
-def _lines() -> Iterator[str]:
-    yield _INTRODUCTION
-    yield "| what | value |"
-    yield "|---|---|"
-    yield f"| version of the model | {model.parameters()['version']} |"
-    yield f"| version of the tokens, of the normaliser | {pseudonyms.PSEUDONYM_VERSION}, {NORMALISER_VERSION} |"
-    yield f"| synthetic children, seed | {CHILDREN:,}, {SEED} |"
-    yield "| prior | one over the number of children of the larger side, rounded to a power of two |"
-    yield _HOW_MADE
-    for comparison, levels in model.parameters()["comparisons"].items():
-        yield ""
-        yield f"## {comparison.replace('_', ' ').capitalize().replace('Nhs', 'NHS')}"
-        yield ""
-        yield "| level | m | u | weight, bits | how |"
-        yield "|---|---|---|---|---|"
-        for level, (m, u) in levels.items():
-            how = _how(comparison, level, m, u)
-            yield f"| {level} | {m:.7g} | {u:.7g} | {model.weight(comparison, level):+.2f} | {how} |"
-    yield _ERRORS
-    for error, rate in RATES.items():
-        yield f"| {error} | {rate:g} |"
-    yield f"| another typing error in a name that has one | {FURTHER_ERROR:g} |"
+    comparisons = {
+        name: [(level, m, u, model.weight(name, level), _how(name, level, m, u)) for level, (m, u) in levels.items()]
+        for name, levels in model.parameters()["comparisons"].items()
+    }
+    template = Path(__file__).with_name("parameters.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(template).render(
+        version=model.parameters()["version"],
+        tokens_version=pseudonyms.PSEUDONYM_VERSION,
+        normaliser_version=NORMALISER_VERSION,
+        children=CHILDREN,
+        seed=SEED,
+        comparisons=comparisons,
+        rates={**RATES, "another typing error in a name that has one": FURTHER_ERROR},
+    )
 
 
 def _how(comparison: str, level: str, m: float, u: float) -> str:

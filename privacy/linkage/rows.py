@@ -26,7 +26,7 @@ import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from privacy.doors.sql import parquet
+from privacy.doors.sql import parquet, quoted
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
 from privacy.services import SERVICES
 
@@ -105,8 +105,8 @@ def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> st
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     number = list(SERVICES).index(source)
     return f"""
-        SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, '{source}' AS source,
-               '{SERVICES[source]}' AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex,
+        SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, {quoted(source)} AS source,
+               {quoted(SERVICES[source])} AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex,
                {compared_sql(present)} FROM {relation}
     """
 

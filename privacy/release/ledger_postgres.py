@@ -22,6 +22,7 @@ except ImportError as error:
         "a ledger in PostgreSQL needs the extra `postgres`: uv sync --inexact --extra postgres"
     ) from error
 
+from privacy.doors.sql import quoted
 from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 LOCK_SECONDS = 60
@@ -75,7 +76,9 @@ class PostgresStorage:
             if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
                 connection.execute("CREATE SCHEMA IF NOT EXISTS readiness_ledger")
                 connection.execute(TABLE.format(table=_ENTRIES, integer="BIGINT", options=""))
-                cases = " ".join(f"WHEN {condition} THEN '{wrong}'" for wrong, condition in rules(_ENTRIES).values())
+                cases = " ".join(
+                    f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in rules(_ENTRIES).values()
+                )
                 connection.execute(_CHECKS.replace("{cases}", cases))
                 for trigger in _TRIGGERS:
                     connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from privacy.doors.locks import locked
+from privacy.doors.sql import quoted
 from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 BUSY_SECONDS = 60
@@ -28,7 +29,7 @@ CREATE TRIGGER IF NOT EXISTS never_delete BEFORE DELETE ON entries BEGIN
 END;
 """ + "".join(
     f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE INSERT ON entries BEGIN"
-    f" SELECT RAISE(ABORT, '{wrong}') WHERE {condition}; END;\n"
+    f" SELECT RAISE(ABORT, {quoted(wrong)}) WHERE {condition}; END;\n"
     for name, (wrong, condition) in rules("entries").items()
 )
 

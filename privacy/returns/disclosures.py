@@ -14,7 +14,9 @@ from pathlib import Path
 from privacy import chained_log
 
 
-class What(StrEnum):
+class ReturnState(StrEnum):
+    """What became of a return."""
+
     MADE = "made"
     WITHDRAWN = "withdrawn"
 
