@@ -33,42 +33,6 @@ VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
 
 INPUTS = ("surname", "forename", "postcode", "date_of_birth", "upn", "nhs_number")
 """Contract columns that are read, where present: VARCHAR, and DATE for date_of_birth."""
-OUTPUTS = (
-    "n_surname",
-    "n_surname_first",
-    "n_surname_last",
-    "n_surname_sound",
-    "n_surname_start",
-    "n_surname_end",
-    "n_surname_band",
-    "n_forename",
-    "n_forename_written",
-    "n_forename_band",
-    "n_forename_first",
-    "n_forename_last",
-    "n_forename_sound",
-    "n_forename_start",
-    "n_forename_end",
-    "n_dob",
-    "n_dob_sorted",
-    "n_dob_day",
-    "n_dob_month",
-    "n_postcode",
-    "n_postcode_outward",
-    "n_postcode_full",
-    "n_upn",
-    "n_upn_temporary",
-    "n_nhs",
-)
-"""Columns that `normalise_sql` adds: VARCHAR or NULL, DATE for n_dob, and UTINYINT for `*_band`.
-
-`*_first` and `*_last` are set only for names of several words; `*_sound` (Soundex) only for names in Latin letters;
-`*_start` and `*_end` are two letters; `*_band` says how common the name is; `n_forename` is the canonical form,
-`n_forename_written` the form as written; `n_dob_sorted` has the smaller of day and month first, so that a swap of the
-two makes no difference; `n_postcode_outward` is the part before the space, or two characters of a code of another
-form; `n_postcode` is missing where that part alone was sent; `n_postcode_full` is set only where the code has the form
-of a whole postcode; `n_upn` holds permanent, `n_upn_temporary` temporary numbers.
-"""
 
 RAREST_BAND = 5
 """Band of a name that is in no list. One band is half an order of magnitude of frequency."""
@@ -179,7 +143,18 @@ def _bands(file: str) -> dict[str, int]:
 
 
 def normalise_sql(relation: str, columns: set[str]) -> str:
-    """A SELECT of every column of `relation` plus `OUTPUTS`; `columns` says which of `INPUTS` the relation has.
+    """A SELECT of every column of `relation` and its normalised forms; `columns` says which of `INPUTS` it has.
+
+    The forms, VARCHAR or NULL, DATE for `n_dob` and UTINYINT for `*_band`:
+
+    - `n_surname` and `n_forename` (the canonical form; `n_forename_written` as written), each with `*_first` and
+      `*_last` (set only for names of several words), `*_sound` (Soundex, only for names in Latin letters), `*_start`
+      and `*_end` (two letters), and `*_band` (how common the name is);
+    - `n_dob`, `n_dob_sorted` (the smaller of day and month first, so that a swap of the two makes no difference),
+      `n_dob_day`, `n_dob_month`;
+    - `n_postcode` (missing where the outward part alone was sent), `n_postcode_outward` (the part before the space, or
+      two characters of a code of another form), `n_postcode_full` (only of the form of a whole postcode);
+    - `n_upn` (permanent) and `n_upn_temporary` numbers, `n_nhs`.
 
     The form of numbers is looked at, their check digits are not: intake has seen to `VALID`. There are few different
     names and dates beside the rows that bear them, so each is given its forms once, and the rows look them up.

@@ -94,7 +94,8 @@ def _normalise_only(
 ) -> pa.Table:
     """In the place of `tokenise`: one cheap number that needs every normalised column, in the place of tokens."""
     normal = normalise.normalise_sql(relation, columns)
-    numbered = f"SELECT {', '.join(passthrough)}, hash({', '.join(normalise.OUTPUTS)}) AS t_upn FROM ({normal})"
+    forms = [name for name in con.sql(normal).columns if name.startswith("n_")]
+    numbered = f"SELECT {', '.join(passthrough)}, hash({', '.join(forms)}) AS t_upn FROM ({normal})"
     return con.sql(numbered).to_arrow_table()
 
 

@@ -31,9 +31,7 @@ from numpy.typing import NDArray
 from privacy.release.identities import Constraint, constraints_of
 from privacy.release.lattice import Lattice, subsets
 from privacy.release.plan import Plan
-from privacy.release.workload import Cube, Family, Figures, Selector, WorkloadError, terms_of
-
-Array = NDArray[np.float64]
+from privacy.release.workload import Array, Cube, Family, Figures, Selector, WorkloadError, terms_of
 
 
 class Covariances:

@@ -37,9 +37,8 @@ from privacy.release.identities import impose
 from privacy.release.lattice import subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Attribute, Cube, Family, Figures, Selector, terms_of
+from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of
 
-Array = NDArray[np.float64]
 Attributes = tuple[str, ...]
 Component = tuple[bool, Attributes]
 """A residual component: whether it tells members apart, and the other attributes it varies along."""

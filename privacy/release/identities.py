@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
 from privacy.release.lattice import Lattice, subsets
-from privacy.release.workload import Family, Selector, Term
-
-Array = NDArray[np.float64]
+from privacy.release.workload import Array, Family, Selector, Term
 
 REDUNDANT = 1e-10
 """An eigenvalue of the correlation matrix of the equalities below this is a redundancy; rounding leaves some 1e-15."""

@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.covariance import Covariances
-from privacy.release.workload import Figures
-
-Array = NDArray[np.float64]
+from privacy.release.workload import Array, Figures
 
 Z95 = 1.959963984540054
 """97.5% quantile of the standard normal distribution."""

@@ -22,7 +22,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.workload import Family, WorkloadError
+from privacy.release.workload import Array, Family, WorkloadError
 
 
 def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -64,12 +64,12 @@ class Lattice:
         return (masks[:, None] & masks[None, :]) == masks[:, None]
 
     @cached_property
-    def cells(self) -> NDArray[np.float64]:
+    def cells(self) -> Array:
         """(K,): number of cells of each marginal, prod n_i."""
         return self._product(self._sizes)
 
     @cached_property
-    def contrasts(self) -> NDArray[np.float64]:
+    def contrasts(self) -> Array:
         """(K,): dimension of each residual component, prod (n_i - 1)."""
         return self._product(self._sizes - 1)
 
@@ -79,11 +79,11 @@ class Lattice:
         return self.within.sum(axis=1) == 1
 
     @cached_property
-    def information(self) -> NDArray[np.float64]:
+    def information(self) -> Array:
         """(K x K): precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C, [C, A]."""
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
 
-    def component_weights(self) -> NDArray[np.float64]:
+    def component_weights(self) -> Array:
         """(K,): weight w_C of 1/tau_C in the workload's objective, the weighted sum of all its cell variances.
 
         A cell of table W has variance sum over C in W of prod((n_i - 1)/n_i, i in C) prod(1/n_i^2, i in W\\C) / tau_C.
@@ -100,7 +100,7 @@ class Lattice:
         return {subset: k for k, subset in enumerate(self.subsets)}
 
     @cached_property
-    def _sizes(self) -> NDArray[np.float64]:
+    def _sizes(self) -> Array:
         return np.array([attribute.size for attribute in self.family.attributes], dtype=np.float64)
 
     @cached_property
@@ -108,5 +108,5 @@ class Lattice:
         names = [attribute.name for attribute in self.family.attributes]
         return np.array([[name in subset for name in names] for subset in self.subsets], dtype=np.int64)
 
-    def _product(self, per_attribute: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _product(self, per_attribute: Array) -> Array:
         return np.where(self._members == 1, per_attribute[None, :], 1.0).prod(axis=1)

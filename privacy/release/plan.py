@@ -30,11 +30,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.lattice import Lattice
-from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Nesting, Term
+from privacy.release.workload import Array, Attribute, Batch, Family, Identity, Marginal, Nesting, Term
 
 METHOD = "optimised-marginals/1"
 """Name and version of the method. A plan of another version is refused, never reinterpreted."""
@@ -65,7 +64,7 @@ class Allocation:
     """Precisions s_A of the marginals that may be measured, with the objective they reach and the relative duality gap
     that certifies it."""
 
-    precisions: NDArray[np.float64]
+    precisions: Array
     objective: float
     gap: float
 
@@ -112,7 +111,7 @@ class Plan:
         return Lattice.of(self.family)
 
     @cached_property
-    def component_precisions(self) -> NDArray[np.float64]:
+    def component_precisions(self) -> Array:
         """(K,): tau_C of every residual component, sum over A containing C of s_A / prod(n_i, i in A\\C)."""
         measured = np.zeros(len(self.lattice.subsets))
         for attributes, sigma in self.sigmas.items():
@@ -207,7 +206,7 @@ def _noise_scales(family: Family, place: str | None, budget: float) -> dict[tupl
     }
 
 
-def allocate(information: NDArray[np.float64], weights: NDArray[np.float64], budget: float) -> Allocation:
+def allocate(information: Array, weights: Array, budget: float) -> Allocation:
     """Minimise sum(weights / (information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
     `information` is (K x candidates to be measured), `weights` (K,), positive; returns (candidates,) precisions. Raises
@@ -229,11 +228,11 @@ def allocate(information: NDArray[np.float64], weights: NDArray[np.float64], bud
 
 
 def _exchanged(
-    information: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    precisions: NDArray[np.float64],
-    gain: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    information: Array,
+    weights: Array,
+    precisions: Array,
+    gain: Array,
+) -> Array:
     """The precisions after the best exchange from the measured marginal of least gain to the one of greatest."""
     receiver, giver = int(gain.argmax()), int(np.where(precisions > 0, gain, np.inf).argmin())
     known = _precisions(information, precisions)
@@ -255,13 +254,11 @@ def _exchanged(
     return exchanged
 
 
-def _gain(
-    information: NDArray[np.float64], weights: NDArray[np.float64], known: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _gain(information: Array, weights: Array, known: Array) -> Array:
     return (information * (weights / known**2)[:, None]).sum(axis=0)
 
 
-def _precisions(information: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
+def _precisions(information: Array, measured: Array) -> Array:
     return np.asarray((information * measured[None, :]).sum(axis=1))
 
 

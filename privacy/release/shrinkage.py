@@ -16,9 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from privacy.release.workload import Array
 
 MINIMUM_PLACES = 4
 """With fewer places there is nothing to learn from the others."""

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 MAX_ATTRIBUTES = 62
 """A set of attributes is a bit mask in a signed 64-bit integer."""
 
+Array = NDArray[np.float64]
+
 Vector = Mapping[str, float] | tuple[str, ...]
 """Weights of an attribute's categories: a mapping category -> weight, or the categories that weigh one."""
 
@@ -305,7 +307,7 @@ class Selector:
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
 
     @cached_property
-    def matrix(self) -> NDArray[np.float64]:
+    def matrix(self) -> Array:
         """The rows as a (rows x categories) array."""
         return np.array(self.rows, dtype=np.float64)
 
@@ -315,7 +317,7 @@ class Selector:
         return np.all(self.matrix == 1.0, axis=1)
 
     @cached_property
-    def means(self) -> NDArray[np.float64]:
+    def means(self) -> Array:
         """Per row, the mean of its weights, added up in category order whatever the rows beside it."""
         total = np.zeros(len(self.rows))
         for column in self.matrix.T:
@@ -323,7 +325,7 @@ class Selector:
         return total / self.attribute.size
 
     @cached_property
-    def centred(self) -> NDArray[np.float64]:
+    def centred(self) -> Array:
         """The (rows x categories) weights with each row's mean taken off; exactly zero for a total."""
         return self.matrix - self.means[:, None]
 
