@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from privacy import normalise, pseudonyms
+from privacy.doors.sql import quoted
 from privacy.keys import LINKED_UNDER, KeyRing
 
 _NAMED = ("t_surname_dob", "t_forename_dob")
@@ -61,8 +62,8 @@ def matching_sql(marked: str, objections: str) -> str:
 
     `objections` has a row a mark: objection, kind, mark.
     """
-    known = " UNION ALL ".join(f"SELECT source_row, '{kind}' AS kind, {kind} AS mark FROM rows" for kind in KINDS)
-    numbers = ", ".join(f"'{kind}'" for kind in _NUMBERS)
+    known = " UNION ALL ".join(f"SELECT source_row, {quoted(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
+    numbers = ", ".join(quoted(kind) for kind in _NUMBERS)
     return f"""
         WITH rows AS (FROM {marked}), known AS (SELECT * FROM ({known}) WHERE mark IS NOT NULL),
         hits AS (SELECT source_row, objection, kind FROM known JOIN {objections} USING (kind, mark)),
@@ -82,7 +83,7 @@ def _mark(kind: str, tokens: tuple[str, ...], columns: Collection[str]) -> str:
     by_name = {token.name: token for token in pseudonyms.TOKENS}
     parts = [f"printf('%016x', {pseudonyms.bare_sql(by_name[token])})" for token in tokens]
     parts += ["council"] if kind == "names_dob_council" else []
-    message = f"encode(concat_ws(chr(31), '{kind}', {', '.join(parts)}))"
+    message = f"encode(concat_ws(chr(31), {quoted(kind)}, {', '.join(parts)}))"
     filled = " AND ".join(f"{token} IS NOT NULL" for token in tokens)
     made = f"left(sha256(outer_pad || unhex(sha256(inner_pad || {message}))), {_DIGITS})"
     return f"CASE WHEN {filled} THEN {made} END"

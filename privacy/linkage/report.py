@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.doors.sql import quoted
 from privacy.linkage import model
 from privacy.linkage.candidates import score_pairs
 from privacy.linkage.control import CONFIDENCE, FOLDS, NegativeControl
@@ -38,7 +39,7 @@ _SAID = ", ".join(
     [*(f"({token} IS NULL)::UTINYINT" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"]
 )
 _HAS_NUMBER = " OR ".join(f"{number} IS NOT NULL" for number in OWN_NUMBERS)
-_LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN '{name}' END" for flag, name in _PARTS.items())
+_LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quoted(name)} END" for flag, name in _PARTS.items())
 
 
 class Report:
