@@ -9,7 +9,7 @@ throw-away keys and compared with the model's own conditions. m is a level's sha
 child. u is its share among records of different children, given the same date of birth so that names can be
 compared; for the date of birth itself, among all pairs of birthdays of a cohort. Shares are rounded to two figures;
 an m below 0.0005 and a u below 0.00005 are set to that, since rarer things are not counted well. What synthetic
-pairs cannot tell is set by hand in `SET`, with the reason, and left out of the counting.
+pairs cannot tell is set by hand in `set_by_hand.yaml`, with the reason, and left out of the counting.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import duckdb
 import jinja2
 import numpy as np
 import pyarrow as pa
+import yaml
 
 from privacy import pseudonyms
 from privacy.doors.database import in_memory
@@ -65,52 +66,10 @@ public lists that the bands are from. A rare name is taken to be commoner than i
 community may be near.
 """
 
-SET: dict[str, dict[str, list[float]]] = {
-    # Children of one cohort in a service against postcodes in use; a coarse one keeps small populations safe.
-    "postcode": {"same": [0.85, 0.0003], "same outward part": [0.07, 0.008], "different": [0.08, 0.9917]},
-    # Numbers agree by chance only where one was typed wrongly.
-    "nhs_number": {"same": [0.97, 0.0000005], "different": [0.03, 0.9999995]},
-    # Who else shares date of birth and postcode? A co-twin (2.9% of children have one), nearly always of one surname.
-    # Both names in each other's place by chance: a product of two chances that the count is too small to see.
-    # All but the start or the end is compared at one postcode only, and the pairs counted for u share a date instead:
-    # these shares were counted while there were tokens of them with the date.
-    # A name that was replaced at one home is one error; where name and home differ it is mostly another child, often of
-    # the same family or community, who shares the other name.
-    "surname": {
-        "alike, one household": [0.9, 0.6],
-        "same, one family": [0.8, 0.05],
-        "exchanged with forename": [0.003, 0.000001],
-        "in the place of the forename": [0.005, 0.00005],
-        "all but its start or end the same": [0.02, 0.0001],
-        "starts the same": [0.024, 0.014],
-        "ends the same": [0.04, 0.04],
-        "different, and so is the date": [0.015, 0.9],
-        "different, at another home": [0.012, 0.963],
-    },
-    # A co-twin's forename differs; a child's own, in all its forms, in one record of 500. Besides, date of birth and
-    # postcode do not agree independently: a stranger who shares both is a twin far oftener than chance has it (50
-    # times in a cohort of 3,000). This level carries that correction; where the surname agrees too, and so all else,
-    # the whole pair has the odds `candidates.REPLACED_FORENAME` in place of its weights.
-    # Of the commonest names, two children often have two forms of one (Mohammed, Muhammad), twins among them.
-    "forename": {
-        "another form, band 0": [0.01, 0.0008],
-        "another form": [0.025, 0.0004],
-        "all but its start or end the same, one family": [0.02, 0.005],
-        "starts or ends the same, one family": [0.05, 0.2],
-        "all but its start or end the same": [0.02, 0.0003],
-        "starts the same": [0.025, 0.016],
-        "ends the same": [0.042, 0.03],
-        "different, one household": [0.00006, 0.9],
-        "different, one family": [0.02, 0.9],
-        "different, at another home": [0.012, 0.968],
-    },
-    "sex": {
-        "same, as the forename": [0.8, 0.8],
-        "same": [0.99, 0.5],
-        "different, the forename is the same": [0.0085, 0.03],
-        "different": [0.0085, 0.5],
-    },
-}
+SET: dict[str, dict[str, list[float]]] = yaml.safe_load(
+    Path(__file__).with_name("set_by_hand.yaml").read_text(encoding="utf-8")
+)
+"""m and u of the levels that are set by hand, by comparison."""
 OF_A_FAMILY = frozenset(
     {
         "alike, one household",
