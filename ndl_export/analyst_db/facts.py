@@ -184,4 +184,4 @@ def _described(table: Table) -> dict[str, str]:
 
 
 def _about(table: Table) -> str:
-    return f"{table.title}. {table.description}. Population: {table.population}"
+    return f"{table.title}. {table.about}"
