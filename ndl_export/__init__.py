@@ -1,12 +1,15 @@
 """What goes out: table definitions, release bundle, its documents, metadata and signature, analyst database.
 
 Everything here is made from the published tables and the release's own facts. It may use the public reference data of
-`sources`; it knows nothing of the restricted zone, of keys other than the signing key, or of Dagster.
+`sources`; it knows nothing of the restricted zone, of keys other than the signing key, or of Dagster. Each room uses
+those above it alone:
 
-- what a release is: `tables/` (definitions), `geography` (areas), `schema` (columns), `rows` (rows), `release_facts`;
-- what must be true of it: `content_checks`, `consistency`;
-- a bundle: `bundle` writes it, from `parquet_files`, `ees` (CSV), `documents/` (for people), `metadata/` (for
-  catalogues), `checksums`, `signing`, `archive`; `publisher` says whose it is, `previous` which release it replaces;
-- where readers get it: `publish`, with `leading_files`, `stores` (what is behind a URL), `media_types`;
-- who receives one: `verify`, with `integrity`, `bundle_source`; who analyses them: `analyst_db/`.
+- `files`: files that appear whole, archives, signature, stores behind a URL;
+- `tables`: definitions of what is published; columns, rows, areas and CSV files, which follow from them;
+- `facts`: what a release says besides its tables: version, publisher, noisy counts, what is missing, withdrawals;
+- `check`: what must be true of the content, for whoever makes a release and whoever receives one;
+- `documents` for people, `metadata` for catalogues and tools, `site` for anyone with a browser;
+- `bundle`: made, read, verified, and what stands beside bundles in a release directory;
+- `analyst_db`: every release in one DuckDB file;
+- `publish`: put where readers get it, withdrawn, compared.
 """

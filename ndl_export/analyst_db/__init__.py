@@ -4,13 +4,14 @@ Schemas of the file, and the module that fills each:
 
 - `releases`: one table for each published table, the rows of all versions stacked, and `release`, one row a version;
 - `latest`: views of the same names with the newest version that is not withdrawn (both: `facts`, `child_groups`);
-- `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`,
-  `dimension_shapes`, `categories`), and the names that the macros understand (`names`);
-- `official`: what the Department for Education has published of the same cohorts (`official`);
-- `main`: the macros (`macros`);
-- `help`: where to start, the macros and the worked queries (`help_tables`, `worked_queries`).
+- `official`: what the Department for Education has published of the same cohorts (`facts`);
+- `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`, `categories`),
+  and the names that the macros understand (`names`);
+- `main`: the macros (`macros.sql`);
+- `help`: where to start, the macros and the worked queries (`help`, `worked_queries.sql`).
 
-`build` puts them together, with the words of `sql`; `document` writes docs/analyst-database.md from the same.
+Tables that do not follow from the table definitions are written out in `tables.sql`. `build` puts all together, by
+means of `ddl`; `document` writes docs/analyst-database.md from the same.
 """
 
 from ndl_export.analyst_db.build import DATABASE_FILE, STORAGE_VERSION, NothingReleased, build_database

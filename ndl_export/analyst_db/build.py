@@ -10,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 
+from ndl_export.analyst_db.ddl import create_written_tables
 from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help, add_macros
 from ndl_export.analyst_db.names import add_names
-from ndl_export.analyst_db.official import add_official
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.bundle.release_directory import versions
 from ndl_export.files.whole_files import alone
@@ -60,9 +60,9 @@ def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None
     for schema in SCHEMAS:
         connection.execute(f"CREATE SCHEMA {schema}")
     categories = add_types(connection, found)
+    create_written_tables(connection)
     add_dimensions(connection, found, categories)
     add_names(connection)
     add_facts(connection, found)
-    add_official(connection, found)
     add_macros(connection)
     add_help(connection)

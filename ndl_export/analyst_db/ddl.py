@@ -1,49 +1,60 @@
-"""Tables, views and types of the database, each made together with the comments on it and its columns."""
+"""Tables, views and types of the database, each made together with the comments on it and its columns.
+
+What need not be derived is written out in files of SQL; what is said there above a statement or a column is its comment
+in the database.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from privacy.doors.sql import quoted
 
-
-@dataclass(frozen=True)
-class Field:
-    """A column of a table: its name, DuckDB type, and what it holds."""
-
-    name: str
-    type: str
-    description: str
+_STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
+_TABLE = re.compile(r"CREATE TABLE (\S+) ")
+_COLUMN = re.compile(r"((?:^    --.*\n)+)    (\w+) ", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class TableShape:
-    """A table with its primary key and further constraints, as DuckDB writes them; `name` with its schema."""
-
-    name: str
-    description: str
-    fields: tuple[Field, ...]
-    key: tuple[str, ...]
-    constraints: tuple[str, ...] = ()
+def statements(file: str) -> Iterator[tuple[list[str], str]]:
+    """What is said above each statement of a file, by paragraph, and the statement without its semicolon."""
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    for said, sql in _STATEMENT.findall(text.partition("\n\n")[2]):
+        yield [_joined(paragraph) for paragraph in re.split(r"^--\n", said, flags=re.MULTILINE)], sql.strip()[:-1]
 
 
-def create_table(connection: duckdb.DuckDBPyConnection, shape: TableShape) -> None:
-    lines = [f"{field.name} {field.type}" for field in shape.fields]
-    lines += [f"PRIMARY KEY ({', '.join(shape.key)})", *shape.constraints]
-    connection.execute(f"CREATE TABLE {shape.name} ({', '.join(lines)})")
-    _describe(connection, "TABLE", shape.name, shape.description, {f.name: f.description for f in shape.fields})
+def create_written_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """The tables of `tables.sql`, empty; their types must be there."""
+    for (description,), sql in statements("tables.sql"):
+        found = _TABLE.match(sql)
+        assert found is not None, sql
+        connection.execute(sql)
+        columns = {name: _joined(said) for said, name in _COLUMN.findall(sql)}
+        _describe(connection, "TABLE", found[1], description, columns)
 
 
-def fill_table(connection: duckdb.DuckDBPyConnection, shape: TableShape, rows: Iterable[Sequence[Any]]) -> None:
-    """Create the table with these rows; values in order of its fields."""
-    create_table(connection, shape)
+def create_table(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    description: str,
+    columns: Mapping[str, tuple[str, str]],
+    constraints: Sequence[str],
+) -> None:
+    """A table with columns of these types and descriptions."""
+    lines = [*(f"{column} {kind}" for column, (kind, _) in columns.items()), *constraints]
+    connection.execute(f"CREATE TABLE {name} ({', '.join(lines)})")
+    _describe(connection, "TABLE", name, description, {column: said for column, (_, said) in columns.items()})
+
+
+def fill_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Put rows into a table; values in order of its columns."""
     values = [tuple(row) for row in rows]
     if values:
-        connection.executemany(f"INSERT INTO {shape.name} VALUES ({', '.join('?' * len(shape.fields))})", values)
+        connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values[0]))})", values)
 
 
 def create_view(
@@ -70,3 +81,8 @@ def _describe(
     comment_on(connection, kind, name, text)
     for column, meaning in columns.items():
         comment_on(connection, "COLUMN", f"{name}.{column}", meaning)
+
+
+def _joined(comment: str) -> str:
+    """The words of a comment over several lines."""
+    return " ".join(" ".join(line.strip().removeprefix("--") for line in comment.splitlines()).split())

@@ -6,19 +6,18 @@ releases have come after those of today.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
 
 import duckdb
 
-from ndl_export.analyst_db import dimension_shapes as shapes
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import characteristics, comparisons
-from ndl_export.analyst_db.ddl import Field, TableShape, create_enum, fill_table
+from ndl_export.analyst_db.ddl import create_enum, create_table, fill_table
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.published import Release, all_categories
 from ndl_export.facts.missing import SOURCES, not_sent
-from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables import FAMILIES, TABLES, Filter
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.ees import RELIABILITY
 from ndl_export.tables.geography import (
@@ -42,7 +41,6 @@ from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 from sources.reference.places import place
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
-_FLAGS = tuple(FLAG_MEANINGS.items())
 _SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE)
 
 
@@ -59,32 +57,31 @@ def add_types(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> di
 def add_dimensions(
     connection: duckdb.DuckDBPyConnection, found: list[Release], categories: Mapping[str, tuple[str, ...]]
 ) -> None:
-    """The tables; `categories` as from `add_types`, which made their types."""
-    areas = _areas(found)
-    fill_table(connection, shapes.AREA, (_area_row(area) for area in areas.values()))
-    fill_table(connection, shapes.AREA_MEMBER, dict.fromkeys(_members(found)))
-    fill_table(connection, shapes.COHORT, (_cohort_row(cohort) for cohort in _cohorts(found)))
-    fill_table(connection, shapes.BREAK, _break_rows())
-    fill_table(connection, shapes.TABLE, _table_rows())
-    fill_table(connection, shapes.MEASURE, _measure_rows())
-    fill_table(
-        connection, shapes.FLAG, ((f, m, f in _SHOWN, f is Flag.RELIABLE, RELIABILITY.get(f)) for f, m in _FLAGS)
-    )
-    fill_table(connection, shapes.BREAKDOWN, _breakdown_rows(categories))
-    for name in _PLAIN_FILTERS:
-        fill_table(connection, _plain(name), _plain_rows(name, categories[name]))
-    fill_table(connection, shapes.GOAL, _goal_rows())
-    fill_table(
-        connection, shapes.DOMAIN, ((label, code, n) for n, (code, label) in enumerate(DOMAINS.items(), start=1))
-    )
-    cut_off_rows = ((DOMAINS[code], int(months), score) for (code, months), score in cut_offs().items())
-    fill_table(connection, shapes.CUT_OFF, cut_off_rows)
-    fill_table(connection, shapes.QUESTION, _question_rows())
-    fill_table(connection, shapes.ANSWER, _answer_rows())
-    fill_table(connection, shapes.SEEN_AND_CONCERN, _seen_and_concern_rows())
-    fill_table(connection, shapes.CHARACTERISTIC, _characteristic_rows())
-    fill_table(connection, shapes.CHILD_GROUP, _child_group_rows())
-    fill_table(connection, shapes.COMPARISON, ((c.comparison, c.topic, c.first, c.second) for c in comparisons()))
+    """Fill the tables; `categories` as from `add_types`, which made their types."""
+    for entry in _PLAIN_FILTERS.values():
+        _create_plain(connection, entry)
+    rows: dict[str, Iterable[Sequence[object]]] = {
+        "area": (_area_row(area) for area in _areas(found).values()),
+        "area_member": dict.fromkeys(_members(found)),
+        "cohort": ((each.code, each.label, each.born_from, each.born_to) for each in _cohorts(found)),
+        "series_break": _break_rows(),
+        "published_table": _table_rows(),
+        "measure": _measure_rows(),
+        "flag": ((f, said, f in _SHOWN, f is Flag.RELIABLE, RELIABILITY.get(f)) for f, said in FLAG_MEANINGS.items()),
+        "breakdown": _breakdown_rows(categories),
+        **{name: _plain_rows(name, categories[name]) for name in _PLAIN_FILTERS},
+        "early_learning_goal": _goal_rows(),
+        "asq3_domain": ((label, code, n) for n, (code, label) in enumerate(DOMAINS.items(), start=1)),
+        "asq3_cut_off": ((DOMAINS[code], int(months), score) for (code, months), score in cut_offs().items()),
+        "question": _question_rows(),
+        "answer": _answer_rows(),
+        "seen_and_concern": _seen_and_concern_rows(),
+        "characteristic": _characteristic_rows(),
+        "child_group": _child_group_rows(),
+        "comparison": ((c.comparison, c.topic, c.first, c.second) for c in comparisons()),
+    }
+    for name, values in rows.items():
+        fill_table(connection, f"dimension.{name}", values)
 
 
 _WITH_OWN_SHAPE = {
@@ -99,13 +96,18 @@ _WITH_OWN_SHAPE = {
 _PLAIN_FILTERS = {f.name: f for table in TABLES.values() for f in table.filters if f.name not in _WITH_OWN_SHAPE}
 
 
-def _plain(name: str) -> TableShape:
-    entry = _PLAIN_FILTERS[name]
-    return TableShape(
-        f"dimension.{name}",
-        f"Categories of the column {name}: {entry.description}",
-        (Field(name, category_type(name), entry.label), shapes.POSITION, shapes.ATTRIBUTE, shapes.ADDS_UP),
-        (name,),
+def _create_plain(connection: duckdb.DuckDBPyConnection, entry: Filter) -> None:
+    create_table(
+        connection,
+        f"dimension.{entry.name}",
+        f"Categories of the column {entry.name}: {entry.description}",
+        {
+            entry.name: (category_type(entry.name), entry.label),
+            "position": ("INTEGER NOT NULL", "Order of the categories"),
+            "attribute": ("VARCHAR", "Attribute of the table definitions that the category is of"),
+            "adds_up": ("VARCHAR[]", "Categories of the attribute that it adds up; empty for all of them"),
+        },
+        (f"PRIMARY KEY ({entry.name})",),
     )
 
 
@@ -171,10 +173,6 @@ def _area_row(area: Geography) -> tuple[object, ...]:
 
 def _cohorts(found: list[Release]) -> list[Cohort]:
     return [Cohort(code) for code in sorted(set(chain.from_iterable(release.cohorts for release in found)))]
-
-
-def _cohort_row(cohort: Cohort) -> tuple[object, ...]:
-    return cohort.code, cohort.label, cohort.born_from, cohort.born_to
 
 
 def _table_rows() -> Iterator[tuple[object, ...]]:

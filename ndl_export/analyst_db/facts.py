@@ -1,53 +1,29 @@
-"""Schemas `releases` and `latest`: the published tables, those of all versions stacked and those of the newest."""
+"""Schemas `releases` and `latest`: the published tables, those of all versions stacked and those of the newest; and
+`official`: the Department for Education's own percentages, to compare ours with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple, replace
 
 import duckdb
 
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import gld_by_group_query
-from ndl_export.analyst_db.ddl import Field, TableShape, create_table, create_view, fill_table
+from ndl_export.analyst_db.ddl import create_table, create_view, fill_table
 from ndl_export.analyst_db.published import Release
+from ndl_export.documents.reconciliation import official_figures
 from ndl_export.facts import missing
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 from ndl_export.tables.schema import BREAK_COLUMN, Role, column_name, columns
 from privacy.doors.sql import quoted
+from sources.reference.places import COUNTRY
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
 """Bounds on the correlation of the noise in two councils' rates, without regions and with them; a test measures it."""
-
-RELEASE = TableShape(
-    "releases.release",
-    "The releases in this database, oldest first",
-    (
-        Field("release_version", "VARCHAR", "Version of the release: year, month, number within the month"),
-        Field("position", "INTEGER NOT NULL", "Order of the releases: 1 is the oldest"),
-        Field("published_on", "DATE NOT NULL", "First day of the month of publication"),
-        Field("cohorts", "VARCHAR[] NOT NULL", "Academic years that the release is about; see dimension.cohort"),
-        Field("councils", "VARCHAR[] NOT NULL", "Councils that take part, by folder name; see dimension.area"),
-        Field(
-            "missing",
-            "VARCHAR[] NOT NULL",
-            "Sources that councils which take part had not sent when the release was measured",
-        ),
-        Field("rho", "DOUBLE", "Privacy loss of the release, zero-concentrated differential privacy"),
-        Field("epsilon", "DOUBLE", "Privacy loss of the release, epsilon at delta"),
-        Field("delta", "DOUBLE", "Delta at which epsilon is stated"),
-        Field(
-            "council_noise_correlation",
-            "DOUBLE NOT NULL",
-            "Bound on the correlation of the noise in the rates of two councils, for the interval of their difference",
-        ),
-        Field("withdrawn_on", "DATE", "Day on which the release was withdrawn; empty where it stands"),
-        Field("withdrawn_because", "VARCHAR", "Why it was withdrawn"),
-    ),
-    ("release_version",),
-)
 
 VERSION_COLUMN = {"release_version": "Version of the release that the row is from; see releases.release"}
 AREA_COLUMNS = {
@@ -76,7 +52,9 @@ CURRENT_COLUMNS = {
 
 def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
     """The facts of the releases and their tables; the types and tables of `dimension` must be there."""
-    fill_table(connection, RELEASE, [_facts(number, release) for number, release in enumerate(found, start=1)])
+    fill_table(
+        connection, "releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)]
+    )
     newest = max((release.version for release in found if release.withdrawal is None), default=None)
     shown = _shown(next((release for release in found if release.version == newest), None))
     for table in TABLES.values():
@@ -86,6 +64,13 @@ def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> No
         _add_latest(connection, table.name, str(newest), f"{_about(table)}. {shown}", described)
     _add_current(connection)
     _add_by_group(connection, str(newest), shown)
+    fill_table(connection, "official.gld", _official(found))
+
+
+def _official(found: list[Release]) -> Iterator[tuple[object, ...]]:
+    for cohort in sorted({cohort for release in found for cohort in release.cohorts}):
+        for figure in official_figures(cohort):
+            yield astuple(replace(figure, area_name=figure.area_name or COUNTRY[1]))
 
 
 def _facts(number: int, release: Release) -> tuple[object, ...]:
@@ -113,20 +98,23 @@ def _shown(release: Release | None) -> str:
 
 
 def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, found: list[Release]) -> None:
-    described = _described(table)
-    shape = TableShape(
-        f"releases.{table.name}",
+    described, name = _described(table), f"releases.{table.name}"
+    key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
+    create_table(
+        connection,
+        name,
         f"{_about(table)}. All releases",
-        tuple(Field(name, kind, described[name]) for name, kind in _column_types(table)),
-        ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters)),
-        ("FOREIGN KEY (release_version) REFERENCES releases.release (release_version)",),
+        {column: (kind, described[column]) for column, kind in _column_types(table)},
+        (
+            f"PRIMARY KEY ({', '.join(key)})",
+            "FOREIGN KEY (release_version) REFERENCES releases.release (release_version)",
+        ),
     )
-    create_table(connection, shape)
     for release in found:
         rows = release.rows(table)
         if rows is not None:
             connection.register("incoming", rows)
-            connection.execute(f"INSERT INTO {shape.name} BY NAME {_with_added_columns(str(release.version))}")
+            connection.execute(f"INSERT INTO {name} BY NAME {_with_added_columns(str(release.version))}")
             connection.unregister("incoming")
 
 
@@ -196,4 +184,4 @@ def _described(table: Table) -> dict[str, str]:
 
 
 def _about(table: Table) -> str:
-    return f"{table.title}. {table.description}. Population: {table.population}"
+    return f"{table.title}. {table.about}"

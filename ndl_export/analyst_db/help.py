@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
-from ndl_export.analyst_db.ddl import Field, TableShape, comment_on, fill_table
+from ndl_export.analyst_db.ddl import comment_on, fill_table, statements
 
-_STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
-"""A comment and the statement below it."""
 _MACRO = re.compile(r"CREATE MACRO ((\w+)\([^)]*\)) AS (TABLE\n)?")
 
 
@@ -44,23 +41,15 @@ class WorkedQuery:
     meaning: str
 
 
-def _statements(name: str) -> Iterator[tuple[list[str], str]]:
-    """What is said above each statement of a file, by paragraph, and the statement without its semicolon."""
-    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    for said, sql in _STATEMENT.findall(text.partition("\n\n")[2]):
-        paragraphs = said.replace("-- ", "").split("--\n")
-        yield [" ".join(paragraph.split()) for paragraph in paragraphs], sql.strip().removesuffix(";")
-
-
 def _macros() -> Iterator[Macro]:
-    for (answers, method, example), definition in _statements("macros.sql"):
+    for (answers, method, example), definition in statements("macros.sql"):
         found = _MACRO.match(definition)
         assert found is not None, definition
         yield Macro(found[2], found[1], found[3] is not None, definition, answers, method, example)
 
 
 def _worked_queries() -> Iterator[WorkedQuery]:
-    for (title, question, meaning), sql in _statements("worked_queries.sql"):
+    for (title, question, meaning), sql in statements("worked_queries.sql"):
         yield WorkedQuery(title.removeprefix("# "), question, sql, meaning)
 
 
@@ -75,41 +64,6 @@ def add_macros(connection: duckdb.DuckDBPyConnection) -> None:
         kind = "MACRO TABLE" if macro.is_table else "MACRO"
         comment_on(connection, kind, macro.name, f"{macro.answers} {macro.method}")
 
-
-START = TableShape(
-    "help.start",
-    "Where to begin, in ten steps",
-    (
-        Field("step", "INTEGER", "Order of the steps"),
-        Field("what", "VARCHAR NOT NULL", "What there is to know"),
-        Field("try_this", "VARCHAR NOT NULL", "A query that shows it, ready to run"),
-    ),
-    ("step",),
-)
-WORKED_QUERIES_TABLE = TableShape(
-    "help.worked_queries",
-    "Questions and the queries that answer them",
-    (
-        Field("title", "VARCHAR", "Short name"),
-        Field("question", "VARCHAR NOT NULL", "What the query answers"),
-        Field("sql", "VARCHAR NOT NULL", "The query, ready to run"),
-        Field("meaning", "VARCHAR NOT NULL", "How to read the answer, and what not to make of it"),
-    ),
-    ("title",),
-)
-MACROS_TABLE = TableShape(
-    "help.macros",
-    "Macros: queries with arguments. Those that give a table first, then those for use within a query",
-    (
-        Field("name", "VARCHAR", "Name"),
-        Field("call", "VARCHAR NOT NULL", "Arguments; those with := can be left out, or given by name"),
-        Field("gives", "VARCHAR NOT NULL", "table or value"),
-        Field("answers", "VARCHAR NOT NULL", "What it is for"),
-        Field("method", "VARCHAR NOT NULL", "How its figures are made"),
-        Field("example", "VARCHAR NOT NULL", "A call, ready to run"),
-    ),
-    ("name",),
-)
 
 STEPS = (
     (
@@ -161,9 +115,9 @@ STEPS = (
 
 
 def add_help(connection: duckdb.DuckDBPyConnection) -> None:
-    fill_table(connection, START, ((number, *step) for number, step in enumerate(STEPS, start=1)))
+    fill_table(connection, "help.start", ((number, *step) for number, step in enumerate(STEPS, start=1)))
     queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)
-    fill_table(connection, WORKED_QUERIES_TABLE, queries)
+    fill_table(connection, "help.worked_queries", queries)
     macros = sorted(MACROS, key=lambda macro: not macro.is_table)
     rows = ((m.name, m.call, "table" if m.is_table else "value", m.answers, m.method, m.example) for m in macros)
-    fill_table(connection, MACROS_TABLE, rows)
+    fill_table(connection, "help.macros", rows)

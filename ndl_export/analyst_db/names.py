@@ -11,35 +11,22 @@ from collections.abc import Iterator
 import duckdb
 
 from ndl_export.analyst_db.child_groups import ALSO_CALLED, EVERYONE, characteristics
-from ndl_export.analyst_db.ddl import Field, TableShape, create_table
+from ndl_export.analyst_db.ddl import fill_table
 from ndl_export.tables.geography import ALL_TOGETHER
 from privacy.doors.sql import quoted
 
-NAME = TableShape(
-    "dimension.name",
-    "What the macros understand: every name of an area, cohort, characteristic or group of children",
-    (
-        Field("kind", "VARCHAR", "area, cohort, characteristic or group"),
-        Field("called", "VARCHAR", "The name; letter case and punctuation do not matter"),
-        Field("meaning", "VARCHAR NOT NULL", "area_code, time_period, characteristic or group_key that it stands for"),
-        Field("shown", "VARCHAR NOT NULL", "What it is called in the tables"),
-    ),
-    ("kind", "called"),
-)
-
 
 def add_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """`dimension.area` and `dimension.cohort` must be there."""
-    create_table(connection, NAME)
+    """`dimension.area` and `dimension.cohort` must be filled."""
     connection.execute(
-        f"""INSERT INTO {NAME.name}
+        f"""INSERT INTO dimension.name
         SELECT DISTINCT 'area', called, area_code, area_name FROM dimension.area,
                LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
         UNION ALL (SELECT 'area', 'All councils', area_code, area_name FROM dimension.area
                    WHERE is_all_together ORDER BY area_code = {quoted(ALL_TOGETHER)} DESC LIMIT 1)
         UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
     )
-    connection.executemany(f"INSERT INTO {NAME.name} VALUES (?, ?, ?, ?)", [*_characteristics(), *_groups()])
+    fill_table(connection, "dimension.name", [*_characteristics(), *_groups()])
 
 
 def _characteristics() -> Iterator[tuple[str, str, str, str]]:

@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.release_directory import refresh, versions
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
-from ndl_export.documents.changelog import changelog_page
-from ndl_export.documents.changes import changes_csv, compare, of_cohort
+from ndl_export.documents.changes import changelog_page, changes_csv, compare, of_cohort
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
 from ndl_export.documents.pages import (
     code_of_practice_page,
@@ -38,7 +37,7 @@ from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.canonical_json import canonical_json
-from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant

@@ -14,7 +14,7 @@ from ndl_export.bundle.make import DATAPACKAGE_FILE, expected_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.files.archive import ARCHIVES, unpack
-from ndl_export.files.checksums import SUMS_FILE
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, is_url, open_store, shown
 from ndl_export.site import SITE_FOLDER
 

@@ -14,13 +14,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ndl_export.bundle.feed import feed
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files.canonical_json import canonical_json
-from ndl_export.files.checksums import SUMS_FILE
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import point, write_whole
-from ndl_export.metadata.catalogue import Published, catalogue
+from ndl_export.metadata.catalogue import Published, catalogue, feed
 from ndl_export.site import SITE_FOLDER, publish_site
 
 LATEST = "latest"

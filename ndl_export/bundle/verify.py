@@ -18,8 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.integrity import Faults, integrity_faults
-from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE
+from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE, expected_files
 from ndl_export.bundle.read import Source
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.facts import missing
@@ -27,7 +26,7 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
 from ndl_export.files import signing
-from ndl_export.files.checksums import PUBLIC_KEY_FILE, UNCOVERED
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
@@ -193,3 +192,48 @@ def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[s
             if meta_csv(ordered, TABLES[name]) != files[f"{name}.meta.csv"]:
                 faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
     return faults
+
+
+Faults = list[tuple[str, str]]
+"""(file, what is wrong with it)."""
+
+
+def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
+    """Faults in the set of `files` (content by name), signature or checksums; empty where all holds.
+
+    `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
+    """
+    faults = [(name, "missing") for name in sorted(expected_files(files) - files.keys())]
+    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - expected_files(files))]
+    if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
+        faults += _signature_faults(files, trusted)
+    if SUMS_FILE in files:
+        faults += _checksum_faults(files)
+    return faults
+
+
+def _signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
+    own = files[PUBLIC_KEY_FILE]
+    try:
+        if trusted is not None and signing.fingerprint(trusted) != signing.fingerprint(own):
+            return [(PUBLIC_KEY_FILE, "this is not the trusted key")]
+        if not signing.is_signed(own, files[SUMS_FILE], files[SIGNATURE_FILE]):
+            return [(SIGNATURE_FILE, f"this is not the signature of {SUMS_FILE}")]
+    except signing.UnusableKey as error:
+        return [(PUBLIC_KEY_FILE, str(error))]
+    return []
+
+
+def _checksum_faults(files: Mapping[str, bytes]) -> Faults:
+    try:
+        expected = read_sums(files[SUMS_FILE])
+    except ValueError as error:
+        return [(SUMS_FILE, str(error))]
+    due = expected_files(files)
+    unlisted = sorted(due - expected.keys() - set(UNCOVERED))
+    unknown = sorted(expected.keys() - due - files.keys())
+    return [
+        *((name, f"changed: its content does not match {SUMS_FILE}") for name in changed(files, expected)),
+        *((SUMS_FILE, f"does not list {name}") for name in unlisted),
+        *((SUMS_FILE, f"lists {name}, which is not part of a bundle") for name in unknown),
+    ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from functools import cache
 
 from ndl_export.documents.markdown import grid, page
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import Column, Role, columns
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
@@ -51,21 +50,8 @@ def data_dictionary_page() -> str:
     )
 
 
-def levels(table: Table, name: str) -> tuple[str, ...]:
-    """Published levels of a filter, in order of the definition."""
-    return _levels(table.name)[name]
-
-
 def column_type(column: Column) -> str:
     return _TYPES[str(column.type)]
-
-
-@cache
-def _levels(table: str) -> dict[str, tuple[str, ...]]:
-    """The levels of every filter of a table, by name."""
-    found = zip(*(row.levels for row in rows(TABLES[table], all_together=True)), strict=True)
-    names = (entry.name for entry in TABLES[table].filters)
-    return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
 
 def _table_parts(table: Table) -> tuple[str, ...]:
@@ -73,7 +59,7 @@ def _table_parts(table: Table) -> tuple[str, ...]:
     filters = ((f"`{entry.name}`", "; ".join(levels(table, entry.name))) for entry in table.filters)
     return (
         f"## `{table.name}`: {table.title}",
-        f"{table.description}. Population: {table.population}.",
+        f"{table.about}.",
         _columns_grid(own),
         grid(("filter", "levels"), filters),
     )

@@ -48,6 +48,10 @@ class DataFile:
         return MEDIA_TYPES[self.format]
 
     @property
+    def about(self) -> str:
+        return self.table.about
+
+    @property
     def title(self) -> str:
         rows = "all rows, typed" if self.format == "parquet" else "official areas, for Explore Education Statistics"
         return f"{self.table.title} ({'Parquet' if self.format == 'parquet' else 'CSV'}: {rows})"
@@ -60,6 +64,7 @@ class Archive:
     format: str
     title: str
     address: str
+    about: str = "Every file of the release, with checksums and signature"
 
     @property
     def media_type(self) -> str:

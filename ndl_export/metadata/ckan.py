@@ -61,7 +61,7 @@ def ckan_package(described: Description) -> dict[str, Any]:
             *(
                 {
                     "name": entry.title,
-                    "description": "Every file of the release, with checksums and signature",
+                    "description": entry.about,
                     "url": entry.address,
                     "format": entry.format.upper(),
                     "mimetype": entry.media_type,

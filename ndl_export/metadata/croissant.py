@@ -100,7 +100,7 @@ def _records(entry: DataFile) -> dict[str, Any]:
         "@type": "cr:RecordSet",
         "@id": table.name,
         "name": table.name,
-        "description": f"{table.title}. {table.description}. Population: {table.population}",
+        "description": f"{table.title}. {table.about}",
         "key": [{"@id": f"{table.name}/{column.name}"} for column in columns(table) if column.is_key],
         "field": [_field(entry, column) for column in columns(table)],
     }

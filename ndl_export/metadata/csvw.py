@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ndl_export.documents.data_dictionary import levels
 from ndl_export.facts.description import LANGUAGE, OGL_ADDRESS, Description, file_title
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.tables.ees import SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import Role
 
 _DIALECT = {"encoding": "utf-8", "delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
@@ -53,9 +52,9 @@ def _table(table: Table) -> dict[str, Any]:
     return {
         "url": f"{table.name}.csv",
         "dc:title": table.title,
-        "dc:description": f"{table.description}. Population: {table.population}",
+        "dc:description": table.about,
         "tableSchema": {
-            "columns": [_column(table, column) for column in csv_columns(table)],
+            "columns": [_column(column) for column in csv_columns(table)],
             "primaryKey": list(csv_key(table)),
         },
     }
@@ -68,32 +67,24 @@ def _plain(name: str, content: bytes) -> dict[str, Any]:
     return {"url": name, "dc:title": title, "tableSchema": {"columns": columns}}
 
 
-def _column(table: Table, column: CsvColumn) -> dict[str, Any]:
+def _column(column: CsvColumn) -> dict[str, Any]:
     source = column.source
-    described = {"name": column.name, "titles": column.name, "dc:title": column.label}
-    if source.measure is None:
-        described["dc:description"] = source.description
-        if source.role is Role.FILTER:
-            return described | {"required": True, "datatype": _one_of(levels(table, source.name))}
-        if source.role is Role.BREAK:
-            return described | {"required": True, "datatype": _one_of(BREAKS.values())}
-        form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}
-        return described | form | {"required": source.role is Role.TIME or source.name == "geographic_level"}
+    described = {
+        "name": column.name,
+        "titles": column.name,
+        "dc:title": column.label,
+        "dc:description": column.description,
+    }
+    if column.is_number:
+        number = {"base": "integer" if column.is_whole else "decimal"} | column.limits
+        return described | {"null": list(SYMBOLS), "datatype": number}
     if source.role is Role.FLAG:
-        text = f"Whether {source.measure.label} can be used"
-        return described | {"dc:description": text, "null": list(SYMBOLS), "datatype": _one_of(RELIABILITY.values())}
-    symbols = "; ".join(f"{symbol}: {meaning}" for symbol, meaning in SYMBOLS.items())
-    text = f"{source.description} ({symbols})"
-    return described | {"dc:description": text, "null": list(SYMBOLS), "datatype": _number(column)}
+        return described | {"null": list(SYMBOLS), "datatype": _one_of(column.words)}
+    if column.words:
+        return described | {"required": True, "datatype": _one_of(column.words)}
+    form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}
+    return described | form | {"required": source.role is Role.TIME or source.name == "geographic_level"}
 
 
 def _one_of(values: Iterable[str]) -> dict[str, str]:
     return {"base": "string", "format": "|".join(re.escape(value).replace("\\ ", " ") for value in values)}
-
-
-def _number(column: CsvColumn) -> dict[str, Any]:
-    """The type of a figure or limit, with the range that it cannot leave."""
-    measure, role = column.source.measure, column.source.role
-    assert measure is not None
-    whole = measure.is_count and role is Role.FIGURE
-    return {"base": "integer" if whole else "decimal"} | ({} if role is Role.ESTIMATE else measure.limits)

@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from ndl_export.documents.data_dictionary import levels
 from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, file_title
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import BREAKS, RELIABILITY, SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.tables.ees import SYMBOLS, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import SCHEMA_VERSION, Role
 
 
@@ -76,39 +75,24 @@ def _title(path: PurePath) -> str:
 def _tabular(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
-        "description": f"{table.description}. Population: {table.population}",
+        "description": table.about,
         "profile": "tabular-data-resource",
         "type": "table",
         "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
         "schema": {
-            "fields": [_field(table, column) for column in csv_columns(table)],
+            "fields": [_field(column) for column in csv_columns(table)],
             "missingValues": ["", *SYMBOLS],
             "primaryKey": list(csv_key(table)),
         },
     }
 
 
-def _field(table: Table, column: CsvColumn) -> dict[str, Any]:
-    source = column.source
-    described = {"name": column.name, "title": column.label, "description": source.description}
-    if source.measure is None:
-        needed = source.role is not Role.PLACE or source.name in ("geographic_level", "country_code", "country_name")
-        constraints: dict[str, Any] = {"required": True} if needed else {}
-        if source.role is Role.FILTER:
-            constraints["enum"] = list(levels(table, source.name))
-        if source.role is Role.BREAK:
-            constraints["enum"] = list(BREAKS.values())
-        return described | {"type": "string", "constraints": constraints}
-    if source.role is Role.FLAG:
-        return described | {
-            "type": "string",
-            "description": f"Whether {source.measure.label} can be used",
-            "constraints": {"enum": list(RELIABILITY.values())},
-        }
-    whole = source.role is Role.FIGURE and source.measure.is_count
-    symbols = "; ".join(f"{symbol}: {meaning}" for symbol, meaning in SYMBOLS.items())
-    return described | {
-        "type": "integer" if whole else "number",
-        "description": f"{source.description} ({symbols})",
-        "constraints": {} if source.role is Role.ESTIMATE else source.measure.limits,
-    }
+def _field(column: CsvColumn) -> dict[str, Any]:
+    described = {"name": column.name, "title": column.label, "description": column.description}
+    if column.is_number:
+        return described | {"type": "integer" if column.is_whole else "number", "constraints": column.limits}
+    role, named = column.source.role, column.name in ("geographic_level", "country_code", "country_name")
+    constraints: dict[str, Any] = {"required": True} if named or role not in (Role.PLACE, Role.FLAG) else {}
+    if column.words:
+        constraints["enum"] = list(column.words)
+    return described | {"type": "string", "constraints": constraints}

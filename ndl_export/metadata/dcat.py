@@ -126,9 +126,8 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
 
 
 def _archive(described: Description, entry: Archive) -> dict[str, Any]:
-    about = "Every file of the release, with checksums and signature"
     packed = {"dcat:packageFormat": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}}
-    return _distribution(described, entry, about) | packed
+    return _distribution(described, entry, entry.about) | packed
 
 
 def _distribution(described: Description, entry: DataFile | Archive, about: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
             "identifier": entry.address,
             "type": "dcat:Distribution",
             "title": entry.title,
-            "description": _about(entry),
+            "description": entry.about,
             "licence": OGL_ADDRESS,
             "accessRights": "OPEN",
             "issued": day,
@@ -64,9 +64,3 @@ def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
 
 def _entries(described: Description) -> tuple[DataFile | Archive, ...]:
     return (*described.data_files, *described.archives)
-
-
-def _about(entry: DataFile | Archive) -> str:
-    if isinstance(entry, Archive):
-        return "Every file of the release, with checksums and signature"
-    return f"{entry.table.description}. Population: {entry.table.population}"

@@ -1,19 +1,25 @@
 """What leads readers to the releases that stand at a place: catalogue, feed, page, database, `latest.json`.
 
 It is made as in a release directory, from the bundles that are published at that place and no others, so that nothing
-leads to a file that is not there.
+leads to a file that is not there. Two databases are held against each other by what they say, since their bytes differ
+each time that one is built.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+
+import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.site import SITE_FOLDER
+from privacy.doors.database import in_memory
+from privacy.doors.sql import identifier, quoted
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
 _ORDER = (WITHDRAWN_FILE, CATALOGUE_FILE, DATABASE_FILE, FEED_FILE, f"{SITE_FOLDER}/", _FIRST_PAGE, LATEST_FILE)
@@ -48,3 +54,43 @@ def is_leading(name: str) -> bool:
 def _rank(name: str) -> tuple[int, str]:
     folder = f"{SITE_FOLDER}/" if name.startswith(f"{SITE_FOLDER}/") else name
     return _ORDER.index(name if name in _ORDER else folder), name
+
+
+_DEFINED = """
+SELECT 'table', schema_name, table_name, sql, comment FROM duckdb_tables() WHERE database_name = 'told'
+UNION ALL
+SELECT 'view', schema_name, view_name, sql, comment FROM duckdb_views() WHERE database_name = 'told' AND NOT internal
+UNION ALL
+SELECT 'column', schema_name, table_name || '.' || column_name, data_type, comment
+FROM duckdb_columns() WHERE database_name = 'told' AND NOT internal
+UNION ALL
+SELECT 'function', schema_name, function_name, concat(parameters::VARCHAR, macro_definition), comment
+FROM duckdb_functions() WHERE database_name = 'told' AND NOT internal
+UNION ALL
+SELECT 'type', schema_name, type_name, labels::VARCHAR, comment
+FROM duckdb_types() WHERE database_name = 'told' AND NOT internal
+ORDER BY ALL
+"""
+
+
+def same_database(one: Path, other: Path) -> bool:
+    """Whether two DuckDB files define the same things with the same rows; False where one is no DuckDB file."""
+    try:
+        return _digest(one) == _digest(other)
+    except duckdb.Error:
+        return False
+
+
+def _digest(path: Path) -> str:
+    with in_memory() as connection:
+        connection.execute(f"ATTACH {quoted(path)} AS told (READ_ONLY)")
+        connection.execute("SET enable_external_access = false")
+        defined = connection.execute(_DEFINED).fetchall()
+        tables = [(schema, name) for kind, schema, name, *_ in defined if kind == "table"]
+        rows = [
+            connection.execute(
+                f"SELECT count(*), sum(hash(t)::HUGEINT) FROM told.{identifier(schema)}.{identifier(name)} AS t"
+            ).fetchall()
+            for schema, name in tables
+        ]
+    return hashlib.sha256(repr((defined, rows)).encode()).hexdigest()

@@ -1,10 +1,18 @@
-"""What changed between two releases: their schema, and figures that moved by more than the noise of both explains."""
+"""What changed between two releases: their schema, and figures that moved by more than the noise of both explains.
+
+The schema is what `data_dictionary.csv` states: tables, their columns, and the categories of the filters. Its version
+(`schema.SCHEMA_VERSION`) is semantic: something taken away, or given another meaning, is major, since a query that
+worked may not; something added is minor; a correction of words, decimals or order is a patch.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +20,108 @@ import pyarrow as pa
 
 from ndl_export.documents.changes import HEADER, Compared, compare
 from ndl_export.facts.previous import Previous, read_release
-from ndl_export.tables.schema_changes import Dictionary, SchemaChange, next_version, read_dictionary, schema_changes
+from ndl_export.tables.schema import KEY_ROLES
+
+Fields = Mapping[str, str]
+Dictionary = dict[str, dict[str, Fields]]
+"""Lines of a data dictionary, by table and column, in its order."""
+
+_MEANING = ("role", "type", "unit")
+_WORDS = ("label", "description", "decimals")
+_BETWEEN = " | "
+
+
+class Weight(IntEnum):
+    """What a change asks of the version; the heaviest of several counts."""
+
+    PATCH = 1
+    MINOR = 2
+    MAJOR = 3
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """One change: its weight, where (`column` and `category` are empty where it is about the whole), and what."""
+
+    weight: Weight
+    table: str
+    column: str
+    category: str
+    what: str
+
+
+def read_dictionary(content: str) -> Dictionary:
+    """The schema that a `data_dictionary.csv` states. Raises ValueError where it is not one."""
+    found: Dictionary = {}
+    for line in csv.DictReader(io.StringIO(content)):
+        if not line.get("table") or not line.get("column") or None in line.values():
+            raise ValueError("it is not a data dictionary")
+        found.setdefault(line["table"], {})[line["column"]] = line
+    if not found:
+        raise ValueError("it has no columns")
+    return found
+
+
+def schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
+    """Every change from `before` to `now`, in order of the tables."""
+    return tuple(_tables(before, now))
+
+
+def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
+    """The version that the changes ask for after `version`, which is written major.minor.patch."""
+    major, minor, patch = (int(part) for part in version.split("."))
+    after = {
+        Weight.MAJOR: (major + 1, 0, 0),
+        Weight.MINOR: (major, minor + 1, 0),
+        Weight.PATCH: (major, minor, patch + 1),
+    }
+    heaviest = max((change.weight for change in changes), default=None)
+    return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
+
+
+def _tables(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
+    for table in dict.fromkeys((*before, *now)):
+        if table not in now:
+            yield SchemaChange(Weight.MAJOR, table, "", "", "table removed")
+        elif table not in before:
+            yield SchemaChange(Weight.MINOR, table, "", "", "table added")
+        else:
+            yield from _columns(table, before[table], now[table])
+
+
+def _columns(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]) -> Iterator[SchemaChange]:
+    for column in dict.fromkeys((*before, *now)):
+        if column not in now:
+            yield SchemaChange(Weight.MAJOR, table, column, "", "column removed")
+        elif column not in before:
+            # A row is about something else then: whoever picked rows without the new column gets too many.
+            is_key = now[column]["role"] in KEY_ROLES
+            yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
+        else:
+            yield from _fields(table, column, before[column], now[column])
+    if _moved(tuple(before), tuple(now)):
+        yield SchemaChange(Weight.PATCH, table, "", "", "order of columns changed")
+
+
+def _fields(table: str, column: str, before: Fields, now: Fields) -> Iterator[SchemaChange]:
+    for names, weight in ((_MEANING, Weight.MAJOR), (_WORDS, Weight.PATCH)):
+        for name in names:
+            if before[name] != now[name]:
+                what = f"{name} changed from {before[name] or 'none'!r} to {now[name] or 'none'!r}"
+                yield SchemaChange(weight, table, column, "", what)
+    old, new = (tuple(filter(None, line["levels"].split(_BETWEEN))) for line in (before, now))
+    for category in dict.fromkeys((*old, *new)):
+        if category not in new:
+            yield SchemaChange(Weight.MAJOR, table, column, category, "category removed")
+        elif category not in old:
+            yield SchemaChange(Weight.MINOR, table, column, category, "category added")
+    if _moved(old, new):
+        yield SchemaChange(Weight.PATCH, table, column, "", "order of categories changed")
+
+
+def _moved(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
+    """Whether those that both have stand in another order."""
+    return [each for each in before if each in now] != [each for each in now if each in before]
 
 
 class NotABundle(Exception):

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle.integrity import integrity_faults
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, versions
-from ndl_export.bundle.verify import verify
+from ndl_export.bundle.verify import integrity_faults, verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import (
     WITHDRAWN_FILE,
@@ -29,12 +28,11 @@ from ndl_export.facts.withdrawals import (
     withdrawals,
 )
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.checksums import SUMS_FILE
 from ndl_export.files.media_types import served
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, StoreError, open_store
 from ndl_export.files.whole_files import steady
-from ndl_export.publish.database_content import same_database
-from ndl_export.publish.leading_files import is_leading, leading_files
+from ndl_export.publish.leading_files import is_leading, leading_files, same_database
 from ndl_export.publish.one_publisher import PlaceBusy, one_publisher
 
 Files = dict[str, bytes]

@@ -22,7 +22,7 @@ from ndl_export.documents.pages import OGL_NAME
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.missing import MissingByCohort, short, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.site.build import Release, release_of
 from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, PLOT_HEIGHT, PLOT_TOP, ROW_HEIGHT, TIMELINE_HEIGHT
 from ndl_export.site.downloads import chart_csv

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from ndl_export.tables import ALL, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import BREAK, NO_BREAK, Column, Flag, Role, column_name, columns
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
@@ -71,11 +71,36 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """A column of a CSV file: its name and label there, and the table's column that it is made from."""
+    """A column of a CSV file: its name and label there, the table's column that it is made from, and all the words that
+    it may hold, where these are few."""
 
     name: str
     label: str
     source: Column
+    words: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        measure = self.source.measure
+        if measure is None:
+            return self.source.description
+        if self.source.role is Role.FLAG:
+            return f"Whether {measure.label} can be used"
+        return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in SYMBOLS.items())})"
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it holds figures, or the symbols that stand for them."""
+        return self.source.measure is not None and self.source.role is not Role.FLAG
+
+    @property
+    def is_whole(self) -> bool:
+        return self.source.measure is not None and self.source.measure.is_count and self.source.role is Role.FIGURE
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The least and the most that a number can be; an estimate has none."""
+        return {} if self.source.measure is None or self.source.role is Role.ESTIMATE else self.source.measure.limits
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
@@ -83,10 +108,12 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     found = []
     for column in columns(table):
         if column.measure is None or column.role is not Role.FLAG:
-            found.append(CsvColumn(column.name, column.label, column))
+            words = levels(table, column.name) if column.role is Role.FILTER else ()
+            words = tuple(BREAKS.values()) if column.role is Role.BREAK else words
+            found.append(CsvColumn(column.name, column.label, column, words))
         elif not column.measure.is_count:
             name, label = f"{column.measure.name}_reliability", f"{column.measure.label} (reliability)"
-            found.append(CsvColumn(name, label, column))
+            found.append(CsvColumn(name, label, column, tuple(RELIABILITY.values())))
     return tuple(found)
 
 
@@ -125,9 +152,8 @@ def meta_csv(data: pa.Table, table: Table) -> bytes:
 
 def default_level(table: Table, entry: Filter) -> str:
     """The level shown first: `Total`, or the first of the definition where there is none."""
-    position = table.filters.index(entry)
-    levels = [row.levels[position] for row in rows(table, all_together=True)]
-    return ALL.label if ALL.label in levels else levels[0]
+    shown = levels(table, entry.name)
+    return ALL.label if ALL.label in shown else shown[0]
 
 
 def _cell(column: CsvColumn) -> str:

@@ -273,6 +273,11 @@ class Table:
     measures: tuple[Measure, ...]
     blocks: tuple[Block, ...]
 
+    @property
+    def about(self) -> str:
+        """What it says, and of whom."""
+        return f"{self.description}. Population: {self.population}"
+
     def measure(self, name: str) -> Measure:
         return next(measure for measure in self.measures if measure.name == name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, Block, Selection, Table
+from ndl_export.tables import FAMILIES, TABLES, Block, Selection, Table
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import Group
 from ndl_export.tables.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
@@ -71,6 +71,19 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
     return tuple(
         Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
     )
+
+
+def levels(table: Table, name: str) -> tuple[str, ...]:
+    """Published levels of a filter, in order of the definition."""
+    return _levels(table.name)[name]
+
+
+@cache
+def _levels(table: str) -> dict[str, tuple[str, ...]]:
+    """The levels of every filter of a table, by name."""
+    found = zip(*(row.levels for row in rows(TABLES[table], all_together=True)), strict=True)
+    names = (entry.name for entry in TABLES[table].filters)
+    return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
 
 @dataclass(frozen=True, eq=False)

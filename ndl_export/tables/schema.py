@@ -16,7 +16,7 @@ import pyarrow as pa
 from ndl_export.tables import Measure, Table
 
 SCHEMA_VERSION = "1.1.0"
-"""Semantic version of the published tables; `schema_changes` says which change asks for which step."""
+"""Semantic version of the published tables; `publish.release_diff` says which change asks for which step."""
 
 TIME_IDENTIFIER = "Academic year"
 INTERVAL = "95% interval"

@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.documents.changelog import changelog_page
-from ndl_export.documents.changes import compare
+from ndl_export.documents.changes import changelog_page, compare
 from ndl_export.facts.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables

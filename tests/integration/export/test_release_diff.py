@@ -19,11 +19,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.documents.data_dictionary import data_dictionary_csv, levels
-from ndl_export.publish.release_diff import NotABundle, diff
+from ndl_export.documents.data_dictionary import data_dictionary_csv
+from ndl_export.publish.release_diff import (
+    NotABundle,
+    SchemaChange,
+    Weight,
+    diff,
+    next_version,
+    read_dictionary,
+    schema_changes,
+)
 from ndl_export.tables import TABLES
+from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import SCHEMA_VERSION, Role, columns
-from ndl_export.tables.schema_changes import SchemaChange, Weight, next_version, read_dictionary, schema_changes
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables

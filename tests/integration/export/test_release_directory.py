@@ -20,7 +20,6 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.feed import feed
 from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.bundle.release_directory import published, refresh
 from ndl_export.bundle.verify import verify
@@ -28,7 +27,7 @@ from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.whole_files import write_whole
-from ndl_export.metadata.catalogue import Published, catalogue
+from ndl_export.metadata.catalogue import Published, catalogue, feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ndl_export.bundle.make import BUNDLE_FILES, contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
-from ndl_export.files.checksums import sums
+from ndl_export.files.signing import sums
 
 FILES = sorted(BUNDLE_FILES)
 

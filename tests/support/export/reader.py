@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.bundle.integrity import integrity_faults
 from ndl_export.bundle.read import LARGEST, remote_version
+from ndl_export.bundle.verify import integrity_faults
 from ndl_export.facts.release_facts import Version
 from ndl_export.files.archive import unpack
 from ndl_export.files.stores import open_store
