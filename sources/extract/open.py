@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +24,8 @@ from sources.extract.rules import NOT_A_FILE, XML, stopped
 from sources.extract.table import SOURCE_ROW, Table, rows_with_content
 from sources.reference.cohorts import Cohort
 
+Origin = Literal["column", "derived", "constant", "missing"]
+
 
 @dataclass
 class OpenExtract:
@@ -41,6 +44,15 @@ class OpenExtract:
     batches: Iterator[pa.RecordBatch]
     set_aside: dict[Rule, list[int]]
     table: Table
+
+    def origin(self, column: str) -> Origin:
+        """What a contract column is taken from: a column of the file, others of its columns, the council file."""
+        derived = self.dialect.derived.get(column)
+        if column in self.headings:
+            return "column"
+        if derived and all(name in self.inputs for name in derived.inputs):
+            return "derived"
+        return "constant" if column in self.dialect.constants else "missing"
 
     @property
     def schema(self) -> pa.Schema:

@@ -10,7 +10,7 @@ import duckdb
 
 from sources.contracts import Column, Kind, SourceContract
 from sources.councils.date_formats import USUAL_FORMATS, date_sql
-from sources.councils.derived import Derived, Filled, Join, Pattern
+from sources.councils.dialect import Derived, Filled, Join, Pattern
 from sources.councils.onboarding.known import LIKE, SURE, code_of, heading_score, part_score
 from sources.councils.onboarding.sample import Sample
 from sources.reference.goals import GOALS

@@ -19,8 +19,8 @@ import pyarrow.csv
 
 from sources.contracts import Rule
 from sources.councils.council_file import Dialect
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.content import Content
-from sources.extract.readers.header import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
 from sources.extract.rules import (
     CUT_HEADER,
