@@ -79,6 +79,17 @@ def rows_with_content(table: Table, names: list[str]) -> Iterator[pa.RecordBatch
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 
 
+def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
+    """Batches, the last of them cut, of the first `most` rows."""
+    taken, left = [], most
+    for batch in batches:
+        taken.append(batch.slice(0, left))
+        left -= taken[-1].num_rows
+        if left <= 0:
+            break
+    return taken
+
+
 def trimmed(cell: str) -> str:
     """The text of the SQL expression `cell` without spaces at its ends; NULL where nothing is left."""
     return f"nullif(trim({cell}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"

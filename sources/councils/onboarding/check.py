@@ -18,7 +18,6 @@ from sources.councils.onboarding.sample import (
     MIN_ROWS,
     Shown,
     common_shape,
-    first_rows,
     header_of,
     shown_values,
 )
@@ -27,7 +26,7 @@ from sources.extract.landed import Landed
 from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
 from sources.extract.open import OpenExtract, Origin, open_extract
 from sources.extract.project import Projection, project_extract
-from sources.extract.table import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW, first_rows
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
 LEGEND = (
@@ -143,7 +142,7 @@ class _Reading:
     ) -> None:
         self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
         self.extract = replace(extract, dialect=dialect)
-        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches), extract.schema))
+        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches, MAX_ROWS), extract.schema))
         self.cohort = Cohort(extract.landed.cohort or self._cohort())
         self.projection = self._projection(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.date_formats import USUAL_FORMATS, date_sql
+from sources.councils.date_formats import USUAL_FORMATS, date_sql, likeliest, plausible
 from sources.councils.dialect import Derived, Filled, Join, Pattern
 from sources.councils.onboarding.known import LIKE, SURE, code_of, heading_score, part_score
 from sources.councils.onboarding.sample import Sample
@@ -137,15 +137,12 @@ class Guesser:
         read = {form: date_sql(column, (form,)) for form in USUAL_FORMATS}
         counts = self.con.execute(
             "SELECT "
-            + ", ".join(f"count(*) FILTER (year({date}) BETWEEN 1900 AND 2099)" for date in read.values())
+            + ", ".join(f"count(*) FILTER ({plausible(date)})" for date in read.values())
             + f" FROM {self.sample.relation}"
         ).fetchall()[0]
         shares = {form: count / self.filled[heading] for form, count in zip(read, counts, strict=True)}
-        best = max(shares, key=lambda form: round(shares[form], 2))
-        if shares[best] < _CONTENT:
-            return None
-        turned = best.replace("%d", "?").replace("%m", "%d").replace("?", "%m")
-        return DateForm(best, turned != best and shares.get(turned, 0.0) >= shares[best])
+        best, exchanged = likeliest(shares)
+        return DateForm(best, exchanged is not None) if shares[best] >= _CONTENT else None
 
     def _numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Seventeen headings with the numbers 1 to 17, under which goals stand."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import VALUE, Table, trimmed
+from sources.extract.table import VALUE, Table, first_rows, trimmed
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
@@ -94,7 +94,7 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     names = [f"column_{index}" for index in range(len(header))]
     batches = _open(landed, dialect).read(header)
     rows = pa.Table.from_batches(
-        [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches)],
+        [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches, MAX_ROWS)],
         pa.schema([(name, pa.string()) for name in names]),
     )
     con.register("sample_text", rows)
@@ -102,17 +102,6 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {cells} FROM sample_text")
     con.unregister("sample_text")
     return Sample(landed, tuple(header), delimiter, encoding, "sample")
-
-
-def first_rows(batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Batches until `MAX_ROWS` rows."""
-    taken, left = [], MAX_ROWS
-    for batch in batches:
-        taken.append(batch.slice(0, left))
-        left -= taken[-1].num_rows
-        if left <= 0:
-            break
-    return taken
 
 
 def _source_of(path: Path, council: str) -> str:
