@@ -20,7 +20,7 @@ from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import VALUE, Table, first_rows, trimmed
+from sources.extract.table import VALUE, TextTable, first_rows, trimmed
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
@@ -71,7 +71,7 @@ class _Plausible(Container[str]):
         return any(map(str.isalpha, text)) and not VALUE.fullmatch(text.upper())
 
 
-def _open(landed: Landed, dialect: Dialect) -> Table:
+def _open(landed: Landed, dialect: Dialect) -> TextTable:
     known = None if dialect.columns or dialect.derived else _Plausible()
     return open_table(landed, CONTRACTS[landed.source], dialect, known)
 

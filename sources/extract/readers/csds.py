@@ -30,12 +30,12 @@ from sources.extract.landed import Landed
 from sources.extract.match import key
 from sources.extract.readers import csds_sql
 from sources.extract.readers.archives import content_of
-from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.content import Content, Format
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import Workbook, open_sheet
 from sources.extract.rules import LINK, OTHER_FORMAT, stopped
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.cohorts import Cohort
 
 RECENCY = {
@@ -179,15 +179,15 @@ ORPHANS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """One file, member or sheet that holds rows of a table; `name` is how messages call it."""
 
     table: str
     name: str
-    open: Callable[[], Table]
+    open: Callable[[], TextTable]
 
 
-def csds_parts(contents: Iterable[Content]) -> list[Part]:
+def csds_parts(contents: Iterable[Content]) -> list[TablePart]:
     """The files, members of an archive and sheets that are named after a table, in order of name."""
     found = [part for content in contents for part in _parts(content)]
     return sorted(found, key=lambda part: part.name.casefold())
@@ -206,7 +206,7 @@ def folder_contents(landed: Landed) -> list[Content]:
     return [content_of(f"{landed.name}/{path.name}", path) for path in paths]
 
 
-def open_csds(name: str, parts: list[Part], cohort: Cohort) -> Table:
+def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
     """Open a set of tables; raises `ExtractStopped`, at once where a table is missing, or while batches are read.
 
     `name` is how messages call the set.
@@ -218,34 +218,34 @@ def open_csds(name: str, parts: list[Part], cohort: Cohort) -> Table:
             " assessments are recorded against the referral, CYP609"
         )
     set_aside: dict[Rule, list[int]] = {}
-    return Table(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
+    return TextTable(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
 
 
-def _parts(content: Content) -> Iterator[Part]:
+def _parts(content: Content) -> Iterator[TablePart]:
     inner = content.name.rpartition("!" if "!" in content.name else "/")[2]
     table = table_of(inner)
-    if content.kind is Kind.WORKBOOK:
+    if content.format is Format.WORKBOOK:
         book = Workbook(content)
         for sheet in book.sheets:
             if of_sheet := table_of(sheet.name):
                 name = f"{content.name}!{sheet.name}"
-                yield Part(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
+                yield TablePart(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
     elif table:
-        yield Part(table, content.name, partial(_open_file, content, table))
+        yield TablePart(table, content.name, partial(_open_file, content, table))
 
 
-def _open_file(content: Content, table: str) -> Table:
-    match content.kind:
-        case Kind.PARQUET:
+def _open_file(content: Content, table: str) -> TextTable:
+    match content.format:
+        case Format.PARQUET:
             return open_parquet(content)
-        case Kind.TEXT:
+        case Format.TEXT:
             return open_delimited(content, known_headings(table), CONTRACT_DIALECT)
         case _:
-            raise stopped(content.name, OTHER_FORMAT, f"it is {content.kind}")
+            raise stopped(content.name, OTHER_FORMAT, f"it is {content.format}")
 
 
 def _batches(
-    name: str, parts: list[Part], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
+    name: str, parts: list[TablePart], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     try:
         with in_memory() as con:
@@ -264,7 +264,7 @@ def _batches(
     yield from found.to_batches(max_chunksize=_ROWS)
 
 
-def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[Part], set_aside: dict[Rule, list[int]]) -> None:
+def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
     """Keep the rows of a table that a review can need, as text, with their running number."""
     items = (*ITEMS[table], *RECENCY)
     con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item} VARCHAR' for item in items)})")

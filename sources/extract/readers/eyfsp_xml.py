@@ -18,7 +18,7 @@ import pyarrow as pa
 from sources.contracts import CONTRACTS, Rule, Severity
 from sources.extract.readers.content import Content
 from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.goals import GOALS
 
 PUPILS = frozenset({"pupil", "child", "pupilonroll"})
@@ -75,9 +75,9 @@ class _Refused(Exception):
     """Ends the parse from inside a call-back, with the rule and what to look for."""
 
 
-def open_eyfsp_xml(content: Content) -> Table:
+def open_eyfsp_xml(content: Content) -> TextTable:
     """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element."""
-    return Table(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
+    return TextTable(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
 
 
 def _batches(content: Content, names: list[str]) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,7 @@ from pyarrow import types
 
 from sources.extract.readers.content import Content
 from sources.extract.rules import ENCRYPTED_PARQUET, NOT_PARQUET, NOT_TEXT, stopped
-from sources.extract.table import SOURCE_ROW, Table, checked_header
+from sources.extract.table import SOURCE_ROW, TextTable, checked_header
 
 _ROWS = 32 << 10
 _EXACT = float(1 << 53)
@@ -21,7 +21,7 @@ _BYTES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
-def open_parquet(content: Content) -> Table:
+def open_parquet(content: Content) -> TextTable:
     """Open a Parquet file; raises `ExtractStopped`, at once or while its batches are read."""
     stream = content.open()
     if stream.read(4) == b"PARE":
@@ -33,7 +33,7 @@ def open_parquet(content: Content) -> Table:
         raise stopped(content.name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
     header = checked_header(content.name, names)
     in_file = dict(zip(header, names, strict=True))
-    return Table(header, lambda wanted: _batches(content, file, {name: in_file[name] for name in wanted}))
+    return TextTable(header, lambda wanted: _batches(content, file, {name: in_file[name] for name in wanted}))
 
 
 def _batches(

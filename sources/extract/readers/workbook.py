@@ -26,7 +26,7 @@ from sources.extract.readers.archives import open_member
 from sources.extract.readers.content import Content, zip_entries
 from sources.extract.readers.spreadsheet_xml import SheetRow, elements, shared_strings, sheet_rows
 from sources.extract.rules import DAMAGED, FORMULA, NO_SHEET, SEVERAL_SHEETS, TOO_MANY_COLUMNS, stopped
-from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, Table, checked_header
+from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, TextTable, checked_header
 
 _ROWS = 8 << 10
 _SHOWN = 3
@@ -116,7 +116,7 @@ class Workbook:
         }
 
 
-def open_workbook(content: Content, known: Container[str]) -> Table:
+def open_workbook(content: Content, known: Container[str]) -> TextTable:
     """Open the sheet under whose header most columns are `known`; raises `ExtractStopped` where two are as good."""
     book = Workbook(content)
     counts = [_header(book, sheet, known)[1] for sheet in book.sheets]
@@ -129,7 +129,7 @@ def open_workbook(content: Content, known: Container[str]) -> Table:
     return open_sheet(book, found[0], known)
 
 
-def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> Table:
+def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, at once or while its batches are read.
 
     `known` are the keys of the column names by which the header row is found (`sources.extract.match.known_keys`).
@@ -141,7 +141,7 @@ def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> Table:
     if width > MAX_COLUMNS:
         raise stopped(book.name, TOO_MANY_COLUMNS)
     header = checked_header(book.name, [row.cells.get(column, "") for column in range(width)])
-    return Table(header, lambda names: _batches(book, sheet, row.number, [*map(header.index, names)], names))
+    return TextTable(header, lambda names: _batches(book, sheet, row.number, [*map(header.index, names)], names))
 
 
 def _header(book: Workbook, sheet: Sheet, known: Container[str]) -> tuple[SheetRow, int]:
