@@ -24,7 +24,7 @@ _RIGHT_SHARE = 0.9
 """Share of a column's values that must be right for it to be named."""
 _FILLED_SHARE = 0.5
 """Share of the rows in which a column must be filled to be named."""
-_CELL = trimmed("cell")
+_TRIMMED_CELL = trimmed("cell")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Look:
         """Share of the filled cells that meet an SQL condition on `written`; 0 where few cells are filled."""
         self._con.register("suspect", self._text.select([heading]).rename_columns(["cell"]))
         filled, right = self._con.execute(
-            f"SELECT count(*), count(*) FILTER ({condition}) FROM (SELECT {_CELL} AS written FROM suspect)"
+            f"SELECT count(*), count(*) FILTER ({condition}) FROM (SELECT {_TRIMMED_CELL} AS written FROM suspect)"
             " WHERE written IS NOT NULL"
         ).fetchall()[0]
         self._con.unregister("suspect")

@@ -33,8 +33,8 @@ LEGEND = (
     "Values are never shown, but for coded columns that are kept, where a value stands in at least"
     f" {MIN_ROWS} rows. Shapes: A and a for letters, 9 for digits; of names only how long most are."
 )
-_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
-_WIDEST = 44
+_TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
+_MAX_CELL_WIDTH = 44
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def _lines(check: SampleCheck) -> Iterator[str]:
     if check.contract_form:
         yield "The file has every required column under the contract's own name: it needs no council file."
     yield ""
-    yield from _table([_HEAD, *(_row(column) for column in check.columns)])
+    yield from _table([_TABLE_HEAD, *(_row(column) for column in check.columns)])
     yield from _list("Rules across columns that rows break", [
         f"{rule.rule} ({rule.severity}), rows: {rule.rows:,}. {rule.sentence}" for rule in check.rules
     ])  # fmt: skip
@@ -357,7 +357,7 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _cut(cell: str) -> str:
-    return cell if len(cell) <= _WIDEST else cell[: _WIDEST - 1] + "…"
+    return cell if len(cell) <= _MAX_CELL_WIDTH else cell[: _MAX_CELL_WIDTH - 1] + "…"
 
 
 def _list(title: str, lines: Sequence[str]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from sources.councils.onboarding.sample import MIN_ROWS, Sample, open_sample, sh
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
 
-_MOST_CODES = 40
+_MAX_CODES = 40
 _YAML_WORDS = ("y", "n", "yes", "no", "true", "false", "null", "on", "off")
 _TODO = "TODO"
 
@@ -180,7 +180,7 @@ def _code_lines(
     own = sorted({code.lower() for code in column.codes or ()})
     text = guesser.sample.column(heading)
     foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quoted, own))})"
-    shown = shown_values(con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MOST_CODES)
+    shown = shown_values(con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES)
     accepted = ", ".join(column.codes or ())
     for value, _ in shown.values:
         match code_of(column, value):

@@ -148,7 +148,7 @@ NOT_CARRIED = ("concern", "referral")
 """What the reviewer thought and did is not in these tables."""
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
-_ROWS = 64 << 10
+_BATCH_ROWS = 64 << 10
 
 
 def _orphan(id: str, sentence: str, table: str) -> Rule:
@@ -261,7 +261,7 @@ def _batches(
     except duckdb.Error as error:
         kind = type(error).__name__
         raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
-    yield from found.to_batches(max_chunksize=_ROWS)
+    yield from found.to_batches(max_chunksize=_BATCH_ROWS)
 
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:

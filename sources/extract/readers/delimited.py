@@ -36,7 +36,7 @@ from sources.extract.rules import (
 from sources.extract.table import SOURCE_ROW, TextTable, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
-_AT_A_TIME = 2
+_BLOCKS_PARSED_AT_ONCE = 2
 _HEADER_LINES = 50
 """Lines that a header with line breaks in its names may take."""
 _LOOK_LINES = 20
@@ -89,11 +89,11 @@ def _batches(
 def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
     """The file's blocks in their order, of which two are parsed at a time and no more than three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
-    with content.open() as stream, ThreadPoolExecutor(_AT_A_TIME) as threads:
+    with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
         try:
             for block in row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at):
                 waiting.append(threads.submit(_parse, block, layout, names))
-                if len(waiting) > _AT_A_TIME:
+                if len(waiting) > _BLOCKS_PARSED_AT_ONCE:
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
         except pa.ArrowInvalid:

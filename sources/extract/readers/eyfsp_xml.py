@@ -56,7 +56,7 @@ _COMPONENT = re.compile(r"(?:(com|pse|phy|lit|mat|utw|exp)[ _-]?)?([eg](?:0[1-9]
 _LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
 _HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
 _BLOCK_BYTES = 1 << 20
-_ROWS = 4096
+_BATCH_ROWS = 4096
 _MAX_DEPTH = 64
 _TEXT_BYTES = 8 << 10
 _MAX_TOKEN_BYTES = 8 << 20
@@ -103,7 +103,7 @@ def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
                 raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
-            if len(pupils.rows) >= _ROWS:
+            if len(pupils.rows) >= _BATCH_ROWS:
                 yield pupils.taken()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)

@@ -28,13 +28,13 @@ from sources.extract.readers.spreadsheet_xml import SheetRow, elements, shared_s
 from sources.extract.rules import DAMAGED, FORMULA, NO_SHEET, SEVERAL_SHEETS, TOO_MANY_COLUMNS, stopped
 from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, TextTable, checked_header
 
-_ROWS = 8 << 10
-_SHOWN = 3
+_BATCH_ROWS = 8 << 10
+_MAX_SHOWN_CELLS = 3
 _DATE_FORMATS = {str(number) for numbers in ((14, 23), (27, 37), (45, 48), (50, 59)) for number in range(*numbers)}
 """Number formats without a code of their own that are dates or times (ECMA-376 part 1, 18.8.30)."""
 _NOT_CODE = re.compile(r'"[^"]*"|\\.|_.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
 _DATE_CODE = re.compile("[dmyhs]", re.IGNORECASE)
-_TRUE = ("1", "true")
+_TRUE_VALUES = ("1", "true")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Workbook:
 
     @cached_property
     def _epoch_1904(self) -> bool:
-        return any(tag == "workbookPr" and attributes.get("date1904") in _TRUE for tag, attributes in self._elements)
+        return any(
+            tag == "workbookPr" and attributes.get("date1904") in _TRUE_VALUES for tag, attributes in self._elements
+        )
 
     @cached_property
     def _date_styles(self) -> list[bool]:
@@ -125,7 +127,7 @@ def open_workbook(content: Content, known: Container[str]) -> TextTable:
         raise stopped(content.name, NO_SHEET)
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise stopped(content.name, SEVERAL_SHEETS, ", ".join(sheet.name for sheet in found[:_SHOWN]))
+        raise stopped(content.name, SEVERAL_SHEETS, ", ".join(sheet.name for sheet in found[:_MAX_SHOWN_CELLS]))
     return open_sheet(book, found[0], known)
 
 
@@ -162,7 +164,7 @@ def _batches(
     for rows in book.rows(sheet):
         _refuse_formulas(book.name, sheet, [row for row in rows if row.number >= header_row and row.formulas], columns)
         waiting += [row for row in rows if row.number > header_row]
-        if len(waiting) >= _ROWS:
+        if len(waiting) >= _BATCH_ROWS:
             yield _batch(waiting, header_row, columns, names)
             waiting = []
     yield _batch(waiting, header_row, columns, names)
@@ -178,8 +180,8 @@ def _refuse_formulas(name: str, sheet: Sheet, rows: list[SheetRow], columns: lis
     wanted = set(columns)
     found = [(column, row.number) for row in rows for column in row.formulas if column in wanted]
     if found:
-        cells = [f"{sheet.name}!{_letters(column)}{number}" for column, number in found[:_SHOWN]]
-        raise stopped(name, FORMULA, ", ".join(cells) + (" and more" if len(found) > _SHOWN else ""))
+        cells = [f"{sheet.name}!{_letters(column)}{number}" for column, number in found[:_MAX_SHOWN_CELLS]]
+        raise stopped(name, FORMULA, ", ".join(cells) + (" and more" if len(found) > _MAX_SHOWN_CELLS else ""))
 
 
 def _letters(column: int) -> str:
