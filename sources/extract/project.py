@@ -81,12 +81,12 @@ def _rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[str, s
         name, raw = column.name, f"raw_{column.name}"
         called = _called(name, extract.dialect)
         if column.blank:
-            rules.append(Rule(f"{name}-blank", column.blank, f"{called} is blank.", (name,), f"{raw} IS NULL"))
+            rules.append(Rule(f"{name}-blank", f"{called} is blank.", (name,), f"{raw} IS NULL", severity=column.blank))
         if column.kind is not Kind.TEXT or column.pattern or name in valid:
             sentence = f"{called} {_expectation(column, extract.dialect)}."
             broken = f"{raw} IS NOT NULL AND {_as_read(column)} IS NULL"
-            stop_share = _WRONG_DATES_STOP if column.kind is Kind.DATE and column.required else None
-            rules.append(Rule(f"{name}-invalid", column.invalid, sentence, (name,), broken, stop_share))
+            share = _WRONG_DATES_STOP if column.kind is Kind.DATE and column.required else None
+            rules.append(Rule(f"{name}-invalid", sentence, (name,), broken, severity=column.invalid, stop_share=share))
     return [*rules, *contract.rules]
 
 

@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from sources.contracts import CONTRACTS, Rule, Severity
+from sources.contracts import CONTRACTS, Rule
+from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
@@ -152,7 +153,7 @@ _BATCH_ROWS = 64 << 10
 
 
 def _orphan(id: str, sentence: str, table: str) -> Rule:
-    return Rule(id, Severity.REJECT, f"{sentence} The number is the data row of {table}.", (), "false")
+    return reject(id, f"{sentence} The number is the data row of {table}.")
 
 
 ORPHANS = {

@@ -15,7 +15,8 @@ from xml.parsers import expat
 
 import pyarrow as pa
 
-from sources.contracts import CONTRACTS, Rule, Severity
+from sources.contracts import CONTRACTS
+from sources.contracts.model import stop
 from sources.extract.readers.content import Content
 from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
 from sources.extract.table import SOURCE_ROW, TextTable
@@ -47,7 +48,7 @@ NOT_RESULTS = frozenset({"T", "E"})
 """Result status of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
-OLD_GOALS = Rule("old-goals", Severity.STOP, next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".", (), "false")
+OLD_GOALS = stop("old-goals", next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".")
 
 _OLD_GOAL = "goal of before September 2021"
 _AREAS = frozenset(goal[:3] for goal in GOALS)
