@@ -36,8 +36,7 @@ from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
 from sources.extract.errors import ExtractStopped, unexpected
-from sources.extract.identity import content_sha256, state
-from sources.extract.landed import REFERENCE, Landed
+from sources.extract.landed import REFERENCE, Landed, content_sha256, state
 from sources.extract.open import open_extract
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place

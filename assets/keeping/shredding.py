@@ -19,8 +19,7 @@ from assets.intake import deliveries
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
-from sources.extract.identity import content_sha256
-from sources.extract.landed import READY, Landed, files_in, find, taking_part
+from sources.extract.landed import READY, Landed, content_sha256, files_in, find, taking_part
 from sources.reference.cohorts import cohort_codes
 
 _CHUNK = 1 << 20

@@ -15,8 +15,7 @@ from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
-from sources.extract.identity import content_sha256
-from sources.extract.landed import Landed, find
+from sources.extract.landed import Landed, content_sha256, find
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 

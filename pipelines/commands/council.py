@@ -67,7 +67,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     if as_json:
         click.echo(json.dumps({"problems": [], "todo": todo, "samples": [c.as_json() for c in checks]}, indent=1))
     else:
-        from sources.councils.onboarding.report import LEGEND, render
+        from sources.councils.onboarding.check import LEGEND, render
 
         click.echo(
             f"{file}: a sound council file of {found.council}"

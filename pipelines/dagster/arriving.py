@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home
-from sources.extract.identity import state
-from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished
+from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished, state
 
 YOUNG_SECONDS = 5.0
 """A file that changed longer ago than this is taken to be whole."""

@@ -1,6 +1,6 @@
 """`early_years_census`: nurseries and childminders, one row per child and setting."""
 
-from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, kept
+from sources.contracts.model import Due, Kind, SourceContract, checked, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_PROVISION, YES_NO
 
 ENTITLEMENT_CODES = {
@@ -39,16 +39,14 @@ CONTRACT = SourceContract(
     ),
     rules=(
         *PEOPLE_RULES,
-        Rule(
+        warn(
             "progress-check-before-birth",
-            Severity.WARN,
             "The progress check is dated before the child was born; the row is kept.",
             ("progress_check_date", "date_of_birth"),
             "progress_check_date < date_of_birth",
         ),
-        Rule(
+        warn(
             "progress-check-after-reception",
-            Severity.WARN,
             "The progress check at age two is dated after the cohort's Reception year; the row is kept.",
             ("progress_check_date",),
             "progress_check_date > $cohort_end + INTERVAL 5 YEAR",

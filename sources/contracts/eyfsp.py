@@ -1,6 +1,6 @@
 """`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
 
-from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, kept
+from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, kept, reject
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
 from sources.reference.goals import GOALS
 
@@ -38,24 +38,21 @@ CONTRACT = SourceContract(
     ),
     rules=(
         *PEOPLE_RULES,
-        Rule(
+        reject(
             "goals-a-in-all-or-none",
-            Severity.REJECT,
             "A child not assessed (A) must be A in all 17 goals; this row mixes A with results.",
             tuple(GOALS),
             f"({_ANY_A}) AND NOT ({_ALL_A})",
         ),
-        Rule(
+        reject(
             "another-academic-year",
-            Severity.REJECT,
             "The academic year in the row is not the cohort of the file.",
             ("academic_year",),
             f"academic_year <> $cohort AND left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
             stop_share=0.5,
         ),
-        Rule(
+        reject(
             "another-council",
-            Severity.REJECT,
             "The local authority code in the row is not the sending council's.",
             ("la_code",),
             r"la_code NOT IN $la_codes AND regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",

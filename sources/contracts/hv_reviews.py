@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, identifier, kept
+from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, identifier, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
 from sources.reference.asq3 import DOMAINS
 
@@ -51,38 +51,33 @@ CONTRACT = SourceContract(
     ),
     rules=(
         *PEOPLE_RULES,
-        Rule(
+        warn(
             "review-before-birth",
-            Severity.WARN,
             "The review is dated before the child was born; the row is kept.",
             ("review_date", "date_of_birth"),
             "review <> 'ANV' AND review_date < date_of_birth",
         ),
-        Rule(
+        warn(
             "review-after-reception",
-            Severity.WARN,
             "The review is dated after the cohort's Reception year; the row is kept.",
             ("review_date",),
             "review_date > $cohort_end + INTERVAL 5 YEAR",
         ),
-        Rule(
+        warn(
             "two-year-review-at-another-age",
-            Severity.WARN,
             "The child was younger than 18 months or older than 42 at the two-year review; the row is kept.",
             ("review", "review_date", "date_of_birth"),
             f"review = '{TWO_YEAR_REVIEW}' AND date_of_birth <> DATE '1900-01-01'"
             " AND datediff('month', date_of_birth, review_date) NOT BETWEEN 18 AND 42",
         ),
-        Rule(
+        warn(
             "asq3-age-against-review-date",
-            Severity.WARN,
             "The ASQ-3 questionnaire's age is more than nine months from the child's age at the review.",
             ("asq3_months", "review_date", "date_of_birth"),
             "abs(datediff('month', date_of_birth, review_date) - asq3_months::INTEGER) > 9",
         ),
-        Rule(
+        warn(
             "asq3-score-without-age",
-            Severity.WARN,
             "ASQ-3 scores without the questionnaire's age cannot be banded: the review counts as one without ASQ-3.",
             ("asq3_months",),
             "asq3_months IS NULL AND coalesce(" + ", ".join(DOMAINS) + ") IS NOT NULL",

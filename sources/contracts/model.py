@@ -82,25 +82,23 @@ class Rule:
 
     `broken` is a SQL condition over the contract's columns in their typed form (DATE, INTEGER, DOUBLE or VARCHAR)
     and the parameters `$cohort_start`, `$cohort_end` (DATE), `$cohort` (VARCHAR) and `$la_codes` (the council's two
-    codes); the row breaks the rule where it is true. `stop_share` stops the extract when more than that share of its
-    rows break the rule.
+    codes); the row breaks the rule where it is true. Rules that are not about typed values keep the default: readers
+    find those broken. `stop_share` stops the extract when more than that share of its rows break the rule.
     """
 
     id: str
-    severity: Severity
     sentence: str
-    columns: tuple[str, ...]
-    broken: str
+    columns: tuple[str, ...] = ()
+    broken: str = "false"
+    severity: Severity = field(kw_only=True)
     stop_share: float | None = None
 
 
-REPEATED_ROW = Rule(
-    "repeated-row",
-    Severity.WARN,
-    "The row repeats an earlier one in every column; it is kept.",
-    (),
-    "false",
-)
+stop = partial(Rule, severity=Severity.STOP)
+reject = partial(Rule, severity=Severity.REJECT)
+warn = partial(Rule, severity=Severity.WARN)
+
+REPEATED_ROW = warn("repeated-row", "The row repeats an earlier one in every column; it is kept.")
 
 
 @dataclass(frozen=True)

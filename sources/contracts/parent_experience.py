@@ -1,6 +1,6 @@
 """`parent_experience`: the survey of parents, one row per response. Never linked to children; no free text."""
 
-from sources.contracts.model import Due, Kind, Rule, Severity, SourceContract, checked, identifier, kept
+from sources.contracts.model import Due, Kind, SourceContract, checked, identifier, kept, reject
 from sources.contracts.people import YES_NO
 from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE
 
@@ -31,11 +31,9 @@ CONTRACT = SourceContract(
         *(kept(name, f"Used: {label}", Kind.CODE, _USED, required=False) for name, label in SERVICES.items()),
         *(kept(name, question.wording, Kind.CODE, question.answers) for name, question in QUESTIONS.items()),
     ),
-    repeated=Rule(
+    repeated=reject(
         "response-sent-twice",
-        Severity.REJECT,
         "An earlier row has the same response number and wave; the first is kept.",
         ("response_id", "wave"),
-        "false",
     ),
 )

@@ -1,6 +1,6 @@
 """Columns and rules that every source about named children shares."""
 
-from sources.contracts.model import Kind, Rule, Severity, identifier, kept
+from sources.contracts.model import Kind, Severity, identifier, kept, reject, warn
 
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}
@@ -65,25 +65,22 @@ ETHNICITY = kept(
 )
 SEN_PROVISION = kept("sen_provision", "Special educational needs provision", Kind.CODE, SEN_CODES)
 
-NO_REAL_DATE = Rule(
+NO_REAL_DATE = warn(
     "date-of-birth-placeholder",
-    Severity.WARN,
     "The date of birth is a placeholder (1900-01-01): it counts as missing and the row is kept.",
     ("date_of_birth",),
     "date_of_birth = DATE '1900-01-01'",
 )
-BORN_OUTSIDE_COHORT = Rule(
+BORN_OUTSIDE_COHORT = warn(
     "born-outside-cohort",
-    Severity.WARN,
     "The date of birth is outside the cohort's school year (1 September to 31 August); the row is kept.",
     ("date_of_birth",),
     "date_of_birth NOT BETWEEN $cohort_start AND $cohort_end"
     " AND date_of_birth BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
     stop_share=0.5,
 )
-BORN_IN_ANOTHER_COHORT = Rule(
+BORN_IN_ANOTHER_COHORT = reject(
     "born-in-another-cohort",
-    Severity.REJECT,
     "The date of birth is more than a year outside the cohort: the row is of another cohort or the year is wrong.",
     ("date_of_birth",),
     "date_of_birth <> DATE '1900-01-01'"
@@ -95,17 +92,15 @@ WRITTEN_AS_A_POSTCODE = (
     " '[A-Z]{{1,2}}[0-9O][A-Z0-9]?[0-9O][A-Z]{{2}}')"
 )
 """SQL condition on a text: it has one of the forms in BS 7666, spaces aside; a letter O for a zero is read."""
-POSTCODE_FORM = Rule(
+POSTCODE_FORM = warn(
     "postcode-malformed",
-    Severity.WARN,
     "The postcode is not written as one, in full; the row is kept.",
     ("postcode",),
     "NOT regexp_full_match(postcode, '[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}')"
     f" AND NOT {WRITTEN_AS_A_POSTCODE.format('postcode')}",
 )
-NAMELESS = Rule(
+NAMELESS = warn(
     "no-name",
-    Severity.WARN,
     "Neither surname nor forename is given: the row is kept and links by number only.",
     ("surname", "forename"),
     "surname IS NULL AND forename IS NULL",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import duckdb
@@ -52,10 +52,29 @@ def mended_date_sql(text: str, formats: Iterable[str]) -> str:
     like. Formats with names of months are left out: their letters are letters.
     """
     numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
-    exchanged = [form.replace("%d", "%?").replace("%m", "%d").replace("%?", "%m") for form in numeric]
+    exchanged = list(map(_day_and_month_exchanged, numeric))
     digits = f"translate({text}, '{_LOOK_ALIKES}', '{_DIGITS}')"
     readings = [date_sql(digits, numeric), date_sql(text, exchanged), date_sql(digits, exchanged)]
     return f"coalesce({', '.join(readings)})"
+
+
+def likeliest(shares: Mapping[str, float]) -> tuple[str, str | None]:
+    """The format that reads most values, and the one with day and month exchanged if it reads as many.
+
+    `shares` gives the share of values that each format reads.
+    """
+    best = max(shares, key=lambda form: round(shares[form], 2))
+    other = _day_and_month_exchanged(best)
+    return best, other if other != best and shares.get(other, 0.0) >= shares[best] else None
+
+
+def plausible(date: str) -> str:
+    """SQL condition: the SQL expression `date` is one of a century about ours."""
+    return f"year({date}) BETWEEN 1900 AND 2099"
+
+
+def _day_and_month_exchanged(form: str) -> str:
+    return form.replace("%d", "%?").replace("%m", "%d").replace("%?", "%m")
 
 
 def is_date(text: str, formats: Iterable[str]) -> bool:

@@ -1,4 +1,8 @@
-"""How one source is written by one council."""
+"""How one source is written by one council, with the columns that its file makes from others of the extract.
+
+Five operations make a column, each a declaration: nothing that stands in a council file is run. A council file's texts
+reach SQL as string literals alone, and its headings not at all: the caller hands in the expression of each input.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,99 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from sources.councils.derived import Derived
+import duckdb
+
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A column made from `inputs`, the council's own headings of other columns."""
+
+    inputs: tuple[str, ...]
+
+    def sql(self, columns: Mapping[str, str]) -> str:
+        """SQL expression (VARCHAR) over `columns`, which maps each input to an SQL expression of its trimmed text.
+
+        An input without text is NULL there, and so is a result without text or with nothing to make it from.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pattern(Derived):
+    """The part of one column that the one capture group of an RE2 `pattern` takes; NULL where it does not match."""
+
+    pattern: str
+
+    def sql(self, columns: Mapping[str, str]) -> str:
+        return f"nullif(regexp_extract({columns[self.inputs[0]]}, {quoted(self.pattern)}, 1), '')"
+
+
+@dataclass(frozen=True)
+class Characters(Derived):
+    """The characters `first` to `last` of one column, counted from 1, both included."""
+
+    first: int
+    last: int
+
+    def sql(self, columns: Mapping[str, str]) -> str:
+        return f"nullif(substring({columns[self.inputs[0]]}, {self.first}, {self.last - self.first + 1}), '')"
+
+
+@dataclass(frozen=True)
+class Join(Derived):
+    """Several columns, one after the other, with `separator` between them; NULL where one of them is blank."""
+
+    separator: str
+
+    def sql(self, columns: Mapping[str, str]) -> str:
+        return "(" + f" || {quoted(self.separator)} || ".join(columns[name] for name in self.inputs) + ")"
+
+
+@dataclass(frozen=True)
+class FirstOf(Derived):
+    """The first of several columns that is not blank."""
+
+    def sql(self, columns: Mapping[str, str]) -> str:
+        return f"coalesce({', '.join(columns[name] for name in self.inputs)})"
+
+
+@dataclass(frozen=True)
+class Filled(Derived):
+    """One value where a column is filled, another (or none) where it is blank."""
+
+    filled: str
+    blank: str
+
+    def sql(self, columns: Mapping[str, str]) -> str:
+        without = quoted(self.blank) if self.blank else "NULL"
+        return f"CASE WHEN {columns[self.inputs[0]]} IS NULL THEN {without} ELSE {quoted(self.filled)} END"
+
+
+@lru_cache(maxsize=1024)
+def pattern_fault(pattern: str) -> str | None:
+    """Why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
+    literal = quoted(pattern)
+    with in_memory() as con:
+        try:
+            con.execute(f"SELECT regexp_extract('', {literal})").fetchall()
+        except duckdb.Error as error:
+            return f"is not a pattern (RE2): {str(error).partition(': ')[2].splitlines()[0]}"
+        groups = [_has_groups(con, literal, number) for number in (1, 2)]
+    return None if groups == [True, False] else "must have exactly one capture group, ( ); write (?: ) for any other"
+
+
+def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bool:
+    names = [f"part_{index}" for index in range(number)]
+    try:
+        con.execute(f"SELECT regexp_extract('', {literal}, {names})").fetchall()
+    except duckdb.BinderException:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

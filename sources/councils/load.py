@@ -12,8 +12,17 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.date_formats import ambiguity, format_fault, is_date
-from sources.councils.derived import Characters, Derived, Filled, FirstOf, Join, Pattern, pattern_fault
-from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import (
+    CONTRACT_DIALECT,
+    Characters,
+    Derived,
+    Dialect,
+    Filled,
+    FirstOf,
+    Join,
+    Pattern,
+    pattern_fault,
+)
 from sources.councils.problems import InvalidCouncilFile, Nodes, compose, perhaps
 from sources.reference.places import Place, UnknownCouncil, place, places, resolve
 

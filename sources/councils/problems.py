@@ -13,7 +13,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sources.extract.errors import ExtractStopped
 
-_FEW = 12
+_MAX_LISTED_NAMES = 12
 
 
 @dataclass(frozen=True, order=True)
@@ -134,7 +134,7 @@ def perhaps(name: str, names: Sequence[str]) -> str:
     by_lower = {other.lower(): other for other in names}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     closest = f"; perhaps {by_lower[near[0]]!r}" if near else ""
-    return closest + (f" (it may be {', '.join(names)})" if len(names) <= _FEW else "")
+    return closest + (f" (it may be {', '.join(names)})" if len(names) <= _MAX_LISTED_NAMES else "")
 
 
 def _is_empty(node: Node) -> bool:

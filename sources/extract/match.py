@@ -1,16 +1,25 @@
-"""Match the columns of a file to the contract's, under a council's dialect or in contract form."""
+"""Find the header line of a file, and match its columns to the contract's, under a council's dialect or in contract
+form."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sources.contracts import SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.extract.errors import ExtractStopped
 from sources.extract.table import stop_at_values
+
+MAX_SKIPPED = 20
+"""Title and blank lines that may stand before the header."""
+MIN_KNOWN = 2
+"""A line with fewer known column names is no header: its cells may be a child's, and no message repeats them."""
+_RENAMED_LIKENESS = 0.6
+"""Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
+_BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,6 @@ class Match:
 def key(name: str) -> str:
     """What two headings have in common that differ in letter case, or in what parts their words, alone."""
     return _BETWEEN_WORDS.sub(" ", name.lower()).strip()
-
-
-_BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
 def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
@@ -118,13 +124,9 @@ def _likely(missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
         for order, heading in enumerate(spare)
     ]
     for distance, _, local, heading in sorted(pairs):
-        if -distance >= _ALIKE and local not in found and heading not in found.values():
+        if -distance >= _RENAMED_LIKENESS and local not in found and heading not in found.values():
             found[local] = heading
     return found
-
-
-_ALIKE = 0.6
-"""Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
 
 
 def _likeness(heading: str, name: str) -> float:
@@ -134,3 +136,15 @@ def _likeness(heading: str, name: str) -> float:
 def _missing(column: str, local: str, likely: Mapping[str, str]) -> str:
     called = f"{local!r} ({column})" if local != column else repr(column)
     return called + (f", perhaps renamed to {likely[local]!r}" if local in likely else "")
+
+
+def known_names(cells: Iterable[str], known: Container[str]) -> int:
+    """How many different column names of `known` (see `known_keys`) stand in a line."""
+    return len({name for cell in cells if (name := key(cell)) in known})
+
+
+def best_line(lines: Sequence[Sequence[str]], known: Container[str]) -> tuple[int, int]:
+    """Where the line with most known names is, the first of equals, and how many it has."""
+    counts = [known_names(line, known) for line in lines[: MAX_SKIPPED + 1]]
+    best = max(range(len(counts)), key=counts.__getitem__, default=0)
+    return best, counts[best] if counts else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,15 +14,17 @@ from sources.councils.council_file import CONTRACT_DIALECT, Dialect
 from sources.extract.landed import Landed
 from sources.extract.match import known_keys, match
 from sources.extract.readers.archives import content_of, members, only_member
-from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.content import Content, Format
 from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import open_workbook
 from sources.extract.rules import NOT_A_FILE, XML, stopped
-from sources.extract.table import SOURCE_ROW, Table, rows_with_content
+from sources.extract.table import SOURCE_ROW, TextTable, rows_with_content
 from sources.reference.cohorts import Cohort
+
+Origin = Literal["column", "derived", "constant", "missing"]
 
 
 @dataclass
@@ -40,7 +43,16 @@ class OpenExtract:
     inputs: Mapping[str, str]
     batches: Iterator[pa.RecordBatch]
     set_aside: dict[Rule, list[int]]
-    table: Table
+    table: TextTable
+
+    def origin(self, column: str) -> Origin:
+        """What a contract column is taken from: a column of the file, others of its columns, the council file."""
+        derived = self.dialect.derived.get(column)
+        if column in self.headings:
+            return "column"
+        if derived and all(name in self.inputs for name in derived.inputs):
+            return "derived"
+        return "constant" if column in self.dialect.constants else "missing"
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,7 +84,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
 
 def open_table(
     landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str] | None = None
-) -> Table:
+) -> TextTable:
     """Open `landed` with the reader for what the file is, whatever its name says; raises `ExtractStopped`.
 
     `known` are the keys of the headings by which a header line is found, the contract's and the council's by default.
@@ -82,24 +94,24 @@ def open_table(
         contents = folder_contents(landed)
     else:
         content = content_of(landed.name, landed.path)
-        contents = members(content) if content.kind is Kind.ARCHIVE else [content]
+        contents = members(content) if content.format is Format.ARCHIVE else [content]
     if contract.name == "hv_reviews" and (parts := csds_parts(contents)):
         return open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
         raise stopped(landed.name, NOT_A_FILE)
-    content = only_member(content) if content.kind is Kind.ARCHIVE else content
+    content = only_member(content) if content.format is Format.ARCHIVE else content
     return _read_as(content, contract, council_dialect, known)
 
 
-def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> Table:
-    match content.kind:
-        case Kind.PARQUET:
+def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
+    match content.format:
+        case Format.PARQUET:
             return open_parquet(content)
-        case Kind.WORKBOOK:
+        case Format.WORKBOOK:
             return open_workbook(content, known)
-        case Kind.XML if contract.name == "eyfsp":
+        case Format.XML if contract.name == "eyfsp":
             return open_eyfsp_xml(content)
-        case Kind.XML:
+        case Format.XML:
             raise stopped(content.name, XML)
         case _:
             return open_delimited(content, known, council_dialect)

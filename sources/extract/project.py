@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
@@ -14,7 +14,7 @@ from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import Place, place
 
-_MOST = 0.5
+_WRONG_DATES_STOP = 0.5
 """A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""
 BITS = 62
 """Findings carried in one BIGINT."""
@@ -50,79 +50,43 @@ class Projection:
         return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
-def project(
-    relation: str,
-    present: Collection[str],
-    inputs: Mapping[str, str],
-    contract: SourceContract,
-    dialect: Dialect,
-    cohort: Cohort,
-    place: Place,
-    valid: Mapping[str, str],
+def project_extract(
+    relation: str, extract: OpenExtract, contract: SourceContract, valid: Mapping[str, str]
 ) -> Projection:
-    """SQL over `relation` (text columns `present`, the inputs of derived columns, `source_row`).
+    """SQL over `relation`, whose rows are the batches of `extract`.
 
-    `inputs` maps the council's own names of such inputs to columns of `relation`. `valid` gives, for identifiers with
-    a check digit, a SQL condition on the column `{}` that a usable value meets.
+    `valid` gives, for identifiers with a check digit, a SQL condition on the column `{}` that a usable value meets.
     """
-    raw = ", ".join(f"{_raw(column, present, inputs, dialect)} AS raw_{column.name}" for column in contract.columns)
-    typed = ", ".join(f"{_typed(column, dialect, valid, cohort)} AS {column.name}" for column in contract.columns)
-    checks = tuple(
-        Check(rule, position) for position, rule in enumerate(_rules(contract, present, inputs, dialect, valid))
+    cohort, council = Cohort(extract.landed.cohort), place(extract.landed.council)
+    raw = ", ".join(f"{_raw(column, extract)} AS raw_{column.name}" for column in contract.columns)
+    typed = ", ".join(
+        f"{_typed(column, extract.dialect, valid, cohort)} AS {column.name}" for column in contract.columns
     )
+    checks = tuple(Check(rule, position) for position, rule in enumerate(_rules(contract, extract, valid)))
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
-    issues = ", ".join(f"{_mask(group, cohort, place)} AS issues_{index}" for index, group in enumerate(masks))
+    issues = ", ".join(f"{_mask(group, cohort, council)} AS issues_{index}" for index, group in enumerate(masks))
     columns = ", ".join(column.name for column in contract.columns)
     rows = f"SELECT {SOURCE_ROW}, {raw} FROM {relation}"
-    dated = _with_dates(rows, contract, dialect, valid)
+    dated = _with_dates(rows, contract, extract.dialect, valid)
     sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 
-def project_extract(
-    relation: str, extract: OpenExtract, contract: SourceContract, valid: Mapping[str, str]
-) -> Projection:
-    """`project` of an opened extract, whose batches are the rows of `relation`, for its own cohort and council."""
-    landed = extract.landed
-    cohort, council = Cohort(landed.cohort), place(landed.council)
-    return project(relation, extract.headings, extract.inputs, contract, extract.dialect, cohort, council, valid)
-
-
-def _rules(
-    contract: SourceContract,
-    present: Collection[str],
-    inputs: Mapping[str, str],
-    dialect: Dialect,
-    valid: Mapping[str, str],
-) -> list[Rule]:
+def _rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[str, str]) -> list[Rule]:
     """Rules that follow from the columns, then the contract's own."""
-    rules = []
+    rules: list[Rule] = []
     for column in contract.columns:
-        name = column.name
-        if name not in present and name not in dialect.constants and not _can_derive(name, inputs, dialect):
+        if extract.origin(column.name) == "missing":
             continue
-        local = _called(name, dialect)
+        name, raw = column.name, f"raw_{column.name}"
+        called = _called(name, extract.dialect)
         if column.blank:
-            rules.append(
-                Rule(
-                    f"{column.name}-blank",
-                    column.blank,
-                    f"{local} is blank.",
-                    (column.name,),
-                    f"raw_{column.name} IS NULL",
-                )
-            )
-        if column.kind is not Kind.TEXT or column.pattern or column.name in valid:
-            rules.append(
-                Rule(
-                    f"{column.name}-invalid",
-                    column.invalid,
-                    f"{local} {_expectation(column, dialect)}.",
-                    (column.name,),
-                    f"raw_{column.name} IS NOT NULL AND {_as_read(column)} IS NULL",
-                    stop_share=_MOST if column.kind is Kind.DATE and column.required else None,
-                )
-            )
+            rules.append(Rule(f"{name}-blank", f"{called} is blank.", (name,), f"{raw} IS NULL", severity=column.blank))
+        if column.kind is not Kind.TEXT or column.pattern or name in valid:
+            sentence = f"{called} {_expectation(column, extract.dialect)}."
+            broken = f"{raw} IS NOT NULL AND {_as_read(column)} IS NULL"
+            share = _WRONG_DATES_STOP if column.kind is Kind.DATE and column.required else None
+            rules.append(Rule(f"{name}-invalid", sentence, (name,), broken, severity=column.invalid, stop_share=share))
     return [*rules, *contract.rules]
 
 
@@ -136,20 +100,11 @@ def _expectation(column: Column, dialect: Dialect) -> str:
             note = f"; {column.note}" if column.note else ""
             return f"must be a date written {' or '.join('as an Excel day' if f == EXCEL else f for f in forms)}{note}"
         case Kind.INTEGER | Kind.DECIMAL:
-            bounds = [
-                text
-                for text, bound in (("at least", column.minimum), ("at most", column.maximum))
-                if bound is not None
-                for text in (f"{text} {bound:g}",)
-            ]
+            limits = (("at least", column.minimum), ("at most", column.maximum))
+            bounds = [f"{words} {bound:g}" for words, bound in limits if bound is not None]
             return " ".join(["must be a number", " and ".join(bounds)]).strip()
         case Kind.TEXT:
             return f"must be {column.note}" if column.pattern else "does not pass its check digit"
-
-
-def _can_derive(column: str, inputs: Collection[str], dialect: Dialect) -> bool:
-    """Whether the file has everything that the column is made from."""
-    return column in dialect.derived and all(name in inputs for name in dialect.derived[column].inputs)
 
 
 def _called(column: str, dialect: Dialect) -> str:
@@ -159,15 +114,18 @@ def _called(column: str, dialect: Dialect) -> str:
     return dialect.local_name(column)
 
 
-def _raw(column: Column, present: Collection[str], inputs: Mapping[str, str], dialect: Dialect) -> str:
-    if column.name in present:
-        text = _filled(column.name)
-    elif _can_derive(column.name, inputs, dialect):
-        text = _filled(
-            f"trim({dialect.derived[column.name].sql({local: _filled(name) for local, name in inputs.items()})})"
-        )
-    else:
-        return quoted(dialect.constants[column.name]) if column.name in dialect.constants else "NULL::VARCHAR"
+def _raw(column: Column, extract: OpenExtract) -> str:
+    dialect = extract.dialect
+    match extract.origin(column.name):
+        case "column":
+            text = _filled(column.name)
+        case "derived":
+            inputs = {local: _filled(name) for local, name in extract.inputs.items()}
+            text = _filled(f"trim({dialect.derived[column.name].sql(inputs)})")
+        case "constant":
+            return quoted(dialect.constants[column.name])
+        case "missing":
+            return "NULL::VARCHAR"
     blank = [quoted(value.lower()) for value, code in dialect.codes.get(column.name, {}).items() if not code]
     compared = _whole(text) if column.kind is Kind.CODE else text
     return f"CASE WHEN lower({compared}) IN ({', '.join(blank)}) THEN NULL ELSE {text} END" if blank else text
@@ -210,7 +168,7 @@ def _as_read(column: Column) -> str:
 
 
 def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
-    """SQL of the typed value of `raw_<column>`; NULL where it is wrong. `valid` as in `project`."""
+    """SQL of the typed value of `raw_<column>`; NULL where it is wrong. `valid` as in `project_extract`."""
     raw = f"raw_{column.name}"
     match column.kind:
         case Kind.CODE:

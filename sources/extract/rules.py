@@ -5,85 +5,76 @@ Rules about values stand in the source contracts.
 
 from __future__ import annotations
 
-from sources.contracts import Rule, Severity
+from sources.contracts.model import Rule, reject, stop
 from sources.extract.errors import ExtractStopped
 
-
-def _row(id: str, sentence: str) -> Rule:
-    return Rule(id, Severity.REJECT, sentence, (), "false")
-
-
-def _stop(id: str, sentence: str) -> Rule:
-    return Rule(id, Severity.STOP, sentence, (), "false")
-
-
-MALFORMED = _row("malformed-row", "The row does not have as many fields as the header.")
-UNBALANCED_QUOTE = _row(
+MALFORMED = reject("malformed-row", "The row does not have as many fields as the header.")
+UNBALANCED_QUOTE = reject(
     "unbalanced-quote", "A quotation mark opens a field of this line and is not closed; this line alone is left out."
 )
-REPEATED_HEADER = _row("repeated-header", "The row repeats the header line, as where files were put together.")
+REPEATED_HEADER = reject("repeated-header", "The row repeats the header line, as where files were put together.")
 
-EMPTY = _stop("empty-file", "The file is empty; it needs at least its header line.")
-NOT_ALLOWED = _stop("not-allowed", "The file may not be read; give the intake permission to read it.")
-NOT_A_FILE = _stop("not-a-file", "This is not a file or a folder of CSDS tables; put the extract itself there.")
-LINK = _stop("link-out-of-landing", "The file is a link that leaves its council's folder; put the file itself there.")
-DAMAGED = _stop("damaged-file", "The file breaks off or is damaged; send it again.")
-CUT_ROW = _stop(
+EMPTY = stop("empty-file", "The file is empty; it needs at least its header line.")
+NOT_ALLOWED = stop("not-allowed", "The file may not be read; give the intake permission to read it.")
+NOT_A_FILE = stop("not-a-file", "This is not a file or a folder of CSDS tables; put the extract itself there.")
+LINK = stop("link-out-of-landing", "The file is a link that leaves its council's folder; put the file itself there.")
+DAMAGED = stop("damaged-file", "The file breaks off or is damaged; send it again.")
+CUT_ROW = stop(
     "cut-last-row", "The file breaks off in its last row; send it again, whole, with a line end after the last row."
 )
-LONG_ROW = _stop("row-too-long", "A row is longer than 1 MiB; it is not a row of an extract.")
-TOO_MANY_COLUMNS = _stop("too-many-columns", "The file has more than 500 columns.")
-NO_HEADER = _stop(
+LONG_ROW = stop("row-too-long", "A row is longer than 1 MiB; it is not a row of an extract.")
+TOO_MANY_COLUMNS = stop("too-many-columns", "The file has more than 500 columns.")
+NO_HEADER = stop(
     "no-header-line",
     "Missing column names: none of the first lines is a header line with names that the contract or the council file"
     " knows. Send the file with its header line, or map its names in the council file.",
 )
-VALUES_IN_HEADER = _stop(
+VALUES_IN_HEADER = stop(
     "values-in-header",
     "The header line holds values too, as where the line end after it is missing; send the file again.",
 )
-CUT_HEADER = _stop(
+CUT_HEADER = stop(
     "cut-header", "The file breaks off in its header line; send it again, whole, with a line end after each line."
 )
-HEADER_WIDTH = _stop(
+HEADER_WIDTH = stop(
     "header-width",
     "No row has as many fields as the header line, as where the line end after it is missing or a name holds the"
     " delimiter; send the file again.",
 )
-UNPACKS_TOO_LARGE = _stop(
+UNPACKS_TOO_LARGE = stop(
     "unpacks-too-large", "The packed file unpacks to far more than an extract holds; send it unpacked."
 )
-OTHER_FORMAT = _stop("other-format", "The file is of a kind that is not read; send .csv, .xlsx or .parquet.")
-OLD_WORKBOOK = _stop("old-workbook", "This is an old Excel workbook (.xls); open it in Excel and save it as .xlsx.")
-MACRO_WORKBOOK = _stop("macro-workbook", "This is a workbook with macros; save it as .xlsx, without macros.")
-BINARY_WORKBOOK = _stop("binary-workbook", "This is a binary Excel workbook (.xlsb); save it as .xlsx.")
-OPEN_DOCUMENT = _stop("open-document", "This is an OpenDocument file (.ods); save it as .xlsx or .csv.")
-PASSWORD = _stop("password", "The file is protected by a password; send it without one, by a protected way.")
-WEB_PAGE = _stop("web-page", "This is a web page under another name; open it in Excel and save it as .xlsx.")
-XML_WORKBOOK = _stop("xml-workbook", "This is an Excel workbook in the XML form of 2003; save it as .xlsx.")
-XML = _stop("xml", "This is an XML file, which is not read for this source; send .csv, .xlsx or .parquet.")
-OTHER_ARCHIVE = _stop("other-archive", "The file is packed or encrypted in a way that is not read; send it unpacked.")
-NESTED_ARCHIVE = _stop("nested-archive", "The archive holds another archive; pack the extract alone, once.")
-NO_MEMBER = _stop("archive-without-extract", "The archive holds no extract (.csv, .txt, .xlsx, .parquet or .xml).")
-SEVERAL_MEMBERS = _stop("archive-of-several", "The archive holds several extracts; leave the one that counts.")
-UNSAFE_MEMBER = _stop("unsafe-member", "The archive names a file outside itself; pack the extract again.")
-MOVED_COLUMNS = _stop(
+OTHER_FORMAT = stop("other-format", "The file is of a kind that is not read; send .csv, .xlsx or .parquet.")
+OLD_WORKBOOK = stop("old-workbook", "This is an old Excel workbook (.xls); open it in Excel and save it as .xlsx.")
+MACRO_WORKBOOK = stop("macro-workbook", "This is a workbook with macros; save it as .xlsx, without macros.")
+BINARY_WORKBOOK = stop("binary-workbook", "This is a binary Excel workbook (.xlsb); save it as .xlsx.")
+OPEN_DOCUMENT = stop("open-document", "This is an OpenDocument file (.ods); save it as .xlsx or .csv.")
+PASSWORD = stop("password", "The file is protected by a password; send it without one, by a protected way.")
+WEB_PAGE = stop("web-page", "This is a web page under another name; open it in Excel and save it as .xlsx.")
+XML_WORKBOOK = stop("xml-workbook", "This is an Excel workbook in the XML form of 2003; save it as .xlsx.")
+XML = stop("xml", "This is an XML file, which is not read for this source; send .csv, .xlsx or .parquet.")
+OTHER_ARCHIVE = stop("other-archive", "The file is packed or encrypted in a way that is not read; send it unpacked.")
+NESTED_ARCHIVE = stop("nested-archive", "The archive holds another archive; pack the extract alone, once.")
+NO_MEMBER = stop("archive-without-extract", "The archive holds no extract (.csv, .txt, .xlsx, .parquet or .xml).")
+SEVERAL_MEMBERS = stop("archive-of-several", "The archive holds several extracts; leave the one that counts.")
+UNSAFE_MEMBER = stop("unsafe-member", "The archive names a file outside itself; pack the extract again.")
+MOVED_COLUMNS = stop(
     "moved-columns",
     "Values stand under headings of others; put each column under its own heading, or map it in the council file.",
 )
-FORMULA = _stop("formula", "A cell that is read holds a formula; save the sheet as values.")
-NO_SHEET = _stop("no-sheet", "The workbook has no visible sheet with the extract's column names near its top.")
-SEVERAL_SHEETS = _stop("several-sheets", "Several sheets hold the extract's columns; leave the one that counts.")
-DOCUMENT_TYPE = _stop("document-type", "The file holds a document type declaration, as no extract does; save it again.")
-NOT_WELL_FORMED = _stop(
+FORMULA = stop("formula", "A cell that is read holds a formula; save the sheet as values.")
+NO_SHEET = stop("no-sheet", "The workbook has no visible sheet with the extract's column names near its top.")
+SEVERAL_SHEETS = stop("several-sheets", "Several sheets hold the extract's columns; leave the one that counts.")
+DOCUMENT_TYPE = stop("document-type", "The file holds a document type declaration, as no extract does; save it again.")
+NOT_WELL_FORMED = stop(
     "not-well-formed", "The file is not well-formed XML, or not in the encoding that it declares; send it again."
 )
-NOT_A_RETURN = _stop("not-a-return", "This is not an EYFS Profile return in XML.")
-NOT_PARQUET = _stop("not-parquet", "This is not a readable Parquet file; send it again.")
-ENCRYPTED_PARQUET = _stop(
+NOT_A_RETURN = stop("not-a-return", "This is not an EYFS Profile return in XML.")
+NOT_PARQUET = stop("not-parquet", "This is not a readable Parquet file; send it again.")
+ENCRYPTED_PARQUET = stop(
     "encrypted-parquet", "The Parquet file is encrypted; send it without encryption, by a protected way."
 )
-NOT_TEXT = _stop("column-not-text", "A column that is read holds lists, structures or bytes, not single values.")
+NOT_TEXT = stop("column-not-text", "A column that is read holds lists, structures or bytes, not single values.")
 
 FILE_RULES: tuple[Rule, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Rule))
 """All of the above, in their order."""

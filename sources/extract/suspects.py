@@ -13,18 +13,18 @@ import pyarrow as pa
 
 from sources.contracts import Column, Kind, SourceContract
 from sources.contracts.people import WRITTEN_AS_A_POSTCODE
-from sources.councils.date_formats import ISO_DATES, USUAL_FORMATS, date_sql
+from sources.councils.date_formats import ISO_DATES, USUAL_FORMATS, date_sql, likeliest, plausible
 from sources.extract.errors import ExtractStopped
 from sources.extract.open import OpenExtract
 from sources.extract.project import typed_sql
-from sources.extract.table import SOURCE_ROW, trimmed
+from sources.extract.table import SOURCE_ROW, first_rows, trimmed
 
 MAX_ROWS = 2000
-_FIT = 0.9
+_RIGHT_SHARE = 0.9
 """Share of a column's values that must be right for it to be named."""
-_FILLED = 0.5
+_FILLED_SHARE = 0.5
 """Share of the rows in which a column must be filled to be named."""
-_CELL = trimmed("cell")
+_TRIMMED_CELL = trimmed("cell")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class _Look:
             remedy = "" if standard else "say date_format in the council file, or "
             return Suspicion(f"The dates under {heading!r} look like {form}; {remedy}write them as 2020-02-29.")
         own = self._share(heading, self._right(column))
-        other = self._holds(column, heading) if own < _FIT else None
+        other = self._holds(column, heading) if own < _RIGHT_SHARE else None
         if other is None:
             return None
         sentence = f"The values under {other!r} look like {column.name}, those under {heading!r} do not."
@@ -95,28 +95,25 @@ class _Look:
     def _date_form(self, column: Column, heading: str) -> str | None:
         """The usual format, not read so far, that nearly all values fit; both where day and month leave it open."""
         known = (*self._extract.dialect.formats_of(column.name), *ISO_DATES)
-        shares = {form: self._share(heading, _date(date_sql("written", (form,)))) for form in USUAL_FORMATS}
-        best = max(shares, key=lambda form: round(shares[form], 2))
-        if shares[best] < _FIT or best in known:
+        shares = {form: self._share(heading, plausible(date_sql("written", (form,)))) for form in USUAL_FORMATS}
+        best, exchanged = likeliest(shares)
+        if shares[best] < _RIGHT_SHARE or best in known:
             return None
-        turned = best.replace("%d", "?").replace("%m", "%d").replace("?", "%m")
-        if turned != best and shares.get(turned, 0.0) >= shares[best]:
-            return f"{best} or {turned}"
-        return best
+        return f"{best} or {exchanged}" if exchanged else best
 
     def _holds(self, column: Column, heading: str) -> str | None:
         """The other heading whose values would be right, if they are not those of a column that is right itself."""
         free = [name for name in self._text.column_names if name != heading and name not in self._settled]
         fit = {name: self._share(name, self._right(column)) for name in free}
         best = max(fit, key=fit.__getitem__, default=None)
-        return best if best is not None and fit[best] >= _FIT else None
+        return best if best is not None and fit[best] >= _RIGHT_SHARE else None
 
     def _right(self, column: Column) -> str:
         """SQL condition on `written`: a usable value of the column."""
         if column.name in self._forms:
             return self._forms[column.name].format("written")
         typed = typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "written")
-        return _date(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL"
+        return plausible(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL"
 
     def _has_form(self, column: Column) -> bool:
         return column.kind is not Kind.TEXT or bool(column.pattern) or column.name in self._forms
@@ -125,29 +122,21 @@ class _Look:
         """Share of the filled cells that meet an SQL condition on `written`; 0 where few cells are filled."""
         self._con.register("suspect", self._text.select([heading]).rename_columns(["cell"]))
         filled, right = self._con.execute(
-            f"SELECT count(*), count(*) FILTER ({condition}) FROM (SELECT {_CELL} AS written FROM suspect)"
+            f"SELECT count(*), count(*) FILTER ({condition}) FROM (SELECT {_TRIMMED_CELL} AS written FROM suspect)"
             " WHERE written IS NOT NULL"
         ).fetchall()[0]
         self._con.unregister("suspect")
-        return right / filled if filled >= max(_FILLED * self.rows, 1) else 0.0
+        return right / filled if filled >= max(_FILLED_SHARE * self.rows, 1) else 0.0
 
 
 def _first_rows(extract: OpenExtract) -> pa.Table:
     """Of every column where they can be read as text, else of those that the extract is made from."""
     table = extract.table
     for names in (table.header, list(dict.fromkeys(extract.headings.values()))):
-        taken: list[pa.RecordBatch] = []
         try:
-            for batch in table.read(names):
-                taken.append(batch.slice(0, MAX_ROWS - sum(part.num_rows for part in taken)))
-                if sum(part.num_rows for part in taken) >= MAX_ROWS:
-                    break
+            taken = first_rows(table.read(names), MAX_ROWS)
         except ExtractStopped:
             continue
         schema = pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
         return pa.Table.from_batches(taken, schema).drop_columns([SOURCE_ROW])
     return pa.table({})
-
-
-def _date(sql: str) -> str:
-    return f"year({sql}) BETWEEN 1900 AND 2099"

@@ -23,7 +23,7 @@ VALUE = re.compile(
 
 
 @dataclass
-class Table:
+class TextTable:
     """`read(names)` streams the named columns of `header`, in that order, as strings, and `source_row` last.
 
     `source_row` (int64) is the 1-based number of the data row in the file, counted from the row after the header: blank
@@ -43,7 +43,7 @@ class Table:
 def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:
     """Column names, trimmed, unnamed ones numbered; raises `ExtractStopped` for a header that cannot be used.
 
-    `name` is how messages call the file; `doubt` as in `Table`.
+    `name` is how messages call the file; `doubt` as in `TextTable`.
     """
     header = [column.strip() for column in header]
     if not any(header):
@@ -65,7 +65,7 @@ def stop_at_values(name: str, header: Iterable[str]) -> None:
         raise stopped(name, VALUES_IN_HEADER)
 
 
-def rows_with_content(table: Table, names: list[str]) -> Iterator[pa.RecordBatch]:
+def rows_with_content(table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
     """`table.read(names)` without the rows that are blank in every one of these columns or that repeat the header.
 
     A blank row is no row, as below the last one of a sheet; a repeated header is set aside.
@@ -77,6 +77,17 @@ def rows_with_content(table: Table, names: list[str]) -> Iterator[pa.RecordBatch
             table.set_aside.setdefault(REPEATED_HEADER, []).extend(rows)
         unwanted = repeated | _rows_where(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
+
+
+def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
+    """Batches, the last of them cut, of the first `most` rows."""
+    taken, left = [], most
+    for batch in batches:
+        taken.append(batch.slice(0, left))
+        left -= taken[-1].num_rows
+        if left <= 0:
+            break
+    return taken
 
 
 def trimmed(cell: str) -> str:

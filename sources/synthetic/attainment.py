@@ -58,7 +58,7 @@ _NOT_ASSESSED_OTHERS = 0.018
 _DEPRIVATION = np.array([-0.08, -0.24, -0.12, 0.0, 0.12, 0.24])
 """Effect (log odds) of IMD quintile unknown, 1 to 5."""
 _SMALLEST_FITTED = 25
-_SCORE = 20
+_CHILDREN_A_SCORE = 20
 
 
 class Target(NamedTuple):
@@ -93,7 +93,7 @@ def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Float
 
     So a council's number at GLD stays within a few children of the expected one.
     """
-    score = people.council * len(people) + rank_within(people.council, chance) // _SCORE
+    score = people.council * len(people) + rank_within(people.council, chance) // _CHILDREN_A_SCORE
     place = rank_within(score, rng.random(len(people)))
     _, group, sizes = np.unique(score, return_inverse=True, return_counts=True)
     return np.asarray(ndtri(np.clip((place + rng.random(len(people))) / sizes[group], 1e-9, 1 - 1e-9)))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from sources.contracts import CONTRACTS, Column, Kind, SourceContract
+from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
 from sources.reference.places import PILOT
 from sources.synthetic.columns import Rows
@@ -51,14 +51,16 @@ def write_source(landing: Path, source: str, rows: Rows, world: World) -> None:
 def columns_sent(contract: SourceContract, council: str, contract_names: bool) -> Sequence[Column]:
     """The contract's columns that a council's file has.
 
-    Those that its council file names, and the required ones that it gives no constant for. Under contract names
-    constants stand in the file too. A council without a file sends all; only some have NHS numbers in education.
+    Those that its council file names, and what is required or kept, unless it gives a constant for it: a new column of
+    the payload needs no line in a council file. Under contract names constants stand in the file too. A council without
+    a file sends all; only some have NHS numbers in education.
     """
     own = council_file(council).dialect(contract.name)
     if own is CONTRACT_DIALECT:
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0
         return [column for column in contract.columns if known or column.name != "nhs_number"]
-    named = {*own.columns, *contract.required} - set(own.constants)
+    kept = (column.name for column in contract.with_role(Role.PAYLOAD))
+    named = {*own.columns, *contract.required, *kept} - set(own.constants)
     return [
         column
         for column in contract.columns

@@ -1,8 +1,8 @@
-"""Read a sample under a council file as the intake would, and say what would become of each column."""
+"""Read a sample under a council file as the intake would, and report what would become of each column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,16 +13,28 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceCon
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
 from sources.councils.onboarding.known import resembled
-from sources.councils.onboarding.sample import MAX_ROWS, first_rows, header_of
-from sources.councils.onboarding.shapes import Shown, common_shape, shown_values
-from sources.councils.onboarding.yaml_text import scalar
+from sources.councils.onboarding.sample import (
+    MAX_ROWS,
+    MIN_ROWS,
+    Shown,
+    common_shape,
+    header_of,
+    shown_values,
+)
+from sources.councils.onboarding.write import scalar
 from sources.extract.landed import Landed
 from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
-from sources.extract.open import OpenExtract, open_extract
-from sources.extract.project import Projection, project
-from sources.extract.table import SOURCE_ROW
+from sources.extract.open import OpenExtract, Origin, open_extract
+from sources.extract.project import Projection, project_extract
+from sources.extract.table import SOURCE_ROW, first_rows
 from sources.reference.cohorts import FIRST_COHORT, Cohort
-from sources.reference.places import place
+
+LEGEND = (
+    "Values are never shown, but for coded columns that are kept, where a value stands in at least"
+    f" {MIN_ROWS} rows. Shapes: A and a for letters, 9 for digits; of names only how long most are."
+)
+_TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
+_MAX_CELL_WIDTH = 44
 
 
 @dataclass(frozen=True)
@@ -128,8 +140,9 @@ class _Reading:
         dialect: Dialect,
         valid: Mapping[str, str],
     ) -> None:
-        self.con, self.extract, self.contract, self.dialect, self.valid = con, extract, contract, dialect, valid
-        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches), extract.schema))
+        self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
+        self.extract = replace(extract, dialect=dialect)
+        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches, MAX_ROWS), extract.schema))
         self.cohort = Cohort(extract.landed.cohort or self._cohort())
         self.projection = self._projection(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
@@ -144,7 +157,8 @@ class _Reading:
     def column(self, column: Column) -> ColumnCheck:
         """What becomes of a contract column."""
         name, text = column.name, f"raw_{column.name}"
-        origin, headings = self._origin(name)
+        origin = self.extract.origin(name)
+        headings = self._headings(name, origin)
         wrong = f"{text} IS NOT NULL AND {name} IS NULL"
         filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
         coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
@@ -206,13 +220,10 @@ class _Reading:
     def _count(self, condition: str) -> int:
         return int(self.con.execute(f"SELECT count(*) FROM sample_read WHERE {condition}").fetchall()[0][0])
 
-    def _origin(self, column: str) -> tuple[str, tuple[str, ...]]:
-        derived = self.dialect.derived.get(column)
-        if column in self.extract.headings:
-            return "column", (self.extract.headings[column],)
-        if derived and all(name in self.extract.inputs for name in derived.inputs):
-            return "derived", derived.inputs
-        return ("constant", ()) if column in self.dialect.constants else ("missing", ())
+    def _headings(self, column: str, origin: Origin) -> tuple[str, ...]:
+        if origin == "column":
+            return (self.extract.headings[column],)
+        return self.dialect.derived[column].inputs if origin == "derived" else ()
 
     def _lost(self, column: str) -> int:
         """Rows in which all that a derived column is made from is filled and nothing comes of it."""
@@ -226,11 +237,8 @@ class _Reading:
         )
 
     def _projection(self, cohort: Cohort) -> Projection:
-        extract = self.extract
-        council = place(extract.landed.council)
-        return project(
-            "sample_rows", extract.headings, extract.inputs, self.contract, self.dialect, cohort, council, self.valid
-        )
+        landed = replace(self.extract.landed, cohort=cohort.code)
+        return project_extract("sample_rows", replace(self.extract, landed=landed), self.contract, self.valid)
 
     def _cohort(self) -> str:
         """The cohort that most children of the sample are born for; the first where no row has a date of birth."""
@@ -281,3 +289,78 @@ def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str 
         if check.refused and check.refused_shape and check.column.endswith(("date", "date_of_birth")):
             found.append(f"dates of {check.column} are also written {check.refused_shape}: add the format")
     return tuple(found)
+
+
+def render(check: SampleCheck) -> str:
+    """The whole report of one sample."""
+    return "\n".join(_lines(check)) + "\n"
+
+
+def _lines(check: SampleCheck) -> Iterator[str]:
+    yield f"{check.source}: {check.file}, cohort {check.cohort}, {check.rows:,} rows, {check.rejected:,} to be rejected"
+    if check.contract_form:
+        yield "The file has every required column under the contract's own name: it needs no council file."
+    yield ""
+    yield from _table([_TABLE_HEAD, *(_row(column) for column in check.columns)])
+    yield from _list("Rules across columns that rows break", [
+        f"{rule.rule} ({rule.severity}), rows: {rule.rows:,}. {rule.sentence}" for rule in check.rules
+    ])  # fmt: skip
+    yield from _list("Columns of the file that are not used", [
+        heading + (f" (like {column})" if column else "") for heading, column in check.unused
+    ])  # fmt: skip
+    yield from _list("To do", check.suggestions)
+    yield from _list("Note", check.notes)
+    yield from _list("The intake would stop this file", check.stops)
+    if not check.stops:
+        yield "\nThe intake would take this file."
+
+
+def _row(check: ColumnCheck) -> tuple[str, ...]:
+    there = check.origin != "missing"
+    return (
+        check.column,
+        _origin(check),
+        "yes" if check.required else "no",
+        f"{check.filled:.1%}" if there else "",
+        f"{check.refused:.1%} {check.refused_severity}" if check.refused else "",
+        check.shape or "",
+        _refused(check),
+    )
+
+
+def _origin(check: ColumnCheck) -> str:
+    match check.origin:
+        case "column":
+            return check.headings[0]
+        case "derived":
+            return f"made from {', '.join(check.headings)}"
+        case "constant":
+            return "the same in every row"
+    return "MISSING" if check.required else "-"
+
+
+def _refused(check: ColumnCheck) -> str:
+    if check.refused_values is None:
+        return check.refused_shape or ""
+    shown = ", ".join(f"{value} ({rows:,})" for value, rows in check.refused_values.values)
+    others = check.refused_values.others
+    more = f"{others} other value{'s' if others > 1 else ''}" if others else ""
+    return "; ".join(part for part in (shown, more) if part)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as they need to be; the last one is not cut."""
+    cut = [[_cut(cell) for cell in row[:-1]] + [row[-1]] for row in rows]
+    widths = [max(len(row[index]) for row in cut) for index in range(len(rows[0]) - 1)]
+    for row in cut:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]).rstrip()
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= _MAX_CELL_WIDTH else cell[: _MAX_CELL_WIDTH - 1] + "…"
+
+
+def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield f"\n{title}:"
+        yield from (f"  - {line}" for line in lines)

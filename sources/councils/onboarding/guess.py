@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import duckdb
 
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.date_formats import USUAL_FORMATS, date_sql
-from sources.councils.derived import Derived, Filled, Join, Pattern
-from sources.councils.onboarding.known import LIKE, SURE, code_of, heading_score, part_score
+from sources.councils.date_formats import USUAL_FORMATS, date_sql, likeliest, plausible
+from sources.councils.dialect import Derived, Filled, Join, Pattern
+from sources.councils.onboarding.known import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
 from sources.councils.onboarding.sample import Sample
 from sources.reference.goals import GOALS
 
-_CONTENT = 0.8
+_FITTING_SHARE = 0.8
 """Share of values that must fit for a column to be recognised by what it holds."""
-_DOUBT = 0.3
-_MOST_CODES = 60
-_GOAL_VALUES = 5
+_DOUBTFUL_SHARE = 0.3
+_MAX_CODES = 60
+_MAX_GOAL_VALUES = 5
 _MAYBE_DATE = "length({}) BETWEEN 5 AND 25 AND regexp_matches({}, '[0-9].*[0-9]')"
 _POSTCODE = r"[A-Za-z]{1,2}[0-9][0-9A-Za-z]? *[0-9][A-Za-z]{2}"
 
@@ -61,7 +61,7 @@ class Guesser:
                 for contract_index, column in enumerate(self.contract.columns)
                 for index, heading in enumerate(self.sample.headings)
                 for score, guess in [self._score(column, heading)]
-                if score >= LIKE
+                if score >= LIKE_SCORE
             ),
             key=lambda entry: entry[:3],
         )
@@ -92,22 +92,22 @@ class Guesser:
         column = self.sample.column(heading)
         rows = self.con.execute(
             f"SELECT {column}, count(*) FROM {self.sample.relation} WHERE {column} IS NOT NULL"
-            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST_CODES + 1}"
+            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MAX_CODES + 1}"
         ).fetchall()
-        return dict(rows) if len(rows) <= _MOST_CODES else {}
+        return dict(rows) if len(rows) <= _MAX_CODES else {}
 
     def _score(self, column: Column, heading: str) -> tuple[float, Guess]:
         by_name = heading_score(column, heading)
         telling = column.name in self.valid or column.name == "postcode"
-        looked_at = self.filled[heading] and (telling or by_name >= LIKE)
+        looked_at = self.filled[heading] and (telling or by_name >= LIKE_SCORE)
         fit = self._fit(column, heading) if looked_at else None
-        if by_name >= LIKE:
-            doubtful = fit is not None and fit < _DOUBT
-            why = "known heading" if by_name >= SURE else "the heading is like a known one"
+        if by_name >= LIKE_SCORE:
+            doubtful = fit is not None and fit < _DOUBTFUL_SHARE
+            why = "known heading" if by_name >= SURE_SCORE else "the heading is like a known one"
             why += "; but what the column holds does not look like it" if doubtful else ""
-            sure = by_name >= SURE and not doubtful
+            sure = by_name >= SURE_SCORE and not doubtful
             return by_name * (0.65 if doubtful else 1), Guess(column.name, heading, None, why, sure)
-        if telling and fit is not None and fit >= _CONTENT:
+        if telling and fit is not None and fit >= _FITTING_SHARE:
             return 0.85, Guess(column.name, heading, None, "by what the column holds", column.name in self.valid)
         return 0.0, Guess(column.name, heading, None, "", False)
 
@@ -126,26 +126,23 @@ class Guesser:
                 return self.share(heading, "try_cast({} AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
                 known = sum(rows for value, rows in self.values(heading).items() if code_of(column, value))
-                return max(known / self.filled[heading], _DOUBT if self.values(heading) else 0.0)
+                return max(known / self.filled[heading], _DOUBTFUL_SHARE if self.values(heading) else 0.0)
         return None
 
     def _date_form(self, heading: str) -> DateForm | None:
         """The first format that all but a few cells are written in."""
         column = self.sample.column(heading)
-        if not self.filled[heading] or self.share(heading, _MAYBE_DATE) < _CONTENT:
+        if not self.filled[heading] or self.share(heading, _MAYBE_DATE) < _FITTING_SHARE:
             return None
         read = {form: date_sql(column, (form,)) for form in USUAL_FORMATS}
         counts = self.con.execute(
             "SELECT "
-            + ", ".join(f"count(*) FILTER (year({date}) BETWEEN 1900 AND 2099)" for date in read.values())
+            + ", ".join(f"count(*) FILTER ({plausible(date)})" for date in read.values())
             + f" FROM {self.sample.relation}"
         ).fetchall()[0]
         shares = {form: count / self.filled[heading] for form, count in zip(read, counts, strict=True)}
-        best = max(shares, key=lambda form: round(shares[form], 2))
-        if shares[best] < _CONTENT:
-            return None
-        turned = best.replace("%d", "?").replace("%m", "%d").replace("?", "%m")
-        return DateForm(best, turned != best and shares.get(turned, 0.0) >= shares[best])
+        best, exchanged = likeliest(shares)
+        return DateForm(best, exchanged is not None) if shares[best] >= _FITTING_SHARE else None
 
     def _numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Seventeen headings with the numbers 1 to 17, under which goals stand."""
@@ -170,7 +167,7 @@ class Guesser:
         runs = [
             self.sample.headings[start : start + len(GOALS)]
             for start in range(len(values) - len(GOALS) + 1)
-            if all(run := values[start : start + len(GOALS)]) and len(set.union(*run)) <= _GOAL_VALUES
+            if all(run := values[start : start + len(GOALS)]) and len(set.union(*run)) <= _MAX_GOAL_VALUES
         ]
         in_place = [
             run
@@ -188,9 +185,9 @@ class Guesser:
         heading = self._part("full_name", found)
         if heading is None or "surname" not in self.contract or {"surname", "forename"} & found.keys():
             return {}
-        if self.share(heading, "contains({}, ',')") >= _CONTENT:
+        if self.share(heading, "contains({}, ',')") >= _FITTING_SHARE:
             parts, why, sure = ("^([^,]+),", r",\s*(.+)$"), "SURNAME, Forename in one column", True
-        elif self.share(heading, r"regexp_matches({}, ' [A-Z]{2}[^a-z]*$')") >= _CONTENT:
+        elif self.share(heading, r"regexp_matches({}, ' [A-Z]{2}[^a-z]*$')") >= _FITTING_SHARE:
             parts, why, sure = (r"([A-Z]{2}[^a-z]*)$", r"^(.*?) +[A-Z]{2}[^a-z]*$"), "Forename SURNAME in one", True
         else:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
@@ -223,7 +220,7 @@ class Guesser:
         used = {guess.heading for guess in found.values()}
         free = [heading for heading in self.sample.headings if heading not in used and self.filled[heading]]
         best = max(free, key=lambda heading: part_score(part, heading), default=None)
-        return best if best and part_score(part, best) >= SURE else None
+        return best if best and part_score(part, best) >= SURE_SCORE else None
 
     def _count(self, condition: str) -> int:
         rows = self.con.execute(f"SELECT count(*) FILTER ({condition}) FROM {self.sample.relation}").fetchall()

@@ -14,15 +14,17 @@ import yaml
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.reference.goals import GOALS
 
-SURE = 0.9
+SURE_SCORE = 0.9
 """A heading that scores so much is taken for the column; less is a guess that a person must look at."""
-LIKE = 0.6
+LIKE_SCORE = 0.6
 
-_NEAR = 0.8
-_LONG = 5
+_NEAR_LIKENESS = 0.8
+_TELLING_LENGTH = 5
 """Shorter headings are like too many others."""
-_NOISE = frozenset("pupil student child childs patient person learner the of legal current code flag yn s".split())
-_TABLE = Path(__file__).parent.parent / "headings.yaml"
+_NOISE_WORDS = frozenset(
+    "pupil student child childs patient person learner the of legal current code flag yn s".split()
+)
+_HEADINGS_FILE = Path(__file__).parent.parent / "headings.yaml"
 
 
 def squash(text: str) -> str:
@@ -34,7 +36,7 @@ def squash(text: str) -> str:
 def words(heading: str) -> tuple[str, ...]:
     """The telling words of a heading, in order of the alphabet: `PupilSENStatus` and `SEN status` have the same."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", heading)
-    return tuple(sorted(word for word in re.split(r"[\W_]+", parted.lower()) if word and word not in _NOISE))
+    return tuple(sorted(word for word in re.split(r"[\W_]+", parted.lower()) if word and word not in _NOISE_WORDS))
 
 
 def heading_score(column: Column, heading: str) -> float:
@@ -50,15 +52,15 @@ def part_score(part: str, heading: str) -> float:
 def resembled(contract: SourceContract, heading: str) -> str | None:
     """The contract column that a heading is most like, if it is like any."""
     best = max(contract.columns, key=lambda column: heading_score(column, heading))
-    return best.name if heading_score(best, heading) >= LIKE else None
+    return best.name if heading_score(best, heading) >= LIKE_SCORE else None
 
 
 def of_identifier(contract: SourceContract, heading: str) -> bool:
     """Whether a heading is known as one of an identifier, so that nothing under it may be shown."""
     identifiers = contract.with_role(Role.IDENTIFIER)
     return (
-        any(heading_score(column, heading) >= SURE for column in identifiers)
-        or part_score("full_name", heading) >= SURE
+        any(heading_score(column, heading) >= SURE_SCORE for column in identifiers)
+        or part_score("full_name", heading) >= SURE_SCORE
     )
 
 
@@ -75,7 +77,7 @@ def code_of(column: Column, value: str) -> tuple[str, bool] | None:
         return numbers[0], True
     if len(folded) < 4:
         return None
-    near = difflib.get_close_matches(folded, [form for form in known if len(form) >= 4], n=1, cutoff=_NEAR)
+    near = difflib.get_close_matches(folded, [form for form in known if len(form) >= 4], n=1, cutoff=_NEAR_LIKENESS)
     return (known[near[0]], False) if near else None
 
 
@@ -85,15 +87,18 @@ def _score(heading: str, known: Iterable[str]) -> float:
         if folded == squash(form):
             return 1.0
         if telling and telling == words(form):
-            best = max(best, SURE)
-        elif len(folded) >= _LONG and (near := difflib.SequenceMatcher(None, folded, squash(form)).ratio()) >= _NEAR:
-            best = max(best, near * _NEAR)
+            best = max(best, SURE_SCORE)
+        elif (
+            len(folded) >= _TELLING_LENGTH
+            and (near := difflib.SequenceMatcher(None, folded, squash(form)).ratio()) >= _NEAR_LIKENESS
+        ):
+            best = max(best, near * _NEAR_LIKENESS)
     return best
 
 
 @cache
 def _table() -> Mapping[str, Any]:
-    table = yaml.load(_TABLE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    table = yaml.load(_HEADINGS_FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     assert isinstance(table, dict)
     return table
 

@@ -1,28 +1,40 @@
-"""Open a sample of an extract: the intake's readers, the first rows, in memory."""
+"""A sample of an extract: its first rows, opened in memory by the intake's readers, and what may be said of its values,
+which is their shapes, and codes that many rows share."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import gzip
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Dialect
-from sources.councils.onboarding.known import heading_score
+from sources.councils.onboarding.known import heading_score, of_identifier
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import VALUE, Table, trimmed
+from sources.extract.table import VALUE, TextTable, first_rows, trimmed
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
+MIN_ROWS = 5
+"""A value or shape in fewer rows is not shown."""
+MAX_VALUES = 10
+MAX_LENGTH = 40
+_MAX_DISTINCT = 40
+_CODED_SHARE = 0.8
+"""A column is one of codes if values of `MIN_ROWS` rows or more make up this share of it."""
+_NAMES = ("surname", "forename")
+_LIKE_IDENTIFIER = (
+    r"[0-9]{5,}|[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{2,4}|^[A-Za-z]{1,2}[0-9][0-9A-Za-z]? ?[0-9][A-Za-z]{2}$|@"
+)
 _TOP_LINES = 20
 _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 
@@ -59,7 +71,7 @@ class _Plausible(Container[str]):
         return any(map(str.isalpha, text)) and not VALUE.fullmatch(text.upper())
 
 
-def _open(landed: Landed, dialect: Dialect) -> Table:
+def _open(landed: Landed, dialect: Dialect) -> TextTable:
     known = None if dialect.columns or dialect.derived else _Plausible()
     return open_table(landed, CONTRACTS[landed.source], dialect, known)
 
@@ -82,7 +94,7 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     names = [f"column_{index}" for index in range(len(header))]
     batches = _open(landed, dialect).read(header)
     rows = pa.Table.from_batches(
-        [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches)],
+        [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches, MAX_ROWS)],
         pa.schema([(name, pa.string()) for name in names]),
     )
     con.register("sample_text", rows)
@@ -90,17 +102,6 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {cells} FROM sample_text")
     con.unregister("sample_text")
     return Sample(landed, tuple(header), delimiter, encoding, "sample")
-
-
-def first_rows(batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Batches until `MAX_ROWS` rows."""
-    taken, left = [], MAX_ROWS
-    for batch in batches:
-        taken.append(batch.slice(0, left))
-        left -= taken[-1].num_rows
-        if left <= 0:
-            break
-    return taken
 
 
 def _source_of(path: Path, council: str) -> str:
@@ -157,3 +158,65 @@ def _encoding(content: bytes) -> str:
     except UnicodeDecodeError:
         return "windows-1252"
     return "utf-8"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Values with their rows, most frequent first, and the number of distinct ones that are not shown."""
+
+    values: tuple[tuple[str, int], ...]
+    others: int
+
+
+def shape_sql(column: Column, text: str) -> str:
+    """SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode; for a name, how long it is."""
+    if column.name in _NAMES:
+        return (
+            f"CASE WHEN length({text}) <= 2 THEN '1-2 letters' WHEN length({text}) <= 12 THEN '3-12 letters'"
+            " ELSE 'over 12 letters' END"
+        )
+    shape = text
+    for characters, sign in ((r"\p{Lu}", "A"), (r"[\p{Ll}\p{Lm}\p{Lo}\p{Lt}\p{M}]", "a"), (r"\p{N}", "9")):
+        shape = f"regexp_replace({shape}, '{characters}', '{sign}', 'g')"
+    return f"left({shape}, {MAX_LENGTH})"
+
+
+def common_shape(con: duckdb.DuckDBPyConnection, relation: str, column: Column, text: str, where: str) -> str | None:
+    """The most frequent shape of `text` among rows that meet `where`, if enough rows share it."""
+    found = con.execute(
+        f"SELECT {shape_sql(column, text)} AS shape FROM {relation} WHERE {text} IS NOT NULL AND ({where})"
+        f" GROUP BY shape HAVING count(*) >= {MIN_ROWS} ORDER BY count(*) DESC, shape LIMIT 1"
+    ).fetchall()
+    return str(found[0][0]) if found else None
+
+
+def shown_values(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    text: str,
+    where: str,
+    contract: SourceContract,
+    column: Column,
+    headings: tuple[str, ...],
+    most: int = MAX_VALUES,
+) -> Shown:
+    """Values of `text` among rows that meet `where` that may be shown, for a column read from `headings`.
+
+    Only of coded payload columns; none where the file's column is one of identifiers by its heading, holds many
+    different values, or holds mostly rare ones; no value that looks like a number, date or postcode of a person.
+    """
+    distinct, frequent, filled = con.execute(
+        f"SELECT count(*), coalesce(sum(n) FILTER (n >= {MIN_ROWS}), 0), coalesce(sum(n), 0)"
+        f" FROM (SELECT count(*) AS n FROM {relation} WHERE {text} IS NOT NULL GROUP BY {text})"
+    ).fetchall()[0]
+    of_codes = distinct <= _MAX_DISTINCT and frequent >= _CODED_SHARE * filled
+    coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
+    hidden = any(of_identifier(contract, heading) for heading in headings)
+    rows = con.execute(
+        f"SELECT {text}, count(*), regexp_matches({text}, '{_LIKE_IDENTIFIER}') FROM {relation}"
+        f" WHERE {text} IS NOT NULL AND ({where}) GROUP BY 1 ORDER BY 2 DESC, 1"
+    ).fetchall()
+    if not (coded and of_codes) or hidden:
+        return Shown((), len(rows))
+    may = [(str(value)[:MAX_LENGTH], int(n)) for value, n, personal in rows if n >= MIN_ROWS and not personal][:most]
+    return Shown(tuple(may), len(rows) - len(may))

@@ -7,18 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
+import yaml
 
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
+from sources.councils.dialect import Characters, Derived, Filled, FirstOf, Join, Pattern
 from sources.councils.onboarding.guess import DateForm, Guess, Guesser
 from sources.councils.onboarding.known import code_of
-from sources.councils.onboarding.sample import Sample, open_sample
-from sources.councils.onboarding.shapes import MIN_ROWS, shown_values
-from sources.councils.onboarding.yaml_text import operation, scalar
+from sources.councils.onboarding.sample import MIN_ROWS, Sample, open_sample, shown_values
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
 
-_MOST_CODES = 40
+_MAX_CODES = 40
+_YAML_WORDS = ("y", "n", "yes", "no", "true", "false", "null", "on", "off")
 _TODO = "TODO"
 
 
@@ -179,7 +180,7 @@ def _code_lines(
     own = sorted({code.lower() for code in column.codes or ()})
     text = guesser.sample.column(heading)
     foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quoted, own))})"
-    shown = shown_values(con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MOST_CODES)
+    shown = shown_values(con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES)
     accepted = ", ".join(column.codes or ())
     for value, _ in shown.values:
         match code_of(column, value):
@@ -192,3 +193,27 @@ def _code_lines(
     if shown.others:
         few = f"not shown, for being in fewer than {MIN_ROWS} rows or not like codes"
         yield f"# {_TODO}: distinct values that are {few}: {shown.others}"
+
+
+def scalar(text: str) -> str:
+    """Text as a YAML scalar: plain where that reads back as itself everywhere, else in double quotes."""
+    plain = re.fullmatch(r"[A-Za-z]([\w /().&+-]*[\w).])?", text) and text.lower() not in _YAML_WORDS
+    return text if plain else str(yaml.dump(text, default_style='"', width=10_000, allow_unicode=True)).strip()
+
+
+def operation(derived: Derived) -> str:
+    """The operation as it is written in a council file."""
+    first = scalar(derived.inputs[0])
+    several = "[" + ", ".join(map(scalar, derived.inputs)) + "]"
+    match derived:
+        case Pattern(pattern=pattern):
+            return "{from: " + first + ", pattern: '" + pattern.replace("'", "''") + "'}"
+        case Characters(first=start, last=end):
+            return "{from: " + first + f", characters: {start}-{end}" + "}"
+        case Filled(filled=filled, blank=blank):
+            return "{from: " + first + f", filled: {scalar(filled)}, blank: {scalar(blank)}" + "}"
+        case Join(separator=separator):
+            return "{join: " + several + f", with: {scalar(separator)}" + "}"
+        case FirstOf():
+            return "{first_of: " + several + "}"
+    raise NotImplementedError(type(derived).__name__)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from sources.extract.readers.content import DAMAGE, Content, Guarded, Kind, kind_of, opened, zip_entries
+from sources.extract.readers.content import DAMAGE, Content, Format, Guarded, format_of, opened, zip_entries
 from sources.extract.rules import (
     DAMAGED,
     NESTED_ARCHIVE,
@@ -41,8 +41,8 @@ def content_of(name: str, path: Path) -> Content:
     def plain() -> BinaryIO:
         return opened(name, path)
 
-    kind = kind_of(name, plain)
-    return _unzipped(name, plain, path.stat().st_size) if kind is Kind.GZIP else Content(name, kind, plain)
+    format = format_of(name, plain)
+    return _unzipped(name, plain, path.stat().st_size) if format is Format.GZIP else Content(name, format, plain)
 
 
 def members(archive: Content) -> list[Content]:
@@ -94,10 +94,10 @@ def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Con
         packed = plain()
         return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
-    kind = kind_of(name, unpack)
-    if kind in (Kind.GZIP, Kind.ARCHIVE):
+    format = format_of(name, unpack)
+    if format in (Format.GZIP, Format.ARCHIVE):
         raise stopped(name, NESTED_ARCHIVE)
-    return Content(name, kind, unpack if kind in (Kind.TEXT, Kind.XML) else _held(name, unpack))
+    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack))
 
 
 def _member(archive: Content, info: zipfile.ZipInfo, packed_size: int) -> Content:
@@ -106,15 +106,15 @@ def _member(archive: Content, info: zipfile.ZipInfo, packed_size: int) -> Conten
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
 
-    kind = kind_of(name, unpack)
-    if kind is Kind.GZIP:
+    format = format_of(name, unpack)
+    if format is Format.GZIP:
         raise stopped(name, NESTED_ARCHIVE)
-    if kind is Kind.ARCHIVE:
+    if format is Format.ARCHIVE:
         held = _held(name, unpack)
-        if kind_of(name, held) is Kind.ARCHIVE:
+        if format_of(name, held) is Format.ARCHIVE:
             raise stopped(name, NESTED_ARCHIVE)
-        return Content(name, Kind.WORKBOOK, held)
-    return Content(name, kind, unpack if kind in (Kind.TEXT, Kind.XML) else _held(name, unpack))
+        return Content(name, Format.WORKBOOK, held)
+    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack))
 
 
 def _held(name: str, unpack: Callable[[], BinaryIO]) -> Callable[[], BinaryIO]:

@@ -55,7 +55,7 @@ DAMAGE = (
 """What the standard library raises for a packed file that is damaged."""
 
 
-class Kind(StrEnum):
+class Format(StrEnum):
     """What a file can be read as."""
 
     TEXT = "text"
@@ -75,7 +75,7 @@ class Content:
     """
 
     name: str
-    kind: Kind
+    format: Format
     open: Callable[[], BinaryIO]
 
 
@@ -146,37 +146,37 @@ _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 _BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 
 
-def kind_of(name: str, open_stream: Callable[[], BinaryIO]) -> Kind:
+def format_of(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
     """What the stream holds; raises `ExtractStopped` for what is known and not read."""
     with open_stream() as stream:
         start = stream.read(LOOK_BYTES)
         if start.startswith(_OLE):
             raise stopped(name, PASSWORD if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20) else OLD_WORKBOOK)
         if start.startswith(_ZIP):
-            return zip_kind(name, stream) if stream.seekable() else Kind.ARCHIVE
+            return zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
             raise stopped(name, rule, what)
     if start.startswith(b"\x1f\x8b"):
-        return Kind.GZIP
+        return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
-        return Kind.PARQUET
+        return Format.PARQUET
     return _marked_up(name, start.replace(b"\0", b"").lstrip(_BLANK).lower())
 
 
-def _marked_up(name: str, start: bytes) -> Kind:
+def _marked_up(name: str, start: bytes) -> Format:
     if start.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta", b"<div", b"<style")):
         raise stopped(name, WEB_PAGE)
     if not (start.startswith(b"<") and start[1:2] in b"?!abcdefghijklmnopqrstuvwxyz_" and len(start) > 1):
-        return Kind.TEXT
+        return Format.TEXT
     if b'progid="excel.sheet"' in start or b"urn:schemas-microsoft-com:office:spreadsheet" in start:
         raise stopped(name, XML_WORKBOOK)
     if b"<html" in start:
         raise stopped(name, WEB_PAGE)
-    return Kind.XML
+    return Format.XML
 
 
-def zip_kind(name: str, stream: BinaryIO) -> Kind:
+def zip_format(name: str, stream: BinaryIO) -> Format:
     """A workbook is a zip archive too; raises `ExtractStopped` for the kinds of office file that are not read."""
     names = {info.filename.lower() for info in zip_entries(name, stream)}
     if "[content_types].xml" in names:
@@ -186,10 +186,10 @@ def zip_kind(name: str, stream: BinaryIO) -> Kind:
             raise stopped(name, BINARY_WORKBOOK)
         if not any(entry.startswith("xl/") for entry in names):
             raise stopped(name, OTHER_FORMAT, "it is an office document")
-        return Kind.WORKBOOK
+        return Format.WORKBOOK
     if {"mimetype", "content.xml"} <= names:
         raise stopped(name, OPEN_DOCUMENT)
-    return Kind.ARCHIVE
+    return Format.ARCHIVE
 
 
 def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:

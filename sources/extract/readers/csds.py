@@ -4,11 +4,17 @@ A review is one care contact of a child at which ASQ-3 was scored or a mandated 
 a data officer is to find it, is the data row in CYP202 of the contact's first activity that says so; a review that is
 known from CYP609 alone is numbered 609 000 000 and its data row there. Files of one table count on, in order of name.
 docs/formats.md says what is read and why.
+
+`ITEMS` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national processing
+service (`Contact_Date`), then those of the sister data sets' extracts (`CareContDate`, `PersScore`). Letter case,
+spaces, underscores and brackets do not matter. CSDS carries no names of persons: family and given name are a local
+addition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,30 +23,137 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from sources.contracts import CONTRACTS, Rule, Severity
+from sources.contracts import CONTRACTS, Rule
+from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import Landed
+from sources.extract.match import key
 from sources.extract.readers import csds_sql
 from sources.extract.readers.archives import content_of
-from sources.extract.readers.content import Content, Kind
-from sources.extract.readers.csds_items import ITEMS, RECENCY, TABLES_NEEDED, columns_of, known_headings, table_of
+from sources.extract.readers.content import Content, Format
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import Workbook, open_sheet
 from sources.extract.rules import LINK, OTHER_FORMAT, stopped
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.cohorts import Cohort
+
+RECENCY = {
+    "record_number": ("RECORD NUMBER",),
+    "effective_from": ("EFFECTIVE FROM",),
+}
+"""What tells a later row of the same thing from an earlier one; a table may have neither."""
+
+ITEMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "CYP001": {
+        "patient": ("LOCAL PATIENT IDENTIFIER (EXTENDED)", "LOCAL PATIENT IDENTIFIER", "LocalPatientID"),
+        "nhs_number": ("NHS NUMBER",),
+        "nhs_number_status": ("NHS NUMBER STATUS INDICATOR CODE", "NHSNumber_Status"),
+        "surname": ("PERSON FAMILY NAME", "FAMILY NAME", "SURNAME"),
+        "forename": ("PERSON GIVEN NAME", "GIVEN NAME", "FORENAME"),
+        "gender": ("PERSON STATED GENDER CODE", "PERSON STATED GENDER", "GENDER"),
+        "date_of_birth": ("PERSON BIRTH DATE", "DATE OF BIRTH"),
+        "postcode": ("POSTCODE OF USUAL ADDRESS", "POSTCODE"),
+    },
+    "CYP101": {
+        "referral": ("SERVICE REQUEST IDENTIFIER", "ServiceRequestID"),
+        "patient": ("LOCAL PATIENT IDENTIFIER (EXTENDED)", "LOCAL PATIENT IDENTIFIER", "LocalPatientID"),
+    },
+    "CYP201": {
+        "contact": ("CARE CONTACT IDENTIFIER", "CareContactID"),
+        "referral": ("SERVICE REQUEST IDENTIFIER", "ServiceRequestID"),
+        "contact_date": ("CARE CONTACT DATE", "Contact_Date", "CareContDate"),
+        "attendance": ("ATTENDANCE STATUS", "AttendStatus"),
+        "attended_or_not": ("ATTENDED OR DID NOT ATTEND CODE", "AttendOrNot", "AttendOrDNACode"),
+    },
+    "CYP202": {
+        "activity": ("CARE ACTIVITY IDENTIFIER", "CareActivityID", "CareActID"),
+        "contact": ("CARE CONTACT IDENTIFIER", "CareContactID"),
+        "activity_type": ("COMMUNITY CARE ACTIVITY TYPE CODE", "Activity_Type", "CareActType"),
+        "older_activity_type": ("COMMUNITY CARE ACTIVITY TYPE",),
+    },
+    "CYP609": {
+        "referral": ("SERVICE REQUEST IDENTIFIER", "ServiceRequestID"),
+        "tool": ("CODED ASSESSMENT TOOL TYPE (SNOMED CT)", "SNOMED_ID", "CodedAssToolType"),
+        "score": ("PERSON SCORE", "Score", "PersScore"),
+        "completed": ("ASSESSMENT TOOL COMPLETION DATE", "AssessmentCompletion_Date", "AssToolCompDate"),
+    },
+    "CYP612": {
+        "activity": ("CARE ACTIVITY IDENTIFIER", "CareActivityID", "CareActID"),
+        "tool": ("CODED ASSESSMENT TOOL TYPE (SNOMED CT)", "SNOMED_ID", "CodedAssToolType"),
+        "score": ("PERSON SCORE", "Score", "PersScore"),
+    },
+}
+MAY_BE_ABSENT = frozenset(
+    {
+        *RECENCY,
+        "surname",
+        "forename",
+        "nhs_number",
+        "nhs_number_status",
+        "attendance",
+        "attended_or_not",
+        "activity_type",
+        "older_activity_type",
+    }
+)
+TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
+"""CYP609 is for those who record assessments against the referral."""
+
+_TABLE = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
+
+
+def table_of(name: str) -> str | None:
+    """`CYP001` of a file or sheet called `2024-05 CYP001mpi.csv`; None for a table that no review is made of."""
+    found = _TABLE.search(name)
+    table = f"CYP{found[1]}" if found else ""
+    return table if table in ITEMS else None
+
+
+def known_headings(table: str) -> set[str]:
+    """Headings of a table as they are commonly written, by which its header line is found."""
+    names = {name for accepted in (ITEMS[table] | RECENCY).values() for name in accepted}
+    plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
+    return {key(form) for name in names | plain for form in (name, name.replace(" ", ""))}
+
+
+def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
+    """Heading of each item that a file of `table` has; raises `ExtractStopped` where one is missing or there twice.
+
+    `name` is how messages call the file.
+    """
+    headings: dict[str, list[str]] = {}
+    for heading in header:
+        headings.setdefault(_key(heading), []).append(heading)
+    columns = {}
+    for item, names in (ITEMS[table] | RECENCY).items():
+        for accepted in names:
+            found = headings.get(_key(accepted), [])
+            if len(found) > 1:
+                raise ExtractStopped(f"{name}: {accepted} stands twice in the header")
+            if found:
+                columns[item] = found[0]
+                break
+        else:
+            if item not in MAY_BE_ABSENT:
+                raise ExtractStopped(f"{name}: {table} has no column {names[0]}")
+    return columns
+
+
+def _key(heading: str) -> str:
+    return re.sub("[^A-Z0-9]", "", heading.upper())
+
 
 NOT_CARRIED = ("concern", "referral")
 """What the reviewer thought and did is not in these tables."""
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
-_ROWS = 64 << 10
+_BATCH_ROWS = 64 << 10
 
 
 def _orphan(id: str, sentence: str, table: str) -> Rule:
-    return Rule(id, Severity.REJECT, f"{sentence} The number is the data row of {table}.", (), "false")
+    return reject(id, f"{sentence} The number is the data row of {table}.")
 
 
 ORPHANS = {
@@ -67,15 +180,15 @@ ORPHANS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """One file, member or sheet that holds rows of a table; `name` is how messages call it."""
 
     table: str
     name: str
-    open: Callable[[], Table]
+    open: Callable[[], TextTable]
 
 
-def csds_parts(contents: Iterable[Content]) -> list[Part]:
+def csds_parts(contents: Iterable[Content]) -> list[TablePart]:
     """The files, members of an archive and sheets that are named after a table, in order of name."""
     found = [part for content in contents for part in _parts(content)]
     return sorted(found, key=lambda part: part.name.casefold())
@@ -94,7 +207,7 @@ def folder_contents(landed: Landed) -> list[Content]:
     return [content_of(f"{landed.name}/{path.name}", path) for path in paths]
 
 
-def open_csds(name: str, parts: list[Part], cohort: Cohort) -> Table:
+def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
     """Open a set of tables; raises `ExtractStopped`, at once where a table is missing, or while batches are read.
 
     `name` is how messages call the set.
@@ -106,34 +219,34 @@ def open_csds(name: str, parts: list[Part], cohort: Cohort) -> Table:
             " assessments are recorded against the referral, CYP609"
         )
     set_aside: dict[Rule, list[int]] = {}
-    return Table(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
+    return TextTable(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
 
 
-def _parts(content: Content) -> Iterator[Part]:
+def _parts(content: Content) -> Iterator[TablePart]:
     inner = content.name.rpartition("!" if "!" in content.name else "/")[2]
     table = table_of(inner)
-    if content.kind is Kind.WORKBOOK:
+    if content.format is Format.WORKBOOK:
         book = Workbook(content)
         for sheet in book.sheets:
             if of_sheet := table_of(sheet.name):
                 name = f"{content.name}!{sheet.name}"
-                yield Part(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
+                yield TablePart(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
     elif table:
-        yield Part(table, content.name, partial(_open_file, content, table))
+        yield TablePart(table, content.name, partial(_open_file, content, table))
 
 
-def _open_file(content: Content, table: str) -> Table:
-    match content.kind:
-        case Kind.PARQUET:
+def _open_file(content: Content, table: str) -> TextTable:
+    match content.format:
+        case Format.PARQUET:
             return open_parquet(content)
-        case Kind.TEXT:
+        case Format.TEXT:
             return open_delimited(content, known_headings(table), CONTRACT_DIALECT)
         case _:
-            raise stopped(content.name, OTHER_FORMAT, f"it is {content.kind}")
+            raise stopped(content.name, OTHER_FORMAT, f"it is {content.format}")
 
 
 def _batches(
-    name: str, parts: list[Part], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
+    name: str, parts: list[TablePart], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     try:
         with in_memory() as con:
@@ -149,10 +262,10 @@ def _batches(
     except duckdb.Error as error:
         kind = type(error).__name__
         raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
-    yield from found.to_batches(max_chunksize=_ROWS)
+    yield from found.to_batches(max_chunksize=_BATCH_ROWS)
 
 
-def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[Part], set_aside: dict[Rule, list[int]]) -> None:
+def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
     """Keep the rows of a table that a review can need, as text, with their running number."""
     items = (*ITEMS[table], *RECENCY)
     con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item} VARCHAR' for item in items)})")

@@ -19,8 +19,8 @@ import pyarrow.csv
 
 from sources.contracts import Rule
 from sources.councils.council_file import Dialect
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.content import Content
-from sources.extract.readers.header import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
 from sources.extract.rules import (
     CUT_HEADER,
@@ -33,10 +33,10 @@ from sources.extract.rules import (
     UNBALANCED_QUOTE,
     stopped,
 )
-from sources.extract.table import SOURCE_ROW, Table, checked_header
+from sources.extract.table import SOURCE_ROW, TextTable, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
-_AT_A_TIME = 2
+_BLOCKS_PARSED_AT_ONCE = 2
 _HEADER_LINES = 50
 """Lines that a header with line breaks in its names may take."""
 _LOOK_LINES = 20
@@ -46,10 +46,10 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """The header's names, the delimiter, and the byte of the text (as UTF-8) at which the first data row begins.
 
-    `doubt` as in `Table`.
+    `doubt` as in `TextTable`.
     """
 
     header: list[str]
@@ -58,13 +58,13 @@ class Layout:
     doubt: Rule | None
 
 
-def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> Table:
+def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> TextTable:
     """Open text as a table; raises `ExtractStopped`, at once or while its batches are read.
 
     `known` are the keys of the column names by which the header line is found (`sources.extract.match.known_keys`).
     """
     layout = _layout(content, known, dialect)
-    table = Table(
+    table = TextTable(
         layout.header,
         lambda names: _batches(content, layout, dialect.encoding, names, table.set_aside),
         doubt=layout.doubt,
@@ -73,7 +73,7 @@ def open_delimited(content: Content, known: Container[str], dialect: Dialect) ->
 
 
 def _batches(
-    content: Content, layout: Layout, encoding: str, names: list[str], set_aside: dict[Rule, list[int]]
+    content: Content, layout: TextLayout, encoding: str, names: list[str], set_aside: dict[Rule, list[int]]
 ) -> Iterator[pa.RecordBatch]:
     before = 0
     for parsed in _parsed(content, layout, encoding, names):
@@ -86,14 +86,14 @@ def _batches(
         yield parsed.batch.append_column(SOURCE_ROW, numbers)
 
 
-def _parsed(content: Content, layout: Layout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
+def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
     """The file's blocks in their order, of which two are parsed at a time and no more than three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
-    with content.open() as stream, ThreadPoolExecutor(_AT_A_TIME) as threads:
+    with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
         try:
             for block in row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at):
                 waiting.append(threads.submit(_parse, block, layout, names))
-                if len(waiting) > _AT_A_TIME:
+                if len(waiting) > _BLOCKS_PARSED_AT_ONCE:
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
         except pa.ArrowInvalid:
@@ -114,7 +114,7 @@ class _Parsed:
     cut: bool
 
 
-def _parse(block: Block, layout: Layout, names: list[str]) -> _Parsed:
+def _parse(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
     """Parse one block. One row a line shows that no field swallowed a line; else the quotation marks are looked at."""
     parsed = _read(block, layout, names)
     if not block.settled and parsed.rows != block.data.count(b"\n"):
@@ -123,7 +123,7 @@ def _parse(block: Block, layout: Layout, names: list[str]) -> _Parsed:
     return parsed
 
 
-def _read(block: Block, layout: Layout, names: list[str]) -> _Parsed:
+def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
     unusable: list[pyarrow.csv.InvalidRow] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -167,7 +167,7 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 
-def _layout(content: Content, known: Container[str], dialect: Dialect) -> Layout:
+def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLayout:
     lines = _first_lines(content, dialect.encoding)
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
         raise stopped(content.name, EMPTY)
@@ -186,7 +186,7 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> Layout
     header = _to_row_width(header, lines[start + taken :], delimiter)
     doubt = _doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
-    return Layout(checked_header(content.name, header, doubt), delimiter, data_at, doubt)
+    return TextLayout(checked_header(content.name, header, doubt), delimiter, data_at, doubt)
 
 
 def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:

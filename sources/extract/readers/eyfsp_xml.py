@@ -15,10 +15,11 @@ from xml.parsers import expat
 
 import pyarrow as pa
 
-from sources.contracts import CONTRACTS, Rule, Severity
+from sources.contracts import CONTRACTS
+from sources.contracts.model import stop
 from sources.extract.readers.content import Content
 from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
-from sources.extract.table import SOURCE_ROW, Table
+from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.goals import GOALS
 
 PUPILS = frozenset({"pupil", "child", "pupilonroll"})
@@ -47,7 +48,7 @@ NOT_RESULTS = frozenset({"T", "E"})
 """Result status of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
-OLD_GOALS = Rule("old-goals", Severity.STOP, next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".", (), "false")
+OLD_GOALS = stop("old-goals", next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".")
 
 _OLD_GOAL = "goal of before September 2021"
 _AREAS = frozenset(goal[:3] for goal in GOALS)
@@ -56,7 +57,7 @@ _COMPONENT = re.compile(r"(?:(com|pse|phy|lit|mat|utw|exp)[ _-]?)?([eg](?:0[1-9]
 _LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
 _HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
 _BLOCK_BYTES = 1 << 20
-_ROWS = 4096
+_BATCH_ROWS = 4096
 _MAX_DEPTH = 64
 _TEXT_BYTES = 8 << 10
 _MAX_TOKEN_BYTES = 8 << 20
@@ -75,9 +76,9 @@ class _Refused(Exception):
     """Ends the parse from inside a call-back, with the rule and what to look for."""
 
 
-def open_eyfsp_xml(content: Content) -> Table:
+def open_eyfsp_xml(content: Content) -> TextTable:
     """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element."""
-    return Table(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
+    return TextTable(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
 
 
 def _batches(content: Content, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -103,7 +104,7 @@ def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
                 raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
-            if len(pupils.rows) >= _ROWS:
+            if len(pupils.rows) >= _BATCH_ROWS:
                 yield pupils.taken()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)

@@ -21,20 +21,20 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, best_line
 from sources.extract.readers.archives import open_member
 from sources.extract.readers.content import Content, zip_entries
-from sources.extract.readers.header import MAX_SKIPPED, MIN_KNOWN, best_line
 from sources.extract.readers.spreadsheet_xml import SheetRow, elements, shared_strings, sheet_rows
 from sources.extract.rules import DAMAGED, FORMULA, NO_SHEET, SEVERAL_SHEETS, TOO_MANY_COLUMNS, stopped
-from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, Table, checked_header
+from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, TextTable, checked_header
 
-_ROWS = 8 << 10
-_SHOWN = 3
+_BATCH_ROWS = 8 << 10
+_MAX_SHOWN_CELLS = 3
 _DATE_FORMATS = {str(number) for numbers in ((14, 23), (27, 37), (45, 48), (50, 59)) for number in range(*numbers)}
 """Number formats without a code of their own that are dates or times (ECMA-376 part 1, 18.8.30)."""
 _NOT_CODE = re.compile(r'"[^"]*"|\\.|_.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
 _DATE_CODE = re.compile("[dmyhs]", re.IGNORECASE)
-_TRUE = ("1", "true")
+_TRUE_VALUES = ("1", "true")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Workbook:
 
     @cached_property
     def _epoch_1904(self) -> bool:
-        return any(tag == "workbookPr" and attributes.get("date1904") in _TRUE for tag, attributes in self._elements)
+        return any(
+            tag == "workbookPr" and attributes.get("date1904") in _TRUE_VALUES for tag, attributes in self._elements
+        )
 
     @cached_property
     def _date_styles(self) -> list[bool]:
@@ -116,7 +118,7 @@ class Workbook:
         }
 
 
-def open_workbook(content: Content, known: Container[str]) -> Table:
+def open_workbook(content: Content, known: Container[str]) -> TextTable:
     """Open the sheet under whose header most columns are `known`; raises `ExtractStopped` where two are as good."""
     book = Workbook(content)
     counts = [_header(book, sheet, known)[1] for sheet in book.sheets]
@@ -125,11 +127,11 @@ def open_workbook(content: Content, known: Container[str]) -> Table:
         raise stopped(content.name, NO_SHEET)
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise stopped(content.name, SEVERAL_SHEETS, ", ".join(sheet.name for sheet in found[:_SHOWN]))
+        raise stopped(content.name, SEVERAL_SHEETS, ", ".join(sheet.name for sheet in found[:_MAX_SHOWN_CELLS]))
     return open_sheet(book, found[0], known)
 
 
-def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> Table:
+def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, at once or while its batches are read.
 
     `known` are the keys of the column names by which the header row is found (`sources.extract.match.known_keys`).
@@ -141,7 +143,7 @@ def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> Table:
     if width > MAX_COLUMNS:
         raise stopped(book.name, TOO_MANY_COLUMNS)
     header = checked_header(book.name, [row.cells.get(column, "") for column in range(width)])
-    return Table(header, lambda names: _batches(book, sheet, row.number, [*map(header.index, names)], names))
+    return TextTable(header, lambda names: _batches(book, sheet, row.number, [*map(header.index, names)], names))
 
 
 def _header(book: Workbook, sheet: Sheet, known: Container[str]) -> tuple[SheetRow, int]:
@@ -162,7 +164,7 @@ def _batches(
     for rows in book.rows(sheet):
         _refuse_formulas(book.name, sheet, [row for row in rows if row.number >= header_row and row.formulas], columns)
         waiting += [row for row in rows if row.number > header_row]
-        if len(waiting) >= _ROWS:
+        if len(waiting) >= _BATCH_ROWS:
             yield _batch(waiting, header_row, columns, names)
             waiting = []
     yield _batch(waiting, header_row, columns, names)
@@ -178,8 +180,8 @@ def _refuse_formulas(name: str, sheet: Sheet, rows: list[SheetRow], columns: lis
     wanted = set(columns)
     found = [(column, row.number) for row in rows for column in row.formulas if column in wanted]
     if found:
-        cells = [f"{sheet.name}!{_letters(column)}{number}" for column, number in found[:_SHOWN]]
-        raise stopped(name, FORMULA, ", ".join(cells) + (" and more" if len(found) > _SHOWN else ""))
+        cells = [f"{sheet.name}!{_letters(column)}{number}" for column, number in found[:_MAX_SHOWN_CELLS]]
+        raise stopped(name, FORMULA, ", ".join(cells) + (" and more" if len(found) > _MAX_SHOWN_CELLS else ""))
 
 
 def _letters(column: int) -> str:

@@ -19,8 +19,7 @@ from assets.intake.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from pipelines.reports.status import as_json, render
 from sources.contracts import CONTRACTS
-from sources.extract.identity import content_sha256
-from sources.extract.landed import Landed, not_read
+from sources.extract.landed import Landed, content_sha256, not_read
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")

@@ -21,7 +21,7 @@ from sources.contracts import CONTRACTS
 from sources.councils.council_file import council_file, load
 from sources.councils.dialect import Dialect
 from sources.councils.onboarding import known
-from sources.councils.onboarding.yaml_text import scalar
+from sources.councils.onboarding.write import scalar
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 from sources.synthetic import generate

@@ -9,10 +9,8 @@ import pytest
 
 from pipelines.dagster.arriving import looks
 from sources.extract.errors import ExtractStopped
-from sources.extract.identity import content_sha256
-from sources.extract.landed import Landed
-from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
-from sources.extract.readers.csds_items import table_of
+from sources.extract.landed import Landed, content_sha256
+from sources.extract.readers.csds import csds_parts, folder_contents, open_csds, table_of
 from sources.reference.cohorts import Cohort
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import zipped

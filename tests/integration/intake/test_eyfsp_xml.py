@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.extract.errors import ExtractStopped
-from sources.extract.readers.content import Content, Kind
+from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
 from tests.support.intake.desk import Desk
@@ -26,7 +26,7 @@ CHILD = {"upn": "A1", "surname": SECRET, "forename": "Amelia", "sex": "F"} | {
 
 def read(content: bytes | str) -> list[dict[str, Any]]:
     raw = content.encode() if isinstance(content, str) else content
-    table = open_eyfsp_xml(Content("leeds/eyfsp/202425.xml", Kind.XML, lambda: io.BytesIO(raw)))
+    table = open_eyfsp_xml(Content("leeds/eyfsp/202425.xml", Format.XML, lambda: io.BytesIO(raw)))
     return [row for batch in table.read(table.header) for row in batch.to_pylist()]
 
 
