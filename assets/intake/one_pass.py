@@ -139,7 +139,7 @@ class Tools:
         return replace(self, con=con)
 
 
-def connect(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
+def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Tools with the look-up of deprivation quintiles by postcode."""
     con = in_memory()
     con.execute("SET enable_progress_bar = false; SET GLOBAL preserve_insertion_order = false")

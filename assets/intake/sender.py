@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from assets.home.software import software
-from assets.intake.one_pass import Staged, Tools, connect, stage, stop_if_wrong
+from assets.intake.one_pass import Staged, Tools, stage, stop_if_wrong, tools_for
 from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
 from privacy.doors import files
@@ -153,7 +153,7 @@ def _working_folder(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
     try:
-        tools = connect(keys.of_sender(), postcode_directory, second_keying=False)
+        tools = tools_for(keys.of_sender(), postcode_directory, second_keying=False)
     except duckdb.Error:
         raise ExtractStopped(
             f"{postcode_directory}: cannot be read as a postcode directory; it must be a CSV file with the columns"

@@ -24,7 +24,7 @@ from assets.home.software import software
 from assets.intake import deliveries, judging
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.findings import Finding, Judged
-from assets.intake.one_pass import Pass, Staged, Tools, ahead, connect, give_tokens, stop_if_wrong
+from assets.intake.one_pass import Pass, Staged, Tools, ahead, give_tokens, stop_if_wrong, tools_for
 from assets.intake.profile import Profile, profile, rows_warned
 from assets.intake.rekeying import postcode_findings, rekey, stop_if_foreign
 from assets.intake.reports import has_report, report_council, report_extract
@@ -238,7 +238,7 @@ class Intake:
     def _more_tools(self) -> Tools:
         with self._making:
             if self._first is None:
-                self._first = connect(self._keys, self._directory)
+                self._first = tools_for(self._keys, self._directory)
                 return self._first
             return self._first.another()
 
