@@ -26,6 +26,7 @@ class Finding:
 class Judged:
     """What an extract is judged by: its kept rows (Parquet) and the facts of `ExtractRule`, where there are any."""
 
+    source: str
     kept: Path
     rows_kept: int
     rejected_share: float | None

@@ -32,17 +32,17 @@ def begin() -> None:
             _beside()
 
 
-def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
-    """Findings by extract of one source, in their order: see `quality.judge`.
+def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+    """Findings by extract, in their order: see `quality.judge`.
 
     Should the process have ended, killed or by an error, they are judged here, where an error is told like any other.
     """
     if not _here():
         with suppress(EOFError, OSError):
-            return _beside().judge(source, extracts)
+            return _beside().judge(extracts)
     from assets.intake import quality
 
-    return quality.judge(source, extracts)
+    return quality.judge(extracts)
 
 
 def _here() -> bool:
@@ -76,11 +76,11 @@ class _Beside:
         atexit.register(self._end)
         self._in_turn = Lock()
 
-    def judge(self, source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+    def judge(self, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
         """Raises `EOFError` or `OSError` where the process has ended."""
         with self._in_turn:
             try:
-                self._pipe.send((source, extracts))
+                self._pipe.send(extracts)
                 found: list[tuple[Finding, ...]] = self._pipe.recv()
             except BaseException:  # nobody may read an answer that was not waited for
                 self._process.terminate()
@@ -105,7 +105,7 @@ def _answer(pipe: Connection) -> None:
 
         quality.load()
         while True:
-            pipe.send(quality.judge(*pipe.recv()))
+            pipe.send(quality.judge(pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
 
 

@@ -6,9 +6,9 @@ row that tell whether it repeats an earlier one. Connections live in memory and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain, pairwise
@@ -47,8 +47,8 @@ TERM_OF_BIRTH = (
 """September to December, January to March, April to August (DfE); the date itself is not kept."""
 
 MAX_EXAMPLE_ROWS = 100
-_MOSTLY = 0.5
-_FEW = 5
+_MOST_OF_THE_ROWS = 0.5
+_FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_ROWS = 3 << 15
 """Rows in work at once, and in a row group of what is written."""
@@ -118,9 +118,11 @@ class Staged:
     @property
     def too_often(self) -> RuleCount | None:
         """The rule, if any, that is broken in more rows than an extract may have."""
-        limits = self.stop_shares
-        found = (count for count in self.rules if count.rule in limits)
-        return next((count for count in found if count.rows > max(limits[count.rule] * self.rows_read, _FEW)), None)
+        for count in self.rules:
+            share = self.stop_shares.get(count.rule)
+            if share is not None and count.rows > max(share * self.rows_read, _FEW_ROWS):
+                return count
+        return None
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Tools:
         return replace(self, con=con)
 
 
-def connect(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
+def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Tools with the look-up of deprivation quintiles by postcode."""
     con = in_memory()
     con.execute("SET enable_progress_bar = false; SET GLOBAL preserve_insertion_order = false")
@@ -155,111 +157,114 @@ def connect(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bo
     return Tools(con, TokenKeys(keys), second_keying)
 
 
-class Pass:
-    """One extract on its way through: `begin`, `give_tokens`, `finish`.
+@dataclass(frozen=True)
+class Untokenised:
+    """All rows of a small extract, checked and typed, for which tokens are wanted."""
 
-    It writes to `folder`; `metadata` goes into the Parquet file's own. Between the first two a small extract waits, so
-    that it can be given tokens together with others.
+    contract: SourceContract
+    rows: pa.Table
+
+    @property
+    def form(self) -> tuple[str, ...]:
+        """What is the same of rows that one statement can give tokens to."""
+        return self.contract.name, *self.rows.column_names
+
+
+def one_pass(
+    lent: Callable[[], AbstractContextManager[Tools]],
+    extract: OpenExtract,
+    contract: SourceContract,
+    folder: Path,
+    metadata: Mapping[str, str],
+) -> Generator[Untokenised, pa.Table, Staged]:
+    """Read, check, type, tokenise and write one extract, into `folder`; `metadata` goes into the Parquet file's own.
+
+    The rows of a small extract are yielded, so that others can be given tokens with them, and sent back with theirs; a
+    long one goes through by itself, a chunk at a time. Tools are `lent` when they are needed. Raises `ExtractStopped`
+    where the file breaks off.
     """
-
-    def __init__(
-        self, extract: OpenExtract, contract: SourceContract, folder: Path, metadata: Mapping[str, str]
-    ) -> None:
-        self.contract = contract
-        self._extract = extract
-        self._projection = project_extract("extract", extract, contract, normalise.VALID)
-        self._findings = _Findings(self._projection, contract)
-        self._kept, self._quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
-        self._open = ExitStack()
-        self._rows = self._open.enter_context(TableWriter(self._kept, {**metadata, "source": contract.name}))
-        self._found = self._open.enter_context(TableWriter(self._quarantine))
-        self.waiting: pa.Table | None = None
-        self._failure: Exception | None = None
-
-    def begin(self, tools: Tools) -> None:
-        """Check and type the rows; those of a long extract go all the way, a chunk at a time.
-
-        Raises `ExtractStopped` where the file breaks off.
-        """
-        typed = self._typed(tools.con)
-        first, second = next(typed), next(typed, None)
+    projection = project_extract("extract", extract, contract, normalise.VALID)
+    findings = _Findings(projection, contract)
+    kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
+    with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as found:
+        with lent() as tools:
+            typed = _typed(tools.con, extract, contract, projection)
+            first, second = next(typed), next(typed, None)
+            if second is not None:
+                chunks = chain([first, second], typed)
+                for chunk in ahead(tokenise(tools, [each], contract, whole=False)[0] for each in chunks):
+                    _write(chunk, findings, rows, found)
         if second is None:
-            self.waiting = first
-            return
-        made = (tokenise(tools, [chunk], self.contract, whole=False)[0] for chunk in chain([first, second], typed))
-        for rows in ahead(made):
-            self.take(rows)
-
-    def take(self, rows: pa.Table) -> None:
-        """Count what is wrong in typed rows that have been given tokens, and write what is kept."""
-        self.waiting = None
-        good = self._findings.add(rows, self._found)
-        rows = rows.drop_columns([_ROW_HASH, *self._projection.issue_columns])
-        self._rows.write(rows if pc.all(good).as_py() else rows.filter(good))
-
-    def fail(self, failure: Exception) -> None:
-        """Its rows could not be given tokens: `finish` will raise why."""
-        self.waiting, self._failure = None, failure
-
-    def finish(self, tools: Tools) -> Staged:
-        """What was found in the whole file; nothing is written after."""
-        if self._failure:
-            raise self._failure
-        findings, contract = self._findings, self.contract
-        findings.set_aside(self._extract.set_aside, self._found)
-        self._found.write(QUARANTINE.empty_table())
-        self._open.close()
-        wrong = findings.mostly_wrong(contract)
-        return Staged(
-            self._kept,
-            self._quarantine,
-            self._extract.headings,
-            findings.rows_read,
-            self._rows.rows,
-            findings.counts(),
-            findings.stop_shares,
-            suspicions(tools.con, self._extract, contract, normalise.VALID, wrong) if wrong else (),
-        )
-
-    def _typed(self, con: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
-        """The rows with their council and cohort, a chunk at a time; one empty table where there are none."""
-        landed = self._extract.landed
-        place = f"{quoted(landed.council)} AS council, {quoted(landed.cohort)} AS cohort"
-        sql = f"SELECT {place}, *, {_row_hash(self.contract)} AS {_ROW_HASH} FROM ({self._projection.sql})"
-        for chunk in ahead(_chunks(self._extract)):
-            con.register("extract", chunk)
-            yield con.sql(sql).to_arrow_table()
-            con.unregister("extract")
+            _write((yield Untokenised(contract, first)), findings, rows, found)
+        findings.set_aside(extract.set_aside, found)
+        found.write(QUARANTINE.empty_table())
+    hints: tuple[Suspicion, ...] = ()
+    if wrong := findings.mostly_wrong(contract):
+        with lent() as tools:
+            hints = suspicions(tools.con, extract, contract, normalise.VALID, wrong)
+    return Staged(
+        kept,
+        quarantine,
+        extract.headings,
+        findings.rows_read,
+        rows.rows,
+        findings.counts(),
+        findings.stop_shares,
+        hints,
+    )
 
 
-def give_tokens(tools: Tools, passes: Sequence[Pass]) -> None:
-    """Give their tokens to the extracts that wait: those of one form together, and each alone if that fails."""
-    by_form: dict[tuple[str, ...], list[Pass]] = {}
-    for work in passes:
-        if work.waiting is not None:
-            by_form.setdefault((work.contract.name, *work.waiting.column_names), []).append(work)
-    for together in by_form.values():
+def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, folder: Path) -> Staged:
+    """The pass over an extract with which no other is given tokens. Raises `ExtractStopped` as `one_pass` does."""
+    steps = one_pass(lambda: nullcontext(tools), extract, contract, folder, {})
+    rows = None
+    while True:
         try:
-            made = tokenise(tools, [work.waiting for work in together], together[0].contract)
-        except Exception as failure:
-            if len(together) == 1:
-                together[0].fail(failure)
-            else:
-                for work in together:
-                    give_tokens(tools, [work])
-        else:
-            for work, rows in zip(together, made, strict=True):
-                work.take(rows)
+            wanted = steps.send(rows)
+        except StopIteration as end:
+            return end.value
+        (rows,) = tokenise(tools, [wanted.rows], contract)
 
 
-def stage(
-    tools: Tools, extract: OpenExtract, contract: SourceContract, folder: Path, metadata: Mapping[str, str]
-) -> Staged:
-    """The whole pass over one extract, which is written to `folder`. Raises `ExtractStopped` as `Pass` does."""
-    work = Pass(extract, contract, folder, metadata)
-    work.begin(tools)
-    give_tokens(tools, [work])
-    return work.finish(tools)
+def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
+    """The rows with tokens, in order, or why they cannot be given any. Those of one form go through together, and each
+    alone if that fails."""
+    by_form: dict[tuple[str, ...], list[int]] = {}
+    for number, entry in enumerate(wanted):
+        by_form.setdefault(entry.form, []).append(number)
+    given: dict[int, pa.Table | Exception] = {}
+    for numbers in by_form.values():
+        given |= zip(numbers, _of_one_form(tools, [wanted[number] for number in numbers]), strict=True)
+    return [given[number] for number in range(len(wanted))]
+
+
+def _of_one_form(tools: Tools, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:
+    try:
+        return tokenise(tools, [entry.rows for entry in wanted], wanted[0].contract)
+    except Exception as failure:
+        if len(wanted) == 1:
+            return [failure]
+        return [made for entry in wanted for made in _of_one_form(tools, [entry])]
+
+
+def _typed(
+    con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, projection: Projection
+) -> Iterator[pa.Table]:
+    """The rows with their council and cohort, a chunk at a time; one empty table where there are none."""
+    landed = extract.landed
+    place = f"{quoted(landed.council)} AS council, {quoted(landed.cohort)} AS cohort"
+    sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH} FROM ({projection.sql})"
+    for chunk in ahead(_chunks(extract)):
+        con.register("extract", chunk)
+        yield con.sql(sql).to_arrow_table()
+        con.unregister("extract")
+
+
+def _write(chunk: pa.Table, findings: _Findings, rows: TableWriter, quarantine: TableWriter) -> None:
+    """Count what is wrong in rows that have been given tokens, and write what is kept."""
+    good = findings.add(chunk, quarantine)
+    chunk = chunk.drop_columns([_ROW_HASH, *findings.issue_columns])
+    rows.write(chunk if pc.all(good).as_py() else chunk.filter(good))
 
 
 def tokenise(
@@ -377,7 +382,8 @@ class _Findings:
     """Counts of broken rules and their first rows, added up over the chunks of one file."""
 
     def __init__(self, projection: Projection, contract: SourceContract) -> None:
-        self._projection, self._repeated = projection, contract.repeated
+        self._checks, self._repeated = projection.checks, contract.repeated
+        self.issue_columns = projection.issue_columns
         rules = [*(check.rule for check in projection.checks), contract.repeated]
         self._rules = {rule.id: rule for rule in rules}
         self._totals: dict[str, int] = {}
@@ -390,10 +396,10 @@ class _Findings:
         """Count what is wrong in `chunk`, write it to `quarantine`; True for each row that is kept."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
-        masks = [chunk[name].to_numpy() for name in self._projection.issue_columns]
+        masks = [chunk[name].to_numpy() for name in self.issue_columns]
         present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
         broken = {}
-        for check in self._projection.checks:
+        for check in self._checks:
             mask, bit = check.position // BITS, 1 << check.position % BITS
             if present[mask] & bit:
                 broken[check.rule] = masks[mask] & bit != 0
@@ -428,10 +434,11 @@ class _Findings:
 
         That is by the rule of their own values, or by one about them alone of which few may be broken.
         """
-        blank = {name: self._totals.get(f"{name}-blank", 0) for name in (column.name for column in contract.columns)}
-        return tuple(
-            name for name, empty in blank.items() if self._wrong(name) > max(_MOSTLY * (self.rows_read - empty), _FEW)
-        )
+        return tuple(column.name for column in contract.columns if self._is_mostly_wrong(column.name))
+
+    def _is_mostly_wrong(self, column: str) -> bool:
+        filled = self.rows_read - self._totals.get(f"{column}-blank", 0)
+        return self._wrong(column) > max(_MOST_OF_THE_ROWS * filled, _FEW_ROWS)
 
     def _wrong(self, column: str) -> int:
         own = {f"{column}-invalid", f"{column}-malformed"}

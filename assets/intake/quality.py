@@ -54,8 +54,9 @@ def load() -> None:
     _batch_definition()
 
 
-def judge(source: str, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
-    """Run the suites of a source's contract over its extracts; findings by extract, in their order."""
+def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+    """Run the suites of the contract of extracts of one source; findings by extract, in their order."""
+    (source,) = {extract.source for extract in extracts}
     contract = CONTRACTS[source]
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     if not all(finding.passed for finding in of_rows[0].values()):

@@ -64,7 +64,7 @@ def rekey(
     folder: Path,
     metadata: Mapping[str, str],
 ) -> Staged:
-    """Write a tokens file's rows under the second keying to `folder`, as `staging.stage` would.
+    """Write a tokens file's rows under the second keying to `folder`, as `one_pass` would.
 
     The quarantine holds the rows that the manifest gives as examples: the sender keeps the whole of it. Raises
     `ExtractStopped` for rows that no sound pass writes.

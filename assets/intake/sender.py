@@ -1,6 +1,6 @@
 """What runs at the sender: an identifiable extract in, a tokens file for the pipeline out; nothing else leaves.
 
-The pass is the pipeline's own (`staging`), stopped after the first keying.
+The pass is the pipeline's own (`one_pass`), stopped after the first keying.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from assets.home.software import software
-from assets.intake.one_pass import Staged, Tools, connect, stage, stop_if_wrong
+from assets.intake.one_pass import Staged, Tools, one_alone, stop_if_wrong, tools_for
 from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
 from privacy import pseudonyms
 from privacy.doors import files
@@ -82,7 +82,7 @@ def pseudonymise(
         with _working_folder(folder) as work, _tools(keys, postcode_directory) as tools:
             contract = CONTRACTS[landed.source]
             extract = open_extract(landed, contract, council_file.dialect(landed.source))
-            staged = stage(tools, extract, contract, work, {})
+            staged = one_alone(tools, extract, contract, work)
             manifest = Manifest(
                 software=software(),
                 pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
@@ -152,7 +152,7 @@ def _working_folder(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
     try:
-        tools = connect(keys.of_sender(), postcode_directory, second_keying=False)
+        tools = tools_for(keys.of_sender(), postcode_directory, second_keying=False)
     except duckdb.Error:
         raise ExtractStopped(
             f"{postcode_directory}: cannot be read as a postcode directory; it must be a CSV file with the columns"

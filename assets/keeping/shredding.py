@@ -6,8 +6,6 @@ protects a removed file is encryption of the disk it lay on.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,12 @@ from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import alone
 from assets.intake import deliveries
+from privacy.doors.files import overwrite
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.errors import ExtractStopped
 from sources.extract.landed import READY, Landed, content_sha256, files_in, find, taking_part
 from sources.reference.cohorts import cohort_codes
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def shred(home: Home, file: Shreddable) -> None:
 
 def _destroy(path: Path) -> None:
     for file in files_in(path):
-        _overwrite(file)
+        overwrite(file)
         file.unlink()
     if path.is_dir():
         path.rmdir()
@@ -124,12 +121,3 @@ def _cohorts_in(folder: Path) -> Iterator[str]:
 
 
 _LAST_YEAR = 2098
-
-
-def _overwrite(path: Path) -> None:
-    with path.open("rb+") as file:
-        left = os.fstat(file.fileno()).st_size
-        while left > 0:
-            left -= file.write(secrets.token_bytes(min(left, _CHUNK)))
-        file.flush()
-        os.fsync(file.fileno())

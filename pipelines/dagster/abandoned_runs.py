@@ -3,14 +3,14 @@ queue would wait for them."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+
+from privacy.doors.locks import is_held, locked
 
 PROCESS = "readiness/process"
 """Tag of a run that a command works off itself: the name of a file that is locked as long as the command lives."""
@@ -29,35 +29,19 @@ def alive(folder: Path) -> Iterator[dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
     unlocked = place.with_suffix("")
-    handle = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        unlocked.rename(place)
-        yield {PROCESS: place.name}
-    finally:
-        place.unlink(missing_ok=True)
-        os.close(handle)
+    with locked(unlocked):
+        try:
+            unlocked.rename(place)
+            yield {PROCESS: place.name}
+        finally:
+            place.unlink(missing_ok=True)
 
 
 def end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
     """Mark as failed the runs of processes that are gone."""
     for run in instance.get_runs(dg.RunsFilter(statuses=_OPEN)):
-        if (name := run.tags.get(PROCESS)) and not _lives(folder / name):
+        if (name := run.tags.get(PROCESS)) and not is_held(folder / name):
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
     for place in folder.glob(f"*{_SUFFIX}"):
-        if not _lives(place):
+        if not is_held(place):
             place.unlink(missing_ok=True)
-
-
-def _lives(place: Path) -> bool:
-    try:
-        handle = os.open(place, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False

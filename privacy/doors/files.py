@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
 
 OWNER_ONLY_FILE = 0o600
 OWNER_ONLY_FOLDER = 0o700
+_CHUNK_BYTES = 1 << 20
 
 
 def make_folder(folder: Path) -> None:
@@ -56,6 +58,16 @@ def promote(staged: Path, final: Path) -> None:
         os.fsync(file.fileno())
     staged.replace(final)
     sync(final.parent)
+
+
+def overwrite(path: Path) -> None:
+    """Put random bytes in the place of a file's own, durable on return: it can be removed after that."""
+    with path.open("rb+") as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0:
+            left -= file.write(secrets.token_bytes(min(left, _CHUNK_BYTES)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync(folder: Path) -> None:

@@ -15,7 +15,7 @@ import assets.intake.take_in
 import sources.extract.readers.text
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.one_pass import Tools
+from assets.intake.one_pass import Tools, Untokenised
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import SourceContract
@@ -120,10 +120,11 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     path = desk.land(children(eyfsp, 3))
     real = assets.intake.take_in.give_tokens
 
-    def slow(*args: object) -> None:
-        real(*args)  # type: ignore[arg-type]
+    def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
+        given = real(tools, wanted)
         with path.open("a", encoding="utf-8") as file:
             file.write(eyfsp().splitlines()[1] + "\n")
+        return given
 
     monkeypatch.setattr(assets.intake.take_in, "give_tokens", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):

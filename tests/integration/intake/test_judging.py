@@ -26,7 +26,7 @@ from sources.contracts import CONTRACTS
 
 def of_one_extract():
     filled = {column.name: 2 for column in CONTRACTS["eyfsp"].columns}
-    return [Judged(Path(sys.argv[1]), 30, 0.5, 0.1, None, filled)]
+    return [Judged("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled)]
 
 
 def process():
@@ -37,10 +37,10 @@ judging.begin()
 exec(sys.argv[2])
 """
 COMPARE = """
-found = judging.judge("eyfsp", of_one_extract())
+found = judging.judge(of_one_extract())
 print("great_expectations" in sys.modules)
 from assets.intake import quality
-print(found == quality.judge("eyfsp", of_one_extract()), any(not finding.passed for finding in found[0]))
+print(found == quality.judge(of_one_extract()), any(not finding.passed for finding in found[0]))
 """
 
 
