@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from assets.pages.words import capital, listed, month
+from ndl_export.pages.words import capital, listed, month
 from sources.reference.places import place
 
 _FEW = 2

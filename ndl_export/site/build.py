@@ -9,7 +9,7 @@ from itertools import product
 import pyarrow as pa
 
 from ndl_export.facts.missing import MissingByCohort, not_sent
-from ndl_export.site.charts import WHOLE, Scale, fitted, from_nothing
+from ndl_export.pages.charts import WHOLE, Scale, fitted, from_nothing
 from ndl_export.site.figures import Figure, Released
 from ndl_export.site.panels import Areas, Line, Panel, Shape
 from ndl_export.site.words import Words, available

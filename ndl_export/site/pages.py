@@ -14,17 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
-from markupsafe import Markup
 
 from ndl_export.documents.pages import OGL_NAME
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.missing import MissingByCohort, short, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.checksums import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
+from ndl_export.pages import kit
 from ndl_export.site.build import Release, release_of
-from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, PLOT_HEIGHT, PLOT_TOP, ROW_HEIGHT, TIMELINE_HEIGHT
 from ndl_export.site.downloads import chart_csv
 from ndl_export.site.panels import Chart
 from ndl_export.site.views import charts_of, headline
@@ -83,7 +81,9 @@ def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str,
     release = release_of(tables, facts.councils, facts.cohorts, facts.missing)
     charts = charts_of(release)
     common = _common(facts, release)
-    return {page.file: _render(page, common | {"charts": charts[page.name]}) for page in PAGES} | _downloads(charts)
+    return {page.file: _render(page, common | {"page_charts": charts[page.name]}) for page in PAGES} | _downloads(
+        charts
+    )
 
 
 def site_downloads(
@@ -122,42 +122,15 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "signature": SIGNATURE_FILE,
         "public_key": PUBLIC_KEY_FILE,
         "licence": OGL_NAME,
-        "row_height": ROW_HEIGHT,
-        "axis_height": AXIS_HEIGHT,
-        "first_row": FIRST_ROW,
-        "plot_top": PLOT_TOP,
-        "plot_height": PLOT_HEIGHT,
-        "timeline_height": TIMELINE_HEIGHT,
     }
 
 
 def _render(page: Page, values: Mapping[str, Any]) -> bytes:
-    script = _file("script.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = {"page": page, "style": Markup(_file("style.css")), "script": Markup(script), "script_digest": digest}
-    text = _environment().get_template(f"{page.file}.j2").render(values, **parts)
-    return text.encode() + b"\n"
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    own = {"page": page, "script": _script(), "script_digest": digest}
+    return kit.render(_TEMPLATES, f"{page.file}.j2", **values, **own).encode()
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = _code
-    return environment
-
-
-@cache
-def _file(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8").strip()
-
-
-def _code(text: str) -> Markup:
-    """Text in which names stand between backticks, as in Markdown."""
-    parts = (Markup("<code>{}</code>") if place % 2 else Markup("{}") for place in range(text.count("`") + 1))
-    return Markup("").join(form.format(part) for form, part in zip(parts, text.split("`"), strict=True))
+def _script() -> str:
+    return (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ndl_export.site.charts import NARROW_NOTE, Mark, Scale, Timeline, mark, scale_note, timeline
+from ndl_export.pages.charts import NARROW_NOTE, Mark, Scale, Timeline, mark, scale_note, timeline
 from ndl_export.site.figures import Figure
 from ndl_export.tables.geography import ALL_TOGETHER, Geography
 from ndl_export.tables.schema import Flag

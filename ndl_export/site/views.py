@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ndl_export.documents.reconciliation import official_figures
+from ndl_export.pages.charts import WHOLE
 from ndl_export.site.build import Release, Wanted, by_area, in_each_area, over_time
-from ndl_export.site.charts import WHOLE
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Shape
 from ndl_export.site.words import (
