@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from assets.returns.table import Line
 from assets.returns.words import TITLES, TO_CONTACT, Situation, next_step, sender
 from ndl_export.pages import kit
 from ndl_export.pages.words import listed
@@ -15,9 +16,6 @@ from privacy.returns.seal import Header
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
-
-if TYPE_CHECKING:
-    from assets.returns.open import Line
 
 FACT_WORDS = {
     Fact.KNOWN_TO.value: "that the child is known there",

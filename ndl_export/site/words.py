@@ -9,7 +9,7 @@ from ndl_export.tables.schema import Flag
 
 Sentences = tuple[str, ...]
 Words = Callable[[tuple[Line, ...]], Sentences]
-_ENOUGH = 2
+_LINES_TO_COMPARE = 2
 
 
 def available(lines: tuple[Line, ...], words: Words) -> Sentences:
@@ -40,7 +40,7 @@ def outset(lines: tuple[Line, ...]) -> Sentences:
 def extremes(lines: tuple[Line, ...]) -> Sentences:
     """The lowest and the highest of the figures that can be used."""
     usable = [line for line in lines if line.figures[0].flag is Flag.RELIABLE]
-    if len(usable) < _ENOUGH:
+    if len(usable) < _LINES_TO_COMPARE:
         return ()
     lowest, highest = (choose(usable, key=_first_value) for choose in (min, max))
     return (
