@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ndl_export.site.panels import Line
+from ndl_export.site.panels import Line, Sentences
 from ndl_export.tables.schema import Flag
 
-Sentences = tuple[str, ...]
-Words = Callable[[tuple[Line, ...]], Sentences]
 _LINES_TO_COMPARE = 2
-
-
-def available(lines: tuple[Line, ...], words: Words) -> Sentences:
-    """What `words` say, where there is anything to say."""
-    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
-        return ("These figures are not available [x]: the council has not sent the records.",)
-    return words(lines)
 
 
 def rate(line: Line) -> str:
