@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
-import jinja2
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
@@ -118,40 +117,6 @@ def test_a_hostile_heading_stays_text(deliver: Deliver, profiles: Text) -> None:
         assert "script" not in {element.tag for element in root.iter()}
         assert "<script>alert(1)</script>" in "".join(root.itertext())
         assert "\u202e" not in page
-
-
-def test_no_text_can_become_markup(tmp_path: Path) -> None:
-    """Neither as text nor in an attribute, nor through the parts of the kit; only what a template writes is markup."""
-    (tmp_path / "page.html.j2").write_text(
-        '{% import "kit/parts.html.j2" as parts %}<div class="{{ hostile }}">{{ hostile }}'
-        "{{ parts.bullets([hostile]) }}"
-        "{% call parts.table(hostile, [hostile] * 5, 4, hostile) %}{{ parts.row(hostile, hostile) }}{% endcall %}"
-        '{{ parts.facts({hostile: hostile}, "a") }}{{ parts.contents({"a": hostile}) }}<b>{{ "&" }}</b></div>'
-    )
-    page = kit.render(tmp_path, "page.html.j2", hostile=HOSTILE)
-    root = ElementTree.fromstring(page)
-    assert "<b>&amp;</b>" in page
-    assert "\u202e" not in page
-    assert "script" not in {element.tag for element in root.iter()}
-    assert {name for element in root.iter() for name in element.attrib} <= {
-        *("class", "scope", "role", "tabindex", "aria-label", "href")
-    }
-    shown = HOSTILE.replace("\x00", "\ufffd").replace("\u202e", "")
-    assert root.get("class") == shown
-    texts = [element.text for element in root.iter() if element.tag in ("li", "caption", "th", "td", "dt", "dd")]
-    assert len(texts) >= 10
-    assert {text for text in texts if text} == {shown}
-
-
-def test_a_value_that_is_not_given_is_no_blank(tmp_path: Path) -> None:
-    (tmp_path / "page.html.j2").write_text("<p>{{ facts.missing }}</p>")
-    with pytest.raises(jinja2.UndefinedError):
-        kit.render(tmp_path, "page.html.j2", facts={})
-
-
-def test_markdown_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("{{ text }}\n")
-    assert kit.render(tmp_path, "page.md", text="a < b & 'c'") == "a < b & 'c'\n"
 
 
 def test_colours_of_text_are_easy_to_read() -> None:
