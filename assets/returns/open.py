@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.returns.page import render
-from assets.returns.table import write_csv, write_workbook
+from assets.returns.table import Line, write_csv, write_workbook
 from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -47,21 +47,6 @@ class Written:
     workbook: Path
     csv: Path
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of the extract: its own columns by heading, and what was returned about it.
-
-    `child` is the same for rows with the same numbers, names and date of birth.
-    """
-
-    row: int
-    child: int
-    own: dict[str, str]
-    situation: Situation
-    why: str
-    next_step: str
 
 
 def open_return(

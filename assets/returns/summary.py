@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 
 from assets.home.paths import Home
-from assets.pages.page import page
-from assets.pages.parts import paragraph, table
+from assets.returns.page import TEMPLATES
+from ndl_export.pages import kit
 from privacy.doors import files
 from privacy.returns.agreement import Sender
 from privacy.services import SERVICE_NAMES
@@ -21,10 +21,6 @@ SERVICE_TITLES = {
     "settings": "Nurseries and childminders (early years census)",
     "health": "Health visiting (reviews)",
 }
-_FOOTER = (
-    "This page holds true counts of linked children. It stays in the restricted zone: do not publish it, copy it out or"
-    " quote its numbers. It names no child and no row."
-)
 
 
 def write_summary(
@@ -82,32 +78,12 @@ SELECT service, count(*), count(*) FILTER (NOT with_others AND NOT perhaps_with_
 
 def render(facts: dict[str, Any]) -> str:
     """The page of a summary."""
-    title = f"{place(facts['council']).la_name}: who alone knows a child, {Cohort(facts['cohort']).label}"
-    late = ", ".join(SERVICE_TITLES[service] for service in facts["missing"])
-    notes = [f"Not every extract is in of: {late}. What cannot be said without it is left open."] if late else []
-    rows = [
-        (
-            SERVICE_TITLES[row["service"]],
-            *("–" if row[name] is None else f"{row[name]:,}" for name in ("children", "alone", "perhaps_alone")),
-        )
-        for row in facts["services"]
-    ]
-    return page(
-        "returns",
-        title,
-        _FOOTER,
-        paragraph("A child counts once for each service of this council that has sent a row about it."),
-        *(paragraph(note) for note in notes),
-        table(
-            "Children by service",
-            ("Service", "Children it knows", "Known to no other service", "Perhaps known to no other"),
-            rows,
-            numbers=3,
-        ),
-        paragraph(
-            "Known to no other: no record of another service, in any council whose extracts are in, was linked or could"
-            " be the child's. Perhaps: a record could be, or the rows say too little of the child, or the surname is"
-            " too common, to be sure. Returns say it of fewer, as agreements allow, and of nobody beside whom a"
-            " stranger of one name has the same date of birth or postcode."
-        ),
+    return kit.render(
+        TEMPLATES,
+        "summary.html.j2",
+        council=place(facts["council"]).la_name,
+        cohort=Cohort(facts["cohort"]).label,
+        titles=SERVICE_TITLES,
+        services=facts["services"],
+        missing=facts["missing"],
     )

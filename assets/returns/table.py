@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from assets.returns.words import TITLES
+from assets.returns.words import TITLES, Situation
 from privacy.returns.seal import Header, ReturnProblem
-
-if TYPE_CHECKING:
-    from assets.returns.open import Line
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")
 _WIDTHS = {"Why": 60, "What to do next": 80, "What was returned": 40, "Order": 7, "Row": 7}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the extract: its own columns by heading, and what was returned about it.
+
+    `child` is the same for rows with the same numbers, names and date of birth.
+    """
+
+    row: int
+    child: int
+    own: dict[str, str]
+    situation: Situation
+    why: str
+    next_step: str
 
 
 def write_csv(path: Path, header: Header, lines: Sequence[Line]) -> None:

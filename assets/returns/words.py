@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from assets.pages.words import capital, listed, month
+from ndl_export.pages.words import capital, listed, month
 from sources.reference.places import place
 
-_FEW = 2
+_COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
 """A child whom no other service has seen for longer, by the months that were told, has not been seen lately."""
 
@@ -108,7 +108,7 @@ def senders(names: list[str]) -> str:
         council, _, service = name.partition("/")
         councils.setdefault(service, []).append(place(council).la_name)
     return listed(
-        f"{SERVICES[service]} in {listed(of) if len(of) <= _FEW else f'{len(of)} councils'}"
+        f"{SERVICES[service]} in {listed(of) if len(of) <= _COUNCILS_NAMED else f'{len(of)} councils'}"
         for service, of in councils.items()
     )
 

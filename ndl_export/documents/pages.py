@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from string import Template
 
 import pyarrow as pa
 
@@ -18,6 +17,7 @@ from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.schema import FLAG_MEANINGS
@@ -33,39 +33,28 @@ def readme_page(facts: ReleaseFacts) -> str:
     return _filled(
         "README.md",
         facts,
-        publisher=facts.publisher,
-        contact=facts.contact,
-        status=facts.status,
-        notice=f"**{facts.notice}**\n\n" if facts.notice else "",
-        address=facts.folder_address,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
-        missing=_missing(facts),
         tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
     )
 
 
 def licence_page(facts: ReleaseFacts) -> str:
     """LICENCE.md: the Open Government Licence with the attribution it asks for."""
-    return _filled("LICENCE.md", facts, publisher=facts.publisher, licence=OGL_NAME, licence_address=OGL_ADDRESS)
+    return _filled("LICENCE.md", facts, licence_address=OGL_ADDRESS)
 
 
 def methodology_page(facts: ReleaseFacts) -> str:
     """methodology.md: what the figures are and how they may be used."""
-    limits = facts.thresholds
     return _filled(
         "methodology.md",
         facts,
-        gld_goals_number=str(len(GLD_GOALS)),
+        gld_goals_number=len(GLD_GOALS),
         gld_goals="; ".join(GOALS[goal] for goal in GLD_GOALS),
-        goals_number=str(len(GOALS)),
+        goals_number=len(GOALS),
         populations=_populations(),
         geography=_geography(facts),
-        missing=_missing(facts),
         breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
         flags=grid(("flag", "meaning"), ((f"`{f}`" if f else "(empty)", text) for f, text in FLAG_MEANINGS.items())),
-        unreliable_half_width=f"{limits.unreliable_half_width:g}",
-        withheld_half_width=f"{limits.withheld_half_width:g}",
-        denominator_standard_errors=f"{limits.denominator_standard_errors:g}",
     )
 
 
@@ -74,9 +63,6 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
     return _filled(
         "quality.md",
         facts,
-        contact=facts.contact,
-        licence=OGL_NAME,
-        missing=_missing(facts),
         reliability=reliability_grid(tables),
         linkage=linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
         newest=Cohort(max(facts.cohorts)).label,
@@ -88,54 +74,39 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
 
 def five_safes_page(facts: ReleaseFacts) -> str:
     """five_safes.md: the Five Safes, and the motivated intruder."""
-    parameters = facts.privacy_parameters
-    larger = (
-        f"- {change['change']}: at most {_in_100(most_found(change['rho']))} in 100."
-        for change in facts.privacy_record.get("larger_changes", ())
-    )
-    told = "\n".join(larger)
+    larger = facts.privacy_record.get("larger_changes", ())
     return _filled(
         "five_safes.md",
         facts,
-        contact=facts.contact,
-        **{name: f"{parameters[name]:g}" for name in ("rho", "epsilon", "delta")},
         false_alarms=_in_100(FALSE_ALARMS),
-        found=_in_100(most_found(parameters["rho"])),
-        larger=f"Larger changes to the data are protected less:\n\n{told}\n" if told else "",
+        found=_in_100(most_found(facts.privacy_parameters["rho"])),
+        larger={change["change"]: _in_100(most_found(change["rho"])) for change in larger},
     )
 
 
 def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
     """code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, if any."""
-    revision = f"it replaces release {previous}." if previous else "the first about its cohort; it corrects nothing."
-    return _filled(
-        "code_of_practice.md",
-        facts,
-        status=facts.status,
-        publisher=facts.publisher,
-        contact=facts.contact,
-        revision=revision,
-    )
+    return _filled("code_of_practice.md", facts, previous=previous)
 
 
 def _in_100(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def _filled(name: str, facts: ReleaseFacts, **values: str) -> str:
-    """The template `name` with its values; KeyError for a placeholder without one."""
-    template = Template((_TEMPLATES / name).read_text(encoding="utf-8"))
-    cohorts = ", ".join(Cohort(cohort).label for cohort in facts.cohorts)
+def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
+    """The template `name` with its values and those that several share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
-    plans = f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`"
-    return template.substitute(
-        values,
+    return kit.render(
+        _TEMPLATES,
+        name,
+        facts=facts,
         title=TITLE,
-        version=facts.version,
-        published=facts.published,
-        cohorts=cohorts,
-        plans=plans,
+        licence=OGL_NAME,
+        cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
+        missing=bullets(statements(facts.missing, facts.councils)) or "Every council has sent every source.",
+        plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
         plan_file=f"noise_plan_{{family}}{by_cohort}.json",
+        **values,
     )
 
 
@@ -147,10 +118,6 @@ def _populations() -> str:
             for family in FAMILIES.values()
         ),
     )
-
-
-def _missing(facts: ReleaseFacts) -> str:
-    return bullets(statements(facts.missing, facts.councils)) or "Every council has sent every source."
 
 
 def _geography(facts: ReleaseFacts) -> str:

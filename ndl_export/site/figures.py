@@ -36,6 +36,10 @@ class Figure:
         return self.flag is Flag.RELIABLE
 
     @property
+    def unreliable(self) -> bool:
+        return self.flag is Flag.UNRELIABLE
+
+    @property
     def text(self) -> str:
         """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[low]`."""
         return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")

@@ -7,36 +7,51 @@ is put into them.
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
-from collections.abc import Collection, Mapping
+import io
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
-from markupsafe import Markup
 
 from ndl_export.documents.pages import OGL_NAME
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.missing import MissingByCohort, short, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
-from ndl_export.site.build import Release, release_of
-from ndl_export.site.charts import AXIS_HEIGHT, FIRST_ROW, PLOT_HEIGHT, PLOT_TOP, ROW_HEIGHT, TIMELINE_HEIGHT
-from ndl_export.site.downloads import chart_csv
-from ndl_export.site.panels import Chart
-from ndl_export.site.views import charts_of, headline
+from ndl_export.pages import kit
+from ndl_export.site.figures import Figure
+from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
+from ndl_export.site.views import VIEWS, charts_of, headline
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import WITHHELD_SYMBOL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
-from ndl_export.tables.parents import QUESTIONS
-from ndl_export.tables.schema import FLAG_MEANINGS, Flag
+from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, NO_BREAK, Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS
 
 SITE_FOLDER = "site"
+CSV_HEADER = (
+    "cohort",
+    "area_code",
+    "area",
+    "row",
+    "column",
+    "measure",
+    "unit",
+    "figure",
+    "lower_95",
+    "upper_95",
+    "flag",
+    "flag_meaning",
+    "series_break",
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -61,16 +76,12 @@ PAGES = (
     Page("parents", "Parents’ experience of getting support", "Parents"),
     Page("about", "About this release", "About"),
 )
-_CHART_NAMES = (
-    *("gld-by-area", "gap-by-area", "goals", "goals-by-meals", "review", "pathway", "seen-by", "concern"),
-    *(f"parents-{question.name.replace('_', '-')}" for question in QUESTIONS),
-)
-_OVER_TIME = ("gld-over-time", "gap-over-time")
 
 
 def site_names(cohorts: Collection[str]) -> tuple[str, ...]:
     """Names of the files in the folder of the page: the same for every release of one cohort, or of several."""
-    charts = (*_CHART_NAMES, *(_OVER_TIME if len(cohorts) > 1 else ()))
+    shapes = [view.shape for views in VIEWS.values() for view in views]
+    charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     return (*(page.file for page in PAGES), *(f"{name}.csv" for name in charts))
 
 
@@ -83,7 +94,9 @@ def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str,
     release = release_of(tables, facts.councils, facts.cohorts, facts.missing)
     charts = charts_of(release)
     common = _common(facts, release)
-    return {page.file: _render(page, common | {"charts": charts[page.name]}) for page in PAGES} | _downloads(charts)
+    return {page.file: _render(page, common | {"page_charts": charts[page.name]}) for page in PAGES} | _downloads(
+        charts
+    )
 
 
 def site_downloads(
@@ -94,7 +107,33 @@ def site_downloads(
 
 
 def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
-    return {f"{chart.shape.name}.csv": chart_csv(chart) for shown in charts.values() for chart in shown}
+    return {f"{chart.shape.name}.csv": _chart_csv(chart) for shown in charts.values() for chart in shown}
+
+
+def _chart_csv(chart: Chart) -> bytes:
+    """One line a figure, just as the page shows them, all councils together included."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for panel in chart.panels:
+        for line in panel.lines:
+            writer.writerows(_rows(panel, line))
+    return stream.getvalue().encode()
+
+
+def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
+    area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
+    for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
+        numbers = (_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
+        meaning = FLAG_MEANINGS[figure.flag] if figure.flag is not Flag.RELIABLE else ""
+        about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
+        broken = BREAK if line.broken else NO_BREAK
+        yield (*about, figure.measure.unit, *numbers, figure.flag, meaning, broken)
+
+
+def _number(figure: Figure, number: float | None) -> str:
+    """As many decimals as the page shows."""
+    return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
@@ -122,42 +161,40 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "signature": SIGNATURE_FILE,
         "public_key": PUBLIC_KEY_FILE,
         "licence": OGL_NAME,
-        "row_height": ROW_HEIGHT,
-        "axis_height": AXIS_HEIGHT,
-        "first_row": FIRST_ROW,
-        "plot_top": PLOT_TOP,
-        "plot_height": PLOT_HEIGHT,
-        "timeline_height": TIMELINE_HEIGHT,
     }
 
 
 def _render(page: Page, values: Mapping[str, Any]) -> bytes:
-    script = _file("script.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = {"page": page, "style": Markup(_file("style.css")), "script": Markup(script), "script_digest": digest}
-    text = _environment().get_template(f"{page.file}.j2").render(values, **parts)
-    return text.encode() + b"\n"
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    own = {"page": page, "script": _script(), "script_digest": digest}
+    return kit.render(_TEMPLATES, f"{page.file}.j2", **values, **own).encode()
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = _code
-    return environment
+def _script() -> str:
+    return (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()
 
 
-@cache
-def _file(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8").strip()
+_TO_BUNDLE = 'href="../'
+_TO_PAGE = re.compile(r'href="(?![#.]|[a-z]+:)')
 
 
-def _code(text: str) -> Markup:
-    """Text in which names stand between backticks, as in Markdown."""
-    parts = (Markup("<code>{}</code>") if place % 2 else Markup("{}") for place in range(text.count("`") + 1))
-    return Markup("").join(form.format(part) for form, part in zip(parts, text.split("`"), strict=True))
+def publish_site(release_dir: Path, version: str) -> None:
+    """Put a copy of the page of `version` into `release_dir`, all its links leading to the files of that bundle.
+
+    So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
+    A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
+    follows symbolic ones. Each file is replaced in one step.
+    """
+    place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
+    for page in scratch.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        leading = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', text).replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/")
+        page.write_text(leading, encoding="utf-8", newline="\n")
+    place.mkdir(exist_ok=True)
+    shutil.copymode(scratch, place)
+    for file in sorted(scratch.iterdir()):
+        file.replace(place / file.name)
+    scratch.rmdir()

@@ -1,12 +1,29 @@
-"""What there is to see on the page: one panel for each chart, with its table and its words."""
+"""What there is to see on the page: charts of panels of lines, and how they are made of the released figures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
 
-from ndl_export.site.charts import NARROW_NOTE, Mark, Scale, Timeline, mark, scale_note, timeline
-from ndl_export.site.figures import Figure
-from ndl_export.tables.geography import ALL_TOGETHER, Geography
+import pyarrow as pa
+
+from ndl_export.facts.missing import MissingByCohort, not_sent
+from ndl_export.pages.charts import (
+    NARROW_NOTE,
+    WHOLE,
+    Mark,
+    Scale,
+    Timeline,
+    fitted,
+    from_nothing,
+    mark,
+    scale_note,
+    timeline,
+)
+from ndl_export.site.figures import Figure, Released
+from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+from ndl_export.tables.geography import ALL_TOGETHER, Geography, geographies
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -38,7 +55,8 @@ class Areas:
 
 @dataclass(frozen=True)
 class Shape:
-    """What the panels of a chart have in common; `name` is that of the chart's download.
+    """What the panels of a chart have in common; `name` is that of the chart's download, `heading` and `intro` stand
+    above them all.
 
     `columns` head the figures of each line. `drawn` are the columns that the chart shows, each with marks of its own,
     and `told` is the one that is written beside each row of the chart. Lines are areas where it is `by_area`, cohorts
@@ -50,6 +68,8 @@ class Shape:
     title: str
     row_heading: str
     columns: tuple[str, ...]
+    heading: str
+    intro: str = ""
     drawn: tuple[int, ...] = (0,)
     told: int | None = 0
     by_area: bool = False
@@ -153,10 +173,176 @@ class Chart:
     """Panels of one shape, for each cohort and, where lines are not areas themselves, for one or each area."""
 
     shape: Shape
-    heading: str
-    intro: str
     panels: tuple[Panel, ...]
 
     @property
     def in_each_area(self) -> bool:
         return len({panel.area.code for panel in self.panels if panel.area}) > 1
+
+
+Levels = tuple[str, ...]
+Sentences = tuple[str, ...]
+Words = Callable[[tuple[Line, ...]], Sentences]
+"""What a panel says of its lines."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure: the measure of a table, and the levels of its filters."""
+
+    table: str
+    measure: str
+    levels: Levels
+
+
+@dataclass(frozen=True)
+class Release:
+    """The released tables, and the areas that each family has rows for in each cohort."""
+
+    released: Released
+    areas: Mapping[tuple[str, str], Areas]
+    cohorts: tuple[str, ...]
+
+    def of(self, table: str, cohort: str) -> Areas:
+        return self.areas[TABLES[table].family, cohort]
+
+    def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
+        measure = TABLES[wanted.table].measure(wanted.measure)
+        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
+
+    def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
+        """Whether the row of the figure is flagged as a break."""
+        return self.released.broken(wanted.table, cohort, area.code, *wanted.levels)
+
+    def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
+        return tuple(self.figure(each, cohort, area) for each in wanted)
+
+
+def release_of(
+    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort
+) -> Release:
+    areas = {}
+    for family, cohort in product(FAMILIES, cohorts):
+        absent = not_sent(missing.get(cohort, {}), family)
+        areas[family, cohort] = Areas(geographies(councils, absent), absent)
+    return Release(Released(tables), areas, tuple(sorted(cohorts)))
+
+
+@dataclass(frozen=True)
+class ByArea:
+    """A panel for each cohort, with a line for each area; it says the first, and then `more` of all of them."""
+
+    shape: Shape
+    wanted: tuple[Wanted, ...]
+    say: Callable[[Line], str]
+    more: Words
+
+    def panels(self, release: Release) -> tuple[Panel, ...]:
+        return tuple(self._panel(release, cohort) for cohort in release.cohorts)
+
+    def _panel(self, release: Release, cohort: str) -> Panel:
+        areas = release.of(self.shape.table, cohort)
+        lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
+        said = tuple(replace(line, words=self.say(line)) for line in lines[1:])
+        words = (self.say(lines[0]), *self.more(lines))
+        return Panel(self.shape, cohort, (lines[0], *said), _scale(self.shape, lines), words)
+
+
+@dataclass(frozen=True)
+class InEachArea:
+    """A panel for each cohort and area, with a line for each label of `wanted`; of all councils alone where figures are
+    only `together`."""
+
+    shape: Shape
+    wanted: Mapping[str, tuple[Wanted, ...]]
+    words: Words
+    together: bool = False
+
+    def panels(self, release: Release) -> tuple[Panel, ...]:
+        return tuple(
+            self._panel(release, cohort, areas, area)
+            for cohort in release.cohorts
+            for areas in [release.of(self.shape.table, cohort)]
+            for area in (areas.every[:1] if self.together else areas.every)
+        )
+
+    def _panel(self, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
+        together = area == areas.together
+        lines = tuple(
+            Line(
+                label,
+                area,
+                release.figures(wanted, cohort, area),
+                None if together else _comparable(release.figure(wanted[0], cohort, areas.together)),
+            )
+            for label, wanted in self.wanted.items()
+        )
+        beside = areas.name(areas.together) if any(line.compared for line in lines) else ""
+        words = self.words(lines) if self.together else available(lines, self.words)
+        scale = _scale(self.shape, lines)
+        return Panel(self.shape, cohort, lines, scale, words, area, areas.name(area), together, beside)
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """A panel for each area, with a line for each cohort; none where there is one cohort alone.
+
+    `official` is the figure of the official statistics of a cohort for England, if any. A cohort without rows of an
+    area is not available there.
+    """
+
+    shape: Shape
+    wanted: tuple[Wanted, ...]
+    official: Callable[[str], Figure | None]
+    words: Words
+
+    def panels(self, release: Release) -> tuple[Panel, ...]:
+        if len(release.cohorts) == 1:
+            return ()
+        areas = {
+            (area.level, area.code): (area, area == areas.together)
+            for areas in (release.of(self.shape.table, cohort) for cohort in release.cohorts)
+            for area in areas.every
+        }
+        return tuple(self._panel(release, area, together) for area, together in areas.values())
+
+    def _panel(self, release: Release, area: Geography, together: bool) -> Panel:
+        lines = tuple(self._line(release, cohort, area) for cohort in release.cohorts)
+        drawn = [line.figures[column] for line in lines for column in self.shape.drawn]
+        scale = fitted(drawn + [line.compared for line in lines if line.compared])
+        name = "All councils together" if area.level == ALL_TOGETHER else area.name
+        return Panel(self.shape, "", lines, scale, available(lines, self.words), area, name, together)
+
+    def _line(self, release: Release, cohort: str, area: Geography) -> Line:
+        known = area.code in {each.code for each in release.of(self.shape.table, cohort).every}
+        figures = release.figures(self.wanted, cohort, area) if known else tuple(map(_not_available, self.wanted))
+        broken = known and any(release.broken(each, cohort, area) for each in self.wanted)
+        label = Cohort(cohort).label
+        return Line(label, area, figures, self.official(cohort), cohort=cohort, broken=broken)
+
+
+View = ByArea | InEachArea | OverTime
+"""What makes the panels of a chart of a release."""
+
+
+def available(lines: tuple[Line, ...], words: Words) -> Sentences:
+    """What `words` say, where there is anything to say."""
+    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
+        return ("These figures are not available [x]: the council has not sent the records.",)
+    return words(lines)
+
+
+def _not_available(wanted: Wanted) -> Figure:
+    return Figure(TABLES[wanted.table].measure(wanted.measure), None, None, None, Flag.NOT_AVAILABLE)
+
+
+def _comparable(figure: Figure) -> Figure | None:
+    """A percentage of all councils together; counts of an area and of all are not to be compared."""
+    return None if figure.measure.kind is MeasureKind.COUNT or figure.value is None else figure
+
+
+def _scale(shape: Shape, lines: tuple[Line, ...]) -> Scale:
+    figures = [line.figures[column] for line in lines for column in shape.drawn]
+    if figures[0].measure.kind is MeasureKind.COUNT:
+        return from_nothing(figures)
+    return fitted(figures) if shape.by_area else WHOLE

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ndl_export.site.panels import Line
+from ndl_export.site.panels import Line, Sentences
 from ndl_export.tables.schema import Flag
 
-Sentences = tuple[str, ...]
-Words = Callable[[tuple[Line, ...]], Sentences]
-_ENOUGH = 2
-
-
-def available(lines: tuple[Line, ...], words: Words) -> Sentences:
-    """What `words` say, where there is anything to say."""
-    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
-        return ("These figures are not available [x]: the council has not sent the records.",)
-    return words(lines)
+_LINES_TO_COMPARE = 2
 
 
 def rate(line: Line) -> str:
@@ -40,7 +29,7 @@ def outset(lines: tuple[Line, ...]) -> Sentences:
 def extremes(lines: tuple[Line, ...]) -> Sentences:
     """The lowest and the highest of the figures that can be used."""
     usable = [line for line in lines if line.figures[0].flag is Flag.RELIABLE]
-    if len(usable) < _ENOUGH:
+    if len(usable) < _LINES_TO_COMPARE:
         return ()
     lowest, highest = (choose(usable, key=_first_value) for choose in (min, max))
     return (

@@ -25,7 +25,7 @@ from assets.intake.profile import (
     bins,
 )
 from assets.intake.quality_report import compare
-from assets.pages.words import month, percent, points, row_ranges, rows
+from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import ROW_COUNT_RULES, ROWS_ONCE

@@ -13,8 +13,7 @@ from scipy.stats import binomtest
 
 from assets.home.paths import Home
 from assets.linkage.report import rates_by_group, weighted_figures
-from assets.linkage.report.groups import wilson
-from assets.linkage.report.weighting import JOINTLY
+from assets.linkage.report.rates import JOINTLY, wilson
 from ndl_export.tables import pupil
 from privacy.keys import KeyRing
 from privacy.linkage import model

@@ -22,8 +22,7 @@ from assets.intake.quality_report import (
     render_council,
     stopped_report,
 )
-from assets.pages import page as page_module
-from assets.pages.markup import tag, text
+from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import CHROMIUM, IN_A_BROWSER
 
@@ -120,14 +119,9 @@ def test_a_hostile_heading_stays_text(deliver: Deliver, profiles: Text) -> None:
         assert "\u202e" not in page
 
 
-def test_markup_escapes_all_but_markup() -> None:
-    assert tag("p", "a < b", tag("b", "&"), class_='"') == '<p class="&quot;">a &lt; b<b>&amp;</b></p>'
-    assert text("a\x00b\u202ec") == "a\ufffdbc"
-
-
 def test_colours_of_text_are_easy_to_read() -> None:
     """WCAG 2 AA: a contrast of 4.5 to 1 on white and on the pale ground."""
-    style = (Path(page_module.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    style = (Path(kit.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style))
     for name in ("ink", "soft", "now", "care", "bad"):
         for ground in ("#ffffff", colours["pale"]):

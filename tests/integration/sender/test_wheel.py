@@ -28,9 +28,15 @@ MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""
 HEAVY = ("dagster", "splink", "great_expectations", "opendp", "pandas", "scipy")
 NOT_IN_IT = (
-    *("ndl_export/", "privacy/release/", "privacy/linkage/", "privacy/doors/locks.py", "sources/synthetic/", "tests/"),
+    *("privacy/release/", "privacy/linkage/", "privacy/doors/locks.py", "sources/synthetic/", "tests/"),
     *("assets/intake/assets.py", "assets/intake/take_in.py", "assets/linkage/", "assets/release/", "assets/keeping/"),
+    "assets/intake/quality_report",
 )
+NAMES = {"click": "click", "cryptography": "cryptography", "duckdb": "DuckDB", "jinja2": "Jinja2", "numpy": "NumPy"} | {
+    **{"polars": "Polars", "polars-hash": "polars-hash", "pyarrow": "PyArrow", "pyyaml": "PyYAML"},
+    **{"pyrage": "pyrage", "xlsxwriter": "XlsxWriter"},
+}
+"""What the page for councils calls a library."""
 
 
 def project(folder: Path) -> dict[str, object]:
@@ -81,6 +87,16 @@ def test_the_wheel_holds_no_more_than_the_tool(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "assets/intake/sender.py" in names
     assert not [name for name in names if name.startswith(NOT_IN_IT)]
+    pages = ("ndl_export/__init__.py", "ndl_export/pages/")
+    assert not [name for name in names if name.startswith("ndl_export/") and not name.startswith(pages)]
+
+
+def test_the_page_for_councils_lists_what_it_brings_along() -> None:
+    told = " ".join((PROJECT / "docs" / "at-the-council.md").read_text(encoding="utf-8").split())
+    count = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")[len(needed(FOLDER))]
+    listed = ", ".join(NAMES[name] for name in needed(FOLDER))
+    extra = " and ".join(NAMES[name] for name in extras(FOLDER))
+    assert f"It brings {count} libraries along ({listed}; {extra} as well with `[returns]`" in told
 
 
 def test_what_its_modules_import_is_in_it_or_required(wheel: Path) -> None:

@@ -1,9 +1,14 @@
-"""Numbers, times and lists in the words of a report."""
+"""Numbers, times and lists in words: the filters of every template."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+
+
+def number(count: float | None, decimals: int = 0) -> str:
+    """With commas; a dash where there is none."""
+    return "–" if count is None else f"{count:,.{decimals}f}"
 
 
 def percent(share: float | None) -> str:
@@ -22,9 +27,14 @@ def points(difference: float) -> str:
     return f"{difference * 100:.1f}"
 
 
+def signed(value: float) -> str:
+    """With its sign and one decimal; nothing has no sign."""
+    rounded = f"{abs(value):.1f}"
+    return rounded if rounded == "0.0" else f"{'+' if value > 0 else '−'}{rounded}"
+
+
 def signed_points(difference: float) -> str:
-    rounded = points(abs(difference))
-    return rounded if rounded == "0.0" else f"{'+' if difference > 0 else '−'}{rounded}"
+    return signed(difference * 100)
 
 
 def rows(number: int) -> str:
@@ -55,6 +65,12 @@ def moment(iso: str) -> str:
     return f"{when.day} {when:%B %Y, %H:%M}{zone}"
 
 
+def day(iso: str) -> str:
+    """`2026-11-25` as `25 November 2026`."""
+    when = dt.date.fromisoformat(iso)
+    return f"{when.day} {when:%B %Y}"
+
+
 def month(key: str) -> str:
     """`2022-05` as `May 2022`."""
     return f"{dt.datetime.strptime(key, '%Y-%m'):%B %Y}"
@@ -63,3 +79,6 @@ def month(key: str) -> str:
 def capital(sentence: str) -> str:
     """With a capital first; the rest stays as it is."""
     return sentence[:1].upper() + sentence[1:]
+
+
+FILTERS = (number, percent, points, signed, signed_points, rows, row_ranges, listed, moment, day, month, capital)

@@ -1,0 +1,55 @@
+"""Rendering: one jinja2 environment for each folder of templates, with the kit's own beside it as `kit/<name>`.
+
+In HTML every value is escaped, so that no text of a council's can become markup; Markdown is left as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ndl_export.pages import charts, words
+
+_OWN = Path(__file__).parent / "templates"
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that make a reader see text in another order than it is written."""
+
+
+def render(folder: Path, name: str, **values: object) -> str:
+    """The page or document that the template `name` of `folder` makes of `values`, fit to be XML where it is HTML.
+
+    Raises jinja2.UndefinedError where the template asks for a value that is not given.
+    """
+    rendered = environment(folder).get_template(name).render(values)
+    return _DIRECTION_MARKS.sub("", _NOT_IN_XML.sub("\ufffd", rendered))
+
+
+@cache
+def environment(folder: Path) -> jinja2.Environment:
+    """What renders the templates of `folder`."""
+    made = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.FileSystemLoader(folder), jinja2.PrefixLoader({"kit": jinja2.FileSystemLoader(_OWN)})]
+        ),
+        autoescape=lambda name: not (name or "").endswith(".md"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {word.__name__: word for word in words.FILTERS} | {"runs": _runs}
+    made.globals["charts"] = charts
+    return made
+
+
+def _runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """Lines that follow each other with one value of `key`: the value, and the lines. Unlike `groupby`, it sorts
+    nothing."""
+    return [(value, list(run)) for value, run in groupby(lines, key=lambda line: line[key])]

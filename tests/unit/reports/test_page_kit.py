@@ -1,0 +1,47 @@
+"""The page kit: what it escapes, what it leaves alone, and that it never makes up a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jinja2
+import pytest
+
+from ndl_export.pages import kit
+
+HOSTILE = "<script>alert(1)</script>\" onload='x' &amp; \x00\u202e"
+
+
+def test_no_text_can_become_markup(tmp_path: Path) -> None:
+    """Neither as text nor in an attribute, nor through the parts of the kit; only what a template writes is markup."""
+    (tmp_path / "page.html.j2").write_text(
+        '{% import "kit/parts.html.j2" as parts %}<div class="{{ hostile }}">{{ hostile }}'
+        "{{ parts.bullets([hostile]) }}"
+        "{% call parts.table(hostile, [hostile] * 5, 4, hostile) %}{{ parts.row(hostile, hostile) }}{% endcall %}"
+        '{{ parts.facts({hostile: hostile}, "a") }}{{ parts.contents({"a": hostile}) }}<b>{{ "&" }}</b></div>'
+    )
+    page = kit.render(tmp_path, "page.html.j2", hostile=HOSTILE)
+    root = ElementTree.fromstring(page)
+    assert "<b>&amp;</b>" in page
+    assert "\u202e" not in page
+    assert "script" not in {element.tag for element in root.iter()}
+    assert {name for element in root.iter() for name in element.attrib} <= {
+        *("class", "scope", "role", "tabindex", "aria-label", "href")
+    }
+    shown = HOSTILE.replace("\x00", "\ufffd").replace("\u202e", "")
+    assert root.get("class") == shown
+    texts = [element.text for element in root.iter() if element.tag in ("li", "caption", "th", "td", "dt", "dd")]
+    assert len(texts) >= 10
+    assert {text for text in texts if text} == {shown}
+
+
+def test_a_value_that_is_not_given_is_no_blank(tmp_path: Path) -> None:
+    (tmp_path / "page.html.j2").write_text("<p>{{ facts.missing }}</p>")
+    with pytest.raises(jinja2.UndefinedError):
+        kit.render(tmp_path, "page.html.j2", facts={})
+
+
+def test_markdown_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("{{ text }}\n")
+    assert kit.render(tmp_path, "page.md", text="a < b & 'c'") == "a < b & 'c'\n"
