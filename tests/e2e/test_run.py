@@ -188,6 +188,7 @@ def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path)
     assert readiness(root, "budget").stdout == readiness(run.root, "budget").stdout
 
 
+@pytest.mark.slow
 def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     root, bundle = tmp_path / "missing", tmp_path / "missing" / "home" / "release" / "2026.11.0"
     write_extracts(root / "landing", children=150, councils=("leeds", "sefton", "wirral"))

@@ -181,6 +181,7 @@ def again(place: Place, version: str = "2026.11.0", share: float | None = None) 
     return said
 
 
+@pytest.mark.slow
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
     ledger = [tuple(vars(entry).values()) for entry in Ledger(place.home.ledger).entries()]
     published = hashes(place.home.release / "2026.11.0")

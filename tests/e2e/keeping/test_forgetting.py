@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -220,7 +221,11 @@ forget(home, found, KeyRing.load(root / "keys", RESTRICTED))
 """
 
 
-@pytest.mark.parametrize("step", [2, 5, 7, 10, 14, 19, 24, 28, 33])
+def _steps(daily: set[int], *rest: int) -> list[Any]:
+    return [step if step in daily else pytest.param(step, marks=pytest.mark.slow) for step in sorted({*daily, *rest})]
+
+
+@pytest.mark.parametrize("step", _steps({7, 24}, 2, 5, 10, 14, 19, 28, 33))
 def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
