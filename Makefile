@@ -4,17 +4,21 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
+PYTEST := OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 DEMO ?= demo
 COHORT ?= 202425
 BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
+KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser
+
 .DEFAULT_GOAL := help
-.PHONY: help setup spark demo test audit lint format docs bench bench-linkage ui validators council-wheel clean-demo
+.PHONY: help setup spark demo test test-all $(KINDS) audit lint format docs \
+	bench bench-linkage ui validators council-wheel clean-demo
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
 
 setup: .venv/.synced  ## install everything, from the lock file
 
@@ -31,12 +35,25 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
 	  --cohort $(COHORT) --create-keys
 
-test: setup validators  ## every test
-	OPENBLAS_NUM_THREADS=1 $(RUN) pytest
+test: setup validators  ## tests of every kind, without the slow ones, each property on a quarter of its examples
+	$(PYTEST) -m "not slow" --hypothesis-profile=daily
+
+test-all: test  ## every test: after `make test`, the slow ones, and every property on all its examples
+	$(PYTEST) -m "slow or hypothesis"
+
+test-unit:  ## a function at a time: no files of the pipeline, within a minute
+test-integration: validators  ## parts of the pipeline on real files
+test-e2e:  ## the whole pipeline, and what people do with an installation
+test-faults:  ## kills, a full disk, missing rights, damaged files, two runs at once
+test-privacy:  ## mechanism, ledger, audit, attacks
+test-browser:  ## pages in a real browser
+
+$(KINDS): test-%: setup
+	$(PYTEST) tests/$*
 
 audit: setup  ## the privacy audit at full size, which part catches which planted mistake, and every fault
-	OPENBLAS_NUM_THREADS=1 READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 \
-		$(RUN) pytest -rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py
+	READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 $(PYTEST) \
+		-rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py
 
 lint: setup  ## style and types
 	$(RUN) ruff check .

@@ -1,6 +1,6 @@
 """What holds for every test.
 
-- hypothesis never fails a property for being slow on a busy machine.
+- hypothesis never fails a property for being slow on a busy machine. `make test` asks for the profile `daily`.
 - A worker of pytest-xdist is a main module without a file; pyspark, which Great Expectations imports where it is
   installed, takes such a one for its own doctests and ends the process.
 """
@@ -9,7 +9,10 @@ import sys
 
 from hypothesis import settings
 
-settings.register_profile("readiness", deadline=None)
+from tests.support.properties import DAILY_PERCENT
+
+settings.register_profile("readiness", deadline=None, max_examples=100)
+settings.register_profile("daily", settings.get_profile("readiness"), max_examples=DAILY_PERCENT)
 settings.load_profile("readiness")
 
 if not hasattr(sys.modules["__main__"], "__file__"):

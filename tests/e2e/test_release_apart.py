@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from assets.home.paths import Home
 from assets.returns.assets import RETURNS
 from pipelines.definitions import build_definitions
@@ -33,6 +35,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_the_releases_bytes_do_not_change(tmp_path: Path) -> None:
     write_extracts(tmp_path / "landing", children=200, councils=COUNCILS)
     run = ["run", "--landing", str(tmp_path / "landing"), "--cohort", "202425", "--release", "2026.11.0"]

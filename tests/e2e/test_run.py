@@ -20,11 +20,11 @@ from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from sources.reference.places import place
-from tests.support.independent import Truth, nhs_number, upn, write_extracts
+from tests.support.extracts import append
+from tests.support.independent import GOALS, Truth, write_extracts
+from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 
 COHORT = "202425"
-PLANTED_SURNAME, PLANTED_FORENAME, PLANTED_POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"
-PLANTED_UPN, PLANTED_NHS = upn(899_999_123_456), nhs_number(876_544)
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def _plant(landing: Path) -> None:
     """One child whose identifiers occur nowhere else, in an education and a health extract."""
-    goals = ",".join("2" * 17)
-    person = f"{PLANTED_SURNAME},{PLANTED_FORENAME},F,2020-02-02,{PLANTED_POSTCODE}"
-    with (landing / "leeds" / "eyfsp" / f"{COHORT}.csv").open("a") as file:
-        file.write(f"383,2001,100001,{COHORT},{PLANTED_UPN},{person},{goals}\n")
-        file.write(f"383,2001,100001,{COHORT},{PLANTED_UPN},{person},{goals.replace('2', '9', 1)}\n")
-    with (landing / "leeds" / "hv_reviews" / f"{COHORT}.csv").open("a") as file:
-        file.write(f"P-{PLANTED_SURNAME},{PLANTED_NHS},01,{person},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+    append(landing / "leeds" / "eyfsp" / f"{COHORT}.csv", PROFILE, PROFILE | {GOALS[0]: "9"})
+    append(landing / "leeds" / "hv_reviews" / f"{COHORT}.csv", REVIEW)
 
 
 def test_the_bundle_is_sound_under_the_publishers_own_key(run: Run) -> None:
@@ -115,8 +110,9 @@ def test_education_is_linked_to_health_visiting(run: Run) -> None:
 
 
 def test_no_identifier_leaves_landing(run: Run) -> None:
-    planted = [PLANTED_SURNAME, PLANTED_FORENAME, PLANTED_POSTCODE, PLANTED_UPN, str(PLANTED_NHS)]
-    variants = {text.encode() for word in planted for text in (word, word.upper(), word.lower(), word.replace(" ", ""))}
+    variants = {
+        text.encode() for word in IDENTIFIERS for text in (word, word.upper(), word.lower(), word.replace(" ", ""))
+    }
     assert not [word for word in variants if word in run.output.encode()]
     for path in (path for path in run.home.rglob("*") if path.is_file()):
         content = path.read_bytes()
@@ -188,6 +184,7 @@ def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path)
     assert readiness(root, "budget").stdout == readiness(run.root, "budget").stdout
 
 
+@pytest.mark.slow
 def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     root, bundle = tmp_path / "missing", tmp_path / "missing" / "home" / "release" / "2026.11.0"
     write_extracts(root / "landing", children=150, councils=("leeds", "sefton", "wirral"))

@@ -138,6 +138,7 @@ LEDGERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", chosen(LEDGERS, "cut short", "gone"))
 def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> None:
     """Neither a repeated run nor a revision draws; with the ledger back, both go on."""
@@ -201,6 +202,7 @@ def without_rights(path: Path, mode: int) -> Iterator[None]:
             found.chmod(own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", chosen(RIGHTS, "measurements", "release"))
 def test_a_folder_without_the_right_to_write(site: Site, which: str) -> None:
     site.send_again()
@@ -271,6 +273,7 @@ def _short_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", chosen([4_096, 60_000], 60_000))
 def test_files_that_may_not_grow(site: Site, size: int) -> None:
     """A quota, which needs no right to mount anything."""

@@ -24,6 +24,7 @@ from tests.support.installation.rig import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_run_is_picked_up_by_the_next(site: Site, finished: tuple[Site, Ended], stage: str) -> None:

@@ -111,6 +111,7 @@ def _two_months_ago() -> None:
     _earlier(60)
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_turned_back(site: Site) -> None:
     """The ledger goes on in its own order; a repeated run repeats; a correction replaces what came before it."""
     whole = kept(site)
@@ -133,6 +134,7 @@ def test_a_clock_that_was_turned_back(site: Site) -> None:
 # --- Keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", chosen(["linker.key", "signing.pem", "input-mac.key"], "input-mac.key"))
 def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
     whole, path = kept(site), site.root / "keys" / key

@@ -1,6 +1,8 @@
-"""A small generator of contract-named extracts, on its own: it shares nothing with `sources.synthetic`.
+"""The independent generator: whole extracts, and the truth that published tables and links are compared with.
 
-Children have plain names, a few of them typed wrongly by the health visitor, and the truth is returned.
+It knows the contracts' columns and codes and how a good level of development is defined, by itself: it asks neither
+`sources.synthetic` nor any derivation of the pipeline. Children have plain names, a few of them typed wrongly by the
+health visitor. Columns that it does not know are empty, or, where a file must have them, as the builder fills them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, place
+from tests.support.extracts import nhs_number, row, upn
 
 GOALS = (
     "com_e01 com_e02 pse_e03 pse_e04 pse_e05 phy_e06 phy_e07 lit_e08 lit_e09 lit_e10 mat_e11 mat_e12"
@@ -27,7 +31,6 @@ SURNAMES = [
     for a in "Ash Bar Cam Dun El Far Gar Har Ing Jar Kel Lan Mor Nor Pel Ros Stan Thorn Wal York".split()
     for b in "by ton well ford man son ley wood field worth".split()
 ]
-UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 @dataclass
@@ -50,22 +53,11 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
         for index in range(children // len(councils)):
             _child(rng, council, number * 100_000 + index, rows, truth, directory)
         for source, written in rows.items():
-            _write(landing / council / source / "202425.csv", written)
+            _write(landing / council / source / "202425.csv", source, written)
     (landing / "reference").mkdir(parents=True, exist_ok=True)
     with (landing / "reference" / "postcode_directory.csv").open("w", newline="") as file:
         csv.writer(file).writerows(directory)
     return truth
-
-
-def upn(number: int) -> str:
-    digits = f"{number:012d}"
-    return UPN_LETTERS[sum((i + 2) * int(d) for i, d in enumerate(digits)) % 23] + digits
-
-
-def nhs_number(number: int) -> str | None:
-    digits = f"999{number:06d}"
-    check = 11 - sum((10 - i) * int(d) for i, d in enumerate(digits)) % 11
-    return None if check == 10 else digits + str(0 if check == 11 else check)
 
 
 def _child(
@@ -167,9 +159,10 @@ def _review(
     )
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
+def _write(path: Path, source: str, rows: list[dict[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    must = {name: value for name, value in row(source).items() if CONTRACTS[source][name].required}
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["response_id"])
+        writer = csv.DictWriter(file, list(dict.fromkeys([*(rows[0] if rows else ["response_id"]), *must])))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: value for name, value in must.items() if name not in each} | each for each in rows)

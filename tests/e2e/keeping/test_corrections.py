@@ -23,21 +23,19 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort
-from tests.support.independent import upn
-from tests.support.installation.released import COHORT, EYFSP_LINE, UPN, Place
+from sources.reference.goals import GOALS
+from tests.support.extracts import prepend, upn
+from tests.support.installation.released import COHORT, Place
 from tests.support.installation.traces import hashes
+from tests.support.planted import PROFILE
 
-NEWCOMER = (
-    EYFSP_LINE.replace(UPN, upn(899_999_123_459))
-    .replace("Zzyzxwick,Quixolinda", "Vanterpool,Ignatius")
-    .replace(",".join("2" * 17), ",".join("1" * 17))
-)
+NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "forename": "Ignatius"}
+NEWCOMER |= dict.fromkeys(GOALS, "1")
 
 
 def correct(place: Place, name: str = "leeds/eyfsp") -> None:
     """A child more at the top of the file: every other row has another number."""
-    first, *lines = place.file(name).read_text().splitlines(keepends=True)
-    place.file(name).write_text("".join([first, NEWCOMER, *lines]))
+    prepend(place.file(name), NEWCOMER)
     place.take(name)
 
 
@@ -181,6 +179,7 @@ def again(place: Place, version: str = "2026.11.0", share: float | None = None) 
     return said
 
 
+@pytest.mark.slow
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
     ledger = [tuple(vars(entry).values()) for entry in Ledger(place.home.ledger).entries()]
     published = hashes(place.home.release / "2026.11.0")

@@ -33,7 +33,7 @@ CONTAINERS = PROJECT / "packaging" / "containers"
 VERSION = "2026.11.0"
 
 
-@pytest.fixture(params=["one machine", "postgresql"])
+@pytest.fixture(params=["one machine", pytest.param("postgresql", marks=pytest.mark.slow)])
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:

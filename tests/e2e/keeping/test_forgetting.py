@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -22,9 +23,10 @@ from pipelines.opening import opened
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part
 from tests.support import PROJECT
-from tests.support.independent import upn
-from tests.support.installation.released import COHORT, EYFSP_LINE, PERSON, PLANTED, UPN, Place
+from tests.support.extracts import append, prepend, upn
+from tests.support.installation.released import COHORT, PLANTED, Place
 from tests.support.installation.traces import hashes, traces
+from tests.support.planted import PROFILE, REVIEW
 
 KEY = ("eyfsp", COHORT, "leeds")
 
@@ -90,13 +92,10 @@ def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> N
 
 def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
     """Of the delivery in force its number goes; of those before it every number, for nobody knows which was which."""
-    broken = EYFSP_LINE.replace("L99 9ZZ", "").replace(UPN, upn(899_999_123_457))
-    with place.file("leeds/eyfsp").open("a") as file:
-        file.write(broken)
-    place.take("leeds/eyfsp")
-    with place.file("leeds/eyfsp").open("a") as file:
-        file.write(broken.replace(UPN[1:], "1"))
-    quality = place.take("leeds/eyfsp")
+    broken = PROFILE | {"postcode": "", "upn": upn(899_999_123_457)}
+    for _ in range(2):
+        append(place.file("leeds/eyfsp"), broken)
+        quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
     link_cohort(place.home, COHORT, taking_part(place.landing))
     found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
@@ -125,12 +124,9 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
     for objects in (False, True):
         place = copied()
         forget(place.home, planted(place), place.keys if objects else None)
-        namesake = EYFSP_LINE.replace(UPN, upn(899_999_123_457)).replace("L99 9ZZ", "L98 9ZZ")
-        moved = EYFSP_LINE.replace("L99 9ZZ", "L1 1AA")
-        lines = place.file("leeds/eyfsp").read_text().splitlines(keepends=True)
-        place.file("leeds/eyfsp").write_text("".join([lines[0], moved, namesake, *lines[1:-1]]))
-        with place.file("halton/hv_reviews").open("a") as file:
-            file.write(f"P-1,,,{PERSON},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+        namesake = PROFILE | {"upn": upn(899_999_123_457), "postcode": "L98 9ZZ"}
+        prepend(place.file("leeds/eyfsp"), PROFILE | {"postcode": "L1 1AA"}, namesake, drop_last=True)
+        append(place.file("halton/hv_reviews"), REVIEW | {"nhs_number": "", "nhs_number_status": ""})
         quality, reviews = place.take("leeds/eyfsp"), place.take("halton/hv_reviews")
         kept = place.rows("leeds/eyfsp")
         assert (1 in kept, 2 in kept) == (not objects, True)
@@ -147,8 +143,7 @@ def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(
     other = place.take("sefton/eyfsp", keys)
     assert "objections-of-other-keys" in {finding.rule for finding in other.findings if not finding.passed}
     place.take("leeds/eyfsp", keys)
-    lines = place.file("leeds/eyfsp").read_text().splitlines(keepends=True)
-    place.file("leeds/eyfsp").write_text("".join([lines[0], EYFSP_LINE, *lines[1:-1]]))
+    prepend(place.file("leeds/eyfsp"), PROFILE, drop_last=True)
     assert [rule.rows for rule in place.take("leeds/eyfsp", keys).rules if rule.rule == "forgotten"] == [1]
     assert 1 not in place.rows("leeds/eyfsp")
 
@@ -220,7 +215,11 @@ forget(home, found, KeyRing.load(root / "keys", RESTRICTED))
 """
 
 
-@pytest.mark.parametrize("step", [2, 5, 7, 10, 14, 19, 24, 28, 33])
+def _steps(daily: set[int], *rest: int) -> list[Any]:
+    return [step if step in daily else pytest.param(step, marks=pytest.mark.slow) for step in sorted({*daily, *rest})]
+
+
+@pytest.mark.parametrize("step", _steps({7, 24}, 2, 5, 10, 14, 19, 28, 33))
 def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")

@@ -35,6 +35,7 @@ def launch(server: Server, location: str, job: str, config: dict[str, Any]) -> N
     assert answer["__typename"] == "LaunchRunSuccess", answer
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, list[bytes]]) -> None:
     url, got = hook

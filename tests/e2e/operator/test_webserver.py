@@ -16,8 +16,9 @@ from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.run_tags import BY, RELEASE, WHY
 from sources.reference.places import PILOT
 from tests.support.browser import IN_A_BROWSER, started
-from tests.support.installation.rig import COHORT, FIRST, PLANTED, Site, check_nothing_leaked
+from tests.support.installation.rig import COHORT, FIRST, Site, check_nothing_leaked
 from tests.support.installation.server import Server, served
+from tests.support.planted import IDENTIFIERS
 
 SHOWN = {
     "intake": ("every identifier replaced by tokens", "data-engineering", "docs/linkage.md"),
@@ -120,7 +121,7 @@ def test_runs_say_who_and_why(everything: dict[str, Any]) -> None:
 def test_nothing_that_it_says_leaks(everything: dict[str, Any], site: Site) -> None:
     """No planted identifier; no number of linked children, in no message and no metadata."""
     said = json.dumps(everything)
-    assert not [word for word in PLANTED if word.lower() in said.lower()]
+    assert not [word for word in IDENTIFIERS if word.lower() in said.lower()]
     linked = site.restricted / "linked" / f"cohort={COHORT}"
     links = pq.read_table(linked / "links.parquet")
     counts = {links.num_rows, len(set(links["child_id"].to_pylist()))}
@@ -134,6 +135,7 @@ def test_nothing_that_it_says_leaks(everything: dict[str, Any], site: Site) -> N
     assert not counts & numbers, counts & numbers
 
 
+@pytest.mark.slow
 @IN_A_BROWSER
 def test_pages_load_without_an_error(server: Server) -> None:
     """The asset graph, an asset of each group, jobs, automation, runs: no error in the console, none on the page."""
@@ -162,7 +164,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
             assert said == [], name
             assert "An error occurred" not in text, text
             assert "PythonError" not in text, text
-            assert not [word for word in PLANTED if word.lower() in text.lower()]
+            assert not [word for word in IDENTIFIERS if word.lower() in text.lower()]
             if pictures:
                 page.screenshot(path=Path(pictures) / f"{name}.png")
             for word in SHOWN.get(name, ()):
@@ -170,6 +172,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
             page.close()
 
 
+@pytest.mark.slow
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:
     """Launched from the server, carried out by the daemon."""
     names = [f"{COHORT}|{council}" for council in PILOT]

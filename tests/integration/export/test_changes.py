@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import write_bundle
@@ -22,6 +22,7 @@ from ndl_export.documents.changes import changelog_page, compare
 from ndl_export.facts.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.properties import examples
 
 PERCENT = "gld_children_percent"
 
@@ -53,7 +54,7 @@ def test_the_same_figures_have_not_moved(tables: dict[str, pa.Table]) -> None:
         assert one.compared > tables[name].num_rows / 2
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(p=st.floats(20, 80), c=st.floats(20, 80), width=st.floats(0.5, 15))
 def test_a_percentage_has_moved_where_the_interval_of_its_change_leaves_out_zero(
     tables: dict[str, pa.Table], p: float, c: float, width: float

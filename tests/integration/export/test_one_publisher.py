@@ -32,7 +32,7 @@ HERE = PROJECT / "tests" / "support" / "export"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param == "file":
         yield str(tmp_path / "place")

@@ -101,6 +101,7 @@ def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_pat
         assert (headers["ContentType"], caching in headers["CacheControl"]) == (media_type, True), name
 
 
+@pytest.mark.slow
 def test_a_container_of_azure_serves_the_release_as_it_is(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +119,7 @@ def test_a_container_of_azure_serves_the_release_as_it_is(
             publish(two, FIRST, "abfs://nowhere/readiness")
 
 
-@pytest.mark.parametrize("kind", ["s3", "file"])
+@pytest.mark.parametrize("kind", [pytest.param("s3", marks=pytest.mark.slow), "file"])
 def test_killed_at_any_point_a_reader_sees_complete_releases(
     request: pytest.FixtureRequest, kind: str, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

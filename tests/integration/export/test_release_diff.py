@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import write_bundle
@@ -35,6 +35,7 @@ from ndl_export.tables.schema import SCHEMA_VERSION, Role, columns
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
+from tests.support.properties import examples
 
 SNAPSHOTS = PROJECT / "tests" / "support" / "export" / "published_schema"
 SCHEMA = read_dictionary(data_dictionary_csv())
@@ -115,7 +116,7 @@ def test_each_change_has_its_weight(plant: Callable[[Planted], None], weight: We
     assert next_version("1.2.3", (found,)) == version
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.sets(st.sampled_from(range(len(RULE)))))
 def test_the_heaviest_of_several_changes_counts(chosen: set[int]) -> None:
     changed: Any = deepcopy(SCHEMA)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import BUNDLE_FILES, contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.signing import sums
+from tests.support.properties import examples
 
 FILES = sorted(BUNDLE_FILES)
 
@@ -72,7 +73,7 @@ def test_a_bundle_signed_by_someone_else_is_only_caught_by_the_publishers_key(co
 
 
 @pytest.mark.parametrize("file", FILES)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(5, [HealthCheck.function_scoped_fixture])
 @example(place=0.0, bits=1)
 @example(place=1.0, bits=0x80)
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
@@ -83,7 +84,7 @@ def test_any_changed_byte_of_any_file_is_caught(copy: Path, file: str, place: fl
     assert named in {fault.file for fault in report.faults}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, [HealthCheck.function_scoped_fixture])
 @example(place=0.0, bits=1)
 @example(place=1.0, bits=1)
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
@@ -92,7 +93,7 @@ def test_any_changed_byte_of_the_archive_is_caught(archive: Path, place: float, 
         assert not verify(archive).ok
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, [HealthCheck.function_scoped_fixture])
 @given(tail=st.floats(0, 0.004), bits=st.integers(1, 255))
 def test_any_changed_byte_of_the_archives_directory_is_caught(archive: Path, tail: float, bits: int) -> None:
     with flipped(archive, 1 - tail, bits):

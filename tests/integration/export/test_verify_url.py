@@ -17,7 +17,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ndl_export.bundle import read as bundle_source
@@ -26,6 +26,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.stores import StoreError
 from pipelines.cli import main
+from tests.support.properties import examples
 
 VERSION = "2026.11.0"
 FILES = sorted(BUNDLE_FILES)
@@ -92,7 +93,7 @@ def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     assert f"Release {VERSION} was withdrawn on 2026-12-05: Wrong year." in str(report)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, [HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from(FILES),
     harm=st.sampled_from(["flip", "cut", "append", "empty", "remove", "rename", "add"]),

@@ -25,7 +25,7 @@ from sources.councils.onboarding.write import scalar
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 from sources.synthetic import generate
-from tests.support.independent import upn
+from tests.support.extracts import upn
 from tests.support.intake.desk import Desk
 
 ROWS = 60

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.extract.errors import ExtractStopped
@@ -15,6 +15,7 @@ from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
 from tests.support.intake.desk import Desk
 from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml
+from tests.support.properties import examples
 
 SECRET = "Qwyjibo"
 CHILD = {"upn": "A1", "surname": SECRET, "forename": "Amelia", "sex": "F"} | {
@@ -199,7 +200,7 @@ def test_what_cannot_be_read_is_stopped_in_words(content: bytes | str, message: 
 SOUND = eyfsp_xml([CHILD, CHILD | {"com_e01": "A"}])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.binary(max_size=4)), max_size=8), st.integers(0, 400))
 def test_a_damaged_file_is_stopped_or_read(changes: list[tuple[int, bytes]], lost: int) -> None:
     damaged = bytearray(SOUND)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from sources.extract.errors import ExtractStopped
@@ -24,6 +24,7 @@ from tests.support.intake.files import (
     with_shared_strings,
     zipped,
 )
+from tests.support.properties import examples
 
 ANY = st.text(
     alphabet=st.characters(codec="utf-8", exclude_characters="\0\ufeff", exclude_categories=["Cs"]), max_size=6
@@ -35,7 +36,7 @@ _PROTECTED = re.compile(r'="[^"\r\n]+"')
 _OTHER_LINE_END = {"\n": "\r", "\r": "\n"}
 """What the csv module leaves unquoted, though it ends a line as well."""
 AWKWARD = st.text(alphabet="\",;|\t\n'=aé€ ", max_size=8)
-SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = examples(150, list(HealthCheck))
 
 
 def _landing() -> Landing:

@@ -64,6 +64,7 @@ def _take(desk: Desk, suffix: str, content: bytes) -> list[object]:
     return desk.kept(columns="source_row, sex, term_of_birth, imd_quintile, COLUMNS('^t_'), com_e01")
 
 
+@pytest.mark.slow
 def test_every_format_gives_the_same_rows_and_tokens(desk: Desk) -> None:
     expected = None
     for what, (suffix, content) in FILES.items():

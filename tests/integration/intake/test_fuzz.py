@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from assets.home.paths import Home
@@ -28,6 +28,7 @@ from tests.support.intake.corpus import COHORT, PLANTED, Row, Table, many, table
 from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, with_shared_strings, zipped
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
 from tests.support.intake.standards import workbook as csds_workbook
+from tests.support.properties import examples
 
 EXAMPLES = int(os.environ.get("READINESS_FUZZ_EXAMPLES", "2"))
 Form = Callable[[Table], bytes]
@@ -131,7 +132,7 @@ def changed_bytes(content: bytes, rng: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("source", CONTRACTS)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(EXAMPLES, list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, keys: KeyRing) -> None:
     with tempfile.TemporaryDirectory() as folder:

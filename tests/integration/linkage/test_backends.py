@@ -36,6 +36,7 @@ def local_spark() -> Iterator[None]:
     session.stop()
 
 
+@pytest.mark.slow
 @needs_spark
 @pytest.mark.usefixtures("local_spark")
 def test_spark_gives_the_same_links_row_for_row(tokenise: Callable[[Frames], dict[str, pa.Table]]) -> None:

@@ -33,6 +33,7 @@ def take_in(landing: Path, home: Home, keys: KeyRing, councils: tuple[str, ...] 
         ]
 
 
+@pytest.mark.slow
 def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(landing: Path, tmp_path: Path) -> None:
     home, old = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
     take_in(landing, home, old)

@@ -36,6 +36,7 @@ def begin(home: Home, version: str, share: float | None) -> None:
     begin_release(home, COHORT, version, COUNCILS, allow_missing=False, share=share)
 
 
+@pytest.mark.slow
 def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: KeyRing) -> None:
     before = home.ledger.read_bytes() if isinstance(home.ledger, Path) else b""
     with pytest.raises(BudgetExceeded, match=r"release 2026\.11\.1 \(pupil, health, parents\) .*\(--share 0\.224\)"):

@@ -56,6 +56,7 @@ def test_a_twin_whose_partner_is_taken_is_in_doubt_and_not_likely(keys: KeyRing)
     assert found[frozenset({0, 1})] is False
 
 
+@pytest.mark.slow
 def test_one_number_on_records_that_agree_in_nothing_is_a_doubt(keys: KeyRing) -> None:
     people = population()
     health = written(people, health=True)

@@ -24,6 +24,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return accuracy.synthetic(tmp_path_factory.mktemp("told"), seed=20_261_125, scale=0.4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("across", [False, True], ids=["own council", "all councils"])
 def test_of_every_kind_nearly_every_fact_is_right_and_most_are_told(linked: Pipeline, across: bool) -> None:
     accuracy.agree(linked, PILOT, across)
@@ -36,12 +37,14 @@ def test_of_every_kind_nearly_every_fact_is_right_and_most_are_told(linked: Pipe
         assert right / (right + withheld) >= least, (kind, right, withheld)
 
 
+@pytest.mark.slow
 def test_movers_are_told_across_councils(linked: Pipeline) -> None:
     accuracy.agree(linked, COUNCILS, across=True)
     contacts = [contact for fact in linked.facts("knowsley", "eyfsp") for contact in fact.get("known_to", ())]
     assert {contact["council"] for contact in contacts} == set(COUNCILS)
 
 
+@pytest.mark.slow
 def test_records_with_many_slips(tmp_path: Path) -> None:
     """Absence is the hardest to tell: of children left without a partner, many have one under other names and dates."""
     found = accuracy.judge(_told(accuracy.stressed(tmp_path, seed=7, children=8_000)), PILOT)
@@ -56,6 +59,7 @@ def _told(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
+@pytest.mark.slow
 def test_another_generator(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path)
     truth = write_extracts(pipeline.landing, children=800, seed=11, councils=COUNCILS)

@@ -15,6 +15,8 @@ from tests.support.independent import write_extracts
 from tests.support.returns.agreements import write
 from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
 
+pytestmark = pytest.mark.slow
+
 COUNCIL, SOURCE = "leeds", "hv_reviews"
 
 

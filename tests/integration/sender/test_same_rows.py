@@ -18,7 +18,7 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
 from sources.extract.landed import Landed, find, taking_part
 from sources.synthetic import generate
-from tests.support.independent import upn
+from tests.support.extracts import upn
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews
 

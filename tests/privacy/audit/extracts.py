@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find
-from tests.support.independent import GOALS, nhs_number, upn, write_extracts
+from sources.reference.asq3 import DOMAINS
+from sources.reference.survey import QUESTIONS
+from tests.support.extracts import COHORT, nhs_number, prepend, row, upn
+from tests.support.independent import GOALS, write_extracts
 
-COHORT = "202425"
 COUNCILS = ("leeds", "sefton")
 
 Row = Mapping[str, Any] | Iterable[tuple[str, Any]]
@@ -31,37 +32,19 @@ _PERSON = {
     "date_of_birth": "2020-03-07",
     "postcode": "LS6 3QS",
 }
-_PROFILE = (
-    {"la_code": "383", "estab": "2001", "urn": "100001", "academic_year": COHORT, "upn": upn(811_111_111_111)}
-    | _PERSON
-    | dict.fromkeys(GOALS, "2")
-)
+_PROFILE = row("eyfsp", _PERSON, upn=upn(811_111_111_111))
 _ELSEWHERE = _PROFILE | {"la_code": "343"}
-_CENSUS = {"upn": _PROFILE["upn"], **_PERSON, "ethnicity": "WBRI", "fsm_eligible": "Y", "sen_provision": "N"} | {
-    "first_language": "ENG"
-}
-_SETTING = {"setting_urn": "EY1", **_PERSON, "ethnicity": "WBRI", "entitlement": "2YO", "funded_hours": "15"} | {
-    "eypp": "N",
-    "sen_provision": "N",
-    "progress_check_date": "2022-03-01",
-    "progress_check_outcome": "concern",
-}
-_REVIEW = {"local_patient_id": "P-Q", "nhs_number": nhs_number(811_112), "nhs_number_status": "01", **_PERSON} | {
-    "review": "2-2.5Y",
-    "review_date": "2022-04-02",
-    "asq3_months": "27",
-    "asq3_communication": "10",
-    "asq3_gross_motor": "60",
-    "asq3_fine_motor": "60",
-    "asq3_problem_solving": "60",
-    "asq3_personal_social": "60",
-    "asq_se2_score": "20",
-    "concern": "Y",
-    "referral": "N",
-}
-_RESPONSE = {"response_id": "999999", "wave": "1", "respondent_role": "1", "child_age_band": "5"} | {
-    "fsm_or_funded": "1",
-    "main_barrier": "9",
+_CENSUS = row("school_census", _PERSON, upn=_PROFILE["upn"], fsm_eligible="Y")
+_SETTING = row("early_years_census", _PERSON, entitlement="2YO", progress_check_outcome="concern")
+_REVIEW = row(
+    "hv_reviews",
+    _PERSON,
+    dict.fromkeys(DOMAINS, "60") | {"asq3_communication": "10", "concern": "Y"},
+    local_patient_id="P-Q",
+    nhs_number=str(nhs_number(811_112)),
+)
+_RESPONSE = row("parent_experience", dict.fromkeys(QUESTIONS, ""), response_id="999999", child_age_band="5") | {
+    "main_barrier": "9"
 }
 
 CHILDREN: Mapping[str, Rows] = {
@@ -108,7 +91,9 @@ CHILDREN: Mapping[str, Rows] = {
 _SOUND = ("in every source", "duplicate rows", "three reviews", "two councils")
 
 WORST: Rows = (
-    *dict.fromkeys((council, source, tuple(row.items())) for name in _SOUND for council, source, row in CHILDREN[name]),
+    *dict.fromkeys(
+        (council, source, tuple(values.items())) for name in _SOUND for council, source, values in CHILDREN[name]
+    ),
 )
 """All of that of one child at once."""
 
@@ -128,21 +113,10 @@ def neighbours(folder: Path, rows: Rows, *, children: int = 120) -> Neighbours:
     without, with_child = Home(folder / "home"), Home(folder / "home_with_child")
     _take_in(folder / "landing", without, keys)
     shutil.copytree(without.root, with_child.root)  # what is unchanged is not taken in again
-    for council, source, row in rows:
-        _insert(folder / "landing" / council / source / f"{COHORT}.csv", dict(row))
+    for council, source, values in rows:
+        prepend(folder / "landing" / council / source / f"{COHORT}.csv", dict(values))
     _take_in(folder / "landing", with_child, keys)
     return Neighbours(without, with_child)
-
-
-def _insert(path: Path, row: dict[str, Any]) -> None:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        there, header = list(reader), reader.fieldnames or ()
-    assert set(row) <= set(header), sorted(set(row) - set(header))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
-        writer.writerows([row, *there])
 
 
 def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:

@@ -16,7 +16,7 @@ from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outco
 KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "200"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     if request.param == "sqlite":
         return Scene.made(tmp_path / "home")
@@ -61,6 +61,7 @@ def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str
     evidence(scene, [FIRST, "whole", "again", *releases])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kills_at_random_moments() -> None:
     with quick_folder() as folder:

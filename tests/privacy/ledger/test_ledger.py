@@ -9,11 +9,12 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.ledger_storage import LedgerUnavailable
+from tests.support.properties import examples
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, SQLite, approved, server
 
@@ -205,7 +206,7 @@ def test_racing_charges_cannot_overspend(backend, ledger):
     ledger.verify_chain()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, [HealthCheck.function_scoped_fixture])
 @given(amounts=st.lists(st.floats(1e-6, 0.2), max_size=8))
 def test_the_books_always_balance(ledger, amounts):
     cohort = f"c{len(ledger.entries())}"

@@ -16,6 +16,8 @@ from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from sources.reference.places import PILOT, place, places
 
+pytestmark = pytest.mark.slow
+
 COUNCILS = sorted(places())
 
 

@@ -19,15 +19,11 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
-from tests.support.independent import nhs_number, upn, write_extracts
+from tests.support.extracts import COHORT, append, row, upn
+from tests.support.independent import write_extracts
+from tests.support.planted import CHILD, PROFILE, REVIEW
 
-COHORT = "202425"
-PERSON = "Zzyzxwick,Quixolinda,F,2020-02-02,L99 9ZZ"
-UPN, NHS = upn(899_999_123_456), nhs_number(876_544)
-EYFSP_LINE = f"383,2001,100001,{COHORT},{UPN},{PERSON},{','.join('2' * 17)}\n"
-TWIN_LINE = (
-    EYFSP_LINE.replace("383,", "343,", 1).replace(UPN, upn(899_999_123_458)).replace("Quixolinda,F", "Barnabus,M")
-)
+TWIN = PROFILE | {"la_code": "343", "upn": upn(899_999_123_458), "forename": "Barnabus", "sex": "M"}
 """A child who shares some tokens with the planted one."""
 PLANTED = ("leeds/eyfsp", "leeds/hv_reviews", "halton/early_years_census")
 
@@ -103,14 +99,10 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Made once; tests take a copy."""
     place = Place(tmp_path_factory.mktemp("released"))
     write_extracts(place.landing, children=320)
-    with place.file("leeds/eyfsp").open("a") as file:
-        file.write(EYFSP_LINE)
-    with place.file("sefton/eyfsp").open("a") as file:
-        file.write(TWIN_LINE)
-    with place.file("leeds/hv_reviews").open("a") as file:
-        file.write(f"P-1,{NHS},01,{PERSON},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
-    with place.file("halton/early_years_census").open("a") as file:
-        file.write(f"EY1,{PERSON},WBRI,2YO,15,N,N,2022-03-01,on_track\n")
+    append(place.file("leeds/eyfsp"), PROFILE)
+    append(place.file("sefton/eyfsp"), TWIN)
+    append(place.file("leeds/hv_reviews"), REVIEW)
+    append(place.file("halton/early_years_census"), row("early_years_census", CHILD, entitlement="2YO"))
     KeyRing.create(place.root / "keys")
     run_cohort(place.installation, Cohort(COHORT), "2026.11.0", False, (), lambda _: None)
     assert set(CONTRACTS) == {

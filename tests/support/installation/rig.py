@@ -28,7 +28,9 @@ from privacy.release import store
 from privacy.release.canonical import sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
-from tests.support.independent import nhs_number, upn, write_extracts
+from tests.support.extracts import COHORT, append
+from tests.support.independent import write_extracts
+from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(
@@ -36,14 +38,11 @@ WARM.set_forkserver_preload(
 )
 """`tests.conftest` first: what Great Expectations imports ends a process whose main module has no file."""
 
-COHORT, COUNCILS = "202425", ("leeds", "liverpool")
+COUNCILS = ("leeds", "liverpool")
 FIRST, NEXT = "2026.11.0", "2026.11.1"
 SMALL_SHARE = "0.05"
 REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
 STAGES = {"intake": 1, "linkage": 2, "release": 3, "analyst_database": 4}
-SURNAME, FORENAME, POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"
-UPN, NHS = upn(899_999_123_456), nhs_number(876_544)
-PLANTED = (SURNAME, FORENAME, POSTCODE, UPN, str(NHS))
 _LONG = 240
 
 Case = TypeVar("Case")
@@ -102,11 +101,8 @@ class Site:
         """Two councils, with one child whose identifiers occur nowhere else."""
         site = cls(root)
         write_extracts(site.landing, children=160, councils=COUNCILS)
-        person = f"{SURNAME},{FORENAME},F,2020-02-02,{POSTCODE}"
-        with (site.landing / "leeds" / "eyfsp" / f"{COHORT}.csv").open("a") as file:
-            file.write(f"383,2001,100001,{COHORT},{UPN},{person},{','.join('2' * 17)}\n")
-        with (site.landing / "leeds" / "hv_reviews" / f"{COHORT}.csv").open("a") as file:
-            file.write(f"P-{SURNAME},{NHS},01,{person},2-2.5Y,2022-04-02,27,50,50,50,50,50,10,N,N\n")
+        append(site.landing / "leeds" / "eyfsp" / f"{COHORT}.csv", PROFILE)
+        append(site.landing / "leeds" / "hv_reviews" / f"{COHORT}.csv", REVIEW)
         KeyRing.create(root / "keys")
         return site
 
@@ -217,7 +213,7 @@ def check_books(site: Site, releases: int) -> None:
 
 def check_nothing_leaked(site: Site) -> None:
     """No planted identifier in any file outside landing and keys: home, output, temporary files, Dagster's storage."""
-    variants = {v.encode() for word in PLANTED for v in (word, word.upper(), word.lower(), word.replace(" ", ""))}
+    variants = {v.encode() for word in IDENTIFIERS for v in (word, word.upper(), word.lower(), word.replace(" ", ""))}
     for path in (path for path in site.root.rglob("*") if path.is_file() and not path.is_symlink()):
         if path.relative_to(site.root).parts[0] in ("landing", "keys"):
             continue

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.reference.goals import GOALS
+from sources.contracts.parent_experience import SERVICES
+from sources.reference.asq3 import DOMAINS
 from sources.reference.survey import QUESTIONS
-from tests.support.independent import nhs_number, upn
-from tests.support.intake.desk import COHORT
+from tests.support.extracts import COHORT, nhs_number, row, upn
 from tests.support.intake.files import as_csv
 
 Row = dict[str, str]
@@ -64,23 +64,24 @@ def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expecte
 
 
 PERSON = {"surname": SURNAME, "forename": FORENAME, "sex": "F", "date_of_birth": BORN, "postcode": POSTCODE}
-SOUND: dict[str, Row] = {
-    "eyfsp": {"academic_year": "202425", "upn": ""} | PERSON | dict.fromkeys(GOALS, "2"),
-    "school_census": {"upn": "", "nhs_number": ""}
-    | PERSON
-    | {"ethnicity": "WBRI", "fsm_eligible": "N", "sen_provision": "N", "first_language": "ENG"},
-    "early_years_census": {"nhs_number": ""}
-    | PERSON
-    | {"ethnicity": "WBRI", "entitlement": "UNI", "funded_hours": "15", "eypp": "N", "sen_provision": "N"}
-    | {"progress_check_date": "2022-03-01", "progress_check_outcome": "on_track"},
-    "hv_reviews": {"local_patient_id": "", "nhs_number": "", "nhs_number_status": "01"}
-    | PERSON
-    | {"review": "2-2.5Y", "review_date": "2022-02-01", "asq3_months": "27"}
-    | {name: "40" for name in CONTRACTS["hv_reviews"]._by_name if name.startswith("asq3_") and name != "asq3_months"}
-    | {"asq_se2_score": "35", "concern": "N", "referral": "N"},
-    "parent_experience": {"response_id": "", "wave": "1"}
-    | dict.fromkeys(("respondent_role", "child_age_band", "fsm_or_funded", *QUESTIONS), "1"),
+_LEFT_OUT = {
+    "eyfsp": {"la_code", "estab", "urn", "nhs_number"},
+    "early_years_census": {"setting_urn"},
+    "parent_experience": set(SERVICES),
 }
+_OWN = {
+    "hv_reviews": dict.fromkeys(DOMAINS, "40") | {"review_date": "2022-02-01", "asq_se2_score": "35"},
+    "parent_experience": dict.fromkeys(("respondent_role", "child_age_band", "fsm_or_funded", *QUESTIONS), "1"),
+}
+SOUND: dict[str, Row] = {
+    source: {
+        name: value
+        for name, value in row(source, PERSON if "sex" in contract else {}, _OWN.get(source, {})).items()
+        if name not in _LEFT_OUT.get(source, ())
+    }
+    for source, contract in CONTRACTS.items()
+}
+"""A row of each source, whose numbers are those of the child that `child` is asked for."""
 
 
 def child(source: str, number: int, **change: str) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sources.reference.goals import GOALS
-from tests.support.independent import upn
+from tests.support.extracts import upn
 from tests.support.intake.corpus import FORENAME, PERSON, SURNAME, Case, Row, case, nhs_of, rows, text
 
 _UPN, _NHS = upn(997_700_000_008), nhs_of(8)

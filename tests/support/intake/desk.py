@@ -16,43 +16,19 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
-from sources.contracts import CONTRACTS
 from sources.extract.landed import find
-from sources.reference.goals import GOALS
-from tests.support.independent import upn
+from tests.support.extracts import COHORT, PERSON, columns, row, text
 
-COHORT = "202425"
-EYFSP_HEADER = [column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number"]
-EYFSP_ROW = {
-    "la_code": "383",
-    "estab": "2001",
-    "urn": "100001",
-    "academic_year": "202425",
-    "upn": upn(800_000_000_005),
-    "surname": "Thornton",
-    "forename": "Amelia",
-    "sex": "F",
-    "date_of_birth": "2020-02-29",
-    "postcode": "LS1 4AP",
-} | dict.fromkeys(GOALS, "2")
-REVIEW_ROW = {
-    "surname": "Thornton",
-    "forename": "Amelia",
-    "sex": "F",
-    "date_of_birth": "2020-02-29",
-    "postcode": "LS1 4AP",
-    "review": "2-2.5Y",
-    "review_date": "2022-05-01",
-    "asq3_months": "27",
-    "asq3_communication": "24.02",
-}
+EYFSP_HEADER = [name for name in columns("eyfsp") if name != "nhs_number"]
+EYFSP_ROW = {name: value for name, value in row("eyfsp").items() if name in EYFSP_HEADER}
+_SAID = ("review", "asq3_months", *PERSON)
+REVIEW_ROW = dict.fromkeys(columns("hv_reviews"), "") | {name: row("hv_reviews")[name] for name in _SAID}
+REVIEW_ROW |= {"review_date": "2022-05-01", "asq3_communication": "24.02"}
 
 
 def reviews(*changes: dict[str, str]) -> str:
     """The text of an extract of health-visitor reviews: one row for each mapping of changed values."""
-    header = [column.name for column in CONTRACTS["hv_reviews"].columns]
-    rows = [",".join((REVIEW_ROW | change).get(name, "") for name in header) for change in changes]
-    return "\n".join([",".join(header), *rows]) + "\n"
+    return text((REVIEW_ROW | change for change in changes), columns("hv_reviews"))
 
 
 @dataclass
@@ -113,9 +89,8 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
 def eyfsp() -> Callable[..., str]:
     """The text of an EYFS Profile extract: one row for each mapping of changed values."""
 
-    def text(*changes: dict[str, str], delimiter: str = ",", header: list[str] | None = None) -> str:
-        rows = [EYFSP_ROW | change for change in changes or ({},)]
-        lines = [header or EYFSP_HEADER, *([row[name] for name in EYFSP_HEADER] for row in rows)]
-        return "".join(delimiter.join(line) + "\n" for line in lines)
+    def written(*changes: dict[str, str], delimiter: str = ",", header: list[str] | None = None) -> str:
+        _, body = text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter).split("\n", 1)
+        return delimiter.join(header or EYFSP_HEADER) + "\n" + body
 
-    return text
+    return written

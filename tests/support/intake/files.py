@@ -19,7 +19,8 @@ from sources.contracts import CONTRACTS
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
 from sources.extract.landed import find
 from sources.extract.open import open_extract
-from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW
+from tests.support.extracts import COHORT
+from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW
 
 SHEET = "xl/worksheets/sheet1.xml"
 STRINGS = "xl/sharedStrings.xml"

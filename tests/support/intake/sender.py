@@ -19,6 +19,7 @@ from assets.intake.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.extract.landed import find
+from tests.support.extracts import text
 from tests.support.intake import desk as intake
 from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW
 
@@ -128,8 +129,7 @@ def put(path: Path, place: Place, source: str = "eyfsp", council: str = "leeds",
 
 def eyfsp(*changes: dict[str, str]) -> str:
     """The text of an EYFS Profile extract: one row for each mapping of changed values."""
-    rows = [EYFSP_ROW | change for change in changes or ({},)]
-    return "".join(",".join(line) + "\n" for line in (EYFSP_HEADER, *([r[n] for n in EYFSP_HEADER] for r in rows)))
+    return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER)
 
 
 def reviews(*changes: dict[str, str]) -> str:

@@ -19,7 +19,7 @@ import openpyxl
 from sources.contracts import CONTRACTS
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.goals import GOALS
-from tests.support.independent import nhs_number, upn
+from tests.support.extracts import nhs_number, upn
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]

@@ -6,12 +6,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from privacy import normalise
+from tests.support.properties import examples
 
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = examples(60, [HealthCheck.function_scoped_fixture])
 
 OUTPUTS = (
     "n_surname",

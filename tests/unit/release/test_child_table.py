@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.release.child_table import ChildTableError, input_mac, true_counts
@@ -16,6 +16,7 @@ from privacy.release.estimates import Estimates
 from privacy.release.intervals import published_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.workload import Cube, Selector
+from tests.support.properties import examples
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import small_family, small_plan, small_table
 
@@ -26,7 +27,7 @@ def replaced(table: pa.Table, column: str, values: list[object]) -> pa.Table:
     return table.set_column(table.column_names.index(column), column, pa.array(values))
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(rows=st.integers(1, 60), seed=st.integers(0, 99), data=st.data())
 def test_one_row_moves_every_marginal_by_one_and_all_of_them_by_rho(rows, seed, data):
     plan, table = small_plan(), small_table(rows, seed)

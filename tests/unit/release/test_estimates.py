@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import null_space
 
@@ -28,6 +28,7 @@ from privacy.release.workload import (
     WorkloadError,
     terms_of,
 )
+from tests.support.properties import examples
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import attribute, pilot_family, pilot_table, small_plan, small_table
 
@@ -157,7 +158,7 @@ def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
     return Selector(a, tuple(map(str, range(length))), rows)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(data=st.data())
 def test_everything_equals_dense_least_squares(data):
     family = data.draw(families())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.release.estimates import Estimates
@@ -24,6 +24,7 @@ from privacy.release.intervals import (
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
+from tests.support.properties import examples
 from tests.support.release.examples import attribute, published_rates
 
 RELIABILITY = Reliability()
@@ -149,7 +150,7 @@ def test_a_rate_beyond_what_is_possible_is_judged_by_its_whole_interval():
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.floats(-1e5, 1e5),
     st.floats(-1e5, 1e5),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.release.child_table import true_counts
@@ -28,6 +28,7 @@ from privacy.release.workload import (
     WorkloadError,
     terms_of,
 )
+from tests.support.properties import examples
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import attribute
 
@@ -121,7 +122,7 @@ def places(family: Family) -> Selector:
     return Selector.each(council) + Selector.of(council, groups) + across + Selector.total(council)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.booleans(), st.integers(0, 1000))
 def test_everything_equals_dense_least_squares(groups, identities, seed):
     family = nested_family(groups, identities)
@@ -149,7 +150,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     )
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.integers(0, 1000))
 def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(groups, seed):
     family = nested_family(groups)

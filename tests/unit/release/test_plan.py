@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -16,6 +16,7 @@ from privacy.release.canonical import canonical_json
 from privacy.release.lattice import Lattice
 from privacy.release.plan import GAP, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
+from tests.support.properties import examples
 from tests.support.release.examples import attribute, pilot_family, small_family, small_plan
 
 
@@ -74,7 +75,7 @@ def test_the_objective_is_the_weighted_sum_of_cell_variances_of_dense_least_squa
     assert objective(lattice, precisions) == pytest.approx(dense, rel=1e-8)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_every_workload_is_solved_to_its_certificate(data):
     """Degenerate workloads included, where several allocations are equally good."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.release.shrinkage import NoisyRates, _additive, shrunk_rates
+from tests.support.properties import examples
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
 
@@ -76,7 +77,7 @@ def test_a_group_without_information_is_what_its_place_and_its_kind_suggest():
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10_000), st.floats(0, 200), st.integers(4, 9), st.integers(1, 5))
 def test_every_input_has_a_rate(seed, noise, places, groups):
     rng = np.random.default_rng(seed)
@@ -92,7 +93,7 @@ def test_few_places_are_refused():
         shrunk_rates(noisy_rates(size[:3], rate[:3], 1))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
 def test_effects_are_the_least_squares_fit(seed, unknown):
     """Against a general solver, on the cells of which something is known."""

@@ -13,13 +13,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from assets.intake.profile import AFTER, BEFORE, Profile, bins, months, profile
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
+from tests.support.properties import examples
 
 COHORT = Cohort("202425")
 CONTRACT = CONTRACTS["hv_reviews"]
@@ -68,7 +69,7 @@ def month_of(day: dt.date) -> str:
     return BEFORE if month < window[0] else AFTER if month > window[-1] else f"{month:%Y-%m}"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, [HealthCheck.function_scoped_fixture])
 @given(rows=reviews)
 def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     found = profiled(tmp_path, "hv_reviews", rows)
@@ -87,7 +88,7 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
         assert counted == dict(Counter(group_of(value) for value in values))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, [HealthCheck.function_scoped_fixture])
 @given(rows=reviews)
 def test_groups_do_not_depend_on_the_data(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     found, empty = profiled(tmp_path, "hv_reviews", rows), profiled(tmp_path, "hv_reviews", [])

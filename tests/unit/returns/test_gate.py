@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.returns.agreement import Agreement, Fact, Recipient, Sender, Status, Telling, permitted
 from privacy.returns.facts import absence
 from privacy.services import SERVICE_NAMES
+from tests.support.properties import examples
 
 COUNCILS = ("leeds", "wirral", "sefton")
 DAYS = st.dates(dt.date(2026, 1, 1), dt.date(2026, 1, 20))
@@ -59,7 +60,7 @@ def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: 
 
 
 @given(agreements(), DAYS)
-@settings(max_examples=300)
+@examples(300)
 def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, Agreement], day: dt.date) -> None:
     for to in COUNCILS:
         for receiver in SERVICE_NAMES:
@@ -72,7 +73,7 @@ def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, 
 
 
 @given(agreements(), DAYS, st.sets(st.builds(Sender, st.sampled_from(COUNCILS), SERVICES)))
-@settings(max_examples=300)
+@examples(300)
 def test_absence_is_said_only_of_services_that_tell_it_and_are_in(
     held: dict[str, Agreement], day: dt.date, in_full: set[Sender]
 ) -> None:
