@@ -17,11 +17,10 @@ from assets.intake.assets import landed_extracts, postcode_directory, pseudonymi
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
-from pipelines.dagster.alerts import failed_runs
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.dagster.progress import progress_logger
 from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
-from pipelines.dagster.sensors import landing_sensor, restricted_automation
+from pipelines.dagster.sensors import failed_runs, landing_sensor, restricted_automation
 from pipelines.opening import opened
 
 

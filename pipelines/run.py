@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from assets.home.errors import StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.intake.assets import pseudonymised_extracts
-from assets.release.begin import Asked, Series, SeriesRefused, measured_now, series_for
+from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
 from pipelines.dagster.abandoned_runs import alive, end_left_over
@@ -36,18 +37,39 @@ class RunStopped(Exception):
     """The run cannot go on; the message says why and what to do."""
 
 
+_REFUSALS = (
+    SeriesRefused,
+    ReleaseConflict,
+    CohortExpired,
+    InvalidRetention,
+    backends.BackendUnavailable,
+    StepFailed,
+)
+"""Errors whose message is all that a person must know."""
+
+
 @contextmanager
-def _said_plainly() -> Iterator[None]:
-    """Raise `RunStopped` where the system, or Dagster's own storage, stops a run outside its steps."""
+def _stopping_plainly() -> Iterator[None]:
+    """Raise `RunStopped` where a run cannot begin, or the system, or Dagster's own storage, stops it between steps."""
     try:
         with plainly():
             yield
-    except (StepFailed, dg.DagsterError) as error:
-        said = error if isinstance(error, StepFailed) else in_plain_words(error)
-        raise RunStopped(str(said)) from None
+    except _REFUSALS as error:
+        raise RunStopped(str(error)) from None
+    except dg.DagsterError as error:
+        raise RunStopped(in_plain_words(error)) from None
 
 
-@_said_plainly()
+@dataclass(frozen=True)
+class _Stage:
+    """A job of a run, what a person is told of it, and what the job is given."""
+
+    job: str
+    title: str
+    given: dict[str, Any] = field(default_factory=dict)
+
+
+@_stopping_plainly()
 def run_cohort(
     installation: Installation,
     cohort: Cohort,
@@ -65,85 +87,75 @@ def run_cohort(
     what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
     earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
     """
-    home = installation.home_folder
-    _check_backend(installation.linkage_backend)
+    home, others = installation.home_folder, [each.code for each in with_cohorts]
+    backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
     release = version or release_of(home, cohort)
-    series = _series(home, release, Asked(cohort.code, [each.code for each in with_cohorts] or None, reuse))
+    series = series_for(home, release, Asked(cohort.code, others or None, reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
     for each in measured:
-        _check_retention(each)
+        check_may_be_held(each, dt.date.today())
         _check_landing(installation.landing_folder, home, each)
-        _check_whole(installation.landing_folder, each)
     for sentence in not_read(installation.landing_folder):
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
-    definitions = build_definitions(installation)
-    config = {
-        "config": {
-            "version": release,
-            "allow_missing": allow_missing,
-            "share": share,
-            "with_cohorts": [each.code for each in with_cohorts],
-            "reuse": reuse,
-        }
+    measurement = {
+        "version": release,
+        "allow_missing": allow_missing,
+        "share": share,
+        "with_cohorts": others,
+        "reuse": reuse,
     }
-    stages: list[tuple[str, str, dict[str, Any]]] = [
+    spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
+    stages = [
         *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
-        (
-            "release",
-            _words(release, measured),
-            {
-                "partition_key": cohort.code,
-                "tags": of_release(release, share),
-                "run_config": {
-                    "ops": {"release__measurements": config, "release__bundle": {"config": {"version": release}}}
-                },
-            },
-        ),
-        ("analyst_database", "Analyst database", {}),
+        _Stage("release", f"Release {release}: {spends}", _of_release(cohort, measurement)),
+        _Stage("analyst_database", "Analyst database"),
     ]
-    processes = home.root / "dagster" / "processes"
-    with instance(home) as dagster_instance, alive(processes) as of_this_process:
-        end_left_over(dagster_instance, processes)
-        for number, (job, title, options) in enumerate(stages, 1):
-            say(f"[{number}/{len(stages)}] {title}")
+    definitions = build_definitions(installation)
+    with _storage(home) as (dagster_instance, of_this_process):
+        for number, stage in enumerate(stages, 1):
+            say(f"[{number}/{len(stages)}] {stage.title}")
             started = time.monotonic()
-            _run(definitions, job, dagster_instance, of_this_process, options)
+            _run(definitions, stage.job, dagster_instance, of_this_process, stage.given)
             say(f"      done in {time.monotonic() - started:.1f} s")
     return home.release / release
 
 
-def _series(home: Home, release: str, asked: Asked) -> Series:
-    try:
-        return series_for(home, release, asked)
-    except (SeriesRefused, ReleaseConflict) as error:
-        raise RunStopped(str(error)) from None
-
-
 def _made_ready(
     installation: Installation, cohort: Cohort, accept_fewer: Sequence[str], several: bool
-) -> list[tuple[str, str, dict[str, Any]]]:
+) -> Iterator[_Stage]:
     """Intake and linkage of a cohort."""
     councils, about = taking_part(installation.landing_folder), f" of {cohort.code}" if several else ""
-    return [
-        ("intake", f"Intake{about}: read, check, pseudonymise", _intake(councils, cohort, accept_fewer)),
-        ("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code}),
-    ]
+    yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", _of_intake(councils, cohort, accept_fewer))
+    yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code})
 
 
-def _words(release: str, measured: Sequence[Cohort]) -> str:
-    spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
-    return f"Release {release}: {spends}"
+def _of_release(cohort: Cohort, measurement: dict[str, Any]) -> dict[str, Any]:
+    version = measurement["version"]
+    configured = {"release__measurements": measurement, "release__bundle": {"version": version}}
+    return {
+        "partition_key": cohort.code,
+        "tags": of_release(version, measurement["share"]),
+        "run_config": {"ops": {op: {"config": config} for op, config in configured.items()}},
+    }
 
 
 def run_returns(installation: Installation, cohort: Cohort) -> None:
     """Make the returns of a cohort; raises `RunStopped`."""
-    processes = installation.home_folder.root / "dagster" / "processes"
-    with instance(installation.home_folder) as dagster_instance, alive(processes) as of_this_process:
-        options = {"partition_key": cohort.code}
-        _run(build_definitions(installation), "returns", dagster_instance, of_this_process, options)
+    with _storage(installation.home_folder) as (dagster_instance, of_this_process):
+        given = {"partition_key": cohort.code}
+        _run(build_definitions(installation), "returns", dagster_instance, of_this_process, given)
+
+
+@contextmanager
+def _storage(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
+    """Dagster's storage, in which no run of a process that is gone is still open, and the tags of this process's."""
+    processes = home.root / "dagster" / "processes"
+    with instance(home) as opened, alive(processes) as of_this_process:
+        end_left_over(opened, processes)
+        yield opened, of_this_process
 
 
 def release_of(home: Home, cohort: Cohort) -> str:
@@ -172,31 +184,11 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
     if not anything_arrived(landing, cohort.code) and not home.any_taken(cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
-
-
-def _check_backend(name: str) -> None:
-    """Raises `RunStopped` where the linkage could not use it, before the intake takes its time."""
-    try:
-        backends.backend(name)
-    except backends.BackendUnavailable as error:
-        raise RunStopped(str(error)) from None
-
-
-def _check_retention(cohort: Cohort) -> None:
-    """Raises `RunStopped` where the cohort's data may no longer be held."""
-    try:
-        check_may_be_held(cohort, dt.date.today())
-    except (CohortExpired, InvalidRetention) as error:
-        raise RunStopped(str(error)) from None
-
-
-def _check_whole(landing: Path, cohort: Cohort) -> None:
-    """Raises `RunStopped` where an extract is still being written."""
     if moving := still_arriving(landing, cohort.code):
         raise RunStopped(f"{', '.join(moving)}: still being written; run again when it has arrived whole")
 
 
-def _intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) -> dict[str, Any]:
+def _of_intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) -> dict[str, Any]:
     """Tags and configuration of the intake of a cohort; raises `RunStopped` for names of no extract."""
     try:
         for name in accept_fewer:
@@ -213,10 +205,12 @@ def _run(
     job: str,
     dagster_instance: dg.DagsterInstance,
     tags: Mapping[str, str],
-    options: dict[str, Any],
+    given: dict[str, Any],
 ) -> None:
-    options["tags"] = started_by_command("readiness run") | dict(tags) | options.get("tags", {})
-    options["run_config"] = {"loggers": {"console": {"config": {}}}} | options.get("run_config", {})
+    options = given | {
+        "tags": started_by_command("readiness run") | dict(tags) | given.get("tags", {}),
+        "run_config": {"loggers": {"console": {"config": {}}}} | given.get("run_config", {}),
+    }
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=dagster_instance, raise_on_error=False, **options
     )

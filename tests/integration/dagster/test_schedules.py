@@ -19,8 +19,8 @@ from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
 from assets.catalogue.run_tags import WHY
 from assets.linkage.assets import GROUP
 from pipelines.cli import main
-from pipelines.dagster import alerts
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
+from pipelines.dagster.sensors import failed_runs
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import Announced, InvalidCalendar, NotPublished, calendar, held_until
 from sources.extract.errors import ExtractStopped
@@ -253,7 +253,7 @@ def told(monkeypatch: pytest.MonkeyPatch, to: str) -> str:
     instance, result = failed_run("intake", "Zzyzxwick is one of 41 linked children")
     (event,) = [e for e in result.all_events if e.event_type_value == "PIPELINE_FAILURE"]
     context = dg.build_run_status_sensor_context("failed_runs", event, instance, result.dagster_run)
-    ran = alerts.failed_runs(context.for_run_failure())
+    ran = failed_runs(context.for_run_failure())
     return str(ran if isinstance(ran, dg.SkipReason) else next(iter(ran)))  # type: ignore[arg-type]
 
 
