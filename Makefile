@@ -65,9 +65,10 @@ format: setup  ## put code into the house style
 	$(RUN) ruff format .
 
 docs: setup  ## the pages that are made from the code
-	$(RUN) python -m sources.contracts.document > docs/sources.md
+	$(RUN) python -m sources.document > docs/sources.md
 	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
 	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
+	$(RUN) python -m tests.support.architecture > docs/stages.svg
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m bench.pipeline

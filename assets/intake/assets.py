@@ -18,7 +18,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, check_extract_name, find
 from sources.reference.cohorts import Cohort
 

@@ -28,7 +28,7 @@ from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import BITS, Projection, project_extract

@@ -19,7 +19,7 @@ from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import SourceContract
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
 

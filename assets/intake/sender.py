@@ -25,7 +25,7 @@ from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import CouncilFile
-from sources.extract.errors import ExtractStopped, unexpected
+from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state
 from sources.extract.open import open_extract
 

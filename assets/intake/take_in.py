@@ -36,7 +36,7 @@ from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
 from sources.councils.dialect import Dialect
-from sources.extract.errors import ExtractStopped, unexpected
+from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed, content_sha256, state
 from sources.extract.open import open_extract
 from sources.reference.cohorts import Cohort

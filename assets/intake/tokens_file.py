@@ -20,7 +20,7 @@ import pyarrow.parquet
 from assets.intake.one_pass import CHUNK_ROWS, MAX_EXAMPLE_ROWS, RuleCount, TableWriter
 from privacy import pseudonyms
 from sources.contracts import Kind, Role, Severity, SourceContract
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
 

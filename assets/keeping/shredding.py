@@ -17,7 +17,7 @@ from assets.intake import deliveries
 from privacy.doors.files import overwrite
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import READY, Landed, content_sha256, files_in, find, taking_part
 from sources.reference.cohorts import cohort_codes
 

@@ -14,7 +14,7 @@ from assets.intake import deliveries
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from sources.contracts import CONTRACTS
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256, find
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place

@@ -20,7 +20,7 @@ from sources.contracts import CONTRACTS, Role, SourceContract, concerns
 from sources.councils.council_file import council_file as shipped_council_file
 from sources.councils.council_file import load as load_council_file
 from sources.councils.dialect import Dialect
-from sources.extract.errors import ExtractStopped, unexpected
+from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import Landed, content_sha256
 from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import project_extract

@@ -44,7 +44,7 @@ def council() -> None:
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None, as_json: bool) -> None:
     """Check council file FILE, and show how samples would be read under it. Exits with 1 if something must change."""
     from sources.councils.council_file import InvalidCouncilFile, load
-    from sources.extract.errors import ExtractStopped
+    from sources.errors import ExtractStopped
 
     try:
         found = load(file)
@@ -57,7 +57,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     checks = []
     if samples:
         from privacy.normalise import VALID
-        from sources.councils.onboarding.check import check_sample
+        from sources.onboarding.check import check_sample
 
         con = _connection()
         with stopping_at(ExtractStopped):
@@ -67,7 +67,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     if as_json:
         click.echo(json.dumps({"problems": [], "todo": todo, "samples": [c.as_json() for c in checks]}, indent=1))
     else:
-        from sources.councils.onboarding.check import LEGEND, render
+        from sources.onboarding.check import LEGEND, render
 
         click.echo(
             f"{file}: a sound council file of {found.council}"
@@ -87,7 +87,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here instead of to the terminal.")
 def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
     """Draft the council file of COUNCIL (name, or DfE or ONS code) from samples. Nothing is overwritten."""
-    from sources.extract.errors import ExtractStopped
+    from sources.errors import ExtractStopped
 
     if not samples:
         stop("give a sample: --sample eyfsp=EXTRACT, once for each source that the council sends")
@@ -98,7 +98,7 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     if out and out.exists():
         stop(f"{out} is there already; a council file is never overwritten")
     from privacy.normalise import VALID
-    from sources.councils.onboarding.write import council_file_text, draft_source
+    from sources.onboarding.write import council_file_text, draft_source
 
     con = _connection()
     with stopping_at(ExtractStopped):
@@ -128,7 +128,7 @@ def _connection() -> duckdb.DuckDBPyConnection:
 
 def _landed(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
     from sources.contracts import CONTRACTS
-    from sources.councils.onboarding.sample import landed_sample
+    from sources.onboarding.sample import landed_sample
 
     found: list[Any] = []
     for sample in samples:

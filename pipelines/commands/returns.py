@@ -80,7 +80,7 @@ def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     from assets.returns.open import open_return as run
     from privacy.returns.seal import ReturnProblem
-    from sources.extract.errors import ExtractStopped
+    from sources.errors import ExtractStopped
 
     with stopping_at(ReturnProblem, ExtractStopped):
         written = run(file, extract, key, signer, council_file, out, dt.date.today())

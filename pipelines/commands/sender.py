@@ -51,7 +51,7 @@ def pseudonymise(
     """
     from assets.intake.sender import pseudonymise as run
     from privacy.keys import SENDER, KeyProblem, KeyRing
-    from sources.extract.errors import ExtractStopped
+    from sources.errors import ExtractStopped
 
     council_file, path = _council(council or _folder(extract, 2) or _ask("council"))
     landed = _landed(extract, council_file.council, source, cohort)

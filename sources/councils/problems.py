@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 
 _MAX_LISTED_NAMES = 12
 

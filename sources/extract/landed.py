@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sources.contracts import CONTRACTS, Rule
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.rules import (
     BINARY_WORKBOOK,
     LINK,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sources.contracts import SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.table import stop_at_values
 
 MAX_SKIPPED = 20

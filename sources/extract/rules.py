@@ -6,7 +6,7 @@ Rules about values stand in the source contracts.
 from __future__ import annotations
 
 from sources.contracts.model import Rule, reject, stop
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 
 MALFORMED = reject("malformed-row", "The row does not have as many fields as the header.")
 UNBALANCED_QUOTE = reject(

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sources.contracts import Column, Kind, SourceContract
 from sources.contracts.people import WRITTEN_AS_A_POSTCODE
 from sources.councils.date_formats import ISO_DATES, USUAL_FORMATS, date_sql, likeliest, plausible
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.open import OpenExtract
 from sources.extract.project import typed_sql
 from sources.extract.table import SOURCE_ROW, first_rows, trimmed

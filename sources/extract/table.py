@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources.contracts import Rule
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.rules import EMPTY, REPEATED_HEADER, TOO_MANY_COLUMNS, VALUES_IN_HEADER, stopped
 
 MAX_COLUMNS = 500

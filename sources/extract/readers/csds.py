@@ -26,7 +26,7 @@ from privacy.doors.database import in_memory
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.match import key
 from sources.extract.readers import csds_sql

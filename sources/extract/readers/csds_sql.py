@@ -188,5 +188,5 @@ def _reviews(cohort: Cohort) -> str:
         FROM all_reviews JOIN CYP001 USING (patient)
             LEFT JOIN questionnaires USING (source_row)
             LEFT JOIN (SELECT source_row, score AS {ASQ_SE2} FROM latest_scores WHERE NOT {_ASQ3}) USING (source_row)
-        WHERE coalesce({born} = DATE '1900-01-01' OR {born} BETWEEN DATE '{cohort.born_from}' - INTERVAL 1 YEAR
-            AND DATE '{cohort.born_to}' + INTERVAL 1 YEAR, true)"""
+        WHERE coalesce({born} = DATE '1900-01-01' OR {born} BETWEEN DATE {_text(str(cohort.born_from))} - INTERVAL 1 YEAR
+            AND DATE {_text(str(cohort.born_to))} + INTERVAL 1 YEAR, true)"""

@@ -23,7 +23,7 @@ from pipelines.dagster.schedules import nightly_intake, release_calendar, termly
 from pipelines.dagster.sensors import failed_runs
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import Announced, InvalidCalendar, NotPublished, calendar, held_until
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 
 LONDON = ZoneInfo("Europe/London")
 

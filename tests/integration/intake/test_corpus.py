@@ -24,7 +24,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import find
 from sources.reference.places import PILOT, places
 from tests.support.intake import corpus_files, corpus_values

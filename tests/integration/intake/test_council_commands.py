@@ -20,8 +20,8 @@ from pipelines.cli import main
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import council_file, load
 from sources.councils.dialect import Dialect
-from sources.councils.onboarding import known
-from sources.councils.onboarding.write import scalar
+from sources.onboarding import known
+from sources.onboarding.write import scalar
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 from sources.synthetic import generate

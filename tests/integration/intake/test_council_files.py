@@ -16,7 +16,7 @@ from sources.contracts import CONTRACTS
 from sources.councils.council_file import InvalidCouncilFile, council_file, load
 from sources.councils.date_formats import ambiguity, date_sql, format_fault, mended_date_sql
 from sources.councils.dialect import Characters, Derived, Filled, FirstOf, Join, Pattern, pattern_fault
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT, UnknownCouncil, places, resolve
 from tests.support.intake.desk import EYFSP_ROW, Desk, reviews

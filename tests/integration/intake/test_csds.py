@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.dagster.arriving import looks
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256
 from sources.extract.readers.csds import csds_parts, folder_contents, open_csds, table_of
 from sources.reference.cohorts import Cohort

@@ -19,7 +19,7 @@ from assets.intake.one_pass import Tools, Untokenised
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import SourceContract
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find
 from tests.support.intake.desk import COHORT, Desk
 

@@ -11,7 +11,7 @@ import pytest
 
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import CONTRACT_DIALECT
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.match import known_keys
 from sources.extract.readers.archives import content_of, members
 from sources.extract.readers.delimited import open_delimited

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import Landing, as_parquet, children
 

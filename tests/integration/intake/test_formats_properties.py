@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (
     Landing,

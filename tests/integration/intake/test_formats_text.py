@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sources.councils.council_file import Dialect
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.readers.text import BLOCK_BYTES
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import Landing, as_csv, children

@@ -16,7 +16,7 @@ from openpyxl.styles import Alignment
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.formula import ArrayFormula
 
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.readers.spreadsheet_xml import number_text, serial_date
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from tests.support.intake.desk import EYFSP_ROW, Desk
 
 Text = Callable[..., str]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sources.contracts.document import render
-from sources.extract.errors import ExtractStopped
+from sources.document import render
+from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support import PROJECT
 from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW, Desk, reviews

@@ -16,7 +16,7 @@ from assets.intake.quality_report import (
     render_council,
     stopped_report,
 )
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support.intake.desk import EYFSP_HEADER, Desk
 

@@ -16,7 +16,7 @@ from privacy.keys import SENDER, KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION
 from sources.contracts import CONTRACTS
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite

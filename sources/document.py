@@ -1,4 +1,4 @@
-"""The contracts as a page for those who send extracts: `python -m sources.contracts.document > docs/sources.md`."""
+"""The contracts as a page for those who send extracts: `python -m sources.document > docs/sources.md`."""
 
 from __future__ import annotations
 

@@ -13,14 +13,15 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Dialect
-from sources.councils.onboarding.known import heading_score, of_identifier
-from sources.extract.errors import ExtractStopped
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
 from sources.extract.table import VALUE, TextTable, first_rows, trimmed
+from sources.onboarding.known import heading_score, of_identifier
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
@@ -213,7 +214,7 @@ def shown_values(
     coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
     hidden = any(of_identifier(contract, heading) for heading in headings)
     rows = con.execute(
-        f"SELECT {text}, count(*), regexp_matches({text}, '{_LIKE_IDENTIFIER}') FROM {relation}"
+        f"SELECT {text}, count(*), regexp_matches({text}, {quoted(_LIKE_IDENTIFIER)}) FROM {relation}"
         f" WHERE {text} IS NOT NULL AND ({where}) GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     if not (coded and of_codes) or hidden:

@@ -12,8 +12,13 @@ import pyarrow as pa
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
-from sources.councils.onboarding.known import resembled
-from sources.councils.onboarding.sample import (
+from sources.extract.landed import Landed
+from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
+from sources.extract.open import OpenExtract, Origin, open_extract
+from sources.extract.project import Projection, project_extract
+from sources.extract.table import SOURCE_ROW, first_rows
+from sources.onboarding.known import resembled
+from sources.onboarding.sample import (
     MAX_ROWS,
     MIN_ROWS,
     Shown,
@@ -21,12 +26,7 @@ from sources.councils.onboarding.sample import (
     header_of,
     shown_values,
 )
-from sources.councils.onboarding.write import scalar
-from sources.extract.landed import Landed
-from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
-from sources.extract.open import OpenExtract, Origin, open_extract
-from sources.extract.project import Projection, project_extract
-from sources.extract.table import SOURCE_ROW, first_rows
+from sources.onboarding.write import scalar
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
 LEGEND = (

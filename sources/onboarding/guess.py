@@ -11,8 +11,8 @@ import duckdb
 from sources.contracts import Column, Kind, SourceContract
 from sources.councils.date_formats import USUAL_FORMATS, date_sql, likeliest, plausible
 from sources.councils.dialect import Derived, Filled, Join, Pattern
-from sources.councils.onboarding.known import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
-from sources.councils.onboarding.sample import Sample
+from sources.onboarding.known import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
+from sources.onboarding.sample import Sample
 from sources.reference.goals import GOALS
 
 _FITTING_SHARE = 0.8
