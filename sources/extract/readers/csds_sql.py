@@ -180,6 +180,7 @@ def _reviews(cohort: Cohort) -> str:
     kinds = " ".join(f"WHEN {_text(code)} THEN {_text(review)}" for code, review in REVIEW_OF_ACTIVITY.items())
     sexes = " ".join(f"WHEN {_text(code)} THEN {_text(sex)}" for code, sex in SEX.items())
     born = "try_cast(left(date_of_birth, 10) AS DATE)"
+    first, last = quoted(str(cohort.born_from)), quoted(str(cohort.born_to))
     return f"""CREATE VIEW reviews AS
         SELECT source_row, patient AS local_patient_id, nhs_number, nhs_number_status, surname, forename,
             CASE upper(gender) {sexes} ELSE gender END AS sex, date_of_birth, postcode,
@@ -188,5 +189,5 @@ def _reviews(cohort: Cohort) -> str:
         FROM all_reviews JOIN CYP001 USING (patient)
             LEFT JOIN questionnaires USING (source_row)
             LEFT JOIN (SELECT source_row, score AS {ASQ_SE2} FROM latest_scores WHERE NOT {_ASQ3}) USING (source_row)
-        WHERE coalesce({born} = DATE '1900-01-01' OR {born} BETWEEN DATE {_text(str(cohort.born_from))} - INTERVAL 1 YEAR
-            AND DATE {_text(str(cohort.born_to))} + INTERVAL 1 YEAR, true)"""
+        WHERE coalesce({born} = DATE '1900-01-01' OR {born} BETWEEN DATE {first} - INTERVAL 1 YEAR
+            AND DATE {last} + INTERVAL 1 YEAR, true)"""
