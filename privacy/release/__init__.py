@@ -16,6 +16,6 @@ What a privacy reviewer reads, in the order in which things happen:
     statement     what is protected, and what is not                        public
 
 `components` and `covariance` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and `ledger_postgres`, where
-the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one row of the child table added
-or removed. Nothing here reads an extract, knows a table's title, or depends on how a run is scheduled.
+the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one row of the child table
+added or removed. Nothing here reads an extract, knows a table's title, or depends on how a run is scheduled.
 """
