@@ -38,8 +38,7 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             "previous_hash": last["entry_hash"] if last else _NO_HASH,
         }
         entry["entry_hash"] = _hash(entry)
-        os.pwrite(log, json.dumps(entry).encode() + b"\n", os.fstat(log).st_size)
-        os.fsync(log)
+        files.append(log, json.dumps(entry).encode() + b"\n")
         _note_head(path, entry)
     return entry
 

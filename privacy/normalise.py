@@ -355,7 +355,7 @@ def _place_and_date_macros() -> list[str]:
         """outward_alone(x) AS CASE WHEN length(x) > 4 THEN false
                                  ELSE regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?') END""",
         "full_postcode(x) AS regexp_full_match(x, '[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}')",
-        f"birth_date(x) AS CASE WHEN x BETWEEN DATE '{EARLIEST_BIRTH}' AND DATE '2099-12-31' THEN x END",
+        f"birth_date(x) AS CASE WHEN x BETWEEN DATE {quoted(EARLIEST_BIRTH)} AND DATE '2099-12-31' THEN x END",
         """sorted_date(x) AS (year(x) * 10000 + least(month(x), day(x)) * 100
                               + greatest(month(x), day(x)))::VARCHAR""",
     ]
