@@ -37,9 +37,9 @@ from privacy.doors.files import promote
 from privacy.keys import LINKED_UNDER
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
-from privacy.linkage.doubts import Doubts
 from privacy.linkage.link import Watcher, link
 from privacy.linkage.report import Report
+from privacy.returns.facts import Doubts
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 

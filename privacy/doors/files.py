@@ -45,6 +45,12 @@ def write_json(path: Path, content: Any) -> None:
     write(path, json.dumps(content, indent=1).encode())
 
 
+def append(handle: int, content: bytes) -> None:
+    """Add `content` at the end of a file that is open for writing, durable on return."""
+    os.pwrite(handle, content, os.fstat(handle).st_size)
+    os.fsync(handle)
+
+
 def unfinished(path: Path) -> Path:
     """Where `write` keeps what a death may leave of a file that was never finished."""
     return path.with_name(f".{path.name}.unfinished")

@@ -1,5 +1,5 @@
 """Which pseudonymised rows are the same child: `link.link` is the whole of it.
 
-`report`, `control`, `doubts` and `explain` watch it at work, for those who must judge it; `estimate` shows where the
-fixed parameters of `model.json` come from.
+`report`, `control` and `explain` watch it at work, for those who must judge it; `estimate` shows where the fixed
+parameters of `model.json` come from.
 """

@@ -15,8 +15,7 @@ What a privacy reviewer reads, in the order in which things happen:
     shrinkage     rates as a model sees them, labelled as such              post-processing
     statement     what is protected, and what is not                        public
 
-`lattice`, `covariance` and `identities` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and
-`ledger_postgres`, where the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one
-row of the child table added or removed. Nothing here reads an extract, knows a table's title, or depends on how a run
-is scheduled.
+`components` and `covariance` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and `ledger_postgres`, where
+the ledger lives; `canonical`, the byte form of documents. The guarantee is rho-zCDP for one row of the child table
+added or removed. Nothing here reads an extract, knows a table's title, or depends on how a run is scheduled.
 """

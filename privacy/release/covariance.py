@@ -8,7 +8,7 @@ v_i - mean(v_i) for the centred vector,
 
 the sum running over subsets C of the attributes both name (a total's centred vector is zero, its mean one). Identities
 take off, for every component D they act on, the same product over D times the inner product of the two functionals'
-shares u in the whitened equalities (see `identities`).
+shares u in the whitened equalities (see `components`).
 
 With a nesting every group is a problem of its own (see `estimates`): a functional's variance is the sum of those of its
 parts, and the formula holds within each group, v_i over the inner attribute being the weights of the group's members.
@@ -28,8 +28,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.identities import Constraint, constraints_of
-from privacy.release.lattice import Lattice, subsets
+from privacy.release.components import Constraint, Lattice, constraints_of, subsets
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Cube, Family, Figures, Selector, WorkloadError, terms_of
 

@@ -32,9 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.release.components import impose, subsets
 from privacy.release.covariance import Covariances
-from privacy.release.identities import impose
-from privacy.release.lattice import subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of

@@ -115,7 +115,7 @@ class PostgresStorage:
         try:
             with connection:
                 connection.execute("SET synchronous_commit = 'on'")
-                connection.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000}")
+                connection.execute(f"SET lock_timeout = {quoted(f'{LOCK_SECONDS}s')}")
                 yield connection
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(

@@ -4,7 +4,7 @@
 the ledger and quoted by everything made from it. Nothing here sees a count.
 
 The allocation. Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = Q s for the precisions of the
-residual components (see `lattice`). The plan minimises the weighted sum of all cell variances
+residual components (see `components`). The plan minimises the weighted sum of all cell variances
 
     f(s) = sum over C of w_C / tau_C(s)      subject to      s >= 0,  sum s_A = B = 2 rho,
 
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.lattice import Lattice
+from privacy.release.components import Lattice
 from privacy.release.workload import Array, Attribute, Batch, Family, Identity, Marginal, Nesting, Term
 
 METHOD = "optimised-marginals/1"

@@ -6,10 +6,14 @@ A fact is told where it is as sure as a link of probability SURE, and is left ou
   A row that came by its own number has probability 1;
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
 - no other service knows the child: no service that tells this has a record that is, or could be, the child's
-  (`privacy.linkage.doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or
+  (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or
   postcode, the same forename or surname and no other sex; and the row would have been found (FINDABLE).
 
 Only rows of the receiver and of services that may tell it something are looked at.
+
+Two records that would be one child with a probability above DOUBTFUL, if neither had another partner, leave it open
+whether their children are one; so do two records with the same number. A rival that took the place of one of them is no
+reason to be sure: a service can hold two records of one child, and a record can have gone to the wrong twin.
 """
 
 from __future__ import annotations
@@ -18,10 +22,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
-from privacy.linkage.link import REVIEW_BAND
-from privacy.linkage.rows import COMPLETE
+from privacy.doors.database import in_memory
+from privacy.linkage.link import REVIEW_BAND, Scored
+from privacy.linkage.model import bits_of
+from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
 from privacy.returns.agreement import Fact, Permitted, Sender
 
@@ -35,6 +42,11 @@ FINDABLE = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SU
 """SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
 without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
 another date of birth is not found: that nothing was found says too little."""
+
+DOUBTFUL = 0.05
+"""Probability from which two records that are not linked may still be one child: that they are not is then less sure
+than a link of 0.95."""
+_ROW = ("source", "council", "source_row")
 
 
 @dataclass(frozen=True)
@@ -148,4 +160,64 @@ SELECT source_row, json_object('row', source_row, 'known_to', known_to)::VARCHAR
 UNION ALL
 SELECT source_row, json_object('row', source_row, 'known_to_no_other', true)::VARCHAR FROM of_nobody
 ORDER BY source_row
+"""
+
+
+class Doubts:
+    """A watcher of `link`: the pairs of children that were left apart, though they could be one. Remembers a row of
+    each."""
+
+    def __init__(self) -> None:
+        self._pairs: list[pa.Table] = []
+
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        if not self._pairs:
+            self._remember(con, con.sql(_SAME_NUMBER).to_arrow_table())
+        apart = step.decision.alone >= bits_of(DOUBTFUL)
+        apart[step.decision.kept] = False
+        at = np.flatnonzero(apart)
+        pairs = step.pairs.select(["unit_l", "unit_r"]).take(pa.array(at))
+        self._remember(con, pairs.append_column("likely", pa.array(step.decision.odds[at] >= bits_of(DOUBTFUL))))
+
+    def _remember(self, con: duckdb.DuckDBPyConnection, doubtful: pa.Table) -> None:
+        con.register("doubtful", doubtful)
+        self._pairs.append(con.sql(_ROWS_OF_UNITS).to_arrow_table())
+        con.unregister("doubtful")
+
+    def children(self, links: pa.Table) -> pa.Table:
+        """`child_id`, `other_child_id`, each pair both ways, and whether it is `likely`: among all rivals of both the
+        probability is still above DOUBTFUL. `links` are those of the linkage that was watched."""
+        with in_memory() as con:
+            con.register("pairs", pa.concat_tables(self._pairs))
+            con.register("links", links)
+            return con.sql(_CHILDREN).to_arrow_table()
+
+
+_SAME_NUMBER = " UNION ".join(
+    f"""
+    SELECT DISTINCT l.unit AS unit_l, r.unit AS unit_r, false AS likely
+      FROM (patterns JOIN units USING (pattern)) AS l JOIN (patterns JOIN units USING (pattern)) AS r
+        ON l.{number} = r.{number} AND l.unit < r.unit
+    """
+    for number in OWN_NUMBERS
+)
+_ROWS_OF_UNITS = f"""
+WITH named AS (
+    SELECT unit, min(row) AS row FROM units JOIN rows USING (pattern)
+     WHERE unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful) GROUP BY unit
+)
+SELECT likely, {", ".join(f"a.{part}, b.{part} AS other_{part}" for part in _ROW)}
+  FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
+  JOIN rows AS a ON a.row = l.row JOIN rows AS b ON b.row = r.row
+"""
+_CHILDREN = f"""
+WITH apart AS (
+    SELECT a.child_id, b.child_id AS other_child_id, likely
+      FROM pairs JOIN links AS a USING ({", ".join(_ROW)})
+      JOIN links AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
+     WHERE a.child_id <> b.child_id
+), both_ways AS (
+    FROM apart UNION ALL SELECT other_child_id, child_id, likely FROM apart
+)
+SELECT child_id, other_child_id, bool_or(likely) AS likely FROM both_ways GROUP BY ALL ORDER BY ALL
 """

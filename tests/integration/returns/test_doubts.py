@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from privacy.keys import KeyRing
-from privacy.linkage.doubts import Doubts
 from privacy.linkage.link import link
+from privacy.returns.facts import Doubts
 from tests.support.linkage import stress
 from tests.support.linkage.populations import tokenised
 

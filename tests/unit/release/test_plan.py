@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from privacy.release.canonical import canonical_json
-from privacy.release.lattice import Lattice
+from privacy.release.components import Lattice
 from privacy.release.plan import GAP, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
 from tests.support.properties import examples
