@@ -1,0 +1,139 @@
+"""Folders may be called anything: every command works where names hold quotes, spaces, signs and letters of others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
+
+from pipelines.cli import main
+from privacy.keys import KeyRing
+from sources.extract.landed import find
+from tests.support import PROJECT
+from tests.support.independent import write_extracts
+from tests.support.returns.agreements import Recipients, write
+
+COHORT, VERSION, NEXT = "202425", "2026.11.0", "2026.11.1"
+COUNCILS = ("leeds", "wirral")
+NAME = "O'Brien's 100% höme"
+FURTHER_NAMES = ("a # b", "a?b=c&d", 'a "quoted" name', "[a-z]* {b}", "cohort=202324")
+
+
+class Place:
+    """An installation whose folders all lie in one of an odd name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        self.landing, self.home, self.keys = root / "landing", root / "home", root / "keys"
+
+    def says(self, *arguments: str | Path) -> str:
+        """What a command prints, which must succeed."""
+        environment = {"READINESS_KEYS": str(self.keys), "READINESS_HOME": str(self.home)}
+        done = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
+        assert done.exit_code == 0, (arguments, done.output, done.exception)
+        return done.output
+
+    def run(self, version: str, *more: str) -> None:
+        """In a process of its own, as people do it."""
+        command = [Path(sys.executable).with_name("readiness"), "run", "--landing", self.landing, "--home", self.home]
+        command += ["--cohort", COHORT, "--release", version, *more]
+        environment = os.environ | {"READINESS_KEYS": str(self.keys)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def file(self, council: str, source: str) -> Path:
+        return self.landing / council / source / f"{COHORT}.csv"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / NAME)
+
+
+def test_the_whole_path_in_a_folder_with_an_odd_name(place: Place) -> None:
+    write_extracts(place.landing, children=240, councils=COUNCILS)
+    place.run(VERSION, "--create-keys")
+    bundle = place.home / "release" / VERSION
+    assert "ok" in place.says("verify", bundle).lower()
+    assert "2 tables" not in place.says("recompute", bundle)
+    assert COHORT in place.says("budget")
+    assert "gld_headline" in place.says("plan", "--cohort", COHORT, "--landing", place.landing)
+    assert "Leeds" in place.says("status", "--landing", place.landing, "--cohort", COHORT)
+    _rows_are_explained(place)
+    _returns_are_made_and_opened(place)
+    _a_child_is_forgotten(place)
+    place.run(NEXT, "--share", "0.2")
+    assert NEXT in place.says("diff", VERSION, NEXT)
+    _releases_are_published_and_withdrawn(place)
+    _files_are_shredded(place)
+    place.says("doctor", "--landing", place.landing)
+    assert "none changed or removed" in place.says("log", "--verify")
+
+
+def _rows_are_explained(place: Place) -> None:
+    linked = place.says("link", "explain", "--cohort", COHORT, "eyfsp/leeds/1", "school_census/leeds/1", "--json")
+    assert "eyfsp" in linked
+
+
+def _returns_are_made_and_opened(place: Place) -> None:
+    recipients, agreements = Recipients(place.root / "recipients"), place.root / "agreements"
+    for council in COUNCILS:
+        write(agreements, council, recipients)
+    place.says("returns", "make", "--cohort", COHORT, "--agreements", agreements)
+    signer, out = place.root / "signer.pem", place.root / "opened"
+    public = KeyRing.load(place.keys).signing_key.public_key()
+    signer.write_bytes(public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    made = place.home / "restricted" / "returns" / "leeds" / "hv_reviews" / f"{COHORT}.age"
+    options = ["--extract", place.file("leeds", "hv_reviews"), "--key", recipients.key("leeds", "health")]
+    place.says("returns", "open", made, *options, "--signer", signer, "--out", out)
+    assert {path.suffix for path in out.iterdir()} == {".csv", ".xlsx", ".html"}
+    assert "leeds/hv_reviews" in place.says("returns", "log")
+
+
+def _a_child_is_forgotten(place: Place) -> None:
+    row = ["--cohort", COHORT, "--council", "leeds", "--source", "eyfsp", "--row", "1"]
+    assert "Would be removed" in place.says("forget", *row, "--landing", place.landing, "--dry-run")
+    removed = place.says("forget", *row, "--landing", place.landing, "--objection")
+    assert "Removed" in removed
+    assert str(place.file("leeds", "eyfsp")) in removed
+
+
+def _releases_are_published_and_withdrawn(place: Place) -> None:
+    to = place.root / "published"
+    to.mkdir()
+    for version in (VERSION, NEXT):
+        place.says("publish", version, "--to", to)
+    assert (to / VERSION / "SHA256SUMS").read_bytes() == (place.home / "release" / VERSION / "SHA256SUMS").read_bytes()
+    place.says("withdraw", VERSION, "--reason", "A council corrected its file.")
+    place.says("publish", NEXT, "--to", to)
+
+
+def _files_are_shredded(place: Place) -> None:
+    assert "Nothing has been kept longer" in place.says("retention", "--landing", place.landing)
+    assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing)
+    assert not place.file("leeds", "hv_reviews").exists()
+
+
+@pytest.mark.parametrize("name", [NAME, *FURTHER_NAMES])
+def test_a_council_drafts_its_file_and_pseudonymises_an_extract_there(tmp_path: Path, name: str) -> None:
+    place = Place(tmp_path / name)
+    place.says("synth", "--landing", place.landing, "--cohort", COHORT, "--scale", "0.002")
+    assert (place.root / "truth.parquet").exists()
+    landed = find(place.landing, "leeds", "hv_reviews", COHORT)
+    assert landed
+    file = shutil.copy(PROJECT / "sources" / "councils" / "leeds.yaml", place.root)
+    place.says("council", "check", file, "--sample", landed.path)
+    (place.root / "draft").mkdir()
+    place.says("council", "new", "leeds", "--sample", landed.path, "--out", place.root / "draft" / "leeds.yaml")
+    assert (place.root / "draft" / "leeds.yaml").exists()
+    place.says("keys", "create", place.keys, "--at-sender")
+    directory, out = place.landing / "reference" / "postcode_directory.csv", place.root / "out"
+    place.says("pseudonymise", landed.path, "--council", file, "--postcode-directory", directory, "--out", out)
+    assert (out / f"{COHORT}.tokens.parquet").exists()
