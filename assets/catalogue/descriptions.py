@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables import FAMILIES
 from privacy.pseudonyms import token_columns
 from sources.contracts import CONTRACTS, Role, SourceContract
 
@@ -49,17 +49,24 @@ def lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
     return checked({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
 
 
-def _schema(columns: Iterable[dg.TableColumn], sources_of: Mapping[str, Sequence[dg.TableColumnDep]]) -> dg.TableSchema:
-    """The columns, each with what it is made of in words: the open web server draws no lineage of columns."""
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                c.name, c.type, description=". ".join(filter(None, (c.description, _words(sources_of[c.name]))))
-            )
-            if c.name in sources_of
-            else c
-            for c in columns
-        ]
+_Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
+"""Name, type, description, and the columns that it is made of."""
+
+
+def _described(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
+    """Columns, and what each is made of, in words too: the open web server draws no lineage of columns."""
+    listed = list(columns)
+    schema = [
+        dg.TableColumn(name, kind, description=". ".join(filter(None, (said, _words(made_of)))))
+        for name, kind, said, made_of in listed
+    ]
+    lineage_of = {name: made_of for name, _, _, made_of in listed if made_of}
+    return checked(
+        {
+            COLUMN_SCHEMA: dg.TableSchema(schema),
+            COLUMN_LINEAGE: dg.TableColumnLineage(lineage_of),
+            **documents(*to_read),
+        }
     )
 
 
@@ -68,7 +75,8 @@ def _words(made_of: Sequence[dg.TableColumnDep]) -> str:
     by_asset: dict[str, list[str]] = {}
     for dep in made_of:
         by_asset.setdefault(dep.asset_key.to_user_string(), []).append(dep.column_name)
-    return "From " + "; ".join(f"{name}: {_some(columns)}" for name, columns in by_asset.items())
+    listed = "; ".join(f"{name}: {_some(columns)}" for name, columns in by_asset.items())
+    return f"From {listed}" if listed else ""
 
 
 def _some(columns: Sequence[str]) -> str:
@@ -79,105 +87,70 @@ def _some(columns: Sequence[str]) -> str:
 def landed(contract: SourceContract) -> dict[str, Any]:
     """Of an extract as a council sends it."""
     columns = [dg.TableColumn(c.name, c.kind.value, description=c.description) for c in contract.columns]
-    return checked({COLUMN_SCHEMA: dg.TableSchema(columns), DOCUMENTS: _read("docs/sources.md", "docs/formats.md")})
+    return checked({COLUMN_SCHEMA: dg.TableSchema(columns), **documents("docs/sources.md", "docs/formats.md")})
 
 
 def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
     """Of what intake makes of it."""
-    payload = contract.with_role(Role.PAYLOAD)
-    columns = [
-        dg.TableColumn("council", _TEXT, description="Who sent the row"),
-        dg.TableColumn("source_row", "integer", description="Number of the row in the extract, from 1"),
-        *(dg.TableColumn(c.name, c.kind.value, description=c.description) for c in payload),
-    ]
-    sources_of = {c.name: [_of(landing, c.name)] for c in payload}
     tokens = token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
+    born, home = _of(landing, "date_of_birth"), [_of(landing, "postcode"), _of(directory, "imd_decile")]
+    columns: list[_Column] = [
+        ("council", _TEXT, "Who sent the row", ()),
+        ("source_row", "integer", "Number of the row in the extract, from 1", ()),
+        *((c.name, c.kind.value, c.description, [_of(landing, c.name)]) for c in contract.with_role(Role.PAYLOAD)),
+    ]
     if tokens:
         columns += [
-            dg.TableColumn("term_of_birth", _TEXT, description="School term of birth; the date is not kept"),
-            dg.TableColumn("imd_quintile", "integer", description="Deprivation quintile; the postcode is not kept"),
+            ("term_of_birth", _TEXT, "School term of birth; the date is not kept", [born]),
+            ("imd_quintile", "integer", "Deprivation quintile; the postcode is not kept", home),
         ]
-        sources_of["term_of_birth"] = [_of(landing, "date_of_birth")]
-        sources_of["imd_quintile"] = [_of(landing, "postcode"), _of(directory, "imd_decile")]
     for token in tokens:
-        made_of = ", ".join(token.inputs)
-        columns.append(dg.TableColumn(token.name, "ubigint", description=f"Token of {made_of}, keyed twice"))
-        sources_of[token.name] = [_of(landing, name) for name in token.inputs]
-    return checked(
-        {
-            COLUMN_SCHEMA: _schema(columns, sources_of),
-            COLUMN_LINEAGE: dg.TableColumnLineage(sources_of),
-            DOCUMENTS: _read("docs/architecture.md", "docs/linkage.md"),
-        }
-    )
+        made_of = [_of(landing, name) for name in token.inputs]
+        columns.append((token.name, "ubigint", f"Token of {', '.join(token.inputs)}, keyed twice", made_of))
+    return _described(columns, "docs/architecture.md", "docs/linkage.md")
 
 
 def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     """Of the table of links."""
-    described = {
-        "source": (_TEXT, "Source of the row"),
-        "council": (_TEXT, "Who sent the row"),
-        "source_row": ("integer", "Number of the row in its extract"),
-        "child_id": (_TEXT, "Random; the same for all rows of a child, kept when the cohort is linked again"),
-        "match_rule": (_TEXT, "How the row came to its child: own number, twin rows, probabilistic or none"),
-        "match_probability": ("double", "Of the link, where it is probabilistic"),
-    }
     keys = list(extracts)
-    sources_of = {name: [_of(key, name) for key in keys] for name in ("council", "source_row")}
     tokens = [
         _of(key, token.name)
         for key in keys
         for token in token_columns({c.name for c in CONTRACTS[key.path[-1]].with_role(Role.IDENTIFIER)})
     ]
-    sources_of |= dict.fromkeys(("child_id", "match_rule", "match_probability"), tokens)
-    columns = [dg.TableColumn(name, kind, description=said) for name, (kind, said) in described.items()]
-    return checked(
-        {
-            COLUMN_SCHEMA: _schema(columns, sources_of),
-            COLUMN_LINEAGE: dg.TableColumnLineage(sources_of),
-            DOCUMENTS: _read("docs/linkage.md", "docs/linkage-parameters.md"),
-        }
-    )
+    child = "Random; the same for all rows of a child, kept when the cohort is linked again"
+    columns: list[_Column] = [
+        ("source", _TEXT, "Source of the row", ()),
+        ("council", _TEXT, "Who sent the row", [_of(key, "council") for key in keys]),
+        ("source_row", "integer", "Number of the row in its extract", [_of(key, "source_row") for key in keys]),
+        ("child_id", _TEXT, child, tokens),
+        ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
+        ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
+    ]
+    return _described(columns, "docs/linkage.md", "docs/linkage-parameters.md")
 
 
 def confidential(
     family: str, made_of: Mapping[str, Mapping[str, Sequence[str]]], extracts: Mapping[str, dg.AssetKey]
 ) -> dict[str, Any]:
     """Of a table that noise is added over: by attribute and source the columns it is made of; by source the asset."""
-    attributes = FAMILIES[family].attributes
-    columns = [dg.TableColumn(a.name, _TEXT, description=f"{a.label}: {'; '.join(a.categories)}") for a in attributes]
-    sources_of = {
-        name: [_of(extracts[source], column) for source, columns in by_source.items() for column in columns]
-        for name, by_source in made_of.items()
-    }
-    return checked(
-        {
-            COLUMN_SCHEMA: _schema(columns, sources_of),
-            COLUMN_LINEAGE: dg.TableColumnLineage(sources_of),
-            DOCUMENTS: _read("docs/architecture.md", "docs/privacy.md"),
-        }
-    )
+    columns: list[_Column] = [
+        (
+            a.name,
+            _TEXT,
+            f"{a.label}: {'; '.join(a.categories)}",
+            [_of(extracts[source], name) for source, names in made_of[a.name].items() for name in names],
+        )
+        for a in FAMILIES[family].attributes
+    ]
+    return _described(columns, "docs/architecture.md", "docs/privacy.md")
 
 
-def measurement() -> dict[str, Any]:
-    """Of noisy counts."""
-    return checked({DOCUMENTS: _read("docs/privacy.md", "docs/operations.md")})
-
-
-def bundle() -> dict[str, Any]:
-    """Of the published tables."""
-    listed = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
-    return checked({DOCUMENTS: dg.MetadataValue.md(f"{_read('docs/releases.md').value}\n\n{listed}")})
-
-
-def analyst_database() -> dict[str, Any]:
-    """Of the DuckDB file."""
-    return checked({DOCUMENTS: _read("docs/releases.md")})
+def documents(*names: str, and_more: str = "") -> dict[str, Any]:
+    """Where to read on."""
+    text = "To read on: " + ", ".join(f"`{name}`" for name in names)
+    return checked({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
 
 
 def _of(key: dg.AssetKey, column: str) -> dg.TableColumnDep:
     return dg.TableColumnDep(key, column)
-
-
-def _read(*documents: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md("To read on: " + ", ".join(f"`{name}`" for name in documents))

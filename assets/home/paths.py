@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ndl_export.tables import FAMILIES
 from privacy.doors.environment import settings
 from privacy.doors.files import OWNER_ONLY_FOLDER
 from privacy.doors.locks import scratch
@@ -133,8 +134,7 @@ class Home:
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
-        names = {"pupil": "children", "health": "reviewed_children", "parents": "responses"}
-        return self.linked(cohort) / f"{names[family]}.parquet"
+        return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
         """Create the zones; the restricted one for its owner only."""

@@ -22,13 +22,14 @@ from assets.linkage.inputs import read_record
 from assets.release.measure import measure_release, publish_bundle, publish_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
-from ndl_export.tables import FAMILIES
+from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from sources.extract.landed import taking_part
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
+_TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
@@ -63,7 +64,7 @@ def _measurement(family: str) -> dg.AssetSpec:
         kinds={"opendp"},
         owners=["team:privacy"],
         tags={"zone": RELEASE, "spends_budget": "true"},
-        metadata=descriptions.measurement(),
+        metadata=descriptions.documents("docs/privacy.md", "docs/operations.md"),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
             " The same release is read back, never drawn again. All families are measured in one step, so that a"
@@ -106,7 +107,7 @@ def measurements(
     kinds={"parquet", "csv"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=descriptions.bundle(),
+    metadata=descriptions.documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
     description=(
         "The signed release bundle: tables as Parquet and CSV, metadata, privacy statement, checksums. Made from the"
         " stored measurements alone."
@@ -137,7 +138,7 @@ def bundle(
     kinds={"duckdb"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=descriptions.analyst_database(),
+    metadata=descriptions.documents("docs/releases.md"),
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
 )
 @speaks_plainly

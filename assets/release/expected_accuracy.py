@@ -7,19 +7,16 @@ which is the widest. Nothing confidential goes in.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import sources.reference
 from assets.release.noise_workload import block_figures, plan_family
 from ndl_export.tables import FAMILIES, Block, Family, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
@@ -29,12 +26,15 @@ from privacy.release.intervals import expected_difference_half_widths, expected_
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
-from sources.reference.places import place
+from sources.reference.places import COUNTRY, place
+from sources.reference.profile_results import SEX, TOTAL, children_by
 
 Array = NDArray[np.float64]
 
 _UNKNOWN_RATE = 0.5
 _COUNCILS_OF_ENGLAND = 153
+_PUBLISHED = "202425"
+"""The cohort whose published figures are planned with."""
 
 
 class NotAccurateEnough(Exception):
@@ -272,45 +272,24 @@ def _size(area: Geography) -> float:
 
 
 @cache
-def _published() -> list[dict[str, str]]:
-    path = Path(sources.reference.__file__).parent / "published_eyfsp_202425.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@cache
 def council_size(council: str) -> float:
     """Published number of children; the average of the councils that are not published here."""
-    totals = {
-        row["new_la_code"]: float(row["children_count"])
-        for row in _published()
-        if row["breakdown"] == row["sex"] == "Total"
+    sizes = {
+        area: float(rows[TOTAL]["children_count"])
+        for (area, cohort), rows in children_by(SEX).items()
+        if cohort == _PUBLISHED
     }
-    england = totals.pop("E92000001")
-    return totals.get(
-        place(council).new_la_code, (england - sum(totals.values())) / (_COUNCILS_OF_ENGLAND - len(totals))
-    )
+    england = sizes.pop(COUNTRY[0])
+    return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (_COUNCILS_OF_ENGLAND - len(sizes)))
 
 
 def _public_gld_rate() -> float:
-    total = next(
-        row
-        for row in _published()
-        if row["geographic_level"] == "National" and row["breakdown"] == row["sex"] == "Total"
-    )
-    return float(total["gld_children_percent"]) / 100
+    return float(children_by(SEX)[COUNTRY[0], _PUBLISHED][TOTAL]["gld_children_percent"]) / 100
 
 
 def public_shares(topic: str, categories: tuple[str, ...]) -> dict[str, float]:
     """National share of each category of an attribute; equal shares where nothing is published for it."""
-    counts = {
-        row["breakdown"] if topic != "Sex" else row["sex"]: float(row["children_count"])
-        for row in _published()
-        if row["geographic_level"] == "National"
-        and (row["breakdown_topic"] == topic or (topic == "Sex" and row["breakdown_topic"] == "Total"))
-    }
-    found = {category: counts.get(category, 0.0) for category in categories}
-    total = sum(found.values())
-    if not total:
-        return dict.fromkeys(categories, 1 / len(categories))
-    return {category: count / total for category, count in found.items()}
+    rows = children_by(topic).get((COUNTRY[0], _PUBLISHED), {})
+    counts = {name: float(rows[name]["children_count"]) if name in rows else 0.0 for name in categories}
+    total = sum(counts.values())
+    return {name: count / total if total else 1 / len(categories) for name, count in counts.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -38,16 +37,8 @@ from privacy.release.workload import Figures, WorkloadError
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class _Figures:
-    """One measure's figures for some rows, all of one shape; NaN where there is none."""
-
-    value: Array
-    estimate: Array
-    lower: Array
-    upper: Array
-    flag: NDArray[np.str_]
-    model: Array
+_Figures = Mapping[Role, NDArray[Any]]
+"""One measure's figures for some rows, by role of their column, all of one shape; NaN where there is none."""
 
 
 def tabulate(
@@ -116,7 +107,8 @@ def _table(
             figures = block_figures(block, plan.family, councils, absent)
             positions = _positions(rows, block, figures.areas)
             for name, found in _block(table, block, figures, estimates, reliability):
-                _fill(columns[name], positions, found)
+                for role, values in found.items():
+                    columns[name][role][positions] = values.ravel()
     keys = {name: rows.keys[name] for name in rows.keys.column_names}
     filled = {
         column: values
@@ -149,13 +141,26 @@ def _count(asked: Moments, cube: Figures) -> _Figures:
     counted = published_counts(asked, cube)
     value = counted.count.astype(np.float64)
     flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
-    return _Figures(value, asked.values(cube), counted.lower, counted.upper, flag, _nothing(value))
+    return _figures(value, asked.values(cube), counted.lower, counted.upper, flag, _nothing(value))
 
 
 def _ratio(measure: Measure, found: RatioTable, model: Array, impossible: NDArray[np.bool_]) -> _Figures:
     """As published: rounded, without an estimate of its own."""
     shown = np.round(found.value, measure.decimals)
-    return _not_applicable(_Figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)
+    return _not_applicable(_figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)
+
+
+def _figures(
+    value: Array, estimate: Array, lower: Array, upper: Array, flag: NDArray[np.str_], model: Array
+) -> _Figures:
+    return {
+        Role.FIGURE: value,
+        Role.ESTIMATE: estimate,
+        Role.LOWER: lower,
+        Role.UPPER: upper,
+        Role.FLAG: flag,
+        Role.MODEL: model,
+    }
 
 
 def _nothing(value: NDArray[Any]) -> Array:
@@ -210,31 +215,15 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
-    value, estimate, lower, upper, model = (
-        np.where(where, np.nan, part)
-        for part in (figures.value, figures.estimate, figures.lower, figures.upper, figures.model)
-    )
-    flag = np.where(where, Flag.NOT_APPLICABLE.value, figures.flag)
-    return _Figures(value, estimate, lower, upper, flag, model)
+    nothing = {role: Flag.NOT_APPLICABLE.value if role is Role.FLAG else np.nan for role in figures}
+    return {role: np.where(where, nothing[role], values) for role, values in figures.items()}
 
 
 def _empty(rows: Layout, measure: Measure) -> _Figures:
     """No figure in any row: not available where a figure applies, until it is filled in."""
     value, estimate, lower, upper, model = (np.full(len(rows.row_of), np.nan) for _ in range(5))
     flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype("<U3")
-    return _Figures(value, estimate, lower, upper, flag, model)
-
-
-def _fill(column: _Figures, positions: NDArray[np.int64], found: _Figures) -> None:
-    for target, values in (
-        (column.value, found.value),
-        (column.estimate, found.estimate),
-        (column.lower, found.lower),
-        (column.upper, found.upper),
-        (column.flag, found.flag),
-        (column.model, found.model),
-    ):
-        target[positions] = values.ravel()
+    return _figures(value, estimate, lower, upper, flag, model)
 
 
 def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
@@ -249,13 +238,7 @@ def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArra
 
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
-    shown = pa.array(figures.value, pa.float64(), from_pandas=True)
-    parts = {
-        Role.FIGURE: shown.cast(pa.int64()) if measure.is_count else shown,
-        Role.ESTIMATE: pa.array(figures.estimate, pa.float64(), from_pandas=True),
-        Role.LOWER: pa.array(figures.lower, pa.float64(), from_pandas=True),
-        Role.UPPER: pa.array(figures.upper, pa.float64(), from_pandas=True),
-        Role.FLAG: pa.array(figures.flag.tolist(), pa.string()),
-        Role.MODEL: pa.array(figures.model, pa.float64(), from_pandas=True),
+    return {
+        column.name: pa.array(figures[column.role], from_pandas=True).cast(column.type)
+        for column in measure_columns(measure)
     }
-    return {column.name: parts[column.role] for column in measure_columns(measure)}

@@ -6,8 +6,9 @@ Every value is read as text. `draft` is a starting file with a word on each line
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
@@ -29,7 +30,8 @@ _NEEDED = (
     "tells",
 )
 _KEYS = (*_NEEDED, "accepts_from")
-_TELLING = ("from", "to", "in", "facts")
+_TELLING_NEEDED = ("from", "to", "facts")
+_DRAFT = Path(__file__).with_name("agreement_draft.yaml")
 FACT_NAMES = tuple(fact.value for fact in Fact)
 
 
@@ -87,41 +89,31 @@ class _Reader:
         self.nodes, self.path = nodes, path
 
     def read(self, root: MappingNode) -> Agreement | None:
-        entries = {
-            name: value
-            for name, _, value in self.nodes.known(root, "the file", ", ".join(_KEYS), _KEYS, "a key of an agreement")
-        }
-        for name in _NEEDED:
-            if name not in entries:
-                self.nodes.problem(root, f"the file has no {name!r}")
-        texts = {
-            name: self._said(entries[name], name)
-            for name in ("reference", "legal_basis", "impact_assessment")
-            if name in entries
-        }
+        entries = self._entries(root, "the file", ", ".join(_KEYS), _KEYS, "a key of an agreement", _NEEDED)
         council = self._council(entries["council"]) if "council" in entries else None
-        days = {name: self._day(entries[name], name) for name in ("starts", "expires") if name in entries}
-        starts, expires = days.get("starts"), days.get("expires")
+        readers: dict[str, Callable[[Node, str], Any]] = {
+            **dict.fromkeys(("reference", "legal_basis", "impact_assessment"), self._said),
+            "status": self._status,
+            **dict.fromkeys(("starts", "expires"), self._day),
+            "recipients": self._recipients,
+            "accepts_from": lambda node, where: self._others(node, where, council),
+            "tells": lambda node, where: self._tells(node, where, council) if council else (),
+        }
+        read = {name: reader(entries[name], name) for name, reader in readers.items() if name in entries}
+        starts, expires = read.get("starts"), read.get("expires")
         if starts and expires and expires < starts:
             self.nodes.problem(entries["expires"], f"expires ({expires}) is before starts ({starts})")
-        status = self._one_of(entries["status"], "status", tuple(Status)) if "status" in entries else None
-        recipients = self._recipients(entries["recipients"]) if "recipients" in entries else {}
-        accepts = self._others(entries["accepts_from"], "accepts_from", council) if "accepts_from" in entries else ()
-        tells = self._tells(entries["tells"], council) if "tells" in entries and council else ()
-        if self.nodes.problems or not (council and starts and expires and status):
-            return None
-        return Agreement(
-            council=council,
-            reference=texts["reference"],
-            legal_basis=texts["legal_basis"],
-            impact_assessment=texts["impact_assessment"],
-            status=Status(status),
-            starts=starts,
-            expires=expires,
-            recipients=recipients,
-            tells=tuple(tells),
-            accepts_from=frozenset(accepts),
-        )
+        return Agreement(council=council, **read) if council and not self.nodes.problems else None
+
+    def _entries(
+        self, node: Node, where: str, holds: str, names: Sequence[str], called: str, needed: Sequence[str]
+    ) -> dict[str, Node]:
+        """The values of a mapping with these keys; one that is `needed` and not there is a problem."""
+        found = {name: value for name, _, value in self.nodes.known(node, where, holds, names, called)}
+        for name in needed:
+            if name not in found:
+                self.nodes.problem(node, f"{where} has no {name!r}")
+        return found
 
     def _said(self, node: Node, where: str) -> str:
         """A text that somebody has filled in."""
@@ -152,91 +144,73 @@ class _Reader:
             self.nodes.problem(node, f"{where} must be a day written as 2026-09-01, not {text!r}")
             return None
 
-    def _one_of(self, node: Node, where: str, names: tuple[str, ...]) -> str | None:
-        text = self.nodes.text(node, where)
-        if text is None:
-            return None
-        if text not in names:
-            self.nodes.problem(node, f"{where}: {text!r} is not one that is known{perhaps(text, names)}")
-            return None
-        return text
+    def _status(self, node: Node, where: str) -> Status | None:
+        text = self._one_of(node, where, tuple(Status))
+        return Status(text) if text else None
 
-    def _recipients(self, node: Node) -> dict[str, Recipient]:
+    def _one_of(self, node: Node, where: str, names: Sequence[str], called: str = "one that is known") -> str | None:
+        text = self.nodes.text(node, where)
+        if text is None or text in names:
+            return text
+        self.nodes.problem(node, f"{where}: {text!r} is not {called}{perhaps(text, names)}")
+        return None
+
+    def _recipients(self, node: Node, where: str) -> dict[str, Recipient]:
         found: dict[str, Recipient] = {}
-        listed = self.nodes.known(
-            node, "recipients", f"services: {', '.join(SERVICE_NAMES)}", SERVICE_NAMES, "a service"
-        )
-        for service, _, value in listed:
-            where = f"recipients.{service}"
-            parts = {
-                name: (self._said(part, f"{where}.{name}"), part)
-                for name, _, part in self.nodes.known(
-                    value, where, "name and key", ("name", "key"), "a key of a recipient"
-                )
-            }
-            for name in ("name", "key"):
-                if name not in parts:
-                    self.nodes.problem(value, f"{where} has no {name!r}")
+        holds = f"services: {', '.join(SERVICE_NAMES)}"
+        for service, value in self._entries(node, where, holds, SERVICE_NAMES, "a service", ()).items():
+            own = f"{where}.{service}"
+            parts = self._entries(value, own, "name and key", ("name", "key"), "a key of a recipient", ("name", "key"))
+            texts = {name: self._said(part, f"{own}.{name}") for name, part in parts.items()}
             if len(parts) < 2:
                 continue
-            key, at = parts["key"]
+            key, at = texts["key"], parts["key"]
             if key and not is_recipient(key):
                 private = " and a private key belongs in no agreement" if key.upper().startswith("AGE-SECRET") else ""
-                self.nodes.problem(at, f"{where}.key is no age public key: it starts with age1{private}")
+                self.nodes.problem(at, f"{own}.key is no age public key: it starts with age1{private}")
             elif key and key in {recipient.key for recipient in found.values()}:
-                self.nodes.problem(at, f"{where}.key is another service's too; each service has a key of its own")
-            found[service] = Recipient(parts["name"][0], key)
+                self.nodes.problem(at, f"{own}.key is another service's too; each service has a key of its own")
+            found[service] = Recipient(texts["name"], key)
         if not found and not self.nodes.problems:
-            self.nodes.problem(node, "recipients names nobody")
+            self.nodes.problem(node, f"{where} names nobody")
         return found
 
-    def _others(self, node: Node, where: str, own: str | None) -> list[str]:
-        found = []
-        for at, text in self.nodes.texts(node, where):
-            council = self._other(at, where, text)
+    def _others(self, node: Node, where: str, own: str | None) -> frozenset[str]:
+        found = set()
+        for at, _ in self.nodes.texts(node, where):
+            council = self._authority(at, where)
             if council and council == own:
                 self.nodes.problem(at, f"{where}: {council} is the agreement's own council")
             elif council:
-                found.append(council)
-        return found
+                found.add(council)
+        return frozenset(found)
 
-    def _other(self, at: Node, where: str, text: str) -> str | None:
-        if text in places():
-            return text
-        self.nodes.problem(
-            at, f"{where}: {text!r} is not the name of an English authority{perhaps(text, tuple(places()))}"
-        )
-        return None
+    def _authority(self, node: Node, where: str) -> str | None:
+        return self._one_of(node, where, tuple(places()), "the name of an English authority")
 
-    def _tells(self, node: Node, council: str) -> list[Telling]:
+    def _tells(self, node: Node, where: str, council: str) -> tuple[Telling, ...]:
         if not isinstance(node, SequenceNode):
-            self.nodes.problem(node, "tells must be a list of from, to, in and facts")
-            return []
+            self.nodes.problem(node, f"{where} must be a list of from, to, in and facts")
+            return ()
         found: dict[tuple[str, str, str], Telling] = {}
         for number, entry in enumerate(node.value, 1):
-            telling = self._telling(entry, f"tells[{number}]", council)
+            telling = self._telling(entry, f"{where}[{number}]", council)
             if telling is None:
                 continue
             flow = (telling.teller, telling.receiver, telling.to_council)
             if flow in found:
-                self.nodes.problem(entry, f"tells[{number}] says again what {telling.teller} tells; keep one")
+                self.nodes.problem(entry, f"{where}[{number}] says again what {telling.teller} tells; keep one")
             found[flow] = telling
-        return list(found.values())
+        return tuple(found.values())
 
     def _telling(self, node: Node, where: str, council: str) -> Telling | None:
-        parts: Mapping[str, Node] = {
-            name: value
-            for name, _, value in self.nodes.known(node, where, ", ".join(_TELLING), _TELLING, "a key of it")
-        }
-        for name in ("from", "to", "facts"):
-            if name not in parts:
-                self.nodes.problem(node, f"{where} has no {name!r}")
-        if not {"from", "to", "facts"} <= set(parts):
+        keys = ("from", "to", "in", "facts")
+        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _TELLING_NEEDED)
+        if not parts.keys() >= set(_TELLING_NEEDED):
             return None
         teller = self._one_of(parts["from"], f"{where}.from", SERVICE_NAMES)
         receiver = self._one_of(parts["to"], f"{where}.to", SERVICE_NAMES)
-        other = self.nodes.text(parts["in"], f"{where}.in") if "in" in parts else council
-        to_council = self._other(parts["in"], f"{where}.in", other) if "in" in parts and other else other
+        to_council = self._authority(parts["in"], f"{where}.in") if "in" in parts else council
         facts = self._facts(parts["facts"], f"{where}.facts", teller)
         if not (teller and receiver and to_council and facts):
             return None
@@ -247,13 +221,12 @@ class _Reader:
 
     def _facts(self, node: Node, where: str, teller: str | None) -> frozenset[Fact]:
         facts = set()
-        for at, text in self.nodes.texts(node, where):
-            if text not in FACT_NAMES:
-                self.nodes.problem(at, f"{where}: {text!r} is not a fact{perhaps(text, FACT_NAMES)}")
+        for at, _ in self.nodes.texts(node, where):
+            if (fact := self._one_of(at, where, FACT_NAMES, "a fact")) is None:
                 continue
-            if text == Fact.CONCERN and teller in NO_CONCERNS:
-                self.nodes.problem(at, f"{where}: the extracts of {teller} record no concerns; leave {text} out")
-            facts.add(Fact(text))
+            if fact == Fact.CONCERN and teller in NO_CONCERNS:
+                self.nodes.problem(at, f"{where}: the extracts of {teller} record no concerns; leave {fact} out")
+            facts.add(Fact(fact))
         if facts and OTHERS_NEED not in facts:
             self.nodes.problem(
                 node, f"{where}: {', '.join(sorted(facts))} cannot be told without {OTHERS_NEED.value}; add it"
@@ -263,46 +236,5 @@ class _Reader:
 
 def draft(council: str) -> str:
     """A starting file for a council, with a word on each line; it is not valid until the TODOs are filled in."""
-    return _DRAFT.format(council=council, facts=", ".join(FACT_NAMES))
-
-
-_DRAFT = """\
-# Sharing agreement of {council}. Keep it as {council}.yaml in the folder that READINESS_AGREEMENTS names.
-# `readiness returns check {council}.yaml` says what is still to be filled in. Without a valid file nothing is returned.
-
-council: {council}
-reference: "TODO: the agreement's own number, such as ISA-2026-014"
-legal_basis: "TODO: the power or duty to share, and the UK GDPR article, in one sentence"
-impact_assessment: "TODO: the number of the data-protection impact assessment"
-status: active               # or: revoked. Revoked stops every return of this council, to it and from it.
-starts: "TODO: first day, as 2026-09-01"
-expires: "TODO: last day, as 2027-08-31"
-
-# Who receives the returns of each service, and under which key. `readiness returns keygen --out FILE` at the recipient
-# makes a private key, which stays there, and shows the public one (age1...). A service without an entry gets nothing.
-recipients:
-  education:                 # rows of the EYFS Profile and of the school census
-    name: "TODO: team, such as Early years team"
-    key: "TODO: age1..."
-  settings:                  # rows of the early years census
-    name: "TODO"
-    key: "TODO: age1..."
-  health:                    # rows of health-visitor reviews
-    name: "TODO"
-    key: "TODO: age1..."
-
-# What each service of this council may tell which other one. Every fact is switched on by itself: {facts}.
-# known_to is the least: which service, in which council, knows the child. The others need it.
-tells:
-  - {{from: health, to: education, facts: [known_to]}}
-  - {{from: health, to: settings, facts: [known_to]}}
-  - {{from: settings, to: education, facts: [known_to]}}
-  - {{from: settings, to: health, facts: [known_to]}}
-  - {{from: education, to: health, facts: [known_to]}}
-  - {{from: education, to: settings, facts: [known_to]}}
-# To a service of another council, for children who moved; that council's file must accept it:
-#  - {{from: health, to: health, in: wirral, facts: [known_to]}}
-
-# Other councils whose services may tell this one's, if their own agreements say so.
-# accepts_from: [wirral]
-"""
+    text = _DRAFT.read_text(encoding="utf-8")
+    return text.replace("COUNCIL", council).replace("FACTS", ", ".join(FACT_NAMES))

@@ -24,6 +24,9 @@ TOTAL = "Total"
 
 _HERE = Path(__file__).parent
 
+_Rows = Mapping[str, Mapping[str, str]]
+_ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
+
 
 @dataclass(frozen=True)
 class Published:
@@ -47,14 +50,14 @@ def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
 
 def number_of_children(place: Place, cohort: Cohort) -> Published | None:
     """Children assessed in the council's schools; none where only England's number is known."""
-    found = _nearest(_children_by(SEX), place, cohort)
+    found = _nearest(children_by(SEX), place, cohort)
     return found.published(float(found.rows[TOTAL]["children_count"])) if found and found.own else None
 
 
 def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
     """Shares (0 to 1) of `breakdowns` among the children of all of them, in years and areas that give every one."""
     wanted = tuple(breakdowns)
-    complete = {key: rows for key, rows in _children_by(topic).items() if all(name in rows for name in wanted)}
+    complete = {key: rows for key, rows in children_by(topic).items() if all(name in rows for name in wanted)}
     found = _nearest(complete, place, cohort)
     if not found:
         return {}
@@ -62,8 +65,16 @@ def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) 
     return {name: found.published(count / sum(counts.values())) for name, count in counts.items()}
 
 
-_Rows = Mapping[str, Mapping[str, str]]
-_ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
+@cache
+def children_by(topic: str) -> _ByAreaAndCohort:
+    """Rows of the files by area and cohort, and by breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", "202425")):
+        for row in _read(file):
+            if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
+                name = row["sex"] if topic == SEX else row["breakdown"]
+                found.setdefault((row["new_la_code"], cohort), {})[name] = row
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,18 +102,6 @@ def _expected_level() -> _ByAreaAndCohort:
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in _read("published_expected_level.csv"):
         found.setdefault((row["new_la_code"], row["cohort"]), {})[row["figure"]] = row
-    return found
-
-
-@cache
-def _children_by(topic: str) -> _ByAreaAndCohort:
-    """Rows by breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
-    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
-    for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", "202425")):
-        for row in _read(file):
-            if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
-                name = row["sex"] if topic == SEX else row["breakdown"]
-                found.setdefault((row["new_la_code"], cohort), {})[name] = row
     return found
 
 

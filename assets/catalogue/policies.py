@@ -1,0 +1,47 @@
+"""When Dagster starts something by itself inside the restricted zone, and when the catalogue calls an asset stale.
+
+Nothing of the release has a condition. Extracts of a cohort come in one by one, over weeks: linking after each would
+link forty times. So a cohort is linked once a night, where one of its extracts changed since it was last linked, and no
+intake of it is at work. The nightly intake is over by then.
+
+Dagster judges a partitioned asset by its newest materialisation, whichever the partition. A policy of freshness
+therefore says whether a source, or the linkage, has moved at all when it should have; which council and cohort is late
+is said by the check `arrivals`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+
+from sources.contracts import SourceContract
+
+LINK_AT = "0 4 * * *"
+WINDOW = dt.timedelta(days=180)
+"""How long before the due date an extract that is taken counts for it."""
+LINKED_WITHIN, LINKED_WARN = dt.timedelta(days=160), dt.timedelta(days=155)
+"""The linkage runs after each term; from April to September are 153 days."""
+_TIMEZONE = "Europe/London"
+
+
+def linked_at_night() -> dg.AutomationCondition:
+    """Once a night, for a cohort whose extracts changed since the asset was last made."""
+    changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    tonight = dg.AutomationCondition.cron_tick_passed(LINK_AT, _TIMEZONE)
+    at_work = dg.AutomationCondition.any_deps_in_progress() | dg.AutomationCondition.in_progress()
+    return (changed & tonight & ~at_work).with_label("extracts changed since the last linkage, at 04:00")
+
+
+def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
+    """Stale from the end of the source's due date, every year, until an extract is taken or found unchanged."""
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=f"59 23 {contract.due.day} {contract.due.month} *",
+        lower_bound_delta=WINDOW,
+        timezone=_TIMEZONE,
+    )
+
+
+def linked_freshness() -> dg.FreshnessPolicy:
+    """Stale where no cohort was linked for longer than the termly schedule leaves between two runs."""
+    return dg.FreshnessPolicy.time_window(fail_window=LINKED_WITHIN, warn_window=LINKED_WARN)
