@@ -131,7 +131,7 @@ def _block(
             found = rate_differences(asked, rate, taken_off, reliability)
         else:
             largest = float(len(block.ratios[name].parts))
-            found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale or 1.0)
+            found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale)
         model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else _nothing(found.value)
         yield name, _ratio(measure, found, model, impossible)
 

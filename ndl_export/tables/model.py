@@ -40,19 +40,20 @@ class Axis:
 
 
 class MeasureKind(Enum):
-    """What sort of number a measure is: its name, unit, and the range that it and its interval cannot leave.
+    """What sort of number a measure is: its name, unit as a symbol and in words, and the range that it cannot leave.
 
-    `scale` is what a ratio of two counts is multiplied by to give it; None for what is no ratio.
+    `scale` is what a ratio of two counts is multiplied by to give it; 1 for what is no ratio.
     """
 
-    COUNT = ("count", "", None, 0, None)
-    PERCENT = ("percent", "%", 100.0, 0, 100)
-    AVERAGE = ("average", "", 1.0, 0, None)
-    DIFFERENCE = ("difference", "pp", 100.0, -100, 100)
+    COUNT = ("count", "", "{of}", 1.0, 0, None)
+    PERCENT = ("percent", "%", "percent", 100.0, 0, 100)
+    AVERAGE = ("average", "", "{of} per child", 1.0, 0, None)
+    DIFFERENCE = ("difference", "pp", "percentage points", 100.0, -100, 100)
 
-    def __init__(self, label: str, unit: str, scale: float | None, least: int, most: int | None) -> None:
+    def __init__(self, label: str, unit: str, words: str, scale: float, least: int, most: int | None) -> None:
         self.label = label
         self.unit = unit
+        self.words = words
         self.scale = scale
         self.least = least
         self.most = most
@@ -79,12 +80,7 @@ class Measure:
 
     @property
     def unit_in_words(self) -> str:
-        words = {
-            MeasureKind.PERCENT: "percent",
-            MeasureKind.DIFFERENCE: "percentage points",
-            MeasureKind.AVERAGE: f"{self.of} per child",
-        }
-        return words.get(self.kind, self.of)
+        return self.kind.words.format(of=self.of)
 
     @property
     def is_count(self) -> bool:

@@ -21,9 +21,10 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
-from ndl_export.tables import FAMILIES, Family, Measure, MeasureKind
+from ndl_export.tables import FAMILIES, Family, Measure
 from ndl_export.tables.rows import Children, Layout
 from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name
+from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 
 COHORT = "202425"
@@ -150,7 +151,7 @@ def _table(
         applies = expected.applies(measure.name)
         absent = ~(applies & expected.available)
         symbols = np.where(applies, Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value)
-        if measure.kind is MeasureKind.COUNT:
+        if measure.is_count:
             columns |= _count_columns(measure, estimates(measure.name), absent, symbols)
         else:
             columns |= _ratio_columns(measure, absent, symbols, rng)
@@ -185,11 +186,11 @@ def _count_columns(
 def _ratio_columns(
     measure: Measure, absent: NDArray[np.bool_], symbols: NDArray[np.str_], rng: np.random.Generator
 ) -> dict[str, pa.Array]:
-    largest = 17.0 if measure.kind is MeasureKind.AVERAGE else 100.0
+    largest = float(measure.kind.most or len(GOALS))
     half_width = rng.exponential(largest * 0.04, len(absent))
     value = rng.uniform(0.0, largest, len(absent))
     flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
-    least = -largest if measure.kind is MeasureKind.DIFFERENCE else 0.0
+    least = float(measure.kind.least)
     model = {column_name(measure, Role.MODEL): pa.array(value, mask=absent)} if measure.modelled else {}
     return model | {
         column_name(measure, Role.FIGURE): pa.array(np.round(value, measure.decimals), mask=absent | (flag == "low")),
