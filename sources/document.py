@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES, ExtractRule
 from sources.contracts.model import Column, Rule, SourceContract
@@ -26,65 +28,51 @@ Identifiers become tokens while the file is read and are written nowhere. *Check
 dropped. A value that breaks a rule of severity *warn* counts as missing and the row is kept; *reject* puts the row into
 quarantine; *stop* leaves the whole extract out and the one before it in place.
 """
+_EXTRACTS = f"""## Rules about every extract
+
+Each column has the rules `<column>-blank` and `<column>-invalid`, of the severity that its table says; a required date
+that is wrong in more than half of the rows stops the extract, for it is written in another form. A required column that
+may be blank has `<column>-thin` (warn), when fewer than {MIN_COMPLETE_SHARE:.0%} of the rows have a usable value.
+Of the extract as a whole:
+
+"""
+_FILES = """## Rules about the file
+
+Of every source, whatever its columns hold.
+
+"""
 
 
 def render() -> str:
     """The whole page, Markdown."""
     sources = (_source(contract) for contract in CONTRACTS.values())
-    return "\n".join([_INTRODUCTION, *sources, _extracts(), _file_rules()])
+    return "\n".join([_INTRODUCTION, *sources, _EXTRACTS + _rules(ROW_COUNT_RULES), _FILES + _rules(FILE_RULES)])
 
 
 def _source(contract: SourceContract) -> str:
-    rows = [_column(column) for column in contract.columns]
-    rules = [_rule(rule) for rule in (*contract.rules, contract.repeated)]
-    return "\n".join(
-        [
-            f"## `{contract.name}`: {contract.title}",
-            "",
-            f"One row per {contract.row_per}. Due {_day(contract)} for cohort {_EXAMPLE.label}: {contract.due.reason}.",
-            "",
-            "| column | becomes | required | blank | wrong value | what it is |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-            "Rules across columns:",
-            "",
-            *rules,
-            "",
-        ]
-    )
+    due = contract.due.on(_EXAMPLE)
+    columns = "\n".join(map(_column, contract.columns))
+    return f"""## `{contract.name}`: {contract.title}
+
+One row per {contract.row_per}. Due {due.day} {due:%B %Y} for cohort {_EXAMPLE.label}: {contract.due.reason}.
+
+| column | becomes | required | blank | wrong value | what it is |
+|---|---|---|---|---|---|
+{columns}
+
+Rules across columns:
+
+{_rules((*contract.rules, contract.repeated))}"""
 
 
-def _extracts() -> str:
-    return "\n".join(
-        [
-            "## Rules about every extract",
-            "",
-            "Each column has the rules `<column>-blank` and `<column>-invalid`, of the severity that its table says; a"
-            " required date that is wrong in more than half of the rows stops the extract, for it is written in another"
-            " form. A required column that may be blank has `<column>-thin` (warn), when fewer than"
-            f" {MIN_COMPLETE_SHARE:.0%} of the rows have a usable value. Of the extract as a whole:",
-            "",
-            *(_rule(rule) for rule in ROW_COUNT_RULES),
-            "",
-        ]
-    )
-
-
-def _file_rules() -> str:
-    rules = [_rule(rule) for rule in FILE_RULES]
-    return "\n".join(["## Rules about the file", "", "Of every source, whatever its columns hold.", "", *rules, ""])
+def _rules(rules: Iterable[Rule | ExtractRule]) -> str:
+    return "".join(f"{_rule(rule)}\n" for rule in rules)
 
 
 def _rule(rule: Rule | ExtractRule) -> str:
     share = rule.stop_share if isinstance(rule, Rule) else None
     often = f" In more than {share:.0%} of the rows: stop." if share else ""
     return f"- `{rule.id}` ({rule.severity}): {rule.sentence}{often}"
-
-
-def _day(contract: SourceContract) -> str:
-    day = contract.due.on(_EXAMPLE)
-    return f"{day.day} {day:%B %Y}"
 
 
 def _column(column: Column) -> str:

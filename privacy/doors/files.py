@@ -76,12 +76,6 @@ def overwrite(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def append(handle: int, line: bytes) -> None:
-    """Write `line` at the end of an open file, durable on return."""
-    os.pwrite(handle, line, os.fstat(handle).st_size)
-    os.fsync(handle)
-
-
 def sync(folder: Path) -> None:
     """Put the names in `folder` on disk; on Windows, where a folder cannot be opened, the system sees to it."""
     if os.name != "posix":

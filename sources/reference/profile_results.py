@@ -6,9 +6,9 @@ A council's own figure is taken before England's, and of several years the neare
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from sources.reference.cohorts import Cohort
@@ -44,25 +44,30 @@ def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
     Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
     the area).
     """
-    found = _nearest(_expected_level(), place, cohort)
-    return {figure: found.published(float(row["percent"]) / 100) for figure, row in found.rows.items()} if found else {}
+    if not (found := _nearest(_expected_level(), place, cohort)):
+        return {}
+    rows, published = found
+    return {figure: published(float(row["percent"]) / 100) for figure, row in rows.items()}
 
 
 def number_of_children(place: Place, cohort: Cohort) -> Published | None:
     """Children assessed in the council's schools; none where only England's number is known."""
-    found = _nearest(children_by(SEX), place, cohort)
-    return found.published(float(found.rows[TOTAL]["children_count"])) if found and found.own else None
+    if not (found := _nearest(children_by(SEX), place, cohort)):
+        return None
+    rows, published = found
+    total = published(float(rows[TOTAL]["children_count"]))
+    return total if total.own else None
 
 
 def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
     """Shares (0 to 1) of `breakdowns` among the children of all of them, in years and areas that give every one."""
     wanted = tuple(breakdowns)
     complete = {key: rows for key, rows in children_by(topic).items() if all(name in rows for name in wanted)}
-    found = _nearest(complete, place, cohort)
-    if not found:
+    if not (found := _nearest(complete, place, cohort)):
         return {}
-    counts = {name: int(found.rows[name]["children_count"]) for name in wanted}
-    return {name: found.published(count / sum(counts.values())) for name, count in counts.items()}
+    rows, published = found
+    counts = {name: int(rows[name]["children_count"]) for name in wanted}
+    return {name: published(count / sum(counts.values())) for name, count in counts.items()}
 
 
 @cache
@@ -77,23 +82,16 @@ def children_by(topic: str) -> _ByAreaAndCohort:
     return found
 
 
-@dataclass(frozen=True)
-class _Found:
-    rows: _Rows
-    area: str
-    own: bool
-    cohort: Cohort
-
-    def published(self, value: float) -> Published:
-        return Published(value, self.area, self.own, self.cohort)
-
-
-def _nearest(figures: _ByAreaAndCohort, place: Place, cohort: Cohort) -> _Found | None:
+def _nearest(
+    figures: _ByAreaAndCohort, place: Place, cohort: Cohort
+) -> tuple[_Rows, Callable[[float], Published]] | None:
+    """The rows of the area and year to compare with, and what makes one of their values a published one."""
     for code, name in ((place.new_la_code, place.la_name), COUNTRY):
         years = [Cohort(year) for area, year in sorted(figures) if area == code]
         if years:
             year = min(years, key=lambda held: abs(held.first_year - cohort.first_year))
-            return _Found(figures[code, year.code], name, code == place.new_la_code, year)
+            own = code == place.new_la_code
+            return figures[code, year.code], partial(Published, area=name, own=own, cohort=year)
     return None
 
 
