@@ -289,7 +289,8 @@ def interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
 
 
 COLUMNS_WIDTH, COLUMNS_HEIGHT = 420, 180
-_LEFT_EDGE, _RIGHT_EDGE, _TOP_EDGE, _BOTTOM_EDGE = 42, 6, 8, 24
+COLUMNS_LEFT, COLUMNS_RIGHT, _COLUMNS_TOP, _COLUMNS_BOTTOM = 42, 6, 8, 24
+"""Size of a column chart, and what is left free around its plot."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +311,8 @@ def columns(
     """Shares of groups, with those of the last delivery as an outline if any; `ticks` are words at positions 0 to
     len(parts)."""
     top = _round_up(max([*parts, *last], default=0))
-    step = (COLUMNS_WIDTH - _LEFT_EDGE - _RIGHT_EDGE) / max(len(parts), 1)
-    edges = [_LEFT_EDGE + number * step for number in range(max(len(parts), len(last)) + 1)]
+    step = (COLUMNS_WIDTH - COLUMNS_LEFT - COLUMNS_RIGHT) / max(len(parts), 1)
+    edges = [COLUMNS_LEFT + number * step for number in range(max(len(parts), len(last)) + 1)]
     floor = _height(0, top)
     return Columns(
         _in_words(labels, parts),
@@ -325,7 +326,7 @@ def columns(
             for (left, right), share in zip(pairwise(edges), last, strict=False)
         ),
         [
-            (_LEFT_EDGE + at * step, "start" if at == 0 else "end" if at >= len(parts) else "middle", words)
+            (COLUMNS_LEFT + at * step, "start" if at == 0 else "end" if at >= len(parts) else "middle", words)
             for at, words in ticks.items()
         ],
     )
@@ -339,7 +340,7 @@ def _in_words(labels: Sequence[str], parts: Sequence[float]) -> str:
 
 
 def _height(share: float, top: float) -> float:
-    return COLUMNS_HEIGHT - _BOTTOM_EDGE - share / top * (COLUMNS_HEIGHT - _TOP_EDGE - _BOTTOM_EDGE)
+    return COLUMNS_HEIGHT - _COLUMNS_BOTTOM - share / top * (COLUMNS_HEIGHT - _COLUMNS_TOP - _COLUMNS_BOTTOM)
 
 
 def _round_up(share: float) -> float:
