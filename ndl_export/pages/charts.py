@@ -28,7 +28,7 @@ _NARROW_SHARE = 0.05
 NARROW_NOTE = "Where no bar shows, the interval is narrower than the mark."
 
 
-class Figure(Protocol):
+class Drawable(Protocol):
     """A figure that can be drawn: None for what is not shown, and itself in words."""
 
     @property
@@ -83,7 +83,7 @@ WHOLE = Scale(0, 100, 25)
 """All percentages, for charts that are compared with each other."""
 
 
-def fitted(figures: Iterable[Figure]) -> Scale:
+def fitted(figures: Iterable[Drawable]) -> Scale:
     """A scale of percentages around the intervals: from a ten to a ten, and not so narrow that it misleads."""
     ends = [end for figure in figures for end in (figure.lower, figure.value, figure.upper) if end is not None]
     if not ends:
@@ -98,7 +98,7 @@ def fitted(figures: Iterable[Figure]) -> Scale:
     return Scale(low, high, _STEPS[high - low])
 
 
-def from_nothing(figures: Iterable[Figure]) -> Scale:
+def from_nothing(figures: Iterable[Drawable]) -> Scale:
     """A scale of counts from 0, to a round number above every interval."""
     largest = max((figure.upper for figure in figures if figure.upper is not None), default=0.0)
     rough = max(largest, 1.0) / _TICKS
@@ -126,7 +126,7 @@ class Mark:
     words: str
 
 
-def mark(figure: Figure, series: int, scale: Scale, label: str = "") -> Mark | None:
+def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark | None:
     """None where there is neither figure nor interval; `label` tells a series from the other of the same row."""
     if figure.lower is None or figure.upper is None:
         return None
@@ -183,8 +183,8 @@ class Timeline:
 
 
 def timeline(
-    series: Sequence[Sequence[Figure]],
-    beside: Sequence[Figure | None],
+    series: Sequence[Sequence[Drawable]],
+    beside: Sequence[Drawable | None],
     broken: list[bool],
     scale: Scale,
     labels: tuple[str, ...],
