@@ -28,7 +28,7 @@ _NARROW_SHARE = 0.05
 NARROW_NOTE = "Where no bar shows, the interval is narrower than the mark."
 
 
-class Figure(Protocol):
+class Drawable(Protocol):
     """A figure that can be drawn: None for what is not shown, and itself in words."""
 
     @property
@@ -83,7 +83,7 @@ WHOLE = Scale(0, 100, 25)
 """All percentages, for charts that are compared with each other."""
 
 
-def fitted(figures: Iterable[Figure]) -> Scale:
+def fitted(figures: Iterable[Drawable]) -> Scale:
     """A scale of percentages around the intervals: from a ten to a ten, and not so narrow that it misleads."""
     ends = [end for figure in figures for end in (figure.lower, figure.value, figure.upper) if end is not None]
     if not ends:
@@ -98,7 +98,7 @@ def fitted(figures: Iterable[Figure]) -> Scale:
     return Scale(low, high, _STEPS[high - low])
 
 
-def from_nothing(figures: Iterable[Figure]) -> Scale:
+def from_nothing(figures: Iterable[Drawable]) -> Scale:
     """A scale of counts from 0, to a round number above every interval."""
     largest = max((figure.upper for figure in figures if figure.upper is not None), default=0.0)
     rough = max(largest, 1.0) / _TICKS
@@ -126,7 +126,7 @@ class Mark:
     words: str
 
 
-def mark(figure: Figure, series: int, scale: Scale, label: str = "") -> Mark | None:
+def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark | None:
     """None where there is neither figure nor interval; `label` tells a series from the other of the same row."""
     if figure.lower is None or figure.upper is None:
         return None
@@ -183,8 +183,8 @@ class Timeline:
 
 
 def timeline(
-    series: Sequence[Sequence[Figure]],
-    beside: Sequence[Figure | None],
+    series: Sequence[Sequence[Drawable]],
+    beside: Sequence[Drawable | None],
     broken: list[bool],
     scale: Scale,
     labels: tuple[str, ...],
@@ -289,7 +289,8 @@ def interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
 
 
 COLUMNS_WIDTH, COLUMNS_HEIGHT = 420, 180
-_LEFT_EDGE, _RIGHT_EDGE, _TOP_EDGE, _BOTTOM_EDGE = 42, 6, 8, 24
+COLUMNS_LEFT, COLUMNS_RIGHT, _COLUMNS_TOP, _COLUMNS_BOTTOM = 42, 6, 8, 24
+"""Size of a column chart, and what is left free around its plot."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +311,8 @@ def columns(
     """Shares of groups, with those of the last delivery as an outline if any; `ticks` are words at positions 0 to
     len(parts)."""
     top = _round_up(max([*parts, *last], default=0))
-    step = (COLUMNS_WIDTH - _LEFT_EDGE - _RIGHT_EDGE) / max(len(parts), 1)
-    edges = [_LEFT_EDGE + number * step for number in range(max(len(parts), len(last)) + 1)]
+    step = (COLUMNS_WIDTH - COLUMNS_LEFT - COLUMNS_RIGHT) / max(len(parts), 1)
+    edges = [COLUMNS_LEFT + number * step for number in range(max(len(parts), len(last)) + 1)]
     floor = _height(0, top)
     return Columns(
         _in_words(labels, parts),
@@ -325,7 +326,7 @@ def columns(
             for (left, right), share in zip(pairwise(edges), last, strict=False)
         ),
         [
-            (_LEFT_EDGE + at * step, "start" if at == 0 else "end" if at >= len(parts) else "middle", words)
+            (COLUMNS_LEFT + at * step, "start" if at == 0 else "end" if at >= len(parts) else "middle", words)
             for at, words in ticks.items()
         ],
     )
@@ -339,7 +340,7 @@ def _in_words(labels: Sequence[str], parts: Sequence[float]) -> str:
 
 
 def _height(share: float, top: float) -> float:
-    return COLUMNS_HEIGHT - _BOTTOM_EDGE - share / top * (COLUMNS_HEIGHT - _TOP_EDGE - _BOTTOM_EDGE)
+    return COLUMNS_HEIGHT - _COLUMNS_BOTTOM - share / top * (COLUMNS_HEIGHT - _COLUMNS_TOP - _COLUMNS_BOTTOM)
 
 
 def _round_up(share: float) -> float:

@@ -27,12 +27,12 @@ def render(folder: Path, name: str, **values: object) -> str:
 
     Raises jinja2.UndefinedError where the template asks for a value that is not given.
     """
-    rendered = environment(folder).get_template(name).render(values)
+    rendered = _environment(folder).get_template(name).render(values)
     return _DIRECTION_MARKS.sub("", _NOT_IN_XML.sub("\ufffd", rendered))
 
 
 @cache
-def environment(folder: Path) -> jinja2.Environment:
+def _environment(folder: Path) -> jinja2.Environment:
     """What renders the templates of `folder`."""
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader(

@@ -259,12 +259,12 @@ class InEachArea:
     together: bool = False
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
-        return tuple(
-            self._panel(release, cohort, areas, area)
-            for cohort in release.cohorts
-            for areas in [release.of(self.shape.table, cohort)]
-            for area in (areas.every[:1] if self.together else areas.every)
-        )
+        found: list[Panel] = []
+        for cohort in release.cohorts:
+            areas = release.of(self.shape.table, cohort)
+            shown = (areas.together,) if self.together else areas.every
+            found += [self._panel(release, cohort, areas, area) for area in shown]
+        return tuple(found)
 
     def _panel(self, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
         together = area == areas.together

@@ -173,8 +173,8 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
 
 
 def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]) -> dict[str, tuple[int, float]]:
-    """Children, and share at a good level of development, of each linked category; one group where there are no"
-    " columns."""
+    """Children, and share at a good level of development, of each linked category; one group where there are no
+    columns."""
     listed = "".join(f"{column}, " for column in columns)
     group = f"PARTITION BY {', '.join(columns)}" if columns else ""
     found = con.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import jinja2
 import pytest
 
 from ndl_export.pages import kit
+from tests.support import PROJECT
 
 HOSTILE = "<script>alert(1)</script>\" onload='x' &amp; \x00\u202e"
 
@@ -45,3 +47,14 @@ def test_a_value_that_is_not_given_is_no_blank(tmp_path: Path) -> None:
 def test_markdown_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("{{ text }}\n")
     assert kit.render(tmp_path, "page.md", text="a < b & 'c'") == "a < b & 'c'\n"
+
+
+def test_nothing_but_the_release_pages_own_script_goes_into_a_page_as_it_is() -> None:
+    found = {
+        f"{path.name}: {line.strip()}"
+        for package in ("assets", "ndl_export")
+        for path in (PROJECT / package).rglob("*.j2")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\bsafe\b.*}}|\bautoescape\b|\bMarkup\b", line)
+    }
+    assert found == {"base.html.j2: <script>{{ script | safe }}</script>"}
