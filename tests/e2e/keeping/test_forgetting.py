@@ -90,6 +90,7 @@ def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> N
     assert (again.profile, again.rows_kept) == (after.profile, after.rows_kept)
 
 
+@pytest.mark.slow
 def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
     """Of the delivery in force its number goes; of those before it every number, for nobody knows which was which."""
     broken = PROFILE | {"postcode": "", "upn": upn(899_999_123_457)}
@@ -137,6 +138,7 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
         assert quality.rows_read == quality.rows_kept + quality.rows_rejected
 
 
+@pytest.mark.slow
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
     forget(place.home, planted(place), place.keys)
     place.keys.rotate(place.root / "keys-2")

@@ -103,6 +103,7 @@ def test_rivals_are_named_by_their_rows(tokens: dict[str, pa.Table]) -> None:
     assert named == {"eyfsp/leeds/0": ["hv_reviews/leeds/0"], "hv_reviews/leeds/1": ["eyfsp/leeds/1"]}
 
 
+@pytest.mark.slow
 def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
     """For a child with one review and no setting, the posterior of the link is that of the explanation."""
     extracts = {
