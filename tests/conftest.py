@@ -9,10 +9,10 @@ import sys
 
 from hypothesis import settings
 
-from tests.support.properties import DAILY_PERCENT
+from tests.support.daily import EXAMPLES_PERCENT
 
 settings.register_profile("readiness", deadline=None, max_examples=100)
-settings.register_profile("daily", settings.get_profile("readiness"), max_examples=DAILY_PERCENT)
+settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")
 
 if not hasattr(sys.modules["__main__"], "__file__"):

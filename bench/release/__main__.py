@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from assets.release.noise_workload import plan_family
-from bench.release.accuracy import LARGE, Cells, queries, release_errors
-from bench.release.england import half_widths, largest_correlation, seconds
+from bench.release.england import half_widths, seconds
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
+from tests.support.release.accuracy import LARGE, Cells, largest_correlation, queries, release_errors
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 RELEASES = 20

@@ -1,11 +1,10 @@
-"""Computing time of a release of England, and how far councils' figures are from independent."""
+"""Computing time of a release of England, and what measuring regions gains."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
-from privacy.release.workload import Cube, LinearCombination, Selector
+from privacy.release.workload import Cube, Selector
 
 CHILDREN_IN_A_CELL = 40
 
@@ -38,26 +37,6 @@ def seconds(councils: Sequence[str]) -> dict[str, float]:
     tables = tabulate([cohort], councils, policy.reliability, {})
     found["estimate and tabulate"] = time.process_time() - begun
     return found | {"cells": float(cells), "rows": float(sum(table.num_rows for table in tables.values()))}
-
-
-def largest_correlation(councils: Sequence[str]) -> float:
-    """Of the noise in the GLD rates of two councils, over all pairs and characteristics; rates taken as two thirds."""
-    plan = plan_family("pupil", councils, load_policy())
-    covariances, largest = Covariances(plan), 0.0
-    council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")
-    pairs = list(combinations(councils, 2))
-    for name in ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile"):
-        groups = Selector.each(plan.family.attribute(name))
-
-        def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
-            rows = Selector.of(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
-            axes = {"council": rows, name: groups}
-            return LinearCombination(((1.0, Cube(axes, {"gld": yes})), (-2 / 3, Cube(axes))))
-
-        one, other = rate(0), rate(1)
-        scale = np.sqrt(covariances.variance(one) * covariances.variance(other))
-        largest = max(largest, float(np.abs(covariances.covariance(one, other) / scale).max()))
-    return largest
 
 
 def half_widths(councils: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -172,6 +172,7 @@ def test_a_broken_extract_stops_the_run_and_leaves_the_good_one(run: Run, tmp_pa
     assert good.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "changed"
     shutil.copytree(run.root, root)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from privacy.release import ledger_sqlite
+from tests.support.daily import first
 from tests.support.installation.rig import (
     COHORT,
     FIRST,
@@ -83,7 +84,7 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("which", chosen(CUTS, "extract", "pseudonymised rows", "links", "published table"))
+@pytest.mark.parametrize("which", first(3, chosen(CUTS, "extract", "pseudonymised rows", "links", "published table")))
 def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
     """It is made again, or a sentence names it and how to get it back."""
     case, whole = CUTS[which], kept(site)
@@ -166,6 +167,7 @@ def _impatient() -> None:
     ledger_sqlite.BUSY_SECONDS = 0  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_a_ledger_that_another_program_holds(site: Site) -> None:
     holder = sqlite3.connect(site.ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -256,6 +258,7 @@ def small_disk(site: Site, free: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", site.home], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free", chosen([0, 100_000, 400_000, 2_000_000], 400_000))
 def test_a_full_disk(site: Site, free: int) -> None:
     site.send_again()

@@ -149,6 +149,7 @@ def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
     check_books(site, 1)
 
 
+@pytest.mark.slow
 def test_keys_of_another_set_between_two_runs(site: Site) -> None:
     """Every extract is taken in anew; a release that was made is not made again from other keys."""
     whole = kept(site)

@@ -231,6 +231,7 @@ def _joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
     return pd.Series(group[: len(tokens)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keying", ["sent", "stored"])
 def test_one_row_alone_tells_little(children: pd.DataFrame, files: dict[str, pd.DataFrame], keying: str) -> None:
     """Which tokens a row has, and the last bits of each, against naming every child by the commonest surname.

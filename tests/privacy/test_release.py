@@ -96,6 +96,7 @@ def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int,
             assert not_applicable[0] == not_applicable[2000] == not_applicable[2001]
 
 
+@pytest.mark.slow
 def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
     """Its figures are those of all councils together, to the last digit."""
     home = Home(tmp_path)
@@ -197,6 +198,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     assert abs(together.children_count_estimate - expected) < 60
 
 
+@pytest.mark.slow
 def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
     """A survey that nobody has run is published as not available throughout."""
     bundle = _released_without({"parent_experience": tuple(COUNCILS)}, Home(tmp_path), keys, 500)
@@ -239,6 +241,7 @@ def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dic
     assert differing(copy) == ["asq3_outcomes"]
 
 
+@pytest.mark.slow
 def test_a_release_without_a_council_can_be_made_again_from_its_counts(tmp_path: Path, keys: KeyRing) -> None:
     assert differing(_released_without(MISSING, Home(tmp_path), keys, 1000)) == []
 

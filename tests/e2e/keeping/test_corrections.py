@@ -146,6 +146,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     assert len(refused) == 3
 
 
+@pytest.mark.slow
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
     found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)

@@ -33,7 +33,7 @@ CONTAINERS = PROJECT / "packaging" / "containers"
 VERSION = "2026.11.0"
 
 
-@pytest.fixture(params=["one machine", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["one machine", "postgresql"])
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
@@ -69,6 +69,7 @@ def keys_of(place: Place, name: str, holder: tuple[str, ...]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_part_does_its_work_with_its_own_secrets(
     released: Place, tmp_path: Path, storage: dg.DagsterInstance
 ) -> None:

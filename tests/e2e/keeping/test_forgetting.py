@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -23,6 +22,7 @@ from pipelines.opening import opened
 from privacy.keys import RESTRICTED, KeyRing
 from sources.extract.landed import taking_part
 from tests.support import PROJECT
+from tests.support.daily import first
 from tests.support.extracts import append, prepend, upn
 from tests.support.installation.released import COHORT, PLANTED, Place
 from tests.support.installation.traces import hashes, traces
@@ -90,6 +90,7 @@ def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> N
     assert (again.profile, again.rows_kept) == (after.profile, after.rows_kept)
 
 
+@pytest.mark.slow
 def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
     """Of the delivery in force its number goes; of those before it every number, for nobody knows which was which."""
     broken = PROFILE | {"postcode": "", "upn": upn(899_999_123_457)}
@@ -120,6 +121,7 @@ def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
     assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
 
 
+@pytest.mark.slow
 def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
     for objects in (False, True):
         place = copied()
@@ -136,6 +138,7 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
         assert quality.rows_read == quality.rows_kept + quality.rows_rejected
 
 
+@pytest.mark.slow
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
     forget(place.home, planted(place), place.keys)
     place.keys.rotate(place.root / "keys-2")
@@ -215,11 +218,7 @@ forget(home, found, KeyRing.load(root / "keys", RESTRICTED))
 """
 
 
-def _steps(daily: set[int], *rest: int) -> list[Any]:
-    return [step if step in daily else pytest.param(step, marks=pytest.mark.slow) for step in sorted({*daily, *rest})]
-
-
-@pytest.mark.parametrize("step", _steps({7, 24}, 2, 5, 10, 14, 19, 28, 33))
+@pytest.mark.parametrize("step", first(1, [7, 24, 2, 5, 10, 14, 19, 28, 33]))
 def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")

@@ -46,6 +46,7 @@ def test_an_older_client_finds_the_same(environment: str, version: str, two_coho
     assert all(ours["answers"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directory", ["two_releases", "two_cohorts"])
 def test_the_notebook_answers_from_the_file_alone(
     directory: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -14,11 +14,11 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from bench.release.england import largest_correlation
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
 from ndl_export.analyst_db.help import MACROS, Macro
 from sources.reference.places import PILOT, places
+from tests.support.release.accuracy import largest_correlation
 
 FSM = "Free school meal eligibility"
 LONDON = [name for name, entry in places().items() if entry.region_name == "London"]

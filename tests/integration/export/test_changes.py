@@ -21,8 +21,8 @@ from ndl_export.bundle.make import write_bundle
 from ndl_export.documents.changes import changelog_page, compare
 from ndl_export.facts.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
+from tests.support.daily import examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
-from tests.support.properties import examples
 
 PERCENT = "gld_children_percent"
 

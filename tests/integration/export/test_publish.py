@@ -75,6 +75,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_path: Path) -> None:
     before = everything(two)
     first = publish(two, SECOND, in_s3)
@@ -119,7 +120,8 @@ def test_a_container_of_azure_serves_the_release_as_it_is(
             publish(two, FIRST, "abfs://nowhere/readiness")
 
 
-@pytest.mark.parametrize("kind", [pytest.param("s3", marks=pytest.mark.slow), "file"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["s3", "file"])
 def test_killed_at_any_point_a_reader_sees_complete_releases(
     request: pytest.FixtureRequest, kind: str, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +186,7 @@ def test_other_bytes_of_a_version_are_refused_and_nothing_is_overwritten(place: 
     assert publish(two, FIRST, place).sent == ()
 
 
+@pytest.mark.slow
 def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> None:
     publish(own, FIRST, place)
     publish(own, SECOND, place)

@@ -34,8 +34,8 @@ from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import SCHEMA_VERSION, Role, columns
 from pipelines.cli import main
 from tests.support import PROJECT
+from tests.support.daily import examples
 from tests.support.export.fake_release import fake_facts, fake_tables
-from tests.support.properties import examples
 
 SNAPSHOTS = PROJECT / "tests" / "support" / "export" / "published_schema"
 SCHEMA = read_dictionary(data_dictionary_csv())

@@ -15,7 +15,7 @@ from ndl_export.bundle.make import BUNDLE_FILES, contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.signing import sums
-from tests.support.properties import examples
+from tests.support.daily import examples
 
 FILES = sorted(BUNDLE_FILES)
 

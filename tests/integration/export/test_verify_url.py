@@ -26,7 +26,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.stores import StoreError
 from pipelines.cli import main
-from tests.support.properties import examples
+from tests.support.daily import examples
 
 VERSION = "2026.11.0"
 FILES = sorted(BUNDLE_FILES)

@@ -30,6 +30,9 @@ from sources.reference.places import PILOT, places
 from tests.support.intake import corpus_files, corpus_values
 from tests.support.intake.corpus import COHORT, PLANTED, Case, around, text
 
+pytestmark = pytest.mark.slow
+"""Some 250 cases, each taken in twice."""
+
 CASES = [*corpus_values.cases(), *corpus_files.cases()]
 _COUNCILS = [council for council in places() if council not in PILOT]
 """None of them has a council file."""

@@ -289,6 +289,7 @@ def _unusual(row: dict[str, str]) -> dict[str, str]:
     } | {goal: row[goal] for goal in GOALS}
 
 
+@pytest.mark.slow
 def test_derived_columns_give_the_same_rows_as_contract_form(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
     changes = [{}, {"surname": "O'Brien", "sex": "M"}, {"sex": ""}, {"postcode": "LS2 9JT"}]
     tokens = "source_row, sex, term_of_birth, imd_quintile, COLUMNS('^t_')"

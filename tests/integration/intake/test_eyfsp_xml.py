@@ -13,9 +13,9 @@ from sources.errors import ExtractStopped
 from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
+from tests.support.daily import examples
 from tests.support.intake.desk import Desk
 from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml
-from tests.support.properties import examples
 
 SECRET = "Qwyjibo"
 CHILD = {"upn": "A1", "surname": SECRET, "forename": "Amelia", "sex": "F"} | {

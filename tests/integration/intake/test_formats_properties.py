@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from sources.errors import ExtractStopped
+from tests.support.daily import examples
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (
     Landing,
@@ -24,7 +25,6 @@ from tests.support.intake.files import (
     with_shared_strings,
     zipped,
 )
-from tests.support.properties import examples
 
 ANY = st.text(
     alphabet=st.characters(codec="utf-8", exclude_characters="\0\ufeff", exclude_categories=["Cs"]), max_size=6

@@ -24,11 +24,11 @@ from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.reference.places import PILOT, places
+from tests.support.daily import examples, first
 from tests.support.intake.corpus import COHORT, PLANTED, Row, Table, many, table
 from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, with_shared_strings, zipped
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
 from tests.support.intake.standards import workbook as csds_workbook
-from tests.support.properties import examples
 
 EXAMPLES = int(os.environ.get("READINESS_FUZZ_EXAMPLES", "2"))
 Form = Callable[[Table], bytes]
@@ -131,7 +131,7 @@ def changed_bytes(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("source", CONTRACTS)
+@pytest.mark.parametrize("source", first(1, CONTRACTS))
 @examples(EXAMPLES, list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, keys: KeyRing) -> None:

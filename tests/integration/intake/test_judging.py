@@ -74,10 +74,12 @@ def test_it_finds_what_would_be_found_here_where_great_expectations_is_never_loa
     assert said(started(tmp_path, kept, COMPARE)) == ["False", "True True"]
 
 
+@pytest.mark.slow
 def test_what_its_end_leaves_open_is_judged_here(tmp_path: Path, kept: Path) -> None:
     assert said(started(tmp_path, kept, f"process().kill(){COMPARE}")) == ["True", "True True"]
 
 
+@pytest.mark.slow
 def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, kept: Path) -> None:
     lines = said(started(tmp_path, kept.with_name("none.parquet"), COMPARE))
     assert lines[0] == "Traceback (most recent call last):"

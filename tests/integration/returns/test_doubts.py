@@ -65,6 +65,7 @@ def test_one_number_on_records_that_agree_in_nothing_is_a_doubt(keys: KeyRing) -
     assert frozenset({7, 8}) in doubted(keys, written(people, health=False), health)
 
 
+@pytest.mark.slow
 def test_where_everybody_is_found_few_look_alike_and_none_is_likely(keys: KeyRing) -> None:
     people = population()[2:]
     found = doubted(keys, written(people, health=False), written(people, health=True))

@@ -18,6 +18,7 @@ from privacy.pseudonyms import PSEUDONYM_VERSION
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
+from tests.support.daily import first
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite
 
@@ -47,29 +48,32 @@ def refused(pipeline: Place, source: str = "eyfsp") -> str:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [
-        ({"council": "wirral"}, "made for council wirral, it lies under leeds"),
-        ({"source": "hv_reviews"}, "made for source hv_reviews, it lies under eyfsp"),
-        ({"cohort": "202324"}, "made for cohort 202324, it lies under 202425"),
-        ({"pseudonym_version": "0"}, f"pseudonyms of version 0, the pipeline holds {PSEUDONYM_VERSION}"),
-        ({"normaliser_version": "0"}, f"a normaliser of version 0, the pipeline holds {NORMALISER_VERSION}"),
-        ({"contract_sha256": "ab" * 32}, "a contract of hash abababababababab, the pipeline holds"),
-        ({"key_fingerprints": {}}, "a linkage key of fingerprint none, the pipeline holds"),
-        ({"rows_read": 9}, "rows do not add up"),
-        ({"rows_read": 11, "rows_rejected": 2}, "rejected rows do not agree with the rules"),
-        ({"rows_read": 9, "rows_rejected": 0}, "a rule's first rows are not in the file"),
-        ({"rows_read": 11, "rows_kept": 10}, "not as many rows as its manifest says"),
-        ({"rows_read": True}, "rows do not add up"),
-        ({"rows_read": -1, "rows_kept": -2}, "rows do not add up"),
-        ({"rules": "none"}, "rules must be a list"),
-        ({"rules": [{"rule": "x"}]}, "a rule must hold"),
-        ({"headings": {"surname\n": "x"}}, "headings must name columns"),
-        ({"software": "\x1b[2J"}, "software must be text"),
-        ({"software": None}, "software must be text"),
-        ({"extract_sha256": SECRET}, "extract_sha256 must be hexadecimal"),
-        ({"postcode_directory_sha256": 5}, "postcode_directory_sha256 must be hexadecimal or null"),
-        ({"surname": SECRET}, "it must hold software"),
-    ],
+    first(
+        4,
+        [
+            ({"council": "wirral"}, "made for council wirral, it lies under leeds"),
+            ({"source": "hv_reviews"}, "made for source hv_reviews, it lies under eyfsp"),
+            ({"cohort": "202324"}, "made for cohort 202324, it lies under 202425"),
+            ({"pseudonym_version": "0"}, f"pseudonyms of version 0, the pipeline holds {PSEUDONYM_VERSION}"),
+            ({"normaliser_version": "0"}, f"a normaliser of version 0, the pipeline holds {NORMALISER_VERSION}"),
+            ({"contract_sha256": "ab" * 32}, "a contract of hash abababababababab, the pipeline holds"),
+            ({"key_fingerprints": {}}, "a linkage key of fingerprint none, the pipeline holds"),
+            ({"rows_read": 9}, "rows do not add up"),
+            ({"rows_read": 11, "rows_rejected": 2}, "rejected rows do not agree with the rules"),
+            ({"rows_read": 9, "rows_rejected": 0}, "a rule's first rows are not in the file"),
+            ({"rows_read": 11, "rows_kept": 10}, "not as many rows as its manifest says"),
+            ({"rows_read": True}, "rows do not add up"),
+            ({"rows_read": -1, "rows_kept": -2}, "rows do not add up"),
+            ({"rules": "none"}, "rules must be a list"),
+            ({"rules": [{"rule": "x"}]}, "a rule must hold"),
+            ({"headings": {"surname\n": "x"}}, "headings must name columns"),
+            ({"software": "\x1b[2J"}, "software must be text"),
+            ({"software": None}, "software must be text"),
+            ({"extract_sha256": SECRET}, "extract_sha256 must be hexadecimal"),
+            ({"postcode_directory_sha256": 5}, "postcode_directory_sha256 must be hexadecimal or null"),
+            ({"surname": SECRET}, "it must hold software"),
+        ],
+    ),
 )
 def test_a_manifest_that_does_not_fit(tokens: Path, pipeline: Place, change: dict[str, Any], message: str) -> None:
     rewrite(tokens, manifest=json.dumps(manifest_of(tokens) | change))
@@ -80,16 +84,19 @@ def test_a_manifest_that_does_not_fit(tokens: Path, pipeline: Place, change: dic
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
-    [
-        ("rule", "<b>", "a rule has no name"),
-        ("severity", "stop", "must be reject or warn"),
-        ("severity", ["reject"], "must be reject or warn"),
-        ("sentence", "x" * 3000, "sentence must be text"),
-        ("columns", ["Pupil Surname"], "a rule must name columns"),
-        ("rows", 11, "rows are not in the file"),
-        ("first_rows", [11], "first rows are not in the file"),
-        ("first_rows", [1, 2], "first rows are not in the file"),
-    ],
+    first(
+        4,
+        [
+            ("rule", "<b>", "a rule has no name"),
+            ("severity", "stop", "must be reject or warn"),
+            ("severity", ["reject"], "must be reject or warn"),
+            ("sentence", "x" * 3000, "sentence must be text"),
+            ("columns", ["Pupil Surname"], "a rule must name columns"),
+            ("rows", 11, "rows are not in the file"),
+            ("first_rows", [11], "first rows are not in the file"),
+            ("first_rows", [1, 2], "first rows are not in the file"),
+        ],
+    ),
 )
 def test_a_rule_that_cannot_be(tokens: Path, pipeline: Place, field: str, value: Any, message: str) -> None:
     manifest = manifest_of(tokens)
@@ -100,14 +107,17 @@ def test_a_rule_that_cannot_be(tokens: Path, pipeline: Place, field: str, value:
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
-    [
-        ("", "carries no manifest"),
-        ("{", "it is not JSON"),
-        ("[" * 100_000, "it is not JSON"),
-        (b"\xff\xfe", "it is not JSON"),
-        (" " * (2 << 20), "it is too long"),
-        ("[]", "it must hold"),
-    ],
+    first(
+        4,
+        [
+            ("", "carries no manifest"),
+            ("{", "it is not JSON"),
+            ("[" * 100_000, "it is not JSON"),
+            (b"\xff\xfe", "it is not JSON"),
+            (" " * (2 << 20), "it is too long"),
+            ("[]", "it must hold"),
+        ],
+    ),
 )
 def test_a_manifest_that_is_none(tokens: Path, pipeline: Place, manifest: str | bytes, message: str) -> None:
     rewrite(tokens, manifest=manifest)
@@ -138,27 +148,33 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [
-        (lambda t: t.append_column("surname", pa.array([SECRET] * 9)), "columns that no tokens file has: surname"),
-        (lambda t: t.append_column("council", pa.array(["leeds"] * 9)), "columns that no tokens file has: council"),
-        (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
-        (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
-        (lambda t: t.set_column(0, "source_row", t["source_row"].cast("int32")), "another order or of another type"),
-        (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
-        (lambda t: t.append_column("t_upn", t["t_upn"]), "another order or of another type"),
-        (_with("source_row", [*range(1, 9), None]), "source_row must rise"),
-        (_with("source_row", [*range(1, 9), 8]), "source_row must rise"),
-        (_with("source_row", list(range(9))), "source_row must rise"),
-        (_with("source_row", [-(2**63), *range(1, 9)]), "source_row must rise"),
-        (_with("source_row", [*range(1, 9), 2**63 - 1]), "past the rows that the manifest speaks of"),
-        (_with("term_of_birth", [SECRET] * 9), "term_of_birth holds values that it cannot have"),
-        (_with("imd_quintile", [6] * 9), "imd_quintile holds values that it cannot have"),
-        (_with("sex", [SECRET] * 9), "sex holds values outside its code list"),
-        (_with("com_e01", ["3"] * 9), "com_e01 holds values outside its code list"),
-        (_with("com_e01", [None] * 9), "com_e01 is blank in rows that were kept"),
-        (lambda t: t.slice(0, 8), "not as many rows as its manifest says"),
-        (lambda t: t.slice(0, 0), "not as many rows as its manifest says"),
-    ],
+    first(
+        4,
+        [
+            (lambda t: t.append_column("surname", pa.array([SECRET] * 9)), "columns that no tokens file has: surname"),
+            (lambda t: t.append_column("council", pa.array(["leeds"] * 9)), "columns that no tokens file has: council"),
+            (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
+            (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
+            (
+                lambda t: t.set_column(0, "source_row", t["source_row"].cast("int32")),
+                "another order or of another type",
+            ),
+            (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
+            (lambda t: t.append_column("t_upn", t["t_upn"]), "another order or of another type"),
+            (_with("source_row", [*range(1, 9), None]), "source_row must rise"),
+            (_with("source_row", [*range(1, 9), 8]), "source_row must rise"),
+            (_with("source_row", list(range(9))), "source_row must rise"),
+            (_with("source_row", [-(2**63), *range(1, 9)]), "source_row must rise"),
+            (_with("source_row", [*range(1, 9), 2**63 - 1]), "past the rows that the manifest speaks of"),
+            (_with("term_of_birth", [SECRET] * 9), "term_of_birth holds values that it cannot have"),
+            (_with("imd_quintile", [6] * 9), "imd_quintile holds values that it cannot have"),
+            (_with("sex", [SECRET] * 9), "sex holds values outside its code list"),
+            (_with("com_e01", ["3"] * 9), "com_e01 holds values outside its code list"),
+            (_with("com_e01", [None] * 9), "com_e01 is blank in rows that were kept"),
+            (lambda t: t.slice(0, 8), "not as many rows as its manifest says"),
+            (lambda t: t.slice(0, 0), "not as many rows as its manifest says"),
+        ],
+    ),
 )
 def test_rows_that_no_sound_pass_writes(
     tokens: Path, pipeline: Place, change: Callable[[pa.Table], pa.Table], message: str
@@ -169,11 +185,14 @@ def test_rows_that_no_sound_pass_writes(
 
 @pytest.mark.parametrize(
     ("name", "values", "message"),
-    [
-        ("asq3_communication", [61.0], "outside its range"),
-        ("asq3_communication", [float("nan")], "holds what is not a number"),
-        ("asq_se2_score", [float("inf")], "holds what is not a number"),
-    ],
+    first(
+        4,
+        [
+            ("asq3_communication", [61.0], "outside its range"),
+            ("asq3_communication", [float("nan")], "holds what is not a number"),
+            ("asq_se2_score", [float("inf")], "holds what is not a number"),
+        ],
+    ),
 )
 def test_numbers_that_are_none(sender: Sender, pipeline: Place, name: str, values: list[float], message: str) -> None:
     path = put(sender.pseudonymise(sender.write(reviews(), "hv_reviews")), pipeline, "hv_reviews")
@@ -181,7 +200,7 @@ def test_numbers_that_are_none(sender: Sender, pipeline: Place, name: str, value
     assert message in refused(pipeline, "hv_reviews")
 
 
-@pytest.mark.parametrize("cut", [0, 4, 100, 2000, -1, -8, -200])
+@pytest.mark.parametrize("cut", first(4, [0, 4, 100, 2000, -1, -8, -200]))
 def test_a_file_cut_short(tokens: Path, pipeline: Place, cut: int) -> None:
     tokens.write_bytes(tokens.read_bytes()[:cut])
     assert "send it again" in refused(pipeline)

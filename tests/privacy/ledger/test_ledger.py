@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.ledger_storage import LedgerUnavailable
-from tests.support.properties import examples
+from tests.support.daily import examples
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, SQLite, approved, server
 

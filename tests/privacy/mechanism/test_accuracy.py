@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from bench.release.accuracy import release_errors
-from bench.release.england import largest_correlation
 from privacy.release.child_table import true_counts
 from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
@@ -18,6 +16,7 @@ from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
+from tests.support.release.accuracy import largest_correlation, release_errors
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import CHARACTERISTICS, pilot_family, pilot_table, published_rates
 

@@ -1,13 +1,8 @@
-"""Small populations with the truth, some of them hard to link, and how many of a step's links are false.
-
-python -m tests.support.linkage.populations    # the negative control's limits beside the truth
-"""
+"""Small populations with the truth, some of them hard to link, and how many of a step's links are false."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -16,8 +11,6 @@ import pyarrow as pa
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
-from privacy.linkage.control import NegativeControl
-from privacy.linkage.link import link
 from tests.support.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
@@ -89,30 +82,3 @@ def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]
     pairs = right.merge(left, on="child_id", suffixes=("", "_left"))
     right_child_there = (pairs.child == pairs.child_left).groupby([pairs.child_id, pairs.child]).any()
     return int((~right_child_there).sum()), len(right_child_there)
-
-
-def main(children: int = 6_000, seeds: int = 3) -> None:
-    """Print a line a population and step."""
-    print("| population | seed | step | links | false | limit, 95% | cautious limit |")
-    print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        keys = KeyRing.create(Path(folder) / "keys")
-        for kind in KINDS:
-            for seed in range(1, seeds + 1):
-                frames = kind(children, seed)
-                control = NegativeControl()
-                links = link(tokenised(frames, keys), watchers=[control]).links
-                for found in control.controls:
-                    if found.step not in RIGHT_SOURCE:
-                        continue
-                    false, _ = false_links(frames, links, RIGHT_SOURCE[found.step])
-                    said = found.report()
-                    print(
-                        f"| {kind.__name__.replace('_', ' ')} | {seed} | {found.step} | {found.links:,} | {false}"
-                        f" | {said['false_links_at_most']:.1f} | {said['false_links_at_most_cautious']:.1f} |",
-                        flush=True,
-                    )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,11 @@
 """How right returned facts are and how many true ones are withheld, where the truth is known.
 
-python -m tests.support.returns.accuracy FOLDER --seeds 1 2 3      # the numbers of docs/returns.md
-
 Two generators, neither of which knows the code: that of `readiness synth`, and the linkage's stress extracts, whose
 records have many more slips. Extracts go through intake, linkage, agreements and sealed files.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -19,9 +16,11 @@ import pyarrow.parquet
 
 from privacy.returns.agreement import Fact
 from privacy.services import SERVICES
+from sources.contracts import CONTRACTS, Role
 from sources.reference.asq3 import cut_offs
 from sources.reference.places import PILOT, place
 from sources.synthetic import generate
+from tests.support.extracts import PERSON, row
 from tests.support.linkage import stress
 from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
 from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
@@ -30,24 +29,12 @@ Counts = dict[str, tuple[int, int, int]]
 """Right, wrong and withheld facts, by kind."""
 
 _PAYLOAD = {
-    "eyfsp": {"estab": "2001", "urn": "100001", "academic_year": COHORT}
-    | dict.fromkeys(
-        "com_e01 com_e02 pse_e03 pse_e04 pse_e05 phy_e06 phy_e07 lit_e08 lit_e09 lit_e10 mat_e11 mat_e12 utw_e13"
-        " utw_e14 utw_e15 exp_e16 exp_e17".split(),
-        "2",
-    ),
-    "school_census": {"ethnicity": "WBRI", "fsm_eligible": "N", "sen_provision": "N", "first_language": "ENG"},
-    "early_years_census": {
-        "setting_urn": "EY1",
-        "ethnicity": "WBRI",
-        "entitlement": "UNI",
-        "funded_hours": "15",
-        "eypp": "N",
-        "sen_provision": "N",
-        "progress_check_date": "2022-03-01",
-    },
-    "hv_reviews": {"nhs_number_status": "01", "review": "2-2.5Y", "asq3_months": "27", "referral": "N"}
-    | {f"asq3_{part}": "60" for part in "communication gross_motor fine_motor problem_solving personal_social".split()},
+    source: {
+        name: value
+        for name, value in row(source).items()
+        if name not in PERSON and CONTRACTS[source][name].role is not Role.IDENTIFIER
+    }
+    for source in SERVICES
 }
 """What every row of the stress extracts says, but for the council's code, months of review and concerns."""
 
@@ -198,32 +185,3 @@ SELECT source, kind, count(*) FILTER (told.said = true_facts.said),
        count(*) FILTER (told.said IS NULL)
   FROM told FULL JOIN true_facts USING (source, council, row, kind, sender) GROUP BY ALL ORDER BY ALL
 """
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", required=True)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the eight pilot councils' real size")
-    parser.add_argument("--stress", type=int, metavar="CHILDREN", help="stress extracts of so many children instead")
-    given = parser.parse_args()
-    found: dict[tuple[str, str, str], list[tuple[int, int, int]]] = {}
-    for seed in given.seeds:
-        folder = given.folder / str(seed)
-        folder.mkdir(parents=True)
-        pipeline = stressed(folder, seed, given.stress) if given.stress else synthetic(folder, seed, given.scale)
-        for scope, across in (("own council", False), ("all eight", True)):
-            agree(pipeline, PILOT, across)
-            for source, counts in judge(pipeline, PILOT).items():
-                for kind, numbers in counts.items():
-                    for of in (source, "all sources"):
-                        found.setdefault((scope, kind, of), []).append(numbers)
-    print(f"{'tellers':12} {'fact':20} {'receiver':20} {'right':>9} {'wrong':>6} {'% right':>9} {'% of true told':>15}")
-    for (scope, kind, of), numbers in sorted(found.items()):
-        right, wrong, withheld = map(sum, zip(*numbers, strict=True))
-        told, true = max(right + wrong, 1), max(right + withheld, 1)
-        print(f"{scope:12} {kind:20} {of:20} {right:9,} {wrong:6} {100 * right / told:9.3f} {100 * right / true:15.1f}")
-
-
-if __name__ == "__main__":
-    main()

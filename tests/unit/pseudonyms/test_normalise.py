@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from privacy import normalise
-from tests.support.properties import examples
+from tests.support.daily import examples
 
 FAST = examples(60, [HealthCheck.function_scoped_fixture])
 

@@ -16,7 +16,7 @@ from privacy.release.estimates import Estimates
 from privacy.release.intervals import published_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.workload import Cube, Selector
-from tests.support.properties import examples
+from tests.support.daily import examples
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import small_family, small_plan, small_table
 

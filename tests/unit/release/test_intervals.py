@@ -24,7 +24,7 @@ from privacy.release.intervals import (
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
-from tests.support.properties import examples
+from tests.support.daily import examples
 from tests.support.release.examples import attribute, published_rates
 
 RELIABILITY = Reliability()

@@ -28,7 +28,7 @@ from privacy.release.workload import (
     WorkloadError,
     terms_of,
 )
-from tests.support.properties import examples
+from tests.support.daily import examples
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import attribute
 

@@ -16,7 +16,7 @@ from privacy.release.canonical import canonical_json
 from privacy.release.components import Lattice
 from privacy.release.plan import GAP, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
-from tests.support.properties import examples
+from tests.support.daily import examples
 from tests.support.release.examples import attribute, pilot_family, small_family, small_plan
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.release.shrinkage import NoisyRates, _additive, shrunk_rates
-from tests.support.properties import examples
+from tests.support.daily import examples
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
 

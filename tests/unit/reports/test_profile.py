@@ -20,7 +20,7 @@ from assets.intake.profile import AFTER, BEFORE, Profile, bins, months, profile
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
-from tests.support.properties import examples
+from tests.support.daily import examples
 
 COHORT = Cohort("202425")
 CONTRACT = CONTRACTS["hv_reviews"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from privacy.returns.agreement import Agreement, Fact, Recipient, Sender, Status, Telling, permitted
 from privacy.returns.facts import absence
 from privacy.services import SERVICE_NAMES
-from tests.support.properties import examples
+from tests.support.daily import examples
 
 COUNCILS = ("leeds", "wirral", "sefton")
 DAYS = st.dates(dt.date(2026, 1, 1), dt.date(2026, 1, 20))

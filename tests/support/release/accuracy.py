@@ -1,27 +1,71 @@
-"""Error of GLD rates by council and characteristic: the release, one query a table, and the model."""
+"""How near a release comes to the truth: made-up child tables in the published sizes, and the errors of GLD rates by
+council and characteristic of the release, of one query a table and of the model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from assets.release.expected_accuracy import council_size, public_shares
 from assets.release.noise_workload import plan_family
-from bench.release.children import CHARACTERISTICS, child_table
+from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW, NOT_LINKED_TO_SETTING, dots_category
 from privacy.release.child_table import true_counts
+from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
 from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.shrinkage import NoisyRates, shrunk_rates
-from privacy.release.workload import Cube, Marginal, Selector
+from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
 from tests.support.release.examples import published_rates
 
 Array = NDArray[np.float64]
 LARGE = 200
+CHARACTERISTICS = ("fsm", "ethnic_group", "sen_provision", "first_language", "term_of_birth", "imd_quintile")
+_NO_REVIEW = {dots_category(seen, c) for seen in ("Setting only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
+_NO_SETTING = {dots_category(seen, c) for seen in ("Health visitor only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
+
+
+def child_table(councils: Sequence[str], seed: int, interaction: float = 0.0, special: float = 0.0) -> pa.Table:
+    """A child for each published one. Chances of a good level of development are additive over council and
+    characteristics; `interaction` is the standard deviation, in shares, of what a group does besides in one council,
+    and `special` is taken off one ethnic group in one council, the second in the order of both."""
+    rng = np.random.default_rng(seed)
+    council = np.repeat(np.arange(len(councils)), [round(council_size(name)) for name in councils])
+    rows = len(council)
+    codes = {"council": council}
+    chance = 0.68 + rng.normal(0, 0.03, len(councils))[council]
+    for attribute in FAMILY.attributes:
+        shares = np.array(list(public_shares(attribute.label, attribute.categories).values()))
+        codes[attribute.name] = rng.choice(len(shares), rows, p=shares / shares.sum())
+        if attribute.name in CHARACTERISTICS:
+            chance += _effects(rng, len(councils), shares, interaction)[council, codes[attribute.name]]
+    chance -= special * ((council == 1) & (codes["ethnic_group"] == 1))
+    codes["gld"] = (rng.random(rows) >= np.clip(chance, 0.02, 0.98)).astype(int)
+    dots = np.array(DOTS.categories)[codes["dots"]]
+    _overrule(codes, "asq3", NO_REVIEW, np.isin(dots, list(_NO_REVIEW)))
+    _overrule(codes, "entitlement", NOT_LINKED_TO_SETTING, np.isin(dots, list(_NO_SETTING)))
+    domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILY.attributes}
+    columns = {n: pa.DictionaryArray.from_arrays(pa.array(values), list(domains[n])) for n, values in codes.items()}
+    return pa.table({"child_id": pa.array(range(rows), pa.int64()), **columns})
+
+
+def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, interaction: float) -> np.ndarray:
+    """(councils, categories): of the category everywhere, and of it in each council."""
+    general = rng.normal(0, 0.06, len(shares))
+    return general - shares @ general / shares.sum() + rng.normal(0, interaction, (councils, len(shares)))
+
+
+def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.ndarray) -> None:
+    """The category holds exactly `where`; another is the first in its place."""
+    position = FAMILY.attribute(name).categories.index(category)
+    codes[name] = np.where(where, position, np.where(codes[name] == position, 0, codes[name]))
 
 
 @dataclass(frozen=True)
@@ -123,3 +167,23 @@ def _whole(plan: Plan) -> Plan:
     wanted = {_names(plan, name): 1e6 for name in CHARACTERISTICS}
     family = replace(plan.family, marginals=tuple(Marginal(names) for names in wanted), identities=())
     return Plan(family, plan.rho, plan.delta, wanted)
+
+
+def largest_correlation(councils: Sequence[str]) -> float:
+    """Of the noise in the GLD rates of two councils, over all pairs and characteristics; rates taken as two thirds."""
+    plan = plan_family("pupil", councils, load_policy())
+    covariances, largest = Covariances(plan), 0.0
+    council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")
+    pairs = list(combinations(councils, 2))
+    for name in ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile"):
+        groups = Selector.each(plan.family.attribute(name))
+
+        def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:
+            rows = Selector.of(council, {f"{a} and {b}": ((a, b)[of],) for a, b in pairs})
+            axes = {"council": rows, name: groups}
+            return LinearCombination(((1.0, Cube(axes, {"gld": yes})), (-2 / 3, Cube(axes))))
+
+        one, other = rate(0), rate(1)
+        scale = np.sqrt(covariances.variance(one) * covariances.variance(other))
+        largest = max(largest, float(np.abs(covariances.covariance(one, other) / scale).max()))
+    return largest

@@ -1,0 +1,41 @@
+"""How right returned facts are and how many true ones are withheld: the numbers of docs/returns.md.
+
+python -m bench.returns FOLDER --seeds 1 2 3
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sources.reference.places import PILOT
+from tests.support.returns.accuracy import agree, judge, stressed, synthetic
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the eight pilot councils' real size")
+    parser.add_argument("--stress", type=int, metavar="CHILDREN", help="stress extracts of so many children instead")
+    given = parser.parse_args()
+    found: dict[tuple[str, str, str], list[tuple[int, int, int]]] = {}
+    for seed in given.seeds:
+        folder = given.folder / str(seed)
+        folder.mkdir(parents=True)
+        pipeline = stressed(folder, seed, given.stress) if given.stress else synthetic(folder, seed, given.scale)
+        for scope, across in (("own council", False), ("all eight", True)):
+            agree(pipeline, PILOT, across)
+            for source, counts in judge(pipeline, PILOT).items():
+                for kind, numbers in counts.items():
+                    for of in (source, "all sources"):
+                        found.setdefault((scope, kind, of), []).append(numbers)
+    print(f"{'tellers':12} {'fact':20} {'receiver':20} {'right':>9} {'wrong':>6} {'% right':>9} {'% of true told':>15}")
+    for (scope, kind, of), numbers in sorted(found.items()):
+        right, wrong, withheld = map(sum, zip(*numbers, strict=True))
+        told, true = max(right + wrong, 1), max(right + withheld, 1)
+        print(f"{scope:12} {kind:20} {of:20} {right:9,} {wrong:6} {100 * right / told:9.3f} {100 * right / true:15.1f}")
+
+
+if __name__ == "__main__":
+    main()
