@@ -76,10 +76,20 @@ def _council(name: str) -> str:
     return resolve(name).council
 
 
+def _source(name: str) -> str:
+    from sources.contracts import CONTRACTS
+
+    if name not in CONTRACTS:
+        raise ValueError(f"{name!r} is not a source; sources are {', '.join(CONTRACTS)}")
+    return name
+
+
 COHORT = Checked(_cohort)
 """A `Cohort`, by its code."""
 COUNCIL = Checked(_council)
 """The name of a council in folders, by that, by its full name, or by its DfE or ONS code."""
+SOURCE = Checked(_source)
+"""The name of a source."""
 
 cohort = click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425.")
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -87,20 +97,19 @@ as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 def home(holds: str, **further: Any) -> Callable[..., Any]:
     """The home folder; `holds` says what of it the command uses."""
-    given: dict[str, Any] = {"required": True, "help": f"Holds {holds}."} | further
-    return click.option("--home", type=FOLDER, envvar=environment.HOME, **given)
+    given: dict[str, Any] = {"envvar": environment.HOME, "required": True, "help": f"Holds {holds}."} | further
+    return click.option("--home", type=FOLDER, **given)
 
 
-def landing(*, required: bool = False) -> Callable[..., Any]:
+def landing(**further: Any) -> Callable[..., Any]:
     """The folder of extracts as they were sent."""
-    return click.option(
-        "--landing", type=FOLDER, envvar=environment.LANDING, required=required, help="Where extracts lie."
-    )
+    given: dict[str, Any] = {"envvar": environment.LANDING, "help": "Where extracts lie."} | further
+    return click.option("--landing", type=FOLDER, **given)
 
 
 def keys(meaning: str = "Directory of keys; the project's keys/ by default.", **further: Any) -> Callable[..., Any]:
     """The folder of a key set."""
-    return click.option("--keys", type=FOLDER, envvar=environment.KEYS, help=meaning, **further)
+    return click.option("--keys", type=FOLDER, **({"envvar": environment.KEYS, "help": meaning} | further))
 
 
 def public_key(purpose: str = "") -> Callable[..., Any]:

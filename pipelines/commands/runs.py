@@ -175,9 +175,9 @@ def status(landing: Path, home: Path, cohort: Cohort, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--home", type=FOLDER, help="Holds restricted/, release/; READINESS_HOME by default.")
-@click.option("--landing", type=FOLDER, help="Where extracts lie; READINESS_LANDING by default.")
-@click.option("--keys", type=FOLDER, help="Directory of keys; READINESS_KEYS by default.")
+@console.home("restricted/, release/; READINESS_HOME by default", required=False, envvar=None)
+@console.landing(help="Where extracts lie; READINESS_LANDING by default.", envvar=None)
+@console.keys("Directory of keys; READINESS_KEYS by default.", envvar=None)
 @console.as_json
 def doctor(home: Path | None, landing: Path | None, keys: Path | None, as_json: bool) -> None:
     """What this installation has, and what a run would miss; exit status 1 where it would miss something.
