@@ -1,4 +1,4 @@
-"""What the commands share: kinds of argument, options that several have, and how a command ends that cannot go on."""
+"""What the commands share: kinds of argument, common options, and how a command that cannot continue ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
 def stop(message: str) -> NoReturn:
-    """One sentence, exit status 1."""
+    """End the command with one sentence and exit status 1."""
     click.echo(f"readiness: {message}", err=True)
     sys.exit(1)
 
@@ -37,7 +37,7 @@ def stopping_at(*problems: type[Exception]) -> Iterator[None]:
 
 
 def things_to_change(problems: Sized) -> str:
-    """How many there are, in words."""
+    """Their number, in words."""
     return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
 
 
@@ -50,7 +50,7 @@ def check_environment() -> None:
 
 
 class Checked(click.ParamType):
-    """A text out of which `read` makes a value; a text that it refuses with a ValueError stops the command."""
+    """A value that `read` makes from a text; if it raises ValueError, the command stops with that message."""
 
     name = "text"
 
@@ -87,7 +87,7 @@ def _source(name: str) -> str:
 COHORT = Checked(_cohort)
 """A `Cohort`, by its code."""
 COUNCIL = Checked(_council)
-"""The name of a council in folders, by that, by its full name, or by its DfE or ONS code."""
+"""The name of a council's folders, given that name, the full name, or the DfE or ONS code."""
 SOURCE = Checked(_source)
 """The name of a source."""
 

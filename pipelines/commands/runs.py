@@ -127,7 +127,7 @@ def run(
 
 
 def report_release(bundle: Path, landing: Path, keys: Path) -> None:
-    """Verify a bundle that was just made, and say where everything is; stop where it is not sound."""
+    """Verify a bundle that was just made, and print where everything is; stop if the bundle is not sound."""
     from ndl_export.bundle.verify import verify
 
     report = verify(bundle)
@@ -153,7 +153,7 @@ def report_release(bundle: Path, landing: Path, keys: Path) -> None:
 
 
 def _short(path: Path) -> Path:
-    """The path from here, where it lies below."""
+    """The path relative to the working directory, if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

@@ -67,7 +67,7 @@ def pseudonymise(
 
 
 def _council(named: str) -> tuple[CouncilFile, Path | None]:
-    """The council file that `named` leads to, and its path where it is a file of the sender's own."""
+    """The council file that `named` leads to, and its path if it is the sender's own file."""
     from sources.councils.council_file import InvalidCouncilFile, council_file, load
     from sources.reference.places import UnknownCouncil, place
 
@@ -91,7 +91,7 @@ def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | No
 
 
 def _folder(extract: Path, above: int) -> str | None:
-    """The name of the extract's folder 1 or 2 above it, where they are those of landing."""
+    """The name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
     from sources.contracts import CONTRACTS
 
     parents = extract.resolve().parents
