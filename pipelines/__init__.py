@@ -1,4 +1,4 @@
-"""What runs, when and from where: definitions, jobs, schedules, sensors, settings, command line."""
+"""What runs, and when: Dagster's definitions, and the command line with what it prints."""
 
 import warnings
 

@@ -7,7 +7,7 @@ from assets.keeping.forgetting import finish
 
 
 def opened(home: Home) -> Home:
-    """The home folder, with no removal left unfinished. Raises `InUse` where one is still at it and does not end."""
+    """The home folder, with no removal left unfinished. Raises `InUse` if one is still at work and does not end."""
     if home.unfinished_removal.exists():
         finish(home)
     return home

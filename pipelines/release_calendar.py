@@ -65,7 +65,7 @@ def calendar(path: Path | None) -> list[Announced]:
 
 
 def held_until(entries: Sequence[Announced], version: str, now: dt.datetime) -> dt.datetime | None:
-    """When the release may be published, where the calendar says so and that moment has not come."""
+    """When the release may be published, if the calendar names it and that moment has not come."""
     moments = (each.moment for each in entries if each.version == version)
     return next((moment for moment in moments if now < moment), None)
 

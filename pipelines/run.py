@@ -50,7 +50,7 @@ _REFUSALS = (
 
 @contextmanager
 def _stopping_plainly() -> Iterator[None]:
-    """Raise `RunStopped` where a run cannot begin, or the system, or Dagster's own storage, stops it between steps."""
+    """Raise `RunStopped` if a run cannot begin, or if the system or Dagster's storage stops it between steps."""
     try:
         with plainly():
             yield
@@ -62,7 +62,7 @@ def _stopping_plainly() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Stage:
-    """A job of a run, what a person is told of it, and what the job is given."""
+    """A job of a run, its title on the console, and its arguments."""
 
     job: str
     title: str
@@ -151,7 +151,7 @@ def run_returns(installation: Installation, cohort: Cohort) -> None:
 
 @contextmanager
 def _storage(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
-    """Dagster's storage, in which no run of a process that is gone is still open, and the tags of this process's."""
+    """Dagster's storage, after closing the runs of dead processes, and the tags for runs of this process."""
     processes = home.root / "dagster" / "processes"
     with instance(home) as opened, alive(processes) as of_this_process:
         end_left_over(opened, processes)
@@ -175,7 +175,7 @@ def release_of(home: Home, cohort: Cohort) -> str:
 
 
 def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
-    """Raises `RunStopped` where landing cannot be used."""
+    """Raises `RunStopped` if the extracts of a cohort cannot be taken in."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
     if unknown_folders(landing):
@@ -189,7 +189,7 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
 
 
 def _of_intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) -> dict[str, Any]:
-    """Tags and configuration of the intake of a cohort; raises `RunStopped` for names of no extract."""
+    """Tags and configuration of the intake of a cohort; raises `RunStopped` for a name that is no extract's."""
     try:
         for name in accept_fewer:
             check_extract_name(name)
@@ -219,11 +219,11 @@ def _run(
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
-"""The class of an error of the project's own, whose sentence says it all."""
+"""The class name before the message of one of the project's own errors, whose message is enough."""
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The sentences of failed checks, else of the error that stopped a step."""
+    """The messages of failed checks, or of the error that stopped a step."""
     failed = [
         check.description or ""
         for check in result.get_asset_check_evaluations()

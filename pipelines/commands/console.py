@@ -1,4 +1,4 @@
-"""What the commands share: kinds of argument, options that several have, and how a command ends that cannot go on."""
+"""What the commands share: kinds of argument, common options, and how a command that cannot continue ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
 def stop(message: str) -> NoReturn:
-    """One sentence, exit status 1."""
+    """End the command with one sentence and exit status 1."""
     click.echo(f"readiness: {message}", err=True)
     sys.exit(1)
 
@@ -37,7 +37,7 @@ def stopping_at(*problems: type[Exception]) -> Iterator[None]:
 
 
 def things_to_change(problems: Sized) -> str:
-    """How many there are, in words."""
+    """Their number, in words."""
     return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
 
 
@@ -50,7 +50,7 @@ def check_environment() -> None:
 
 
 class Checked(click.ParamType):
-    """A text out of which `read` makes a value; a text that it refuses with a ValueError stops the command."""
+    """A value that `read` makes from a text; if it raises ValueError, the command stops with that message."""
 
     name = "text"
 
@@ -76,10 +76,20 @@ def _council(name: str) -> str:
     return resolve(name).council
 
 
+def _source(name: str) -> str:
+    from sources.contracts import CONTRACTS
+
+    if name not in CONTRACTS:
+        raise ValueError(f"{name!r} is not a source; sources are {', '.join(CONTRACTS)}")
+    return name
+
+
 COHORT = Checked(_cohort)
 """A `Cohort`, by its code."""
 COUNCIL = Checked(_council)
-"""The name of a council in folders, by that, by its full name, or by its DfE or ONS code."""
+"""The name of a council's folders, given that name, the full name, or the DfE or ONS code."""
+SOURCE = Checked(_source)
+"""The name of a source."""
 
 cohort = click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425.")
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -87,20 +97,19 @@ as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 def home(holds: str, **further: Any) -> Callable[..., Any]:
     """The home folder; `holds` says what of it the command uses."""
-    given: dict[str, Any] = {"required": True, "help": f"Holds {holds}."} | further
-    return click.option("--home", type=FOLDER, envvar=environment.HOME, **given)
+    given: dict[str, Any] = {"envvar": environment.HOME, "required": True, "help": f"Holds {holds}."} | further
+    return click.option("--home", type=FOLDER, **given)
 
 
-def landing(*, required: bool = False) -> Callable[..., Any]:
+def landing(**further: Any) -> Callable[..., Any]:
     """The folder of extracts as they were sent."""
-    return click.option(
-        "--landing", type=FOLDER, envvar=environment.LANDING, required=required, help="Where extracts lie."
-    )
+    given: dict[str, Any] = {"envvar": environment.LANDING, "help": "Where extracts lie."} | further
+    return click.option("--landing", type=FOLDER, **given)
 
 
 def keys(meaning: str = "Directory of keys; the project's keys/ by default.", **further: Any) -> Callable[..., Any]:
     """The folder of a key set."""
-    return click.option("--keys", type=FOLDER, envvar=environment.KEYS, help=meaning, **further)
+    return click.option("--keys", type=FOLDER, **({"envvar": environment.KEYS, "help": meaning} | further))
 
 
 def public_key(purpose: str = "") -> Callable[..., Any]:

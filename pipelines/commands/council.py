@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.console import COHORT, COUNCIL, FILE, stop, stopping_at, things_to_change
+from pipelines.commands.console import COHORT, COUNCIL, FILE, SOURCE, stop, stopping_at, things_to_change
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,7 +25,7 @@ _SAMPLES = click.option(
     metavar="[SOURCE=]EXTRACT",
     help="An extract or its first rows; once for each source.",
 )
-_SOURCE = click.option("--source", help="Source of a --sample that does not say its own.")
+_SOURCE = click.option("--source", type=SOURCE, help="Source of a --sample that does not say its own.")
 
 
 @click.group()
@@ -127,15 +127,13 @@ def _connection() -> duckdb.DuckDBPyConnection:
 
 
 def _landed(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
-    from sources.contracts import CONTRACTS
     from sources.onboarding.sample import landed_sample
 
     found: list[Any] = []
     for sample in samples:
         before, sign, after = sample.partition("=")
-        own, path = (before, after) if sign and "/" not in before and not Path(sample).exists() else (source, sample)
-        if own is not None and own not in CONTRACTS:
-            stop(f"{own!r} is not a source; sources are {', '.join(CONTRACTS)}")
+        has_own = sign and "/" not in before and not Path(sample).exists()
+        own, path = (SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():
             stop(f"{path} does not exist")
         found.append(landed_sample(Path(path), council_name, own, cohort.code if cohort else None))

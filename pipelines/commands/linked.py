@@ -1,4 +1,4 @@
-"""What the linkage found, asked of it (`readiness link`) and given back to services (`readiness returns` at the
+"""The results of the linkage: explained (`readiness link`), and returned to services (`readiness returns` at the
 pipeline)."""
 
 from __future__ import annotations

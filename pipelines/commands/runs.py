@@ -127,7 +127,7 @@ def run(
 
 
 def report_release(bundle: Path, landing: Path, keys: Path) -> None:
-    """Verify a bundle that was just made, and say where everything is; stop where it is not sound."""
+    """Verify a bundle that was just made, and print where everything is; stop if the bundle is not sound."""
     from ndl_export.bundle.verify import verify
 
     report = verify(bundle)
@@ -153,7 +153,7 @@ def report_release(bundle: Path, landing: Path, keys: Path) -> None:
 
 
 def _short(path: Path) -> Path:
-    """The path from here, where it lies below."""
+    """The path relative to the working directory, if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -175,9 +175,9 @@ def status(landing: Path, home: Path, cohort: Cohort, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--home", type=FOLDER, help="Holds restricted/, release/; READINESS_HOME by default.")
-@click.option("--landing", type=FOLDER, help="Where extracts lie; READINESS_LANDING by default.")
-@click.option("--keys", type=FOLDER, help="Directory of keys; READINESS_KEYS by default.")
+@console.home("restricted/, release/; READINESS_HOME by default", required=False, envvar=None)
+@console.landing(help="Where extracts lie; READINESS_LANDING by default.", envvar=None)
+@console.keys("Directory of keys; READINESS_KEYS by default.", envvar=None)
 @console.as_json
 def doctor(home: Path | None, landing: Path | None, keys: Path | None, as_json: bool) -> None:
     """What this installation has, and what a run would miss; exit status 1 where it would miss something.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, stop, stopping_at
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, SOURCE, stop, stopping_at
 from pipelines.commands.console import keys as keys_option
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 @click.command()
 @click.argument("extract", type=FILE_OR_FOLDER)
 @click.option("--council", help="The council's file (YAML), or its name. By default the extract's folder.")
-@click.option("--source", help="Such as eyfsp or hv_reviews. By default the extract's folder.")
+@click.option("--source", type=SOURCE, help="Such as eyfsp or hv_reviews. By default the extract's folder.")
 @click.option(
     "--cohort", type=COHORT, help="Academic year of the assessment, as 202425. By default the extract's name."
 )
@@ -67,7 +67,7 @@ def pseudonymise(
 
 
 def _council(named: str) -> tuple[CouncilFile, Path | None]:
-    """The council file that `named` leads to, and its path where it is a file of the sender's own."""
+    """The council file that `named` leads to, and its path if it is the sender's own file."""
     from sources.councils.council_file import InvalidCouncilFile, council_file, load
     from sources.reference.places import UnknownCouncil, place
 
@@ -83,18 +83,15 @@ def _council(named: str) -> tuple[CouncilFile, Path | None]:
 
 
 def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> Landed:
-    from sources.contracts import CONTRACTS
     from sources.extract.landed import Landed
 
     source = source or _folder(extract, 1) or _ask("source")
-    if source not in CONTRACTS:
-        stop(f"{source!r} is not a source; sources are {', '.join(CONTRACTS)}")
     year = cohort or COHORT.convert(_year(extract) or _ask("cohort"), None, None)
     return Landed(council, source, year.code, extract)
 
 
 def _folder(extract: Path, above: int) -> str | None:
-    """The name of the extract's folder 1 or 2 above it, where they are those of landing."""
+    """The name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
     from sources.contracts import CONTRACTS
 
     parents = extract.resolve().parents

@@ -1,6 +1,6 @@
-"""Whether what lies in landing has arrived whole: looked at twice, or said by a marker beside it.
+"""Whether a file in landing has arrived whole: two looks at it agree, or a marker beside it says so.
 
-A sender that can writes `<name>.ready` beside the file when it is complete. Names that transfer tools and office
+A sender may write `<name>.ready` beside the file when it is complete. Names that transfer tools and office
 programs give to unfinished files are never an extract's.
 """
 
@@ -19,14 +19,14 @@ from sources.extract.landed import READY, Landed, candidates, files_in, is_unfin
 YOUNG_SECONDS = 5.0
 """A file that changed longer ago than this is taken to be whole."""
 SETTLED_SECONDS = 600.0
-"""One that came longer ago than this has settled, when nobody looks a second time."""
+"""A file that arrived longer ago than this is taken to be whole where nobody looks a second time."""
 PAUSE_SECONDS = 1.5
 """Between two looks at young files."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """An extract as it lay there: identity of its sizes and times, whether it says it is whole, its last change."""
+    """An extract as it was seen: a hash of sizes and times, whether a marker calls it whole, and its last change."""
 
     landed: Landed
     identity: str
@@ -35,12 +35,12 @@ class Look:
     changed: float
 
     def is_whole(self, earlier_identity: str | None) -> bool:
-        """Whether the extract has arrived, given how it lay there at an earlier look."""
+        """Whether the extract has arrived, given its identity at an earlier look."""
         return not self.unfinished and (self.ready or self.identity == earlier_identity)
 
 
 def looks(landing: Path) -> Iterator[Look]:
-    """A look at every extract that lies there; those that go away meanwhile are left out."""
+    """A look at every extract in landing; those that disappear meanwhile are left out."""
     for landed in candidates(landing):
         try:
             yield _look(landed)
@@ -49,7 +49,7 @@ def looks(landing: Path) -> Iterator[Look]:
 
 
 def still_arriving(landing: Path, cohort: str) -> list[str]:
-    """Names of the cohort's extracts that are being written. Waits `PAUSE_SECONDS`, and only where one is young."""
+    """Names of the cohort's extracts that are being written. Waits `PAUSE_SECONDS` if one is young."""
     first = {look.landed: look for look in looks(landing) if look.landed.cohort == cohort}
     young = [look for look in first.values() if look.changed > time.time() - YOUNG_SECONDS and not look.ready]
     moving = {look.landed.name for look in first.values() if look.unfinished}
@@ -65,8 +65,8 @@ def still_arriving(landing: Path, cohort: str) -> list[str]:
 
 
 def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
-    """By cohort, the councils with an extract that came, or was changed, after it was last taken, found unchanged or
-    stopped. Those that are being written are left out. Looks at times, not into files."""
+    """By cohort, the councils with an extract that arrived or changed after it was last taken in, found unchanged or
+    stopped. Those that are being written are left out. Times are compared; no file is opened."""
     found: dict[str, set[str]] = {}
     for look in looks(landing):
         landed, now = look.landed, time.time()

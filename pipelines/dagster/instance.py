@@ -1,4 +1,4 @@
-"""Dagster's storage of a home folder: how it is opened, and what is removed from it when its time is over."""
+"""Dagster's storage of a home folder: how it is opened, and what retention removes from it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def instance(home: Home) -> dg.DagsterInstance:
 
 
 class OpenEventLog(SqliteEventLogStorage):
-    """Dagster's event log in SQLite files, but for this: a file that is written to stays open. Keeps two open, that of
-    all runs and that of the run that it last saw.
+    """Dagster's event log in SQLite files, with two of them open between events: that of all runs and that of the
+    latest run.
 
     Dagster opens a file for each event, and to close it SQLite writes all of it back. An intake of many extracts has
     thousands of events.

@@ -1,4 +1,4 @@
-"""The console logger: what assets say, one plain line each, and nothing of the engine's.
+"""The console logger: one plain line for each message of an asset, and none for the engine's.
 
 An asset says it in a message, or as the description of what it materialized.
 """
@@ -25,7 +25,7 @@ def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def _of_an_asset(record: logging.LogRecord) -> bool:
-    """Not the engine's, and not why a step stopped: the command ends by saying that."""
+    """Whether a record is an asset's. Why a step stopped is left out: the command ends by saying that."""
     event = getattr(record, "dagster_meta", {}).get("dagster_event")
     if event is not None:
         return event.is_step_materialization and bool(event.step_materialization_data.materialization.description)

@@ -1,4 +1,4 @@
-"""Schedules, all off until switched on. Nothing here spends budget: a release is measured by a person's decision."""
+"""Schedules, all off until switched on. Nothing here spends budget: only a person starts a release."""
 
 import datetime as dt
 from collections.abc import Iterator

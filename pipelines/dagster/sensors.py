@@ -27,14 +27,14 @@ INTERVAL_SECONDS = 60
 _PARTITION = "dagster/partition"
 _RANGE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _PATIENCE_SECONDS = 10
-_WHAT_NOW = {
+_ADVICE = {
     "intake": "Nothing that was in is lost. Correct or replace the extract; its intake starts by itself, or at night.",
     "linkage": "The tables of the last linkage stand. Do what the log says, and start the linkage again.",
     "release": "Start the same release again: it finds what was drawn. If a charge was lost, the log says so.",
     "republish": "Nothing was spent. Do what the log says, and start it again.",
     "publication": "Readers see what they saw before. Do what the log says, and start it again.",
 }
-_OTHERWISE = "Do what the log says, and start it again."
+_OTHER_ADVICE = "Do what the log says, and start it again."
 
 Identities = dict[str, dict[str, str]]
 """By partition, the identity of each of its extracts."""
@@ -97,13 +97,13 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
 
 
 def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
-    """What failed and what to do; `steps` are those that failed, with the kinds of their errors."""
+    """What failed and what to do; `steps` are the failed ones, with the kinds of their errors."""
     partition = run.tags.get(_PARTITION) or "..".join(run.tags[tag] for tag in _RANGE if tag in run.tags)
     of = f" of {partition}" if partition else ""
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
     return (
         f"The run {run.run_id[:8]}, {run.job_name}{of}, failed at {at}. Its log in Dagster says why."
-        f" {_WHAT_NOW.get(run.job_name, _OTHERWISE)}"
+        f" {_ADVICE.get(run.job_name, _OTHER_ADVICE)}"
     )
 
 

@@ -36,7 +36,7 @@ def statement(location: Path | str) -> list[Account]:
 
 
 def render(found: Sequence[Account]) -> str:
-    """One block a cohort: a table of its charges, sums by release, what is left, and what its states mean."""
+    """A block for each cohort: its charges, sums by release, what is left, and what the states mean."""
     return "\n\n".join("\n".join(_block(account)) for account in found)
 
 
@@ -72,7 +72,7 @@ def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
 
 
 def _releases(reserved: Sequence[Entry], delta: float) -> list[dict[str, Any]]:
-    """Each release, in the order of its first charge: what it was charged, and what all up to its last add up to."""
+    """Each release, in the order of its first charge: its charge, and the running total after it."""
     found = []
     for release in dict.fromkeys(entry.release for entry in reserved):
         own = [entry for entry in reserved if entry.release == release]

@@ -1,4 +1,4 @@
-"""Look an installation over: versions, settings, keys, folders, ledger, logs, clock, and what is optional."""
+"""Examine an installation: versions, settings, keys, folders, ledger, logs, clock, and optional parts."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from sources.extract.landed import not_read, taking_part
 
 GIB = 1 << 30
 LEAST_FREE = 2 * GIB
-"""A cohort of the pilot needs 0.1 GiB of home; England's, with room to stage it twice, this."""
-_OTHERS = 0o077
-_SLACK = dt.timedelta(minutes=5)
+"""Enough for a cohort of England, with room to stage it twice; one of the pilot needs 0.1 GiB."""
+_MODE_OF_OTHERS = 0o077
+_CLOCK_TOLERANCE = dt.timedelta(minutes=5)
 _TIMEZONE = "Europe/London"
-_OPTIONAL = {
+_OPTIONAL_MODULES = {
     "psycopg": "a ledger in PostgreSQL (extra postgres)",
     "dagster_postgres": "Dagster's storage in PostgreSQL (extra postgres)",
     "dagster_webserver": "the Dagster UI (extra ui)",
@@ -48,7 +48,7 @@ _OPTIONAL = {
 
 
 class State(StrEnum):
-    """`missing` is what a run needs and has not; `look` is for a person; the rest is well, or not wanted."""
+    """`missing` is what a run needs and lacks; `look` is for a person to look at; the rest is in order or optional."""
 
     OK = "ok"
     LOOK = "look"
@@ -57,12 +57,12 @@ class State(StrEnum):
 
 
 Answers = Iterator[tuple[State, str]]
-"""What a check finds: how each thing stands, and a sentence."""
+"""What a check finds: states, each with a sentence."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, how it stands, and a sentence."""
+    """One line: what was examined, its state, and a sentence."""
 
     what: str
     state: State
@@ -70,7 +70,7 @@ class Finding:
 
 
 def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Finding]:
-    """Everything, in the order in which a person would mend it; no check keeps another from being made."""
+    """Every finding, in the order in which a person would mend things; no failing check prevents another."""
     usable, problems = environment.usable()
     where = Home((home or usable.home).resolve())
     lies = (landing or usable.landing).resolve()
@@ -94,7 +94,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
 
 
 def _answers(check: Callable[[], Answers]) -> Answers:
-    """The answers of a check, the last of them what kept it from going on."""
+    """The answers of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
     except (LedgerError, LogBroken, StoreError) as problem:
@@ -202,7 +202,7 @@ def _keys(folder: Path, home: Home) -> Answers:
         break
     else:
         yield State.MISSING, problems[0]
-    if folder.stat().st_mode & _OTHERS:
+    if folder.stat().st_mode & _MODE_OF_OTHERS:
         yield State.LOOK, f"others may look into {folder}; run: chmod 700 {folder}"
     if folder.is_relative_to(home.root):
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
@@ -226,7 +226,7 @@ def _home(home: Home) -> Answers:
         yield State.MISSING, f"{there} cannot be written to by this user"
         return
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
-    if home.restricted.exists() and home.restricted.stat().st_mode & _OTHERS:
+    if home.restricted.exists() and home.restricted.stat().st_mode & _MODE_OF_OTHERS:
         yield State.LOOK, f"others may look into {home.restricted}; run: chmod 700 {home.restricted}"
 
 
@@ -314,7 +314,7 @@ def _clock(home: Home) -> Answers:
             last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(where).entries()[-1:]]
     except (LedgerError, LogBroken):
         pass
-    behind = [time for time in last if now + _SLACK < time]
+    behind = [time for time in last if now + _CLOCK_TOLERANCE < time]
     if behind:
         yield State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
     else:
@@ -327,7 +327,7 @@ def _clock(home: Home) -> Answers:
 
 def _optional(settings: environment.Settings) -> Answers:
     wanted = {"psycopg": "://" in (settings.ledger or "")}
-    for module, use in _OPTIONAL.items():
+    for module, use in _OPTIONAL_MODULES.items():
         found = _version(module.replace("_", "-"))
         if found:
             yield State.OK, f"{module} {found}: {use}"

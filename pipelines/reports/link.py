@@ -1,4 +1,4 @@
-"""An explanation of a link, for people: verdict, then the waterfall, then what was decided."""
+"""`readiness link explain` as text: the verdict, the waterfall, and what was decided."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER
 
-_BECAUSE = {
+_REASONS = {
     Why.SAME_SAID: "They say exactly the same about a child, so they are one record.",
     Why.OWN_NUMBER: (
         "They are of one service and share an own number there (directly or through other rows of the service), or are"
@@ -57,7 +57,7 @@ def render(found: dict[str, Any]) -> str:
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     first, second = found["rows"]
     yield f"{first['row']} and {second['row']}: {'linked' if found['linked'] else 'not linked'}"
-    yield _BECAUSE[Why(found["why"])].format(step=f'"{found["step"]}"')
+    yield _REASONS[Why(found["why"])].format(step=f'"{found["step"]}"')
     yield ""
     for row in found["rows"]:
         probability = (
@@ -126,5 +126,5 @@ def _signed(bits: float) -> str:
 
 
 def _probability(value: float) -> str:
-    """Never rounded to 0 or 1 when it is neither."""
+    """Never rounded to 0 or 1 unless it is."""
     return f"{value:.2g}" if value < 0.0001 else f"1 - {1 - value:.2g}" if 0.9999 < value < 1 else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""`readiness plan` as a person reads it: in brief, of one council, or whole."""
+"""`readiness plan` as text: in brief, for one council, or in full."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from assets.release.budget_share import WHOLE
 from privacy.release.policy import MinimumAccuracy, load_policy
 
-WORST = 3
-"""Rows of one table that a warning names, unless all are asked for."""
+ROWS_PER_WARNING = 3
+"""How many rows of a table a warning names, unless all are asked for."""
 
 Row = dict[str, Any]
 
@@ -26,7 +26,7 @@ def render(found: dict[str, Any], *, council: str | None = None, everything: boo
     elif everything:
         parts += [_areas(found["tables"]), _warnings(found["warnings"], None)]
     else:
-        parts += [_in_brief(found["tables"]), _warnings(found["warnings"], WORST)]
+        parts += [_in_brief(found["tables"]), _warnings(found["warnings"], ROWS_PER_WARNING)]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
@@ -63,7 +63,7 @@ def _minima(found: dict[str, Any]) -> list[str]:
 
 
 def _minimum(entry: Row, wanted: MinimumAccuracy, *, whole: bool) -> str:
-    """What is expected of a family's large rates, beside what the policy asks of a release that spends the whole."""
+    """The accuracy expected of a family's large rates, beside what the policy requires of a whole release."""
     refused = "this family would not be measured" if whole else "a share of the split is measured all the same"
     outcome = "met" if entry["met"] else f"NOT MET: {refused}"
     return (
@@ -74,7 +74,7 @@ def _minimum(entry: Row, wanted: MinimumAccuracy, *, whole: bool) -> str:
 
 
 def _in_brief(rows: Sequence[Row]) -> list[str]:
-    """A line a table: the least, middle and greatest council, and how much of what all councils get is unusable."""
+    """A line for each table: least, median and greatest council, and how many figures of all councils are unusable."""
     councils = {row["council"] for row in rows} - {None}
     lines = [
         f"Expected half-width of 95% intervals in {len(councils)} councils, from public cohort sizes (of a council the",
@@ -122,7 +122,7 @@ def _area(row: Row) -> str:
 
 
 def _warnings(warnings: Sequence[Row], most: int | None) -> list[str]:
-    """The rows that will be unusable, of each table the largest groups first."""
+    """The rows that will be unusable, the largest groups of each table first."""
     lines = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
         largest = sorted(rows, key=lambda row: -(row["denominator"] or 0))

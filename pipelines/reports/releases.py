@@ -12,8 +12,8 @@ from ndl_export.publish.release_diff import ReleaseDiff, Side
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
 
-_SHOWN = 20
-"""Figures listed unless all are asked for."""
+_FIGURES_SHOWN = 20
+"""How many figures are listed, unless all are asked for."""
 _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
@@ -61,7 +61,7 @@ def differences(found: ReleaseDiff, *, everything: bool) -> str:
     blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), _figures(found)]
     moved = [line for one in found.figures.values() for line in one.moved]
     if moved:
-        blocks.append(_moved(moved, len(moved) if everything else _SHOWN))
+        blocks.append(_moved(moved, len(moved) if everything else _FIGURES_SHOWN))
     return "\n\n".join(blocks)
 
 

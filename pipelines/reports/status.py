@@ -15,7 +15,7 @@ from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
-_GAP = 2
+_SPACES_BETWEEN = 2
 
 
 def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
@@ -39,12 +39,12 @@ def as_json(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> 
 
 
 def render(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> str:
-    """A line a council and a column a source; then why deliveries were stopped, what is not read, and what it all
-    means."""
+    """A line for each council with a column for each source; then why deliveries were stopped, what is not read, and
+    what it means for the release."""
     rows = [["council", *CONTRACTS]]
     for council in dict.fromkeys(entry.council for entry in found):
         rows.append([place(council).la_name, *(_cell(entry) for entry in found if entry.council == council)])
-    widths = [max(map(len, column)) + _GAP for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) + _SPACES_BETWEEN for column in zip(*rows, strict=True)]
     lines = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     said = [*(f"stopped: {entry.why}" for entry in found if entry.why), *unread]
     return "\n".join([*lines, "", *said, *([""] if said else []), meaning(found, cohort)])

@@ -25,11 +25,11 @@ _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
 _BACKENDS = ("duckdb", "spark")
 
 _CHECK = "check"
-"""Of a field of `Settings`: how its variable's value is checked and made into the field's."""
+"""The key, in a field's metadata, of the function that checks a variable and gives the field's value."""
 
 
 class InvalidSettings(ValueError):
-    """A variable of the environment that cannot be used; the message names it, never its value where that is secret."""
+    """A variable of the environment that cannot be used; the message names it, but never a secret value."""
 
 
 def _folder(variable: str, value: str) -> Path:
@@ -125,7 +125,7 @@ def _checked(given: tuple[tuple[str, str], ...]) -> Settings:
 
 
 def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
-    """Those settings of an environment that can be used, and what is wrong with the others."""
+    """The settings of an environment that can be used, and what is wrong with the others."""
     given, problems = {}, []
     for variable, setting in VARIABLES.items():
         if value := environment.get(variable):
@@ -147,13 +147,13 @@ def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def dagster_home() -> Path | None:
-    """Where Dagster itself is told to keep its storage; None where it is not."""
+    """The folder of Dagster's own storage, if `DAGSTER_HOME` names one."""
     named_folder = os.environ.get("DAGSTER_HOME")
     return Path(named_folder) if named_folder else None
 
 
 def java_home() -> Path:
-    """Where Java is said to be; an empty path where it is not."""
+    """The folder that `JAVA_HOME` names; an empty path if it is not set."""
     return Path(os.environ.get("JAVA_HOME", ""))
 
 
@@ -163,5 +163,5 @@ def of_a_child(**further: str) -> dict[str, str]:
 
 
 def tell_libraries(**variables: str) -> None:
-    """Set what libraries read from the environment when they load."""
+    """Set variables that libraries read when they load."""
     os.environ.update(variables)
