@@ -18,7 +18,7 @@ from privacy.doors.locks import locked
 from privacy.release.canonical import canonical_json, sha256_hex
 
 _NO_HASH = "0" * 64
-_LONGEST = 1 << 20
+_LONGEST_LINE_BYTES = 1 << 20
 """No line is longer, in bytes."""
 
 
@@ -78,13 +78,13 @@ def _hash(entry: Mapping[str, Any]) -> str:
 def _cut_unfinished_line(log: int) -> None:
     """Remove what a death while writing left of a line."""
     size = os.fstat(log).st_size
-    tail = os.pread(log, _LONGEST, max(0, size - _LONGEST))
+    tail = os.pread(log, _LONGEST_LINE_BYTES, max(0, size - _LONGEST_LINE_BYTES))
     os.ftruncate(log, size - (len(tail) - (tail.rfind(b"\n") + 1)))
 
 
 def _last(path: Path, log: int) -> dict[str, Any] | None:
     size = os.fstat(log).st_size
-    tail = os.pread(log, _LONGEST, max(0, size - _LONGEST)).split(b"\n")
+    tail = os.pread(log, _LONGEST_LINE_BYTES, max(0, size - _LONGEST_LINE_BYTES)).split(b"\n")
     last = _parsed(path, tail[-2], "the last line") if size else None
     _check_end(path, last)
     return last

@@ -33,7 +33,7 @@ from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, Permitted, Sender, permitted
 from privacy.returns.disclosures import Disclosure, ReturnState
-from privacy.returns.facts import ALIKE, FINDABLE, Absence, absence, facts_of
+from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, absence, facts_of
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, concerns
@@ -271,8 +271,8 @@ def _records(
         if paths:
             selects.append(
                 f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
-                f" {FINDABLE} AS findable,"
-                f" nullif(sex, '') AS sex, {', '.join(ALIKE)},"
+                f" {FINDABLE_CONDITION} AS findable,"
+                f" nullif(sex, '') AS sex, {', '.join(ALIKE_TOKENS)},"
                 f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
                 f" FROM {parquet(paths, hive_partitioning=False)}"
             )

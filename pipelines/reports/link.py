@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from privacy.linkage.explain import Why
-from privacy.linkage.link import FURTHER
+from privacy.linkage.link import FURTHER_THRESHOLD
 
 _REASONS = {
     Why.SAME_SAID: "They say exactly the same about a child, so they are one record.",
@@ -17,7 +17,7 @@ _REASONS = {
     Why.ONE_TO_ONE: "Their records were chosen for each other, one to one, in the step {step}.",
     Why.FURTHER_RECORD: (
         "One is a further record of the child: the other had a record of this service already, and this one is"
-        f" sure enough (posterior from {FURTHER:g}, forename agrees)."
+        f" sure enough (posterior from {FURTHER_THRESHOLD:g}, forename agrees)."
     ),
     Why.THROUGH_OTHERS: "Not through this pair: each was brought to the same child by other records.",
     Why.SAME_SERVICE: (
@@ -36,15 +36,15 @@ _REASONS = {
     Why.TIE: "A tie: a rival has the same weight, and no forename tells the two apart, so none of them is linked.",
     Why.RIVAL: (
         "The pair would do, but links are one to one, and it lost to a heavier rival. To be added as a further record"
-        f" of the same child, it would need a posterior of {FURTHER:g} and a forename that agrees."
+        f" of the same child, it would need a posterior of {FURTHER_THRESHOLD:g} and a forename that agrees."
     ),
     Why.RIVALS_TOO_NEAR: (
         "The pair would do alone, but others weigh nearly as much, and which of them is the child's cannot be told, so"
         " none of them is linked."
     ),
     Why.NOT_SURE_ENOUGH: (
-        f"As a further record a pair needs a posterior of {FURTHER:g}, a forename that agrees, and no two NHS numbers"
-        " of one service that contradict each other."
+        f"As a further record a pair needs a posterior of {FURTHER_THRESHOLD:g}, a forename that agrees, and no two NHS"
+        " numbers of one service that contradict each other."
     ),
 }
 

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
-_BITS, _SETTLED = 60.0, 1e-7
-_ROUNDS, _AT_ONCE = 100, 10
+_MOST_BITS, _SETTLED_CHANGE = 60.0, 1e-7
+_ROUNDS, _ROUNDS_AT_ONCE = 100, 10
 """Of belief propagation at most, and those after which pairs that have settled are left alone."""
 _SURE_BITS = 20.0
 """A pair this heavy, and this much heavier than its rivals, is taken as it is: they change less than a millionth."""
-SAME_WEIGHT = 1e-6
+SAME_WEIGHT_BITS = 1e-6
 """Bits. Weights nearer to each other than this are equal: sums of the same levels in another order."""
 
 
@@ -49,10 +49,10 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     """
     spare = weight - _SURE_BITS
     sure = (spare >= 0) & (spare >= _heaviest_rival(left, weight)) & (spare >= _heaviest_rival(right, weight))
-    probability = np.where(sure, 1 / (1 + np.exp2(-np.minimum(weight, _BITS))), 0.0)
+    probability = np.where(sure, 1 / (1 + np.exp2(-np.minimum(weight, _MOST_BITS))), 0.0)
     open_ = np.flatnonzero(~_shares(left, sure) & ~_shares(right, sure))
     order = open_[np.argsort(tie[open_], kind="stable")]
-    odds = np.exp2(np.clip(weight[order], -_BITS, _BITS))
+    odds = np.exp2(np.clip(weight[order], -_MOST_BITS, _MOST_BITS))
     free_l, free_r = _free(left[order], right[order], odds)
     own = odds * free_l * free_r
     probability[order] = own / (1 + own)
@@ -61,7 +61,7 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
 
 def least_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """A lower limit of `posterior`, in one look: as if no rival of a pair had any other unit to go to."""
-    odds = np.exp2(np.clip(weight, -_BITS, _BITS))
+    odds = np.exp2(np.clip(weight, -_MOST_BITS, _MOST_BITS))
     rivals = [np.maximum(np.bincount(end, odds)[end] - odds, 0) if len(end) else odds for end in (left, right)]
     own = odds / ((1 + rivals[0]) * (1 + rivals[1]))
     return own / (1 + own)
@@ -76,19 +76,19 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
     free = [np.ones(len(odds)), np.ones(len(odds))]
     part = _parts(left, right)
     at_work = np.arange(len(odds))
-    for _ in range(0, _ROUNDS, _AT_ONCE):
+    for _ in range(0, _ROUNDS, _ROUNDS_AT_ONCE):
         if not len(at_work):
             break
         ends = [_End(left[at_work]), _End(right[at_work])]
         now = [side[at_work] for side in free]
-        for _ in range(_AT_ONCE):
+        for _ in range(_ROUNDS_AT_ONCE):
             before = now.copy()
             for near in (0, 1):
                 now[near] = np.sqrt(now[near] / (1 + ends[near].others(odds[at_work] * now[1 - near])))
         for side, values in zip(free, now, strict=True):
             side[at_work] = values
         moved = np.maximum(*(np.abs(np.log(new / old)) for new, old in zip(now, before, strict=True)))
-        at_work = at_work[_shares(part[at_work], moved >= _SETTLED)]
+        at_work = at_work[_shares(part[at_work], moved >= _SETTLED_CHANGE)]
     return free[0], free[1]
 
 
@@ -138,17 +138,17 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
     mask = np.zeros(len(left), bool)
     for end in (left, right):
         order = np.lexsort((weight, end))
-        equal = (np.diff(end[order]) == 0) & (np.abs(np.diff(weight[order])) < SAME_WEIGHT)
+        equal = (np.diff(end[order]) == 0) & (np.abs(np.diff(weight[order])) < SAME_WEIGHT_BITS)
         mask[order[1:]] |= equal
         mask[order[:-1]] |= equal
     return mask
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Weights rounded to SAME_WEIGHT, plus up to a quarter of it in the order of `tie`."""
+    """Weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it in the order of `tie`."""
     nudge = np.empty(len(weight))
     nudge[np.lexsort((tie,))] = np.arange(len(weight)) / max(len(weight), 1)
-    return np.round(weight / SAME_WEIGHT) * SAME_WEIGHT + nudge * SAME_WEIGHT / 4
+    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + nudge * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from privacy.linkage.corrections import crowded_dates, crowded_homes, outward_bi
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
-_ALIKE = (
+_NAME_FORMS = (
     ("surname", "forename"),
     ("surname", "forename_sound"),
     ("surname", "forename_start"),
@@ -40,10 +40,10 @@ MOST_PRIOR_BITS = 4
 """The prior of records without another partner is raised by no more than this."""
 LEAST_BITS = -8.0
 """Pairs lighter than this are let go: they are links under no threshold, and weigh next to nothing as rivals."""
-NAMES_ALONE = 6
+NAMES_ALONE_BANDS = 6
 """A record that has neither date nor postcode, in a service whose records have both, is looked at only where its
 names are this rare (sum of their bands): something is wrong with it."""
-LARGE = 100_000
+LARGE_SERVICE_CHILDREN = 100_000
 """In services of so many children, pairs with one name that need the raised prior are too many to look at."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
@@ -52,9 +52,9 @@ hand only where each one's record is missing from the other's service: with 98% 
 other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
-_BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 12, 1_000_000
+_BLOCKS_A_QUERY, _PAIRS_A_PART = 12, 1_000_000
 """Conditions that are answered together, and pairs that are weighed together: what is held in memory meanwhile."""
-_NOT_LOOKED_FOR = (
+_UNUSED_TOKENS = (
     *("t_upn", "t_upn_temporary", "t_patient"),
     *(f"t_{name}_{form}_postcode" for name in ("surname", "forename") for form in ("front", "rest")),
 )
@@ -98,7 +98,7 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
     """Band from which a name, the date of birth and the sex are enough to look at a pair whose other name is at
     this level, or missing."""
     others = model.weight(other, level) if level else 0.0
-    raised = MOST_PRIOR_BITS if level is None or children < LARGE else 0
+    raised = MOST_PRIOR_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
     given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
     needed = -math.log2(model.prior(children)) - given
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
@@ -124,7 +124,7 @@ def _sum_of_bands(least: int) -> str:
 
 def _blocks(children: int) -> list[str]:
     """Conditions over l and r, services of so many children; each is answered by a hash join."""
-    sides = [((s, s), (f, f)) for s, f in _ALIKE]
+    sides = [((s, s), (f, f)) for s, f in _NAME_FORMS]
     for part in ("surname_first", "surname_last"):
         sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]
     for part in ("forename_first", "forename_last"):
@@ -135,7 +135,7 @@ def _blocks(children: int) -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE)})"
+        f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE_BANDS)})"
         f" AND (NOT (l.has_dob AND r.has_dob)"
         f" AND {_rare_pair(children)} OR {_rare_pair(children, date_of_birth='different')})",
         *(
@@ -175,7 +175,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     takes its strongest pair of patterns. `backend` weighs the pairs.
     """
     for side, condition in (("l", left), ("r", right)):
-        looked_for = f"SELECT * EXCLUDE ({', '.join(_NOT_LOOKED_FOR)}) FROM patterns JOIN units USING (pattern)"
+        looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns JOIN units USING (pattern)"
         con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} WHERE {condition}").fetchall()
     (children,) = con.execute(
         "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
@@ -186,7 +186,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
     crowd = _crowd(con, children)
     _find_pairs(con, children)
     (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
-    parts = max(math.ceil(found / _PAIRS_AT_ONCE), 1)
+    parts = max(math.ceil(found / _PAIRS_A_PART), 1)
     for part in range(parts):
         con.execute(
             f"""
@@ -222,8 +222,8 @@ def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
         )
     ]
     con.execute("CREATE TABLE by_block (l BIGINT, r BIGINT)").fetchall()
-    for start in range(0, len(queries), _BLOCKS_AT_ONCE):
-        con.execute(f"INSERT INTO by_block {' UNION '.join(queries[start : start + _BLOCKS_AT_ONCE])}").fetchall()
+    for start in range(0, len(queries), _BLOCKS_A_QUERY):
+        con.execute(f"INSERT INTO by_block {' UNION '.join(queries[start : start + _BLOCKS_A_QUERY])}").fetchall()
     con.execute("CREATE TABLE found AS SELECT DISTINCT l, r FROM by_block").fetchall()
     con.execute("DROP TABLE by_block").fetchall()
 

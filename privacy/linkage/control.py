@@ -32,11 +32,11 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import betaincinv
 
-from privacy.linkage.link import FURTHER, Scored, decide, forename_agrees
+from privacy.linkage.link import FURTHER_THRESHOLD, Scored, decide, forename_agrees
 from privacy.linkage.model import bits_of
 
 FOLDS = 10
-ENOUGH = 20_000
+ENOUGH_SUBJECTS = 20_000
 """Subjects after which no further part is left out: more would not make the limits much lower."""
 CONFIDENCE = 0.95
 
@@ -116,7 +116,7 @@ class NegativeControl:
             partners.append(weight[mine])
             strangers.append(_heaviest(right[mine], *_linked(remaining, step)))
             subjects += len(mine)
-            if subjects >= ENOUGH:
+            if subjects >= ENOUGH_SUBJECTS:
                 break
         found = np.concatenate(strangers)
         found = found[np.isfinite(found)]
@@ -163,7 +163,7 @@ def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.n
 def _further(pairs: pa.Table) -> np.ndarray:
     """Mask of the pairs that could add a further record to a child, contradictions between numbers left aside."""
     weight, forename = _columns(pairs, "weight", "forename")
-    sure: np.ndarray = (weight >= bits_of(FURTHER)) & (forename >= forename_agrees())
+    sure: np.ndarray = (weight >= bits_of(FURTHER_THRESHOLD)) & (forename >= forename_agrees())
     return sure
 
 

@@ -27,28 +27,28 @@ import pyarrow as pa
 
 from privacy.linkage import assignment, model
 
-CROWD = 10
+CROWD_CHILDREN = 10
 """Children of one side with one postcode and month of birth from which the postcode is crowded: there is no token of a
 postcode on its own, so they are counted by the month they were born in."""
-USUAL = 4
+USUAL_CHILDREN = 4
 """As many of them as need no correction: a block of flats, or a small town's only postcode."""
-USUAL_START = 0.1
+USUAL_START_SHARE = 0.1
 """Share of the children of one day whose forenames start the same, at most, where nothing is wrong with the day."""
 ENOUGH_PAIRS = 500
 """Pairs of one side with one date of birth and outward part from which their share is believed."""
 _DAYS = 365.25
 COMPARISONS = ("postcode", "date_of_birth")
-_SURE = 0.99
-_ENOUGH = 100
+_SURE_PROBABILITY = 0.99
+_ENOUGH_SURE_PAIRS = 100
 """Sure pairs with a value on both sides from which the share that differs is believed."""
 _MOST_DOUBLINGS = 2
-_NEAR = 0.01
+_NEAR_BITS = 0.01
 
 
 def crowded_homes(con: duckdb.DuckDBPyConnection, side: str) -> None:
     """Create `homes_{side}` (t_month_postcode, crowd): bits (DOUBLE) that sharing one of the crowded postcodes of the
     table `side` (with unit and t_month_postcode) is worth less than the model has it."""
-    _crowded(con, f"homes_{side}", side, "t_month_postcode", USUAL)
+    _crowded(con, f"homes_{side}", side, "t_month_postcode", USUAL_CHILDREN)
 
 
 def crowded_dates(con: duckdb.DuckDBPyConnection, side: str, children: int) -> None:
@@ -57,17 +57,18 @@ def crowded_dates(con: duckdb.DuckDBPyConnection, side: str, children: int) -> N
 
     There is no token of a date on its own: its children are counted by the start of their forenames.
     """
-    usual = max(children * USUAL_START / _DAYS, USUAL)
+    usual = max(children * USUAL_START_SHARE / _DAYS, USUAL_CHILDREN)
     _crowded(con, f"dates_{side}", side, "t_forename_start_dob", usual)
 
 
 def _crowded(con: duckdb.DuckDBPyConnection, table: str, side: str, token: str, usual: float) -> None:
     """Doublings of the `usual` number of children who share a token, where they are a crowd."""
+    crowd = usual * CROWD_CHILDREN / USUAL_CHILDREN
     con.execute(
         f"""
         CREATE TABLE {table} AS
         SELECT {token}, floor(log2(count(DISTINCT unit) / {usual})) AS crowd FROM {side}
-         WHERE {token} IS NOT NULL GROUP BY {token} HAVING count(DISTINCT unit) >= {usual * CROWD / USUAL}
+         WHERE {token} IS NOT NULL GROUP BY {token} HAVING count(DISTINCT unit) >= {crowd}
         """
     ).fetchall()
 
@@ -119,8 +120,8 @@ def as_differing(pairs: pa.Table, records: int, doublings: Mapping[str, int]) ->
 def _doublings(pairs: pa.Table, comparison: str, records: int) -> int:
     left, right, weight = (pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     known, different = _compared(pairs, comparison, records)
-    sure = known & (assignment.least_posterior(left, right, weight - _part(pairs, comparison)) >= _SURE)
-    if sure.sum() < _ENOUGH:
+    sure = known & (assignment.least_posterior(left, right, weight - _part(pairs, comparison)) >= _SURE_PROBABILITY)
+    if sure.sum() < _ENOUGH_SURE_PAIRS:
         return 0
     usual = _usual(comparison)
     return min(round(np.log2(max(different[sure].mean(), usual) / usual)), _MOST_DOUBLINGS)
@@ -130,7 +131,7 @@ def _compared(pairs: pa.Table, comparison: str, records: int) -> tuple[np.ndarra
     """Masks of the pairs that can be compared, and of those among them that differ."""
     part = _part(pairs, comparison)
     known = part != 0
-    return known, known & (np.abs(part - model.weight(comparison, "different", records)) < _NEAR)
+    return known, known & (np.abs(part - model.weight(comparison, "different", records)) < _NEAR_BITS)
 
 
 def _part(pairs: pa.Table, comparison: str) -> np.ndarray:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from privacy.linkage import model, rows
 from privacy.linkage.candidates import score_pairs
-from privacy.linkage.link import FURTHER, THRESHOLD, LinkResult, Scored, link
+from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, LinkResult, Scored, link
 from privacy.linkage.model import probability_of, waterfall
 
 ROWS_OF_A_RIVAL = 3
@@ -98,7 +98,7 @@ def _why_linked(seen: dict[str, Any]) -> Why:
         return Why.THROUGH_OTHERS
     if seen["decision"]["kept"]:
         return Why.ONE_TO_ONE
-    sure = seen["decision"]["posterior"] is not None and seen["decision"]["posterior"] >= FURTHER
+    sure = seen["decision"]["posterior"] is not None and seen["decision"]["posterior"] >= FURTHER_THRESHOLD
     return Why.FURTHER_RECORD if sure else Why.THROUGH_OTHERS
 
 

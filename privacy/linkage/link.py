@@ -25,17 +25,17 @@ from privacy.linkage.model import bits_of
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
 REVIEW_BAND = (0.2, 0.8)
-FURTHER = 0.99
+FURTHER_THRESHOLD = 0.99
 """Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
 CAUTION_BITS = 0.5
 """Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
 model has it, and a false link does more harm than a missed one. As much again for every doubling of the children who
 moved: more records are free that are nobody's."""
-_SURE = 1 - 2**-50
-_DIGITS = 6
+_HIGHEST_POSTERIOR = 1 - 2**-50
+_POSTERIOR_DIGITS = 6
 """Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
 one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
-_LEAST_FREE = 0.05
+_LEAST_FREE_SHARE = 0.05
 """At least this share of each service is taken to have no partner in the other."""
 _ID_BYTES = 16
 LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
@@ -205,16 +205,18 @@ def decide(
         caution = CAUTION_BITS * (1 + found.doublings["postcode"])
         alone = alone + (_prior_bits(sides, expected) - caution) * ~household
     posterior = assignment.posterior(left, right, alone, tie)
-    posterior = np.round(np.minimum(posterior, _SURE), 9)
+    posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
     kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
-    odds = np.log2(np.maximum(posterior, 1 - _SURE)) - np.log2(np.maximum(1 - posterior, 1 - _SURE))
+    odds = np.log2(np.maximum(posterior, 1 - _HIGHEST_POSTERIOR)) - np.log2(
+        np.maximum(1 - posterior, 1 - _HIGHEST_POSTERIOR)
+    )
     late = kept[weight[kept] < bits_of(THRESHOLD)]
     return Decision(kept, late, alone, posterior, odds, vague, found.doublings)
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
     """Indices of the pairs that are linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
-    near = np.round(posterior, _DIGITS)
+    near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
     kept: np.ndarray = at[assignment.one_to_one(left, right, posterior[at], tie)]
@@ -233,7 +235,7 @@ def _prior_bits(sides: tuple[int, int], linked: float) -> int:
     against neither; the model's prior is one over the greater of a and b. No more than MOST_PRIOR_BITS: levels that
     disagree are not independent, and records that nothing was found for differ from the others.
     """
-    free = [max(side - linked, _LEAST_FREE * side, 1) for side in sides]
+    free = [max(side - linked, _LEAST_FREE_SHARE * side, 1) for side in sides]
     odds = max(linked, 1) / (free[0] * free[1])
     bits = round(np.log2(odds / model.prior(max(sides))))
     return min(max(bits, 0), candidates.MOST_PRIOR_BITS)
@@ -251,7 +253,7 @@ def _further_sql() -> str:
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {bits_of(FURTHER)} AND forename >= {forename_agrees()}
+         WHERE weight >= {bits_of(FURTHER_THRESHOLD)} AND forename >= {forename_agrees()}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)

@@ -23,7 +23,7 @@ from privacy.doors.sql import quoted
 from privacy.linkage import model
 from privacy.linkage.candidates import score_pairs
 from privacy.linkage.control import CONFIDENCE, FOLDS, NegativeControl
-from privacy.linkage.link import FURTHER, REVIEW_BAND, THRESHOLD, LinkResult, Scored, Watcher, chosen
+from privacy.linkage.link import FURTHER_THRESHOLD, REVIEW_BAND, THRESHOLD, LinkResult, Scored, Watcher, chosen
 from privacy.linkage.model import bits_of, examples, probability_of, waterfall_of_bits
 from privacy.linkage.rows import OWN_NUMBERS
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -68,7 +68,7 @@ class Report:
             "model_version": model.parameters()["version"],
             "threshold": THRESHOLD,
             "review_band": list(REVIEW_BAND),
-            "further_records_from": FURTHER,
+            "further_records_from": FURTHER_THRESHOLD,
             "steps": result.steps,
             "rows_by_source_and_rule": _rows_by_rule(result.links),
             "children": len(pc.unique(result.links["child_id"])),

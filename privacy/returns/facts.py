@@ -1,19 +1,20 @@
 """What is told of the rows of one sender: SQL over the links of a cohort and what each record says at most.
 
-A fact is told where it is as sure as a link of probability SURE, and is left out otherwise, without a word why:
+A fact is told where it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a word
+why:
 
-- a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least SURE.
-  A row that came by its own number has probability 1;
+- a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least
+  SURE_PROBABILITY. A row that came by its own number has probability 1;
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
 - no other service knows the child: no service that tells this has a record that is, or could be, the child's
-  (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or
-  postcode, the same forename or surname and no other sex; and the row would have been found (FINDABLE).
+  (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or postcode, the
+  same forename or surname and no other sex; and the row would have been found (FINDABLE_CONDITION).
 
 Only rows of the receiver and of services that may tell it something are looked at.
 
-Two records that would be one child with a probability above DOUBTFUL, if neither had another partner, leave it open
-whether their children are one; so do two records with the same number. A rival that took the place of one of them is no
-reason to be sure: a service can hold two records of one child, and a record can have gone to the wrong twin.
+Two records that would be one child with a probability above DOUBTFUL_PROBABILITY, if neither had another partner, leave
+it open whether their children are one; so do two records with the same number. A rival that took the place of one of
+them is no reason to be sure: a service can hold two records of one child, and a record can have gone to the wrong twin.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
 from privacy.returns.agreement import Fact, Permitted, Sender
 
-SURE = 0.95
+SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
-assert REVIEW_BAND[1] < SURE
-_SURE_ENOUGH = SURE - 1e-12
-ALIKE = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
+assert REVIEW_BAND[1] < SURE_PROBABILITY
+_LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12
+ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
 """Tokens of which a stranger may share none with a row that no other service is said to know."""
-FINDABLE = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
+FINDABLE_CONDITION = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
 without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
 another date of birth is not found: that nothing was found says too little."""
 
-DOUBTFUL = 0.05
+DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two records that are not linked may still be one child: that they are not is then less sure
 than a link of 0.95."""
 _ROW = ("source", "council", "source_row")
@@ -86,8 +87,8 @@ def facts_of(
     """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
 
     Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
-    `2022-05`, concern, findable, sex and the tokens of ALIKE) and `doubts` (child_id, other_child_id, likely). A row
-    of which nothing can be told is left out. The JSON text is
+    `2022-05`, concern, findable, sex and the tokens of ALIKE_TOKENS) and `doubts` (child_id, other_child_id, likely). A
+    row of which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
@@ -113,7 +114,7 @@ def _tellers(allowed: Permitted, of_absence: Absence) -> pa.Table:
 _ALIKE = " UNION ".join(
     f"""SELECT unfound.source_row FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
-    for name in ALIKE
+    for name in ALIKE_TOKENS
 )
 _FACTS = f"""
 WITH mine AS (
@@ -122,7 +123,7 @@ WITH mine AS (
     SELECT records.*, tells_contact, tells_concern FROM records JOIN told_by USING (council, service)
 ), linked AS (
     SELECT mine.source_row, theirs.* EXCLUDE (source_row, child_id, probability),
-           mine.probability * theirs.probability >= {_SURE_ENOUGH} AS sure
+           mine.probability * theirs.probability >= {_LEAST_PROBABILITY} AS sure
       FROM mine JOIN theirs USING (child_id)
 ), perhaps AS (
     SELECT mine.source_row, theirs.council, theirs.service, bool_or(likely) AS likely
@@ -173,11 +174,13 @@ class Doubts:
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if not self._pairs:
             self._remember(con, con.sql(_SAME_NUMBER).to_arrow_table())
-        apart = step.decision.alone >= bits_of(DOUBTFUL)
+        apart = step.decision.alone >= bits_of(DOUBTFUL_PROBABILITY)
         apart[step.decision.kept] = False
         at = np.flatnonzero(apart)
         pairs = step.pairs.select(["unit_l", "unit_r"]).take(pa.array(at))
-        self._remember(con, pairs.append_column("likely", pa.array(step.decision.odds[at] >= bits_of(DOUBTFUL))))
+        self._remember(
+            con, pairs.append_column("likely", pa.array(step.decision.odds[at] >= bits_of(DOUBTFUL_PROBABILITY)))
+        )
 
     def _remember(self, con: duckdb.DuckDBPyConnection, doubtful: pa.Table) -> None:
         con.register("doubtful", doubtful)
@@ -186,7 +189,7 @@ class Doubts:
 
     def children(self, links: pa.Table) -> pa.Table:
         """`child_id`, `other_child_id`, each pair both ways, and whether it is `likely`: among all rivals of both the
-        probability is still above DOUBTFUL. `links` are those of the linkage that was watched."""
+        probability is still above DOUBTFUL_PROBABILITY. `links` are those of the linkage that was watched."""
         with in_memory() as con:
             con.register("pairs", pa.concat_tables(self._pairs))
             con.register("links", links)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.corrections import CROWD, USUAL, crowded_dates, crowded_homes, outward_bits
+from privacy.linkage.corrections import CROWD_CHILDREN, USUAL_CHILDREN, crowded_dates, crowded_homes, outward_bits
 
 CHILDREN = 10_000
 
@@ -22,18 +22,18 @@ def crowds(side: pd.DataFrame) -> dict[int, float]:
 
 
 def test_a_crowd_is_counted_in_doublings() -> None:
-    sizes = (1, CROWD - 1, CROWD, 4 * USUAL, 8 * USUAL - 1, 8 * USUAL)
+    sizes = (1, CROWD_CHILDREN - 1, CROWD_CHILDREN, 4 * USUAL_CHILDREN, 8 * USUAL_CHILDREN - 1, 8 * USUAL_CHILDREN)
     side = pd.DataFrame({"unit": np.arange(sum(sizes)), "t_month_postcode": np.repeat(sizes, sizes)})
-    assert crowds(side) == {CROWD: 1, 4 * USUAL: 2, 8 * USUAL - 1: 2, 8 * USUAL: 3}
+    assert crowds(side) == {CROWD_CHILDREN: 1, 4 * USUAL_CHILDREN: 2, 8 * USUAL_CHILDREN - 1: 2, 8 * USUAL_CHILDREN: 3}
 
 
 def test_records_of_one_child_are_no_crowd() -> None:
-    assert crowds(pd.DataFrame({"unit": np.zeros(10 * CROWD, int), "t_month_postcode": 1})) == {}
+    assert crowds(pd.DataFrame({"unit": np.zeros(10 * CROWD_CHILDREN, int), "t_month_postcode": 1})) == {}
 
 
 def test_rows_without_date_or_postcode_are_no_crowd() -> None:
-    nothing = pd.array([None] * 10 * CROWD, "Int64")
-    assert crowds(pd.DataFrame({"unit": np.arange(10 * CROWD), "t_month_postcode": nothing})) == {}
+    nothing = pd.array([None] * 10 * CROWD_CHILDREN, "Int64")
+    assert crowds(pd.DataFrame({"unit": np.arange(10 * CROWD_CHILDREN), "t_month_postcode": nothing})) == {}
 
 
 def outward(districts: int, children: int = CHILDREN) -> int:

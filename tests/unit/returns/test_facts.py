@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.returns.agreement import Fact, Permitted, Sender
-from privacy.returns.facts import ALIKE, Absence, facts_of
+from privacy.returns.facts import ALIKE_TOKENS, Absence, facts_of
 from privacy.services import SERVICES
 
 SCHOOL = Sender("leeds", "education")
@@ -55,7 +55,7 @@ def told(
         "concern": pa.bool_(),
         "findable": pa.bool_(),
         "sex": pa.string(),
-        **dict.fromkeys(ALIKE, pa.uint64()),
+        **dict.fromkeys(ALIKE_TOKENS, pa.uint64()),
     }
     with duckdb.connect() as con:
         con.register(
