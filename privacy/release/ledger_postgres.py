@@ -1,7 +1,7 @@
 """The budget ledger in a PostgreSQL server, for workers on several machines: schema `readiness_ledger`, one a database.
 
 Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: writers queue, and the lock of a process that
-measures is let go by the server when its connection ends. Triggers repeat the ledger's rules in SQL, as in
+measures is let go by the server when its connection ends. Triggers hold the rules of `ledger_storage`, as in
 `ledger_sqlite`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
 both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
 `readiness_ledger.entries` and no more; whoever opens the ledger first must own the schema.
@@ -13,17 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from privacy.doors.sql import quoted
+from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
+
 try:
     import psycopg
 except ImportError as error:
-    from privacy.release.ledger_storage import LedgerUnavailable
-
     raise LedgerUnavailable(
         "a ledger in PostgreSQL needs the extra `postgres`: uv sync --inexact --extra postgres"
     ) from error
-
-from privacy.doors.sql import quoted
-from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
 
 LOCK_SECONDS = 60
 """How long a writer waits for another."""
