@@ -13,9 +13,9 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.automation import linked_at_night
 from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
+from assets.catalogue.policies import linked_at_night
 from assets.catalogue.run_tags import WHY
 from assets.linkage.assets import GROUP
 from pipelines.cli import main
