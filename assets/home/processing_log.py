@@ -67,10 +67,10 @@ def of_run(run_id: str) -> Iterator[None]:
 def record(
     home: Home,
     what: What,
-    *,
+    source: str = "",
     cohort: str = "",
     council: str = "",
-    source: str = "",
+    *,
     file_mac: str = "",
     release: str = "",
     note: str = "",

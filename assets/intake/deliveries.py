@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
+from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake.findings import Finding
@@ -22,7 +22,6 @@ from assets.intake.one_pass import RuleCount
 from assets.intake.profile import Profile
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
-from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
 
 MAC_KEY = "file_mac"
@@ -56,6 +55,11 @@ class ExtractQuality:
     unchanged: bool = field(default=False)
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Source, cohort and council, by which a home folder knows it."""
+        return self.source, self.cohort, self.council
+
+    @property
     def failures(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.severity == "critical" and not finding.passed)
 
@@ -78,28 +82,23 @@ def file_mac(keys: KeyRing, sha256: str) -> str:
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
+_EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(StoppedExtract)
+
+
 def read(path: Path) -> ExtractQuality | None:
     """The stored result of an intake, if there is one; one that is damaged counts as none, and is made again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return _EXTRACT_QUALITY.validate_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    rules = (
-        RuleCount(**rule | {"columns": tuple(rule["columns"]), "first_rows": tuple(rule["first_rows"])})
-        for rule in content["rules"]
-    )
-    findings = (Finding(**finding) for finding in content["findings"])
-    profile = Profile.read(content["profile"])
-    return ExtractQuality(**content | {"rules": tuple(rules), "findings": tuple(findings), "profile": profile})
 
 
-def current(home: Home, landed: Landed) -> ExtractQuality | None:
+def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
     """The delivery whose rows stand in the restricted zone; None where they are of another one, damaged, or there are
     none."""
-    key = (landed.source, landed.cohort, landed.council)
-    quality = read(home.quality(*key))
+    quality = read(home.quality(source, cohort, council))
     try:
-        held = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).metadata or {}
+        held = pyarrow.parquet.read_metadata(home.pseudonymised(source, cohort, council)).metadata or {}
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     if quality is None:
@@ -107,25 +106,25 @@ def current(home: Home, landed: Landed) -> ExtractQuality | None:
     return quality if held.get(MAC_KEY.encode()) == quality.file_mac.encode() else None
 
 
-def last(home: Home, landed: Landed, mac: str) -> ExtractQuality | None:
+def last(home: Home, source: str, cohort: str, council: str, mac: str) -> ExtractQuality | None:
     """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before."""
-    key = (landed.source, landed.cohort, landed.council)
+    key = (source, cohort, council)
     standing = read(home.quality(*key))
     if standing and standing.file_mac != mac:
         return standing  # whatever the clock said when it was taken
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
     if of_this_cohort := [quality for quality in superseded if quality.file_mac != mac]:
         return max(of_this_cohort, key=lambda quality: quality.taken_at)
-    before = Cohort(landed.cohort).previous
-    return read(home.quality(landed.source, before.code, landed.council)) if before else None
+    before = Cohort(cohort).previous
+    return read(home.quality(source, before.code, council)) if before else None
 
 
-def accept(home: Home, landed: Landed, quality: ExtractQuality, kept: Path, quarantine: Path) -> None:
+def accept(home: Home, quality: ExtractQuality, kept: Path, quarantine: Path) -> None:
     """Put a judged extract in place of the earlier one.
 
     The quality result goes last: it is what says that the extract is in.
     """
-    key = (landed.source, landed.cohort, landed.council)
+    key = quality.key
     earlier = read(home.quality(*key))
     if earlier and earlier.file_mac != quality.file_mac:
         write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
@@ -135,12 +134,12 @@ def accept(home: Home, landed: Landed, quality: ExtractQuality, kept: Path, quar
     home.stopped(*key).unlink(missing_ok=True)
 
 
-def stopped(home: Home, landed: Landed) -> StoppedExtract | None:
+def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
     """The newest delivery, where it was stopped."""
-    path = home.stopped(landed.source, landed.cohort, landed.council)
-    return StoppedExtract(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    path = home.stopped(source, cohort, council)
+    return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
 
 
-def note_stopped(home: Home, landed: Landed, note: StoppedExtract) -> None:
+def note_stopped(home: Home, note: StoppedExtract) -> None:
     """Keep why a delivery was stopped; the earlier good one stays in place."""
-    write_json(home.stopped(landed.source, landed.cohort, landed.council), asdict(note))
+    write_json(home.stopped(note.source, note.cohort, note.council), asdict(note))

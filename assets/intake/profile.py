@@ -84,15 +84,6 @@ class Profile:
     def by_measure(self) -> Mapping[str, Measure]:
         return {measure.name: measure for measure in self.measures}
 
-    @classmethod
-    def read(cls, content: Mapping[str, Any]) -> Profile:
-        """The profile that `dataclasses.asdict` gave `content` of."""
-        columns = (
-            ColumnProfile(entry["column"], entry["filled"], tuple(Group(**group) for group in entry["groups"]))
-            for entry in content["columns"]
-        )
-        return cls(content["rows"], tuple(columns), tuple(Measure(**entry) for entry in content["measures"]))
-
 
 def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract, cohort: Cohort) -> Profile:
     """Count the rows of `kept`, the pseudonymised extract of `contract` and `cohort`."""

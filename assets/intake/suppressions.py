@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake.findings import Finding
@@ -71,6 +71,9 @@ class Objection:
     marks: tuple[tuple[str, str], ...]
 
 
+_SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
+
+
 def new_id() -> str:
     """Id of an objection: random, and nothing else."""
     return secrets.token_hex(8)
@@ -79,7 +82,7 @@ def new_id() -> str:
 def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:
     """Rows of the deliveries of an extract that were removed."""
     path = home.forgotten(source, cohort, council)
-    return [Suppressed(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
 def suppress(home: Home, source: str, cohort: str, council: str, rows: Collection[Suppressed]) -> None:
@@ -99,7 +102,7 @@ def objections(home: Home) -> list[Objection]:
 
 def objection_in(path: Path) -> Objection:
     """The objection that a file holds."""
-    return objection_of(json.loads(path.read_text(encoding="utf-8")))
+    return _OBJECTION.validate_json(path.read_bytes())
 
 
 def add_objection(home: Home, objection: Objection) -> None:
@@ -221,11 +224,6 @@ def _renew(
         rows = [row.source_row for row in listed if row.objection == objection]
         if found := marks_of(con, kept, rows):
             add_objection(home, Objection(objection, cohort, marks.made_under(keys), tuple(found)))
-
-
-def objection_of(content: Mapping[str, Any]) -> Objection:
-    """The objection that `dataclasses.asdict` gave `content` of."""
-    return Objection(**dict(content) | {"marks": tuple((kind, mark) for kind, mark in content["marks"])})
 
 
 def _parquet(path: Path) -> str:

@@ -148,9 +148,8 @@ class Intake:
         quality = _quality(delivery, counted, findings)
         if quality.failures:
             return self._stop(landed, mac, _stopped_by(quality.failures, landed, counted.staged))
-        key = {"cohort": landed.cohort, "council": landed.council, "source": landed.source}
-        record(self._home, What.INTAKE, **key, file_mac=mac)
-        deliveries.accept(self._home, landed, quality, counted.staged.kept, counted.staged.quarantine)
+        record(self._home, What.INTAKE, *landed.key, file_mac=mac)
+        deliveries.accept(self._home, quality, counted.staged.kept, counted.staged.quarantine)
         report_extract(self._home, quality, counted.last)
         report_council(self._home, landed.cohort, landed.council)
         return quality
@@ -172,13 +171,13 @@ class Intake:
     def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
         """The earlier result of the same file under the same circumstances, whose rows are in."""
         landed = delivery.landed
-        earlier = deliveries.current(self._home, landed)
+        earlier = deliveries.current(self._home, *landed.key)
         if not earlier or (earlier.file_mac, earlier.made_under) != (delivery.mac, delivery.made_under):
             return None
         if not has_report(self._home, earlier):
-            report_extract(self._home, earlier, deliveries.last(self._home, landed, delivery.mac))
+            report_extract(self._home, earlier, deliveries.last(self._home, *landed.key, delivery.mac))
         report_council(self._home, landed.cohort, landed.council)
-        self._home.quality(landed.source, landed.cohort, landed.council).touch()  # it was looked at
+        self._home.quality(*landed.key).touch()  # it was looked at
         return replace(earlier, unchanged=True)
 
     def _stage(self, delivery: _Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
@@ -199,7 +198,7 @@ class Intake:
         landed, manifest = delivery.landed, delivery.manifest
         with self._tools() as tools:
             counts = profile(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
-        last = deliveries.last(self._home, landed, delivery.mac)
+        last = deliveries.last(self._home, *landed.key, delivery.mac)
         of_sender = postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
         of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
         return _Counted(staged, counts, rows_warned(staged.quarantine), last, of_sender)
@@ -221,8 +220,8 @@ class Intake:
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
         """Keep why a delivery was stopped, and report it."""
         note = StoppedExtract(landed.council, landed.source, landed.cohort, landed.path.name, mac, _now(), str(stopped))
-        deliveries.note_stopped(self._home, landed, note)
-        report_extract(self._home, note, deliveries.current(self._home, landed))
+        deliveries.note_stopped(self._home, note)
+        report_extract(self._home, note, deliveries.current(self._home, *landed.key))
         report_council(self._home, landed.cohort, landed.council)
         return stopped
 

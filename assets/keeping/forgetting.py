@@ -8,16 +8,15 @@ Ledger, stored measurements and releases stay as they are: they hold noise, and 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+from pydantic import TypeAdapter
 
 from assets.home.cohort_lock import in_turn, turn
 from assets.home.paths import Home
@@ -35,7 +34,6 @@ from assets.intake.suppressions import (
     marks_of,
     new_id,
     objected,
-    objection_of,
     prepared,
     suppress,
     suppressed,
@@ -58,7 +56,6 @@ from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
@@ -82,6 +79,24 @@ class ExtractRows:
         return self.source, self.cohort, self.council
 
 
+@dataclass(frozen=True, order=True)
+class _RowsToRemove(ExtractRows):
+    """`objection` is the id of the objection that the rows belong to, or empty."""
+
+    objection: str = ""
+
+
+@dataclass(frozen=True)
+class _Removal:
+    """What is to be done, as it is kept until it is."""
+
+    extracts: tuple[_RowsToRemove, ...]
+    objections: tuple[Objection, ...]
+
+
+_REMOVAL = TypeAdapter(_Removal)
+
+
 @dataclass(frozen=True)
 class Forgotten:
     """What was removed, or would be; `not_linked` are cohorts that must be linked again by a run, and why."""
@@ -97,7 +112,7 @@ def rows_named(home: Home, cohort: str, council: str, source: str, rows: Sequenc
     Raises `CannotForget` where no such extract is in, it has no such row, or the links are not of the extracts that are
     in; `Busy` where a run does not end.
     """
-    quality = deliveries.current(home, Landed(council, source, cohort, home.root))
+    quality = deliveries.current(home, source, cohort, council)
     if quality is None:
         raise CannotForget(f"no {source} extract of {council} is in for cohort {cohort} in {home.root}")
     if beyond := [row for row in rows if not 0 < row <= quality.rows_read]:
@@ -143,10 +158,10 @@ def forget(home: Home, found: Forgotten, keys: KeyRing | None = None) -> Forgott
         if keys:
             found = Forgotten(_merged([*found.extracts, *_known_by(home, keys, objections)]))
         removal = _removal(home, found, objections)
-        for entry in removal["extracts"]:
-            note = "rows, and an objection to later deliveries" if objections else "rows"
-            record(home, What.FORGETTING, **{name: entry[name] for name in _NAMED_IN_LOG}, note=note)
-        write_json(home.unfinished_removal, removal)
+        note = "rows, and an objection to later deliveries" if objections else "rows"
+        for extract in removal.extracts:
+            record(home, What.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
+        write_json(home.unfinished_removal, asdict(removal))
         return replace(found, not_linked=tuple(_finish(home)))
 
 
@@ -168,42 +183,36 @@ def councils_linked(home: Home, cohort: str) -> list[str]:
     return sorted(found)
 
 
-def _removal(home: Home, found: Forgotten, objections: Sequence[Objection]) -> dict[str, Any]:
-    """What is to be done, as it is kept until it is. Raises `CannotForget` where the rows are of another delivery."""
+def _removal(home: Home, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
+    """Raises `CannotForget` where the rows are of another delivery than the one that is in."""
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
-        quality = deliveries.current(home, Landed(extract.council, extract.source, extract.cohort, home.root))
+        quality = deliveries.current(home, *extract.key)
         if quality is None or quality.file_mac != extract.file_mac:
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
-    extracts = [{**asdict(each), "objection": of_cohort.get(each.cohort, "")} for each in found.extracts]
-    return {"extracts": extracts, "objections": [asdict(objection) for objection in objections]}
-
-
-_NAMED_IN_LOG = ("cohort", "council", "source", "file_mac")
+    extracts = (_RowsToRemove(**asdict(each), objection=of_cohort.get(each.cohort, "")) for each in found.extracts)
+    return _Removal(tuple(extracts), tuple(objections))
 
 
 def _finish(home: Home) -> list[str]:
     if not home.unfinished_removal.exists():
         return []
-    removal = json.loads(home.unfinished_removal.read_text(encoding="utf-8"))
-    for objection in removal["objections"]:
-        add_objection(home, objection_of(objection))
-    said = []
-    for extract in removal["extracts"]:
-        key = (extract["source"], extract["cohort"], extract["council"])
-        suppress(home, *key, [Suppressed(extract["file_mac"], row, extract["objection"]) for row in extract["rows"]])
-        _remove(home, *key)
-    for cohort, council in sorted({(extract["cohort"], extract["council"]) for extract in removal["extracts"]}):
+    removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
+    for objection in removal.objections:
+        add_objection(home, objection)
+    for extract in removal.extracts:
+        suppress(home, *extract.key, [Suppressed(extract.file_mac, row, extract.objection) for row in extract.rows])
+        _remove(home, *extract.key)
+    for cohort, council in sorted({(extract.cohort, extract.council) for extract in removal.extracts}):
         report_council(home, cohort, council)
-    for cohort in sorted({extract["cohort"] for extract in removal["extracts"]}):
-        said += _link_again(home, cohort)
+    cohorts = sorted({extract.cohort for extract in removal.extracts})
+    not_linked = [sentence for cohort in cohorts for sentence in _link_again(home, cohort)]
     home.unfinished_removal.unlink()
-    return said
+    return not_linked
 
 
 def _remove(home: Home, source: str, cohort: str, council: str) -> None:
     """Rewrite whatever the restricted zone holds of one extract without its rows on the list."""
-    landed = Landed(council, source, cohort, home.root)
     key = (source, cohort, council)
     listed = suppressed(home, *key)
     for path in home.history(*key).glob("*.json"):
@@ -219,10 +228,10 @@ def _remove(home: Home, source: str, cohort: str, council: str) -> None:
                 promote(staging / path.name, path)
     now = _counted(home, quality, rows)
     write_json(home.quality(*key), asdict(now))
-    if stopped := deliveries.stopped(home, landed):
+    if stopped := deliveries.stopped(home, *key):
         report_extract(home, stopped, now)
     else:
-        report_extract(home, now, deliveries.last(home, landed, now.file_mac))
+        report_extract(home, now, deliveries.last(home, *key, now.file_mac))
 
 
 def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:

@@ -22,7 +22,7 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 
-_OF_A_COHORT = ("pseudonymised", "quarantine", "quality", "stopped", "history", "forgotten")
+_FOLDERS_OF_COHORTS = ("pseudonymised", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone with a folder for each source, and in it one for each cohort."""
 
 
@@ -63,7 +63,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
     with alone(home):
         found = due(home, landing, keys, policy, now)
         for entry in found.held:
-            record(home, What.EXPIRY, cohort=entry.cohort, council=entry.council, source=entry.source, note=entry.what)
+            record(home, What.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
@@ -75,25 +75,29 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
 
 def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
     """Everything of the cohorts whose time is over, but for what belongs to releases."""
-    patterns = [f"{kind}/source=*/cohort=*" for kind in _OF_A_COHORT] + ["reports/cohort=*", "linked/cohort=*"]
+    for entry in (*_folders(home), *_returned(home), *_objections(home)):
+        if today >= policy.ends(Cohort(entry.cohort)):
+            yield entry
+
+
+def _folders(home: Home) -> Iterator[Due]:
+    patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS] + ["reports/cohort=*", "linked/cohort=*"]
     for pattern in patterns:
         for path in home.restricted.glob(pattern):
-            cohort = Cohort(path.name.removeprefix("cohort="))
-            if today >= policy.ends(cohort):
-                source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""
-                yield Due(cohort.code, pattern.partition("/")[0], "", source, path)
+            source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""
+            yield Due(path.name.removeprefix("cohort="), pattern.partition("/")[0], "", source, path)
+
+
+def _returned(home: Home) -> Iterator[Due]:
     for path in home.returns.glob("*/*/*.age"):
-        cohort = Cohort(path.stem)
-        if today >= policy.ends(cohort):
-            yield Due(cohort.code, "return", path.parent.parent.name, path.parent.name, path)
+        yield Due(path.stem, "return", path.parent.parent.name, path.parent.name, path)
     for path in home.returns.glob("*/summary-*.*"):
-        cohort = Cohort(path.stem.removeprefix("summary-"))
-        if today >= policy.ends(cohort):
-            yield Due(cohort.code, "summary of returns", path.parent.name, "", path)
+        yield Due(path.stem.removeprefix("summary-"), "summary of returns", path.parent.name, "", path)
+
+
+def _objections(home: Home) -> Iterator[Due]:
     for path in home.objections.glob("*.json"):
-        cohort = Cohort(objection_in(path).cohort)
-        if today >= policy.ends(cohort):
-            yield Due(cohort.code, "objection", "", "", path)
+        yield Due(objection_in(path).cohort, "objection", "", "", path)
 
 
 def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:

@@ -72,14 +72,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
 def shred(home: Home, file: Shreddable) -> None:
     """Overwrite and unlink; recorded before. A death on the way leaves a name that no extract has."""
     landed = file.landed
-    record(
-        home,
-        What.SHREDDING,
-        cohort=landed.cohort,
-        council=landed.council,
-        source=landed.source,
-        file_mac=file.file_mac,
-    )
+    record(home, What.SHREDDING, *landed.key, file_mac=file.file_mac)
     begun = landed.path.with_name(_BEGUN + landed.path.name)
     landed.path.rename(begun)
     _destroy(begun)
@@ -106,9 +99,9 @@ def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
         return f"{landed.name} has another name elsewhere, whose content would go with it; it stays"
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
-    quality = deliveries.current(home, landed)
+    quality = deliveries.current(home, *landed.key)
     mac = deliveries.file_mac(keys, content_sha256(landed.path))
-    if deliveries.stopped(home, landed):
+    if deliveries.stopped(home, *landed.key):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or quality.file_mac != mac:
         return f"{landed.name} has not been taken in as it lies there; it stays"

@@ -106,8 +106,8 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         landed = find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
         landed, stopped_now = None, str(stop)
-    here = landed or Landed(council, source, cohort.code, landing / council / source)
-    taken, stopped = deliveries.current(home, here), deliveries.stopped(home, here)
+    key = (source, cohort.code, council)
+    taken, stopped = deliveries.current(home, *key), deliveries.stopped(home, *key)
     state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now

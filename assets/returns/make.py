@@ -37,7 +37,6 @@ from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, abs
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, concerns
-from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
 
 
@@ -226,8 +225,7 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     moved = changed(linked, extracts_in(home, cohort, councils_in(home, cohort, SERVICES), SERVICES))
     for name in linked:
         council, _, source = name.partition("/")
-        path = home.pseudonymised(source, cohort, council)
-        quality = deliveries.current(home, Landed(council, source, cohort, path))
+        quality = deliveries.current(home, source, cohort, council)
         if quality is None:
             moved.append(name)
         else:

@@ -70,6 +70,11 @@ class Landed:
         return f"{self.council}/{self.source}/{self.path.name}"
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Source, cohort and council, by which a home folder knows what is made of it."""
+        return self.source, self.cohort, self.council
+
+    @property
     def holds_tokens(self) -> bool:
         """Whether the sender has replaced the identifiers."""
         return self.path.name.lower().endswith(TOKENS_SUFFIX)

@@ -168,7 +168,7 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
         name: digest for name, digest in before.items() if name.startswith("2026.11.0")
     }
     landed = Landed("leeds", "eyfsp", COHORT, place.landing)
-    assert deliveries.current(place.home, landed)
+    assert deliveries.current(place.home, *landed.key)
 
 
 def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:

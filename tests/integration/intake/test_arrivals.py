@@ -64,13 +64,13 @@ class Place:
             kept, quarantine = staging / "kept", staging / "quarantine"
             pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({MAC_KEY: "mac"}), kept)
             quarantine.write_bytes(b"")
-            deliveries.accept(self.home, landed, quality, kept, quarantine)
+            deliveries.accept(self.home, quality, kept, quarantine)
 
     def stop(self, landed: Landed, stopped_at: str) -> None:
         note = StoppedExtract(
             landed.council, landed.source, landed.cohort, landed.path.name, "mac", stopped_at, "missing column upn"
         )
-        deliveries.note_stopped(self.home, landed, note)
+        deliveries.note_stopped(self.home, note)
 
     def find(self, today: dt.date = AFTER, source: str = "eyfsp") -> Arrival:
         (found,) = [a for a in arrivals(self.landing, self.home, COHORT, ["halton"], today) if a.source == source]

@@ -103,14 +103,14 @@ def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, e
     with pytest.raises(ExtractStopped) as stopped:
         desk.take()
     landed = Landed("leeds", "eyfsp", COHORT, path)
-    note = deliveries.stopped(desk.home, landed)
+    note = deliveries.stopped(desk.home, *landed.key)
     assert note is not None
     assert note.sentence == str(stopped.value)
     report = desk.home.reports(COHORT, "leeds") / "eyfsp.html"
     assert "missing column" in report.read_text(encoding="utf-8")
     desk.land(children(eyfsp, 3))
     desk.take()
-    assert deliveries.stopped(desk.home, landed) is None
+    assert deliveries.stopped(desk.home, *landed.key) is None
     assert "Your file was taken" in report.read_text(encoding="utf-8")
 
 
