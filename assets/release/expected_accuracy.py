@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 _UNKNOWN_RATE = 0.5
 _COUNCILS_OF_ENGLAND = 153
-_PUBLISHED = "202425"
+_PUBLISHED_COHORT = "202425"
 """The cohort whose published figures are planned with."""
 
 
@@ -271,19 +271,19 @@ def council_size(council: str) -> float:
     sizes = {
         area: float(rows[TOTAL]["children_count"])
         for (area, cohort), rows in children_by(SEX).items()
-        if cohort == _PUBLISHED
+        if cohort == _PUBLISHED_COHORT
     }
     england = sizes.pop(COUNTRY[0])
     return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (_COUNCILS_OF_ENGLAND - len(sizes)))
 
 
 def _public_gld_rate() -> float:
-    return float(children_by(SEX)[COUNTRY[0], _PUBLISHED][TOTAL]["gld_children_percent"]) / 100
+    return float(children_by(SEX)[COUNTRY[0], _PUBLISHED_COHORT][TOTAL]["gld_children_percent"]) / 100
 
 
 def public_shares(topic: str, categories: tuple[str, ...]) -> dict[str, float]:
     """National share of each category of an attribute; equal shares where nothing is published for it."""
-    rows = children_by(topic).get((COUNTRY[0], _PUBLISHED), {})
+    rows = children_by(topic).get((COUNTRY[0], _PUBLISHED_COHORT), {})
     counts = {name: float(rows[name]["children_count"]) if name in rows else 0.0 for name in categories}
     total = sum(counts.values())
     return {name: count / total if total else 1 / len(categories) for name, count in counts.items()}

@@ -170,13 +170,13 @@ class _Making:
 
     @staticmethod
     def _line(header: Header, mac: str, file_sha256: str) -> Disclosure:
-        same = {name: getattr(header, name) for name in _IN_BOTH}
+        same = {name: getattr(header, name) for name in _SHARED_FIELDS}
         return Disclosure(
             what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
         )
 
 
-_IN_BOTH = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
+_SHARED_FIELDS = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
 
 
 def _named(sender: Sender) -> str:

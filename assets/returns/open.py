@@ -27,7 +27,7 @@ from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
 _LINES = Path(__file__).with_name("lines.sql")
-_LABELS = {
+_HEADINGS = {
     "upn": "UPN",
     "local_patient_id": "Local patient number",
     "nhs_number": "NHS number",
@@ -158,7 +158,7 @@ def _joined(
     facts: tuple[str, ...],
 ) -> list[Line]:
     given = {*extract.headings, *extract.dialect.derived, *extract.dialect.constants}
-    shown = {name: label for name, label in _LABELS.items() if name in contract and name in given}
+    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in given}
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
