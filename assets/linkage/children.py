@@ -58,11 +58,15 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
     con.execute(f"CREATE TEMP TABLE reviews AS {_reviews()}")
     con.execute(f"CREATE TEMP TABLE settings AS {_by_child('early_years_census', _setting_columns())}")
     con.execute(f"CREATE TEMP TABLE census AS {_by_child('school_census', _census_columns())}")
-    units = {"pupil": _pupil, "health": _health, "parents": _parents}
+    units = {
+        "pupil": _pupil(),
+        "health": f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews",
+        "parents": "SELECT concat_ws('-', council, source_row) AS child_id, * FROM parent_experience",
+    }
     for family, path in out.items():
         columns = _selected(derivations(family))
         con.execute(
-            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]()}) ORDER BY council, source_row)"
+            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]}) ORDER BY council, source_row)"
             f" TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
 
@@ -89,13 +93,8 @@ _SQL_TYPES = {
 
 def _no_rows(source: str) -> str:
     payload = [(column.name, _SQL_TYPES[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
-    columns = [
-        ("council", "VARCHAR"),
-        ("source_row", "BIGINT"),
-        *payload,
-        ("term_of_birth", "VARCHAR"),
-        ("imd_quintile", "INTEGER"),
-    ]
+    made = [("council", "VARCHAR"), ("source_row", "BIGINT"), ("term_of_birth", "VARCHAR"), ("imd_quintile", "INTEGER")]
+    columns = [*made, *payload]
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns)} WHERE false"
 
 
@@ -212,10 +211,6 @@ def _asq3() -> Derivation:
     return _made("hv_reviews", _cases(by_number, without), *_OF_A_REVIEW, *DOMAINS)
 
 
-def _health() -> str:
-    return f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews"
-
-
 def _health_columns() -> dict[str, Derivation]:
     scores = {domain: (domain,) for domain in DOMAINS} | {health.ALL_FIVE: tuple(DOMAINS)}
     return {
@@ -223,10 +218,6 @@ def _health_columns() -> dict[str, Derivation]:
         "imd_quintile": _made("hv_reviews", _imd(), "imd_quintile"),
         **{name: _made("hv_reviews", f"{name}_outcome", *_OF_A_REVIEW, *read) for name, read in scores.items()},
     }
-
-
-def _parents() -> str:
-    return "SELECT concat_ws('-', council, source_row) AS child_id, * FROM parent_experience"
 
 
 def _parents_columns() -> dict[str, Derivation]:

@@ -18,7 +18,7 @@ from privacy.linkage.link import LINK_COLUMNS
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 
-_SAYS_WHO = ("source", "council", "source_row", "match_rule")
+_ROW_AND_RULE_COLUMNS = ("source", "council", "source_row", "match_rule")
 
 
 class CannotExplain(Exception):
@@ -57,7 +57,7 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
         found = explain({source: paths for source, paths in extracts.items() if paths}, first, second)
     except NoSuchRow:
         raise CannotExplain(_out_of_date(cohort)) from None
-    if not found.result.links.select(_SAYS_WHO).equals(links.select(_SAYS_WHO)):
+    if not found.result.links.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
         raise CannotExplain(_out_of_date(cohort))
     return found.facts
 

@@ -115,7 +115,7 @@ def delivered(extracts: Extracts) -> dict[str, str]:
 
 def named(names: Sequence[str]) -> str:
     """The first of the names, and whether there are more."""
-    return f"{', '.join(names[:_MOST_NAMED])}{' and others' if len(names) > _MOST_NAMED else ''}"
+    return f"{', '.join(names[:_NAMES_SHOWN])}{' and others' if len(names) > _NAMES_SHOWN else ''}"
 
 
 def as_json(extracts: Extracts) -> str:
@@ -130,7 +130,7 @@ def _extracts(content: Mapping[str, Mapping[str, str]]) -> dict[str, Extract]:
     return {name: Extract(**extract) for name, extract in content.items()}
 
 
-_MOST_NAMED = 5
+_NAMES_SHOWN = 5
 
 
 def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:

@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 _UNKNOWN_RATE = 0.5
 _COUNCILS_OF_ENGLAND = 153
-_PUBLISHED = "202425"
+_PUBLISHED_COHORT = "202425"
 """The cohort whose published figures are planned with."""
 
 
@@ -86,16 +86,16 @@ class Minimum:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Expected half-widths of a block; arrays are (areas, levels), NaN for rows that cannot occur.
+    """Expected half-widths of a block; arrays are (areas, levels), NaN where there is no such figure.
 
     Counts in units; rates, or differences of rates, in points; denominators of rates that count for the minimum.
     """
 
     areas: tuple[Geography, ...]
     levels: tuple[str, ...]
-    counts: Array | None
-    rates: Array | None
-    denominators: Array | None
+    counts: Array
+    rates: Array
+    denominators: Array
 
 
 def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, Any]:
@@ -153,9 +153,9 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariances, cou
     def shown(values: Array) -> Array:
         return np.where(possible, values.reshape(flat), np.nan)
 
-    is_difference = any(ratio.taken_off for ratio in block.ratios.values())
-    counts = None if is_difference else shown(expected_half_widths(covariances, figures.base))
-    rates, denominators = None, None
+    counts, rates, denominators = (np.full(flat, np.nan) for _ in range(3))
+    if not any(ratio.taken_off for ratio in block.ratios.values()):
+        counts = shown(expected_half_widths(covariances, figures.base))
     for name, (rate, taken_off) in figures.ratios.items():
         ratio = block.ratios[name]
         expected = _expected(table, block, ratio.whole, figures.areas)
@@ -179,32 +179,30 @@ def _block(table: Table, block: Block, plan: Plan, covariances: Covariances, cou
 
 def _minimum(family: str, blocks: dict[str, list[_Block]], policy: Policy) -> Minimum:
     wanted = policy.minimum_accuracy[family]
-    pairs = [(b.denominators, b.rates) for found in blocks.values() for b in found if b.denominators is not None]
     accurate = [
-        (rates <= wanted.half_width_points)[denominators >= wanted.denominator_at_least]
-        for denominators, rates in pairs
-        if rates is not None
+        (block.rates <= wanted.half_width_points)[block.denominators >= wanted.denominator_at_least]
+        for found in blocks.values()
+        for block in found
     ]
-    judged = np.concatenate(accurate) if accurate else np.zeros(0, dtype=bool)
+    judged = np.concatenate(accurate)
     share = float(judged.mean()) if judged.size else 1.0
     return Minimum(family, int(judged.size), round(share, 4), share >= wanted.share_of_rates)
 
 
 def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[Warned]:
     limits = policy.reliability
-    for block in (b for b in blocks if b.rates is not None):
+    for block in blocks:
         councils = [index for index, area in enumerate(block.areas) if area.level == LOCAL_AUTHORITY]
         if not councils:
             continue
-        widths = np.asarray(block.rates)[councils]
-        middle = None if block.denominators is None else np.median(block.denominators[councils], axis=0)
+        widths, middle = block.rates[councils], np.median(block.denominators[councils], axis=0)
         withheld = (widths > limits.withheld_half_width).sum(axis=0)
         unreliable = (widths > limits.unreliable_half_width).sum(axis=0) - withheld
         for level in np.flatnonzero(2 * (withheld + unreliable) >= len(councils)):
             yield Warned(
                 table,
                 block.levels[level],
-                None if middle is None else round(float(middle[level]), 1),
+                None if np.isnan(middle[level]) else round(float(middle[level]), 1),
                 len(councils),
                 int(unreliable[level]),
                 int(withheld[level]),
@@ -212,21 +210,17 @@ def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[Warn
 
 
 def _by_area(table: str, blocks: list[_Block], policy: Policy) -> list[AreaAccuracy]:
-    areas: dict[str, Geography] = {}
-    counts: dict[str, list[Array]] = {}
-    rates: dict[str, list[Array]] = {}
+    found: dict[str, list[tuple[Geography, Array, Array]]] = {}
     for block in blocks:
-        for index, area in enumerate(block.areas):
-            areas[area.name] = area
-            for kept, widths in ((counts, block.counts), (rates, block.rates)):
-                kept.setdefault(area.name, [])
-                if widths is not None:
-                    kept[area.name].append(widths[index][~np.isnan(widths[index])])
-    return [_summary(table, area, counts[name], rates[name], policy) for name, area in areas.items()]
+        for area, counts, rates in zip(block.areas, block.counts, block.rates, strict=True):
+            found.setdefault(area.name, []).append((area, counts, rates))
+    return [_summary(table, rows, policy) for rows in found.values()]
 
 
-def _summary(table: str, area: Geography, counts: list[Array], rates: list[Array], policy: Policy) -> AreaAccuracy:
-    count_widths, rate_widths = (np.concatenate(w) if w else np.zeros(0) for w in (counts, rates))
+def _summary(table: str, of_area: Sequence[tuple[Geography, Array, Array]], policy: Policy) -> AreaAccuracy:
+    area = of_area[0][0]
+    counts, rates = np.concatenate([row[1] for row in of_area]), np.concatenate([row[2] for row in of_area])
+    count_widths, rate_widths = counts[~np.isnan(counts)], rates[~np.isnan(rates)]
     limits = policy.reliability
     return AreaAccuracy(
         table,
@@ -277,19 +271,19 @@ def council_size(council: str) -> float:
     sizes = {
         area: float(rows[TOTAL]["children_count"])
         for (area, cohort), rows in children_by(SEX).items()
-        if cohort == _PUBLISHED
+        if cohort == _PUBLISHED_COHORT
     }
     england = sizes.pop(COUNTRY[0])
     return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (_COUNCILS_OF_ENGLAND - len(sizes)))
 
 
 def _public_gld_rate() -> float:
-    return float(children_by(SEX)[COUNTRY[0], _PUBLISHED][TOTAL]["gld_children_percent"]) / 100
+    return float(children_by(SEX)[COUNTRY[0], _PUBLISHED_COHORT][TOTAL]["gld_children_percent"]) / 100
 
 
 def public_shares(topic: str, categories: tuple[str, ...]) -> dict[str, float]:
     """National share of each category of an attribute; equal shares where nothing is published for it."""
-    rows = children_by(topic).get((COUNTRY[0], _PUBLISHED), {})
+    rows = children_by(topic).get((COUNTRY[0], _PUBLISHED_COHORT), {})
     counts = {name: float(rows[name]["children_count"]) if name in rows else 0.0 for name in categories}
     total = sum(counts.values())
     return {name: count / total if total else 1 / len(categories) for name, count in counts.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,9 @@ from privacy.services import SERVICE_NAMES
 from sources.councils.problems import Nodes, Problem, compose, perhaps
 from sources.reference.places import UnknownCouncil, places, resolve
 
-_NEEDED = (
-    "council",
-    "reference",
-    "legal_basis",
-    "impact_assessment",
-    "status",
-    "starts",
-    "expires",
-    "recipients",
-    "tells",
-)
-_KEYS = (*_NEEDED, "accepts_from")
-_TELLING_NEEDED = ("from", "to", "facts")
+_KEYS = tuple(field.name for field in fields(Agreement))
+_NEEDED_KEYS = tuple(name for name in _KEYS if name != "accepts_from")
+_NEEDED_OF_TELLING = ("from", "to", "facts")
 _DRAFT = Path(__file__).with_name("agreement_draft.yaml")
 FACT_NAMES = tuple(fact.value for fact in Fact)
 
@@ -71,7 +62,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 def load(path: Path) -> Agreement:
     """Read and check one agreement; raises `InvalidAgreement` with all that is wrong with it."""
     nodes = Nodes(path.name)
-    root = compose(path, nodes, f"{', '.join(_NEEDED)}")
+    root = compose(path, nodes, f"{', '.join(_NEEDED_KEYS)}")
     if root is not None and not isinstance(root, MappingNode):
         nodes.problem(root, f"the file must be a mapping of {', '.join(_KEYS)}")
     if not isinstance(root, MappingNode):
@@ -89,7 +80,7 @@ class _Reader:
         self.nodes, self.path = nodes, path
 
     def read(self, root: MappingNode) -> Agreement | None:
-        entries = self._entries(root, "the file", ", ".join(_KEYS), _KEYS, "a key of an agreement", _NEEDED)
+        entries = self._entries(root, "the file", ", ".join(_KEYS), _KEYS, "a key of an agreement", _NEEDED_KEYS)
         council = self._council(entries["council"]) if "council" in entries else None
         readers: dict[str, Callable[[Node, str], Any]] = {
             **dict.fromkeys(("reference", "legal_basis", "impact_assessment"), self._said),
@@ -205,8 +196,8 @@ class _Reader:
 
     def _telling(self, node: Node, where: str, council: str) -> Telling | None:
         keys = ("from", "to", "in", "facts")
-        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _TELLING_NEEDED)
-        if not parts.keys() >= set(_TELLING_NEEDED):
+        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _NEEDED_OF_TELLING)
+        if not parts.keys() >= set(_NEEDED_OF_TELLING):
             return None
         teller = self._one_of(parts["from"], f"{where}.from", SERVICE_NAMES)
         receiver = self._one_of(parts["to"], f"{where}.to", SERVICE_NAMES)

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import hmac
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -66,23 +66,14 @@ def make_returns(
     extracts = _extracts(home, cohort)
     told = disclosures.told(home.disclosures, cohort)
     _stop_if_set_back(on, told.last_day)
-    done: list[Made] = []
+    in_full = _in_full(extracts)
     with in_memory() as con:
         _records(con, home, Cohort(cohort), extracts, on)
-        for council, source in sorted({*extracts, *_made_before(home, cohort)}):
-            receiver, before = Sender(council, SERVICES[source]), told.newest.get((council, source))
-            allowed = permitted(agreements, receiver, on)
-            reason = _why_nothing(agreements, receiver, allowed, on)
-            if (council, source) not in extracts:
-                reason = "its extract is not in"
-            if reason:
-                done.append(_withdraw(home, cohort, receiver, source, before, reason))
-                continue
-            task = _Task(home, cohort, receiver, source, extracts[council, source], before, agreements, keys, on)
-            done.append(task.make(con, allowed, absence(receiver, allowed, SERVICE_NAMES, _in_full(extracts))))
+        making = _Making(home, cohort, agreements, keys, on, extracts, told.newest, in_full, con)
+        done = [making.one(council, source) for council, source in sorted({*extracts, *_made_before(home, cohort)})]
         for council, agreement in agreements.items():
             if agreement.why_not(on) is None:
-                write_summary(con, home, cohort, council, _in_full(extracts))
+                write_summary(con, home, cohort, council, in_full)
             else:
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
@@ -99,54 +90,71 @@ def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One return."""
+class _Making:
+    """The returns of a cohort on a day; by council and source the extracts, and the newest line `told` of each return.
+
+    `con` has the tables that `privacy.returns.facts` reads; every extract of the senders `in_full` is in.
+    """
 
     home: Home
     cohort: str
-    receiver: Sender
-    source: str
-    extract: ExtractQuality
-    before: Disclosure | None
     agreements: Mapping[str, Agreement]
     keys: KeyRing
     on: dt.date
+    extracts: Mapping[tuple[str, str], ExtractQuality]
+    told: Mapping[tuple[str, str], Disclosure]
+    in_full: Collection[Sender]
+    con: duckdb.DuckDBPyConnection
 
-    def make(self, con: duckdb.DuckDBPyConnection, allowed: Permitted, of_absence: Absence) -> Made:
-        table = facts_of(con, self.receiver, self.source, allowed, of_absence)
-        facts: list[str] = table["fact"].to_pylist()
-        header = self._header(allowed, of_absence, len(facts))
+    def one(self, council: str, source: str) -> Made:
+        """Make, leave or withdraw one return."""
+        receiver = Sender(council, SERVICES[source])
+        allowed = permitted(self.agreements, receiver, self.on)
+        why_not = "its extract is not in" if (council, source) not in self.extracts else None
+        if reason := why_not or _why_nothing(self.agreements, receiver, allowed, self.on):
+            return self._withdraw(council, source, reason)
+        of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
+        facts: list[str] = facts_of(self.con, receiver, source, allowed, of_absence)["fact"].to_pylist()
+        header = self._header(receiver, source, allowed, of_absence, len(facts))
         mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
-        file = self.home.return_file(self.source, self.cohort, self.receiver.council)
-        before = self.before
+        file, before = self.home.return_file(source, self.cohort, council), self.told.get((council, source))
         if before and (before.what, before.return_mac) == (ReturnState.MADE, mac) and _is(file, before.file_sha256):
-            return self._made("unchanged since it was last made")
+            return Made(council, source, "unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
         disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
-        named = {"cohort": self.cohort, "council": self.receiver.council, "source": self.source}
+        named = {"cohort": self.cohort, "council": council, "source": source}
         processing_log.record(
-            self.home, processing_log.What.RETURN, **named, file_mac=self.extract.file_mac, note=header.recipient_name
+            self.home, processing_log.What.RETURN, **named, file_mac=header.extract_mac, note=header.recipient_name
         )
         files.write(file, sealed)
-        return self._made(f"made for {header.recipient_name}, encrypted to its key", written=True)
+        return Made(council, source, f"made for {header.recipient_name}, encrypted to its key", written=True)
 
-    def _made(self, sentence: str, written: bool = False) -> Made:
-        return Made(self.receiver.council, self.source, sentence, written)
+    def _withdraw(self, council: str, source: str, reason: str) -> Made:
+        """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
+        file, before = self.home.return_file(source, self.cohort, council), self.told.get((council, source))
+        if not file.exists():
+            return Made(council, source, f"nothing is made: {reason}")
+        if before:
+            disclosures.record(
+                self.home.disclosures, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0)
+            )
+        file.unlink()
+        return Made(council, source, f"the return made before is withdrawn, nothing is made: {reason}")
 
-    def _header(self, allowed: Permitted, of_absence: Absence, rows: int) -> Header:
-        own = self.agreements[self.receiver.council]
-        recipient = own.recipients[self.receiver.service]
+    def _header(self, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence, rows: int) -> Header:
+        own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
+        recipient = own.recipients[receiver.service]
         councils = sorted({own.council, *(teller.council for teller in allowed)})
         return Header(
-            council=self.receiver.council,
-            source=self.source,
-            service=self.receiver.service,
+            council=receiver.council,
+            source=source,
+            service=receiver.service,
             cohort=self.cohort,
             recipient=recipient.key,
             recipient_name=recipient.name,
-            extract_sha256=_senders_file(self.extract),
-            extract_mac=self.extract.file_mac,
-            extract_rows=self.extract.rows_read,
+            extract_sha256=_senders_file(extract),
+            extract_mac=extract.file_mac,
+            extract_rows=extract.rows_read,
             reference=own.reference,
             legal_basis=own.legal_basis,
             impact_assessment=own.impact_assessment,
@@ -159,14 +167,15 @@ class _Task:
             made_on=self.on.isoformat(),
         )
 
-    def _line(self, header: Header, mac: str, file_sha256: str) -> Disclosure:
-        same = {name: getattr(header, name) for name in _IN_BOTH}
+    @staticmethod
+    def _line(header: Header, mac: str, file_sha256: str) -> Disclosure:
+        same = {name: getattr(header, name) for name in _SHARED_FIELDS}
         return Disclosure(
             what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
         )
 
 
-_IN_BOTH = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
+_SHARED_FIELDS = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
 
 
 def _named(sender: Sender) -> str:
@@ -193,20 +202,6 @@ def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed:
     if not allowed:
         return f"no agreement lets any service tell {receiver.service} anything"
     return None
-
-
-def _withdraw(home: Home, cohort: str, receiver: Sender, source: str, before: Disclosure | None, reason: str) -> Made:
-    """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
-    file = home.return_file(source, cohort, receiver.council)
-    if not file.exists():
-        return Made(receiver.council, source, f"nothing is made: {reason}")
-    if before:
-        disclosures.record(
-            home.disclosures,
-            Disclosure(**asdict(before) | {"what": ReturnState.WITHDRAWN, "reason": reason, "rows": 0}),
-        )
-    file.unlink()
-    return Made(receiver.council, source, f"the return made before is withdrawn, nothing is made: {reason}")
 
 
 def _made_before(home: Home, cohort: str) -> Iterator[tuple[str, str]]:
@@ -269,9 +264,9 @@ def _records(
         if paths:
             selects.append(
                 f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
-                f" {FINDABLE_CONDITION} AS findable,"
-                f" nullif(sex, '') AS sex, {', '.join(ALIKE_TOKENS)},"
-                f" {_last_contact(source, cohort, on)} AS last_contact, {_concern(source)} AS concern"
+                f" {FINDABLE_CONDITION} AS findable, nullif(sex, '') AS sex, {', '.join(ALIKE_TOKENS)},"
+                f" {_last_contact(source, cohort, on)} AS last_contact,"
+                f" {concerns.of(source) or 'NULL::BOOLEAN'} AS concern"
                 f" FROM {parquet(paths, hive_partitioning=False)}"
             )
     con.execute(
@@ -298,13 +293,3 @@ def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
             return quoted(f"{cohort.first_year + 1}-01")
         case _:
             return quoted(f"{CONTRACTS[source].due.on(cohort).year}-01")
-
-
-def _concern(source: str) -> str:
-    match source:
-        case "hv_reviews":
-            return concerns.of_review()
-        case "early_years_census":
-            return concerns.of_setting()
-        case _:
-            return "NULL::BOOLEAN"

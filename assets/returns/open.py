@@ -26,7 +26,8 @@ from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
-_LABELS = {
+_LINES = Path(__file__).with_name("lines.sql")
+_HEADINGS = {
     "upn": "UPN",
     "local_patient_id": "Local patient number",
     "nhs_number": "NHS number",
@@ -131,10 +132,10 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
     """`own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE TEMP TABLE extract AS FROM streamed")
-    projection = project_extract("extract", extract, contract, {})
+    projection, concern = project_extract("extract", extract, contract, {}), concerns.of(contract.name) or "false"
     con.execute(
         f"CREATE TEMP TABLE own AS SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
-        f" JOIN (SELECT {SOURCE_ROW}, {_own_concern(contract)} AS concern FROM ({projection.sql})) AS typed"
+        f" JOIN (SELECT {SOURCE_ROW}, {concern} AS concern FROM ({projection.sql})) AS typed"
         f" USING ({SOURCE_ROW})"
     )
 
@@ -149,16 +150,6 @@ def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header:
         )
 
 
-def _own_concern(contract: SourceContract) -> str:
-    match contract.name:
-        case "hv_reviews":
-            return concerns.of_review()
-        case "early_years_census":
-            return concerns.of_setting()
-        case _:
-            return "false"
-
-
 def _joined(
     con: duckdb.DuckDBPyConnection,
     contract: SourceContract,
@@ -167,50 +158,16 @@ def _joined(
     facts: tuple[str, ...],
 ) -> list[Line]:
     given = {*extract.headings, *extract.dialect.derived, *extract.dialect.constants}
-    shown = {name: label for name, label in _LABELS.items() if name in contract and name in given}
+    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in given}
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
+    query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
     found = con.execute(
-        _LINES.format(identity=", ".join(identity), shown=", ".join(f"raw_{name}" for name in shown)),
-        {"lately": _months_before(header.made_on)},
+        query.replace("SHOWN", ", ".join(f"raw_{name}" for name in shown)),
+        {"lately": _months_before(header.made_on), **{each.name.lower(): each.value for each in Situation}},
     )
     names = [column[0] for column in found.description or ()]
     return [_line(dict(zip(names, row, strict=True)), shown, header) for row in found.fetchall()]
-
-
-_LINES = f"""
-WITH facts AS (
-    SELECT unnest(from_json(fact, '{{{{"row": "BIGINT", "known_to": [{{{{"council": "VARCHAR", "service": "VARCHAR",
-        "last_contact": "VARCHAR", "concern": "BOOLEAN"}}}}], "known_to_no_other": "BOOLEAN"}}}}')) FROM returned
-), rows AS (
-    SELECT own.*, dense_rank() OVER (ORDER BY {{identity}}) AS child, known_to, known_to_no_other
-      FROM own LEFT JOIN facts ON facts.row = own.source_row
-), contacts AS (
-    SELECT child, contact.council || '/' || contact.service AS sender, max(contact.last_contact) AS last_contact,
-           bool_or(contact.concern) AS concern
-      FROM (SELECT child, unnest(known_to) AS contact FROM rows) GROUP BY ALL
-), of_child AS (
-    SELECT child, list({{{{'sender': sender, 'last_contact': last_contact, 'concern': concern}}}} ORDER BY sender)
-               AS contacts, bool_or(concern) AS concern, max(last_contact) AS last_contact
-      FROM contacts GROUP BY child
-), children AS (
-    SELECT rows.child, bool_or(rows.concern) AS own_concern, bool_or(known_to_no_other) AS known_to_no_other,
-           any_value(contacts) AS contacts, bool_or(of_child.concern) AS concern,
-           max(of_child.last_contact) AS last_contact
-      FROM rows LEFT JOIN of_child USING (child) GROUP BY rows.child
-), judged AS (
-    SELECT child, contacts,
-           CASE WHEN concern AND NOT own_concern THEN {Situation.CONCERN_ELSEWHERE.value}
-                WHEN concern THEN {Situation.CONCERN_BOTH.value}
-                WHEN contacts IS NOT NULL AND last_contact < $lately THEN {Situation.NOT_LATELY.value}
-                WHEN contacts IS NOT NULL THEN {Situation.KNOWN.value}
-                WHEN known_to_no_other THEN {Situation.NO_OTHER.value}
-                ELSE {Situation.NOT_SAID.value} END AS situation
-      FROM children
-)
-SELECT source_row, child, situation, contacts, {{shown}} FROM rows JOIN judged USING (child)
- ORDER BY situation, min(source_row) OVER (PARTITION BY child), source_row
-"""
 
 
 def _months_before(day: str) -> str:

@@ -20,3 +20,9 @@ def of_review(below_cut_off: str | None = None) -> str:
 def of_setting() -> str:
     """Of a row of the early years census: a progress check with a concern, or special educational needs."""
     return "coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)"
+
+
+def of(source: str) -> str | None:
+    """Of a row of any source; None where its rows say nothing of concerns."""
+    by_source = {"hv_reviews": of_review, "early_years_census": of_setting}
+    return by_source[source]() if source in by_source else None

@@ -1,0 +1,33 @@
+-- The rows of a sender's extract (`own`), each with the situation of its child by what was returned (`returned`).
+-- IDENTITY stands for the columns that tell children apart, SHOWN for those that the team sees.
+WITH facts AS (
+    SELECT unnest(from_json(fact, '{"row": "BIGINT", "known_to": [{"council": "VARCHAR", "service": "VARCHAR",
+        "last_contact": "VARCHAR", "concern": "BOOLEAN"}], "known_to_no_other": "BOOLEAN"}')) FROM returned
+), rows AS (
+    SELECT own.*, dense_rank() OVER (ORDER BY IDENTITY) AS child, known_to, known_to_no_other
+      FROM own LEFT JOIN facts ON facts.row = own.source_row
+), contacts AS (
+    SELECT child, contact.council || '/' || contact.service AS sender, max(contact.last_contact) AS last_contact,
+           bool_or(contact.concern) AS concern
+      FROM (SELECT child, unnest(known_to) AS contact FROM rows) GROUP BY ALL
+), of_child AS (
+    SELECT child, list({'sender': sender, 'last_contact': last_contact, 'concern': concern} ORDER BY sender)
+               AS contacts, bool_or(concern) AS concern, max(last_contact) AS last_contact
+      FROM contacts GROUP BY child
+), children AS (
+    SELECT rows.child, bool_or(rows.concern) AS own_concern, bool_or(known_to_no_other) AS known_to_no_other,
+           any_value(contacts) AS contacts, bool_or(of_child.concern) AS concern,
+           max(of_child.last_contact) AS last_contact
+      FROM rows LEFT JOIN of_child USING (child) GROUP BY rows.child
+), judged AS (
+    SELECT child, contacts,
+           CASE WHEN concern AND NOT own_concern THEN $concern_elsewhere
+                WHEN concern THEN $concern_both
+                WHEN contacts IS NOT NULL AND last_contact < $lately THEN $not_lately
+                WHEN contacts IS NOT NULL THEN $known
+                WHEN known_to_no_other THEN $no_other
+                ELSE $not_said END AS situation
+      FROM children
+)
+SELECT source_row, child, situation, contacts, SHOWN FROM rows JOIN judged USING (child)
+ ORDER BY situation, min(source_row) OVER (PARTITION BY child), source_row
