@@ -36,9 +36,8 @@ from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
-from ndl_export.files.whole_files import alone
+from ndl_export.files.whole_files import alone, indented_json
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
@@ -189,11 +188,11 @@ def _fill(
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
-    (folder / PRIVACY_RECORD_FILE).write_bytes(canonical_json(facts.privacy_record))
+    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record))
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
     for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
-        (folder / name).write_bytes(canonical_json(record))
-    (folder / DATAPACKAGE_FILE).write_bytes(canonical_json(datapackage(facts, _read(folder))))
+        (folder / name).write_bytes(indented_json(record))
+    (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     for name, content in site_files(facts, tables).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
@@ -215,7 +214,7 @@ def _write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> No
     schema = arrow_schema(table)
     metadata = schema.metadata | {
         b"release_version": version.encode(),
-        b"columns": canonical_json({column.name: column.description for column in columns(table)}),
+        b"columns": indented_json({column.name: column.description for column in columns(table)}),
         b"row_order": ROW_ORDER,
     }
     pq.write_table(

@@ -16,9 +16,8 @@ from typing import Any
 
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import withdrawals
-from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.files.whole_files import point, write_whole
+from ndl_export.files.whole_files import indented_json, point, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue, feed
 from ndl_export.site import SITE_FOLDER, publish_site
 
@@ -57,10 +56,10 @@ def refresh(release_dir: Path) -> None:
         point(release_dir / LATEST, str(newest))
         publish_site(release_dir, str(newest))
     releases = published(release_dir)
-    write_whole(release_dir / CATALOGUE_FILE, canonical_json(catalogue(releases)))
+    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases)))
     write_whole(release_dir / FEED_FILE, feed(releases))
     if newest is not None:
-        write_whole(release_dir / LATEST_FILE, canonical_json(_latest(release_dir, newest)))
+        write_whole(release_dir / LATEST_FILE, indented_json(_latest(release_dir, newest)))
 
 
 def _latest(release_dir: Path, newest: Version) -> dict[str, str]:

@@ -5,22 +5,26 @@ Their words are in `templates/`, for anyone to edit; this module fills in what f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 
-from ndl_export.documents.disclosure import FALSE_ALARMS, most_found
 from ndl_export.documents.markdown import bullets, grid
-from ndl_export.documents.quality import LINKAGE_TABLE, coherence, linkage_gaps, linkage_grid, reliability_grid
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
-from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
-from ndl_export.tables.schema import FLAG_MEANINGS
+from ndl_export.tables import FAMILIES, TABLES, Measure
+from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
+from ndl_export.tables.schema import FLAG_MEANINGS, Flag, Role, column_name
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
@@ -133,3 +137,131 @@ def _geography(facts: ReleaseFacts) -> str:
         if area.level == DEVOLVED
     ]
     return bullets(lines)
+
+
+FALSE_ALARMS = 0.05
+_ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
+
+
+def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
+    """The largest share of cases in which any test that is wrong about absent children this often finds a present one.
+
+    An intruder who knows everything but whether one child is in the data can do no better than a statistical test of
+    "with" against "without" the child. Zero-concentrated differential privacy bounds the Renyi divergences between the
+    two (Bun and Steinke 2016, definition 1.1). No test increases them, so they bound how often a test finds the
+    child.
+    `rho` is the privacy loss, above 0; `false_alarms` lies between 0 and 1. For every order a above 1, outcomes with
+    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the smallest q at which one order
+    forbids more is the bound.
+    """
+
+    def excess(found: float) -> float:
+        yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
+        no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
+        return float(np.max(np.logaddexp(yes, no) / (_ORDERS - 1) - rho * _ORDERS))
+
+    highest = 1 - 1e-12
+    return highest if excess(highest) < 0 else float(brentq(excess, false_alarms, highest))
+
+
+LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
+_SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+
+
+def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
+    """For each table and rate: figures of each flag, and the median half-width of the intervals."""
+    return grid(
+        (
+            "table",
+            "figure",
+            "reliable",
+            "unreliable",
+            "withheld",
+            "not available",
+            "median half-width of the interval",
+        ),
+        (
+            _reliability(name, measure, tables[name])
+            for name, table in TABLES.items()
+            for measure in table.measures
+            if not measure.is_count
+        ),
+    )
+
+
+def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
+    flags = data[column_name(measure, Role.FLAG)]
+    numbers = [int(pc.sum(pc.equal(flags, flag.value)).as_py() or 0) for flag in _SHOWN]
+    width = pc.subtract(data[column_name(measure, Role.UPPER)], data[column_name(measure, Role.LOWER)]).drop_null()
+    return (f"`{name}`", measure.label, *(f"{number:,}" for number in numbers), _half_width(measure, width.to_numpy()))
+
+
+def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
+    if not len(widths):
+        return ""
+    half = float(np.median(widths)) / 2
+    return f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
+
+
+def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
+    """The percentage of children linked to a two-year review, by area and cohort, with its interval."""
+    totals = linkage
+    for column in ("linked_to_review", "breakdown_topic", "breakdown"):
+        totals = totals.filter(pc.equal(totals[column], "Total"))
+    if len(cohorts) == 1:
+        return grid(("area", "linked, %", "95% interval"), (_linked(row, _area(row)) for row in totals.to_pylist()))
+    return grid(
+        ("cohort", "area", "linked, %", "95% interval"),
+        ((Cohort(row["time_period"]).label, *_linked(row, _area(row))) for row in totals.to_pylist()),
+    )
+
+
+def linkage_gaps(linkage: pa.Table) -> str:
+    """For each characteristic, the groups with the lowest and highest percentage linked, in the first area of the
+    newest cohort."""
+    linkage = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"])))
+    level = linkage["geographic_level"][0]
+    ours = linkage.filter(pc.equal(linkage["geographic_level"], level))
+    ours = ours.filter(
+        pc.and_(pc.equal(ours["linked_to_review"], "Total"), pc.not_equal(ours["breakdown_topic"], "Total"))
+    )
+    ours = ours.filter(pc.is_valid(ours[LINKED_PERCENT]))
+    return bullets(_gaps(ours.to_pylist()))
+
+
+def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:
+    for topic in dict.fromkeys(row["breakdown_topic"] for row in rows):
+        groups = sorted(
+            (row for row in rows if row["breakdown_topic"] == topic), key=lambda row: float(str(row[LINKED_PERCENT]))
+        )
+        if len(groups) > 1:
+            low, high = groups[0], groups[-1]
+            yield f"{topic}: from {_told(low)} to {_told(high)}"
+
+
+def _told(row: Mapping[str, object]) -> str:
+    name, percent, interval = _linked(row, str(row["breakdown"]))
+    return f"{percent}% ({interval}) of `{name}`"
+
+
+def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
+    percent, lower, upper = (row[LINKED_PERCENT + suffix] for suffix in ("", "_lower_ci", "_upper_ci"))
+    interval = "" if lower is None else f"{lower:.1f} to {upper:.1f}"
+    return name, "not shown" if percent is None else f"{percent:.1f}", interval
+
+
+def _area(row: Mapping[str, object]) -> str:
+    level = str(row["geographic_level"])
+    return str(row[NAME_COLUMNS[level]]) if level in CODE_COLUMNS else level
+
+
+def coherence(reconciliation: str) -> str:
+    """How many official figures lie within our intervals; `reconciliation` is the text of `reconciliation.csv`."""
+    told = [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]]
+    if not told:
+        return "There are no official figures to compare with yet."
+    return (
+        f"Of {len(told)} published percentages at a good level of development for the same areas and groups,"
+        f" {told.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
+        " every child assessed, ours those in the extracts."
+    )

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ndl_export.facts.release_facts import Version
-from ndl_export.files.canonical_json import canonical_json
-from ndl_export.files.whole_files import write_whole
+from ndl_export.files.whole_files import indented_json, write_whole
 
 WITHDRAWN_FILE = "withdrawn.json"
 
@@ -68,4 +67,4 @@ def record(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawa
     """Write the file with these withdrawals more."""
     every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
     content = {"withdrawn": [asdict(each) for each in every]}
-    write_whole(release_dir / WITHDRAWN_FILE, canonical_json(content))
+    write_whole(release_dir / WITHDRAWN_FILE, indented_json(content))

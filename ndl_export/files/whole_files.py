@@ -1,13 +1,15 @@
-"""Files that a reader finds either as they were or as they are now, and never half written."""
+"""Files that a reader finds as they were or as they are now, never half written; and the form of JSON in them."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from privacy.doors.files import sync
 from privacy.doors.locks import locked
@@ -59,3 +61,9 @@ def point(link: Path, target: str) -> None:
         staged.symlink_to(target)
         staged.replace(link)
     sync(link.parent)
+
+
+def indented_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys, two spaces of indent and a final newline. Raises ValueError for NaN and infinity."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"

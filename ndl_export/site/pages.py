@@ -20,8 +20,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.documents.pages import OGL_NAME
 from ndl_export.facts.breaks import break_statements
+from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import MissingByCohort, short, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE

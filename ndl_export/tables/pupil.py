@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ndl_export.tables.dimensions import (
     BREAKDOWN_FILTER,
     FSM,
@@ -116,6 +118,8 @@ AVERAGE_GOALS = Measure(
 )
 
 _GLD_YES = ("gld", ("Yes",))
+_gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
+_gld_and_count = partial(_gld, part="gld_children_count")
 _ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
 BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
     (FSM, each(FSM)),
@@ -138,13 +142,9 @@ GLD_HEADLINE = Table(
     filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
     measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT, AVERAGE_GOALS),
     blocks=(
-        RateBlock(
+        _gld_and_count(
             axes=(_SEX_AXIS,),
             constants=_TOTAL_TOPIC,
-            base="children_count",
-            numerator=_GLD_YES,
-            part="gld_children_count",
-            rate="gld_children_percent",
             weight="headline",
         ),
         AverageBlock(
@@ -155,13 +155,9 @@ GLD_HEADLINE = Table(
             weight="goals",
         ),
         *(
-            RateBlock(
+            _gld_and_count(
                 axes=(Axis("breakdown", attribute.name, selections), _SEX_AXIS),
                 constants={"breakdown_topic": attribute.label},
-                base="children_count",
-                numerator=_GLD_YES,
-                part="gld_children_count",
-                rate="gld_children_percent",
                 weight="headline_by_sex",
                 total_weight="headline",
             )
@@ -240,15 +236,26 @@ READINESS_PATHWAY = Table(
     ),
     measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT),
     blocks=(
-        RateBlock(
+        _gld_and_count(
             axes=(Axis("asq3_outcome", "asq3", total_and_each(ASQ3)), _FSM_AXIS),
-            base="children_count",
-            numerator=_GLD_YES,
-            part="gld_children_count",
-            rate="gld_children_percent",
         ),
     ),
 )
+
+
+def _seen_by(*services: str) -> tuple[str, ...]:
+    """Categories of the children seen by any of these, whoever raised a concern."""
+    return tuple(dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
+
+
+def _concern_axis(*services: str) -> Axis:
+    """Who raised a concern, for the children seen by any of these."""
+    seen = set(_seen_by(*services))
+    selections = (
+        Selection(concern, tuple(c for each in services if (c := dots_category(each, concern)) in seen))
+        for concern in CONCERN_GIVEN_SEEN[BOTH]
+    )
+    return Axis("concern_by", "dots", tuple(selections))
 
 
 JOINED_DOTS = Table(
@@ -266,64 +273,15 @@ JOINED_DOTS = Table(
     ),
     measures=(CHILDREN, GLD_PERCENT),
     blocks=(
-        RateBlock(
-            axes=(
-                Axis(
-                    "seen_by",
-                    "dots",
-                    (
-                        ALL,
-                        *(
-                            Selection(seen, tuple(dots_category(seen, concern) for concern in concerns))
-                            for seen, concerns in CONCERN_GIVEN_SEEN.items()
-                        ),
-                    ),
-                ),
-            ),
+        _gld(
+            axes=(Axis("seen_by", "dots", (ALL, *(Selection(seen, _seen_by(seen)) for seen in CONCERN_GIVEN_SEEN))),),
             constants={"concern_by": "Total"},
-            base="children_count",
-            numerator=_GLD_YES,
-            rate="gld_children_percent",
         ),
-        RateBlock(
-            axes=(
-                Axis(
-                    "concern_by",
-                    "dots",
-                    tuple(
-                        Selection(
-                            concern,
-                            tuple(
-                                dots_category(seen, concern)
-                                for seen, concerns in CONCERN_GIVEN_SEEN.items()
-                                if concern in concerns
-                            ),
-                        )
-                        for concern in CONCERN_GIVEN_SEEN[BOTH]
-                    ),
-                ),
-            ),
-            constants={"seen_by": "Total"},
-            base="children_count",
-            numerator=_GLD_YES,
-            rate="gld_children_percent",
-        ),
+        _gld(axes=(_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}),
         *(
-            RateBlock(
-                axes=(
-                    Axis(
-                        "concern_by",
-                        "dots",
-                        tuple(
-                            Selection(concern, (dots_category(seen, concern),) if concern in concerns else ())
-                            for concern in CONCERN_GIVEN_SEEN[BOTH]
-                        ),
-                    ),
-                ),
+            _gld(
+                axes=(_concern_axis(seen),),
                 constants={"seen_by": seen},
-                base="children_count",
-                numerator=_GLD_YES,
-                rate="gld_children_percent",
                 structural_zeros=frozenset(
                     (concern,) for concern in CONCERN_GIVEN_SEEN[BOTH] if concern not in concerns
                 ),
@@ -352,11 +310,8 @@ FUNDED_ENTITLEMENT = Table(
     ),
     measures=(CHILDREN, GLD_PERCENT),
     blocks=(
-        RateBlock(
+        _gld(
             axes=(Axis("two_year_old_entitlement", "entitlement", total_and_each(ENTITLEMENT)), _FSM_AXIS),
-            base="children_count",
-            numerator=_GLD_YES,
-            rate="gld_children_percent",
         ),
     ),
 )
@@ -511,25 +466,13 @@ FAMILY = Family(
         SharedTotal(
             "children without a linked review are those seen by a setting only or by neither service",
             left=("asq3", (NO_REVIEW,)),
-            right=(
-                "dots",
-                tuple(
-                    dots_category(seen, concern)
-                    for seen in (SETTING_ONLY, NEITHER)
-                    for concern in CONCERN_GIVEN_SEEN[seen]
-                ),
-            ),
+            right=("dots", _seen_by(SETTING_ONLY, NEITHER)),
             within="gld",
         ),
         SharedTotal(
             "children not linked to a setting are those seen by the health visitor only or by neither service",
             left=("entitlement", (NOT_LINKED_TO_SETTING,)),
-            right=(
-                "dots",
-                tuple(
-                    dots_category(seen, concern) for seen in (HV_ONLY, NEITHER) for concern in CONCERN_GIVEN_SEEN[seen]
-                ),
-            ),
+            right=("dots", _seen_by(HV_ONLY, NEITHER)),
             within="gld",
         ),
     ),

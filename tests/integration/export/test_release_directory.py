@@ -25,8 +25,7 @@ from ndl_export.bundle.release_directory import published, refresh
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
-from ndl_export.files.canonical_json import canonical_json
-from ndl_export.files.whole_files import write_whole
+from ndl_export.files.whole_files import indented_json, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue, feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
@@ -303,7 +302,7 @@ def test_markup_in_a_reason_is_text(two: Path) -> None:
     newest = ET.fromstring(feed(marked)).find("a:entry", ATOM)
     assert newest is not None
     assert odd.reason in newest.findtext("a:summary", "", ATOM)
-    assert json.loads(canonical_json(catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
+    assert json.loads(indented_json(catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
 
 
 def test_a_release_that_does_not_say_what_is_new_is_listed_all_the_same(two: Path) -> None:

@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.documents.disclosure import most_found
-from ndl_export.documents.pages import five_safes_page
-from ndl_export.documents.quality import coherence, linkage_grid, reliability_grid
+from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, most_found, reliability_grid
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from ndl_export.bundle import read as bundle_source
 from ndl_export.bundle.make import BUNDLE_FILES, contents
 from ndl_export.bundle.verify import verify
-from ndl_export.files.canonical_json import canonical_json
 from ndl_export.files.stores import StoreError
+from ndl_export.files.whole_files import indented_json
 from pipelines.cli import main
 from tests.support.daily import examples
 
@@ -87,7 +87,7 @@ def test_a_folder_of_several_cohorts_has_a_plan_for_each(series: Path) -> None:
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     told = {"version": VERSION, "date": "2026-12-05", "reason": "Wrong year"}
     directory = place.rpartition("/")[0]
-    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", canonical_json({"withdrawn": [told]}))
+    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", indented_json({"withdrawn": [told]}))
     report = verify(place)
     assert report.ok
     assert f"Release {VERSION} was withdrawn on 2026-12-05: Wrong year." in str(report)
