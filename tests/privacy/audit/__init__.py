@@ -8,5 +8,5 @@
     once          F  a kill and a retry draw once for one charge
 
 Each is a function that raises AssertionError. `mutants` holds ten planted mistakes; `test_audit` runs the audit on the
-product, and `test_mutants` on each mutant. `make test` runs them at a size of seconds, `make audit` of minutes.
+product, and `test_mutants` on each mutant. `make test-privacy` runs them at a size of seconds, `make audit` of minutes.
 """
