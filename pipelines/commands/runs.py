@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, Checked, stop, stopping_at
-from privacy.doors.environment import settings
+from privacy.doors.environment import HOME, KEYS, LANDING, settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
@@ -134,27 +135,26 @@ def report_release(bundle: Path, landing: Path, keys: Path) -> None:
     if not report.ok:
         stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
-    tools = _short(Path(sys.executable).parent)
+    tools = Path(sys.executable).parent
     if report.withdrawn:
         click.echo(f"\n{report.withdrawn}")
-    environment = (
-        f"DAGSTER_HOME={home / 'dagster'} READINESS_LANDING={landing} READINESS_HOME={home} READINESS_KEYS={keys}"
-    )
+    variables = {"DAGSTER_HOME": home / "dagster", LANDING: landing, HOME: home, KEYS: keys}
+    environment = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in variables.items())
     click.echo(
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
         f"Release page:       {release / 'site' / 'index.html'}\n"
         f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.start)\n"
         "\nNext:\n"
-        f"  {tools}/readiness verify {_short(bundle)}\n"
-        f"  {tools}/readiness budget --home {_short(home)}\n"
-        f"  {environment} {tools}/dagster dev -w workspace.yaml"
+        f"  {_short(tools / 'readiness')} verify {_short(bundle)}\n"
+        f"  {_short(tools / 'readiness')} budget --home {_short(home)}\n"
+        f"  {environment} {_short(tools / 'dagster')} dev -w workspace.yaml"
     )
 
 
-def _short(path: Path) -> Path:
-    """The path relative to the working directory, if it is below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def _short(path: Path) -> str:
+    """The path as a shell takes it, relative to the working directory if it is below it."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 @click.command()

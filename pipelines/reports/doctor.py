@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 
 import yaml
 from packaging.markers import Marker
@@ -187,7 +188,7 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
 
 def _keys(folder: Path, home: Home) -> Answers:
     if not folder.is_dir():
-        yield State.MISSING, f"{folder} does not exist; `readiness keys create {folder}` makes a set"
+        yield State.MISSING, f"{folder} does not exist; `readiness keys create {quote(str(folder))}` makes a set"
         return
     uses = {"intake, linkage and release": PIPELINE, "intake and linkage": RESTRICTED, "release": RELEASE}
     problems = []
@@ -202,8 +203,7 @@ def _keys(folder: Path, home: Home) -> Answers:
         break
     else:
         yield State.MISSING, problems[0]
-    if folder.stat().st_mode & _MODE_OF_OTHERS:
-        yield State.LOOK, f"others may look into {folder}; run: chmod 700 {folder}"
+    yield from _privacy(folder)
     if folder.is_relative_to(home.root):
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
@@ -226,8 +226,8 @@ def _home(home: Home) -> Answers:
         yield State.MISSING, f"{there} cannot be written to by this user"
         return
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
-    if home.restricted.exists() and home.restricted.stat().st_mode & _MODE_OF_OTHERS:
-        yield State.LOOK, f"others may look into {home.restricted}; run: chmod 700 {home.restricted}"
+    if home.restricted.exists():
+        yield from _privacy(home.restricted)
 
 
 def _disk(home: Home, landing: Path) -> Answers:
@@ -237,6 +237,11 @@ def _disk(home: Home, landing: Path) -> Answers:
     wanted = max(LEAST_FREE, 3 * sent)
     said = f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
     yield State.OK if free >= wanted else State.LOOK, said
+
+
+def _privacy(folder: Path) -> Answers:
+    if folder.stat().st_mode & _MODE_OF_OTHERS:
+        yield State.LOOK, f"others may look into {folder}; run: chmod 700 {quote(str(folder))}"
 
 
 def _existing(folder: Path) -> Path:
