@@ -11,18 +11,7 @@ from pathlib import Path
 
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
-from sources.extract.rules import (
-    BINARY_WORKBOOK,
-    LINK,
-    MACRO_WORKBOOK,
-    NOT_A_FILE,
-    NOT_ALLOWED,
-    OLD_WORKBOOK,
-    OPEN_DOCUMENT,
-    OTHER_ARCHIVE,
-    OTHER_FORMAT,
-    stopped,
-)
+from sources.extract import rules
 from sources.reference.cohorts import Cohort, InvalidCohort
 from sources.reference.places import places
 
@@ -40,12 +29,12 @@ SUFFIXES = (
 )
 """Endings of a file that is taken for an extract, in either case. What it is read as, its first bytes say."""
 REFUSED_SUFFIXES: dict[str, Rule] = {
-    ".xls": OLD_WORKBOOK,
-    ".xlsm": MACRO_WORKBOOK,
-    ".xlsb": BINARY_WORKBOOK,
-    ".ods": OPEN_DOCUMENT,
-    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), OTHER_ARCHIVE),
-    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), OTHER_FORMAT),
+    ".xls": rules.OLD_WORKBOOK,
+    ".xlsm": rules.MACRO_WORKBOOK,
+    ".xlsb": rules.BINARY_WORKBOOK,
+    ".ods": rules.OPEN_DOCUMENT,
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), rules.OTHER_ARCHIVE),
+    **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), rules.OTHER_FORMAT),
 }
 """Endings of what people send in place of an extract, and what they are told."""
 REFERENCE = "reference"
@@ -157,13 +146,13 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     landed = Landed(council, source, cohort, found[0])
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
-        raise stopped(landed.name, refused)
+        raise rules.stopped(landed.name, refused)
     if landed.path.is_symlink() and not landed.path.resolve().is_relative_to((landing / council).resolve()):
-        raise stopped(landed.name, LINK)
+        raise rules.stopped(landed.name, rules.LINK)
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
-        raise stopped(landed.name, NOT_A_FILE)
+        raise rules.stopped(landed.name, rules.NOT_A_FILE)
     if not os.access(landed.path, os.R_OK):
-        raise stopped(landed.name, NOT_ALLOWED)
+        raise rules.stopped(landed.name, rules.NOT_ALLOWED)
     return landed
 
 

@@ -13,8 +13,7 @@ from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect
 from sources.extract.landed import Landed
 from sources.extract.match import known_keys, match
-from sources.extract.readers.archives import content_of, members, only_member
-from sources.extract.readers.content import Content, Format
+from sources.extract.readers.content import Content, Format, content_of, members, only_member
 from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml

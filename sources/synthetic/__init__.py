@@ -8,6 +8,6 @@ beside the landing folder, never in it (`truth`).
 All randomness is seeded; nothing here reads an extract or knows of keys, tokens or linkage.
 """
 
-from sources.synthetic.generate import DEFAULT_SEED, generate
+from sources.synthetic.writing import DEFAULT_SEED, generate
 
 __all__ = ["DEFAULT_SEED", "generate"]

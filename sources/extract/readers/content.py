@@ -1,10 +1,14 @@
-"""What a file is, by its first bytes and never by its name alone, and how it is opened, guarded.
+"""What a file is, by its first bytes and never by its name alone, and how it is opened, guarded, packed or not.
 
-Everything that reads a landed file does so through `Content.open`: it raises `ExtractStopped` and nothing else.
+Everything that reads a landed file does so through `Content.open`: it raises `ExtractStopped` and nothing else. Packed
+files, gzip and zip archives, are read in memory as they unpack, member by member; nothing is put on disk. A packed file
+may unpack to `MAX_UNPACKED` bytes, and to no more than `MAX_RATIO` times its own size beyond the first `FREE_BYTES`;
+what its directory says about sizes is not believed.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
 import struct
@@ -13,25 +17,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sources.contracts import Rule
-from sources.extract.rules import (
-    BINARY_WORKBOOK,
-    DAMAGED,
-    MACRO_WORKBOOK,
-    NOT_ALLOWED,
-    OLD_WORKBOOK,
-    OPEN_DOCUMENT,
-    OTHER_ARCHIVE,
-    OTHER_FORMAT,
-    PASSWORD,
-    UNPACKS_TOO_LARGE,
-    WEB_PAGE,
-    XML_WORKBOOK,
-    stopped,
-)
+from sources.extract import rules
 
 MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""
@@ -39,6 +29,13 @@ MAX_RATIO = 200
 """Unpacked over packed size, beyond the first `FREE_BYTES`: text of extracts packs to a tenth, seldom a fiftieth."""
 FREE_BYTES = 64 << 20
 LOOK_BYTES = 4 << 10
+EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", ".xlsx", ".parquet", ".xml")
+ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz", ".zst")
+MAX_MEMBERS = 1000
+MAX_IN_MEMORY = 512 << 20
+"""A workbook or Parquet file inside an archive is held in memory, since it is not read from start to end."""
+_ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 DAMAGE = (
     ArithmeticError,
@@ -106,10 +103,10 @@ class Guarded(io.RawIOBase):
         try:
             data = self._stream.read(size)
         except DAMAGE:
-            raise stopped(self._name, DAMAGED) from None
+            raise rules.stopped(self._name, rules.DAMAGED) from None
         self._given += len(data)
         if self._packed is not None and self._given > min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * self._packed)):
-            raise stopped(self._name, UNPACKS_TOO_LARGE)
+            raise rules.stopped(self._name, rules.UNPACKS_TOO_LARGE)
         return data
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -126,19 +123,19 @@ class Guarded(io.RawIOBase):
 
 
 _REFUSED: tuple[tuple[bytes, Rule, str], ...] = (
-    (b"%PDF", OTHER_FORMAT, "it is a PDF"),
-    (b"{\\rtf", OTHER_FORMAT, "it is a text document"),
-    (b"SQLite format 3", OTHER_FORMAT, "it is a database"),
-    (b"\0\1\0\0Standard ", OTHER_FORMAT, "it is an Access database"),
-    (b"ARROW1", OTHER_FORMAT, "it is an Arrow file"),
-    (b"$FL2", OTHER_FORMAT, "it is an SPSS file"),
-    (b"7z\xbc\xaf\x27\x1c", OTHER_ARCHIVE, "it is a 7z archive"),
-    (b"Rar!\x1a\x07", OTHER_ARCHIVE, "it is a RAR archive"),
-    (b"BZh", OTHER_ARCHIVE, "it is packed with bzip2"),
-    (b"\xfd7zXZ\0", OTHER_ARCHIVE, "it is packed with xz"),
-    (b"\x28\xb5\x2f\xfd", OTHER_ARCHIVE, "it is packed with zstd"),
-    (b"-----BEGIN PGP", OTHER_ARCHIVE, "it is encrypted with PGP"),
-    (b"age-encryption.org/", OTHER_ARCHIVE, "it is encrypted with age"),
+    (b"%PDF", rules.OTHER_FORMAT, "it is a PDF"),
+    (b"{\\rtf", rules.OTHER_FORMAT, "it is a text document"),
+    (b"SQLite format 3", rules.OTHER_FORMAT, "it is a database"),
+    (b"\0\1\0\0Standard ", rules.OTHER_FORMAT, "it is an Access database"),
+    (b"ARROW1", rules.OTHER_FORMAT, "it is an Arrow file"),
+    (b"$FL2", rules.OTHER_FORMAT, "it is an SPSS file"),
+    (b"7z\xbc\xaf\x27\x1c", rules.OTHER_ARCHIVE, "it is a 7z archive"),
+    (b"Rar!\x1a\x07", rules.OTHER_ARCHIVE, "it is a RAR archive"),
+    (b"BZh", rules.OTHER_ARCHIVE, "it is packed with bzip2"),
+    (b"\xfd7zXZ\0", rules.OTHER_ARCHIVE, "it is packed with xz"),
+    (b"\x28\xb5\x2f\xfd", rules.OTHER_ARCHIVE, "it is packed with zstd"),
+    (b"-----BEGIN PGP", rules.OTHER_ARCHIVE, "it is encrypted with PGP"),
+    (b"age-encryption.org/", rules.OTHER_ARCHIVE, "it is encrypted with age"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
@@ -151,12 +148,13 @@ def format_of(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
     with open_stream() as stream:
         start = stream.read(LOOK_BYTES)
         if start.startswith(_OLE):
-            raise stopped(name, PASSWORD if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20) else OLD_WORKBOOK)
+            protected = _ENCRYPTED_PACKAGE in start + stream.read(1 << 20)
+            raise rules.stopped(name, rules.PASSWORD if protected else rules.OLD_WORKBOOK)
         if start.startswith(_ZIP):
             return zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
-            raise stopped(name, rule, what)
+            raise rules.stopped(name, rule, what)
     if start.startswith(b"\x1f\x8b"):
         return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
@@ -166,13 +164,13 @@ def format_of(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
 
 def _marked_up(name: str, start: bytes) -> Format:
     if start.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta", b"<div", b"<style")):
-        raise stopped(name, WEB_PAGE)
+        raise rules.stopped(name, rules.WEB_PAGE)
     if not (start.startswith(b"<") and start[1:2] in b"?!abcdefghijklmnopqrstuvwxyz_" and len(start) > 1):
         return Format.TEXT
     if b'progid="excel.sheet"' in start or b"urn:schemas-microsoft-com:office:spreadsheet" in start:
-        raise stopped(name, XML_WORKBOOK)
+        raise rules.stopped(name, rules.XML_WORKBOOK)
     if b"<html" in start:
-        raise stopped(name, WEB_PAGE)
+        raise rules.stopped(name, rules.WEB_PAGE)
     return Format.XML
 
 
@@ -181,14 +179,14 @@ def zip_format(name: str, stream: BinaryIO) -> Format:
     names = {info.filename.lower() for info in zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
-            raise stopped(name, MACRO_WORKBOOK)
+            raise rules.stopped(name, rules.MACRO_WORKBOOK)
         if "xl/workbook.bin" in names:
-            raise stopped(name, BINARY_WORKBOOK)
+            raise rules.stopped(name, rules.BINARY_WORKBOOK)
         if not any(entry.startswith("xl/") for entry in names):
-            raise stopped(name, OTHER_FORMAT, "it is an office document")
+            raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
         return Format.WORKBOOK
     if {"mimetype", "content.xml"} <= names:
-        raise stopped(name, OPEN_DOCUMENT)
+        raise rules.stopped(name, rules.OPEN_DOCUMENT)
     return Format.ARCHIVE
 
 
@@ -198,9 +196,9 @@ def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
     except DAMAGE:
-        raise stopped(name, DAMAGED) from None
+        raise rules.stopped(name, rules.DAMAGED) from None
     if not all(entry.filename for entry in entries):
-        raise stopped(name, DAMAGED)
+        raise rules.stopped(name, rules.DAMAGED)
     return entries
 
 
@@ -209,6 +207,123 @@ def opened(name: str, path: Path) -> BinaryIO:
     try:
         return Guarded(name, path.open("rb"))  # type: ignore[return-value]
     except PermissionError:
-        raise stopped(name, NOT_ALLOWED) from None
+        raise rules.stopped(name, rules.NOT_ALLOWED) from None
     except OSError:
-        raise stopped(name, DAMAGED) from None
+        raise rules.stopped(name, rules.DAMAGED) from None
+
+
+def content_of(name: str, path: Path) -> Content:
+    """What lies at `path`, gzip taken off; raises `ExtractStopped`."""
+
+    def plain() -> BinaryIO:
+        return opened(name, path)
+
+    format = format_of(name, plain)
+    return _unzipped(name, plain, path.stat().st_size) if format is Format.GZIP else Content(name, format, plain)
+
+
+def members(archive: Content) -> list[Content]:
+    """The files in a zip archive that can be an extract, by name; raises `ExtractStopped` for an unsafe archive.
+
+    Folders, files of other kinds and what desktop systems add are passed over.
+    """
+    with archive.open() as stream:
+        entries = [info for info in zip_entries(archive.name, stream) if not _is_clutter(info)]
+        packed_size = stream.seek(0, io.SEEK_END)
+    if len(entries) > MAX_MEMBERS:
+        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, f"{len(entries)} files")
+    for info in entries:
+        _check(archive.name, info)
+    found = [info for info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
+    return [_member(archive, info, packed_size) for info in sorted(found, key=lambda info: info.filename)]
+
+
+def only_member(archive: Content) -> Content:
+    """The one extract in a zip archive; raises `ExtractStopped` where there is none, or more than one."""
+    found = members(archive)
+    if not found:
+        raise rules.stopped(archive.name, rules.NO_MEMBER)
+    if len(found) > 1:
+        names = ", ".join(content.name.partition("!")[2] for content in found[:5])
+        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, names)
+    return found[0]
+
+
+def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size: int) -> BinaryIO:
+    """A member as a guarded stream; `name` is how messages call it, `packed_size` the size of its archive.
+
+    Raises `ExtractStopped` where it is encrypted, damaged or packed by another method than deflate.
+    """
+    if info.flag_bits & _ENCRYPTED:
+        raise rules.stopped(name, rules.PASSWORD)
+    if info.compress_type not in _METHODS:
+        raise rules.stopped(name, rules.OTHER_ARCHIVE)
+    try:
+        with zipfile.ZipFile(archive) as directory:
+            stream = directory.open(info)
+    except DAMAGE:
+        raise rules.stopped(name, rules.DAMAGED) from None
+    return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
+
+
+def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
+    def unpack() -> BinaryIO:
+        packed = plain()
+        return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
+
+    format = format_of(name, unpack)
+    if format in (Format.GZIP, Format.ARCHIVE):
+        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack))
+
+
+def _member(archive: Content, info: zipfile.ZipInfo, packed_size: int) -> Content:
+    name = f"{archive.name}!{_shown(info.filename)}"
+
+    def unpack() -> BinaryIO:
+        return open_member(name, archive.open(), info, packed_size)
+
+    format = format_of(name, unpack)
+    if format is Format.GZIP:
+        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+    if format is Format.ARCHIVE:
+        held = _held(name, unpack)
+        if format_of(name, held) is Format.ARCHIVE:
+            raise rules.stopped(name, rules.NESTED_ARCHIVE)
+        return Content(name, Format.WORKBOOK, held)
+    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack))
+
+
+def _held(name: str, unpack: Callable[[], BinaryIO]) -> Callable[[], BinaryIO]:
+    """The same content, held in memory so that it can seek."""
+    held: list[bytes] = []
+
+    def in_memory() -> BinaryIO:
+        if not held:
+            with unpack() as stream:
+                data = bytearray()
+                while block := stream.read(1 << 20):
+                    data += block
+                    if len(data) > MAX_IN_MEMORY:
+                        raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
+            held.append(bytes(data))
+        return Guarded(name, io.BytesIO(held[0]))  # type: ignore[return-value]
+
+    return in_memory
+
+
+def _check(name: str, info: zipfile.ZipInfo) -> None:
+    path = PurePosixPath(info.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise rules.stopped(name, rules.UNSAFE_MEMBER)
+    if path.suffix.lower() in ARCHIVE_SUFFIXES:
+        raise rules.stopped(name, rules.NESTED_ARCHIVE, _shown(info.filename))
+
+
+def _is_clutter(info: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(info.filename).parts
+    return info.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1].startswith(".") or parts[-1] == "Thumbs.db"
+
+
+def _shown(member: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in member)[:100]

@@ -30,8 +30,7 @@ from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.match import key
 from sources.extract.readers import csds_sql
-from sources.extract.readers.archives import content_of
-from sources.extract.readers.content import Content, Format
+from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import Workbook, open_sheet
@@ -157,24 +156,15 @@ def _orphan(id: str, sentence: str, table: str) -> Rule:
 
 
 ORPHANS = {
-    "assessment_without_activity": _orphan(
-        "assessment-without-activity", "The care activity of these ASQ-3 scores is not in CYP202.", "CYP612"
-    ),
-    "activity_without_contact": _orphan(
-        "activity-without-contact", "The care contact of this review's activity is not in CYP201.", "CYP202"
-    ),
-    "contact_not_attended": _orphan(
-        "contact-not-attended", "ASQ-3 was scored at a care contact that was not attended.", "CYP202"
-    ),
-    "contact_without_referral": _orphan(
-        "contact-without-referral", "The referral of this review's care contact is not in CYP101.", "CYP201"
-    ),
-    "assessment_without_referral": _orphan(
-        "assessment-without-referral", "The referral of these ASQ-3 scores is not in CYP101.", "CYP609"
-    ),
-    "referral_without_person": _orphan(
-        "referral-without-person", "The person of this review's referral is not in CYP001.", "CYP101"
-    ),
+    view: _orphan(view.replace("_", "-"), sentence, table)
+    for view, table, sentence in (
+        ("assessment_without_activity", "CYP612", "The care activity of these ASQ-3 scores is not in CYP202."),
+        ("activity_without_contact", "CYP202", "The care contact of this review's activity is not in CYP201."),
+        ("contact_not_attended", "CYP202", "ASQ-3 was scored at a care contact that was not attended."),
+        ("contact_without_referral", "CYP201", "The referral of this review's care contact is not in CYP101."),
+        ("assessment_without_referral", "CYP609", "The referral of these ASQ-3 scores is not in CYP101."),
+        ("referral_without_person", "CYP101", "The person of this review's referral is not in CYP001."),
+    )
 }
 """View of `csds_sql` that finds a review with a broken link -> its rule."""
 

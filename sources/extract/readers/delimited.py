@@ -19,20 +19,10 @@ import pyarrow.csv
 
 from sources.contracts import Rule
 from sources.councils.council_file import Dialect
+from sources.extract import rules
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.content import Content
 from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
-from sources.extract.rules import (
-    CUT_HEADER,
-    CUT_ROW,
-    DAMAGED,
-    EMPTY,
-    HEADER_WIDTH,
-    MALFORMED,
-    NO_HEADER,
-    UNBALANCED_QUOTE,
-    stopped,
-)
 from sources.extract.table import SOURCE_ROW, TextTable, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
@@ -78,7 +68,7 @@ def _batches(
     before = 0
     for parsed in _parsed(content, layout, encoding, names):
         if parsed.cut:
-            raise stopped(content.name, CUT_ROW)
+            raise rules.stopped(content.name, rules.CUT_ROW)
         for rule, rows in parsed.set_aside.items():
             set_aside.setdefault(rule, []).extend(before + row for row in rows)
         numbers = pa.array(before + parsed.numbers, pa.int64())
@@ -97,7 +87,7 @@ def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
         except pa.ArrowInvalid:
-            raise stopped(content.name, DAMAGED) from None
+            raise rules.stopped(content.name, rules.DAMAGED) from None
 
 
 @dataclass(frozen=True)
@@ -157,7 +147,7 @@ def _by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
     found: dict[Rule, list[int]] = {}
     for row in unusable:
         if row.text.strip():
-            rule = UNBALANCED_QUOTE if row.text == UNBALANCED.decode().strip() else MALFORMED
+            rule = rules.UNBALANCED_QUOTE if row.text == UNBALANCED.decode().strip() else rules.MALFORMED
             found.setdefault(rule, []).append(row.number)
     return found
 
@@ -170,7 +160,7 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
 def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLayout:
     lines = _first_lines(content, dialect.encoding)
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
-        raise stopped(content.name, EMPTY)
+        raise rules.stopped(content.name, rules.EMPTY)
     declared = _SEPARATOR.fullmatch(lines[0].strip())
     candidates = [dialect.delimiter, *([declared[1]] if declared else []), *DELIMITERS]
     delimiters = [one for one in dict.fromkeys(candidates) if len(one) == 1 and one.isascii() and one not in '"\r\n']
@@ -181,7 +171,7 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLa
     ]
     count, start, _, delimiter = min(found)
     if -count < MIN_KNOWN:
-        raise stopped(content.name, NO_HEADER)
+        raise rules.stopped(content.name, rules.NO_HEADER)
     header, taken = _record(lines[start:], delimiter)
     header = _to_row_width(header, lines[start + taken :], delimiter)
     doubt = _doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
@@ -196,11 +186,11 @@ def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) 
     """
     rows = [line for line in lines[:_LOOK_LINES] if line.strip(f" \t\r\n{delimiter}")]
     if not rows:
-        return None if finished else CUT_HEADER
+        return None if finished else rules.CUT_HEADER
     whole = [line for line in rows if line.endswith("\n")]
     widths = {len(_record([line], delimiter)[0]) for line in whole}
     widths |= {len(_record(whole[at:], delimiter)[0]) for at in range(len(whole))}
-    return HEADER_WIDTH if widths and len(header) not in widths else None
+    return rules.HEADER_WIDTH if widths and len(header) not in widths else None
 
 
 def _first_lines(content: Content, encoding: str) -> list[str]:

@@ -22,8 +22,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, best_line
-from sources.extract.readers.archives import open_member
-from sources.extract.readers.content import Content, zip_entries
+from sources.extract.readers.content import Content, open_member, zip_entries
 from sources.extract.readers.spreadsheet_xml import SheetRow, elements, shared_strings, sheet_rows
 from sources.extract.rules import DAMAGED, FORMULA, NO_SHEET, SEVERAL_SHEETS, TOO_MANY_COLUMNS, stopped
 from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, TextTable, checked_header

@@ -13,7 +13,7 @@ from sources.contracts import CONTRACTS
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.match import known_keys
-from sources.extract.readers.archives import content_of, members
+from sources.extract.readers.content import content_of, members
 from sources.extract.readers.delimited import open_delimited
 from tests.support.intake.files import Landing, as_csv, as_gzip, as_xlsx, children, zipped
 
