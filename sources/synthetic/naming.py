@@ -1,9 +1,10 @@
-"""Names by ethnic group, from the lists in `names/`, with Zipf-like frequencies."""
+"""Names by ethnic group, from the lists in `names/`, with Zipf-like frequencies; and what else goes by ethnic group."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -17,30 +18,24 @@ NAME_TYPE = "U40"
 _LISTS = Path(__file__).parent / "names"
 _TAIL_SHARE, _DOUBLE_FORENAME_SHARE, _DOUBLE_SURNAME_SHARE = 0.3, 0.05, 0.05
 
-NAME_GROUPS: dict[str, dict[str, float]] = {
-    "WBRI": {"british": 0.96, "irish": 0.04},
-    "WIRI": {"irish": 1},
-    "WIRT": {"irish": 1},
-    "WROM": {"eastern_european": 0.8, "british": 0.2},
-    "WOTH": {"eastern_european": 0.62, "western_european": 0.3, "arabic": 0.08},
-    "MWBC": {"british": 0.55, "caribbean": 0.45},
-    "MWBA": {"british": 0.5, "african": 0.5},
-    "MWAS": {"british": 0.5, "south_asian_muslim": 0.25, "indian": 0.15, "other_asian": 0.1},
-    "MOTH": {"british": 0.5, "western_european": 0.2, "arabic": 0.2, "chinese": 0.1},
-    "AIND": {"indian": 0.85, "south_asian_muslim": 0.15},
-    "APKN": {"south_asian_muslim": 1},
-    "ABAN": {"south_asian_muslim": 1},
-    "CHNE": {"chinese": 1},
-    "AOTH": {"other_asian": 0.4, "south_asian_muslim": 0.25, "arabic": 0.25, "indian": 0.1},
-    "BCRB": {"caribbean": 1},
-    "BAFR": {"african": 0.75, "arabic": 0.25},
-    "BOTH": {"caribbean": 0.5, "african": 0.5},
-    "OOTH": {"arabic": 0.7, "western_european": 0.2, "other_asian": 0.1},
-    "REFU": {"british": 0.8, "eastern_european": 0.1, "arabic": 0.1},
-    "NOBT": {"british": 0.8, "south_asian_muslim": 0.1, "african": 0.1},
+
+@dataclass(frozen=True)
+class Ethnicity:
+    """What the children of one DfE ethnicity code are like; `ethnicity.yaml` says what each number means."""
+
+    share: float
+    names: Mapping[str, float]
+    languages: Mapping[str, float] = field(default_factory=lambda: {"ARA": 0.4, "POL": 0.2, "URD": 0.2, "FRN": 0.2})
+    other_language: float = 0.0
+    fsm: float = 0.0
+
+
+ETHNICITIES = {
+    code: Ethnicity(**likely)
+    for code, likely in yaml.safe_load(Path(__file__).with_name("ethnicity.yaml").read_text(encoding="utf-8")).items()
 }
-"""Name group of each DfE ethnicity code; those of mixed heritage draw forename and surname apart."""
-_GROUPS = tuple(sorted({group for mix in NAME_GROUPS.values() for group in mix}))
+"""By code; those of mixed heritage draw forename and surname apart."""
+_GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in ethnicity.names}))
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
 
 def name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...]) -> tuple[Ints, Ints]:
     """Name groups of the forename and the surname of children by ethnicity (index of `codes`)."""
-    mix = np.array([[NAME_GROUPS[code].get(group, 0.0) for group in _GROUPS] for code in codes])
+    mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in codes])
     forename = pick(rng, mix[ethnicity])
     mixed = np.array([code.startswith("M") for code in codes])[ethnicity]
     return forename, np.where(mixed, pick(rng, mix[ethnicity]), forename)

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from sources.contracts.people import ETHNICITY_CODES
 from sources.reference.cohorts import Cohort
+from sources.reference.ethnicity import MAJOR_GROUP
 from sources.synthetic import naming
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, whole_numbers
 from sources.synthetic.geography import Geography
-from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, Margins
+from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Margins
 
 Dates = npt.NDArray[np.datetime64]
 
@@ -28,46 +29,9 @@ _CHILDREN_A_SCHOOL = 35
 _TEMPORARY_UPN, _SECOND_UPN = 0.01, 0.003
 
 CODES = tuple(ETHNICITY_CODES)
-_MINOR_MIX: dict[str, dict[str, float]] = {
-    "Unknown": {"REFU": 0.3, "NOBT": 0.7},
-    "Asian / Asian British": {"AIND": 0.3, "APKN": 0.33, "ABAN": 0.13, "CHNE": 0.06, "AOTH": 0.18},
-    "Black / African / Caribbean / Black British": {"BCRB": 0.16, "BAFR": 0.67, "BOTH": 0.17},
-    "Mixed / Multiple ethnic groups": {"MWBC": 0.22, "MWBA": 0.14, "MWAS": 0.28, "MOTH": 0.36},
-    "Other ethnic group": {"OOTH": 1.0},
-    "White": {"WBRI": 0.985, "WIRI": 0.005, "WIRT": 0.003, "WROM": 0.007, "WOTH": 0.0},
-}
 _OTHER_WHITE_BY_LANGUAGE = 0.6
 """Share of White children of another White background, for each share of children with another first language."""
-_LANGUAGE_LIKELIHOOD = {
-    "WBRI": -5.0,
-    "WIRI": -4.0,
-    "WIRT": -4.0,
-    "BCRB": -4.0,
-    "MWBC": -4.0,
-    "MOTH": -1.0,
-    "MWAS": -1.0,
-} | dict.fromkeys(("WOTH", "ABAN", "APKN", "OOTH", "AOTH", "CHNE", "WROM"), 1.5)
-_LANGUAGES: dict[str, dict[str, float]] = {
-    "APKN": {"URD": 0.7, "PNJ": 0.3},
-    "ABAN": {"BNG": 1},
-    "AIND": {"PNJ": 0.3, "GUJ": 0.25, "HIN": 0.2, "TAM": 0.25},
-    "CHNE": {"CHI": 1},
-    "WOTH": {"POL": 0.4, "RMN": 0.3, "POR": 0.1, "SPA": 0.1, "ALB": 0.1},
-    "WROM": {"RMN": 1},
-    "BAFR": {"SOM": 0.4, "YOR": 0.3, "FRN": 0.3},
-    "OOTH": {"ARA": 0.6, "KUR": 0.3, "TUR": 0.1},
-}
-_OTHER_LANGUAGES = {"ARA": 0.4, "POL": 0.2, "URD": 0.2, "FRN": 0.2}
-LANGUAGE_CODES = ("", "ENG", *sorted({c for mix in _LANGUAGES.values() for c in mix} | set(_OTHER_LANGUAGES)))
-_FSM_LIKELIHOOD = {
-    "BCRB": 0.5,
-    "BAFR": 0.4,
-    "MWBC": 0.4,
-    "WIRT": 1.5,
-    "WROM": 0.9,
-    "AIND": -0.9,
-    "CHNE": -1.2,
-}
+LANGUAGE_CODES = ("", "ENG", *sorted({code for each in naming.ETHNICITIES.values() for code in each.languages}))
 UPN_LETTERS = np.array(list("ABCDEFGHJKLMNPQRTUVWXYZ"))
 """Check letters in order of remainder (modulus 23); a letter in the number counts as its place here."""
 
@@ -186,9 +150,9 @@ def _characteristics(
     major = assign(rng, stratum, counts[ETHNICITY], missing)
     other_language = counts[LANGUAGE][:, 1] / np.maximum(1, counts[LANGUAGE].sum(axis=1))
     minor = _minor_ethnicity(rng, major, other_language[stratum])
-    speaks_other = _by_code(_LANGUAGE_LIKELIHOOD)[minor]
+    speaks_other = _by_code("other_language")[minor]
     language = assign(rng, stratum, counts[LANGUAGE], missing | {1: speaks_other})
-    fsm = assign(rng, stratum, counts[FSM], missing | {1: _by_code(_FSM_LIKELIHOOD)[minor]})
+    fsm = assign(rng, stratum, counts[FSM], missing | {1: _by_code("fsm")[minor]})
     major, minor, language, fsm = (values[families.home] for values in (major, minor, language, fsm))
     need = 0.9 * sex + 0.6 * (fsm == 1) + 0.35 * (term == 2)
     sen = assign(rng, stratum, counts[SEN], missing | {1: need, 2: need})
@@ -196,13 +160,14 @@ def _characteristics(
     return {SEX: sex, FSM: fsm, ETHNICITY: major, LANGUAGE: language, SEN: sen, TERM: term}, minor
 
 
-def _by_code(values: dict[str, float]) -> Floats:
-    return np.array([values.get(code, 0.0) for code in CODES])
+def _by_code(likelihood: str) -> Floats:
+    return np.array([getattr(naming.ETHNICITIES[code], likelihood) for code in CODES])
 
 
 def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
     """Ethnicity code (index of `CODES`) within the major group; more other White where more speak other languages."""
-    mix = np.array([[_MINOR_MIX[label].get(code, 0.0) for code in CODES] for label in TOPICS[ETHNICITY]])
+    groups = np.array([MAJOR_GROUP.get(code, UNKNOWN) for code in CODES])
+    mix = np.array([np.where(groups == label, _by_code("share"), 0.0) for label in TOPICS[ETHNICITY]])
     probabilities = mix[major]
     other = np.where(major == len(mix) - 1, other_language * _OTHER_WHITE_BY_LANGUAGE, 0.0)
     probabilities *= (1 - other)[:, None]
@@ -212,7 +177,7 @@ def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floa
 
 def _languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
     """First-language code (index of `LANGUAGE_CODES`) by ethnicity and whether Unknown, other or English."""
-    mixes = [_LANGUAGES.get(code, _OTHER_LANGUAGES) for code in CODES]
+    mixes = [naming.ETHNICITIES[code].languages for code in CODES]
     table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in mixes])
     return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
 
