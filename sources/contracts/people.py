@@ -1,33 +1,10 @@
 """Columns and rules that every source about named children shares."""
 
 from sources.contracts.model import Kind, Severity, identifier, kept, reject, warn
+from sources.reference.ethnicity import ETHNICITY_CODES
 
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}
-
-# DfE common basic data set (CBDS), main ethnicity codes.
-ETHNICITY_CODES = {
-    "WBRI": "White - British",
-    "WIRI": "White - Irish",
-    "WIRT": "Traveller of Irish heritage",
-    "WROM": "Gypsy / Roma",
-    "WOTH": "Any other White background",
-    "MWBC": "White and Black Caribbean",
-    "MWBA": "White and Black African",
-    "MWAS": "White and Asian",
-    "MOTH": "Any other Mixed background",
-    "AIND": "Indian",
-    "APKN": "Pakistani",
-    "ABAN": "Bangladeshi",
-    "CHNE": "Chinese",
-    "AOTH": "Any other Asian background",
-    "BCRB": "Black Caribbean",
-    "BAFR": "Black African",
-    "BOTH": "Any other Black background",
-    "OOTH": "Any other ethnic group",
-    "REFU": "Refused",
-    "NOBT": "Information not yet obtained",
-}
 SEN_CODES = {"N": "No special educational need", "K": "SEN support", "E": "Education, health and care plan"}
 
 UPN = identifier(

@@ -1,4 +1,7 @@
-"""The major ethnic groups that figures are published by, and which of them each DfE main code belongs to."""
+"""Ethnic groups: DfE main codes, and the major groups that figures are published by."""
+
+import csv
+from pathlib import Path
 
 ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
     "Asian / Asian British",
@@ -9,12 +12,9 @@ ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
 )
 """The groups of the 2021 census, in which Chinese is Asian."""
 
-_CODES = {
-    WHITE: ("WBRI", "WIRI", "WIRT", "WROM", "WOTH"),
-    MIXED: ("MWBC", "MWBA", "MWAS", "MOTH"),
-    ASIAN: ("AIND", "APKN", "ABAN", "CHNE", "AOTH"),
-    BLACK: ("BCRB", "BAFR", "BOTH"),
-    OTHER: ("OOTH",),
-}
-MAJOR_GROUP = {code: group for group, codes in _CODES.items() for code in codes}
+with Path(__file__).with_name("ethnicity.csv").open(encoding="utf-8", newline="") as _file:
+    _ROWS = list(csv.DictReader(_file))
+ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
+"""Main codes of the DfE common basic data set (CBDS), with their labels."""
+MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}
 """By main code; `REFU` and `NOBT`, which say nothing, are left out."""

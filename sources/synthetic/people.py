@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sources.contracts.people import ETHNICITY_CODES
 from sources.reference.cohorts import Cohort
-from sources.reference.ethnicity import MAJOR_GROUP
+from sources.reference.ethnicity import ETHNICITY_CODES, MAJOR_GROUP
 from sources.synthetic import naming
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, whole_numbers
 from sources.synthetic.geography import Geography

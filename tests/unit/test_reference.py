@@ -1,7 +1,6 @@
 """Public reference data fits the codes of the contracts."""
 
-from sources.contracts.people import ETHNICITY_CODES
-from sources.reference.ethnicity import MAJOR_GROUP
+from sources.reference.ethnicity import ETHNICITY_CODES, MAJOR_GROUP
 
 
 def test_every_code_of_an_ethnicity_has_a_major_group_unless_it_says_nothing() -> None:
