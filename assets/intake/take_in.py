@@ -45,9 +45,9 @@ from sources.reference.profile_results import number_of_children
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
-_A_ROW_A_CHILD = ("eyfsp", "school_census")
+_SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
-_PUBLISHED = Cohort("202425")
+_PUBLISHED_COHORT = Cohort("202425")
 """Whose published number of children that is, whatever the cohort."""
 
 Outcome: TypeAlias = ExtractQuality | ExtractStopped
@@ -206,7 +206,8 @@ class Intake:
     def _to_judge(self, delivery: _Delivery, counted: _Counted) -> Judged:
         landed, staged, last = delivery.landed, counted.staged, counted.last
         accepted = f"{landed.council}/{landed.source}" in self._accept_fewer
-        published = number_of_children(place(landed.council), _PUBLISHED) if landed.source in _A_ROW_A_CHILD else None
+        compared = landed.source in _SOURCES_OF_CHILDREN
+        published = number_of_children(place(landed.council), _PUBLISHED_COHORT) if compared else None
         return Judged(
             landed.source,
             staged.kept,
