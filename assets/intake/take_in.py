@@ -151,7 +151,6 @@ class Intake:
         record(self._home, What.INTAKE, *landed.key, file_mac=mac)
         deliveries.accept(self._home, quality, counted.staged.kept, counted.staged.quarantine)
         report_extract(self._home, quality, counted.last)
-        report_council(self._home, landed.cohort, landed.council)
         return quality
 
     def _delivery(self, landed: Landed, seen: list[list[int]], sha256: str, mac: str) -> _Delivery:
@@ -223,7 +222,6 @@ class Intake:
         note = StoppedExtract(landed.council, landed.source, landed.cohort, landed.path.name, mac, _now(), str(stopped))
         deliveries.note_stopped(self._home, note)
         report_extract(self._home, note, deliveries.current(self._home, *landed.key))
-        report_council(self._home, landed.cohort, landed.council)
         return stopped
 
     def _give_tokens(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:
