@@ -55,12 +55,11 @@ Outcome: TypeAlias = ExtractQuality | ExtractStopped
 
 @dataclass(frozen=True)
 class _Delivery:
-    """One landed extract as it was found: `seen` is its files' sizes and times, `made_under` what its rows depend on
-    beside its content; `manifest` is a tokens file's."""
+    """One landed extract as it was found: `made_under` is what its rows depend on beside its content, `manifest` a
+    tokens file's."""
 
     landed: Landed
     contract: SourceContract
-    seen: list[list[int]]
     sha256: str
     mac: str
     manifest: Manifest | None
@@ -134,13 +133,13 @@ class Intake:
         try:
             seen, sha256 = state(landed.path), content_sha256(landed.path)
             mac = deliveries.file_mac(self._keys, sha256)
-            delivery = self._delivery(landed, seen, sha256, mac)
+            delivery = self._delivery(landed, sha256, mac)
             if earlier := self._taken_before(delivery):
                 return earlier
             judging.begin()  # so that it is ready when there is something to judge
             staged = yield from self._stage(delivery, folder)
             counted = self._count(delivery, staged)
-            stop_if_wrong(landed, counted.staged, moved=state(landed.path) != delivery.seen)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
         except Exception as error:
             stopped = error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
             return self._stop(landed, mac, stopped)
@@ -153,7 +152,7 @@ class Intake:
         report_extract(self._home, quality, counted.last)
         return quality
 
-    def _delivery(self, landed: Landed, seen: list[list[int]], sha256: str, mac: str) -> _Delivery:
+    def _delivery(self, landed: Landed, sha256: str, mac: str) -> _Delivery:
         contract = CONTRACTS[landed.source]
         manifest = read_manifest(landed) if landed.holds_tokens else None
         if manifest:
@@ -165,7 +164,7 @@ class Intake:
         else:
             of_sender = {"dialect": _dialect(landed).sha256}
         made_under = self._made_under | {"contract": contract.sha256} | of_sender
-        return _Delivery(landed, contract, seen, sha256, mac, manifest, made_under)
+        return _Delivery(landed, contract, sha256, mac, manifest, made_under)
 
     def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
         """The earlier result of the same file under the same circumstances, whose rows are in."""
