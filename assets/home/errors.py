@@ -18,14 +18,14 @@ import pyarrow.parquet
 from assets.home.paths import Home
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
-_FULL = re.compile(
+_DISK_FULL = re.compile(
     r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)", re.IGNORECASE
 )
-_DENIED = re.compile(
+_ACCESS_DENIED = re.compile(
     r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"""(['"])(/.+?)\1""")
+_QUOTED_PATH = re.compile(r"""(['"])(/.+?)\1""")
 
 
 class StepFailed(Exception):
@@ -39,9 +39,9 @@ class Damaged(Exception):
 def in_plain_words(error: Exception) -> str:
     """One sentence about an error of the system or of a library."""
     said, where = _texts(error), _place(error)
-    if _FULL.search(said):
+    if _DISK_FULL.search(said):
         return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
-    if _DENIED.search(said):
+    if _ACCESS_DENIED.search(said):
         return (
             f"this may not be written or read{where}: give the account that runs the pipeline the right to, and run"
             " again; nothing that was finished is lost"
@@ -95,5 +95,5 @@ def _texts(error: BaseException) -> str:
 
 def _place(error: Exception) -> str:
     """` (path)` where the error names one; a path never holds more than a council, a source and a cohort."""
-    name = getattr(error, "filename", None) or next((path for _, path in _PATH.findall(str(error))), None)
+    name = getattr(error, "filename", None) or next((path for _, path in _QUOTED_PATH.findall(str(error))), None)
     return f" ({name})" if name else ""

@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from assets.home.paths import Home
 from privacy.doors.locks import PATIENCE_SECONDS, locked
 
-_REMOVING = "rows or files of it are being removed"
+_REMOVAL_AT_WORK = "rows or files of it are being removed"
 _held: ContextVar[bool] = ContextVar("held", default=False)
 
 P = ParamSpec("P")
@@ -38,9 +38,9 @@ def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
         yield
         return
     home.prepare()
-    with locked(home.lock, shared=True, refusal=InUse(_refusal(home, _REMOVING)), patience=patience):
+    with locked(home.lock, shared=True, refusal=InUse(_refusal(home, _REMOVAL_AT_WORK)), patience=patience):
         if home.unfinished_removal.exists():
-            raise RemovalUnfinished(_refusal(home, _REMOVING))
+            raise RemovalUnfinished(_refusal(home, _REMOVAL_AT_WORK))
         yield
 
 

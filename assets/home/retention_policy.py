@@ -11,7 +11,7 @@ import yaml
 from privacy.doors.environment import settings
 from sources.reference.cohorts import Cohort
 
-_OWN = Path(__file__).resolve().parents[2] / "privacy" / "retention.yaml"
+_OWN_POLICY = Path(__file__).resolve().parents[2] / "privacy" / "retention.yaml"
 
 
 class InvalidRetention(ValueError):
@@ -40,7 +40,7 @@ class Retention:
 
 def retention() -> Retention:
     """The policy of this installation; raises `InvalidRetention`."""
-    return read_retention(settings().retention or _OWN)
+    return read_retention(settings().retention or _OWN_POLICY)
 
 
 def read_retention(path: Path) -> Retention:

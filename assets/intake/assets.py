@@ -40,7 +40,7 @@ GROUP = "intake"
 LANDING = "landing"
 RESTRICTED = "restricted"
 QUALITY_CHECK, ROWS_CHECK = "quality", "rows"
-_SHOWN = 3
+_SENTENCES_SHOWN = 3
 """Stopped extracts named in the outcome of a check; the log names every one."""
 
 postcode_directory = dg.AssetSpec(
@@ -183,8 +183,8 @@ def _take_in_all(
 
 
 def _first(sentences: list[str]) -> str:
-    more = f"; and {len(sentences) - _SHOWN} more extracts" if len(sentences) > _SHOWN else ""
-    return "; ".join(sentences[:_SHOWN]) + more
+    more = f"; and {len(sentences) - _SENTENCES_SHOWN} more extracts" if len(sentences) > _SENTENCES_SHOWN else ""
+    return "; ".join(sentences[:_SENTENCES_SHOWN]) + more
 
 
 def _warning(quality: ExtractQuality) -> str:

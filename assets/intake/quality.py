@@ -26,13 +26,13 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceCon
 from sources.contracts.extract_rules import expected_complete, extract_rules
 from sources.extract.table import SOURCE_ROW
 
-_EXTRACT = "extract"
-_ROWS_AT_ONCE = 1 << 19
-_OF_ROWS = {"result_format": "BASIC", "partial_unexpected_count": 0}
+_EXTRACT_NUMBER = "extract"
+_BATCH_ROWS = 1 << 19
+_ROW_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """The one result format that stores no offending values."""
-_OF_EXTRACTS = {
+_EXTRACT_RESULTS = {
     "result_format": "COMPLETE",
-    "unexpected_index_column_names": [_EXTRACT],
+    "unexpected_index_column_names": [_EXTRACT_NUMBER],
     "exclude_unexpected_values": True,
     "partial_unexpected_count": 0,
 }
@@ -91,22 +91,22 @@ def _judge_rows(contract: SourceContract, extract: Judged) -> dict[str, Finding]
 
 
 def _batches(contract: SourceContract, extract: Judged) -> Iterator[pa.RecordBatch]:
-    """Payload of an extract, `_ROWS_AT_ONCE` rows at a time; one batch of none where it has none."""
+    """Payload of an extract, `_BATCH_ROWS` rows at a time; one batch of none where it has none."""
     coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded)
     if not file.metadata.num_rows:
         yield from file.schema_arrow.empty_table().select(names).combine_chunks().to_batches()
-    yield from file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=names)
+    yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
 
 
 def _findings(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
-    outcomes = _run(_row_suite(contract.name), rows.to_pandas(), _OF_ROWS)
+    outcomes = _run(_row_suite(contract.name), rows.to_pandas(), _ROW_RESULTS)
     return {name: finding for name, (finding, _) in outcomes.items()}
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, Finding]]:
-    findings = _run(_extract_suite(contract.name), pd.DataFrame(_facts(contract, extracts)), _OF_EXTRACTS)
+    findings = _run(_extract_suite(contract.name), pd.DataFrame(_facts(contract, extracts)), _EXTRACT_RESULTS)
     return [
         {name: replace(finding, passed=index not in failed) for name, (finding, failed) in findings.items()}
         for index in range(len(extracts))
@@ -116,7 +116,7 @@ def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> lis
 def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, float | None]]:
     return [
         {
-            _EXTRACT: index,
+            _EXTRACT_NUMBER: index,
             "rows_kept": extract.rows_kept,
             "rows_repeated": _rows_repeated(extract),
             "rejected_share": extract.rejected_share,
@@ -169,7 +169,7 @@ def _run(
 
 def _failing(result: Mapping[str, Any]) -> set[int]:
     """Extracts in a result's list of failing rows, which comes as one entry with a list of them."""
-    return {index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT]}
+    return {index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER]}
 
 
 def _great_expectations() -> Any:

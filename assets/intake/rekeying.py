@@ -24,13 +24,13 @@ from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
 
 _QUINTILES = (1, 2, 3, 4, 5)
-_AGAIN = "the sender must pseudonymise the extract again"
+_MAKE_AGAIN = "the sender must pseudonymise the extract again"
 
 
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
     """Raise `ExtractStopped` where a tokens file is of another place or made under something else than here."""
     own = pseudonyms.manifest(keys)
-    tool = f"{_AGAIN} with a tool of this version"
+    tool = f"{_MAKE_AGAIN} with a tool of this version"
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
         if theirs != ours:
@@ -44,7 +44,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
                 f"a {name} key of fingerprint",
                 manifest.key_fingerprints.get(name, "none"),
                 own[f"{name}_key_fingerprint"],
-                f"{_AGAIN} with the keys of this pipeline (`readiness keys show` shows fingerprints)",
+                f"{_MAKE_AGAIN} with the keys of this pipeline (`readiness keys show` shows fingerprints)",
             )
             for name in SENDER_KEYS
         ),
@@ -109,16 +109,16 @@ def _checked_rows(landed: Landed, chunk: pa.Table, manifest: Manifest, last: int
     """The last row number of `chunk`, which must go on from `last`; raises `ExtractStopped` for impossible rows."""
     numbers = chunk[SOURCE_ROW]
     if numbers.null_count or (np.diff(numbers.to_numpy(), prepend=last) <= 0).any():
-        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} must rise from row to row; {_AGAIN}")
+        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} must rise from row to row; {_MAKE_AGAIN}")
     for name, known in ((TERM, TERMS), (QUINTILE, _QUINTILES)):
         if name in chunk.column_names and not _all_in(chunk[name], known):
-            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {_MAKE_AGAIN}")
     for name in chunk.column_names:
         if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
-            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {_MAKE_AGAIN}")
     last = numbers[-1].as_py() if len(numbers) else last
     if last > manifest.rows_read:
-        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} is past the rows that the manifest speaks of; {_AGAIN}")
+        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} is past the rows that the manifest speaks of; {_MAKE_AGAIN}")
     return last
 
 

@@ -17,10 +17,14 @@ ALL_EXTRACTS = "council"
 
 
 def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None) -> None:
-    """Write the report of a delivery; `last` is the one before it, or the one that stays in place of a stopped one."""
+    """Write the report of a delivery, and gather the council's anew.
+
+    `last` is the delivery before it, or the one that stays in place of a stopped one.
+    """
     folder = home.reports(outcome.cohort, outcome.council)
     report = stopped_report(outcome, last) if isinstance(outcome, StoppedExtract) else extract_report(outcome, last)
     _write(folder, outcome.source, report, render(report))
+    report_council(home, outcome.cohort, outcome.council)
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:

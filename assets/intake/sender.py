@@ -5,12 +5,11 @@ The pass is the pipeline's own (`one_pass`), stopped after the first keying.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -79,7 +78,7 @@ def pseudonymise(
     _stop_if_it_cannot_be(landed, outputs)
     try:
         seen, sha256 = state(landed.path), content_sha256(landed.path)
-        with _working_folder(folder) as work, _tools(keys, postcode_directory) as tools:
+        with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
             contract = CONTRACTS[landed.source]
             extract = open_extract(landed, contract, council_file.dialect(landed.source))
             staged = one_alone(tools, extract, contract, work)
@@ -139,14 +138,11 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
 
 
 @contextmanager
-def _working_folder(folder: Path) -> Iterator[Path]:
+def _beside(outputs: Path) -> Iterator[Path]:
     """A folder beside the outputs for files that are not yet whole; gone afterwards."""
-    files.make_folder(folder)
-    work = Path(tempfile.mkdtemp(prefix=".working-", dir=folder))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    files.make_folder(outputs)
+    with TemporaryDirectory(prefix=".working-", dir=outputs, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @contextmanager

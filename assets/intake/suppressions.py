@@ -182,7 +182,7 @@ def left_out(home: Home, keys: KeyRing, landed: Landed, mac: str, staged: Staged
         quarantine=quarantine,
         rows_kept=pyarrow.parquet.read_metadata(kept).num_rows,
         rows_forgotten=len(rows),
-        rules=without_rows(staged.rules, rows, len(rows)),
+        rules=without_rows(staged.rules, rows),
     )
 
 
@@ -206,14 +206,14 @@ def holds_any(path: Path, rows: Collection[int]) -> bool:
     return bool(pc.any(pc.is_in(found, value_set=gone), min_count=0).as_py())
 
 
-def without_rows(rules: Iterable[RuleCount], rows: Collection[int], forgotten: int) -> tuple[RuleCount, ...]:
-    """Counts of broken rules that no longer name these rows, and the count of those forgotten."""
+def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:
+    """Counts of broken rules that no longer name these rows, and the count of them as forgotten."""
     kept = [
         replace(rule, first_rows=tuple(row for row in rule.first_rows if row not in rows))
         for rule in rules
         if rule.rule != FORGOTTEN.rule
     ]
-    return (*kept, replace(FORGOTTEN, rows=forgotten)) if forgotten else tuple(kept)
+    return (*kept, replace(FORGOTTEN, rows=len(rows)))
 
 
 def _renew(

@@ -45,9 +45,9 @@ from sources.reference.profile_results import number_of_children
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
-_A_ROW_A_CHILD = ("eyfsp", "school_census")
+_SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
-_PUBLISHED = Cohort("202425")
+_PUBLISHED_COHORT = Cohort("202425")
 """Whose published number of children that is, whatever the cohort."""
 
 Outcome: TypeAlias = ExtractQuality | ExtractStopped
@@ -55,12 +55,11 @@ Outcome: TypeAlias = ExtractQuality | ExtractStopped
 
 @dataclass(frozen=True)
 class _Delivery:
-    """One landed extract as it was found: `seen` is its files' sizes and times, `made_under` what its rows depend on
-    beside its content; `manifest` is a tokens file's."""
+    """One landed extract as it was found: `made_under` is what its rows depend on beside its content, `manifest` a
+    tokens file's."""
 
     landed: Landed
     contract: SourceContract
-    seen: list[list[int]]
     sha256: str
     mac: str
     manifest: Manifest | None
@@ -134,13 +133,13 @@ class Intake:
         try:
             seen, sha256 = state(landed.path), content_sha256(landed.path)
             mac = deliveries.file_mac(self._keys, sha256)
-            delivery = self._delivery(landed, seen, sha256, mac)
+            delivery = self._delivery(landed, sha256, mac)
             if earlier := self._taken_before(delivery):
                 return earlier
             judging.begin()  # so that it is ready when there is something to judge
             staged = yield from self._stage(delivery, folder)
             counted = self._count(delivery, staged)
-            stop_if_wrong(landed, counted.staged, moved=state(landed.path) != delivery.seen)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
         except Exception as error:
             stopped = error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
             return self._stop(landed, mac, stopped)
@@ -151,10 +150,9 @@ class Intake:
         record(self._home, What.INTAKE, *landed.key, file_mac=mac)
         deliveries.accept(self._home, quality, counted.staged.kept, counted.staged.quarantine)
         report_extract(self._home, quality, counted.last)
-        report_council(self._home, landed.cohort, landed.council)
         return quality
 
-    def _delivery(self, landed: Landed, seen: list[list[int]], sha256: str, mac: str) -> _Delivery:
+    def _delivery(self, landed: Landed, sha256: str, mac: str) -> _Delivery:
         contract = CONTRACTS[landed.source]
         manifest = read_manifest(landed) if landed.holds_tokens else None
         if manifest:
@@ -166,7 +164,7 @@ class Intake:
         else:
             of_sender = {"dialect": _dialect(landed).sha256}
         made_under = self._made_under | {"contract": contract.sha256} | of_sender
-        return _Delivery(landed, contract, seen, sha256, mac, manifest, made_under)
+        return _Delivery(landed, contract, sha256, mac, manifest, made_under)
 
     def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
         """The earlier result of the same file under the same circumstances, whose rows are in."""
@@ -206,7 +204,8 @@ class Intake:
     def _to_judge(self, delivery: _Delivery, counted: _Counted) -> Judged:
         landed, staged, last = delivery.landed, counted.staged, counted.last
         accepted = f"{landed.council}/{landed.source}" in self._accept_fewer
-        published = number_of_children(place(landed.council), _PUBLISHED) if landed.source in _A_ROW_A_CHILD else None
+        compared = landed.source in _SOURCES_OF_CHILDREN
+        published = number_of_children(place(landed.council), _PUBLISHED_COHORT) if compared else None
         return Judged(
             landed.source,
             staged.kept,
@@ -222,7 +221,6 @@ class Intake:
         note = StoppedExtract(landed.council, landed.source, landed.cohort, landed.path.name, mac, _now(), str(stopped))
         deliveries.note_stopped(self._home, note)
         report_extract(self._home, note, deliveries.current(self._home, *landed.key))
-        report_council(self._home, landed.cohort, landed.council)
         return stopped
 
     def _give_tokens(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:

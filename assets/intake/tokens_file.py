@@ -27,11 +27,11 @@ from sources.extract.table import SOURCE_ROW
 TERM, QUINTILE = "term_of_birth", "imd_quintile"
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
-_BROKEN = (pa.ArrowException, OSError, UnicodeError)
+_READING_ERRORS = (pa.ArrowException, OSError, UnicodeError)
 """What pyarrow raises over a file that is not what it says."""
 
 _MAX_MANIFEST_BYTES = 1 << 20
-_MAX_TEXT = 2000
+_LONGEST_TEXT = 2000
 _NAMES_SHOWN = 5
 _TYPES = {
     Kind.TEXT: pa.string(),
@@ -151,7 +151,7 @@ def token_rows(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
             batch.validate(full=True)
             yield pa.table(batch)
             given = True
-    except _BROKEN:
+    except _READING_ERRORS:
         raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
     if not given:
         yield tokens_schema(contract).empty_table()
@@ -176,7 +176,7 @@ def _open(landed: Landed) -> pyarrow.parquet.ParquetFile:
         file = pyarrow.parquet.ParquetFile(landed.path, page_checksum_verification=True)
         _ = file.schema_arrow
         return file
-    except _BROKEN:
+    except _READING_ERRORS:
         raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
 
 
@@ -210,7 +210,9 @@ def _require(condition: bool, sentence: str) -> None:
 
 def _is_text(value: Any) -> bool:
     """Text without control characters, which a terminal would obey; a heading may run over several lines."""
-    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
+    return (
+        isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
+    )
 
 
 def _is_name(value: Any) -> bool:

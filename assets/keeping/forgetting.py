@@ -25,7 +25,7 @@ from assets.home.removal_lock import alone
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import profile, rows_warned
-from assets.intake.reports import report_council, report_extract
+from assets.intake.reports import report_extract
 from assets.intake.suppressions import (
     Objection,
     Suppressed,
@@ -203,8 +203,6 @@ def _finish(home: Home) -> list[str]:
     for extract in removal.extracts:
         suppress(home, *extract.key, [Suppressed(extract.file_mac, row, extract.objection) for row in extract.rows])
         _remove(home, *extract.key)
-    for cohort, council in sorted({(extract.cohort, extract.council) for extract in removal.extracts}):
-        report_council(home, cohort, council)
     cohorts = sorted({extract.cohort for extract in removal.extracts})
     not_linked = [sentence for cohort in cohorts for sentence in _link_again(home, cohort)]
     home.unfinished_removal.unlink()
@@ -246,7 +244,7 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
         rows_kept=kept,
         rows_rejected=quality.rows_read - kept,
         rows_warned=warned,
-        rules=without_rows(quality.rules, rows, len(rows)),
+        rules=without_rows(quality.rules, rows),
         profile=seen,
     )
 

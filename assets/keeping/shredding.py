@@ -64,7 +64,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
         found = shreddable(landing, home, keys, cohort)
         for file in found.ready:
             shred(home, file)
-        for left in landing.glob(f"*/*/{_BEGUN}*"):
+        for left in landing.glob(f"*/*/{_SHREDDING_PREFIX}*"):
             _destroy(left)
     return found
 
@@ -73,7 +73,7 @@ def shred(home: Home, file: Shreddable) -> None:
     """Overwrite and unlink; recorded before. A death on the way leaves a name that no extract has."""
     landed = file.landed
     record(home, What.SHREDDING, *landed.key, file_mac=file.file_mac)
-    begun = landed.path.with_name(_BEGUN + landed.path.name)
+    begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     landed.path.rename(begun)
     _destroy(begun)
     landed.path.with_name(landed.path.name + READY).unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def _destroy(path: Path) -> None:
         path.rmdir()
 
 
-_BEGUN = ".shredding-"
+_SHREDDING_PREFIX = ".shredding-"
 
 
 def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:

@@ -1,0 +1,1 @@
+"""The intake's parts that need no files."""

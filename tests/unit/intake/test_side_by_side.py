@@ -1,0 +1,90 @@
+"""Extracts that go side by side: in their order, tokens and judgement together, and one's failure is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from assets.intake import side_by_side
+from assets.intake.findings import Finding, Judged
+from assets.intake.one_pass import Untokenised
+from assets.intake.side_by_side import Way
+from sources.contracts import CONTRACTS
+
+LARGE = side_by_side.BYTES_TOKENISED_TOGETHER
+FOUND: tuple[Finding, ...] = ()
+
+
+def small(name: str) -> Way[str]:
+    try:
+        rows = yield Untokenised(CONTRACTS["eyfsp"], pa.table({"name": [name]}))
+    except ValueError:
+        return f"{name} failed"
+    yield judged(name)
+    return f"{name} {rows['name'][0]}"
+
+
+def long(name: str) -> Way[str]:
+    yield judged(name)
+    return name
+
+
+def unchanged(name: str) -> Way[str]:
+    return name
+    yield judged(name)
+
+
+def judged(name: str) -> Judged:
+    return Judged("eyfsp", Path(name), 1, None, None, None, {})
+
+
+class Shared:
+    """What is done for many at once, and for how many."""
+
+    def __init__(self) -> None:
+        self.tokenised: list[int] = []
+        self.judged: list[int] = []
+
+    def give_tokens(self, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
+        self.tokenised.append(len(wanted))
+        return [ValueError() if "bad" in entry.rows["name"].to_pylist() else entry.rows for entry in wanted]
+
+    def judge(self, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+        self.judged.append(len(extracts))
+        return [FOUND] * len(extracts)
+
+
+def test_outcomes_come_in_order_and_a_failure_is_the_extracts_own() -> None:
+    shared = Shared()
+    ways = [(1, small("a")), (LARGE, long("b")), (1, small("bad")), (1, unchanged("c")), (1, small("d"))]
+    found = list(side_by_side.side_by_side(ways, shared.give_tokens, shared.judge))
+    assert found == ["a a", "b", "bad failed", "c", "d d"]
+    assert shared.tokenised == [1, 2], "a large extract is not held in memory with others"
+    assert shared.judged == [3]
+
+
+def test_nothing_is_made_ready_for_extracts_that_want_nothing() -> None:
+    shared = Shared()
+    assert list(side_by_side.side_by_side([(1, unchanged("c"))], shared.give_tokens, shared.judge)) == ["c"]
+    assert (shared.tokenised, shared.judged) == ([], [])
+
+
+def test_many_are_judged_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "EXTRACTS_JUDGED_TOGETHER", 3)
+    shared, names = Shared(), [f"{number}" for number in range(8)]
+    found = list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.give_tokens, shared.judge))
+    assert found == [f"{name} {name}" for name in names]
+    assert (shared.tokenised, shared.judged) == ([3, 3, 2], [3, 3, 2])
+
+
+def test_an_error_while_one_is_put_in_place_is_raised() -> None:
+    def fails() -> Way[str]:
+        yield judged("a")
+        raise OSError("disk full")
+
+    shared = Shared()
+    with pytest.raises(OSError, match="disk full"):
+        list(side_by_side.side_by_side([(1, fails()), (1, long("b"))], shared.give_tokens, shared.judge))
