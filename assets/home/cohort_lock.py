@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from assets.home.paths import Home
-from privacy.doors.locks import locked
+from privacy.doors.locks import PATIENCE_SECONDS, locked
 
 _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
@@ -39,7 +39,7 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
                 place.parent.mkdir(exist_ok=True)
                 at_work = f"another run works on cohort {cohort} in {home.root}"
                 busy = Busy(f"{at_work}: wait until it has ended, and run again")
-                held.enter_context(locked(place, refusal=busy))
+                held.enter_context(locked(place, refusal=busy, patience=PATIENCE_SECONDS))
         token = _mine.set(mine | set(places.values()))
         try:
             yield

@@ -19,7 +19,8 @@ from assets.catalogue.run_tags import of_release
 from assets.catalogue.steps import speaks_plainly
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
-from assets.release.measure import measure_release, publish_bundle, publish_database
+from assets.release.measure import measure_release, publish_bundle
+from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.tables import FAMILIES, TABLES
@@ -143,7 +144,7 @@ def bundle(
 )
 @speaks_plainly
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
-    path = publish_database(installation.home_folder)
+    path = build_database(installation.home_folder.release)
     return dg.MaterializeResult(metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}))
 
 

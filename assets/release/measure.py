@@ -17,7 +17,6 @@ from assets.home.removal_lock import while_in_use
 from assets.release.begin import ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
 from assets.release.noise_workload import plan_family
 from assets.release.tabulate import tabulate
-from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
 from ndl_export.facts.noisy_counts import NoisyCounts, plan_files
@@ -194,8 +193,3 @@ def _measured(home: Home, cohort: str, version: str, plan: Plan) -> Measurement:
     charged = Ledger(home.ledger).find(cohort, version, family)
     recorded = charged.end.measurement_sha256 if charged and charged.end else None
     return read(home.restricted, cohort, version, family, plan=plan, sha256=recorded)[0].measurement
-
-
-def publish_database(home: Home) -> Path:
-    """Rebuild the analyst database from every bundle."""
-    return build_database(home.release)

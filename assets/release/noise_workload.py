@@ -10,7 +10,7 @@ from itertools import combinations
 
 from ndl_export.tables import FAMILIES, Block, Family
 from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
-from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, Selection, SharedTotal
+from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, SharedTotal
 from privacy.release import workload as noise
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
@@ -115,10 +115,7 @@ def block_figures(
 
 
 def _cube(block: Block, family: noise.Family, places: _Places, count: Count) -> Cube:
-    axes = {
-        axis.attribute: _total_of(family, axis) if axis.filter == count.over else _selector(family, axis)
-        for axis in block.axes
-    }
+    axes = {axis.attribute: _selector(family, axis, axis.filter == count.over) for axis in block.axes}
     where = places.together if count.all_together else places.councils
     groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
     return Cube({COUNCIL: where, **axes}, groups)
@@ -172,20 +169,14 @@ def _has_total(block: Block, axis: Axis) -> bool:
     return at_total or any(selection.categories is None for selection in axis.selections)
 
 
-def _selector(family: noise.Family, axis: Axis) -> Selector:
+def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
+    """The levels of an axis, of which one may be of no category; `at_total` each is the whole, so that shapes agree."""
     attribute = family.attribute(axis.attribute)
-    return Selector.of(attribute, {level.label: _weights(attribute, level) for level in axis.selections})
-
-
-def _weights(attribute: noise.Attribute, level: Selection) -> dict[str, float]:
-    chosen = attribute.categories if level.categories is None else level.categories
-    return {category: float(category in chosen) for category in attribute.categories}
-
-
-def _total_of(family: noise.Family, axis: Axis) -> Selector:
-    """Every level of the axis paired with the whole, so that shapes agree."""
-    attribute = family.attribute(axis.attribute)
-    return Selector.of(attribute, {selection.label: attribute.categories for selection in axis.selections})
+    weights = {}
+    for level in axis.selections:
+        chosen = attribute.categories if at_total or level.categories is None else level.categories
+        weights[level.label] = {category: float(category in chosen) for category in attribute.categories}
+    return Selector.of(attribute, weights)
 
 
 def _identity(shared: SharedTotal) -> noise.Identity:

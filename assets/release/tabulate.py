@@ -150,17 +150,12 @@ def _ratio(measure: Measure, found: RatioTable, model: Array, impossible: NDArra
     return _not_applicable(_figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)
 
 
-def _figures(
-    value: Array, estimate: Array, lower: Array, upper: Array, flag: NDArray[np.str_], model: Array
-) -> _Figures:
-    return {
-        Role.FIGURE: value,
-        Role.ESTIMATE: estimate,
-        Role.LOWER: lower,
-        Role.UPPER: upper,
-        Role.FLAG: flag,
-        Role.MODEL: model,
-    }
+_ROLES = (Role.FIGURE, Role.ESTIMATE, Role.LOWER, Role.UPPER, Role.FLAG, Role.MODEL)
+
+
+def _figures(*values: NDArray[Any]) -> _Figures:
+    """Of values in the order of `_ROLES`."""
+    return dict(zip(_ROLES, values, strict=True))
 
 
 def _nothing(value: NDArray[Any]) -> Array:

@@ -71,7 +71,9 @@ class Case:
 
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
-    return Case(tmp_path)
+    folder = tmp_path / "O'Brien's 100% höme"
+    folder.mkdir()
+    return Case(folder)
 
 
 def profile(child: str, **more: Any) -> dict[str, Any]:
