@@ -6,7 +6,7 @@ Schemas of the file, and the module that fills each:
 - `latest`: views of the same names with the newest version that is not withdrawn (both: `facts`, `child_groups`);
 - `official`: what the Department for Education has published of the same cohorts (`facts`);
 - `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`, `categories`),
-  and the names that the macros understand (`names`);
+  and the names that the macros understand (`child_groups`);
 - `main`: the macros (`macros.sql`);
 - `help`: where to start, the macros and the worked queries (`help`, `worked_queries.sql`).
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 
+from ndl_export.analyst_db.child_groups import add_names
 from ndl_export.analyst_db.ddl import create_written_tables
 from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help, add_macros
-from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.bundle.release_directory import versions
 from ndl_export.files.whole_files import alone
