@@ -16,6 +16,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from sources.extract.landed import find
 from tests.support import PROJECT
+from tests.support.daily import first
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import Recipients, write
 
@@ -57,6 +58,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / NAME)
 
 
+@pytest.mark.slow
 def test_the_whole_path_in_a_folder_with_an_odd_name(place: Place) -> None:
     write_extracts(place.landing, children=240, councils=COUNCILS)
     place.run(VERSION, "--create-keys")
@@ -121,7 +123,7 @@ def _files_are_shredded(place: Place) -> None:
     assert not place.file("leeds", "hv_reviews").exists()
 
 
-@pytest.mark.parametrize("name", [NAME, *FURTHER_NAMES])
+@pytest.mark.parametrize("name", first(2, [NAME, *FURTHER_NAMES]))
 def test_a_council_drafts_its_file_and_pseudonymises_an_extract_there(tmp_path: Path, name: str) -> None:
     place = Place(tmp_path / name)
     place.says("synth", "--landing", place.landing, "--cohort", COHORT, "--scale", "0.002")
