@@ -23,9 +23,8 @@ from assets.intake.assets import pseudonymised_extracts
 from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
-from pipelines.dagster.abandoned_runs import alive, end_left_over
 from pipelines.dagster.arriving import still_arriving
-from pipelines.dagster.instance import instance
+from pipelines.dagster.instance import working_instance
 from pipelines.definitions import build_definitions
 from privacy.linkage import backends
 from privacy.release.ledger import Ledger, ReleaseConflict
@@ -114,7 +113,7 @@ def run_cohort(
         _Stage("analyst_database", "Analyst database"),
     ]
     definitions = build_definitions(installation)
-    with _storage(home) as (dagster_instance, of_this_process):
+    with working_instance(home) as (dagster_instance, of_this_process):
         for number, stage in enumerate(stages, 1):
             say(f"[{number}/{len(stages)}] {stage.title}")
             started = time.monotonic()
@@ -144,18 +143,9 @@ def _of_release(cohort: Cohort, measurement: dict[str, Any]) -> dict[str, Any]:
 
 def run_returns(installation: Installation, cohort: Cohort) -> None:
     """Make the returns of a cohort; raises `RunStopped`."""
-    with _storage(installation.home_folder) as (dagster_instance, of_this_process):
+    with working_instance(installation.home_folder) as (dagster_instance, of_this_process):
         given = {"partition_key": cohort.code}
         _run(build_definitions(installation), "returns", dagster_instance, of_this_process, given)
-
-
-@contextmanager
-def _storage(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
-    """Dagster's storage, after closing the runs of dead processes, and the tags for runs of this process."""
-    processes = home.root / "dagster" / "processes"
-    with instance(home) as opened, alive(processes) as of_this_process:
-        end_left_over(opened, processes)
-        yield opened, of_this_process
 
 
 def release_of(home: Home, cohort: Cohort) -> str:

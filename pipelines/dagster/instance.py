@@ -1,9 +1,10 @@
-"""Dagster's storage of a home folder: how it is opened, and what retention removes from it."""
+"""Dagster's storage of a home folder: how it is opened, whose runs are closed, and what retention removes from it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,21 @@ from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
+from privacy.doors.locks import is_held, locked
 from privacy.keys import KeyRing
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _RUNS_AT_ONCE = 500
+PROCESS = "readiness/process"
+"""Tag of a run that a command works off itself: the name of a file that is locked as long as the command lives."""
+_ALIVE = ".alive"
+_NOT_ENDED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def instance(home: Home) -> dg.DagsterInstance:
@@ -41,6 +52,40 @@ def instance(home: Home) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(
         InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})  # where Dagster's own would lie
     )
+
+
+@contextmanager
+def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
+    """The instance for runs that this process executes itself, and their tags. Runs of processes that died are closed
+    first: Dagster would show them as at work for ever, and its queue would wait for them."""
+    processes = home.root / "dagster" / "processes"
+    with instance(home) as opened, _alive(processes) as tags:
+        _end_left_over(opened, processes)
+        yield opened, tags
+
+
+@contextmanager
+def _alive(folder: Path) -> Iterator[dict[str, str]]:
+    """Tags for the runs of this process, by which others see that it lives. `folder` is for files of such processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
+    unlocked = place.with_suffix("")
+    with locked(unlocked):
+        try:
+            unlocked.rename(place)
+            yield {PROCESS: place.name}
+        finally:
+            place.unlink(missing_ok=True)
+
+
+def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
+    """Mark as failed the runs of processes that are gone."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED)):
+        if (name := run.tags.get(PROCESS)) and not is_held(folder / name):
+            instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
+    for place in folder.glob(f"*{_ALIVE}"):
+        if not is_held(place):
+            place.unlink(missing_ok=True)
 
 
 class OpenEventLog(SqliteEventLogStorage):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,12 +153,17 @@ def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     extract = put(installation)
     put(installation, "leeds/eyfsp/202425.csv")
-    monkeypatch.setattr(arriving, "PAUSE_SECONDS", 0.2)
-    writer = threading.Timer(0.05, extract.write_text, ["content that grows"])
-    writer.start()
+    pauses: list[float] = []
+
+    def written_meanwhile(seconds: float) -> None:
+        pauses.append(seconds)
+        extract.write_text("content that grows")
+
+    monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
     with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
         run_cohort(installation, Cohort("202425"), None, False, (), print)
-    writer.join()
+    assert pauses == [arriving.PAUSE_SECONDS]
+    monkeypatch.setattr(arriving.time, "sleep", pauses.append)
     assert still_arriving(installation.landing_folder, "202425") == []
 
 
