@@ -218,7 +218,7 @@ forget(home, found, KeyRing.load(root / "keys", RESTRICTED))
 """
 
 
-@pytest.mark.parametrize("step", first(1, [7, 24, 2, 5, 10, 14, 19, 28, 33]))
+@pytest.mark.parametrize("step", first(1, [7, 24, 2, 5, 10, 14, 19, 28, 33, 41, 49, 57]))
 def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
