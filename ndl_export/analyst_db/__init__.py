@@ -8,7 +8,7 @@ Schemas of the file, and the module that fills each:
 - `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`, `categories`),
   and the names that the macros understand (`child_groups`);
 - `main`: the macros (`macros.sql`);
-- `help`: where to start, the macros and the worked queries (`help`, `worked_queries.sql`).
+- `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
 
 Tables that do not follow from the table definitions are written out in `tables.sql`. `build` puts all together, by
 means of `ddl`; `document` writes docs/analyst-database.md from the same.

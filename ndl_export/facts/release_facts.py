@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +12,6 @@ from ndl_export.facts.noisy_counts import NoisyByCohort
 from ndl_export.tables.geography import Geography, geographies
 
 TITLE = "School readiness: linked early-years statistics"
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 _VERSION = re.compile(r"(\d{4})\.(0[1-9]|1[0-2])\.(\d+)")
 
 
@@ -101,7 +88,7 @@ class ReleaseFacts:
     def published(self) -> str:
         """Month of publication as told by the version: 'November 2026'."""
         version = Version.parse(self.version)
-        return f"{_MONTHS[version.month - 1]} {version.year}"
+        return f"{calendar.month_name[version.month]} {version.year}"
 
     @property
     def published_on(self) -> str:

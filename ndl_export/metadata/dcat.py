@@ -6,6 +6,8 @@ the Office for National Statistics. Every resource that a shape wants to be of a
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
@@ -15,18 +17,7 @@ _AREA = "http://statistics.data.gov.uk/id/statistical-geography"
 _ORGANISATION = "https://www.gov.uk/government/organisations"
 _MEDIA_TYPE = "http://www.iana.org/assignments/media-types"
 _FORMATS = {"csv": "CSV", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
-CONTEXT = {
-    "adms": "http://www.w3.org/ns/adms#",
-    "dcat": "http://www.w3.org/ns/dcat#",
-    "dcatap": "http://data.europa.eu/r5r/",
-    "dct": "http://purl.org/dc/terms/",
-    "foaf": "http://xmlns.com/foaf/0.1/",
-    "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
-    "skos": "http://www.w3.org/2004/02/skos/core#",
-    "spdx": "http://spdx.org/rdf/terms#",
-    "vcard": "http://www.w3.org/2006/vcard/ns#",
-    "xsd": "http://www.w3.org/2001/XMLSchema#",
-}
+CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "dcat_context.json").read_text(encoding="utf-8"))
 PAGES = (
     "README.md",
     "methodology.md",

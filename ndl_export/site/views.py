@@ -1,8 +1,15 @@
-"""Which charts the pages have: of which rows of the released tables, and with which words."""
+"""Which charts the pages have: of which rows of the released tables, and with which words.
+
+What a chart is called and how it is drawn stands in `shapes.yaml`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ndl_export.documents.reconciliation import official_figures
 from ndl_export.site.figures import Figure
@@ -27,12 +34,11 @@ from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY
 from ndl_export.tables.schema import Flag
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
-from sources.reference.goals import GLD_GOALS, GOALS
+from sources.reference.goals import GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
 
 ELIGIBLE, NOT_ELIGIBLE, _ = FSM.categories
 _TOTAL = ALL.label
-_AT_GLD = "Children with a good level of development"
 _SEEN = {
     BOTH: "Health visitor and nursery",
     HV_ONLY: "Health visitor only",
@@ -51,6 +57,15 @@ _CONCERN = {
     (NEITHER, NONE): "Neither saw",
 }
 """Every group that can occur, in the words of the page: by whom the child was seen, and who had a concern."""
+
+
+def _shape(name: str, stated: dict[str, Any]) -> Shape:
+    """The shape that `shapes.yaml` states."""
+    return Shape(name, **stated | {key: tuple(value) for key, value in stated.items() if isinstance(value, list)})
+
+
+_STATED = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text(encoding="utf-8"))
+_SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
 def _headline(*measures: str) -> tuple[Wanted, ...]:
@@ -76,86 +91,18 @@ _GAP = (
 )
 _OVERVIEW = (
     ByArea(
-        Shape(
-            "gld-by-area",
-            "gld_headline",
-            "Good level of development by area",
-            "Area",
-            (_AT_GLD, "Mean number of goals met, of 17", "Number of children"),
-            "By council",
-            "Councils are in alphabetical order. Councils differ in who lives there, so this is not a table of how well"
-            " they do their work.",
-            by_area=True,
-        ),
+        _SHAPES["gld-by-area"],
         _headline("gld_children_percent", "elgs_expected_average", "children_count"),
         rate,
         lambda lines: extremes(lines[1:]),
     ),
-    ByArea(
-        Shape(
-            "gap-by-area",
-            "gld_headline",
-            "Good level of development by free school meals, by area",
-            "Area",
-            (ELIGIBLE, NOT_ELIGIBLE, "Gap"),
-            "The gap by free school meals",
-            "A child can get free school meals when their family has a low income. The gap is how many percentage"
-            " points lower the figure is for these children than for the others. It has an interval of its own.",
-            drawn=(0, 1),
-            told=2,
-            by_area=True,
-        ),
-        _GAP,
-        gap,
-        lambda _: (),
-    ),
-    OverTime(
-        Shape(
-            "gld-over-time",
-            "gld_headline",
-            "Good level of development over time",
-            "Year",
-            (_AT_GLD, "Number of children"),
-            "Over time",
-            "Each year is about other children. Intervals are those of the noise: where two overlap, the difference"
-            " between the years may be noise alone.",
-            told=None,
-            over_time=True,
-        ),
-        _headline("gld_children_percent", "children_count"),
-        _england,
-        each_cohort,
-    ),
-    OverTime(
-        Shape(
-            "gap-over-time",
-            "gld_headline",
-            "Good level of development by free school meals, over time",
-            "Year",
-            (ELIGIBLE, NOT_ELIGIBLE, "Gap"),
-            "The gap over time",
-            "The gap is how many percentage points lower the figure is for children who can get free school meals.",
-            drawn=(0, 1),
-            told=None,
-            over_time=True,
-        ),
-        _GAP,
-        lambda _: None,
-        each_gap,
-    ),
+    ByArea(_SHAPES["gap-by-area"], _GAP, gap, lambda _: ()),
+    OverTime(_SHAPES["gld-over-time"], _headline("gld_children_percent", "children_count"), _england, each_cohort),
+    OverTime(_SHAPES["gap-over-time"], _GAP, lambda _: None, each_gap),
 )
 _GOALS = (
     InEachArea(
-        Shape(
-            "goals",
-            "early_learning_goals",
-            "Children at the expected level in each goal",
-            "Goal",
-            ("Children at the expected level", "Number at the expected level"),
-            "The 17 goals",
-            f"A child at the expected level in the first {len(GLD_GOALS)} of these goals has a good level of"
-            f" development. The last {len(GOALS) - len(GLD_GOALS)} are assessed too and do not count towards it.",
-        ),
+        _SHAPES["goals"],
         _by_label(
             "early_learning_goals",
             ("expected_children_percent", "expected_children_count"),
@@ -164,17 +111,7 @@ _GOALS = (
         extremes,
     ),
     InEachArea(
-        Shape(
-            "goals-by-meals",
-            "early_learning_goals",
-            "Children at the expected level in each goal, by free school meals",
-            "Goal",
-            (ELIGIBLE, NOT_ELIGIBLE),
-            "The goals by free school meals",
-            "These figures are published for all councils together only.",
-            drawn=(0, 1),
-            told=None,
-        ),
+        _SHAPES["goals-by-meals"],
         {
             goal: tuple(
                 Wanted("early_learning_goals", "expected_children_percent", (goal, FSM.label, group))
@@ -188,16 +125,7 @@ _GOALS = (
 )
 _PATHWAY = (
     InEachArea(
-        Shape(
-            "review",
-            "asq3_outcomes",
-            "Children at or above the cut-off at the review at 2 to 2½ years",
-            "Area of development",
-            ("Children at or above the cut-off", "Children reviewed"),
-            "At the review",
-            "The health visitor’s review uses a questionnaire, the ASQ-3, about five areas of development. In each, a"
-            " child is at or above a cut-off, or below it. Children are counted where they live.",
-        ),
+        _SHAPES["review"],
         _by_label(
             "asq3_outcomes",
             ("at_or_above_children_percent", "reviewed_children_count"),
@@ -206,17 +134,7 @@ _PATHWAY = (
         outset,
     ),
     InEachArea(
-        Shape(
-            "pathway",
-            "readiness_pathway",
-            "Good level of development by the outcome of the review",
-            "Outcome of the review",
-            (_AT_GLD, "Number of children"),
-            "From the review to school",
-            "How many children of each group, by the outcome of the review linked to them, had a good level of"
-            " development at the end of Reception. For some children no review was found and linked. Children are"
-            " counted where they go to school.",
-        ),
+        _SHAPES["pathway"],
         _by_label(
             "readiness_pathway",
             ("gld_children_percent", "children_count"),
@@ -227,16 +145,7 @@ _PATHWAY = (
 )
 _JOINED_DOTS = (
     InEachArea(
-        Shape(
-            "seen-by",
-            "joined_dots",
-            "Number of children by who had seen them before school",
-            "Seen by",
-            ("Number of children", _AT_GLD),
-            "Who had seen the child",
-            "Before school, a child may have been seen by a health visitor at 2 to 2½ years, by a nursery or"
-            " childminder (here: nursery), by both or by neither. Seen means that a record was found and linked.",
-        ),
+        _SHAPES["seen-by"],
         _by_label(
             "joined_dots",
             ("children_count", "gld_children_percent"),
@@ -245,16 +154,7 @@ _JOINED_DOTS = (
         no_record,
     ),
     InEachArea(
-        Shape(
-            "concern",
-            "joined_dots",
-            "Good level of development by who had seen the child and who had a concern",
-            "Who saw, who had a concern",
-            (_AT_GLD, "Number of children"),
-            "Who had a concern",
-            "Where both had seen a child and one alone had a concern, each held a part of the picture. Whoever had not"
-            " seen a child cannot have had a concern about them, so there are no such groups.",
-        ),
+        _SHAPES["concern"],
         _by_label(
             "joined_dots",
             ("gld_children_percent", "children_count"),
