@@ -108,11 +108,6 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Report:
     )
 
 
-def faults_of(files: Files) -> tuple[Fault, ...]:
-    """What is wrong with a bundle's files, content by name, with its own key; empty where it is sound."""
-    return tuple(Fault(*each) for each in _faults(files, None)[1])
-
-
 def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
     """The version, None where it cannot be told, and what is wrong. Content is looked at where integrity holds."""
     faults = integrity_faults(files, trusted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib import resources
 from typing import Any
 
@@ -52,6 +52,11 @@ class OfficialFigure:
     breakdown: str
     sex: str
     percent: float
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is of, which no two of them share."""
+        return (self.cohort, self.geographic_level, self.area_code, self.breakdown_topic, self.breakdown, self.sex)
 
     @property
     def is_total(self) -> bool:
@@ -113,17 +118,7 @@ def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
 
 def _compared(gld_headline: pa.Table, figures: list[OfficialFigure]) -> Iterator[tuple[str, ...]]:
     ours = {_key(row): row for row in gld_headline.to_pylist()} if figures else {}
-    for figure in figures:
-        key = (
-            figure.cohort,
-            figure.geographic_level,
-            figure.area_code,
-            figure.breakdown_topic,
-            figure.breakdown,
-            figure.sex,
-        )
-        if key in ours:
-            yield _line(figure, ours[key])
+    return (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours)
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...]:
@@ -137,13 +132,7 @@ def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     available = ours[column_name(GLD_PERCENT, Role.FLAG)] != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     return (
-        figure.cohort,
-        figure.geographic_level,
-        figure.area_code,
-        figure.area_name,
-        figure.breakdown_topic,
-        figure.breakdown,
-        figure.sex,
+        *astuple(figure)[:-1],
         f"{figure.percent:.2f}",
         "" if percent is None else f"{percent:.1f}",
         f"{lower:.2f}" if available else "",

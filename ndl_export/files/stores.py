@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
+import yaml
 from fsspec import AbstractFileSystem
 
 from ndl_export.files.media_types import Served
@@ -29,27 +30,7 @@ _OF_THE_EXTRA = _S3 | _AZURE | _WEB
 _STAGING = ".sending"
 _CHUNK = 2**20
 
-_WHAT = {
-    "NoCredentialsError": "there are no credentials for it in the environment",
-    "PartialCredentialsError": "its credentials in the environment are not complete",
-    "ProfileNotFound": "the profile that the environment names does not exist",
-    "ClientAuthenticationError": "it does not accept the credentials in the environment",
-    "PermissionError": "it does not allow this with the credentials in the environment",
-    "ResourceNotFoundError": "there is no such bucket or container",
-    "FileNotFoundError": "there is no such bucket or folder",
-    "NotImplementedError": "this kind of store cannot do that",
-    "NotADirectoryError": "it is not a folder",
-    "FileExistsError": "it is not a folder",
-    "IsADirectoryError": "a folder stands where a file should be",
-    "ServiceRequestError": "it cannot be reached",
-    "ServiceResponseError": "the connection broke off",
-    "HTTPClientError": "it cannot be reached, or the connection broke off",
-    "ConnectionError": "it cannot be reached, or the connection broke off",
-    "ClientConnectionError": "it cannot be reached, or the connection broke off",
-    "ClientPayloadError": "the connection broke off",
-    "FSTimeoutError": "it did not answer in time",
-    "TimeoutError": "it did not answer in time",
-}
+_WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
 """What an error means, by its class or one that this derives from; the classes of every library, most telling first."""
 _STATUS = {
     401: _WHAT["ClientAuthenticationError"],

@@ -1,6 +1,12 @@
-"""Attributes that several families share, in the words of the Department for Education's own tables."""
+"""Attributes and filters that several families share, in the words of the Department for Education's own tables; and
+every measure, as `measures.csv` describes it."""
 
-from ndl_export.tables.model import Attribute, Filter
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ndl_export.tables.model import Attribute, Filter, Measure, MeasureKind
 
 UNKNOWN = "Unknown"
 
@@ -27,3 +33,23 @@ SEX_FILTER = Filter("sex", "Sex", "Sex as recorded by the school or service")
 FSM_FILTER = Filter("fsm_eligibility", "Free school meal eligibility", "From the spring school census, by UPN")
 TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic that the row breaks down by")
 BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")
+
+
+def _measures() -> dict[str, Measure]:
+    text = (Path(__file__).parent / "measures.csv").read_text(encoding="utf-8")
+    return {
+        row["name"]: Measure(
+            row["name"],
+            row["label"],
+            MeasureKind[row["kind"].upper()],
+            row["description"],
+            int(row["decimals"]),
+            row["of"],
+            row["modelled"] == "yes",
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+MEASURES = _measures()
+"""By name."""

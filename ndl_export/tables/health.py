@@ -1,7 +1,7 @@
 """Family `health`: children with a two-year review, one row a child, by council of residence."""
 
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, SEX, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Family, Filter, Measure, MeasureKind, RateBlock, Table, each
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, MEASURES, SEX, TOPIC_FILTER
+from ndl_export.tables.model import Attribute, Axis, Family, Filter, RateBlock, Table, each
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 
 POPULATION = "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
@@ -11,28 +11,6 @@ _OUTCOMES = (AT_OR_ABOVE, BELOW, NO_SCORE)
 
 ALL_FIVE = "asq3_all_five"
 DOMAINS = ASQ3_DOMAINS | {ALL_FIVE: "All five domains"}
-
-REVIEWED = Measure(
-    "reviewed_children_count",
-    "Number of children reviewed",
-    MeasureKind.COUNT,
-    "Children with a two-year review",
-    0,
-)
-AT_OR_ABOVE_CHILDREN = Measure(
-    "at_or_above_children_count",
-    "Number of children at or above the cut-off",
-    MeasureKind.COUNT,
-    "Children who scored at or above the ASQ-3 cut-off in the domain; in all five for the row of all five",
-    0,
-)
-AT_OR_ABOVE_PERCENT = Measure(
-    "at_or_above_children_percent",
-    "Percentage of children at or above the cut-off",
-    MeasureKind.PERCENT,
-    "Children at or above the ASQ-3 cut-off as a percentage of the children reviewed",
-    1,
-)
 
 
 def _block(domain: str, axis: Axis | None, topic: str) -> RateBlock:
@@ -61,7 +39,11 @@ ASQ3_OUTCOMES = Table(
         TOPIC_FILTER,
         BREAKDOWN_FILTER,
     ),
-    measures=(REVIEWED, AT_OR_ABOVE_CHILDREN, AT_OR_ABOVE_PERCENT),
+    measures=(
+        MEASURES["reviewed_children_count"],
+        MEASURES["at_or_above_children_count"],
+        MEASURES["at_or_above_children_percent"],
+    ),
     blocks=tuple(
         _block(domain, axis, topic)
         for domain in DOMAINS

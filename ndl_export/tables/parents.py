@@ -1,7 +1,7 @@
 """Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
 
-from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Family, Filter, Measure, MeasureKind, ShareBlock, Table, each
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, MEASURES, TOPIC_FILTER
+from ndl_export.tables.model import Attribute, Axis, Family, Filter, ShareBlock, Table, each
 from sources.reference import survey
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
@@ -15,22 +15,6 @@ def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
 AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
 FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
 QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
-
-RESPONSES = Measure(
-    "response_count",
-    "Number of responses",
-    MeasureKind.COUNT,
-    "Responses with this answer",
-    0,
-    of="responses",
-)
-RESPONSE_PERCENT = Measure(
-    "response_percent",
-    "Percentage of responses",
-    MeasureKind.PERCENT,
-    "Responses with this answer as a percentage of all responses in the breakdown",
-    1,
-)
 
 
 def _block(question: Attribute, breakdown: Attribute | None) -> ShareBlock:
@@ -62,7 +46,7 @@ PARENT_EXPERIENCE = Table(
         TOPIC_FILTER,
         BREAKDOWN_FILTER,
     ),
-    measures=(RESPONSES, RESPONSE_PERCENT),
+    measures=(MEASURES["response_count"], MEASURES["response_percent"]),
     blocks=tuple(_block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)),
 )
 

@@ -9,6 +9,7 @@ from ndl_export.tables.dimensions import (
     FSM,
     FSM_FILTER,
     IMD,
+    MEASURES,
     SEX,
     SEX_FILTER,
     TOPIC_FILTER,
@@ -23,8 +24,6 @@ from ndl_export.tables.model import (
     DifferenceBlock,
     Family,
     Filter,
-    Measure,
-    MeasureKind,
     RateBlock,
     Selection,
     SharedTotal,
@@ -92,30 +91,8 @@ DOTS = Attribute(
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 
-CHILDREN = Measure("children_count", "Number of children", MeasureKind.COUNT, "Children in the row's population", 0)
-GLD_CHILDREN = Measure(
-    "gld_children_count",
-    "Number of children with a good level of development",
-    MeasureKind.COUNT,
-    "Children at the expected level in all 12 goals of the five areas that make up a good level of development",
-    0,
-)
-GLD_PERCENT = Measure(
-    "gld_children_percent",
-    "Percentage of children with a good level of development",
-    MeasureKind.PERCENT,
-    "Children with a good level of development as a percentage of the children in the row",
-    1,
-    modelled=True,
-)
-AVERAGE_GOALS = Measure(
-    "elgs_expected_average",
-    "Average number of early learning goals at the expected level",
-    MeasureKind.AVERAGE,
-    "Mean number, of 17, of early learning goals at the expected level per child",
-    1,
-    of="goals",
-)
+CHILDREN = MEASURES["children_count"]
+GLD_PERCENT = MEASURES["gld_children_percent"]
 
 _GLD_YES = ("gld", ("Yes",))
 _gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
@@ -140,7 +117,7 @@ GLD_HEADLINE = Table(
     population=POPULATION,
     description="Children with a good level of development at the end of Reception, by characteristic and sex",
     filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
-    measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT, AVERAGE_GOALS),
+    measures=(CHILDREN, MEASURES["gld_children_count"], GLD_PERCENT, MEASURES["elgs_expected_average"]),
     blocks=(
         _gld_and_count(
             axes=(_SEX_AXIS,),
@@ -164,21 +141,6 @@ GLD_HEADLINE = Table(
             for attribute, selections in BREAKDOWNS
         ),
     ),
-)
-
-EXPECTED_CHILDREN = Measure(
-    "expected_children_count",
-    "Number of children at the expected level",
-    MeasureKind.COUNT,
-    "Children at the expected level in the early learning goal",
-    0,
-)
-EXPECTED_PERCENT = Measure(
-    "expected_children_percent",
-    "Percentage of children at the expected level",
-    MeasureKind.PERCENT,
-    "Children at the expected level in the goal as a percentage of the children in the row",
-    1,
 )
 
 
@@ -209,7 +171,7 @@ EARLY_LEARNING_GOALS = Table(
         TOPIC_FILTER,
         BREAKDOWN_FILTER,
     ),
-    measures=(EXPECTED_CHILDREN, EXPECTED_PERCENT),
+    measures=(MEASURES["expected_children_count"], MEASURES["expected_children_percent"]),
     blocks=tuple(
         _goal_block(goal, axis, topic)
         for goal in GOALS
@@ -234,7 +196,7 @@ READINESS_PATHWAY = Table(
         Filter("asq3_outcome", "ASQ-3 at 2 to 2.5 years", "Domains below the cut-off at the linked review"),
         FSM_FILTER,
     ),
-    measures=(CHILDREN, GLD_CHILDREN, GLD_PERCENT),
+    measures=(CHILDREN, MEASURES["gld_children_count"], GLD_PERCENT),
     blocks=(
         _gld_and_count(
             axes=(Axis("asq3_outcome", "asq3", total_and_each(ASQ3)), _FSM_AXIS),
@@ -316,13 +278,6 @@ FUNDED_ENTITLEMENT = Table(
     ),
 )
 
-GLD_DIFFERENCE = Measure(
-    "gld_difference_points",
-    "Difference in percentage at a good level of development",
-    MeasureKind.DIFFERENCE,
-    "Percentage of the first group of the comparison less that of the second, in percentage points",
-    1,
-)
 _COMPARISONS = (
     (FSM, "Not eligible less eligible", FSM.categories[1:2], FSM.categories[:1]),
     (SEX, "Female less male", SEX.categories[:1], SEX.categories[1:2]),
@@ -351,7 +306,7 @@ GLD_DIFFERENCES = Table(
         TOPIC_FILTER,
         Filter("comparison", "Comparison", "Which two groups of children, or the area and all councils together"),
     ),
-    measures=(GLD_DIFFERENCE,),
+    measures=(MEASURES["gld_difference_points"],),
     blocks=(
         *(
             DifferenceBlock(
@@ -377,14 +332,6 @@ GLD_DIFFERENCES = Table(
     ),
 )
 
-LINKED_PERCENT = Measure(
-    "linked_children_percent",
-    "Percentage of children linked to a two-year review",
-    MeasureKind.PERCENT,
-    "Children linked to a health-visitor review at 2 to 2.5 years as a percentage of the children in the row;"
-    " given where the filter on linkage is at its total",
-    1,
-)
 _LINKED_AXIS = Axis("linked_to_review", "asq3", (Selection("Yes", LINKED), Selection("No", (NO_REVIEW,))))
 _LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
 
@@ -415,7 +362,7 @@ LINKAGE_QUALITY = Table(
         TOPIC_FILTER,
         BREAKDOWN_FILTER,
     ),
-    measures=(CHILDREN, LINKED_PERCENT),
+    measures=(CHILDREN, MEASURES["linked_children_percent"]),
     blocks=(
         *_linkage_blocks(None, _TOTAL_TOPIC),
         *(
