@@ -13,9 +13,9 @@ import pyarrow.parquet
 
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
 from sources.synthetic.attainment import EXPECTED
-from sources.synthetic.columns import Rows
 from sources.synthetic.drawing import Bools, Ints
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
+from sources.synthetic.recording import Rows
 from sources.synthetic.world import World
 
 QUINTILES = (

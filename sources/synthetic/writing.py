@@ -21,20 +21,16 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
-from sources.synthetic.columns import Rows
-from sources.synthetic.recording import without_accents
-from sources.synthetic.returns import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
+from sources.synthetic.education import early_years_census, eyfsp, school_census
+from sources.synthetic.health_visiting import hv_reviews
+from sources.synthetic.recording import Rows, without_accents
+from sources.synthetic.survey_of_parents import parent_experience
 from sources.synthetic.truth import write_truth
 from sources.synthetic.world import World, draw_world
 
 DEFAULT_SEED = 20260601
-_RETURNS = {
-    "eyfsp": eyfsp.rows,
-    "school_census": school_census.rows,
-    "early_years_census": early_years_census.rows,
-    "hv_reviews": hv_reviews.rows,
-    "parent_experience": parent_experience.rows,
-}
+_RETURNS = (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
+"""Each is named after its source."""
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
     ("liverpool", "parent_experience"): ".csv.gz",
@@ -71,8 +67,8 @@ def generate(
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
     linkable: dict[str, Rows] = {}
-    for source, rows_of in _RETURNS.items():
-        rows = rows_of(world)
+    for rows_of in _RETURNS:
+        source, rows = rows_of.__name__, rows_of(world)
         write_source(landing, source, rows, world)
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     write_truth(landing.resolve().parent, world, linkable)
