@@ -7,30 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sources.reference import rows_of
 from sources.synthetic import naming
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts
 from sources.synthetic.people import Dates
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
-_FOLDED = {
-    "ł": "l",
-    "Ł": "L",
-    "ø": "o",
-    "Ø": "O",
-    "đ": "d",
-    "Đ": "D",
-    "ß": "ss",
-    "æ": "ae",
-    "Æ": "Ae",
-    "ı": "i",
-}
+_PLAIN_LETTERS = rows_of(Path(__file__).parent / "names" / "plain_letters.csv")
+_SHORT_FORM = partial(naming.other_form, file="nicknames.csv")
+_IN_OWN_SCRIPT = partial(naming.other_form, file="native_script.csv")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A key beside each of `_LETTERS` on a British keyboard."""
@@ -101,19 +95,19 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         return rng.random(size) < share
 
     forename, surname = true.forename.copy(), true.surname.copy()
-    _change(rng, forename, some(slips.short_form), naming.nickname)
+    _change(rng, forename, some(slips.short_form), _SHORT_FORM)
     for names in (forename, surname):
         own_script = some(slips.native_script) & holds_unicode
-        _change(rng, names, own_script, naming.in_own_script)
+        _change(rng, names, own_script, _IN_OWN_SCRIPT)
         _change(
             rng,
             names,
             some(slips.accents_lost) & ~_is_ascii(names),
             lambda _, chosen: without_accents(chosen),
         )
-        _change(rng, names, some(slips.apostrophe_changed) & _contains(names, "'"), _other_apostrophe)
+        _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _other_apostrophe)
         _change(rng, names, some(slips.typing), mistyped)
-    _change(rng, surname, some(slips.double_barrel_changed) & _contains(surname, "-"), _part)
+    _change(rng, surname, some(slips.double_barrel_changed) & (np.strings.find(surname, "-") >= 0), _part)
     swapped = some(slips.names_swapped)
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
     forename[some(slips.forename_missing)] = ""
@@ -150,8 +144,8 @@ def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
 def without_accents(names: Texts) -> Texts:
     """Names in plain Latin letters; letters of other scripts stay."""
     folded = pa.array(names, pa.string())
-    for letter, plain in _FOLDED.items():
-        folded = pc.replace_substring(folded, letter, plain)
+    for row in _PLAIN_LETTERS:
+        folded = pc.replace_substring(folded, row["letter"], row["plain"])
     marks_apart = pc.utf8_normalize(folded, form="NFD")
     plain = pc.utf8_normalize(pc.replace_substring_regex(marks_apart, r"([A-Za-z])\p{Mn}+", r"\1"), form="NFC")
     return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=naming.NAME_TYPE)
@@ -204,10 +198,6 @@ def _change(
     own = rng.spawn(1)[0]
     if len(rows):
         names[rows] = change(own, names[rows])
-
-
-def _contains(names: Texts, part: str) -> Bools:
-    return np.asarray(np.strings.find(names, part) >= 0)
 
 
 def _is_ascii(names: Texts) -> Bools:
