@@ -30,6 +30,7 @@ _STILL_AT_EARLY_HOME = 0.6
 """Of children who moved: not yet moved at the time of the census."""
 _SETTINGS_A_CHILD = 1 / 22
 _ETHNICITY_BLANK = 0.04
+"""The school has it later; a setting asks for it less often."""
 _ENTITLEMENTS = ("2YO", "UNI", "WP")
 _ENTITLEMENT_BY_FSM = np.array([[0.12, 0.55, 0.33], [0.62, 0.30, 0.08], [0.06, 0.38, 0.56]])
 """Share of children of FSM unknown, eligible, not eligible with each entitlement."""
@@ -133,12 +134,14 @@ def early_years_census(world: World) -> Rows:
     identity = world.on_file(rng, "early_years_census", council, person, home, NURSERY)
     entitlement = pick(rng, _ENTITLEMENT_BY_FSM[people.categories[FSM][person]])
     nhs_number = np.where(rng.random(len(person)) < _NURSERY_WITH_NHS_NUMBER, people.nhs_number[person], "")
+    setting = _settings(rng, world.margins.children, council)
+    ethnicity = np.where(rng.random(len(person)) < _ETHNICITY_BLANK, len(CODES), people.ethnicity[person])
     table = pa.table(
         {
-            "setting_urn": _settings(rng, world.margins.children, council),
+            "setting_urn": setting,
             "nhs_number": text(nhs_number),
             **identity.columns(),
-            "ethnicity": _ethnicity(rng, people.ethnicity[person]),
+            "ethnicity": coded(ethnicity, (*CODES, "")),
             "entitlement": coded(entitlement, _ENTITLEMENTS),
             "funded_hours": decimals(_HOURS[entitlement, rng.integers(0, _HOURS.shape[1], len(person))]),
             "eypp": coded((people.categories[FSM][person] == 1) & (rng.random(len(person)) < 0.7), ("N", "Y")),
@@ -147,7 +150,7 @@ def early_years_census(world: World) -> Rows:
         }
     )
     again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE_IN_CENSUS)
-    return filed(council, person, table, table["setting_urn"].combine_chunks().indices.to_numpy(), again)
+    return filed(council, person, table, setting.indices.to_numpy(), again)
 
 
 def _settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:
@@ -156,11 +159,6 @@ def _settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.Dic
     first = np.cumsum(settings) - settings
     index = first[council] + np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
     return coded(index, [f"EY{300000 + number}" for number in range(int(settings.sum()))])
-
-
-def _ethnicity(rng: np.random.Generator, ethnicity: Ints) -> pa.DictionaryArray:
-    """As the school has it later, less often asked."""
-    return coded(np.where(rng.random(len(ethnicity)) < _ETHNICITY_BLANK, len(CODES), ethnicity), (*CODES, ""))
 
 
 def _progress_check(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
