@@ -3,6 +3,7 @@
 - `places.csv`: the 153 upper-tier local authorities of England in 2024/25, with the Department for Education's and the
   Office for National Statistics' codes and names (DfE, Explore Education Statistics geography look-ups).
 - `ethnicity.csv`: main ethnicity codes of the DfE common basic data set, and the groups of the 2021 census.
+- `goals.csv`: the early learning goals and their areas of learning (DfE, EYFS statutory framework).
 - `asq3_cut_offs.csv`: SNOMED CT codes, age and cut-off of each ASQ-3 domain (NHS England, CSDS and the ASQ-3 technical
   note); a score below the cut-off is "below", any other is "at or above".
 - `published_eyfsp_202425.csv`: figures of "Early years foundation stage profile results, 2024/25" (DfE) for England and
@@ -14,3 +15,12 @@
 
 All under the Open Government Licence v3.0, except the ASQ-3 cut-offs, which are facts of a published instrument.
 """
+
+import csv
+from pathlib import Path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by its headings."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from functools import cache
 from pathlib import Path
+
+from sources.reference import rows_of
 
 DOMAINS: dict[str, str] = {
     "asq3_communication": "Communication",
@@ -19,6 +20,8 @@ DOMAINS: dict[str, str] = {
 ASQ_SE2 = "asq_se2_score"
 """Column of the ASQ:SE-2 total."""
 
+_FILE = Path(__file__).with_name("asq3_cut_offs.csv")
+
 
 @cache
 def cut_offs() -> dict[tuple[str, str], float]:
@@ -26,7 +29,7 @@ def cut_offs() -> dict[tuple[str, str], float]:
     columns = {name: column for column, name in DOMAINS.items()}
     return {
         (columns[row["domain"]], row["age_months"]): float(row["cut_off"])
-        for row in _rows()
+        for row in rows_of(_FILE)
         if row["instrument"] == "ASQ-3"
     }
 
@@ -35,9 +38,4 @@ def cut_offs() -> dict[tuple[str, str], float]:
 def snomed_codes() -> dict[str, tuple[str, str]]:
     """SNOMED CT concept of each score in the Community Services Data Set -> (column, age of the questionnaire)."""
     columns = {name: column for column, name in DOMAINS.items()}
-    return {row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in _rows()}
-
-
-def _rows() -> list[dict[str, str]]:
-    with (Path(__file__).parent / "asq3_cut_offs.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return {row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in rows_of(_FILE)}

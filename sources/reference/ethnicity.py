@@ -1,7 +1,8 @@
 """Ethnic groups: DfE main codes, and the major groups that figures are published by."""
 
-import csv
 from pathlib import Path
+
+from sources.reference import rows_of
 
 ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
     "Asian / Asian British",
@@ -12,8 +13,7 @@ ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
 )
 """The groups of the 2021 census, in which Chinese is Asian."""
 
-with Path(__file__).with_name("ethnicity.csv").open(encoding="utf-8", newline="") as _file:
-    _ROWS = list(csv.DictReader(_file))
+_ROWS = rows_of(Path(__file__).with_name("ethnicity.csv"))
 ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
 """Main codes of the DfE common basic data set (CBDS), with their labels."""
 MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}

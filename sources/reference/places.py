@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from sources.reference import rows_of
 
 PILOT = (
     "leeds",
@@ -43,8 +44,7 @@ class UnknownCouncil(ValueError):
 @cache
 def places() -> dict[str, Place]:
     """Every English authority by its `council` name, in order of that name."""
-    with (Path(__file__).parent / "places.csv").open(encoding="utf-8", newline="") as file:
-        return {row["council"]: Place(**row) for row in csv.DictReader(file)}
+    return {row["council"]: Place(**row) for row in rows_of(Path(__file__).with_name("places.csv"))}
 
 
 def place(council: str) -> Place:

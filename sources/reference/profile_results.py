@@ -5,12 +5,12 @@ A council's own figure is taken before England's, and of several years the neare
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from sources.reference import rows_of
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, Place
 
@@ -75,7 +75,7 @@ def children_by(topic: str) -> _ByAreaAndCohort:
     """Rows of the files by area and cohort, and by breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", "202425")):
-        for row in _read(file):
+        for row in rows_of(_HERE / file):
             if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
                 name = row["sex"] if topic == SEX else row["breakdown"]
                 found.setdefault((row["new_la_code"], cohort), {})[name] = row
@@ -98,11 +98,6 @@ def _nearest(
 @cache
 def _expected_level() -> _ByAreaAndCohort:
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
-    for row in _read("published_expected_level.csv"):
+    for row in rows_of(_HERE / "published_expected_level.csv"):
         found.setdefault((row["new_la_code"], row["cohort"]), {})[row["figure"]] = row
     return found
-
-
-def _read(name: str) -> list[dict[str, str]]:
-    with (_HERE / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtri
 
+from sources.reference import rows_of
 from sources.reference.goals import GLD_GOALS, GOALS
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, rank_within
 from sources.synthetic.margins import SEN, TOPICS, Margins
@@ -25,30 +26,14 @@ from sources.synthetic.people import People
 EMERGING, EXPECTED, NOT_ASSESSED = 0, 1, 2
 GOAL_CODES = ("1", "2", "A")
 
-# Shares at the expected level in England: set to agree with the published shares by area of learning (DfE, 2024/25:
-# communication and language 79.5%, personal 83.1%, physical 84.7%, literacy 70.5%, mathematics 77.6%, understanding the
-# world 80.4%, arts 85.1%) and with the published average of 14.1 goals; those of single goals are believable only.
-_NATIONAL_SHARE = np.array(
-    [
-        0.815,
-        0.825,
-        0.845,
-        0.87,
-        0.88,
-        0.915,
-        0.855,
-        0.80,
-        0.755,
-        0.72,
-        0.785,
-        0.78,
-        0.81,
-        0.815,
-        0.84,
-        0.87,
-        0.87,
-    ]
-)
+_GOAL_ROWS = rows_of(Path(__file__).with_name("goals.csv"))
+_NATIONAL_SHARE = np.array([float(row["expected_level_share"]) for row in _GOAL_ROWS])
+"""Shares at the expected level in England, in the order of `GOALS`.
+
+They agree with the published shares by area of learning (DfE, 2024/25: communication and language 79.5%, personal
+83.1%, physical 84.7%, literacy 70.5%, mathematics 77.6%, understanding the world 80.4%, arts 85.1%) and with the
+published average of 14.1 goals; those of single goals are believable only.
+"""
 _NATIONAL_GLD = 0.683
 _OTHER_GOALS_IF_GLD = 0.994
 _ABILITY_SLOPE, _AREA_SPREAD = 1.1, 1.0
@@ -60,12 +45,8 @@ _DEPRIVATION = np.array([-0.08, -0.24, -0.12, 0.0, 0.12, 0.24])
 _SMALLEST_FITTED = 25
 _CHILDREN_A_SCORE = 20
 
-
-class Target(NamedTuple):
-    """Expected children at GLD in each group; NaN leaves a group free. `group` has one entry per child."""
-
-    group: Ints
-    expected: Floats
+_Target = tuple[Ints, Floats]
+"""A group for each child, and the expected children at GLD in each group; NaN leaves a group free."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +80,22 @@ def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Float
     return np.asarray(ndtri(np.clip((place + rng.random(len(people))) / sizes[group], 1e-9, 1 - 1e-9)))
 
 
-def _targets(people: People, margins: Margins) -> Iterator[Target]:
+def _targets(people: People, margins: Margins) -> Iterator[_Target]:
     """What the model is fitted to, least to most important."""
     pupils = people.pupil
     for topic, rates in margins.pooled_rates.items():
         group = people.categories[topic]
-        yield Target(group, rates * np.bincount(group[pupils], minlength=len(rates)))
+        yield group, rates * np.bincount(group[pupils], minlength=len(rates))
     for topic, by_council in margins.rates.items():
         width = by_council.shape[1]
         group = people.council * width + people.categories[topic]
         size = np.bincount(group[pupils], minlength=by_council.size)
         expected = np.clip(by_council.ravel(), 0.003, 0.997) * size
-        yield Target(group, np.where(size < _SMALLEST_FITTED, np.nan, expected))
-    yield Target(people.council, np.clip(margins.gld, None, margins.children - 1e-3))
+        yield group, np.where(size < _SMALLEST_FITTED, np.nan, expected)
+    yield people.council, np.clip(margins.gld, None, margins.children - 1e-3)
 
 
-def _fit(linear: Floats, weights: Bools, targets: list[Target], tolerance: float = 0.02, rounds: int = 80) -> Floats:
+def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: float = 0.02, rounds: int = 80) -> Floats:
     """Linear predictor of the logistic model: one Newton step per group of each target in turn until all agree."""
     linear = linear.copy()
     for _ in range(rounds):
@@ -140,7 +121,8 @@ def _goals(
     others = len(GOALS) - len(GLD_GOALS)
     goals[gld, len(GLD_GOALS) :] = rng.random((int(gld.sum()), others), dtype=np.float32) < _OTHER_GOALS_IF_GLD
     below = np.flatnonzero(~gld)
-    assessed = rng.random(len(below)) >= _not_assessed(people.categories[SEN][below])
+    not_assessed = np.array([_NOT_ASSESSED_SHARE.get(label, _NOT_ASSESSED_OTHERS) for label in TOPICS[SEN]])
+    assessed = rng.random(len(below)) >= not_assessed[people.categories[SEN][below]]
     goals[below[~assessed]] = NOT_ASSESSED
     below = below[assessed]
     wanted = margins.average_elgs * margins.children - np.bincount(
@@ -151,10 +133,6 @@ def _goals(
     drawn[all_twelve, list(GOALS).index("lit_e10")] = EMERGING
     goals[below] = drawn
     return goals
-
-
-def _not_assessed(sen: Ints) -> Floats:
-    return np.array([_NOT_ASSESSED_SHARE.get(label, _NOT_ASSESSED_OTHERS) for label in TOPICS[SEN]])[sen]
 
 
 def _goals_below(rng: np.random.Generator, above_threshold: Floats, council: Ints, wanted: Floats) -> Bools:

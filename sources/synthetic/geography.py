@@ -15,21 +15,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import yaml
 
 from sources.reference.places import PILOT
 from sources.synthetic import margins
 from sources.synthetic.drawing import Bools, Ints, Texts, pick
 
-PILOT_DISTRICTS = {
-    "leeds": [f"LS{n}" for n in range(1, 30)],
-    "hammersmith-and-fulham": ["W6", "W12", "W14", "SW6"],
-    "halton": ["WA7", "WA8"],
-    "knowsley": ["L26", "L28", *(f"L{n}" for n in range(32, 37))],
-    "liverpool": [*(f"L{n}" for n in range(1, 20)), "L24", "L25", "L27"],
-    "sefton": ["L20", "L21", "L22", "L23", "L30", "L31", "L37", "PR8", "PR9"],
-    "st-helens": ["WA9", "WA10", "WA11", "WA12"],
-    "wirral": [*(f"CH{n}" for n in range(41, 50)), *(f"CH{n}" for n in range(60, 64))],
-}
+_DISTRICTS = yaml.safe_load(Path(__file__).with_name("pilot_districts.yaml").read_text(encoding="utf-8"))
 ROYAL_MAIL_AREAS = frozenset((Path(__file__).parent / "royal_mail_areas.txt").read_text(encoding="ascii").split())
 """Two-letter postcode areas in use; invented ones keep clear of them."""
 _UNIT_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
@@ -37,8 +29,7 @@ _UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2
 _POSTCODES_A_CHILD = 1.2
 _POSTCODES_AN_LSOA = 40
 _SHARE_NOT_IN_DIRECTORY = 0.005
-DECILES = np.arange(1, 11)
-_POSITION = (DECILES - 5.5) / 4.5
+_POSITION = (np.arange(1, 11) - 5.5) / 4.5
 _FSM_TILT = np.array([0.4, 1.5, 0.0])
 """How much likelier children live in the most deprived than in a middle decile (log): FSM unknown, eligible, not."""
 
@@ -95,7 +86,7 @@ def _council_postcodes(council: str, size: int, fsm_share: float, index: int) ->
     """Postcodes, LSOA codes, deciles and whether listed, of one council in order of decile."""
     rng = np.random.default_rng(zlib.crc32(council.encode()))
     wanted = int(size * _POSTCODES_A_CHILD) + 60
-    districts = PILOT_DISTRICTS.get(council) or _invented_districts(index, wanted)
+    districts = _DISTRICTS.get(council) or _invented_districts(index, wanted)
     space = len(districts) * _UNITS_A_DISTRICT
     unit = np.sort(rng.choice(space, min(wanted, space), replace=False))
     area = np.arange(len(unit)) // _POSTCODES_AN_LSOA

@@ -7,38 +7,28 @@ seed and scaled so that every national total is the published one. Every cohort 
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from sources.reference import places as reference_places
-from sources.reference.places import PILOT, Place
+from sources.reference import rows_of
+from sources.reference.ethnicity import ASIAN, BLACK, MIXED, OTHER, WHITE
+from sources.reference.places import COUNTRY, PILOT, Place, places
+from sources.reference.profile_results import ETHNIC_GROUP as ETHNICITY
+from sources.reference.profile_results import FIRST_LANGUAGE as LANGUAGE
+from sources.reference.profile_results import FSM, SEN, SEX, TOTAL, children_by
+from sources.reference.profile_results import TERM_OF_BIRTH as TERM
 from sources.synthetic.drawing import Floats, Ints, whole_numbers
 
 UNKNOWN = "Unknown"
-SEX, FSM, ETHNICITY, LANGUAGE, SEN, TERM = (
-    "Sex",
-    "Free school meal eligibility",
-    "Ethnic group",
-    "First language",
-    "SEN provision",
-    "Term of birth",
-)
+_YEAR = "202425"
 TOPICS: dict[str, tuple[str, ...]] = {
     SEX: ("Female", "Male"),
     FSM: (UNKNOWN, "Eligible for free school meals", "Not eligible for free school meals"),
-    ETHNICITY: (
-        UNKNOWN,
-        "Asian / Asian British",
-        "Black / African / Caribbean / Black British",
-        "Mixed / Multiple ethnic groups",
-        "Other ethnic group",
-        "White",
-    ),
+    ETHNICITY: (UNKNOWN, ASIAN, BLACK, MIXED, OTHER, WHITE),
     LANGUAGE: (UNKNOWN, "Other than English", "English"),
     SEN: (
         UNKNOWN,
@@ -55,7 +45,7 @@ _SIZE_BY_KIND = {"E06": 0.75, "E08": 1.1, "E09": 0.85, "E10": 2.6}
 """Relative size of unitary, metropolitan, London and county authorities."""
 _TINY = {"city-of-london": 30, "isles-of-scilly": 20}
 _MINORITY_TILT = {"London": 3.0, "West Midlands": 1.5}
-_MINORITY = {"Asian / Asian British", "Black / African / Caribbean / Black British", "Other ethnic group"}
+_MINORITY = (ASIAN, BLACK, OTHER, "Other than English")
 _ELGS_IF_GLD, _ELGS_IF_NOT = 16.97, 8.1
 """Average goals at the expected level; with the published GLD rates they give the published national 14.1."""
 
@@ -82,21 +72,14 @@ def margins(england: bool, scale: float) -> Margins:
     if scale == 1:
         return full
     children = np.maximum(1, np.round(full.children * scale)).astype(np.int64)
-    return Margins(
-        full.councils,
-        children,
-        full.gld * children / full.children,
-        full.average_elgs,
-        {topic: whole_numbers(counts.astype(float), children) for topic, counts in full.counts.items()},
-        full.rates,
-        full.pooled_rates,
-    )
+    counts = {topic: whole_numbers(counts.astype(float), children) for topic, counts in full.counts.items()}
+    return replace(full, children=children, gld=full.gld * children / full.children, counts=counts)
 
 
 @cache
 def _pilot() -> Margins:
-    councils = tuple(reference_places.place(name) for name in PILOT)
-    totals = [_published(place.new_la_code)["Total", "Total", "Total"] for place in councils]
+    councils = tuple(places()[name] for name in PILOT)
+    totals = [_published(SEX, place.new_la_code)[TOTAL] for place in councils]
     children = np.array([int(row["children_count"]) for row in totals])
     gld = np.array([float(row["gld_children_count"]) for row in totals])
     elgs = np.array([float(row["elgs_expected_average"]) for row in totals])
@@ -110,9 +93,9 @@ def _pilot() -> Margins:
 @cache
 def _england() -> Margins:
     pilot = _pilot()
-    others = tuple(place for name, place in reference_places.places().items() if name not in PILOT)
+    others = tuple(place for name, place in places().items() if name not in PILOT)
     rng = np.random.default_rng(_SPREAD_SEED)
-    national = _published("E92000001")["Total", "Total", "Total"]
+    national = _published(SEX, COUNTRY[0])[TOTAL]
     sizes = _other_sizes(rng, others, int(national["children_count"]) - int(pilot.children.sum()))
     counts = {topic: _other_counts(rng, topic, others, sizes, pilot.counts[topic]) for topic in TOPICS}
     fsm_share = counts[FSM][:, 1] / sizes
@@ -148,9 +131,7 @@ def _other_counts(
     spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
     table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
     tilt = np.array([_MINORITY_TILT.get(place.region_name, 1.0) for place in councils])
-    minority = [
-        index for index, label in enumerate(TOPICS[topic]) if label in _MINORITY or label == "Other than English"
-    ]
+    minority = np.isin(TOPICS[topic], _MINORITY)
     table[:, minority] *= tilt[:, None]
     for _ in range(200):
         table *= (totals / table.sum(axis=0))[None, :]
@@ -163,17 +144,13 @@ def _pilot_counts(topic: str, councils: tuple[Place, ...], children: Ints) -> In
         shares = np.tile(_national_counts(topic), (len(councils), 1)).astype(float)
     elif topic == SEX:
         female = _national_counts(SEX)[0] / _national_counts(SEX).sum()
-        known = [_published(place.new_la_code).get(("Total", "Total", "Female"), {}) for place in councils]
+        known = [_published(SEX, place.new_la_code).get("Female", {}) for place in councils]
         share = [int(row["children_count"]) / n if row else female for row, n in zip(known, children, strict=True)]
         shares = np.array([share, 1 - np.array(share)]).T
     else:
         mix = _pilot_mix()
-        shares = np.array(
-            [
-                [float(mix[place.council, topic, label]["children_share"]) for label in TOPICS[topic]]
-                for place in councils
-            ]
-        )
+        keys = [[(place.council, topic, label) for label in TOPICS[topic]] for place in councils]
+        shares = np.array([[float(mix[key]["children_share"]) for key in row] for row in keys])
     return whole_numbers(shares, children)
 
 
@@ -186,7 +163,7 @@ def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floa
     for row, place in enumerate(councils):
         for column, label in enumerate(TOPICS[topic][:-1]):
             if topic == SEX:
-                percent = _published(place.new_la_code).get(("Total", "Total", label), {}).get("gld_children_percent")
+                percent = _published(SEX, place.new_la_code).get(label, {}).get("gld_children_percent")
             else:
                 percent = _pilot_mix()[place.council, topic, label]["gld_percent"]
             rates[row, column] = float(percent or np.nan) / 100
@@ -195,21 +172,19 @@ def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floa
     return rates
 
 
-@cache
-def _published(code: str) -> dict[tuple[str, str, str], dict[str, str]]:
-    """Rows of the published figures of one area, by topic, breakdown and sex."""
-    rows = _rows(Path(reference_places.__file__).parent / "published_eyfsp_202425.csv")
-    return {(r["breakdown_topic"], r["breakdown"], r["sex"]): r for r in rows if r["new_la_code"] == code}
+def _published(topic: str, code: str) -> Mapping[str, Mapping[str, str]]:
+    """Published rows of one area by breakdown of the topic; none where the area has no figures for it."""
+    return children_by(topic).get((code, _YEAR), {})
 
 
-def _national(topic: str) -> list[dict[str, str]]:
-    rows = _published("E92000001")
-    return [rows["Total", "Total", label] if topic == SEX else rows[topic, label, "Total"] for label in TOPICS[topic]]
+def _national(topic: str) -> list[Mapping[str, str]]:
+    rows = _published(topic, COUNTRY[0])
+    return [rows[label] for label in TOPICS[topic]]
 
 
 def _national_counts(topic: str) -> Ints:
     counts = np.array([int(row["children_count"]) for row in _national(topic)])
-    counts[-1] += int(_published("E92000001")["Total", "Total", "Total"]["children_count"]) - counts.sum()
+    counts[-1] += int(_published(SEX, COUNTRY[0])[TOTAL]["children_count"]) - counts.sum()
     return counts
 
 
@@ -221,15 +196,10 @@ def _national_rates(topic: str) -> Floats:
 
 
 def _national_gld() -> float:
-    return float(_published("E92000001")["Total", "Total", "Total"]["gld_children_percent"]) / 100
+    return float(_published(SEX, COUNTRY[0])[TOTAL]["gld_children_percent"]) / 100
 
 
 @cache
 def _pilot_mix() -> dict[tuple[str, str, str], dict[str, str]]:
-    rows = _rows(Path(__file__).parent / "pilot_mix.csv")
+    rows = rows_of(Path(__file__).with_name("pilot_mix.csv"))
     return {(row["council"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)

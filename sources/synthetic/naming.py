@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from sources.reference import rows_of
 from sources.synthetic.drawing import AnyArray, Floats, Ints, Texts, pick
 
 NAME_TYPE = "U40"
@@ -38,24 +38,13 @@ ETHNICITIES = {
 _GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in ethnicity.names}))
 
 
-@dataclass(frozen=True)
-class Vocabulary:
-    """Words and how often each is drawn, as a cumulative share."""
-
-    words: Texts
-    cumulative: Floats
-
-    def draw(self, rng: np.random.Generator, size: int) -> Texts:
-        return self.words[np.searchsorted(self.cumulative, rng.random(size), side="right")]
-
-
 def draw_forenames(rng: np.random.Generator, group: Ints, female: AnyArray) -> Texts:
     """A forename for each child by name group (index of `name_groups`) and sex."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         for is_girl, column in ((True, "girls"), (False, "boys")):
             chosen = np.flatnonzero((group == index) & (female == is_girl))
-            names[chosen] = _vocabulary(name, column).draw(rng, len(chosen))
+            names[chosen] = _drawn(rng, name, column, len(chosen))
     return names
 
 
@@ -64,10 +53,10 @@ def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         chosen = np.flatnonzero(group == index)
-        names[chosen] = _vocabulary(name, "surnames").draw(rng, len(chosen))
+        names[chosen] = _drawn(rng, name, "surnames", len(chosen))
     family = np.isin(group, [_GROUPS.index(name) for name in ("british", "irish", "caribbean")])
     double = np.flatnonzero(family & (rng.random(len(group)) < _DOUBLE_SURNAME_SHARE))
-    second = _vocabulary("british", "surnames").draw(rng, len(double))
+    second = _drawn(rng, "british", "surnames", len(double))
     names[double] = np.strings.add(np.strings.add(names[double], "-"), second)
     return names
 
@@ -80,9 +69,14 @@ def name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...
     return forename, np.where(mixed, pick(rng, mix[ethnicity]), forename)
 
 
+def _drawn(rng: np.random.Generator, group: str, column: str, size: int) -> Texts:
+    words, shares = _vocabulary(group, column)
+    return rng.choice(words, size, p=shares)
+
+
 @cache
-def _vocabulary(group: str, column: str) -> Vocabulary:
-    """A name list; its head falls off as 1 / rank, its tail of composed rare names is flat."""
+def _vocabulary(group: str, column: str) -> tuple[Texts, Floats]:
+    """Names and their shares: the head of a list falls off as 1 / rank, its tail of composed rare names is flat."""
     content = yaml.load((_LISTS / f"{group}.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     head = list(dict.fromkeys(content[column].split()))
     if column == "surnames":
@@ -93,26 +87,15 @@ def _vocabulary(group: str, column: str) -> Vocabulary:
     weights = 1 / (np.arange(len(head)) + 10) ** 0.9
     weights = np.concatenate([weights / weights.sum() * (1 - share), np.full(len(tail), share / max(1, len(tail)))])
     words = np.array([word.replace("_", " ") for word in (*head, *tail)], dtype=NAME_TYPE)
-    cumulative = np.cumsum(weights)
-    cumulative[-1] = 1.0
-    return Vocabulary(words, cumulative)
+    return words, weights
 
 
 def _composed(parts: dict[str, str]) -> list[str]:
     return [stem + ending for stem, ending in product(parts["stems"].split(), parts["endings"].split())]
 
 
-def nickname(rng: np.random.Generator, names: Texts) -> Texts:
-    """A short form or other spelling of each name that has one."""
-    return _other_form(rng, names, "nicknames.csv")
-
-
-def in_own_script(rng: np.random.Generator, names: Texts) -> Texts:
-    """Names as written in the script of their language, where the list has them."""
-    return _other_form(rng, names, "native_script.csv")
-
-
-def _other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
+def other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
+    """Another form of each name that has one in this file of `names/`."""
     known, others = _forms(file)
     low, high = np.searchsorted(known, names, side="left"), np.searchsorted(known, names, side="right")
     found = high > low
@@ -123,7 +106,5 @@ def _other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
 @cache
 def _forms(file: str) -> tuple[Texts, Texts]:
     """Names in order, and another form of each, from a two-column list; a name with several forms has several rows."""
-    with (_LISTS / file).open(encoding="utf-8", newline="") as lines:
-        rows = sorted(tuple(row) for row in list(csv.reader(lines))[1:])
-    names, others = zip(*rows, strict=True)
+    names, others = zip(*sorted(tuple(row.values()) for row in rows_of(_LISTS / file)), strict=True)
     return np.array(names, dtype=NAME_TYPE), np.array(others, dtype=NAME_TYPE)

@@ -33,6 +33,7 @@ _OTHER_WHITE_BY_LANGUAGE = 0.6
 LANGUAGE_CODES = ("", "ENG", *sorted({code for each in naming.ETHNICITIES.values() for code in each.languages}))
 UPN_LETTERS = np.array(list("ABCDEFGHJKLMNPQRTUVWXYZ"))
 """Check letters in order of remainder (modulus 23); a letter in the number counts as its place here."""
+_DIGITS = np.array(list("0123456789"))
 
 
 @dataclass(frozen=True)
@@ -229,13 +230,13 @@ def _upns(
     """UPN in the Profile and UPN in the census: for most children the same."""
     la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
     serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
-    upn = upns(la_code, estab, cohort.first_year, serial)
+    upn = _numbered(la_code, estab, cohort.first_year, serial, _DIGITS)
     lot = rng.random(len(council))
     temporary, second = lot < _TEMPORARY_UPN, lot > 1 - _SECOND_UPN
     census_upn = upn.copy()
-    spare = temporary_upns(la_code, estab, cohort.first_year, serial)
+    spare = _numbered(la_code, estab, cohort.first_year, serial, UPN_LETTERS)
     census_upn[temporary] = spare[temporary]
-    earlier = upns(la_code, estab, cohort.first_year - 1, serial)
+    earlier = _numbered(la_code, estab, cohort.first_year - 1, serial, _DIGITS)
     census_upn[second] = earlier[second]
     still = lot < _TEMPORARY_UPN / 3
     upn[still] = census_upn[still]
@@ -255,22 +256,13 @@ def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
     return rng.permutation(valid)[:size].astype("U10")
 
 
-def upns(la_code: Ints, estab: Ints, year: int, serial: Ints) -> Texts:
-    """Permanent numbers: check letter, authority, school, year of issue and serial number (below 1,000)."""
-    return _with_check_letter(_stem(la_code, estab, year, serial // 10), serial % 10, (serial % 10).astype("U1"))
+def _numbered(la_code: Ints, estab: Ints, year: int, serial: Ints, last: Texts) -> Texts:
+    """UPNs: check letter, authority, school, year of issue and serial number, which ends in one of `last`.
 
-
-def temporary_upns(la_code: Ints, estab: Ints, year: int, serial: Ints) -> Texts:
-    """Temporary numbers: as permanent ones, with a letter for the last digit (serial below 2,300)."""
-    return _with_check_letter(_stem(la_code, estab, year, serial // 23), serial % 23, UPN_LETTERS[serial % 23])
-
-
-def _stem(la_code: Ints, estab: Ints, year: int, serial: Ints) -> Ints:
-    """The first eleven digits after the check letter."""
-    return ((la_code * 10_000 + estab) * 100 + year % 100) * 100 + serial
-
-
-def _with_check_letter(stem: Ints, last_value: Ints, last: Texts) -> Texts:
+    Serial numbers are below 1,000 with ten digits, below 2,300 with the letters of temporary numbers.
+    """
+    serial, place = np.divmod(serial, len(last))
+    stem = ((la_code * 10_000 + estab) * 100 + year % 100) * 100 + serial
     digits = stem[:, None] // 10 ** np.arange(10, -1, -1) % 10
-    remainder = (digits @ np.arange(2, 13) + 13 * last_value) % 23
-    return np.strings.add(np.strings.add(UPN_LETTERS[remainder], stem.astype("U11")), last)
+    remainder = (digits @ np.arange(2, 13) + 13 * place) % 23
+    return np.strings.add(np.strings.add(UPN_LETTERS[remainder], stem.astype("U11")), last[place])

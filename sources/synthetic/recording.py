@@ -1,33 +1,30 @@
-"""How services write a child down: the true names, dates and addresses, with the slips that real records have."""
+"""How services write a child down: the true names, dates and addresses, with the slips that real records have.
+
+Rows of a source are under its contract's column names, as Arrow columns in contract form.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sources.reference import rows_of
 from sources.synthetic import naming
-from sources.synthetic.columns import coded, dates, text
-from sources.synthetic.drawing import AnyArray, Bools, Ints, Texts
+from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts
 from sources.synthetic.people import Dates
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
-_FOLDED = {
-    "ł": "l",
-    "Ł": "L",
-    "ø": "o",
-    "Ø": "O",
-    "đ": "d",
-    "Đ": "D",
-    "ß": "ss",
-    "æ": "ae",
-    "Æ": "Ae",
-    "ı": "i",
-}
+_PLAIN_LETTERS = rows_of(Path(__file__).parent / "names" / "plain_letters.csv")
+_SHORT_FORM = partial(naming.other_form, file="nicknames.csv")
+_IN_OWN_SCRIPT = partial(naming.other_form, file="native_script.csv")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A key beside each of `_LETTERS` on a British keyboard."""
@@ -98,19 +95,19 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         return rng.random(size) < share
 
     forename, surname = true.forename.copy(), true.surname.copy()
-    _change(rng, forename, some(slips.short_form), naming.nickname)
+    _change(rng, forename, some(slips.short_form), _SHORT_FORM)
     for names in (forename, surname):
         own_script = some(slips.native_script) & holds_unicode
-        _change(rng, names, own_script, naming.in_own_script)
+        _change(rng, names, own_script, _IN_OWN_SCRIPT)
         _change(
             rng,
             names,
             some(slips.accents_lost) & ~_is_ascii(names),
             lambda _, chosen: without_accents(chosen),
         )
-        _change(rng, names, some(slips.apostrophe_changed) & _contains(names, "'"), _other_apostrophe)
+        _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _other_apostrophe)
         _change(rng, names, some(slips.typing), mistyped)
-    _change(rng, surname, some(slips.double_barrel_changed) & _contains(surname, "-"), _part)
+    _change(rng, surname, some(slips.double_barrel_changed) & (np.strings.find(surname, "-") >= 0), _part)
     swapped = some(slips.names_swapped)
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
     forename[some(slips.forename_missing)] = ""
@@ -147,8 +144,8 @@ def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
 def without_accents(names: Texts) -> Texts:
     """Names in plain Latin letters; letters of other scripts stay."""
     folded = pa.array(names, pa.string())
-    for letter, plain in _FOLDED.items():
-        folded = pc.replace_substring(folded, letter, plain)
+    for row in _PLAIN_LETTERS:
+        folded = pc.replace_substring(folded, row["letter"], row["plain"])
     marks_apart = pc.utf8_normalize(folded, form="NFD")
     plain = pc.utf8_normalize(pc.replace_substring_regex(marks_apart, r"([A-Za-z])\p{Mn}+", r"\1"), form="NFC")
     return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=naming.NAME_TYPE)
@@ -203,10 +200,6 @@ def _change(
         names[rows] = change(own, names[rows])
 
 
-def _contains(names: Texts, part: str) -> Bools:
-    return np.asarray(np.strings.find(names, part) >= 0)
-
-
 def _is_ascii(names: Texts) -> Bools:
     return np.asarray((names.view(np.uint32).reshape(len(names), -1) < 128).all(axis=1))
 
@@ -227,3 +220,51 @@ def uppercase(names: Texts, chosen: AnyArray) -> Texts:
     """The chosen names in capitals, as some systems export them."""
     capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
     return np.where(chosen, np.asarray(capitals, dtype=naming.NAME_TYPE), names)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one source from every council, in order of council and place in the file.
+
+    `council` indexes `Margins.councils`; `person` indexes `People`, and is None where the source is of no child.
+    """
+
+    council: Ints
+    person: Ints | None
+    table: pa.Table
+
+
+def coded(index: AnyArray, values: Sequence[str]) -> pa.DictionaryArray:
+    """A column of codes: `index` into `values`; an empty value is blank."""
+    dictionary = pa.array([value or None for value in values], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), dictionary)
+
+
+def text(values: Texts) -> pa.Array:
+    """A column of text; empty is blank."""
+    column = pa.array(values, pa.string())
+    return pc.if_else(pc.equal(column, ""), None, column)
+
+
+def dates(values: npt.NDArray[np.datetime64]) -> pa.Array:
+    """A column of dates; not-a-time is blank."""
+    return pa.array(values.astype("datetime64[D]"), pa.date32())
+
+
+def decimals(values: Floats) -> pa.DictionaryArray:
+    """A column of numbers as text, without needless zeros; NaN is blank."""
+    distinct, index = np.unique(values, return_inverse=True)
+    return coded(index, ["" if np.isnan(value) else f"{value:.10g}" for value in distinct])
+
+
+def in_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
+    """Order of rows: by council, those sent again after the others, then by `key`."""
+    return np.lexsort((key, late, council))
+
+
+def filed(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
+    """The rows of `table` in file order, after them those of its rows that are sent `again` (indices)."""
+    sent = np.concatenate([np.arange(len(person)), again])
+    late = np.arange(len(sent)) >= len(person)
+    sent = sent[in_file_order(council[sent], key[sent], late)]
+    return Rows(council[sent], person[sent], table.take(pa.array(sent)))

@@ -1,4 +1,7 @@
-"""Make the extracts of one cohort, each as its council would send it: the inverse of its council file."""
+"""Make the extracts of one cohort, each as its council would send it: the inverse of its council file.
+
+And the truth beside them: who each row is about, and the published figures of the true children.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import gzip
 import io
 import unicodedata
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,21 +23,19 @@ import pyarrow.parquet
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
 from sources.reference.cohorts import Cohort
-from sources.reference.places import PILOT
-from sources.synthetic.columns import Rows
-from sources.synthetic.recording import without_accents
-from sources.synthetic.returns import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
-from sources.synthetic.truth import write_truth
+from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
+from sources.synthetic.attainment import EXPECTED
+from sources.synthetic.drawing import Bools, Ints
+from sources.synthetic.education import early_years_census, eyfsp, school_census
+from sources.synthetic.health_visiting import hv_reviews
+from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
+from sources.synthetic.recording import Rows, without_accents
+from sources.synthetic.survey_of_parents import parent_experience
 from sources.synthetic.world import World, draw_world
 
 DEFAULT_SEED = 20260601
-_RETURNS = {
-    "eyfsp": eyfsp.rows,
-    "school_census": school_census.rows,
-    "early_years_census": early_years_census.rows,
-    "hv_reviews": hv_reviews.rows,
-    "parent_experience": parent_experience.rows,
-}
+_RETURNS = (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
+"""Each is named after its source."""
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
     ("liverpool", "parent_experience"): ".csv.gz",
@@ -44,6 +45,17 @@ _EACH_OTHER_FORMAT = 25
 """Beyond the pilot, one file in so many is compressed and one is Parquet."""
 _SENDS_NHS_NUMBER = 3
 """Beyond the pilot, one council in so many has NHS numbers on its education records."""
+_QUINTILES = (
+    "Unknown",
+    "Quintile 1 (most deprived)",
+    "Quintile 2",
+    "Quintile 3",
+    "Quintile 4",
+    "Quintile 5 (least deprived)",
+)
+_ALL_SEN = "All SEN provision"
+_REGIONAL_FROM = 21
+"""Regions and England are published with more than twenty councils."""
 
 
 def generate(
@@ -71,23 +83,23 @@ def generate(
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
     linkable: dict[str, Rows] = {}
-    for source, rows_of in _RETURNS.items():
-        rows = rows_of(world)
+    for rows_of in _RETURNS:
+        source, rows = rows_of.__name__, rows_of(world)
         write_source(landing, source, rows, world)
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
-    write_truth(landing.resolve().parent, world, linkable)
+    _write_truth(landing.resolve().parent, world, linkable)
 
 
 def write_source(landing: Path, source: str, rows: Rows, world: World) -> None:
     """Write one file a council: `landing/<council>/<source>/<cohort>.<ext>`."""
     contract = CONTRACTS[source]
     edges = np.searchsorted(rows.council, np.arange(len(world.margins.councils) + 1))
-    for index, place in enumerate(world.margins.councils):
+    for index, entry in enumerate(world.margins.councils):
         start, end = int(edges[index]), int(edges[index + 1])
-        dialect = world.dialect(place.council, source)
-        columns = columns_sent(contract, place.council, world.contract_names)
+        dialect = world.dialect(entry.council, source)
+        columns = columns_sent(contract, entry.council, world.contract_names)
         table = in_dialect(rows.table.slice(start, end - start), columns, dialect, start)
-        path = landing / place.council / source / f"{world.cohort.code}{file_ending(place.council, source)}"
+        path = landing / entry.council / source / f"{world.cohort.code}{file_ending(entry.council, source)}"
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, table, dialect)
 
@@ -189,3 +201,109 @@ def _plain_letters(error: UnicodeError) -> tuple[str, int]:
 
 _PLAIN = "plain-letters"
 codecs.register_error(_PLAIN, _plain_letters)
+
+
+class _Area(NamedTuple):
+    level: str
+    code: str
+    name: str
+    pupils: Bools
+
+
+def _write_truth(folder: Path, world: World, sources: Mapping[str, Rows]) -> None:
+    """Write `truth.parquet` and `truth_tables.parquet` into `folder`, keeping other cohorts' rows.
+
+    - truth: one row per row written of each source about children: source, council, cohort, source_row (1-based data
+      row of the file), person_id, is_twin.
+    - truth_tables: children_count, gld_children_count and elgs_expected_total of the children with a Profile, each
+      once, in the council of the pupil's own school, by area, breakdown topic, breakdown and sex.
+    """
+    links = pa.concat_tables(_links(world, source, rows) for source, rows in sources.items() if rows.person is not None)
+    _write_cohort(folder / "truth.parquet", links, world.cohort.code)
+    figures = pa.concat_tables(_figures(world, area) for area in _areas(world))
+    _write_cohort(folder / "truth_tables.parquet", figures, world.cohort.code)
+
+
+def _links(world: World, source: str, rows: Rows) -> pa.Table:
+    assert rows.person is not None
+    size = len(rows.council)
+    councils = pa.array([entry.council for entry in world.margins.councils])
+    return pa.table(
+        {
+            "source": pa.repeat(source, size),
+            "council": councils.take(pa.array(rows.council)),
+            "cohort": pa.repeat(world.cohort.code, size),
+            "source_row": np.arange(size) - np.searchsorted(rows.council, rows.council) + 1,
+            "person_id": world.cohort.first_year * 10_000_000 + rows.person,
+            "is_twin": world.people.twin[rows.person],
+        }
+    )
+
+
+def _areas(world: World) -> Iterator[_Area]:
+    """The areas that figures are published for."""
+    people, councils = world.people, world.margins.councils
+    own = people.council[people.pupil]
+
+    def within(chosen: list[bool]) -> Bools:
+        return np.array(chosen)[own]
+
+    for index, entry in enumerate(councils):
+        yield _Area("Local authority", entry.new_la_code, entry.la_name, own == index)
+    devolved = [entry.english_devolved_area_code == LIVERPOOL_CITY_REGION for entry in councils]
+    name = place("liverpool").english_devolved_area_name
+    yield _Area("English devolved area", LIVERPOOL_CITY_REGION, name, within(devolved))
+    yield _Area("Pilot councils", "", "Pilot councils", within([entry.council in PILOT for entry in councils]))
+    if len(councils) >= _REGIONAL_FROM:
+        for code, region in sorted({(entry.region_code, entry.region_name) for entry in councils}):
+            yield _Area("Regional", code, region, within([entry.region_code == code for entry in councils]))
+        yield _Area("National", *COUNTRY, within([True for _ in councils]))
+
+
+def _figures(world: World, area: _Area) -> pa.Table:
+    """Every topic x breakdown x sex of one area."""
+    pupils = world.people.pupil
+    sex = world.people.categories[SEX][pupils]
+    gld = world.attainment.gld[pupils]
+    elgs = (world.attainment.goals == EXPECTED).sum(axis=1)
+    rows = []
+    for topic, breakdown, group in _breakdowns(world):
+        for label, chosen in (("Total", None), *((text, code) for code, text in enumerate(TOPICS[SEX]))):
+            inside = area.pupils & group & (True if chosen is None else sex == chosen)
+            rows.append(
+                {
+                    "cohort": world.cohort.code,
+                    "geographic_level": area.level,
+                    "area_code": area.code,
+                    "area_name": area.name,
+                    "breakdown_topic": topic,
+                    "breakdown": breakdown,
+                    "sex": label,
+                    "children_count": int(inside.sum()),
+                    "gld_children_count": int((inside & gld).sum()),
+                    "elgs_expected_total": int(elgs[inside].sum()),
+                }
+            )
+    return pa.Table.from_pylist(rows)
+
+
+def _breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:
+    pupils = world.people.pupil
+    yield "Total", "Total", np.ones(int(pupils.sum()), dtype=bool)
+    for topic in (FSM, ETHNICITY, SEN, LANGUAGE, TERM):
+        group: Ints = world.people.categories[topic][pupils]
+        for index, label in enumerate(TOPICS[topic]):
+            yield topic, label, group == index
+        if topic == SEN:
+            yield topic, _ALL_SEN, np.isin(group, [1, 2])
+    for index, label in enumerate(_QUINTILES):
+        yield "IMD quintile", label, world.quintile[pupils] == index
+
+
+def _write_cohort(path: Path, table: pa.Table, cohort: str) -> None:
+    """Replace a cohort's rows of a Parquet file."""
+    if path.exists():
+        earlier = pyarrow.parquet.read_table(path)
+        others = earlier.filter(pc.not_equal(earlier["cohort"], cohort))
+        table = pa.concat_tables([others.cast(table.schema), table]) if others.num_rows else table
+    pyarrow.parquet.write_table(table, path, compression="zstd")

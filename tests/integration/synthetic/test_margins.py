@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sources import reference
 from sources.reference.cohorts import Cohort
 from sources.synthetic import margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
@@ -15,7 +16,7 @@ from sources.synthetic.drawing import Streams
 from sources.synthetic.geography import geography
 from sources.synthetic.people import draw_people
 
-PUBLISHED = pd.read_csv(Path(margins.reference_places.__file__).parent / "published_eyfsp_202425.csv")
+PUBLISHED = pd.read_csv(Path(reference.__file__).parent / "published_eyfsp_202425.csv")
 KEYS = ["area_code", "breakdown_topic", "breakdown", "sex"]
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from sources.contracts.parent_experience import SERVICES
-from sources.synthetic.columns import Rows, coded, text
 from sources.synthetic.drawing import Bools, Floats, Ints, pick
 from sources.synthetic.margins import FSM
+from sources.synthetic.recording import Rows, coded, text
 from sources.synthetic.world import World
 
 _RESPONSES_A_CHILD = (0.08, 0.12)
@@ -31,7 +31,7 @@ _BARRIERS_IF_EASY = np.array([0.12, 0.12, 0.05, 0.05, 0.05, 0.03, 0.07, 0.04, 0.
 _DONT_KNOW = 0.04
 
 
-def rows(world: World) -> Rows:
+def parent_experience(world: World) -> Rows:
     """The responses of every council's file."""
     rng, figures = world.streams("parent experience"), world.margins
     responses = np.round(figures.children * world.by_council("responses", *_RESPONSES_A_CHILD)).astype(np.int64)

@@ -14,11 +14,10 @@ import pyarrow as pa
 from scipy.special import expit, ndtri
 
 from sources.reference.asq3 import DOMAINS, cut_offs
-from sources.synthetic.columns import Rows, coded, dates, decimals, filed, text
 from sources.synthetic.drawing import Bools, Floats, Ints
 from sources.synthetic.margins import FSM
 from sources.synthetic.people import Dates
-from sources.synthetic.recording import HEALTH, Identity, uppercase
+from sources.synthetic.recording import HEALTH, Identity, Rows, coded, dates, decimals, filed, text, uppercase
 from sources.synthetic.world import World
 
 REVIEWS = ("NBV", "6-8W", "12M", "2-2.5Y")
@@ -61,7 +60,7 @@ class _Reviews(NamedTuple):
     date: Dates
 
 
-def rows(world: World) -> Rows:
+def hv_reviews(world: World) -> Rows:
     """The rows of every council's file."""
     rng, people = world.streams("hv reviews"), world.people
     known = np.flatnonzero(~world.joined_late)
