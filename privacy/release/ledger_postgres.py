@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from typing import Any
 
 from privacy.doors.sql import quoted
@@ -33,34 +34,7 @@ _ENTRIES = "readiness_ledger.entries"
 
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
-_CHECKS = """
-CREATE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE integrity_constraint_violation USING MESSAGE = 'the budget ledger is append-only: no entry may be '
-        || CASE TG_OP WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END;
-END $$;
-
-CREATE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    broken text;
-BEGIN
-    SELECT CASE {cases}
-    END INTO broken;
-    IF broken IS NOT NULL THEN
-        RAISE integrity_constraint_violation USING MESSAGE = broken;
-    END IF;
-    RETURN NEW;
-END $$;
-
-CREATE TRIGGER only_append BEFORE INSERT ON readiness_ledger.entries
-    FOR EACH ROW EXECUTE FUNCTION readiness_ledger.check_entry();
-CREATE TRIGGER never_update BEFORE UPDATE ON readiness_ledger.entries
-    FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
-CREATE TRIGGER never_delete BEFORE DELETE ON readiness_ledger.entries
-    FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
-CREATE TRIGGER never_truncate BEFORE TRUNCATE ON readiness_ledger.entries
-    FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
-"""
+_CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
 
 
 class PostgresStorage:
@@ -77,7 +51,7 @@ class PostgresStorage:
                 cases = " ".join(
                     f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in rules(_ENTRIES).values()
                 )
-                connection.execute(_CHECKS.replace("{cases}", cases))
+                connection.execute(_CHECKS.replace("CASES", cases))
                 for trigger in _TRIGGERS:
                     connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
             _check_fitness(connection)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
+from importlib import resources
 from typing import Any, Protocol
+
+import yaml
 
 from privacy.release.canonical import canonical_json, sha256_hex
 
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
+_FOLDER = resources.files("privacy.release")
 
 
 class LedgerError(Exception):
@@ -55,79 +59,17 @@ class Entry:
         return sha256_hex(canonical_json(content))
 
 
-TABLE = """
-CREATE TABLE IF NOT EXISTS {table} (
-    seq                {integer} PRIMARY KEY,
-    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'WRITE_OFF')),
-    cohort             TEXT NOT NULL CHECK (cohort <> ''),
-    release            TEXT NOT NULL,
-    family             TEXT NOT NULL,
-    nano_rho           {integer} NOT NULL CHECK (nano_rho > 0),
-    plan_sha256        TEXT NOT NULL,
-    input_mac          TEXT NOT NULL,
-    measurement_sha256 TEXT NOT NULL,
-    note               TEXT NOT NULL,
-    recorded_at        TEXT NOT NULL,
-    previous_hash      TEXT NOT NULL,
-    entry_hash         TEXT NOT NULL UNIQUE
-){options};
-
-CREATE UNIQUE INDEX IF NOT EXISTS one_approval ON {table} (cohort) WHERE kind = 'APPROVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_charge ON {table} (cohort, release, family) WHERE kind = 'RESERVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_end ON {table} (cohort, release, family) WHERE kind IN ('COMMIT', 'WRITE_OFF');
-"""
+TABLE = _FOLDER.joinpath("ledger_table.sql").read_text(encoding="utf-8")
 """SQL of the table of entries, for a name, the database's type of 64-bit integers, and its options."""
 
-_RULES = {
-    "only_append": (
-        "an entry must follow the last one",
-        """
-        coalesce(NEW.seq, 0) <> (SELECT coalesce(max(seq), 0) + 1 FROM {table})
-        OR coalesce(NEW.previous_hash, '') <>
-           coalesce((SELECT entry_hash FROM {table} ORDER BY seq DESC LIMIT 1), '{genesis}')
-        """,
-    ),
-    "approve_once": (
-        "the budget of a cohort is approved once",
-        "NEW.kind = 'APPROVE' AND EXISTS (SELECT 1 FROM {table} WHERE kind = 'APPROVE' AND cohort = NEW.cohort)",
-    ),
-    "charge_once": (
-        "a family is charged once per release",
-        """
-        NEW.kind = 'RESERVE' AND EXISTS (
-            SELECT 1 FROM {table} WHERE kind = 'RESERVE'
-               AND (cohort, release, family) = (NEW.cohort, NEW.release, NEW.family))
-        """,
-    ),
-    "never_overspend": (
-        "the charge would overspend the approved budget",
-        """
-        NEW.kind = 'RESERVE' AND NEW.nano_rho
-        + coalesce((SELECT sum(nano_rho) FROM {table} WHERE kind = 'RESERVE' AND cohort = NEW.cohort), 0)
-        > coalesce((SELECT nano_rho FROM {table} WHERE kind = 'APPROVE' AND cohort = NEW.cohort), 0)
-        """,
-    ),
-    "end_once": (
-        "an end must match one open charge",
-        """
-        NEW.kind IN ('COMMIT', 'WRITE_OFF') AND (
-            NOT EXISTS (
-                SELECT 1 FROM {table} WHERE kind = 'RESERVE'
-                   AND (cohort, release, family, nano_rho, plan_sha256, input_mac)
-                     = (NEW.cohort, NEW.release, NEW.family, NEW.nano_rho, NEW.plan_sha256, NEW.input_mac))
-            OR EXISTS (
-                SELECT 1 FROM {table} WHERE kind IN ('COMMIT', 'WRITE_OFF')
-                   AND (cohort, release, family) = (NEW.cohort, NEW.release, NEW.family)))
-        """,
-    ),
-}
+_RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding="utf-8"))
 
 
 def rules(table: str) -> dict[str, tuple[str, str]]:
     """The ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the condition
     under which it is."""
     return {
-        name: (wrong, condition.format(table=table, genesis=GENESIS)) for name, (wrong, condition) in _RULES.items()
+        name: (rule["wrong"], rule["condition"].format(table=table, genesis=GENESIS)) for name, rule in _RULES.items()
     }
 
 

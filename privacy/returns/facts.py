@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib import resources
 
 import duckdb
 import numpy as np
@@ -92,15 +93,16 @@ def facts_of(
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
-    con.register("told_by", _tellers(allowed, of_absence))
+    con.register("told_by", _tellers(allowed))
     try:
-        given = {**receiver._asdict(), "source": source, "absence": of_absence.why_not is None}
-        return con.sql(_FACTS, params=given).to_arrow_table()
+        given = {**receiver._asdict(), "source": source, "least": _LEAST_PROBABILITY}
+        given["absence"] = of_absence.why_not is None
+        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=given).to_arrow_table()
     finally:
         con.unregister("told_by")
 
 
-def _tellers(allowed: Permitted, of_absence: Absence) -> pa.Table:
+def _tellers(allowed: Permitted) -> pa.Table:
     return pa.table(
         {
             "council": pa.array([teller.council for teller in allowed], pa.string()),
@@ -116,52 +118,7 @@ _ALIKE = " UNION ".join(
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
     for name in ALIKE_TOKENS
 )
-_FACTS = f"""
-WITH mine AS (
-    FROM records WHERE council = $council AND source = $source
-), theirs AS (
-    SELECT records.*, tells_contact, tells_concern FROM records JOIN told_by USING (council, service)
-), linked AS (
-    SELECT mine.source_row, theirs.* EXCLUDE (source_row, child_id, probability),
-           mine.probability * theirs.probability >= {_LEAST_PROBABILITY} AS sure
-      FROM mine JOIN theirs USING (child_id)
-), perhaps AS (
-    SELECT mine.source_row, theirs.council, theirs.service, bool_or(likely) AS likely
-      FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id GROUP BY ALL
-), known AS (
-    SELECT source_row, council, service, any_value(tells_contact) AS tells_contact,
-           any_value(tells_concern) AS tells_concern,
-           NOT bool_and(sure) OR coalesce(bool_or(perhaps.likely), false) AS unsettled,
-           max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern
-      FROM linked LEFT JOIN perhaps USING (source_row, council, service)
-     GROUP BY source_row, council, service HAVING bool_or(sure)
-), told AS (
-    SELECT source_row,
-           CASE WHEN tells_contact AND NOT unsettled THEN last_contact END AS last_contact,
-           CASE WHEN tells_concern AND (concern OR NOT unsettled) THEN concern END AS concern, council, service
-      FROM known
-), of_known AS (
-    SELECT source_row, list(json_merge_patch(
-               json_object('council', council, 'service', service),
-               CASE WHEN last_contact IS NULL THEN json('{{}}') ELSE json_object('last_contact', last_contact) END,
-               CASE WHEN concern IS NULL THEN json('{{}}') ELSE json_object('concern', concern) END
-           ) ORDER BY council, service) AS known_to
-      FROM told GROUP BY source_row
-), unfound AS (
-    FROM mine WHERE $absence AND findable
-       AND source_row NOT IN (SELECT source_row FROM linked) AND source_row NOT IN (SELECT source_row FROM perhaps)
-), strangers AS (
-    FROM theirs WHERE child_id NOT IN (SELECT child_id FROM records WHERE council = $council AND service = $service)
-), alike AS (
-    {_ALIKE}
-), of_nobody AS (
-    SELECT source_row FROM unfound WHERE source_row NOT IN (SELECT source_row FROM alike)
-)
-SELECT source_row, json_object('row', source_row, 'known_to', known_to)::VARCHAR AS fact FROM of_known
-UNION ALL
-SELECT source_row, json_object('row', source_row, 'known_to_no_other', true)::VARCHAR FROM of_nobody
-ORDER BY source_row
-"""
+_FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(encoding="utf-8")
 
 
 class Doubts:
