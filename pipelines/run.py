@@ -13,9 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import one_run
-from assets.catalogue.run_tags import of_release, started_by_command
+from assets.catalogue.runs import Installation, of_release, one_run, started_by_command
 from assets.home.errors import StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held

@@ -12,11 +12,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.catalogue import descriptions
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COHORTS
-from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
-from assets.catalogue.run_tags import of_release
-from assets.catalogue.steps import speaks_plainly
+from assets.catalogue.runs import COHORTS, Installation, of_release, speaks_plainly
+from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.measure import measure_release, publish_bundle
