@@ -87,7 +87,7 @@ def run_cohort(
     home, others = installation.home_folder, [each.code for each in with_cohorts]
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
     release = version or release_of(home, cohort)
-    series = series_for(home, release, Asked(cohort.code, others or None, reuse))
+    series = series_for(home, cohort.code, release, Asked(others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
     for each in measured:
         check_may_be_held(each, dt.date.today())
