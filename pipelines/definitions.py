@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from assets.home.paths import Home
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links

@@ -13,9 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import one_run
-from assets.catalogue.run_tags import of_release, started_by_command
+from assets.catalogue.runs import Installation, of_release, one_run, started_by_command
 from assets.home.errors import StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
@@ -89,7 +87,7 @@ def run_cohort(
     home, others = installation.home_folder, [each.code for each in with_cohorts]
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
     release = version or release_of(home, cohort)
-    series = series_for(home, release, Asked(cohort.code, others or None, reuse))
+    series = series_for(home, cohort.code, release, Asked(others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
     for each in measured:
         check_may_be_held(each, dt.date.today())

@@ -7,10 +7,8 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 from assets.catalogue import descriptions
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COUNCIL_COHORTS, council_cohort, parts
 from assets.catalogue.policies import WINDOW, due_freshness
-from assets.catalogue.steps import speaks_plainly
+from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly
 from assets.home.cohort_lock import turn
 from assets.home.removal_lock import in_use
 from assets.home.retention_policy import check_may_be_held

@@ -82,6 +82,12 @@ def file_mac(keys: KeyRing, sha256: str) -> str:
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
+def mac_of(pseudonymised: Path) -> str:
+    """MAC of the delivery that a pseudonymised extract was made from; empty where it says none."""
+    metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
+    return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
+
+
 _EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(StoppedExtract)
 
 
@@ -98,12 +104,10 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
     none."""
     quality = read(home.quality(source, cohort, council))
     try:
-        held = pyarrow.parquet.read_metadata(home.pseudonymised(source, cohort, council)).metadata or {}
+        held = mac_of(home.pseudonymised(source, cohort, council))
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
-    if quality is None:
-        return None
-    return quality if held.get(MAC_KEY.encode()) == quality.file_mac.encode() else None
+    return quality if quality and quality.file_mac == held else None
 
 
 def last(home: Home, source: str, cohort: str, council: str, mac: str) -> ExtractQuality | None:

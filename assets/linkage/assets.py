@@ -6,10 +6,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.catalogue import descriptions
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COHORTS
 from assets.catalogue.policies import linked_at_night, linked_freshness
-from assets.catalogue.steps import speaks_plainly
+from assets.catalogue.runs import COHORTS, Installation, speaks_plainly
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage.arrivals import absent, arrivals, waiting

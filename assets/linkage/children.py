@@ -23,6 +23,8 @@ from sources.reference.asq3 import DOMAINS, cut_offs
 from sources.reference.ethnicity import MAJOR_GROUP
 from sources.reference.goals import GLD_GOALS, GOALS
 
+_PUPIL = Path(__file__).with_name("pupil.sql")
+
 
 class NotDerived(Exception):
     """An attribute of a family for which no derivation is defined; the message names both."""
@@ -59,7 +61,7 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
     con.execute(f"CREATE TEMP TABLE settings AS {_by_child('early_years_census', _setting_columns())}")
     con.execute(f"CREATE TEMP TABLE census AS {_by_child('school_census', _census_columns())}")
     units = {
-        "pupil": _pupil(),
+        "pupil": _PUPIL.read_text(encoding="utf-8"),
         "health": f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews",
         "parents": "SELECT concat_ws('-', council, source_row) AS child_id, * FROM parent_experience",
     }
@@ -100,25 +102,6 @@ def _no_rows(source: str) -> str:
 
 def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
     return f"SELECT child_id, {_selected(columns)} FROM {source} GROUP BY child_id"
-
-
-def _pupil() -> str:
-    """The Profile that counts, with what is linked to it: assessed before not assessed; by council; the last row."""
-    return """
-        WITH profiles AS (
-            SELECT * FROM eyfsp
-            QUALIFY row_number() OVER (
-                PARTITION BY child_id ORDER BY (com_e01 = 'A'), council, source_row DESC
-            ) = 1
-        )
-        SELECT profiles.*, census.* EXCLUDE (child_id), settings.entitlement, reviews.asq3,
-               reviews.child_id IS NOT NULL AS seen_by_hv, coalesce(reviews.concern, false) AS hv_concern,
-               settings.child_id IS NOT NULL AS seen_by_setting, coalesce(settings.concern, false) AS setting_concern
-          FROM profiles
-          LEFT JOIN census USING (child_id)
-          LEFT JOIN reviews USING (child_id)
-          LEFT JOIN settings USING (child_id)
-    """
 
 
 def _pupil_columns() -> dict[str, Derivation]:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet
+from pydantic import TypeAdapter
 
 from assets.home.older_homes import convert_linkage
 from assets.home.paths import Home
-from assets.intake.deliveries import MAC_KEY
+from assets.intake.deliveries import mac_of
 from ndl_export.facts.missing import SOURCES
 from privacy.doors import files
 from sources.contracts import CONTRACTS
@@ -58,6 +58,9 @@ class LinkageRecord:
         return {source: names for source, names in absent.items() if names}
 
 
+_LINKAGE_RECORD, _EXTRACTS = TypeAdapter(LinkageRecord), TypeAdapter(dict[str, Extract])
+
+
 def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
     files.write_json(home.linkage_record(cohort), asdict(record))
 
@@ -67,8 +70,7 @@ def read_record(home: Home, cohort: str) -> LinkageRecord:
     convert_linkage(home, cohort)
     if not home.linkage_record(cohort).exists():
         raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
-    content = json.loads(home.linkage_record(cohort).read_bytes())
-    return LinkageRecord(**content | {"extracts": _extracts(content["extracts"])})
+    return _LINKAGE_RECORD.validate_json(home.linkage_record(cohort).read_bytes())
 
 
 def record_of_tables(home: Home, cohort: str) -> LinkageRecord:
@@ -95,12 +97,12 @@ def extracts_in(
     home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
     """The extracts of these councils and sources that are in. Reads all of each."""
-    return {name: Extract(_mac(path), _sha256(path)) for name, path in _paths(home, cohort, councils, sources)}
+    return {name: Extract(mac_of(path), _sha256(path)) for name, path in _paths(home, cohort, councils, sources)}
 
 
 def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
     """The MAC of the delivery of each extract of these councils that is in."""
-    return {name: _mac(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
+    return {name: mac_of(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
 
 
 def changed(before: Extracts, now: Extracts) -> list[str]:
@@ -123,11 +125,7 @@ def as_json(extracts: Extracts) -> str:
 
 
 def from_json(content: bytes | str) -> dict[str, Extract]:
-    return _extracts(json.loads(content))
-
-
-def _extracts(content: Mapping[str, Mapping[str, str]]) -> dict[str, Extract]:
-    return {name: Extract(**extract) for name, extract in content.items()}
+    return _EXTRACTS.validate_json(content)
 
 
 _NAMES_SHOWN = 5
@@ -137,11 +135,6 @@ def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[s
     for source in sources:
         for path in extracts_of(home, source, cohort, councils):
             yield f"{path.stem}/{source}", path
-
-
-def _mac(path: Path) -> str:
-    metadata = pyarrow.parquet.read_metadata(path).metadata or {}
-    return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
 
 
 def _sha256(path: Path) -> str:

@@ -12,13 +12,11 @@ import dagster as dg
 from pydantic import Field
 
 from assets.catalogue import descriptions
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COHORTS
-from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
-from assets.catalogue.run_tags import of_release
-from assets.catalogue.steps import speaks_plainly
+from assets.catalogue.runs import COHORTS, Installation, of_release, speaks_plainly
+from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
+from assets.release.begin import Asked
 from assets.release.measure import measure_release, publish_bundle
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE
@@ -87,10 +85,7 @@ def measurements(
         cohort,
         config.version,
         _councils(installation, cohort),
-        allow_missing=config.allow_missing,
-        share=config.share,
-        others=config.with_cohorts,
-        reuse=config.reuse,
+        Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
     )
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": config.version}

@@ -9,9 +9,11 @@ which costs nothing, or measured now where none ever did.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from assets.home.cohort_lock import in_turn
 from assets.home.older_homes import convert_release
@@ -26,7 +28,6 @@ from assets.linkage.inputs import (
     named,
     record_of_tables,
 )
-from assets.release.budget_share import WHOLE, check_fits
 from assets.release.expected_accuracy import check_accuracy
 from assets.release.noise_workload import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE
@@ -38,11 +39,14 @@ from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
-from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.policy import Policy, load_policy
 
 Series = Mapping[str, str]
 """By cohort of a release, the release that it was measured for."""
+WHOLE = 1.0
+"""The whole of the policy's split. A cohort's cap leaves less for a revision than a whole release costs: a revision
+spends a share, with wider noise."""
 
 
 class CouncilsMissing(Exception):
@@ -77,37 +81,31 @@ class CohortRecord:
 
 ReleaseRecord = Mapping[str, CohortRecord]
 """By cohort."""
+_RELEASE_RECORD: TypeAdapter[ReleaseRecord] = TypeAdapter(dict[str, CohortRecord])
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The cohorts that a release is to be of: its own, and others beside it; None for those it was begun with.
+    """What a person asks of a release besides its cohort: whether councils may be missing, the share of the split to
+    spend (by default the whole, or what the release was begun with), and other cohorts that stand beside its own; none
+    for those that it was begun with.
 
     With `reuse`, its own is not measured either: all are published from what was drawn before.
     """
 
-    cohort: str
-    others: Collection[str] | None = None
+    allow_missing: bool = False
+    share: float | None = None
+    others: Sequence[str] = ()
     reuse: bool = False
 
 
 @in_turn
-def begin_release(
-    home: Home,
-    cohort: str,
-    version: str,
-    councils: Sequence[str],
-    *,
-    allow_missing: bool,
-    share: float | None = None,
-    others: Sequence[str] = (),
-    reuse: bool = False,
-) -> list[str]:
+def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: Asked) -> list[str]:
     """Fix what a release is of and return the cohorts that it measures itself. To be called before each measurement.
 
-    `share` is by default the whole, or what the release was begun with. Of a cohort that it has measured already, from
-    the deliveries that are in, no table is looked at. Whatever is refused is refused before the first charge, with
-    nothing fixed: all families are looked at, so that a release does not stop halfway.
+    Of a cohort that it has measured already, from the deliveries that are in, no table is looked at. Whatever is
+    refused is refused before the first charge, with nothing fixed: all families are looked at, so that a release does
+    not stop halfway.
 
     Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
     allowed, `ReleaseConflict` where the release was begun with other cohorts, another share or other councils missing,
@@ -115,19 +113,19 @@ def begin_release(
     where the plan of a family is not expected to be worth its budget; a revision that spends a share is not held to it.
     """
     publisher()
-    series = series_for(home, version, Asked(cohort, others or None, reuse))
+    series = series_for(home, cohort, version, asked)
     cohorts = measured_now(series, version)
     before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)
     tables = {each: record_of_tables(home, each) for each in cohorts if not stands(home, each, version, councils)}
     for each, linked in tables.items():
         if each not in charged:
             _check_of_what_is_in(home, each, councils, linked.extracts)
-        if not allow_missing:
+        if not asked.allow_missing:
             _check_complete(each, linked.missing(councils))
     record = {each: CohortRecord(origin) for each, origin in series.items()}
     for each in cohorts:
         begun = before.get(each, record[each])
-        spent = _share(home, each, version, share, begun.share, each in charged)
+        spent = _share(home, each, version, asked.share, begun.share, each in charged)
         if each in charged and each in before:
             record[each] = begun
         else:
@@ -146,8 +144,7 @@ def read_record(home: Home, version: str) -> ReleaseRecord:
     """What was fixed with a release; empty where it was not begun."""
     convert_release(home, version)
     path = home.release_record(version)
-    content = json.loads(path.read_bytes()) if path.exists() else {}
-    return {cohort: _cohort_record(fixed) for cohort, fixed in content.items()}
+    return _RELEASE_RECORD.validate_json(path.read_bytes()) if path.exists() else {}
 
 
 def fixed_record(home: Home, version: str) -> ReleaseRecord:
@@ -158,11 +155,6 @@ def fixed_record(home: Home, version: str) -> ReleaseRecord:
         f"release {version} was not begun in {home.root}, or its record is lost: restore"
         f" {home.release_record(version)} from a backup"
     )
-
-
-def _cohort_record(fixed: Mapping[str, Any]) -> CohortRecord:
-    missing = {source: tuple(councils) for source, councils in fixed.get("missing", {}).items()}
-    return CohortRecord(**{**fixed, "missing": missing})
 
 
 def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
@@ -182,29 +174,28 @@ def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bo
     return fixed.measured_from == deliveries_in(home, cohort, councils)
 
 
-def series_for(home: Home, version: str, asked: Asked) -> Series:
+def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     """What the release is of: as it was begun, or as it would be begun now. Writes nothing.
 
     Raises `ReleaseConflict` where it was begun with other cohorts, and `SeriesRefused`.
     """
-    others = set(asked.others or ())
-    if asked.cohort in others:
-        raise SeriesRefused(f"cohort {asked.cohort} is the release's own: name only others beside it")
-    wanted, charged = {asked.cohort, *others}, Ledger(home.ledger).cohorts_charged(version)
+    if cohort in asked.others:
+        raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
+    wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
     fixed = read_record(home, version)
     if fixed and (charged or (home.release / version).exists()):
-        if (asked.others is not None and fixed.keys() != wanted) or asked.cohort not in fixed:
+        if (asked.others and fixed.keys() != wanted) or cohort not in fixed:
             raise ReleaseConflict(
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
                 " Another set of cohorts is another release: give it a version of its own."
             )
-        return {cohort: entry.measured_in for cohort, entry in fixed.items()}
+        return {each: entry.measured_in for each, entry in fixed.items()}
     if strangers := charged - wanted:
         raise ReleaseConflict(
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
             " another release: give it a version of its own."
         )
-    own = set() if asked.reuse else {asked.cohort}
+    own = set() if asked.reuse else {cohort}
     found = {each: version if each in own else _origin(home, each, version) for each in sorted(wanted)}
     if asked.reuse and (unmeasured := measured_now(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
@@ -286,3 +277,57 @@ def _check_worth(councils: Sequence[str]) -> None:
     policy = load_policy()
     for family in FAMILIES:
         check_accuracy(family, plan_family(family, councils, policy), councils, policy)
+
+
+def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
+    """Approve the cohort's budget, and see that every family of a release can be charged at this share.
+
+    Raises `PolicyError` for what is no share, and `BudgetExceeded`, which names the largest share that fits.
+    """
+    policy, ledger = load_policy(), Ledger(home.ledger)
+    ledger.approve(cohort, policy.cap_rho)
+    try:
+        ledger.check_fits(cohort, version, policy.scaled(share).split)
+    except BudgetExceeded as refused:
+        largest = _largest_share(policy, refused.left)
+        fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
+        raise BudgetExceeded(f"{refused}{fitting}", asked=refused.asked, left=refused.left) from None
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a new release of a cohort would charge, and what is left for it, in rho; the largest share that fits."""
+
+    share: float
+    asked_rho: float
+    left_rho: float
+    fits: bool
+    largest_share: float
+
+
+def room_for(home: Home, cohort: str, share: float) -> Room:
+    """Whether a release that spends this share of the split would fit. Spends nothing, and approves nothing.
+
+    Raises `PolicyError` for what is no share, and `LedgerError`.
+    """
+    policy = load_policy()
+    asked, left = _nano(policy.scaled(share)), round(_left(home, cohort, policy) * NANO)
+    return Room(share, asked / NANO, left / NANO, asked <= left, _largest_share(policy, left / NANO))
+
+
+def _largest_share(policy: Policy, left: float) -> float:
+    """The largest share, in thousandths, for which there is room."""
+    return min(WHOLE, 1000 * round(left * NANO) // _nano(policy) / 1000)
+
+
+def _nano(policy: Policy) -> int:
+    return sum(round(rho * NANO) for rho in policy.split.values())
+
+
+def _left(home: Home, cohort: str, policy: Policy) -> float:
+    """What is left of the cohort's budget; the policy's cap, where none was approved yet."""
+    if isinstance(home.ledger, Path) and not home.ledger.exists():
+        return policy.cap_rho
+    ledger = Ledger(home.ledger)
+    ledger.verify_chain()
+    return ledger.remaining(cohort) if ledger.cap(cohort) else policy.cap_rho

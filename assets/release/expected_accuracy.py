@@ -42,39 +42,6 @@ class NotAccurateEnough(Exception):
 
 
 @dataclass(frozen=True)
-class AreaAccuracy:
-    """Expected 95% half-widths of one table in one area: counts in units, rates in points; how many are unusable.
-
-    `council` is the name of the council that the area is, where it is one.
-    """
-
-    table: str
-    area: str
-    council: str | None
-    figures: int
-    rates: int
-    median_count_half_width: float | None
-    median_rate_half_width: float | None
-    flagged_unreliable: int
-    withheld: int
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Rows of a table that will be unreliable or withheld in at least half of the councils.
-
-    `denominator`: what the rate is of, in the median council; None for a difference.
-    """
-
-    table: str
-    rows: str
-    denominator: float | None
-    councils: int
-    flagged_unreliable: int
-    withheld: int
-
-
-@dataclass(frozen=True)
 class Minimum:
     """Whether a family meets the policy's minimum accuracy: of so many large rates, which share is accurate."""
 
@@ -119,8 +86,8 @@ def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, 
             for family, plan in plans.items()
         ],
         "minimum_accuracy": [asdict(_minimum(family, found, policy)) for family, found in blocks.items()],
-        "warnings": [asdict(w) for name, found in tables.items() for w in _warnings(name, found, policy)],
-        "tables": [asdict(area) for name, found in tables.items() for area in _by_area(name, found, policy)],
+        "warnings": [line for name, found in tables.items() for line in _warnings(name, found, policy)],
+        "tables": [area for name, found in tables.items() for area in _by_area(name, found, policy)],
     }
 
 
@@ -189,7 +156,11 @@ def _minimum(family: str, blocks: dict[str, list[_Block]], policy: Policy) -> Mi
     return Minimum(family, int(judged.size), round(share, 4), share >= wanted.share_of_rates)
 
 
-def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[Warned]:
+def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[dict[str, Any]]:
+    """Rows of a table that will be unreliable or withheld in at least half of the councils.
+
+    `denominator`: what the rate is of, in the median council; None for a difference.
+    """
     limits = policy.reliability
     for block in blocks:
         councils = [index for index, area in enumerate(block.areas) if area.level == LOCAL_AUTHORITY]
@@ -199,17 +170,17 @@ def _warnings(table: str, blocks: list[_Block], policy: Policy) -> Iterator[Warn
         withheld = (widths > limits.withheld_half_width).sum(axis=0)
         unreliable = (widths > limits.unreliable_half_width).sum(axis=0) - withheld
         for level in np.flatnonzero(2 * (withheld + unreliable) >= len(councils)):
-            yield Warned(
-                table,
-                block.levels[level],
-                None if np.isnan(middle[level]) else round(float(middle[level]), 1),
-                len(councils),
-                int(unreliable[level]),
-                int(withheld[level]),
-            )
+            yield {
+                "table": table,
+                "rows": block.levels[level],
+                "denominator": None if np.isnan(middle[level]) else round(float(middle[level]), 1),
+                "councils": len(councils),
+                "flagged_unreliable": int(unreliable[level]),
+                "withheld": int(withheld[level]),
+            }
 
 
-def _by_area(table: str, blocks: list[_Block], policy: Policy) -> list[AreaAccuracy]:
+def _by_area(table: str, blocks: list[_Block], policy: Policy) -> list[dict[str, Any]]:
     found: dict[str, list[tuple[Geography, Array, Array]]] = {}
     for block in blocks:
         for area, counts, rates in zip(block.areas, block.counts, block.rates, strict=True):
@@ -217,22 +188,28 @@ def _by_area(table: str, blocks: list[_Block], policy: Policy) -> list[AreaAccur
     return [_summary(table, rows, policy) for rows in found.values()]
 
 
-def _summary(table: str, of_area: Sequence[tuple[Geography, Array, Array]], policy: Policy) -> AreaAccuracy:
+def _summary(table: str, of_area: Sequence[tuple[Geography, Array, Array]], policy: Policy) -> dict[str, Any]:
+    """Expected 95% half-widths of one table in one area: counts in units, rates in points; how many are unusable.
+
+    `council` is the name of the council that the area is, where it is one.
+    """
     area = of_area[0][0]
     counts, rates = np.concatenate([row[1] for row in of_area]), np.concatenate([row[2] for row in of_area])
     count_widths, rate_widths = counts[~np.isnan(counts)], rates[~np.isnan(rates)]
     limits = policy.reliability
-    return AreaAccuracy(
-        table,
-        area.name,
-        area.councils[0] if area.level == LOCAL_AUTHORITY else None,
-        max(len(count_widths), len(rate_widths)),
-        len(rate_widths),
-        round(float(np.median(count_widths)), 1) if count_widths.size else None,
-        round(float(np.median(rate_widths)), 2) if rate_widths.size else None,
-        int(((rate_widths > limits.unreliable_half_width) & (rate_widths <= limits.withheld_half_width)).sum()),
-        int((rate_widths > limits.withheld_half_width).sum()),
-    )
+    return {
+        "table": table,
+        "area": area.name,
+        "council": area.councils[0] if area.level == LOCAL_AUTHORITY else None,
+        "figures": max(len(count_widths), len(rate_widths)),
+        "rates": len(rate_widths),
+        "median_count_half_width": round(float(np.median(count_widths)), 1) if count_widths.size else None,
+        "median_rate_half_width": round(float(np.median(rate_widths)), 2) if rate_widths.size else None,
+        "flagged_unreliable": int(
+            ((rate_widths > limits.unreliable_half_width) & (rate_widths <= limits.withheld_half_width)).sum()
+        ),
+        "withheld": int((rate_widths > limits.withheld_half_width).sum()),
+    }
 
 
 def _public_rate(ratio: Ratio) -> float:

@@ -14,7 +14,7 @@ from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
 from assets.home.removal_lock import while_in_use
-from assets.release.begin import ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
+from assets.release.begin import Asked, ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
 from assets.release.noise_workload import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
@@ -36,26 +36,15 @@ from privacy.release.store import StoreError, read
 
 @while_in_use
 def measure_release(
-    home: Home,
-    keys: KeyRing,
-    cohort: str,
-    version: str,
-    councils: Sequence[str],
-    *,
-    allow_missing: bool,
-    share: float | None = None,
-    others: Sequence[str] = (),
-    reuse: bool = False,
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: Asked
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, every family of each cohort that it measures itself.
 
     Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. Raises what `begin_release`
     and `measure_family` do.
     """
-    with turn(home, {cohort, *others}):
-        cohorts = begin_release(
-            home, cohort, version, councils, allow_missing=allow_missing, share=share, others=others, reuse=reuse
-        )
+    with turn(home, {cohort, *asked.others}):
+        cohorts = begin_release(home, cohort, version, councils, asked)
         return {
             (each, family): measure_family(home, keys, family, each, version, councils)
             for family in FAMILIES

@@ -1,19 +1,28 @@
-"""From consistent estimates to published tables: every row of the definition, with intervals and flags."""
+"""From consistent estimates to published tables: every row of the definition, with intervals and flags.
+
+`recomputed` makes the tables of a bundle again from the noisy counts in it, which proves that nothing else went in.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.release.noise_workload import BlockFigures, block_figures
+from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
-from ndl_export.tables import FAMILIES, Block, Measure, Table
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
+from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout, layout
@@ -57,6 +66,45 @@ def tabulate(
 
 class NotGiven(Exception):
     """A table that cannot be made from the noisy counts of a cohort; the message names both."""
+
+
+def recomputed(bundle: Path) -> dict[str, pa.Table]:
+    """The tables of the bundle in the folder `bundle`, by name, from its noisy counts.
+
+    Reads the bundle alone: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
+    """
+    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+    cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
+    names = plan_files(package["cohorts"])
+    measured = [_measured(bundle, cells, entry, record["families"], names) for entry in record["cohorts"]]
+    return tabulate(measured, package["councils"], Reliability(**record["reliability"]), package["missing"])
+
+
+def differing(bundle: Path) -> list[str]:
+    """Names of the tables of the bundle that its noisy counts do not give, to the last bit; none where all is well."""
+    again = recomputed(bundle)
+    published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
+    return [name for name, table in published.items() if not table.equals(again[name])]
+
+
+def _measured(
+    bundle: Path,
+    cells: pa.Table,
+    entry: dict[str, str],
+    families: list[dict[str, str]],
+    names: dict[tuple[str, str], str],
+) -> MeasuredCohort:
+    """A cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
+    plans, measurements = {}, {}
+    for stated in (family for family in families if family["cohort"] == entry["cohort"]):
+        family = stated["family"]
+        document = (bundle / names[entry["cohort"], family]).read_bytes()
+        plans[family] = plan = Plan.from_json(document)
+        noisy = NoisyCounts.read(document, cells, entry["cohort"], family)
+        measurements[family] = Measurement(
+            plan.sha256, stated["noise_source"], stated["opendp_version"], float(stated["rho"]), noisy.counts
+        )
+    return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements)
 
 
 def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:

@@ -4,9 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COHORTS
-from assets.catalogue.steps import speaks_plainly
+from assets.catalogue.runs import COHORTS, Installation, speaks_plainly
 from assets.intake.assets import RESTRICTED
 from assets.linkage.assets import LINKS
 from assets.returns.agreements import load_all

@@ -10,8 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from assets.returns.page import render
-from assets.returns.table import Line, write_csv, write_workbook
+from assets.returns.team_files import Line, write_csv, write_page, write_workbook
 from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -76,7 +75,7 @@ def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ..
     name = f"{header.council}-{header.source}-{header.cohort}"
     page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
     files.make_folder(out)
-    for path, write in ((csv, write_csv), (workbook, write_workbook), (page, _write_page)):
+    for path, write in ((csv, write_csv), (workbook, write_workbook), (page, write_page)):
         staged = files.unfinished(path)
         try:
             staged.unlink(missing_ok=True)
@@ -98,10 +97,6 @@ def _warnings(header: Header, today: dt.date) -> tuple[str, ...]:
     if made > today + dt.timedelta(days=1):
         found.append(f"it was made on {made}, which is still to come by this machine's clock: find out whose is wrong")
     return tuple(found)
-
-
-def _write_page(path: Path, header: Header, lines: list[Line]) -> None:
-    path.write_text(render(header, lines), encoding="utf-8")
 
 
 def _dialect(header: Header, council_file: Path | None) -> Dialect:

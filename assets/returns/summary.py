@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from assets.home.paths import Home
-from assets.returns.page import TEMPLATES
+from assets.returns.team_files import TEMPLATES
 from ndl_export.pages import kit
 from privacy.doors import files
 from privacy.returns.agreement import Sender
@@ -16,6 +17,7 @@ from privacy.services import SERVICE_NAMES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
+_COUNTS = Path(__file__).with_name("summary.sql")
 SERVICE_TITLES = {
     "education": "Schools (EYFS Profile, school census)",
     "settings": "Nurseries and childminders (early years census)",
@@ -40,7 +42,7 @@ def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: 
     have been found. The last two are None where another service of the council has not sent everything.
     """
     missing = [service for service in SERVICE_NAMES if Sender(council, service) not in in_full]
-    counted = con.execute(_COUNTS, {"council": council}).fetchall()
+    counted = con.execute(_COUNTS.read_text(encoding="utf-8"), {"council": council}).fetchall()
     services = [
         {
             "service": service,
@@ -51,29 +53,6 @@ def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: 
         for service, children, alone, perhaps in counted
     ]
     return {"council": council, "cohort": cohort, "services": services, "missing": missing}
-
-
-_COUNTS = """
-WITH of_child AS (
-    SELECT child_id, service, bool_or(council = $council) AS here, bool_or(findable) AS findable
-      FROM records GROUP BY child_id, service
-), others AS (
-    SELECT DISTINCT mine.child_id, mine.service, false AS perhaps
-      FROM of_child AS mine JOIN of_child AS theirs USING (child_id) WHERE theirs.service <> mine.service
-    UNION ALL
-    SELECT DISTINCT mine.child_id, mine.service, true
-      FROM of_child AS mine JOIN doubts USING (child_id) JOIN of_child AS theirs ON theirs.child_id = other_child_id
-     WHERE theirs.service <> mine.service
-), judged AS (
-    SELECT service, findable, coalesce(bool_or(NOT perhaps), false) AS with_others,
-           coalesce(bool_or(perhaps), false) AS perhaps_with_others
-      FROM of_child LEFT JOIN others USING (child_id, service)
-     WHERE here GROUP BY child_id, service, findable
-)
-SELECT service, count(*), count(*) FILTER (NOT with_others AND NOT perhaps_with_others AND findable),
-       count(*) FILTER (NOT with_others AND (perhaps_with_others OR NOT findable))
-  FROM judged GROUP BY service ORDER BY service
-"""
 
 
 def render(facts: dict[str, Any]) -> str:

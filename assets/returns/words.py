@@ -1,9 +1,15 @@
-"""What a return says to a team, in plain words: situations, those to act on first on top; why; what to do next."""
+"""What a return says to a team, in plain words: situations, those to act on first on top; why; what to do next.
+
+Sentences that name no child or service stand in `words.yaml`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from pathlib import Path
+
+import yaml
 
 from ndl_export.pages.words import capital, listed, month
 from sources.reference.places import place
@@ -27,64 +33,12 @@ class Situation(IntEnum):
 TO_CONTACT = (Situation.CONCERN_ELSEWHERE, Situation.NO_OTHER, Situation.CONCERN_BOTH, Situation.NOT_LATELY)
 """Those who are listed by name on the page."""
 
-TITLES: Mapping[Situation, str] = {
-    Situation.CONCERN_ELSEWHERE: "Another service recorded a concern, your rows do not",
-    Situation.NO_OTHER: "Known to no other service",
-    Situation.CONCERN_BOTH: "You and another service recorded a concern",
-    Situation.NOT_LATELY: "Not seen by another service for over two years",
-    Situation.KNOWN: "Known to another service, nothing to do first",
-    Situation.NOT_SAID: "Nothing can be said",
-}
-
-SERVICES: Mapping[str, str] = {
-    "education": "a school",
-    "settings": "a nursery or childminder",
-    "health": "health visiting",
-}
+_WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in _WORDS["titles"].items()}
+SERVICES: Mapping[str, str] = _WORDS["services"]
 """What a service is called in a sentence: `health visiting in Leeds`."""
-
-_ASK_CONCERN = (
-    "Contact the service named beside the child, check that you both mean the same child, ask what the concern was and"
-    " what is being done, and tell the parents that you did. "
-)
-_AGREE = (
-    "Contact the service named beside the child, check that you both mean the same child, and agree who leads, so that"
-    " the family tells its story once. "
-)
 NEXT: Mapping[tuple[Situation, str], str] = {
-    (Situation.CONCERN_ELSEWHERE, "education"): _ASK_CONCERN
-    + "Then talk it over with the class teacher and the SENCO, and write down what the school will do.",
-    (Situation.CONCERN_ELSEWHERE, "settings"): _ASK_CONCERN
-    + "Then look again at the progress check at age two with the child's key person.",
-    (Situation.CONCERN_ELSEWHERE, "health"): _ASK_CONCERN
-    + "Then offer the family a visit, or an assessment where the two-year review is more than six months old.",
-    (
-        Situation.NO_OTHER,
-        "education",
-    ): "Ask the parents, kindly, whether a health visitor or nursery knows the child. If"
-    " not, ask whether you may tell the health visiting team and the school nurse, and do so.",
-    (
-        Situation.NO_OTHER,
-        "settings",
-    ): "Ask the parents whether the child had the two-year review. If not, ask whether you"
-    " may tell the health visiting team, and do so.",
-    (
-        Situation.NO_OTHER,
-        "health",
-    ): "Ask the family whether the child has a nursery, childminder or school place. If not,"
-    " tell them about funded hours, and ask whether the family information service may call them.",
-    (Situation.CONCERN_BOTH, "education"): _AGREE + "Bring it to the next review of the child's support.",
-    (Situation.CONCERN_BOTH, "settings"): _AGREE + "Plan the move to school together.",
-    (Situation.CONCERN_BOTH, "health"): _AGREE + "Check whether each referral was taken up.",
-    (
-        Situation.NOT_LATELY,
-        "education",
-    ): "Ask the parents whether the service named beside the child still sees the family."
-    " If they would welcome help, ask whether you may put them in touch.",
-    (Situation.NOT_LATELY, "settings"): "Ask the parents whether they have seen the health visitor since. If not, ask"
-    " whether you may let the team know.",
-    (Situation.NOT_LATELY, "health"): "Check whether the child has moved or changed nursery, and whether a review or an"
-    " appointment was missed. Offer one.",
+    (Situation[name], service): step for name, steps in _WORDS["next_steps"].items() for service, step in steps.items()
 }
 """What the team of a service does next about the children of a situation."""
 NOTHING_FIRST = "Nothing to do first. The service named beside the child can be asked when you need to."

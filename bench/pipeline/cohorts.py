@@ -22,7 +22,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from bench.pipeline.commands import READINESS, memory_gib
 from bench.pipeline.stored import stored
 from pipelines.run import run_cohort

@@ -55,7 +55,7 @@ def explain(home: Path, cohort: Cohort, first: str, second: str, as_json: bool) 
 @console.keys()
 def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from assets.catalogue.installation import Installation
+    from assets.catalogue.runs import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
     from pipelines.run import RunStopped, run_returns
 

@@ -42,7 +42,7 @@ def plan(
 ) -> None:
     """Expected accuracy of every table under the policy, from public figures. Reads no extract, spends nothing."""
     from assets.home.paths import Home
-    from assets.release.budget_share import WHOLE, room_for
+    from assets.release.begin import WHOLE, room_for
     from assets.release.expected_accuracy import expected_accuracy
     from pipelines.reports.plan import render
     from privacy.release.ledger import LedgerError
@@ -102,7 +102,7 @@ def verify(bundle: str, key: Path | None) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def recompute(bundle: Path) -> None:
     """Make every table of a bundle's folder again from its published noisy counts, and compare."""
-    from assets.release.recompute import differing
+    from assets.release.tabulate import differing
     from ndl_export.tables import TABLES
 
     if wrong := differing(bundle):

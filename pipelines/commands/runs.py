@@ -108,7 +108,7 @@ def run(
         KeyRing.load(directory)
     if not Home(home).any_taken(cohort.code):
         judging.begin()  # and let it load while the rest does
-    from assets.catalogue.installation import Installation
+    from assets.catalogue.runs import Installation
     from pipelines.run import RunStopped, run_cohort
     from privacy.release.ledger import LedgerError
 

@@ -4,9 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.run_tags import SPENDS_BUDGET
-from assets.catalogue.steps import speaks_plainly
+from assets.catalogue.runs import SPENDS_BUDGET, Installation, speaks_plainly
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements

@@ -10,7 +10,7 @@ import sys
 
 import dagster as dg
 
-from assets.catalogue.steps import STOPPED
+from assets.catalogue.runs import STOPPED
 
 _OF_THE_ENGINE = "Dependencies for step"
 

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COHORTS, one_run
-from assets.catalogue.run_tags import RELEASE, WHY
+from assets.catalogue.runs import COHORTS, RELEASE, WHY, Installation, one_run
 from pipelines.dagster.arriving import not_taken
 from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
 from pipelines.release_calendar import TIMEZONE, calendar

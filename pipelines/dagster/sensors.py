@@ -15,9 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import COHORTS, council_cohort
-from assets.catalogue.run_tags import WHY
+from assets.catalogue.runs import COHORTS, WHY, Installation, council_cohort
 from assets.linkage.assets import GROUP as LINKAGE
 from pipelines.dagster.arriving import Look, looks
 from pipelines.dagster.jobs import intake_job

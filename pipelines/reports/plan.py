@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import Any
 
-from assets.release.budget_share import WHOLE
+from assets.release.begin import WHOLE
 from privacy.release.policy import MinimumAccuracy, load_policy
 
 ROWS_PER_WARNING = 3

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import looks, still_arriving
 from pipelines.dagster.sensors import landing_sensor

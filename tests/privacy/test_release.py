@@ -19,11 +19,11 @@ import pytest
 from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked
 from assets.release import begin
-from assets.release.begin import CohortRecord, CouncilsMissing, begin_release, read_record
+from assets.release.begin import Asked, CohortRecord, CouncilsMissing, begin_release, read_record
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.noise_workload import plan_family
-from assets.release.recompute import differing
+from assets.release.tabulate import differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
@@ -210,22 +210,22 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     home = Home(tmp_path)
     home.prepare()
     with pytest.raises(NotLinked, match="run the linkage first"):
-        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=True)
+        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=True))
     note_linked(home, COHORT, COUNCILS, {"eyfsp": COUNCILS[0]})
     with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
-        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
-    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
     note_linked(home, COHORT, COUNCILS)
-    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
     _tables_without({}, home, 10)
     measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
-    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
-        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
 
 
@@ -291,7 +291,7 @@ def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monk
     home.prepare()
     note_linked(home, COHORT, COUNCILS)
     with pytest.raises(NotAccurateEnough):
-        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert [entry.kind for entry in Ledger(home.ledger).entries()] == ["APPROVE"]
 
 
@@ -302,10 +302,10 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     (tmp_path / "broken.yaml").write_text("name: [")
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
     with pytest.raises(InvalidPublisher, match="not a readable YAML file"):
-        begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert Ledger(home.ledger).entries() == []
     monkeypatch.delenv("READINESS_PUBLISHER")
-    begin_release(home, COHORT, VERSION, COUNCILS, allow_missing=False)
+    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
 
 
 def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:

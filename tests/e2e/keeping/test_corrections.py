@@ -17,6 +17,7 @@ from assets.linkage.explanation import CannotExplain, explain_link, parse_row
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import link_cohort, linked_extracts, not_as_linked
 from assets.release import measure as release
+from assets.release.begin import Asked
 from pipelines.definitions import build_definitions
 from pipelines.run import RunStopped, run_cohort
 from privacy.release.ledger import Ledger
@@ -114,7 +115,9 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
     councils, charged = taking_part(place.landing), len(Ledger(place.home.ledger).entries())
 
     def measure() -> None:
-        release.measure_release(place.home, place.keys, COHORT, "2026.11.1", councils, allow_missing=False, share=0.05)
+        release.measure_release(
+            place.home, place.keys, COHORT, "2026.11.1", councils, Asked(allow_missing=False, share=0.05)
+        )
 
     with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
         measure()
@@ -142,7 +145,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     monkeypatch.setattr(release, "measure_family", measured)
     councils = taking_part(place.landing)
-    release.measure_release(place.home, place.keys, COHORT, "2026.11.0", councils, allow_missing=False)
+    release.measure_release(place.home, place.keys, COHORT, "2026.11.0", councils, Asked(allow_missing=False))
     assert len(refused) == 3
 
 

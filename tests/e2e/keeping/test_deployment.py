@@ -14,10 +14,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import one_run
-from assets.catalogue.run_tags import RELEASE as RELEASE_TAG
-from assets.catalogue.run_tags import SHARE
+from assets.catalogue.runs import RELEASE as RELEASE_TAG
+from assets.catalogue.runs import SHARE, Installation, one_run
 from assets.intake.assets import pseudonymised_extracts
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions

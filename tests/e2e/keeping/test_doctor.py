@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from assets.home.processing_log import What, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.catalogue.descriptions import ALLOWED
-from assets.catalogue.run_tags import BY, RELEASE, WHY
+from assets.catalogue.runs import BY, RELEASE, WHY
 from sources.reference.places import PILOT
 from tests.support.browser import IN_A_BROWSER, started
 from tests.support.installation.rig import COHORT, FIRST, Site, check_nothing_leaked

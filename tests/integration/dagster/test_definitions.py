@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from assets.intake.assets import IntakeConfig, pseudonymised_extracts
 from assets.linkage import assets as linkage_assets
 from pipelines.dagster.schedules import last_assessed

@@ -13,10 +13,8 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.installation import Installation
-from assets.catalogue.partitions import RANGE_END, RANGE_START, council_cohort
 from assets.catalogue.policies import linked_at_night
-from assets.catalogue.run_tags import WHY
+from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, Installation, council_cohort
 from assets.linkage.assets import GROUP
 from pipelines.cli import main
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage

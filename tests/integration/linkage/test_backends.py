@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from privacy.doors.environment import InvalidSettings
 from privacy.linkage import backends
 from privacy.linkage.link import link

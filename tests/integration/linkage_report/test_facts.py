@@ -12,8 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from assets.home.paths import Home
-from assets.linkage.report import rates_by_group, weighted_figures
-from assets.linkage.report.rates import JOINTLY, wilson
+from assets.linkage.report import JOINTLY, rates_by_group, weighted_figures, wilson
 from ndl_export.tables import pupil
 from privacy.keys import KeyRing
 from privacy.linkage import model

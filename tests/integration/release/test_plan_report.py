@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.budget_share import room_for
+from assets.release.begin import room_for
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 from privacy.release.ledger import Ledger

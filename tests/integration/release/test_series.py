@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.release.begin import SeriesRefused, begin_release
+from assets.release.begin import Asked, SeriesRefused, begin_release
 from assets.release.measure import measure_family, publish_bundle
-from assets.release.recompute import differing
+from assets.release.tabulate import differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.publish.withdraw import withdraw
@@ -60,7 +60,7 @@ def released(
 ) -> Path:
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
-        measured = begin_release(home, cohort, version, councils, allow_missing=True, others=others, reuse=reuse)
+        measured = begin_release(home, cohort, version, councils, Asked(allow_missing=True, others=others, reuse=reuse))
         for each in measured:
             measure_family(home, keys, family, each, version, councils)
     return publish_bundle(home, keys, cohort, version, councils)
@@ -147,13 +147,13 @@ def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path:
 @pytest.mark.slow
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
-    first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, allow_missing=False, others=[EARLIER])
+    first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=[EARLIER]))
     kept = measure_family(home, keys, "health", first, SECOND, COUNCILS)
     with pytest.raises(StoreError, match="is not in the store"):
         publish_bundle(home, keys, COHORT, SECOND, COUNCILS)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
-        begin_release(home, COHORT, SECOND, COUNCILS, allow_missing=False, others=["202526"])
+        begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert len(charges(home)) == len(set(charges(home))) == 2 * len(FAMILIES)
     again = measure_family(home, keys, "health", first, SECOND, COUNCILS)
@@ -183,7 +183,7 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
     paid = charges(copy)
 
     def begin(cohort: str, version: str, *others: str, reuse: bool = False) -> None:
-        begin_release(copy, cohort, version, COUNCILS, allow_missing=False, others=others, reuse=reuse)
+        begin_release(copy, cohort, version, COUNCILS, Asked(allow_missing=False, others=others, reuse=reuse))
 
     with pytest.raises(SeriesRefused, match="name only others beside it"):
         begin(COHORT, "2026.12.0", COHORT)

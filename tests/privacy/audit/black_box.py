@@ -179,7 +179,7 @@ class Bundles:
             patch.object(begin, "_check_worth", lambda *_: None),
         ):
             for family in FAMILIES:
-                begin.begin_release(home, COHORT, "2026.11.0", self._councils, allow_missing=False)
+                begin.begin_release(home, COHORT, "2026.11.0", self._councils, begin.Asked(allow_missing=False))
                 release.measure_family(home, self._keys, family, COHORT, "2026.11.0", self._councils)
             release.publish_bundle(home, self._keys, COHORT, "2026.11.0", self._councils)
         shutil.rmtree(home.root)

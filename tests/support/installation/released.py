@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from assets.catalogue.installation import Installation
+from assets.catalogue.runs import Installation
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from pipelines.run import run_cohort

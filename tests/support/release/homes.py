@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.linkage.inputs import LinkageRecord, write_record
 from assets.release import measure
-from assets.release.begin import begin_release
+from assets.release.begin import Asked, begin_release
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -44,7 +44,7 @@ def note_linked(
 def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
-        begin_release(home, COHORT, version, councils, allow_missing=False)
+        begin_release(home, COHORT, version, councils, Asked(allow_missing=False))
         measure.measure_family(home, keys, family, COHORT, version, councils)
     return measure.publish_bundle(home, keys, COHORT, version, councils)
 

@@ -1,22 +1,30 @@
-"""The page of an opened return: whom to contact first, why, and what to do next. Made to be printed."""
+"""What the team gets of an opened return: a table, as CSV and as a workbook, and a page that is made to be printed.
+
+No cell of the table can run as a formula in a spreadsheet program. The page says whom to contact first, why, and what
+to do next.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from assets.returns.table import Line
 from assets.returns.words import TITLES, TO_CONTACT, Situation, next_step, sender
 from ndl_export.pages import kit
 from ndl_export.pages.words import listed
 from privacy.returns.agreement import Fact
-from privacy.returns.seal import Header
+from privacy.returns.seal import Header, ReturnProblem
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")
+_WIDTHS = {"Why": 60, "What to do next": 80, "What was returned": 40, "Order": 7, "Row": 7}
 FACT_WORDS = {
     Fact.KNOWN_TO.value: "that the child is known there",
     Fact.LAST_CONTACT.value: "the month of the last contact",
@@ -28,10 +36,70 @@ _BORN = "Date of birth"
 _IN_THE_NAME = ("Forename", "Surname", _BORN)
 
 
-def render(header: Header, lines: Sequence[Line]) -> str:
+@dataclass(frozen=True)
+class Line:
+    """One row of the extract: its own columns by heading, and what was returned about it.
+
+    `child` is the same for rows with the same numbers, names and date of birth.
+    """
+
+    row: int
+    child: int
+    own: dict[str, str]
+    situation: Situation
+    why: str
+    next_step: str
+
+
+def write_csv(path: Path, header: Header, lines: Sequence[Line]) -> None:
+    """UTF-8 with a byte order mark, for spreadsheet programs; a cell that would be a formula starts with `'`."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_headings(lines))
+        writer.writerows([_harmless(cell) for cell in _cells(line)] for line in lines)
+
+
+def write_workbook(path: Path, header: Header, lines: Sequence[Line]) -> None:
+    """Every cell but order and row is written as text. Nothing is put on disk but the workbook."""
+    try:
+        import xlsxwriter
+    except ImportError:
+        raise ReturnProblem("the workbook needs the library xlsxwriter: install the extra `returns`") from None
+    with xlsxwriter.Workbook(str(path), {"in_memory": True}) as book:
+        bold, wrapped = book.add_format({"bold": True}), book.add_format({"text_wrap": True, "valign": "top"})
+        sheet = book.add_worksheet("Returned")
+        headings = _headings(lines)
+        for column, heading in enumerate(headings):
+            sheet.set_column(column, column, _WIDTHS.get(heading, 18))
+            sheet.write_string(0, column, heading, bold)
+        sheet.freeze_panes(1, 0)
+        sheet.autofilter(0, 0, max(len(lines), 1), len(headings) - 1)
+        sheet.set_landscape()
+        sheet.repeat_rows(0)
+        for number, line in enumerate(lines, 1):
+            for column, cell in enumerate(_cells(line)):
+                if isinstance(cell, int):
+                    sheet.write_number(number, column, cell, wrapped)
+                else:
+                    sheet.write_string(number, column, cell, wrapped)
+
+
+def _headings(lines: Sequence[Line]) -> list[str]:
+    return [*_FIRST, *(lines[0].own if lines else ()), *_LAST]
+
+
+def _cells(line: Line) -> list[int | str]:
+    return [line.situation.value, line.row, *line.own.values(), TITLES[line.situation], line.why, line.next_step]
+
+
+def _harmless(cell: int | str) -> int | str:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_STARTS_A_FORMULA) else cell
+
+
+def write_page(path: Path, header: Header, lines: Sequence[Line]) -> None:
     """The page; `lines` in order of situation, then of child."""
     found = {Situation(key): _children(of) for key, of in groupby(lines, key=lambda line: line.situation)}
-    return kit.render(
+    page = kit.render(
         TEMPLATES,
         "return.html.j2",
         header=header,
@@ -45,6 +113,7 @@ def render(header: Header, lines: Sequence[Line]) -> str:
             for teller, kinds in header.tells.items()
         },
     )
+    path.write_text(page, encoding="utf-8")
 
 
 def _children(lines: Iterable[Line]) -> list[dict[str, Any]]:

@@ -1,0 +1,165 @@
+"""What every run has: the partition that it is of, its tags, the installation that it works in, and, round the body of
+every asset and op, errors in plain words.
+
+Partitions are council x cohort for what is about one sender, cohort for everything after linkage. Tags say who started
+a run, why, and what it spends: the list of runs in Dagster can be searched by them.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import dagster as dg
+
+from assets.home.errors import plainly
+from assets.home.paths import Home
+from assets.home.processing_log import of_run
+from privacy.doors.environment import settings
+from privacy.keys import PIPELINE, Holder, KeyRing
+from privacy.linkage.backends import DUCKDB
+from sources.reference.cohorts import cohort_codes
+from sources.reference.places import PILOT, places
+
+LAST_COHORT_YEAR = 2030
+
+COHORTS = dg.StaticPartitionsDefinition(cohort_codes(LAST_COHORT_YEAR))
+COUNCIL_NAMES = (*PILOT, *(council for council in places() if council not in PILOT))
+"""The pilot first, so that a range of partitions that holds the pilot holds nothing else."""
+COUNCILS = dg.StaticPartitionsDefinition(COUNCIL_NAMES)
+COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+BY, WHY = "readiness/by", "readiness/why"
+RELEASE, SHARE = "readiness/release", "readiness/share"
+SPENDS_BUDGET = "spends_budget"
+
+STOPPED = "The step stopped: "
+"""How the sentence begins that says in a run's log why a step failed."""
+
+
+def council_cohort(council: str, cohort: str) -> str:
+    """Key of one sender's partition."""
+    return str(dg.MultiPartitionKey({"cohort": cohort, "council": council}))
+
+
+def parts(key: str) -> tuple[str, str]:
+    """(council, cohort) of a partition key; dimensions stand in order of their names."""
+    cohort, council = key.split("|")
+    return council, cohort
+
+
+def one_run(councils: Iterable[str], cohort: str) -> dict[str, str]:
+    """Run tags that ask for the smallest range of partitions holding these councils of a cohort, as one run."""
+    positions = [COUNCIL_NAMES.index(council) for council in councils]
+    return {
+        RANGE_START: council_cohort(COUNCIL_NAMES[min(positions)], cohort),
+        RANGE_END: council_cohort(COUNCIL_NAMES[max(positions)], cohort),
+    }
+
+
+def started_by_command(command: str) -> dict[str, str]:
+    """Tags of a run that a person started with a command: the account of the operating system, and the command."""
+    return {BY: getpass.getuser(), WHY: command}
+
+
+def of_release(version: str, share: float | None) -> dict[str, str]:
+    """Tags that say which release is made, and which share of the policy's split it may spend."""
+    return {RELEASE: version, SHARE: "as begun, else 1" if share is None else f"{share:g}"}
+
+
+class Installation(dg.ConfigurableResource):
+    """Folders of one installation, as absolute paths, and where its candidate pairs are weighed
+    (`privacy.linkage.backends`). `agreements_dir` is empty where nothing is returned, which is the default."""
+
+    landing_dir: str
+    home_dir: str
+    keys_dir: str
+    linkage_backend: str = DUCKDB
+    agreements_dir: str = ""
+
+    @classmethod
+    def at(
+        cls,
+        landing: Path | None = None,
+        home: Path | None = None,
+        keys: Path | None = None,
+        agreements: Path | None = None,
+    ) -> Self:
+        """The installation that options describe, else the environment; raises `InvalidSettings`."""
+        found = settings()
+        return cls(
+            landing_dir=str((landing or found.landing).resolve()),
+            home_dir=str((home or found.home).resolve()),
+            keys_dir=str((keys or found.keys).resolve()),
+            linkage_backend=found.linkage_backend,
+            agreements_dir=str(agreements or found.agreements or ""),
+        )
+
+    @property
+    def landing_folder(self) -> Path:
+        return Path(self.landing_dir)
+
+    @property
+    def home_folder(self) -> Home:
+        home = Home(Path(self.home_dir))
+        home.prepare()
+        return home
+
+    def open_home(self) -> Home:
+        """The home folder for a step that reads rows. Where steps run, no removal is left unfinished in it: the
+        definitions see to that (`pipelines.definitions`)."""
+        return self.home_folder
+
+    @property
+    def agreements_folder(self) -> Path | None:
+        """Folder of sharing agreements; None where nothing is returned."""
+        return Path(self.agreements_dir) if self.agreements_dir else None
+
+    def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
+        """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""
+        return KeyRing.load(Path(self.keys_dir), holder)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def speaks_plainly(step: F) -> F:
+    """The body of an asset or op, within `plainly`; the sentence of an error stands in the run's log."""
+
+    @functools.wraps(step)
+    def whole(*args: Any, **kwargs: Any) -> Any:
+        with _in_a_run():
+            return step(*args, **kwargs)
+
+    @functools.wraps(step)
+    def stepwise(*args: Any, **kwargs: Any) -> Any:
+        with _in_a_run():
+            yield from step(*args, **kwargs)
+
+    return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
+
+
+@contextmanager
+def _in_a_run() -> Iterator[None]:
+    """An error in the block is a line of the run's log, where otherwise it stands between two stack traces."""
+    try:
+        with of_run(_run_id()), plainly():
+            yield
+    except Exception as error:
+        dg.get_dagster_logger().error(f"{STOPPED}{error}")
+        raise
+
+
+def _run_id() -> str:
+    """Of the run whose step this is; empty where a test calls the body by itself."""
+    try:
+        return dg.OpExecutionContext.get().run_id
+    except dg.DagsterInvariantViolationError:
+        return ""
