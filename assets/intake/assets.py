@@ -11,8 +11,7 @@ from assets.catalogue.installation import Installation
 from assets.catalogue.partitions import COUNCIL_COHORTS, council_cohort, parts
 from assets.catalogue.policies import WINDOW, due_freshness
 from assets.catalogue.steps import speaks_plainly
-from assets.home.cohort_lock import turn
-from assets.home.removal_lock import in_use
+from assets.home.at_work import in_use, turn
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake

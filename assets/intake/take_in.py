@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from assets.home.at_work import in_use
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import in_use
 from assets.home.software import software
 from assets.intake import deliveries, judging
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract

@@ -18,10 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.cohort_lock import in_turn, turn
+from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import alone
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import profile, rows_warned

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import alone
 from assets.home.retention_policy import Retention
 from assets.intake import deliveries
 from assets.intake.suppressions import objection_in

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import alone
 from assets.intake import deliveries
 from privacy.doors.files import overwrite
 from privacy.keys import KeyRing

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from assets.home.cohort_lock import in_turn
+from assets.home.at_work import in_turn
 from assets.home.older_homes import convert_release
 from assets.home.paths import Home
 from assets.linkage.inputs import (
