@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -63,7 +62,7 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Objection:
-    """Marks of one child, made under one set of keys and versions. `marks` are (kind, mark)."""
+    """Marks of one child, made under one set of keys and versions; `id` is random. `marks` are (kind, mark)."""
 
     id: str
     cohort: str
@@ -72,11 +71,6 @@ class Objection:
 
 
 _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
-
-
-def new_id() -> str:
-    """Id of an objection: random, and nothing else."""
-    return secrets.token_hex(8)
 
 
 def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:

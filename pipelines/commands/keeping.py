@@ -128,7 +128,7 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: Cohort | None, d
     On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
     """
     from assets.home.at_work import InUse
-    from assets.keeping.shredding import shred_taken, shreddable
+    from assets.keeping.retention import shred_taken, shreddable
     from privacy.keys import KeyProblem
 
     place, code = _home(home), cohort.code if cohort else None

@@ -12,18 +12,8 @@ from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.findings import Finding
-from assets.intake.one_pass import RuleCount
-from assets.intake.profile import (
-    AFTER,
-    ANOTHER,
-    BEFORE,
-    ENGLISH,
-    IMD_QUINTILE,
-    OPEN_RANGES,
-    TERM_OF_BIRTH,
-    ColumnProfile,
-    bins,
-)
+from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH, RuleCount
+from assets.intake.profile import AFTER, ANOTHER, BEFORE, ENGLISH, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality_report import compare
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
