@@ -22,7 +22,6 @@ from assets.home.processing_log import What, record
 from assets.home.software import software
 from assets.intake import deliveries, judging
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
-from assets.intake.findings import Finding, Judged
 from assets.intake.one_pass import (
     IMD_QUINTILE,
     Staged,
@@ -34,6 +33,7 @@ from assets.intake.one_pass import (
     tools_for,
 )
 from assets.intake.profile import Profile, profile, rows_warned
+from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
 from assets.intake.side_by_side import Way, side_by_side
 from assets.intake.suppressions import OTHER_KEYS, left_out, out_of_reach
