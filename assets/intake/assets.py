@@ -9,8 +9,7 @@ from pydantic import Field, field_validator
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
 from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly
-from assets.home.cohort_lock import turn
-from assets.home.removal_lock import in_use
+from assets.home.at_work import in_use, turn
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake

@@ -17,9 +17,9 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.findings import Finding
 from assets.intake.one_pass import RuleCount
 from assets.intake.profile import Profile
+from assets.intake.quality import Finding
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
 from sources.reference.cohorts import Cohort

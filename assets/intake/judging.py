@@ -17,7 +17,8 @@ from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 
-from assets.intake.findings import Finding, Judged
+from assets.intake import quality
+from assets.intake.quality import Finding, Judged
 from privacy.doors import environment
 
 GRACE_SECONDS = 10
@@ -40,8 +41,6 @@ def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
     if not _here():
         with suppress(EOFError, OSError):
             return _beside().judge(extracts)
-    from assets.intake import quality
-
     return quality.judge(extracts)
 
 
@@ -101,8 +100,6 @@ def _answer(pipe: Connection) -> None:
     """In the process: judge what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
-        from assets.intake import quality
-
         quality.load()
         while True:
             pipe.send(quality.judge(pipe.recv()))

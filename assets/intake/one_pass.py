@@ -38,8 +38,13 @@ from sources.extract.table import SOURCE_ROW
 
 T = TypeVar("T")
 
-TERMS = ("Autumn-born", "Spring-born", "Summer-born")
-TERM_OF_BIRTH = (
+TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
+DERIVED: dict[str, tuple[str, ...]] = {
+    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
+    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
+}
+"""Columns that are made from a date of birth and a postcode, and their groups."""
+_TERM_SQL = (
     "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
     " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
     " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END"
@@ -283,10 +288,10 @@ def tokenise(
     parts = [table.append_column(_PART, pa.repeat(part, len(table))) for part, table in enumerate(typed)]
     tools.con.register("typed_rows", pa.concat_tables(parts))
     relation = (
-        f"(SELECT typed.*, {TERM_OF_BIRTH} AS term_of_birth, imd_quintile FROM typed_rows AS typed"
+        f"(SELECT typed.*, {_TERM_SQL} AS {TERM_OF_BIRTH}, {IMD_QUINTILE} FROM typed_rows AS typed"
         " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
     )
-    kept += ["term_of_birth", "imd_quintile", _PART]
+    kept += [*DERIVED, _PART]
     rows = pseudonyms.tokenise(
         tools.con, relation, identifiers, kept, tools.keys, second_keying=tools.second_keying, whole=whole
     )

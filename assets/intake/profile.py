@@ -17,6 +17,7 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from assets.intake.one_pass import DERIVED
 from privacy.doors.sql import parquet, quoted
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
@@ -33,13 +34,6 @@ BEFORE, AFTER = "before", "after"
 ENGLISH, ANOTHER = "ENG", "another"
 """Groups of `first_language`, whose values are not a list of the contract."""
 _ENGLISH_CODES = "('ENG', 'ENB')"
-
-TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
-DERIVED: dict[str, tuple[str, ...]] = {
-    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
-    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
-}
-"""Columns that intake makes from a date of birth and a postcode, and their groups."""
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,22 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.intake.findings import Finding, Judged
 from privacy.doors import environment
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import expected_complete, extract_rules
 from sources.extract.table import SOURCE_ROW
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXTRACT_NUMBER = "extract"
 _BATCH_ROWS = 1 << 19
@@ -37,6 +40,37 @@ _EXTRACT_RESULTS = {
     "partial_unexpected_count": 0,
 }
 """Says which extracts fail: what this suite looks at are counts and shares, not values."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation and its outcome; `rule` is its name in the contract's suite."""
+
+    rule: str
+    expectation: str
+    column: str | None
+    severity: str
+    passed: bool
+    unexpected_rows: int | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an extract is judged by: its kept rows (Parquet) and the facts of `ExtractRule`, where there are any."""
+
+    source: str
+    kept: Path
+    rows_kept: int
+    rejected_share: float | None
+    rows_of_last: float | None
+    rows_of_published: float | None
+    filled: Mapping[str, int]
+    """Kept rows with a usable value, by column."""
+
+    def complete(self, column: Column) -> float | None:
+        """Share of the kept rows with a usable value of a column."""
+        return self.filled[column.name] / self.rows_kept if self.rows_kept else None
 
 
 @dataclass(frozen=True)
@@ -106,7 +140,9 @@ def _findings(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, Finding]]:
-    findings = _run(_extract_suite(contract.name), pd.DataFrame(_facts(contract, extracts)), _EXTRACT_RESULTS)
+    findings = _run(
+        _extract_suite(contract.name), pa.Table.from_pylist(_facts(contract, extracts)).to_pandas(), _EXTRACT_RESULTS
+    )
     return [
         {name: replace(finding, passed=index not in failed) for name, (finding, failed) in findings.items()}
         for index in range(len(extracts))
@@ -192,7 +228,9 @@ def _batch_definition() -> Any:
 
 @cache
 def _row_suite(source: str) -> tuple[Any, dict[str, _Expected]]:
-    return _suite(f"{source} rows", _of_rows(CONTRACTS[source], _great_expectations().expectations))
+    payload = CONTRACTS[source].with_role(Role.PAYLOAD)
+    gxe = _great_expectations().expectations
+    return _suite(f"{source} rows", chain.from_iterable(_of_values(column, gxe) for column in payload))
 
 
 @cache
@@ -209,11 +247,6 @@ def _suite(title: str, expected: Iterator[_Expected]) -> tuple[Any, dict[str, _E
         suite.add_expectation(entry.expectation)
         by_rule[entry.rule] = entry
     return suite, by_rule
-
-
-def _of_rows(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
-    for column in contract.with_role(Role.PAYLOAD):
-        yield from _of_values(column, gxe)
 
 
 def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report import council_report, extract_report, render, render_council, stopped_report
+from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
+from assets.intake.quality_report.page import render, render_council
 from privacy.doors import files
 from sources.contracts import CONTRACTS
 

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from assets.intake.findings import Finding, Judged
 from assets.intake.one_pass import Untokenised, ahead
+from assets.intake.quality import Finding, Judged
 
 EXTRACTS_READ_AT_ONCE = 2
 """While one is read inside DuckDB another can be parsed."""

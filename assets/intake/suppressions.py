@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +20,8 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.findings import Finding
 from assets.intake.one_pass import RuleCount, Staged, TableWriter
+from assets.intake.quality import Finding
 from privacy import marks
 from privacy.doors.database import in_memory
 from privacy.doors.files import write_json
@@ -63,7 +62,7 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Objection:
-    """Marks of one child, made under one set of keys and versions. `marks` are (kind, mark)."""
+    """Marks of one child, made under one set of keys and versions; `id` is random. `marks` are (kind, mark)."""
 
     id: str
     cohort: str
@@ -72,11 +71,6 @@ class Objection:
 
 
 _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
-
-
-def new_id() -> str:
-    """Id of an objection: random, and nothing else."""
-    return secrets.token_hex(8)
 
 
 def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:
@@ -132,8 +126,7 @@ def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
 def marks_of(con: duckdb.DuckDBPyConnection, kept: Path, rows: Iterable[int]) -> list[tuple[str, str]]:
     """(kind, mark) of the given rows of a pseudonymised extract, over a connection that is `prepared`."""
     con.register("wanted", pa.table({SOURCE_ROW: pa.array(sorted(rows), pa.int64())}))
-    relation = f"(SELECT * FROM {_parquet(kept)} WHERE {SOURCE_ROW} IN (FROM wanted))"
-    sql = marks.marks_sql(relation, _columns(kept))
+    sql = _marks_sql(kept, f"WHERE {SOURCE_ROW} IN (FROM wanted)")
     found = con.execute(
         f"SELECT DISTINCT kind, mark FROM (UNPIVOT ({sql}) ON {', '.join(marks.KINDS)} INTO NAME kind VALUE mark)"
         " ORDER BY ALL"
@@ -151,7 +144,7 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], kept: P
     if not lines:
         return []
     con.register("objections", pa.Table.from_pylist(lines))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {marks.marks_sql(_parquet(kept), _columns(kept))}").fetchall()
+    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {_marks_sql(kept)}").fetchall()
     found = con.execute(marks.matching_sql("marked", "objections")).fetchall()
     con.execute("DROP TABLE marked").fetchall()
     con.unregister("objections")
@@ -226,9 +219,6 @@ def _renew(
             add_objection(home, Objection(objection, cohort, marks.made_under(keys), tuple(found)))
 
 
-def _parquet(path: Path) -> str:
-    return parquet(path, hive_partitioning=False)
-
-
-def _columns(path: Path) -> list[str]:
-    return list(pyarrow.parquet.read_schema(path).names)
+def _marks_sql(kept: Path, where: str = "") -> str:
+    relation = f"(SELECT * FROM {parquet(kept, hive_partitioning=False)} {where})"
+    return marks.marks_sql(relation, list(pyarrow.parquet.read_schema(kept).names))

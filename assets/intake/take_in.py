@@ -16,20 +16,28 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from assets.home.at_work import in_use
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import in_use
 from assets.home.software import software
 from assets.intake import deliveries, judging
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
-from assets.intake.findings import Finding, Judged
-from assets.intake.one_pass import Staged, Tools, Untokenised, give_tokens, one_pass, stop_if_wrong, tools_for
+from assets.intake.one_pass import (
+    IMD_QUINTILE,
+    Staged,
+    Tools,
+    Untokenised,
+    give_tokens,
+    one_pass,
+    stop_if_wrong,
+    tools_for,
+)
 from assets.intake.profile import Profile, profile, rows_warned
-from assets.intake.rekeying import postcode_findings, rekey, stop_if_foreign
+from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
 from assets.intake.side_by_side import Way, side_by_side
 from assets.intake.suppressions import OTHER_KEYS, left_out, out_of_reach
-from assets.intake.tokens_file import Manifest, read_manifest
+from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS, SourceContract
@@ -197,7 +205,7 @@ class Intake:
         with self._tools() as tools:
             counts = profile(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
         last = deliveries.last(self._home, *landed.key, delivery.mac)
-        of_sender = postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
+        of_sender = _postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
         of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
         return _Counted(staged, counts, rows_warned(staged.quarantine), last, of_sender)
 
@@ -280,6 +288,21 @@ def _quality(delivery: _Delivery, counted: _Counted, findings: tuple[Finding, ..
         (*findings, *counted.of_sender),
         counted.profile,
     )
+
+
+def _postcode_findings(
+    manifest: Manifest, contract: SourceContract, directory_sha256: str | None
+) -> tuple[Finding, ...]:
+    """A warning where the deprivation quintiles are not what the pipeline's own directory would give."""
+    if not has_quintile(contract) or manifest.postcode_directory_sha256 == directory_sha256:
+        return ()
+    sentence = (
+        "The sender looked deprivation quintiles up in another postcode directory than the pipeline's."
+        if manifest.postcode_directory_sha256
+        else "The sender had no postcode directory: every deprivation quintile is missing."
+    )
+    rule = "another-postcode-directory"
+    return (Finding(rule, "manifest", IMD_QUINTILE, "warning", passed=False, unexpected_rows=None, sentence=sentence),)
 
 
 def _bytes(path: Path) -> int:

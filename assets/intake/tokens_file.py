@@ -1,8 +1,9 @@
-"""A tokens file: what a sender hands over in the place of an extract, and the manifest that it carries.
+"""A tokens file: what a sender hands over in the place of an extract, the manifest that it carries, and its intake.
 
 Rows hold `source_row`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest,
 in the Parquet file's own metadata, says what they were made from and under. Who reads such a file trusts nothing in it:
-everything is checked for its form here, and for its content in `rekeying`.
+everything is checked, for its form and for its content. The rows that come out under the second keying are those that
+the pipeline's own pass over the identifiable file would have written, to the bit.
 """
 
 from __future__ import annotations
@@ -14,22 +15,36 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.intake.one_pass import CHUNK_ROWS, MAX_EXAMPLE_ROWS, RuleCount, TableWriter
+from assets.intake.one_pass import (
+    CHUNK_ROWS,
+    DERIVED,
+    IMD_QUINTILE,
+    MAX_EXAMPLE_ROWS,
+    QUARANTINE,
+    TERM_OF_BIRTH,
+    RuleCount,
+    Staged,
+    TableWriter,
+)
 from privacy import pseudonyms
+from privacy.keys import SENDER_KEYS, KeyRing
+from privacy.pseudonyms import TokenKeys
 from sources.contracts import Kind, Role, Severity, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
 
-TERM, QUINTILE = "term_of_birth", "imd_quintile"
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
 _READING_ERRORS = (pa.ArrowException, OSError, UnicodeError)
 """What pyarrow raises over a file that is not what it says."""
 
+_MAKE_AGAIN = "the sender must pseudonymise the extract again"
 _MAX_MANIFEST_BYTES = 1 << 20
 _LONGEST_TEXT = 2000
 _NAMES_SHOWN = 5
@@ -46,14 +61,14 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
     """The columns of a source's tokens files, in order."""
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    of_birth = [(TERM, pa.string()), (QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
+    of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
     tokens = [(token.name, pa.uint64()) for token in pseudonyms.token_columns(identifiers)] if of_birth else []
     return pa.schema([(SOURCE_ROW, pa.int64()), *payload, *of_birth, *tokens])
 
 
 def has_quintile(contract: SourceContract) -> bool:
     """Whether rows of the source carry a deprivation quintile."""
-    return QUINTILE in tokens_schema(contract).names
+    return IMD_QUINTILE in tokens_schema(contract).names
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,62 @@ def token_rows(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
         yield tokens_schema(contract).empty_table()
 
 
+def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
+    """Raise `ExtractStopped` where a tokens file is of another place or made under something else than here."""
+    own = pseudonyms.manifest(keys)
+    tool = f"{_MAKE_AGAIN} with a tool of this version"
+    for what in ("council", "source", "cohort"):
+        theirs, ours = getattr(manifest, what), getattr(landed, what)
+        if theirs != ours:
+            raise ExtractStopped(f"{landed.name}: made for {what} {theirs[:40]}, it lies under {ours}; move it there")
+    compared = [
+        ("pseudonyms of version", manifest.pseudonym_version, own["pseudonym_version"], tool),
+        ("a normaliser of version", manifest.normaliser_version, own["normaliser_version"], tool),
+        ("a contract of hash", manifest.contract_sha256, contract.sha256, tool),
+        *(
+            (
+                f"a {name} key of fingerprint",
+                manifest.key_fingerprints.get(name, "none"),
+                own[f"{name}_key_fingerprint"],
+                f"{_MAKE_AGAIN} with the keys of this pipeline (`readiness keys show` shows fingerprints)",
+            )
+            for name in SENDER_KEYS
+        ),
+    ]
+    for what, theirs, ours, remedy in compared:
+        if theirs != ours:
+            raise ExtractStopped(
+                f"{landed.name}: made with {what} {theirs[:16]}, the pipeline holds {ours[:16]}; {remedy}"
+            )
+
+
+def rekey(
+    keys: TokenKeys,
+    landed: Landed,
+    manifest: Manifest,
+    contract: SourceContract,
+    folder: Path,
+    metadata: Mapping[str, str],
+) -> Staged:
+    """Write a tokens file's rows under the second keying to `folder`, as `one_pass` would.
+
+    The quarantine holds the rows that the manifest gives as examples: the sender keeps the whole of it. Raises
+    `ExtractStopped` for rows that no sound pass writes.
+    """
+    kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
+    noted, last = _Noted(manifest.rules), 0
+    with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as examples:
+        for chunk in token_rows(landed, contract):
+            last = _checked_rows(landed, chunk, manifest, last)
+            rows.write(_second_keying(chunk, landed.council, keys))
+            noted.see(chunk)
+        examples.write(noted.examples())
+    if rows.rows != manifest.rows_kept:
+        raise ExtractStopped(f"{landed.name}: the file has not as many rows as its manifest says; send it again")
+    limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
+    return Staged(kept, quarantine, manifest.headings, manifest.rows_read, rows.rows, manifest.rules, limits)
+
+
 def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceContract) -> None:
     expected = tokens_schema(contract)
     if found.equals(expected):
@@ -229,3 +300,58 @@ def _is_count(value: Any) -> bool:
 
 def _is_map(value: Any, check: Any) -> bool:
     return isinstance(value, Mapping) and all(map(check, value.values()))
+
+
+def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
+    tokens = [name for name in chunk.column_names if name in pseudonyms.TOKEN_COLUMNS]
+    plain = chunk.drop_columns(tokens).add_column(0, "council", pa.repeat(council, len(chunk)))
+    rekeyed = pseudonyms.rekey(chunk.select(tokens), tokens, keys)
+    return pa.table([*plain.columns, *rekeyed.columns], names=[*plain.column_names, *tokens])
+
+
+def _checked_rows(landed: Landed, chunk: pa.Table, manifest: Manifest, last: int) -> int:
+    """The last row number of `chunk`, which must go on from `last`; raises `ExtractStopped` for impossible rows."""
+    numbers = chunk[SOURCE_ROW]
+    if numbers.null_count or (np.diff(numbers.to_numpy(), prepend=last) <= 0).any():
+        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} must rise from row to row; {_MAKE_AGAIN}")
+    for name, known in DERIVED.items():
+        if name in chunk.column_names and not _all_in(chunk[name].cast(pa.string()), known):
+            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {_MAKE_AGAIN}")
+    for name in chunk.column_names:
+        if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
+            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {_MAKE_AGAIN}")
+    last = numbers[-1].as_py() if len(numbers) else last
+    if last > manifest.rows_read:
+        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} is past the rows that the manifest speaks of; {_MAKE_AGAIN}")
+    return last
+
+
+def _all_in(values: pa.ChunkedArray, known: tuple[str, ...]) -> bool:
+    return _all(pc.is_in(values.drop_null(), value_set=pa.array(known, values.type)))
+
+
+def _all(found: pa.ChunkedArray) -> bool:
+    return bool(pc.all(found, min_count=0).as_py())
+
+
+class _Noted:
+    """The rows that a manifest names under its rules, with whether each was kept."""
+
+    def __init__(self, rules: tuple[RuleCount, ...]) -> None:
+        self._rules = rules
+        self._named = pa.array(sorted({row for rule in rules for row in rule.first_rows}), pa.int64())
+        self._kept: set[int] = set()
+
+    def see(self, chunk: pa.Table) -> None:
+        numbers = chunk[SOURCE_ROW]
+        self._kept.update(numbers.filter(pc.is_in(numbers, value_set=self._named)).to_pylist())
+
+    def examples(self) -> pa.Table:
+        """Lines of a quarantine, in its schema."""
+        lines = [
+            (row, rule.rule, ", ".join(rule.columns), rule.severity, row in self._kept)
+            for rule in self._rules
+            for row in rule.first_rows
+        ]
+        columns = zip(*lines, strict=True) if lines else [()] * len(QUARANTINE)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, QUARANTINE, strict=True)], schema=QUARANTINE)

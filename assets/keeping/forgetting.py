@@ -8,6 +8,7 @@ Ledger, stored measurements and releases stay as they are: they hold noise, and 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,10 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.cohort_lock import in_turn, turn
+from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import alone
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import profile, rows_warned
@@ -32,7 +32,6 @@ from assets.intake.suppressions import (
     add_objection,
     holds_any,
     marks_of,
-    new_id,
     objected,
     prepared,
     suppress,
@@ -66,31 +65,28 @@ class CannotForget(Exception):
 
 @dataclass(frozen=True, order=True)
 class ExtractRows:
-    """Rows by number of one extract that is in; `file_mac` is of its delivery, to which alone the numbers belong."""
+    """Rows by number of one extract that is in; `file_mac` is of its delivery, to which alone the numbers belong.
+
+    `objection` is the id of the objection that the rows belong to, or empty.
+    """
 
     cohort: str
     council: str
     source: str
     rows: tuple[int, ...]
     file_mac: str
+    objection: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
         return self.source, self.cohort, self.council
 
 
-@dataclass(frozen=True, order=True)
-class _RowsToRemove(ExtractRows):
-    """`objection` is the id of the objection that the rows belong to, or empty."""
-
-    objection: str = ""
-
-
 @dataclass(frozen=True)
 class _Removal:
     """What is to be done, as it is kept until it is."""
 
-    extracts: tuple[_RowsToRemove, ...]
+    extracts: tuple[ExtractRows, ...]
     objections: tuple[Objection, ...]
 
 
@@ -190,7 +186,7 @@ def _removal(home: Home, found: Forgotten, objections: Sequence[Objection]) -> _
         quality = deliveries.current(home, *extract.key)
         if quality is None or quality.file_mac != extract.file_mac:
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
-    extracts = (_RowsToRemove(**asdict(each), objection=of_cohort.get(each.cohort, "")) for each in found.extracts)
+    extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in found.extracts)
     return _Removal(tuple(extracts), tuple(objections))
 
 
@@ -234,7 +230,7 @@ def _remove(home: Home, source: str, cohort: str, council: str) -> None:
 
 def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
     """The result of an intake as if these rows had been left out by it."""
-    key = (quality.source, quality.cohort, quality.council)
+    key = quality.key
     kept = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).num_rows
     with in_memory() as con:
         seen = profile(con, home.pseudonymised(*key), CONTRACTS[quality.source], Cohort(quality.cohort))
@@ -306,7 +302,7 @@ def _drop_links(home: Home, cohort: str) -> None:
 
 def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
     """The child's marks, by cohort."""
-    id_, made = new_id(), marks.made_under(keys)
+    id_, made = secrets.token_hex(8), marks.made_under(keys)
     marked: dict[str, set[tuple[str, str]]] = {}
     with prepared(keys) as con:
         for extract in found.extracts:

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.home.cohort_lock import in_turn
+from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import while_in_use
 from assets.intake import deliveries
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import (

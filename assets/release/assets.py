@@ -116,7 +116,7 @@ def bundle(
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: config.version})
     home, councils = installation.home_folder, _councils(installation, context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
-    folder = publish_bundle(home, keys, context.partition_key, config.version, councils)
+    folder = publish_bundle(home, context.partition_key, keys, config.version, councils)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")

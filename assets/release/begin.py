@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from assets.home.cohort_lock import in_turn
+from assets.home.at_work import in_turn
 from assets.home.older_homes import convert_release
 from assets.home.paths import Home
 from assets.linkage.inputs import (

@@ -9,11 +9,10 @@ import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from assets.home.cohort_lock import in_turn, turn
+from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import What, record
-from assets.home.removal_lock import while_in_use
 from assets.release.begin import Asked, ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
 from assets.release.noise_workload import plan_family
 from assets.release.tabulate import tabulate
@@ -46,7 +45,7 @@ def measure_release(
     with turn(home, {cohort, *asked.others}):
         cohorts = begin_release(home, cohort, version, councils, asked)
         return {
-            (each, family): measure_family(home, keys, family, each, version, councils)
+            (each, family): measure_family(home, each, keys, family, version, councils)
             for family in FAMILIES
             for each in cohorts
         }
@@ -55,7 +54,7 @@ def measure_release(
 @while_in_use
 @in_turn
 def measure_family(
-    home: Home, keys: KeyRing, family: str, cohort: str, version: str, councils: Sequence[str]
+    home: Home, cohort: str, keys: KeyRing, family: str, version: str, councils: Sequence[str]
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
@@ -83,7 +82,7 @@ def measure_family(
 
 
 @in_turn
-def publish_bundle(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> Path:
+def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements; returns its folder.
 
     `councils` take part in the cohorts that the release measured itself. Raises `NotBegun`, `StoreError` where a

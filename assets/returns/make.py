@@ -17,9 +17,8 @@ import duckdb
 import pyarrow.parquet
 
 from assets.home import processing_log
-from assets.home.cohort_lock import in_turn
+from assets.home.at_work import in_turn, while_in_use
 from assets.home.paths import Home
-from assets.home.removal_lock import while_in_use
 from assets.home.software import software
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality

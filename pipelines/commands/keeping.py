@@ -60,9 +60,8 @@ def forget(
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
     """
-    from assets.home.cohort_lock import Busy
+    from assets.home.at_work import Busy, InUse
     from assets.home.errors import Damaged
-    from assets.home.removal_lock import InUse
     from assets.keeping.forgetting import CannotForget, rows_named, rows_of_pseudonym
     from assets.keeping.forgetting import forget as remove_rows
     from privacy.keys import KeyProblem
@@ -128,8 +127,8 @@ def shred(landing: Path, home: Path, keys: Path | None, cohort: Cohort | None, d
 
     On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
     """
-    from assets.home.removal_lock import InUse
-    from assets.keeping.shredding import shred_taken, shreddable
+    from assets.home.at_work import InUse
+    from assets.keeping.retention import shred_taken, shreddable
     from privacy.keys import KeyProblem
 
     place, code = _home(home), cohort.code if cohort else None
@@ -161,7 +160,7 @@ def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_r
 
     Files of landing are looked at where --landing is given. Ledger, measurements and releases stay.
     """
-    from assets.home.removal_lock import InUse
+    from assets.home.at_work import InUse
     from assets.home.retention_policy import InvalidRetention
     from pipelines.dagster.instance import expire_all
     from privacy.keys import KeyProblem

@@ -34,9 +34,9 @@ def explain(home: Path, cohort: Cohort, first: str, second: str, as_json: bool) 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
+    from assets.home.at_work import InUse
     from assets.home.errors import Damaged
     from assets.home.paths import Home
-    from assets.home.removal_lock import InUse
     from assets.linkage.explanation import CannotExplain, explain_link, parse_row
     from pipelines.opening import opened
     from pipelines.reports.link import render

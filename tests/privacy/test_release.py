@@ -63,9 +63,9 @@ def _release(root: Path, keys: KeyRing, rows: int) -> Path:
         path = home.confidential(family, COHORT)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(_table(family, rows), path)
-        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
+        measure_family(home, COHORT, keys, family, VERSION, COUNCILS)
     _fix(home, {})
-    return publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+    return publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
         table = _table(family, 500)
         leeds = pa.array(["leeds"] * table.num_rows)
         pq.write_table(table.set_column(1, "council", leeds), path)
-        measure_family(home, keys, family, COHORT, VERSION, ["leeds"])
+        measure_family(home, COHORT, keys, family, VERSION, ["leeds"])
     _fix(home, {})
-    bundle = publish_bundle(home, keys, COHORT, VERSION, ["leeds"])
+    bundle = publish_bundle(home, COHORT, keys, VERSION, ["leeds"])
     assert verify(bundle).ok
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     figures = headline.groupby("geographic_level")["children_count_estimate"].apply(list)
@@ -127,7 +127,7 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
     )
     kept.write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
-        publish_bundle(Home(tmp_path / "home"), keys, COHORT, VERSION, COUNCILS)
+        publish_bundle(Home(tmp_path / "home"), COHORT, keys, VERSION, COUNCILS)
 
 
 def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
@@ -176,8 +176,8 @@ def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: Key
     _tables_without(missing, home, rows)
     _fix(home, missing)
     for family in FAMILIES:
-        measure_family(home, keys, family, COHORT, VERSION, COUNCILS)
-    bundle = publish_bundle(home, keys, COHORT, VERSION, COUNCILS)
+        measure_family(home, COHORT, keys, family, VERSION, COUNCILS)
+    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))
     return bundle
 
@@ -186,7 +186,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     home = Home(tmp_path)
     bundle = _released_without(MISSING, home, keys, 3000)
     before = contents(bundle)
-    assert publish_bundle(home, keys, COHORT, VERSION, COUNCILS) == bundle
+    assert publish_bundle(home, COHORT, keys, VERSION, COUNCILS) == bundle
     assert contents(bundle) == before
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].set_index("geographic_level")
@@ -221,7 +221,7 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
     _tables_without({}, home, 10)
-    measure_family(home, keys, "health", COHORT, VERSION, COUNCILS)
+    measure_family(home, COHORT, keys, "health", VERSION, COUNCILS)
     begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):

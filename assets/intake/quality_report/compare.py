@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assets.intake.profile import ANOTHER, DERIVED, ENGLISH, TERM_OF_BIRTH, Profile
+from assets.intake.one_pass import DERIVED, TERM_OF_BIRTH
+from assets.intake.profile import ANOTHER, ENGLISH, Profile
 from sources.contracts import SourceContract
 from sources.reference import profile_results
 from sources.reference.cohorts import Cohort

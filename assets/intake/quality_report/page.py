@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from assets.intake.quality_report.extract import STOPPED, TAKEN
+from assets.intake.quality_report.facts import STOPPED, TAKEN
 from ndl_export.pages import charts, kit
 from ndl_export.pages.words import listed, rows
 from sources.contracts import Kind, Severity

@@ -12,8 +12,7 @@ import pytest
 from assets.home.processing_log import entries, verify
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held, read_retention, retention
 from assets.intake import deliveries
-from assets.keeping.retention import due, expire
-from assets.keeping.shredding import shred, shred_taken, shreddable
+from assets.keeping.retention import due, expire, shred, shred_taken, shreddable
 from pipelines.dagster.instance import expire_all
 from pipelines.definitions import build_definitions
 from pipelines.run import RunStopped, run_cohort

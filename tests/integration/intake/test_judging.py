@@ -20,7 +20,7 @@ import os, signal, sys, time
 from pathlib import Path
 
 from assets.intake import judging
-from assets.intake.findings import Judged
+from assets.intake.quality import Judged
 from sources.contracts import CONTRACTS
 
 

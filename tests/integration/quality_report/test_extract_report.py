@@ -9,13 +9,8 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report import (
-    council_report,
-    extract_report,
-    render,
-    render_council,
-    stopped_report,
-)
+from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
+from assets.intake.quality_report.page import render, render_council
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support.intake.desk import EYFSP_HEADER, Desk

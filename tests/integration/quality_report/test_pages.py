@@ -15,13 +15,8 @@ import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.one_pass import RuleCount
-from assets.intake.quality_report import (
-    council_report,
-    extract_report,
-    render,
-    render_council,
-    stopped_report,
-)
+from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
+from assets.intake.quality_report.page import render, render_council
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import CHROMIUM, IN_A_BROWSER

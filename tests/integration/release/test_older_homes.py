@@ -132,4 +132,4 @@ def test_a_release_whose_record_is_lost_is_not_published(older: Home, keys: KeyR
     begin.read_record(older, VERSION)
     older.release_record(VERSION).unlink()
     with pytest.raises(NotBegun, match=r"restore .*release=2026\.11\.0\.json from a backup"):
-        publish_bundle(older, keys, COHORT, VERSION, COUNCILS)
+        publish_bundle(older, COHORT, keys, VERSION, COUNCILS)

@@ -62,8 +62,8 @@ def released(
     for family in FAMILIES:
         measured = begin_release(home, cohort, version, councils, Asked(allow_missing=True, others=others, reuse=reuse))
         for each in measured:
-            measure_family(home, keys, family, each, version, councils)
-    return publish_bundle(home, keys, cohort, version, councils)
+            measure_family(home, each, keys, family, version, councils)
+    return publish_bundle(home, cohort, keys, version, councils)
 
 
 def charges(home: Home) -> list[tuple[str, str, str]]:
@@ -148,15 +148,15 @@ def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path:
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
     first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=[EARLIER]))
-    kept = measure_family(home, keys, "health", first, SECOND, COUNCILS)
+    kept = measure_family(home, first, keys, "health", SECOND, COUNCILS)
     with pytest.raises(StoreError, match="is not in the store"):
-        publish_bundle(home, keys, COHORT, SECOND, COUNCILS)
+        publish_bundle(home, COHORT, keys, SECOND, COUNCILS)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
         begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert len(charges(home)) == len(set(charges(home))) == 2 * len(FAMILIES)
-    again = measure_family(home, keys, "health", first, SECOND, COUNCILS)
+    again = measure_family(home, first, keys, "health", SECOND, COUNCILS)
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
 
@@ -198,5 +198,5 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(StoreError, match="keep earlier releases in the release directory"):
-        publish_bundle(copy, keys, COHORT, SECOND, COUNCILS)
+        publish_bundle(copy, COHORT, keys, SECOND, COUNCILS)
     assert charges(copy) == paid

@@ -180,8 +180,8 @@ class Bundles:
         ):
             for family in FAMILIES:
                 begin.begin_release(home, COHORT, "2026.11.0", self._councils, begin.Asked(allow_missing=False))
-                release.measure_family(home, self._keys, family, COHORT, "2026.11.0", self._councils)
-            release.publish_bundle(home, self._keys, COHORT, "2026.11.0", self._councils)
+                release.measure_family(home, COHORT, self._keys, family, "2026.11.0", self._councils)
+            release.publish_bundle(home, COHORT, self._keys, "2026.11.0", self._councils)
         shutil.rmtree(home.root)
         facts, tables = captured
         self._rho = facts.privacy_record["privacy_parameters"]["rho"]

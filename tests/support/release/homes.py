@@ -45,8 +45,8 @@ def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = 
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
         begin_release(home, COHORT, version, councils, Asked(allow_missing=False))
-        measure.measure_family(home, keys, family, COHORT, version, councils)
-    return measure.publish_bundle(home, keys, COHORT, version, councils)
+        measure.measure_family(home, COHORT, keys, family, version, councils)
+    return measure.publish_bundle(home, COHORT, keys, version, councils)
 
 
 def _table(family: str, rows: int, councils: Sequence[str], seed: int) -> pa.Table:

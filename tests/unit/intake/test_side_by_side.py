@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from assets.intake import side_by_side
-from assets.intake.findings import Finding, Judged
 from assets.intake.one_pass import Untokenised
+from assets.intake.quality import Finding, Judged
 from assets.intake.side_by_side import Way
 from sources.contracts import CONTRACTS
 

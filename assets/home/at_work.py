@@ -1,15 +1,17 @@
-"""Who is at work in the restricted zone: many steps side by side, or one that removes rows or files, alone.
+"""Who is at work in the restricted zone. No lock is to be removed by hand.
 
-Nothing is read while a removal is unfinished: whoever opens the home folder finishes it first (`pipelines.opening`).
+Many steps go side by side, but one at a time on a cohort; one that removes rows or files goes alone. Nothing is read
+while a removal is unfinished: whoever opens the home folder finishes it first (`pipelines.opening`).
 """
 
 from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from assets.home.paths import Home
@@ -17,6 +19,7 @@ from privacy.doors.locks import PATIENCE_SECONDS, locked
 
 _REMOVAL_AT_WORK = "rows or files of it are being removed"
 _held: ContextVar[bool] = ContextVar("held", default=False)
+_mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +31,10 @@ class InUse(Exception):
 
 class RemovalUnfinished(InUse):
     """A removal has begun and has not been finished: its process is still at it, or died."""
+
+
+class Busy(Exception):
+    """Another process works on the cohort, and did not come to an end."""
 
 
 @contextmanager
@@ -69,6 +76,41 @@ def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenat
             return step(home, *args, **kwargs)
 
     return kept
+
+
+@contextmanager
+def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
+    """Keep every other process that works on these cohorts out for the block; raises `Busy`.
+
+    Waits as long as every lock does: the second of two runs of a partition then finds what the first has made. A
+    block within another has the turns of both.
+    """
+    home.prepare()
+    places = {cohort: home.restricted / "turns" / f"cohort={cohort}" for cohort in sorted(set(cohorts))}
+    mine = _mine.get()
+    with ExitStack() as held:
+        for cohort, place in places.items():
+            if place not in mine:
+                place.parent.mkdir(exist_ok=True)
+                at_work = f"another run works on cohort {cohort} in {home.root}"
+                busy = Busy(f"{at_work}: wait until it has ended, and run again")
+                held.enter_context(locked(place, refusal=busy, patience=PATIENCE_SECONDS))
+        token = _mine.set(mine | set(places.values()))
+        try:
+            yield
+        finally:
+            _mine.reset(token)
+
+
+def in_turn(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:
+    """A function of a home folder and a cohort that no two processes run at once for one cohort."""
+
+    @functools.wraps(step)
+    def waiting(home: Home, cohort: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with turn(home, [cohort]):
+            return step(home, cohort, *args, **kwargs)
+
+    return waiting
 
 
 def _refusal(home: Home, why: str) -> str:

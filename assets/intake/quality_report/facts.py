@@ -1,4 +1,4 @@
-"""The facts of a report about one extract, JSON-ready.
+"""The facts of a report about one extract, and of one about all extracts of a council for a cohort, JSON-ready.
 
 Shares are 0 to 1, of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
 """
@@ -6,24 +6,14 @@ Shares are 0 to 1, of the rows read for rules, of the rows kept for completeness
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.findings import Finding
-from assets.intake.one_pass import RuleCount
-from assets.intake.profile import (
-    AFTER,
-    ANOTHER,
-    BEFORE,
-    ENGLISH,
-    IMD_QUINTILE,
-    OPEN_RANGES,
-    TERM_OF_BIRTH,
-    ColumnProfile,
-    bins,
-)
+from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH, RuleCount
+from assets.intake.profile import AFTER, ANOTHER, BEFORE, ENGLISH, OPEN_RANGES, ColumnProfile, bins
+from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
@@ -58,6 +48,21 @@ _CHECKS = {
     **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
+_LINE = (
+    "source",
+    "source_title",
+    "row_per",
+    "file",
+    "outcome",
+    "taken_at",
+    "rows_read",
+    "rows_kept",
+    "rows_rejected",
+    "rows_warned",
+    "last",
+    "sentence",
+)
+"""What a council's report repeats of an extract's."""
 
 
 def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str, Any]:
@@ -107,6 +112,28 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
         "taken_at": stopped.stopped_at,
         "sentence": stopped.sentence,
         "last": _last(last),
+    }
+
+
+def council_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Gather the extract reports of one council and cohort; raises ValueError where there are none or of several."""
+    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
+        raise ValueError("a council's report gathers the reports of one council and one cohort")
+    by_source = {report["source"]: report for report in reports}
+    ordered = [by_source[source] for source in CONTRACTS if source in by_source]
+    first = ordered[0]
+    return {
+        "report": "council",
+        **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
+        "extracts": [_line_of(report) for report in ordered],
+        "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
+        "findings": _findings_by_share(ordered),
+        "failed_checks": _gathered(ordered, "failed_checks"),
+        "worth_a_look": [
+            {"source_title": report["source_title"], "sentence": sentence}
+            for report in ordered
+            for sentence in report.get("worth_a_look", ())
+        ],
     }
 
 
@@ -337,3 +364,27 @@ def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
                 f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
                 f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
             )
+
+
+def _line_of(report: dict[str, Any]) -> dict[str, Any]:
+    line = {key: report[key] for key in _LINE if key in report}
+    filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
+    thinnest = min(filled, key=lambda entry: entry["share"], default=None)
+    return line | {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
+
+
+def _findings_by_share(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rules broken in any extract: by severity, then by share of the extract's rows."""
+    return sorted(
+        _gathered(reports, "findings"),
+        key=lambda finding: (_SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
+    )
+
+
+def _gathered(reports: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    return [
+        {"source": report["source"], "source_title": report["source_title"], **entry}
+        for report in reports
+        if report["outcome"] != STOPPED
+        for entry in report[key]
+    ]
