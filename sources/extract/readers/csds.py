@@ -58,27 +58,29 @@ _TABLE = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
 class Item:
     """An item of a table, the names that its column may have, most usual first, and what holds of it.
 
-    A code that a spreadsheet turns into a number is `coded`: its `2.0` is 2. Of `every` table are the items that tell a
+    Rows are told apart by the items of the `key`, of which the first is blank in a row that stands for itself. A code
+    that a spreadsheet turns into a number is `coded`: its `2.0` is 2. Of `every` table are the items that tell a
     later row of the same thing from an earlier one.
     """
 
     table: str
     item: str
+    names: tuple[str, ...]
+    key: bool
     required: bool
     coded: bool
-    names: tuple[str, ...]
 
 
 @cache
 def items() -> tuple[Item, ...]:
     """What is read of the tables, as `csds_items.csv` says."""
     with _ITEMS_FILE.open(encoding="utf-8", newline="") as file:
-        return tuple(
-            Item(
-                row["table"], row["item"], row["required"] == "yes", row["coded"] == "yes", (*row["names"].split("|"),)
-            )
-            for row in csv.DictReader(file)
-        )
+        rows = list(csv.DictReader(file))
+    flags = ("key", "required", "coded")
+    return tuple(
+        Item(row["table"], row["item"], tuple(row["names"].split("|")), **{flag: row[flag] == "yes" for flag in flags})
+        for row in rows
+    )
 
 
 def items_of(table: str) -> list[Item]:
@@ -143,11 +145,6 @@ _WANTED = {
     "CYP201": "contact IN (SELECT contact FROM CYP202)",
     "CYP101": "referral IN (SELECT referral FROM CYP201 UNION ALL SELECT referral FROM CYP609)",
     "CYP001": "patient IN (SELECT patient FROM CYP101)",
-}
-_IDENTIFIER = {"CYP612": "activity, tool", "CYP609": "referral, completed, tool", "CYP202": "activity"} | {
-    "CYP201": "contact",
-    "CYP101": "referral",
-    "CYP001": "patient",
 }
 
 
@@ -277,14 +274,11 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             con.unregister("incoming")
         for rule, rows in opened.set_aside.items():
             if rows:
-                set_aside.setdefault(_of_table(rule, table), []).extend(row + passed for row in rows)
+                of_table = _orphan(f"{rule.id}-{table.lower()}", rule.sentence, table)
+                set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
                 last = max(last, *rows)
         passed += last
     con.execute(_current(table))
-
-
-def _of_table(rule: Rule, table: str) -> Rule:
-    return _orphan(f"{rule.id}-{table.lower()}", rule.sentence, table)
 
 
 def _keep(table: str) -> str:
@@ -303,9 +297,9 @@ def _cleaned(item: Item) -> str:
 
 def _current(table: str) -> str:
     """SQL that keeps the latest row of each identifier; rows without one are each their own."""
-    identifier = _IDENTIFIER[table]
-    alone = f"CASE WHEN {identifier.split(',')[0]} IS NULL THEN row END"
-    return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_latest(f'{identifier}, {alone}')}"
+    identifier = [item.item for item in items_of(table) if item.key]
+    alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
+    return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_latest(', '.join((*identifier, alone)))}"
 
 
 def _latest(partition: str, *first: str) -> str:
