@@ -16,7 +16,7 @@ import duckdb
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
-from sources.contracts import CONTRACTS, Kind, Role, concerns
+from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import survey
 from sources.reference.asq3 import DOMAINS, cut_offs
@@ -152,7 +152,10 @@ def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
 def _setting_columns() -> dict[str, Derivation]:
     """Of the early years census by child."""
     taken, not_taken, _ = pupil.ENTITLEMENT.categories
-    entitlement, concern = _if("bool_or(entitlement = '2YO')", taken, not_taken), f"bool_or({concerns.of_setting()})"
+    entitlement, concern = (
+        _if("bool_or(entitlement = '2YO')", taken, not_taken),
+        f"bool_or({CONTRACTS['early_years_census'].concern})",
+    )
     return {
         "entitlement": _made("early_years_census", entitlement, "entitlement"),
         "concern": _made("early_years_census", concern, "progress_check_outcome", "sen_provision"),
@@ -171,7 +174,7 @@ def _reviews() -> str:
         ), counted AS (
             SELECT *, {below} AS below, {scored} AS scored FROM outcomes
         ), of_child AS (
-            SELECT *, bool_or({concerns.of_review("below > 0")}) OVER (PARTITION BY child_id) AS any_concern
+            SELECT *, bool_or({hv_reviews.concern("below > 0")}) OVER (PARTITION BY child_id) AS any_concern
               FROM counted
         )
         SELECT * EXCLUDE (concern, any_concern), any_concern AS concern, {_asq3().sql} AS asq3,

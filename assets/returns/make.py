@@ -35,7 +35,7 @@ from privacy.returns.disclosures import Disclosure, ReturnState
 from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, absence, facts_of
 from privacy.returns.seal import Header, content, seal
 from privacy.services import SERVICE_NAMES, SERVICES
-from sources.contracts import CONTRACTS, concerns
+from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 
 
@@ -265,7 +265,7 @@ def _records(
                 f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
                 f" {FINDABLE_CONDITION} AS findable, nullif(sex, '') AS sex, {', '.join(ALIKE_TOKENS)},"
                 f" {_last_contact(source, cohort, on)} AS last_contact,"
-                f" {concerns.of(source) or 'NULL::BOOLEAN'} AS concern"
+                f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern"
                 f" FROM {parquet(paths, hive_partitioning=False)}"
             )
     con.execute(

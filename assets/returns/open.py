@@ -15,7 +15,7 @@ from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.returns.seal import Header, ReturnProblem, unseal
-from sources.contracts import CONTRACTS, Role, SourceContract, concerns
+from sources.contracts import CONTRACTS, Role, SourceContract
 from sources.councils.council_file import council_file as shipped_council_file
 from sources.councils.council_file import load as load_council_file
 from sources.councils.dialect import Dialect
@@ -127,7 +127,7 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
     """`own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE TEMP TABLE extract AS FROM streamed")
-    projection, concern = project_extract("extract", extract, contract, {}), concerns.of(contract.name) or "false"
+    projection, concern = project_extract("extract", extract, contract, {}), contract.concern or "false"
     con.execute(
         f"CREATE TEMP TABLE own AS SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
         f" JOIN (SELECT {SOURCE_ROW}, {concern} AS concern FROM ({projection.sql})) AS typed"

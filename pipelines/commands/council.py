@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
                 dialect = found.dialect(landed.source)
                 checks.append(check_sample(con, landed, dialect, VALID))
     if as_json:
-        click.echo(json.dumps({"problems": [], "todo": todo, "samples": [c.as_json() for c in checks]}, indent=1))
+        click.echo(json.dumps({"problems": [], "todo": todo, "samples": [asdict(each) for each in checks]}, indent=1))
     else:
         from sources.onboarding.check import LEGEND, render
 

@@ -52,4 +52,5 @@ CONTRACT = SourceContract(
             "progress_check_date > $cohort_end + INTERVAL 5 YEAR",
         ),
     ),
+    concern="coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
 )

@@ -4,7 +4,7 @@ from functools import partial
 
 from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, identifier, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
-from sources.reference.asq3 import DOMAINS
+from sources.reference.asq3 import DOMAINS, cut_offs
 
 REVIEW_CODES = {
     "ANV": "Antenatal visit",
@@ -22,7 +22,17 @@ the end of February 2023. There is no official date by cohort. Providers submit 
 (data provision notice of 2017; GOV.UK, Healthy child programme: supplementary guidance for completing the CSDS), so
 that three months cover the submissions of the last reviews."""
 
+_BELOW_CUT_OFF = " OR ".join(
+    f"coalesce(asq3_months = '{months}' AND {domain} < {cut_off}, false)"
+    for (domain, months), cut_off in cut_offs().items()
+)
 _score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
+
+
+def concern(below: str = _BELOW_CUT_OFF) -> str:
+    """SQL condition: a concern, a referral, or an ASQ-3 domain `below` its cut-off, where the rows say so already."""
+    return f"(coalesce(concern = 'Y', false) OR coalesce(referral = 'Y', false) OR {below})"
+
 
 CONTRACT = SourceContract(
     name="hv_reviews",
@@ -83,4 +93,5 @@ CONTRACT = SourceContract(
             "asq3_months IS NULL AND coalesce(" + ", ".join(DOMAINS) + ") IS NOT NULL",
         ),
     ),
+    concern=concern(),
 )

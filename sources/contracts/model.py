@@ -131,6 +131,8 @@ class SourceContract:
     """What becomes of a row with the values of an earlier one in the rule's columns, or in all if it names none."""
     refused_columns: Mapping[str, str] = field(default_factory=dict)
     """Column names that show a file to be of another kind, each with the sentence that says why it is stopped."""
+    concern: str | None = None
+    """SQL condition by which a row says that the service had a concern about the child; None where no row says so."""
 
     def __getitem__(self, column: str) -> Column:
         return self._by_name[column]
@@ -152,5 +154,5 @@ class SourceContract:
     @cached_property
     def sha256(self) -> str:
         """Hash of what the contract says of a file, carried by every file made under it; not of when it is due."""
-        content = {name: part for name, part in asdict(self).items() if name != "due"}
+        content = {name: part for name, part in asdict(self).items() if name not in ("due", "concern")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

@@ -2,16 +2,8 @@
 
 from sources.contracts.model import Due, Kind, SourceContract, checked, identifier, kept, reject
 from sources.contracts.people import YES_NO
-from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE
+from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES
 
-SERVICES = {
-    "services_used_hv_2yr_review": "Health visitor two-year review",
-    "services_used_family_hub": "Family hub",
-    "services_used_funded_place": "Funded nursery or childminder place",
-    "services_used_speech_language": "Speech and language therapy",
-    "services_used_senco_or_send": "SENCO or SEND service",
-    "services_used_other": "Other service",
-}
 _USED = YES_NO | {"1": "Yes", "2": "No", "0": "No"}
 
 DUE = Due(7, 31, 1, "policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year")

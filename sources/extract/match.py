@@ -6,7 +6,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from sources.contracts import SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
@@ -22,19 +21,6 @@ _RENAMED_LIKENESS = 0.6
 _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
-@dataclass(frozen=True)
-class Match:
-    """Where the contract's columns stand in a file.
-
-    `columns` maps contract column to column of the file, `inputs` maps each local name that a derived column is made
-    from to the column of the file.
-    """
-
-    dialect: Dialect
-    columns: Mapping[str, str]
-    inputs: Mapping[str, str]
-
-
 def key(name: str) -> str:
     """What two headings have in common that differ in letter case, or in what parts their words, alone."""
     return _BETWEEN_WORDS.sub(" ", name.lower()).strip()
@@ -46,10 +32,13 @@ def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
     return {key(name) for name in names | set(dialect.inputs)}
 
 
-def match(name: str, contract: SourceContract, council_dialect: Dialect, header: list[str]) -> Match:
+def match(
+    name: str, contract: SourceContract, council_dialect: Dialect, header: list[str]
+) -> tuple[Dialect, dict[str, str], dict[str, str]]:
     """Find the contract's columns in `header`; raises `ExtractStopped` where a required one is missing.
 
-    `name` is how messages call the file.
+    Gives the dialect of the file, its column for each contract column, and its column for each local name that a
+    derived column is made from. `name` is how messages call the file.
     """
     present = set(map(key, header))
     for column, sentence in contract.refused_columns.items():
@@ -70,7 +59,7 @@ def match(name: str, contract: SourceContract, council_dialect: Dialect, header:
         likely = _likely(missing, [column for column in header if column not in used])
         parts = [_missing(column, local, likely) for local, column in missing.items()]
         raise ExtractStopped(f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file")
-    return Match(dialect, columns, inputs)
+    return dialect, columns, inputs
 
 
 def _heading(name: str, header: Sequence[str], *called: str) -> str | None:

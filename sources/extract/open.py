@@ -66,19 +66,19 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     if table.doubt:
         raise stopped(landed.name, table.doubt)
     dialect = CONTRACT_DIALECT if table.in_contract_form else council_dialect
-    found = match(landed.name, contract, dialect, table.header)
-    inputs = {local: f"input_{index}" for index, local in enumerate(found.inputs)}
-    wanted = dict.fromkeys((*found.columns.values(), *found.inputs.values()))
-    names = [*found.columns, *inputs.values(), SOURCE_ROW]
+    dialect, headings, made_from = match(landed.name, contract, dialect, table.header)
+    inputs = {local: f"input_{index}" for index, local in enumerate(made_from)}
+    wanted = dict.fromkeys((*headings.values(), *made_from.values()))
+    names = [*headings, *inputs.values(), SOURCE_ROW]
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in rows_with_content(table, list(wanted)):
             trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
             by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
-            columns = [by_name[column] for column in (*found.columns.values(), *found.inputs.values())]
+            columns = [by_name[column] for column in (*headings.values(), *made_from.values())]
             yield pa.record_batch([*columns, by_name[SOURCE_ROW]], names=names)
 
-    return OpenExtract(landed, found.dialect, found.columns, inputs, batches(), table.set_aside, table)
+    return OpenExtract(landed, dialect, headings, inputs, batches(), table.set_aside, table)
 
 
 def open_table(

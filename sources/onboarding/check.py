@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
+import jinja2
 import pyarrow as pa
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
@@ -35,6 +36,7 @@ LEGEND = (
 )
 _TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
 _MAX_CELL_WIDTH = 44
+_REPORT = Path(__file__).with_name("check.txt.j2")
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,6 @@ class SampleCheck:
     stops: tuple[str, ...]
     suggestions: tuple[str, ...]
     notes: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check_sample(
@@ -292,27 +291,11 @@ def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str 
 
 
 def render(check: SampleCheck) -> str:
-    """The whole report of one sample."""
-    return "\n".join(_lines(check)) + "\n"
-
-
-def _lines(check: SampleCheck) -> Iterator[str]:
-    yield f"{check.source}: {check.file}, cohort {check.cohort}, {check.rows:,} rows, {check.rejected:,} to be rejected"
-    if check.contract_form:
-        yield "The file has every required column under the contract's own name: it needs no council file."
-    yield ""
-    yield from _table([_TABLE_HEAD, *(_row(column) for column in check.columns)])
-    yield from _list("Rules across columns that rows break", [
-        f"{rule.rule} ({rule.severity}), rows: {rule.rows:,}. {rule.sentence}" for rule in check.rules
-    ])  # fmt: skip
-    yield from _list("Columns of the file that are not used", [
-        heading + (f" (like {column})" if column else "") for heading, column in check.unused
-    ])  # fmt: skip
-    yield from _list("To do", check.suggestions)
-    yield from _list("Note", check.notes)
-    yield from _list("The intake would stop this file", check.stops)
-    if not check.stops:
-        yield "\nThe intake would take this file."
+    """The whole report of one sample, as `check.txt.j2` has it."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.filters["count"] = "{:,}".format
+    template = environment.from_string(_REPORT.read_text(encoding="utf-8"))
+    return template.render(check=check, table=_table([_TABLE_HEAD, *map(_row, check.columns)]))
 
 
 def _row(check: ColumnCheck) -> tuple[str, ...]:
@@ -358,9 +341,3 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _cut(cell: str) -> str:
     return cell if len(cell) <= _MAX_CELL_WIDTH else cell[: _MAX_CELL_WIDTH - 1] + "…"
-
-
-def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
-    if lines:
-        yield f"\n{title}:"
-        yield from (f"  - {line}" for line in lines)

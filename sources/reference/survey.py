@@ -21,4 +21,6 @@ _SURVEY = yaml.safe_load((Path(__file__).parent / "survey.yaml").read_text(encod
 RESPONDENT_ROLE: dict[str, str] = _SURVEY["respondents"]["respondent_role"]
 CHILD_AGE_BAND: dict[str, str] = _SURVEY["respondents"]["child_age_band"]
 FSM_OR_FUNDED: dict[str, str] = _SURVEY["respondents"]["fsm_or_funded"]
+SERVICES: dict[str, str] = _SURVEY["services"]
+"""Column of each service that the family may have used, with its name."""
 QUESTIONS: dict[str, Question] = {name: Question(**content) for name, content in _SURVEY["questions"].items()}

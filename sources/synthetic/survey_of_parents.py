@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from sources.contracts.parent_experience import SERVICES
+from sources.reference.survey import SERVICES
 from sources.synthetic.drawing import Bools, Floats, Ints, pick
 from sources.synthetic.margins import FSM
 from sources.synthetic.recording import Rows, coded, text

@@ -5,114 +5,100 @@ a data officer is to find it, is the data row in CYP202 of the contact's first a
 known from CYP609 alone is numbered 609 000 000 and its data row there. Files of one table count on, in order of name.
 docs/formats.md says what is read and why.
 
-`ITEMS` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national processing
-service (`Contact_Date`), then those of the sister data sets' extracts (`CareContDate`, `PersScore`). Letter case,
-spaces, underscores and brackets do not matter. CSDS carries no names of persons: family and given name are a local
-addition.
+`csds_items.csv` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national
+processing service (`Contact_Date`), then those of the sister data sets' extracts (`CareContDate`, `PersScore`). Letter
+case, spaces, underscores and brackets do not matter. CSDS carries no names of persons: family and given name are a
+local addition.
+
+Tables are loaded in the order of `_WANTED`, so that each keeps only the rows that one before it asks for. `all_<table>`
+holds those rows as sent, `<table>` the latest row of each identifier: the highest record number, then effective date,
+then the last row sent. `csds.sql.j2` makes reviews of them.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import duckdb
+import jinja2
 import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.match import key
-from sources.extract.readers import csds_sql
 from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import Workbook, open_sheet
 from sources.extract.rules import LINK, OTHER_FORMAT, stopped
-from sources.extract.table import SOURCE_ROW, TextTable
+from sources.extract.table import SOURCE_ROW, TextTable, trimmed
+from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
 
-RECENCY = {
-    "record_number": ("RECORD NUMBER",),
-    "effective_from": ("EFFECTIVE FROM",),
-}
-"""What tells a later row of the same thing from an earlier one; a table may have neither."""
-
-ITEMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "CYP001": {
-        "patient": ("LOCAL PATIENT IDENTIFIER (EXTENDED)", "LOCAL PATIENT IDENTIFIER", "LocalPatientID"),
-        "nhs_number": ("NHS NUMBER",),
-        "nhs_number_status": ("NHS NUMBER STATUS INDICATOR CODE", "NHSNumber_Status"),
-        "surname": ("PERSON FAMILY NAME", "FAMILY NAME", "SURNAME"),
-        "forename": ("PERSON GIVEN NAME", "GIVEN NAME", "FORENAME"),
-        "gender": ("PERSON STATED GENDER CODE", "PERSON STATED GENDER", "GENDER"),
-        "date_of_birth": ("PERSON BIRTH DATE", "DATE OF BIRTH"),
-        "postcode": ("POSTCODE OF USUAL ADDRESS", "POSTCODE"),
-    },
-    "CYP101": {
-        "referral": ("SERVICE REQUEST IDENTIFIER", "ServiceRequestID"),
-        "patient": ("LOCAL PATIENT IDENTIFIER (EXTENDED)", "LOCAL PATIENT IDENTIFIER", "LocalPatientID"),
-    },
-    "CYP201": {
-        "contact": ("CARE CONTACT IDENTIFIER", "CareContactID"),
-        "referral": ("SERVICE REQUEST IDENTIFIER", "ServiceRequestID"),
-        "contact_date": ("CARE CONTACT DATE", "Contact_Date", "CareContDate"),
-        "attendance": ("ATTENDANCE STATUS", "AttendStatus"),
-        "attended_or_not": ("ATTENDED OR DID NOT ATTEND CODE", "AttendOrNot", "AttendOrDNACode"),
-    },
-    "CYP202": {
-        "activity": ("CARE ACTIVITY IDENTIFIER", "CareActivityID", "CareActID"),
-        "contact": ("CARE CONTACT IDENTIFIER", "CareContactID"),
-        "activity_type": ("COMMUNITY CARE ACTIVITY TYPE CODE", "Activity_Type", "CareActType"),
-        "older_activity_type": ("COMMUNITY CARE ACTIVITY TYPE",),
-    },
-    "CYP609": {
-        "referral": ("SERVICE REQUEST IDENTIFIER", "ServiceRequestID"),
-        "tool": ("CODED ASSESSMENT TOOL TYPE (SNOMED CT)", "SNOMED_ID", "CodedAssToolType"),
-        "score": ("PERSON SCORE", "Score", "PersScore"),
-        "completed": ("ASSESSMENT TOOL COMPLETION DATE", "AssessmentCompletion_Date", "AssToolCompDate"),
-    },
-    "CYP612": {
-        "activity": ("CARE ACTIVITY IDENTIFIER", "CareActivityID", "CareActID"),
-        "tool": ("CODED ASSESSMENT TOOL TYPE (SNOMED CT)", "SNOMED_ID", "CodedAssToolType"),
-        "score": ("PERSON SCORE", "Score", "PersScore"),
-    },
-}
-MAY_BE_ABSENT = frozenset(
-    {
-        *RECENCY,
-        "surname",
-        "forename",
-        "nhs_number",
-        "nhs_number_status",
-        "attendance",
-        "attended_or_not",
-        "activity_type",
-        "older_activity_type",
-    }
-)
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
 """CYP609 is for those who record assessments against the referral."""
 
+_ITEMS_FILE = Path(__file__).with_name("csds_items.csv")
+_VIEWS_FILE = Path(__file__).with_name("csds.sql.j2")
 _TABLE = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of a table, the names that its column may have, most usual first, and what holds of it.
+
+    Rows are told apart by the items of the `key`, of which the first is blank in a row that stands for itself. A code
+    that a spreadsheet turns into a number is `coded`: its `2.0` is 2. Of `every` table are the items that tell a
+    later row of the same thing from an earlier one.
+    """
+
+    table: str
+    item: str
+    names: tuple[str, ...]
+    key: bool
+    required: bool
+    coded: bool
+
+
+@cache
+def items() -> tuple[Item, ...]:
+    """What is read of the tables, as `csds_items.csv` says."""
+    with _ITEMS_FILE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    flags = ("key", "required", "coded")
+    return tuple(
+        Item(row["table"], row["item"], tuple(row["names"].split("|")), **{flag: row[flag] == "yes" for flag in flags})
+        for row in rows
+    )
+
+
+def items_of(table: str) -> list[Item]:
+    """Items of a table; none of a table that no review is made of."""
+    own = [item for item in items() if item.table == table]
+    return own and [*own, *(item for item in items() if item.table == "every")]
 
 
 def table_of(name: str) -> str | None:
     """`CYP001` of a file or sheet called `2024-05 CYP001mpi.csv`; None for a table that no review is made of."""
     found = _TABLE.search(name)
     table = f"CYP{found[1]}" if found else ""
-    return table if table in ITEMS else None
+    return table if items_of(table) else None
 
 
 def known_headings(table: str) -> set[str]:
     """Headings of a table as they are commonly written, by which its header line is found."""
-    names = {name for accepted in (ITEMS[table] | RECENCY).values() for name in accepted}
+    names = {name for item in items_of(table) for name in item.names}
     plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
     return {key(form) for name in names | plain for form in (name, name.replace(" ", ""))}
 
@@ -126,17 +112,17 @@ def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
     for heading in header:
         headings.setdefault(_key(heading), []).append(heading)
     columns = {}
-    for item, names in (ITEMS[table] | RECENCY).items():
-        for accepted in names:
+    for item in items_of(table):
+        for accepted in item.names:
             found = headings.get(_key(accepted), [])
             if len(found) > 1:
                 raise ExtractStopped(f"{name}: {accepted} stands twice in the header")
             if found:
-                columns[item] = found[0]
+                columns[item.item] = found[0]
                 break
         else:
-            if item not in MAY_BE_ABSENT:
-                raise ExtractStopped(f"{name}: {table} has no column {names[0]}")
+            if item.required:
+                raise ExtractStopped(f"{name}: {table} has no column {item.names[0]}")
     return columns
 
 
@@ -149,6 +135,17 @@ NOT_CARRIED = ("concern", "referral")
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
 _BATCH_ROWS = 64 << 10
+_REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}
+"""Community care activity type code of a mandated health-visitor review -> contract code."""
+_MANDATED = f"({', '.join(map(quoted, _REVIEW_OF_ACTIVITY))})"
+_WANTED = {
+    "CYP612": "tool IN (SELECT tool FROM codes)",
+    "CYP609": "tool IN (SELECT tool FROM codes)",
+    "CYP202": f"activity_type IN {_MANDATED} OR activity IN (SELECT activity FROM CYP612)",
+    "CYP201": "contact IN (SELECT contact FROM CYP202)",
+    "CYP101": "referral IN (SELECT referral FROM CYP201 UNION ALL SELECT referral FROM CYP609)",
+    "CYP001": "patient IN (SELECT patient FROM CYP101)",
+}
 
 
 def _orphan(id: str, sentence: str, table: str) -> Rule:
@@ -166,7 +163,7 @@ ORPHANS = {
         ("referral_without_person", "CYP101", "The person of this review's referral is not in CYP001."),
     )
 }
-"""View of `csds_sql` that finds a review with a broken link -> its rule."""
+"""View of `csds.sql.j2` that finds a review with a broken link -> its rule."""
 
 
 @dataclass(frozen=True)
@@ -240,10 +237,11 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     try:
         with in_memory() as con:
-            con.execute(csds_sql.CODES)
-            for table in csds_sql.ORDER:
+            con.execute("CREATE TABLE codes (tool VARCHAR, measure VARCHAR, months INTEGER)")
+            con.executemany("INSERT INTO codes VALUES (?, ?, ?)", [(code, *of) for code, of in snomed_codes().items()])
+            for table in _WANTED:
                 _load(con, table, [part for part in parts if part.table == table], set_aside)
-            con.execute(csds_sql.views(cohort))
+            con.execute(_views(cohort))
             for view, rule in ORPHANS.items():
                 if rows := [row for (row,) in con.execute(f"SELECT DISTINCT row FROM {view} ORDER BY 1").fetchall()]:
                     set_aside[rule] = rows
@@ -257,8 +255,8 @@ def _batches(
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
     """Keep the rows of a table that a review can need, as text, with their running number."""
-    items = (*ITEMS[table], *RECENCY)
-    con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item} VARCHAR' for item in items)})")
+    items = items_of(table)
+    con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item.item} VARCHAR' for item in items)})")
     passed = 0
     for part in parts:
         opened = part.open()
@@ -270,19 +268,55 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             absent = pa.nulls(batch.num_rows, pa.string())
             numbers = np.asarray(batch.column(SOURCE_ROW))
             last = int(numbers[-1]) if len(numbers) else last
-            incoming = pa.table(
-                {"row": pa.array(numbers + passed), **{item: by_item.get(item, absent) for item in items}}
-            )
-            con.register("incoming", incoming)
-            con.execute(f"INSERT INTO all_{table} {csds_sql.keep(table, items)}")
+            texts = {item.item: by_item.get(item.item, absent) for item in items}
+            con.register("incoming", pa.table({"row": pa.array(numbers + passed), **texts}))
+            con.execute(f"INSERT INTO all_{table} {_keep(table)}")
             con.unregister("incoming")
         for rule, rows in opened.set_aside.items():
             if rows:
-                set_aside.setdefault(_of_table(rule, table), []).extend(row + passed for row in rows)
+                of_table = _orphan(f"{rule.id}-{table.lower()}", rule.sentence, table)
+                set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
                 last = max(last, *rows)
         passed += last
-    con.execute(csds_sql.current(table))
+    con.execute(_current(table))
 
 
-def _of_table(rule: Rule, table: str) -> Rule:
-    return _orphan(f"{rule.id}-{table.lower()}", rule.sentence, table)
+def _keep(table: str) -> str:
+    """SQL of the rows of `incoming` that a review can need, trimmed."""
+    columns = ", ".join(f"{_cleaned(item)} AS {item.item}" for item in items_of(table))
+    activity_type = ""
+    if table == "CYP202":
+        activity_type = " REPLACE (lpad(coalesce(activity_type, older_activity_type), 2, '0') AS activity_type)"
+    return f"SELECT * FROM (SELECT *{activity_type} FROM (SELECT row, {columns} FROM incoming)) WHERE {_WANTED[table]}"
+
+
+def _cleaned(item: Item) -> str:
+    text = trimmed(item.item)
+    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if item.coded else text
+
+
+def _current(table: str) -> str:
+    """SQL that keeps the latest row of each identifier; rows without one are each their own."""
+    identifier = [item.item for item in items_of(table) if item.key]
+    alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
+    return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_latest(', '.join((*identifier, alone)))}"
+
+
+def _latest(partition: str, *first: str) -> str:
+    order = ", ".join(
+        (*first, "try_cast(record_number AS DECIMAL(38, 0)) DESC NULLS LAST", "effective_from DESC NULLS LAST")
+    )
+    return f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {order}, row DESC) = 1"
+
+
+def _views(cohort: Cohort) -> str:
+    """The statements of `csds.sql.j2`."""
+    template = jinja2.Template(_VIEWS_FILE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
+    return template.render(
+        cohort=cohort,
+        reviews=_REVIEW_OF_ACTIVITY,
+        mandated=_MANDATED,
+        domains=list(DOMAINS),
+        asq_se2=ASQ_SE2,
+        latest=_latest,
+    )

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 from xml.parsers import expat
 
 import pyarrow as pa
+import yaml
 
 from sources.contracts import CONTRACTS
 from sources.contracts.model import stop
@@ -22,27 +24,13 @@ from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL
 from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.goals import GOALS
 
-PUPILS = frozenset({"pupil", "child", "pupilonroll"})
-IDENTITY = {
-    "upn": "upn",
-    "surname": "surname",
-    "forename": "forename",
-    "firstname": "forename",
-    "sex": "sex",
-    "gender": "sex",
-    "dob": "date_of_birth",
-    "dateofbirth": "date_of_birth",
-    "birthdate": "date_of_birth",
-}
-WRAPPERS = frozenset({"pupilidentifiers", "childidentifiers", "basicdetails", "pupildetails", "pupilcharacteristics"})
-"""Elements of a pupil that identity may stand in; elsewhere (contacts, school history) it is someone else's."""
-PLACE = {"la": "la_code", "lea": "la_code", "estab": "estab", "urn": "urn"}
-ADDRESSES = frozenset({"address", "homeinformation"})
-POSTCODES = frozenset({"postcode", "pcode"})
+_ELEMENTS = yaml.safe_load(Path(__file__).with_name("eyfsp_elements.yaml").read_text(encoding="utf-8"))
+IDENTITY: dict[str, str] = _ELEMENTS["identity"]
+PLACE: dict[str, str] = _ELEMENTS["place"]
+PUPILS, WRAPPERS, ADDRESSES, POSTCODES, ASSESSMENTS, FACTS = (
+    frozenset(_ELEMENTS[kind]) for kind in ("pupils", "wrappers", "addresses", "postcodes", "assessments", "facts")
+)
 KEY_STAGE = "keystage"
-ASSESSMENTS = frozenset({"stageassessment", "assessment"})
-FACTS = frozenset({"subject", "component", "result", "resultdate", "resultstatus", "year", "stage"})
-"""What is read of an assessment."""
 STAGES = frozenset({"", "EYF", "EYFS", "EYFSP", "FSP"})
 NOT_RESULTS = frozenset({"T", "E"})
 """Result status of targets and estimates."""

@@ -17,7 +17,7 @@ from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.formula import ArrayFormula
 
 from sources.errors import ExtractStopped
-from sources.extract.readers.spreadsheet_xml import number_text, serial_date
+from sources.extract.readers.workbook import number_text, serial_date
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (
     RELATIONS,

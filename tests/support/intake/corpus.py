@@ -14,9 +14,8 @@ from pathlib import Path
 
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.parent_experience import SERVICES
 from sources.reference.asq3 import DOMAINS
-from sources.reference.survey import QUESTIONS
+from sources.reference.survey import QUESTIONS, SERVICES
 from tests.support.extracts import COHORT, nhs_number, row, upn
 from tests.support.intake.files import as_csv
 
