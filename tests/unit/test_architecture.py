@@ -166,6 +166,16 @@ DOORS = (
         ("privacy.doors.environment",),
         _mentions("os.environ", "os.getenv", "environ", "getenv"),
     ),
+    Door(
+        "ask whether a release was charged",
+        (
+            "privacy.release.ledger",
+            "privacy.release.ledger_storage",
+            "privacy.release.statement",
+            "pipelines.reports.budget",
+        ),
+        _mentions("EntryKind.RESERVE", "EntryKind.COMMIT", "EntryKind.WRITE_OFF"),
+    ),
 )
 
 
@@ -192,6 +202,7 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
         ("write durably, for the owner alone", "os.fsync(handle)"),
         ("take a lock", "fcntl.flock(handle, fcntl.LOCK_EX)"),
         ("read the environment", "folder = os.environ.get('READINESS_HOME')"),
+        ("ask whether a release was charged", "any(entry.kind == EntryKind.RESERVE for entry in entries)"),
     ],
 )
 def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
