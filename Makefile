@@ -35,10 +35,10 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
 	  --cohort $(COHORT) --create-keys
 
-test: setup validators  ## tests of every kind, without the slow ones, each property on a quarter of its examples
-	$(PYTEST) -m "not slow" --hypothesis-profile=daily
+test: setup  ## tests of every kind, without the slow ones, each property on a tenth of its examples
+	$(PYTEST) -n 3 -m "not slow" --hypothesis-profile=daily
 
-test-all: test  ## every test: after `make test`, the slow ones, and every property on all its examples
+test-all: test validators  ## every test: after `make test`, the slow ones, and every property on all its examples
 	$(PYTEST) -m "slow or hypothesis"
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute

@@ -34,6 +34,8 @@ from tests.support.installation.rig import (
     kept,
 )
 
+pytestmark = pytest.mark.slow
+
 KEPT_SAFE = "nothing that was finished is lost"
 
 
@@ -139,7 +141,6 @@ LEDGERS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", chosen(LEDGERS, "cut short", "gone"))
 def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> None:
     """Neither a repeated run nor a revision draws; with the ledger back, both go on."""
@@ -167,7 +168,6 @@ def _impatient() -> None:
     ledger_sqlite.BUSY_SECONDS = 0  # type: ignore[misc]
 
 
-@pytest.mark.slow
 def test_a_ledger_that_another_program_holds(site: Site) -> None:
     holder = sqlite3.connect(site.ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -204,7 +204,6 @@ def without_rights(path: Path, mode: int) -> Iterator[None]:
             found.chmod(own)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", chosen(RIGHTS, "measurements", "release"))
 def test_a_folder_without_the_right_to_write(site: Site, which: str) -> None:
     site.send_again()
@@ -258,7 +257,6 @@ def small_disk(site: Site, free: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", site.home], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("free", chosen([0, 100_000, 400_000, 2_000_000], 400_000))
 def test_a_full_disk(site: Site, free: int) -> None:
     site.send_again()
@@ -276,7 +274,6 @@ def _short_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", chosen([4_096, 60_000], 60_000))
 def test_files_that_may_not_grow(site: Site, size: int) -> None:
     """A quota, which needs no right to mount anything."""

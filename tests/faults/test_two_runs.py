@@ -30,6 +30,7 @@ from tests.support.installation.rig import (
 )
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_cohort_at_once(site: Site) -> None:
     """Both complete, with the same release, drawn once."""
     site.send_again()

@@ -118,6 +118,7 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
     assert abs(total.children_count_estimate - 500) < 60
 
 
+@pytest.mark.slow
 def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
     """It fits the plan and has the hash it states; but it was drawn beside the charge."""
     _release(tmp_path / "home", keys, 100)
@@ -130,6 +131,7 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
         publish_bundle(Home(tmp_path / "home"), COHORT, keys, VERSION, COUNCILS)
 
 
+@pytest.mark.slow
 def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
     _release(tmp_path, keys, 100)
     _release(tmp_path, keys, 100)
@@ -182,6 +184,7 @@ def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: Key
     return bundle
 
 
+@pytest.mark.slow
 def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
     home = Home(tmp_path)
     bundle = _released_without(MISSING, home, keys, 3000)

@@ -1,4 +1,4 @@
-"""What `make test` takes of what is many: a quarter of a property's examples, the first of many cases.
+"""What `make test` takes of what is many: a tenth of a property's examples, the first of many cases.
 
 `make test-all` takes all of both.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-EXAMPLES_PERCENT = 25
+EXAMPLES_PERCENT = 10
 
 
 def examples(number: int, unchecked: Collection[HealthCheck] = ()) -> settings:

@@ -30,6 +30,8 @@ from tests.support.installation.released import COHORT, Place
 from tests.support.installation.traces import hashes
 from tests.support.planted import PROFILE
 
+pytestmark = pytest.mark.slow
+
 NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "forename": "Ignatius"}
 NEWCOMER |= dict.fromkeys(GOALS, "1")
 
@@ -149,7 +151,6 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     assert len(refused) == 3
 
 
-@pytest.mark.slow
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
     found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
@@ -183,7 +184,6 @@ def again(place: Place, version: str = "2026.11.0", share: float | None = None) 
     return said
 
 
-@pytest.mark.slow
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
     ledger = [tuple(vars(entry).values()) for entry in Ledger(place.home.ledger).entries()]
     published = hashes(place.home.release / "2026.11.0")

@@ -225,7 +225,11 @@ def test_the_image_gets_code_and_nothing_else() -> None:
 
 
 def test_both_instances_keep_no_output_and_send_nothing() -> None:
-    for file in (PROJECT / "dagster.yaml", PROJECT / "pipelines" / "dagster.yaml", CONTAINERS / "dagster.yaml"):
+    for file in (
+        PROJECT / "dagster.yaml",
+        PROJECT / "pipelines" / "dagster" / "dagster.yaml",
+        CONTAINERS / "dagster.yaml",
+    ):
         content = yaml.safe_load(file.read_text())
         assert content["telemetry"] == {"enabled": False}, file
         assert content["compute_logs"]["class"] == "NoOpComputeLogManager", file

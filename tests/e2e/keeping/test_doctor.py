@@ -20,6 +20,8 @@ from privacy.doors.environment import InvalidSettings, Settings, settings, unkno
 from tests.support import PROJECT
 from tests.support.installation.released import COHORT, Place
 
+pytestmark = pytest.mark.slow
+
 Fault = Callable[[Place], object]
 
 

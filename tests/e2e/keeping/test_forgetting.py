@@ -28,6 +28,8 @@ from tests.support.installation.released import COHORT, PLANTED, Place
 from tests.support.installation.traces import hashes, traces
 from tests.support.planted import PROFILE, REVIEW
 
+pytestmark = pytest.mark.slow
+
 KEY = ("eyfsp", COHORT, "leeds")
 
 
@@ -90,7 +92,6 @@ def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> N
     assert (again.profile, again.rows_kept) == (after.profile, after.rows_kept)
 
 
-@pytest.mark.slow
 def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
     """Of the delivery in force its number goes; of those before it every number, for nobody knows which was which."""
     broken = PROFILE | {"postcode": "", "upn": upn(899_999_123_457)}
@@ -121,7 +122,6 @@ def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
     assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
 
 
-@pytest.mark.slow
 def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
     for objects in (False, True):
         place = copied()
@@ -138,7 +138,6 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
         assert quality.rows_read == quality.rows_kept + quality.rows_rejected
 
 
-@pytest.mark.slow
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
     forget(place.home, planted(place), place.keys)
     place.keys.rotate(place.root / "keys-2")

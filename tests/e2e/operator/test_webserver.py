@@ -20,6 +20,8 @@ from tests.support.installation.rig import COHORT, FIRST, Site, check_nothing_le
 from tests.support.installation.server import Server, served
 from tests.support.planted import IDENTIFIERS
 
+pytestmark = pytest.mark.slow
+
 SHOWN = {
     "intake": ("every identifier replaced by tokens", "data-engineering", "docs/linkage.md"),
     "links": ("Which rows are of one child", "kept when the cohort is linked again"),
@@ -135,7 +137,6 @@ def test_nothing_that_it_says_leaks(everything: dict[str, Any], site: Site) -> N
     assert not counts & numbers, counts & numbers
 
 
-@pytest.mark.slow
 @IN_A_BROWSER
 def test_pages_load_without_an_error(server: Server) -> None:
     """The asset graph, an asset of each group, jobs, automation, runs: no error in the console, none on the page."""
@@ -172,7 +173,6 @@ def test_pages_load_without_an_error(server: Server) -> None:
             page.close()
 
 
-@pytest.mark.slow
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:
     """Launched from the server, carried out by the daemon."""
     names = [f"{COHORT}|{council}" for council in PILOT]

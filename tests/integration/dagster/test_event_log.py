@@ -8,6 +8,8 @@ import pytest
 from assets.home.paths import Home
 from pipelines.dagster.instance import OpenEventLog, instance
 
+pytestmark = pytest.mark.slow
+
 
 @dg.asset
 def counted(context: dg.AssetExecutionContext) -> None:
@@ -31,7 +33,6 @@ def test_dagster_reads_the_same_events(tmp_path: Path) -> None:
     assert {run.status for run in dagsters.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
 
 
-@pytest.mark.slow
 def test_dagster_and_it_write_side_by_side(tmp_path: Path) -> None:
     ours = instance(Home(tmp_path))
     dagsters = dg.DagsterInstance.from_config(str(tmp_path / "dagster"))
@@ -40,7 +41,6 @@ def test_dagster_and_it_write_side_by_side(tmp_path: Path) -> None:
     assert all(ours.all_logs(run) == dagsters.all_logs(run) for run in runs)
 
 
-@pytest.mark.slow
 def test_no_more_than_two_files_stay_open(tmp_path: Path) -> None:
     ours = instance(Home(tmp_path))
     for _ in range(3):

@@ -18,6 +18,8 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
 from tests.support import PROJECT
 
+pytestmark = pytest.mark.slow
+
 CLIENT = PROJECT / "tests" / "support" / "export" / "standard_validators" / "duckdb_client.py"
 NOTEBOOK = PROJECT / "docs" / "notebook" / "questions.py"
 
@@ -46,7 +48,6 @@ def test_an_older_client_finds_the_same(environment: str, version: str, two_coho
     assert all(ours["answers"].values())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("directory", ["two_releases", "two_cohorts"])
 def test_the_notebook_answers_from_the_file_alone(
     directory: str, request: pytest.FixtureRequest, tmp_path: Path

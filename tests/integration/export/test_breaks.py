@@ -25,6 +25,8 @@ from sources.reference.places import PILOT
 from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_tables
 
+pytestmark = pytest.mark.slow
+
 
 def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) -> set[str]:
     """What `series_break` holds in the rows of a cohort with these levels."""

@@ -24,6 +24,8 @@ from ndl_export.tables import TABLES
 from tests.support.daily import examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 
+pytestmark = pytest.mark.slow
+
 PERCENT = "gld_children_percent"
 
 

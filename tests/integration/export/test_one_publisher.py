@@ -28,6 +28,8 @@ from tests.support import PROJECT
 from tests.support.export.reader import look
 from tests.support.export.store_servers import BUCKET, s3_server
 
+pytestmark = pytest.mark.slow
+
 HERE = PROJECT / "tests" / "support" / "export"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 
@@ -74,7 +76,6 @@ def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp
     assert not [name for name in open_store(url).sizes() or {} if name.startswith(one_publisher.FOLDER)]
 
 
-@pytest.mark.slow
 def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
     """Each is done or refused; whoever was refused runs again; at the end both releases are led to."""
     command = [str(Path(sys.executable).with_name("readiness")), "publish"]
@@ -98,7 +99,6 @@ def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
     assert look(url, tmp_path).catalogue == {FIRST, SECOND}
 
 
-@pytest.mark.slow
 def test_a_publisher_that_died_holds_nobody_up(
     two: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,8 @@ from tests.support import PROJECT
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
+pytestmark = pytest.mark.slow
+
 PUBLISH_UNTIL = PROJECT / "tests" / "support" / "export" / "publish_until.py"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
@@ -75,7 +77,6 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
 def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_path: Path) -> None:
     before = everything(two)
     first = publish(two, SECOND, in_s3)
@@ -102,7 +103,6 @@ def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_pat
         assert (headers["ContentType"], caching in headers["CacheControl"]) == (media_type, True), name
 
 
-@pytest.mark.slow
 def test_a_container_of_azure_serves_the_release_as_it_is(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +120,6 @@ def test_a_container_of_azure_serves_the_release_as_it_is(
             publish(two, FIRST, "abfs://nowhere/readiness")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_killed_at_any_point_a_reader_sees_complete_releases(
     request: pytest.FixtureRequest, kind: str, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -186,7 +185,6 @@ def test_other_bytes_of_a_version_are_refused_and_nothing_is_overwritten(place: 
     assert publish(two, FIRST, place).sent == ()
 
 
-@pytest.mark.slow
 def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> None:
     publish(own, FIRST, place)
     publish(own, SECOND, place)

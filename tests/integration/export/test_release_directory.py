@@ -34,6 +34,8 @@ from pipelines.commands.runs import report_release
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 
+pytestmark = pytest.mark.slow
+
 VALIDATORS = PROJECT / "tests" / "support" / "export" / "standard_validators"
 ADDRESS = fake_facts().address
 FIRST, SECOND = "2026.11.0", "2026.12.0"

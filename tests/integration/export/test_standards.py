@@ -21,6 +21,8 @@ from ndl_export.tables import TABLES
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 
+pytestmark = pytest.mark.slow
+
 VALIDATORS = PROJECT / "tests" / "support" / "export" / "standard_validators"
 
 

@@ -17,6 +17,8 @@ from ndl_export.files import signing
 from ndl_export.files.signing import sums
 from tests.support.daily import examples
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted(BUNDLE_FILES)
 
 

@@ -28,6 +28,8 @@ from ndl_export.files.whole_files import indented_json
 from pipelines.cli import main
 from tests.support.daily import examples
 
+pytestmark = pytest.mark.slow
+
 VERSION = "2026.11.0"
 FILES = sorted(BUNDLE_FILES)
 

@@ -28,6 +28,8 @@ from sources.synthetic import generate
 from tests.support.extracts import upn
 from tests.support.intake.desk import Desk
 
+pytestmark = pytest.mark.slow
+
 ROWS = 60
 FORENAMES = "Amelia Noah Zoë Isla Leo Aisha Yusuf Freya Jack Ivy".split()
 SURNAMES = "Thornton Ashby Camwell Elford Harley Kelwood Norfield Pelworth Stanby Yorkton Ingham Farson".split()

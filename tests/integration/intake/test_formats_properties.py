@@ -26,6 +26,8 @@ from tests.support.intake.files import (
     zipped,
 )
 
+pytestmark = pytest.mark.slow
+
 ANY = st.text(
     alphabet=st.characters(codec="utf-8", exclude_characters="\0\ufeff", exclude_categories=["Cs"]), max_size=6
 )

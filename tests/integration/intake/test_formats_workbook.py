@@ -350,6 +350,7 @@ def test_shared_texts(landing: Landing) -> None:
     assert [row["surname"] for row in landing.read().rows.values()] == ["Zoe", "a", "Thornton"]
 
 
+@pytest.mark.slow
 def test_a_sheet_reads_as_the_same_text_file(landing: Landing) -> None:
     many = children(*({"surname": f"name {number}"} for number in range(20_000)))
     landing.put(as_csv(many))

@@ -70,6 +70,7 @@ def said(process: subprocess.Popen[str]) -> list[str]:
     return process.communicate(timeout=120)[0].splitlines()
 
 
+@pytest.mark.slow
 def test_it_finds_what_would_be_found_here_where_great_expectations_is_never_loaded(tmp_path: Path, kept: Path) -> None:
     assert said(started(tmp_path, kept, COMPARE)) == ["False", "True True"]
 

@@ -50,6 +50,7 @@ def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(landin
     assert pyarrow.parquet.read_table(home.links(COHORT)).equals(before)
 
 
+@pytest.mark.slow
 def test_tokens_of_another_version_are_not_linked(
     landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

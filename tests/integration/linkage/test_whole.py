@@ -14,6 +14,8 @@ from privacy.linkage.report import Report
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.linkage import stress
 
+pytestmark = pytest.mark.slow
+
 Frames = dict[str, pd.DataFrame]
 CHILDREN = 12_000
 KEY = ["source", "council", "source_row"]

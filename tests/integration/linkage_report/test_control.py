@@ -14,6 +14,8 @@ from privacy.linkage.control import Control, NegativeControl, upper_limit
 from privacy.linkage.link import link
 from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, Frames, all_at_once, false_links, plain, tokenised
 
+pytestmark = pytest.mark.slow
+
 CHILDREN = 2_500
 
 

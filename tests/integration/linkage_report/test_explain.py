@@ -23,6 +23,8 @@ from tests.support.linkage.linked_home import COHORT
 from tests.support.linkage.populations import Frames, tokenised
 from tests.support.linkage.stress import nhs_numbers, upns
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [
     # surname, forename, sex, date of birth, postcode
     ("Thornberry", "Amelia", "F", "2020-03-04", "LS1 4AP"),  # 0, 1: twins
@@ -103,7 +105,6 @@ def test_rivals_are_named_by_their_rows(tokens: dict[str, pa.Table]) -> None:
     assert named == {"eyfsp/leeds/0": ["hv_reviews/leeds/0"], "hv_reviews/leeds/1": ["eyfsp/leeds/1"]}
 
 
-@pytest.mark.slow
 def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
     """For a child with one review and no setting, the posterior of the link is that of the explanation."""
     extracts = {

@@ -21,6 +21,8 @@ from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import CHROMIUM, IN_A_BROWSER
 
+pytestmark = pytest.mark.slow
+
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
 HOSTILE = "<script>alert(1)</script>\" onload='x' &amp; \x00\u202e"

@@ -19,6 +19,8 @@ from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support.release.homes import COHORT, VERSION, home_of, released
 
+pytestmark = pytest.mark.slow
+
 COUNCILS = ["halton", "leeds"]
 OLDER_RELEASE = "2025.11.0"
 

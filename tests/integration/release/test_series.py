@@ -27,6 +27,8 @@ from privacy.release.store import StoreError
 from sources.reference.places import PILOT
 from tests.support.release.homes import COHORT, home_of, note_linked
 
+pytestmark = pytest.mark.slow
+
 COUNCILS = sorted(PILOT)
 EARLIER = "202324"
 FIRST, SECOND = "2025.11.0", "2026.11.0"
@@ -136,7 +138,6 @@ def test_two_published_cohorts_make_a_series_without_a_charge(copy: Home, keys: 
     assert [entry["budget"]["charged_by_this_release_rho"] for entry in record["cohorts"]] == [0, 0]
 
 
-@pytest.mark.slow
 def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
     bundle = released(home, keys, COHORT, SECOND, [EARLIER])
@@ -144,7 +145,6 @@ def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path:
     assert sorted(charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
 
 
-@pytest.mark.slow
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
     first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=[EARLIER]))
@@ -160,7 +160,6 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
 
-@pytest.mark.slow
 def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
     for path in home.linked(EARLIER).glob("*.parquet"):

@@ -50,6 +50,7 @@ def written(people: pd.DataFrame, *, health: bool) -> pd.DataFrame:
     return people.assign(**columns, source_row=range(1, len(people) + 1))
 
 
+@pytest.mark.slow
 def test_a_twin_whose_partner_is_taken_is_in_doubt_and_not_likely(keys: KeyRing) -> None:
     people = population()
     found = doubted(keys, written(people, health=False), written(people[people.child != 1], health=True))

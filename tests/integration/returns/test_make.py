@@ -22,6 +22,8 @@ from tests.support.independent import write_extracts
 from tests.support.returns.agreements import everything, telling, write
 from tests.support.returns.pipeline import COHORT, TODAY, Pipeline, pipeline_at
 
+pytestmark = pytest.mark.slow
+
 COUNCILS = ("leeds", "wirral")
 DAY = dt.timedelta(days=1)
 KNOWN_TO = {service: ["known_to"] for service in SERVICE_NAMES}

@@ -22,6 +22,8 @@ from tests.support.daily import first
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite
 
+pytestmark = pytest.mark.slow
+
 NAME = f"leeds/eyfsp/{COHORT}.tokens.parquet"
 SECRET = "Zzyzxwick"
 

@@ -23,6 +23,8 @@ from tests.support.extracts import upn
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = ("eyfsp", "school_census", "early_years_census", "hv_reviews")
 ODD_PEOPLE: list[dict[str, str]] = [
     {"surname": "O'Brien-Łukasik", "forename": "Zoë Mary"},

@@ -23,6 +23,8 @@ from tests.support import PROJECT
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, put
 
+pytestmark = pytest.mark.slow
+
 FOLDER = PROJECT / "packaging" / "council"
 MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""

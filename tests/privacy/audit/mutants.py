@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -74,8 +75,8 @@ def _drawing_from(source: type) -> Callable[[], AbstractContextManager[Any]]:
 @contextmanager
 def _counted_twice() -> Iterator[None]:
     """Duplicate rows of a Profile stay, and the check that a child counts once is gone."""
-    once = children._pupil()
-    with _unchecked_units(), patch.object(children, "_pupil", lambda: _without_qualify(once)):
+    changed = _without_qualify(children._PUPIL.read_text(encoding="utf-8"))
+    with _unchecked_units(), patch.object(children, "_PUPIL", SimpleNamespace(read_text=lambda encoding: changed)):
         yield
 
 

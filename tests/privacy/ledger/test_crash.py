@@ -13,6 +13,8 @@ import pytest
 from tests.support.release.backends import server
 from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("READINESS_AUDIT_KILLS", "200"))
 
 
@@ -61,7 +63,6 @@ def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str
     evidence(scene, [FIRST, "whole", "again", *releases])
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kills_at_random_moments() -> None:
     with quick_folder() as folder:

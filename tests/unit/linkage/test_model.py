@@ -82,6 +82,7 @@ def test_undecided_pairs() -> None:
     assert undecided(left, right, np.array([5.0, 5.0, 4.0, 3.0])).tolist() == [True, True, False, False]
 
 
+@pytest.mark.slow
 def test_the_parameters_in_force_are_the_estimated_ones() -> None:
     assert estimate() == model.parameters()["comparisons"]
 

@@ -184,6 +184,7 @@ RECORDS = st.lists(
 DOUBTS = st.lists(st.tuples(CHILDREN, CHILDREN, st.booleans()).filter(lambda pair: pair[0] != pair[1]), max_size=3)
 
 
+@pytest.mark.slow
 @given(RECORDS, DOUBTS, st.sets(st.sampled_from([HEALTH, SETTINGS, Sender("wirral", "education")])))
 def test_a_service_that_may_tell_nothing_changes_nothing(
     records: list[tuple[Any, ...]], doubts: list[tuple[str, str, bool]], tellers: set[Sender]

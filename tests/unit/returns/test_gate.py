@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from privacy.returns.agreement import Agreement, Fact, Recipient, Sender, Status
 from privacy.returns.facts import absence
 from privacy.services import SERVICE_NAMES
 from tests.support.daily import examples
+
+pytestmark = pytest.mark.slow
 
 COUNCILS = ("leeds", "wirral", "sefton")
 DAYS = st.dates(dt.date(2026, 1, 1), dt.date(2026, 1, 20))
