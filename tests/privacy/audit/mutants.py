@@ -139,9 +139,9 @@ def _publishing(step: str, change: Callable[[Home, Any, str], Any]) -> Iterator[
     """`publish_bundle`, with what one of its steps makes changed by what lies in the restricted zone."""
     publish, made = release.publish_bundle, getattr(release, step)
 
-    def changed(home: Home, keys: Any, cohort: str, *more: Any) -> Path:
+    def changed(home: Home, cohort: str, *more: Any) -> Path:
         with patch.object(release, step, lambda *a, **named: change(home, made(*a, **named), cohort)):
-            return publish(home, keys, cohort, *more)
+            return publish(home, cohort, *more)
 
     with patch.object(release, "publish_bundle", changed):
         yield
