@@ -22,6 +22,8 @@ from tests.support import PROJECT
 from tests.support.installation.released import COHORT, Place
 from tests.support.installation.traces import hashes
 
+pytestmark = pytest.mark.slow
+
 DAY = dt.timedelta(days=1)
 OWN = PROJECT / "privacy" / "retention.yaml"
 
