@@ -21,7 +21,7 @@ from privacy import chained_log
 _run_id: ContextVar[str] = ContextVar("run_id", default="")
 
 
-class What(StrEnum):
+class Processing(StrEnum):
     """What is done with personal data."""
 
     INTAKE = "extract taken in"
@@ -66,7 +66,7 @@ def of_run(run_id: str) -> Iterator[None]:
 
 def record(
     home: Home,
-    what: What,
+    what: Processing,
     source: str = "",
     cohort: str = "",
     council: str = "",

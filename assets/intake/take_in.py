@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from assets.home.at_work import in_use
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.home.software import software
 from assets.intake import deliveries, judging
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
@@ -155,7 +155,7 @@ class Intake:
         quality = _quality(delivery, counted, findings)
         if quality.failures:
             return self._stop(landed, mac, _stopped_by(quality.failures, landed, counted.staged))
-        record(self._home, What.INTAKE, *landed.key, file_mac=mac)
+        record(self._home, Processing.INTAKE, *landed.key, file_mac=mac)
         deliveries.accept(self._home, quality, counted.staged.kept, counted.staged.quarantine)
         report_extract(self._home, quality, counted.last)
         return quality

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import profile, rows_warned
@@ -156,7 +156,7 @@ def forget(home: Home, found: Forgotten, keys: KeyRing | None = None) -> Forgott
         removal = _removal(home, found, objections)
         note = "rows, and an objection to later deliveries" if objections else "rows"
         for extract in removal.extracts:
-            record(home, What.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
+            record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
         write_json(home.unfinished_removal, asdict(removal))
         return replace(found, not_linked=tuple(_finish(home)))
 

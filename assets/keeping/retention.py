@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assets.home.at_work import alone
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
 from assets.intake import deliveries
 from assets.intake.suppressions import objection_in
@@ -86,7 +86,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
     with alone(home):
         found = due(home, landing, keys, policy, now)
         for entry in found.held:
-            record(home, What.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
+            record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
@@ -175,7 +175,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
 def shred(home: Home, file: Shreddable) -> None:
     """Overwrite and unlink; recorded before. A death on the way leaves a name that no extract has."""
     landed = file.landed
-    record(home, What.SHREDDING, *landed.key, file_mac=file.file_mac)
+    record(home, Processing.SHREDDING, *landed.key, file_mac=file.file_mac)
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     landed.path.rename(begun)
     _destroy(begun)

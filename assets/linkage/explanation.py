@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import not_as_linked
 from privacy.doors.database import in_memory
@@ -51,7 +51,7 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
     for row in (first, second):
         _check_linked(home, cohort, links, row)
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
-    record(home, What.EXPLANATION, cohort=cohort, note=extracts_named)
+    record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     try:
         found = explain({source: paths for source, paths in extracts.items() if paths}, first, second)

@@ -14,7 +14,7 @@ import pyarrow.parquet
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import (
@@ -64,7 +64,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, extracts)
-    record(home, What.LINKAGE, cohort=cohort)
+    record(home, Processing.LINKAGE, cohort=cohort)
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
     now = extracts_in(home, cohort, councils, SERVICES)

@@ -12,7 +12,7 @@ from pathlib import Path
 from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.release.begin import Asked, ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
 from assets.release.noise_workload import plan_family
 from assets.release.tabulate import tabulate
@@ -64,7 +64,7 @@ def measure_family(
     plan = plan_family(family, councils, policy)
     if stands(home, cohort, version, councils):
         return measured_before(Ledger(home.ledger), home.restricted, cohort=cohort, release=version, plan=plan)
-    record(home, What.MEASUREMENT, cohort=cohort, release=version, note=family)
+    record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)
     ledger = Ledger(home.ledger)

@@ -26,7 +26,7 @@ from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout, layout
-from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, key_names, measure_columns
+from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, key_names, measure_columns
 from privacy.release.estimates import Estimates, estimates_of, without_categories
 from privacy.release.intervals import (
     Moments,
@@ -46,7 +46,7 @@ from privacy.release.workload import Figures, WorkloadError
 Array = NDArray[np.float64]
 
 
-_Figures = Mapping[Role, NDArray[Any]]
+_Figures = Mapping[ColumnRole, NDArray[Any]]
 """One measure's figures for some rows, by role of their column, all of one shape; NaN where there is none."""
 
 
@@ -198,7 +198,7 @@ def _ratio(measure: Measure, found: RatioTable, model: Array, impossible: NDArra
     return _not_applicable(_figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)
 
 
-_ROLES = (Role.FIGURE, Role.ESTIMATE, Role.LOWER, Role.UPPER, Role.FLAG, Role.MODEL)
+_ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG, ColumnRole.MODEL)
 
 
 def _figures(*values: NDArray[Any]) -> _Figures:
@@ -258,7 +258,7 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
-    nothing = {role: Flag.NOT_APPLICABLE.value if role is Role.FLAG else np.nan for role in figures}
+    nothing = {role: Flag.NOT_APPLICABLE.value if role is ColumnRole.FLAG else np.nan for role in figures}
     return {role: np.where(where, nothing[role], values) for role, values in figures.items()}
 
 

@@ -123,7 +123,11 @@ class _Making:
         disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
         named = {"cohort": self.cohort, "council": council, "source": source}
         processing_log.record(
-            self.home, processing_log.What.RETURN, **named, file_mac=header.extract_mac, note=header.recipient_name
+            self.home,
+            processing_log.Processing.RETURN,
+            **named,
+            file_mac=header.extract_mac,
+            note=header.recipient_name,
         )
         files.write(file, sealed)
         return Made(council, source, f"made for {header.recipient_name}, encrypted to its key", written=True)

@@ -17,7 +17,7 @@ from ndl_export.facts import missing
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
-from ndl_export.tables.schema import BREAK_COLUMN, Role, column_name, columns
+from ndl_export.tables.schema import BREAK_COLUMN, WITH_INTERVAL, ColumnRole, column_name, columns
 from privacy.doors.sql import quoted
 from sources.reference.places import COUNTRY
 
@@ -123,9 +123,9 @@ def _column_types(table: Table) -> Iterator[tuple[str, str]]:
     for name in VERSION_COLUMN | AREA_COLUMNS:
         yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
     for column in columns(table):
-        if column.role is Role.FILTER:
+        if column.role is ColumnRole.FILTER:
             yield column.name, f"{category_type(column.name)} NOT NULL"
-        elif column.role is Role.FLAG:
+        elif column.role is ColumnRole.FLAG:
             yield column.name, FLAG_TYPE
         elif column.name == "geographic_level":
             yield column.name, f"{LEVEL_TYPE} NOT NULL"
@@ -170,8 +170,8 @@ def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: str, shown: str
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
     )
     of_table = _described(TABLES["gld_headline"])
-    figures = [column_name(CHILDREN, Role.ESTIMATE)]
-    figures += [column_name(GLD_PERCENT, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER, Role.FLAG)]
+    figures = [column_name(CHILDREN, ColumnRole.ESTIMATE)]
+    figures += [column_name(GLD_PERCENT, role) for role in (*WITH_INTERVAL, ColumnRole.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
     described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
     create_view(connection, f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)

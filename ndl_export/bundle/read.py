@@ -26,13 +26,13 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Source:
+class BundlePlace:
     """Where a bundle is: a path of this machine, or a URL as `stores` takes it."""
 
     place: Path | str
 
     @classmethod
-    def of(cls, text: str) -> Source:
+    def of(cls, text: str) -> BundlePlace:
         """The place that the text names."""
         return cls(text if is_url(text) else Path(text))
 

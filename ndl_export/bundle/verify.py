@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE, expected_files
-from ndl_export.bundle.read import Source
+from ndl_export.bundle.read import BundlePlace
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
@@ -48,7 +48,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Report:
+class Verification:
     """The outcome. `pinned` tells whether the signature was checked against a key from outside the bundle.
 
     `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read. `withdrawn` is what
@@ -81,7 +81,7 @@ class Report:
         return "\n".join(lines)
 
 
-def verify(bundle: Path | str, trusted_key: Path | None = None) -> Report:
+def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     """Check the bundle at the path or URL `bundle`, against the PEM public key `trusted_key` where given.
 
     Every fault of a bundle is reported and none raised. Raises OSError where a path cannot be read, `StoreError` where
@@ -90,15 +90,15 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Report:
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
         signing.fingerprint(trusted)
-    source = Source.of(str(bundle))
+    source = BundlePlace.of(str(bundle))
     try:
         folder, files = source.files()
     except ValueError as error:
-        return Report(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
+        return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
     version, faults = _faults(files, trusted)
     if folder and version and folder != version:
         faults.append((source.name, f"its folder is called {folder}, its content is release {version}"))
-    return Report(
+    return Verification(
         source.shown,
         version,
         _fingerprint(files),
@@ -114,7 +114,7 @@ def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
     return (None, faults) if faults else _content(files)
 
 
-def _withdrawn(source: Source, version: str | None) -> str | None:
+def _withdrawn(source: BundlePlace, version: str | None) -> str | None:
     """The sentence of the directory that the bundle lies in on its withdrawal."""
     try:
         found = source.withdrawal(version) if version else None

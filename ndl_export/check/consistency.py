@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ndl_export.tables import FAMILIES, Family
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.rows import Children, Layout
-from ndl_export.tables.schema import Role, column_name
+from ndl_export.tables.schema import ColumnRole, column_name
 
 TOLERANCE = 1e-5
 """Largest difference between two sums of estimates that is put down to rounding, in rows of the child table."""
@@ -59,7 +59,7 @@ def _estimates(data: pa.Table, layout: Layout) -> Iterator[tuple[Children, NDArr
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count:
-            grid[layout.area_of, layout.row_of] = data[column_name(measure, Role.ESTIMATE)].to_numpy()
+            grid[layout.area_of, layout.row_of] = data[column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:
                     yield row.counts[measure.name], grid[:, index].copy()

@@ -20,7 +20,16 @@ from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.rows import Layout, RowsDiffer, layout
-from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name, key_names, measure_columns
+from ndl_export.tables.schema import (
+    BREAK_COLUMN,
+    WITH_INTERVAL,
+    ColumnRole,
+    Flag,
+    arrow_schema,
+    column_name,
+    key_names,
+    measure_columns,
+)
 
 _ROUNDING = 1e-9
 
@@ -98,12 +107,12 @@ def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
 
 
 def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
-    flag = data[column_name(measure, Role.FLAG)]
+    flag = data[column_name(measure, ColumnRole.FLAG)]
     withheld, undefined, unavailable = (
         pc.equal(flag, value.value).to_numpy() for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
     applies, absent = expected.applies(measure.name), undefined | unavailable
-    figure, lower, upper = (_numbers(data, measure, role) for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
+    figure, lower, upper = (_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
     checks = {
@@ -117,7 +126,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
         "values that are not finite numbers": _unbounded(data, measure),
     }
     if measure.is_count:
-        estimate = _numbers(data, measure, Role.ESTIMATE)
+        estimate = _numbers(data, measure, ColumnRole.ESTIMATE)
         checks |= {
             "counts withheld: a count is always shown": withheld,
             "estimates missing, or given where the figure does not apply": np.isnan(estimate) == interval,
@@ -128,7 +137,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
     if most is not None:
         checks[f"figures or limits above {most}"] = (figure > most) | (upper > most + _ROUNDING)
     if measure.modelled:
-        model = _numbers(data, measure, Role.MODEL)
+        model = _numbers(data, measure, ColumnRole.MODEL)
         checks["models given where the figure does not apply"] = absent & ~np.isnan(model)
         checks["models outside the range of the figure"] = (model < 0) | (model > 100)
     for what, wrong in checks.items():
@@ -136,14 +145,14 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
             yield f"{measure.name}: {int(wrong.sum())} {what}, first in row {_row(data, expected.table, wrong)}"
 
 
-def _numbers(data: pa.Table, measure: Measure, role: Role) -> NDArray[np.float64]:
+def _numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:
     """Values of a column, NaN where there is none."""
     return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
 
 
 def _unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
     """Where a value of the measure is there and is infinite or not a number."""
-    values = [data[column.name] for column in measure_columns(measure) if column.role is not Role.FLAG]
+    values = [data[column.name] for column in measure_columns(measure) if column.role is not ColumnRole.FLAG]
     finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
     return ~np.logical_and.reduce(finite)
 

@@ -23,7 +23,7 @@ from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
-from ndl_export.tables.schema import Role, column_name, key_names
+from ndl_export.tables.schema import ColumnRole, column_name, key_names
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 from sources.reference.cohorts import Cohort
@@ -120,8 +120,8 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
 
 def _columns(measure: Measure) -> tuple[str, str, str]:
     """Columns of the value compared and of the ends of its interval."""
-    value = Role.ESTIMATE if measure.is_count else Role.FIGURE
-    return column_name(measure, value), column_name(measure, Role.LOWER), column_name(measure, Role.UPPER)
+    value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
+    return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
 
 
 def _changed(table: Table, measure: Measure, same: str) -> str:

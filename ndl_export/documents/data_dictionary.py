@@ -8,7 +8,7 @@ import io
 from ndl_export.documents.markdown import grid, page
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import Column, Role, columns
+from ndl_export.tables.schema import ColumnRole, PublishedColumn, columns
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
@@ -28,10 +28,10 @@ def data_dictionary_csv() -> str:
                     column.role.value,
                     column_type(column),
                     _unit(column),
-                    str(column.measure.decimals) if column.measure and column.role is Role.FIGURE else "",
+                    str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
                     column.label,
                     column.description,
-                    " | ".join(levels(table, column.name)) if column.role is Role.FILTER else "",
+                    " | ".join(levels(table, column.name)) if column.role is ColumnRole.FILTER else "",
                 )
             )
     return stream.getvalue()
@@ -39,7 +39,9 @@ def data_dictionary_csv() -> str:
 
 def data_dictionary_page() -> str:
     """The same as a page for people; columns of time and place, which all tables share, are given once."""
-    shared = [column for column in columns(next(iter(TABLES.values()))) if column.role in (Role.TIME, Role.PLACE)]
+    shared = [
+        column for column in columns(next(iter(TABLES.values()))) if column.role in (ColumnRole.TIME, ColumnRole.PLACE)
+    ]
     return page(
         "# Data dictionary",
         "Columns of the Parquet files and of the analyst database. The CSV files have the same columns, with flags in "
@@ -50,12 +52,12 @@ def data_dictionary_page() -> str:
     )
 
 
-def column_type(column: Column) -> str:
+def column_type(column: PublishedColumn) -> str:
     return _TYPES[str(column.type)]
 
 
 def _table_parts(table: Table) -> tuple[str, ...]:
-    own = [column for column in columns(table) if column.role not in (Role.TIME, Role.PLACE)]
+    own = [column for column in columns(table) if column.role not in (ColumnRole.TIME, ColumnRole.PLACE)]
     filters = ((f"`{entry.name}`", "; ".join(levels(table, entry.name))) for entry in table.filters)
     return (
         f"## `{table.name}`: {table.title}",
@@ -65,14 +67,14 @@ def _table_parts(table: Table) -> tuple[str, ...]:
     )
 
 
-def _columns_grid(entries: list[Column]) -> str:
+def _columns_grid(entries: list[PublishedColumn]) -> str:
     return grid(
         ("column", "type", "unit", "meaning"),
         ((f"`{c.name}`", column_type(c), _unit(c), f"{c.label}. {c.description}") for c in entries),
     )
 
 
-def _unit(column: Column) -> str:
-    if column.measure is None or column.role is Role.FLAG:
+def _unit(column: PublishedColumn) -> str:
+    if column.measure is None or column.role is ColumnRole.FLAG:
         return ""
     return column.measure.unit_in_words

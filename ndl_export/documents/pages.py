@@ -24,7 +24,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
-from ndl_export.tables.schema import FLAG_MEANINGS, Flag, Role, column_name
+from ndl_export.tables.schema import FLAG_MEANINGS, ColumnRole, Flag, column_name
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
@@ -190,9 +190,11 @@ def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
 
 
 def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
-    flags = data[column_name(measure, Role.FLAG)]
+    flags = data[column_name(measure, ColumnRole.FLAG)]
     numbers = [int(pc.sum(pc.equal(flags, flag.value)).as_py() or 0) for flag in _SHOWN]
-    width = pc.subtract(data[column_name(measure, Role.UPPER)], data[column_name(measure, Role.LOWER)]).drop_null()
+    width = pc.subtract(
+        data[column_name(measure, ColumnRole.UPPER)], data[column_name(measure, ColumnRole.LOWER)]
+    ).drop_null()
     return (f"`{name}`", measure.label, *(f"{number:,}" for number in numbers), _half_width(measure, width.to_numpy()))
 
 

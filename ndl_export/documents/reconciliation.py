@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import CODE_COLUMNS, LOCAL_AUTHORITY, NATIONAL
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.schema import Flag, Role, column_name
+from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, Flag, column_name
 from sources.reference.places import COUNTRY
 
 _HEADER = (
@@ -128,8 +128,8 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
-    percent, lower, upper = (ours[column_name(GLD_PERCENT, role)] for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
-    available = ours[column_name(GLD_PERCENT, Role.FLAG)] != Flag.NOT_AVAILABLE
+    percent, lower, upper = (ours[column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    available = ours[column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     return (
         *astuple(figure)[:-1],
@@ -139,7 +139,7 @@ def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         f"{upper:.2f}" if available else "",
         "" if percent is None else f"{percent - figure.percent:.2f}",
         ("yes" if inside else "no") if available else "",
-        _note(inside, ours[column_name(GLD_PERCENT, Role.FLAG)]),
+        _note(inside, ours[column_name(GLD_PERCENT, ColumnRole.FLAG)]),
     )
 
 

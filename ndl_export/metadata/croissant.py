@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, DataFile, Description
-from ndl_export.tables.schema import Column, columns
+from ndl_export.tables.schema import PublishedColumn, columns
 
 _CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context that Croissant 1.0 prescribes."""
@@ -71,7 +71,7 @@ def _records(entry: DataFile) -> dict[str, Any]:
     }
 
 
-def _field(entry: DataFile, column: Column) -> dict[str, Any]:
+def _field(entry: DataFile, column: PublishedColumn) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
         "@id": f"{entry.table.name}/{column.name}",

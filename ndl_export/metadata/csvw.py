@@ -15,7 +15,7 @@ from typing import Any
 from ndl_export.facts.description import LANGUAGE, OGL_ADDRESS, Description, file_title
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import SYMBOLS, CsvColumn, csv_columns, csv_key
-from ndl_export.tables.schema import Role
+from ndl_export.tables.schema import ColumnRole
 
 _DIALECT = {"encoding": "utf-8", "delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
 _FORMS = {
@@ -78,12 +78,12 @@ def _column(column: CsvColumn) -> dict[str, Any]:
     if column.is_number:
         number = {"base": "integer" if column.is_whole else "decimal"} | column.limits
         return described | {"null": list(SYMBOLS), "datatype": number}
-    if source.role is Role.FLAG:
+    if source.role is ColumnRole.FLAG:
         return described | {"null": list(SYMBOLS), "datatype": _one_of(column.words)}
     if column.words:
         return described | {"required": True, "datatype": _one_of(column.words)}
     form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}
-    return described | form | {"required": source.role is Role.TIME or source.name == "geographic_level"}
+    return described | form | {"required": source.role is ColumnRole.TIME or source.name == "geographic_level"}
 
 
 def _one_of(values: Iterable[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import SYMBOLS, CsvColumn, csv_columns, csv_key
-from ndl_export.tables.schema import SCHEMA_VERSION, Role
+from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole
 
 
 def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _field(column: CsvColumn) -> dict[str, Any]:
     if column.is_number:
         return described | {"type": "integer" if column.is_whole else "number", "constraints": column.limits}
     role, named = column.source.role, column.name in ("geographic_level", "country_code", "country_name")
-    constraints: dict[str, Any] = {"required": True} if named or role not in (Role.PLACE, Role.FLAG) else {}
+    constraints: dict[str, Any] = {"required": True} if named or role not in (ColumnRole.PLACE, ColumnRole.FLAG) else {}
     if column.words:
         constraints["enum"] = list(column.words)
     return described | {"type": "string", "constraints": constraints}

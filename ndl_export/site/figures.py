@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
-from ndl_export.tables.schema import BREAK, BREAK_COLUMN, Flag, Role, column_name
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
 
 _SHOWN_TOPICS = (ALL.label, FSM.label)
 _MINUS = "\u2212"
@@ -86,8 +86,8 @@ class Released:
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
         """Raises KeyError where the table has no such row."""
         row = self._rows[table][cohort, area, *levels]
-        value, lower, upper = (row[column_name(measure, role)] for role in (Role.FIGURE, Role.LOWER, Role.UPPER))
-        return Figure(measure, value, lower, upper, Flag(row[column_name(measure, Role.FLAG)]))
+        value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
+        return Figure(measure, value, lower, upper, Flag(row[column_name(measure, ColumnRole.FLAG)]))
 
     def broken(self, table: str, cohort: str, area: str, *levels: str) -> bool:
         """Whether the row is flagged as a break in the time series. Raises KeyError where there is no such row."""

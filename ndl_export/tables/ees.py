@@ -29,7 +29,7 @@ from ndl_export.tables import ALL, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import BREAK, NO_BREAK, Column, Flag, Role, column_name, columns
+from ndl_export.tables.schema import BREAK, NO_BREAK, ColumnRole, Flag, PublishedColumn, column_name, columns
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
 
@@ -59,13 +59,13 @@ BREAKS = {BREAK: "Break", NO_BREAK: "No break"}
 RELIABILITY = {Flag.RELIABLE: "Reliable", Flag.UNRELIABLE: "Unreliable", Flag.WITHHELD: "Withheld"}
 
 _GROUPS = {
-    Role.FIGURE: "Figures",
-    Role.ESTIMATE: "Estimates for adding up",
-    Role.LOWER: "95% intervals",
-    Role.UPPER: "95% intervals",
-    Role.FLAG: "Reliability",
-    Role.BREAK: "Breaks in the time series",
-    Role.MODEL: "Model estimates",
+    ColumnRole.FIGURE: "Figures",
+    ColumnRole.ESTIMATE: "Estimates for adding up",
+    ColumnRole.LOWER: "95% intervals",
+    ColumnRole.UPPER: "95% intervals",
+    ColumnRole.FLAG: "Reliability",
+    ColumnRole.BREAK: "Breaks in the time series",
+    ColumnRole.MODEL: "Model estimates",
 }
 
 
@@ -76,7 +76,7 @@ class CsvColumn:
 
     name: str
     label: str
-    source: Column
+    source: PublishedColumn
     words: tuple[str, ...] = ()
 
     @property
@@ -84,32 +84,36 @@ class CsvColumn:
         measure = self.source.measure
         if measure is None:
             return self.source.description
-        if self.source.role is Role.FLAG:
+        if self.source.role is ColumnRole.FLAG:
             return f"Whether {measure.label} can be used"
         return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in SYMBOLS.items())})"
 
     @property
     def is_number(self) -> bool:
         """Whether it holds figures, or the symbols that stand for them."""
-        return self.source.measure is not None and self.source.role is not Role.FLAG
+        return self.source.measure is not None and self.source.role is not ColumnRole.FLAG
 
     @property
     def is_whole(self) -> bool:
-        return self.source.measure is not None and self.source.measure.is_count and self.source.role is Role.FIGURE
+        return (
+            self.source.measure is not None and self.source.measure.is_count and self.source.role is ColumnRole.FIGURE
+        )
 
     @property
     def limits(self) -> dict[str, int]:
         """The least and the most that a number can be; an estimate has none."""
-        return {} if self.source.measure is None or self.source.role is Role.ESTIMATE else self.source.measure.limits
+        return (
+            {} if self.source.measure is None or self.source.role is ColumnRole.ESTIMATE else self.source.measure.limits
+        )
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     """Columns of the CSV file: those of the table, with flags in words, and without those of counts (always shown)."""
     found = []
     for column in columns(table):
-        if column.measure is None or column.role is not Role.FLAG:
-            words = levels(table, column.name) if column.role is Role.FILTER else ()
-            words = tuple(BREAKS.values()) if column.role is Role.BREAK else words
+        if column.measure is None or column.role is not ColumnRole.FLAG:
+            words = levels(table, column.name) if column.role is ColumnRole.FILTER else ()
+            words = tuple(BREAKS.values()) if column.role is ColumnRole.BREAK else words
             found.append(CsvColumn(column.name, column.label, column, words))
         elif not column.measure.is_count:
             name, label = f"{column.measure.name}_reliability", f"{column.measure.label} (reliability)"
@@ -159,18 +163,20 @@ def default_level(table: Table, entry: Filter) -> str:
 def _cell(column: CsvColumn) -> str:
     """SQL of a cell's text."""
     role, measure, name = column.source.role, column.source.measure, identifier(column.source.name)
-    if role is Role.BREAK:
+    if role is ColumnRole.BREAK:
         return f"CASE {name} {_words(BREAKS)} END"
     if measure is None:
         return name
-    flag = identifier(column_name(measure, Role.FLAG))
+    flag = identifier(column_name(measure, ColumnRole.FLAG))
     absent = f"WHEN {flag} IN ({quoted(Flag.NOT_APPLICABLE)}, {quoted(Flag.NOT_AVAILABLE)}) THEN {flag}"
-    if role is Role.FLAG:
+    if role is ColumnRole.FLAG:
         return f"CASE {flag} {_words(RELIABILITY)} ELSE {flag} END"
-    decimals = measure.decimals if role is Role.FIGURE else LIMIT_DECIMALS
-    if role is Role.MODEL:
+    decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
+    if role is ColumnRole.MODEL:
         absent += f" WHEN {name} IS NULL THEN {quoted(Flag.NOT_APPLICABLE)}"
-    withheld = f"WHEN {flag} = {quoted(Flag.WITHHELD)} THEN {quoted(WITHHELD_SYMBOL)}" if role is Role.FIGURE else ""
+    withheld = (
+        f"WHEN {flag} = {quoted(Flag.WITHHELD)} THEN {quoted(WITHHELD_SYMBOL)}" if role is ColumnRole.FIGURE else ""
+    )
     return f"CASE {absent} {withheld} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
 
 
@@ -202,8 +208,8 @@ def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
                 "label": column.label,
                 "indicator_grouping": _GROUPS[role],
             }
-            if measure is None or role is Role.FLAG:
+            if measure is None or role is ColumnRole.FLAG:
                 yield told | {"indicator_unit": "", "indicator_dp": "0"}
             else:
-                decimals = max(measure.decimals, 1) if role is Role.ESTIMATE else measure.decimals
+                decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
                 yield told | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}

@@ -45,7 +45,7 @@ BREAK, NO_BREAK = "b", ""
 """What the column `series_break` may hold."""
 
 
-class Role(StrEnum):
+class ColumnRole(StrEnum):
     """What a column is for."""
 
     TIME = "time"
@@ -60,19 +60,21 @@ class Role(StrEnum):
     MODEL = "model"
 
 
-KEY_ROLES = (Role.TIME, Role.PLACE, Role.FILTER)
+WITH_INTERVAL = (ColumnRole.FIGURE, ColumnRole.LOWER, ColumnRole.UPPER)
+"""Roles of a figure and of the two ends of its interval."""
+KEY_ROLES = (ColumnRole.TIME, ColumnRole.PLACE, ColumnRole.FILTER)
 """Roles of the columns that say what a row is about; no two rows of a table agree in all of them."""
 
 
 @dataclass(frozen=True)
-class Column:
+class PublishedColumn:
     """A column; `measure` is given for those of figures."""
 
     name: str
     label: str
     type: pa.DataType
     description: str
-    role: Role
+    role: ColumnRole
     measure: Measure | None = None
 
     @property
@@ -81,21 +83,33 @@ class Column:
 
 
 TIME_COLUMNS = (
-    Column("time_period", "Time period", pa.string(), "Academic year of the assessment, 202425 for 2024/25", Role.TIME),
-    Column("time_identifier", "Time identifier", pa.string(), f"Kind of period, always {TIME_IDENTIFIER!r}", Role.TIME),
+    PublishedColumn(
+        "time_period",
+        "Time period",
+        pa.string(),
+        "Academic year of the assessment, 202425 for 2024/25",
+        ColumnRole.TIME,
+    ),
+    PublishedColumn(
+        "time_identifier",
+        "Time identifier",
+        pa.string(),
+        f"Kind of period, always {TIME_IDENTIFIER!r}",
+        ColumnRole.TIME,
+    ),
 )
 
-BREAK_COLUMN = Column(
+BREAK_COLUMN = PublishedColumn(
     "series_break",
     "Break in the time series",
     pa.string(),
     "b: a figure of the row is not comparable with that of the cohort before, for a reason that the methodology gives;"
     " empty: no break is known",
-    Role.BREAK,
+    ColumnRole.BREAK,
 )
 
 PLACE_COLUMNS = tuple(
-    Column(name, label, pa.string(), description, Role.PLACE)
+    PublishedColumn(name, label, pa.string(), description, ColumnRole.PLACE)
     for name, label, description in (
         ("geographic_level", "Geographic level", "Kind of area the row is about"),
         ("country_code", "Country code", "ONS code of the country"),
@@ -111,9 +125,9 @@ PLACE_COLUMNS = tuple(
 )
 
 
-def columns(table: Table) -> tuple[Column, ...]:
+def columns(table: Table) -> tuple[PublishedColumn, ...]:
     """Every column of `table`, in order."""
-    filters = (Column(f.name, f.label, pa.string(), f.description, Role.FILTER) for f in table.filters)
+    filters = (PublishedColumn(f.name, f.label, pa.string(), f.description, ColumnRole.FILTER) for f in table.filters)
     figures = (column for measure in table.measures for column in measure_columns(measure))
     return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, BREAK_COLUMN, *figures)
 
@@ -123,33 +137,33 @@ def key_names(table: Table) -> tuple[str, ...]:
     return tuple(column.name for column in columns(table) if column.is_key)
 
 
-def measure_columns(measure: Measure) -> tuple[Column, ...]:
+def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     """The columns of one measure: figure, estimate (counts only), ends of the interval, flag, model (if any)."""
     return tuple(
-        Column(column_name(measure, role), label, kind, description, role, measure)
+        PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
-            (Role.FIGURE, measure.label, _figure_type(measure), measure.description + _caveat(measure)),
+            (ColumnRole.FIGURE, measure.label, _figure_type(measure), measure.description + _caveat(measure)),
             (
-                Role.ESTIMATE,
+                ColumnRole.ESTIMATE,
                 f"{measure.label} (estimate)",
                 pa.float64(),
                 f"{measure.description}: unbiased estimate, not rounded, may be negative; add up this, never the count",
             ),
             (
-                Role.LOWER,
+                ColumnRole.LOWER,
                 f"{measure.label} (lower 95% limit)",
                 pa.float64(),
                 f"{measure.description}: lower end of the {INTERVAL}",
             ),
             (
-                Role.UPPER,
+                ColumnRole.UPPER,
                 f"{measure.label} (upper 95% limit)",
                 pa.float64(),
                 f"{measure.description}: upper end of the {INTERVAL}",
             ),
-            (Role.FLAG, f"{measure.label} (flag)", pa.string(), _flag_description()),
+            (ColumnRole.FLAG, f"{measure.label} (flag)", pa.string(), _flag_description()),
             (
-                Role.MODEL,
+                ColumnRole.MODEL,
                 f"{measure.label} (model)",
                 pa.float64(),
                 f"{measure.description}: a model's estimate on rows of councils, drawn towards what its council and its"
@@ -162,14 +176,14 @@ def measure_columns(measure: Measure) -> tuple[Column, ...]:
 
 
 _ABSENT_ROLES = {
-    (True, False): {Role.MODEL},
-    (False, False): {Role.ESTIMATE, Role.MODEL},
-    (False, True): {Role.ESTIMATE},
+    (True, False): {ColumnRole.MODEL},
+    (False, False): {ColumnRole.ESTIMATE, ColumnRole.MODEL},
+    (False, True): {ColumnRole.ESTIMATE},
 }
 """Roles that a measure has no column for, by whether it counts and whether it is modelled."""
 
 
-def column_name(measure: Measure, role: Role) -> str:
+def column_name(measure: Measure, role: ColumnRole) -> str:
     """Name of a measure's column in that role."""
     return measure.name + _SUFFIXES[role]
 
@@ -192,15 +206,15 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema(fields, metadata=metadata)
 
 
-_ALWAYS_FILLED = (Role.TIME, Role.FILTER, Role.BREAK, Role.FLAG)
+_ALWAYS_FILLED = (ColumnRole.TIME, ColumnRole.FILTER, ColumnRole.BREAK, ColumnRole.FLAG)
 
 _SUFFIXES = {
-    Role.FIGURE: "",
-    Role.ESTIMATE: "_estimate",
-    Role.LOWER: "_lower_ci",
-    Role.UPPER: "_upper_ci",
-    Role.FLAG: "_flag",
-    Role.MODEL: "_model",
+    ColumnRole.FIGURE: "",
+    ColumnRole.ESTIMATE: "_estimate",
+    ColumnRole.LOWER: "_lower_ci",
+    ColumnRole.UPPER: "_upper_ci",
+    ColumnRole.FLAG: "_flag",
+    ColumnRole.MODEL: "_model",
 }
 
 

@@ -19,7 +19,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 from assets.home.paths import Home
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
 from privacy.doors.locks import is_held, locked
@@ -173,7 +173,7 @@ def _runs(home: Home, storage: dg.DagsterInstance, before: dt.datetime, dry_run:
         return []
     sentence = f"{number} runs of Dagster's storage, before {before:%Y-%m-%d}"
     if not dry_run:
-        record(home, What.EXPIRY, note=sentence)
+        record(home, Processing.EXPIRY, note=sentence)
         while found := storage.get_run_records(old, limit=_RUNS_AT_ONCE):
             for run in found:
                 storage.delete_run(run.dagster_run.run_id)

@@ -62,7 +62,7 @@ Answers = Iterator[tuple[State, str]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line: what was examined, its state, and a sentence."""
 
     what: str
@@ -70,7 +70,7 @@ class Finding:
     said: str
 
 
-def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Finding]:
+def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Diagnosis]:
     """Every finding, in the order in which a person would mend things; no failing check prevents another."""
     usable, problems = environment.usable()
     where = Home((home or usable.home).resolve())
@@ -91,7 +91,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("clock", lambda: _clock(where)),
         ("optional", lambda: _optional(usable)),
     ]
-    return [Finding(what, state, said) for what, check in checks for state, said in _answers(check)]
+    return [Diagnosis(what, state, said) for what, check in checks for state, said in _answers(check)]
 
 
 def _answers(check: Callable[[], Answers]) -> Answers:
@@ -106,7 +106,7 @@ def _answers(check: Callable[[], Answers]) -> Answers:
         yield State.MISSING, f"cannot be looked at: {error.strerror or error}"
 
 
-def render(found: list[Finding]) -> str:
+def render(found: list[Diagnosis]) -> str:
     """A table, and a sentence that sums it up."""
     wide = max(len(entry.what) for entry in found)
     lines = [f"{entry.what:<{wide}}  {entry.state:<8}  {entry.said}" for entry in found]

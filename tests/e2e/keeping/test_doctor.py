@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from assets.catalogue.runs import Installation
-from assets.home.processing_log import What, record
+from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
 from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
@@ -86,7 +86,7 @@ def test_a_clock_that_was_turned_back(place: Place, monkeypatch: pytest.MonkeyPa
         def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
             return dt.datetime(2020, 1, 1, tzinfo=tz)
 
-    record(place.home, What.LINKAGE, cohort=COHORT)
+    record(place.home, Processing.LINKAGE, cohort=COHORT)
     monkeypatch.setattr(doctor.dt, "datetime", Earlier)
     assert State.MISSING in states(place)["clock"]
 

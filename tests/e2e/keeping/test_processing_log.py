@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.home.processing_log import What, entries, record, verify
+from assets.home.processing_log import Processing, entries, record, verify
 from assets.linkage.explanation import explain_link
 from privacy.chained_log import LogBroken
 from privacy.linkage.explain import Row
@@ -19,17 +19,17 @@ from tests.support.installation.released import COHORT, Place
 def filled(root: Path, lines: int = 4) -> Home:
     home = Home(root)
     for number in range(lines):
-        record(home, What.LINKAGE, cohort=COHORT, note=str(number))
+        record(home, Processing.LINKAGE, cohort=COHORT, note=str(number))
     return home
 
 
 def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
     found = verify(released.home)
-    taken = {(e.council, e.source) for e in found if e.what == What.INTAKE}
+    taken = {(e.council, e.source) for e in found if e.what == Processing.INTAKE}
     assert len(taken) == 40
-    assert {e.what for e in found} == {What.INTAKE, What.LINKAGE, What.MEASUREMENT}
+    assert {e.what for e in found} == {Processing.INTAKE, Processing.LINKAGE, Processing.MEASUREMENT}
     assert all(e.run_id and e.who and e.software for e in found)
-    assert {e.release for e in found if e.what == What.MEASUREMENT} == {"2026.11.0"}
+    assert {e.release for e in found if e.what == Processing.MEASUREMENT} == {"2026.11.0"}
 
 
 def test_an_explanation_is_an_access(place: Place) -> None:
@@ -38,7 +38,7 @@ def test_an_explanation_is_an_access(place: Place) -> None:
     ]
     explain_link(place.home, COHORT, *rows)
     last = verify(place.home)[-1]
-    assert (last.what, last.note) == (What.EXPLANATION, "leeds/eyfsp and leeds/hv_reviews")
+    assert (last.what, last.note) == (Processing.EXPLANATION, "leeds/eyfsp and leeds/hv_reviews")
 
 
 @pytest.mark.parametrize("remove", [0, 1, 3])
@@ -50,7 +50,7 @@ def test_a_line_removed_is_seen_wherever_it_stood(tmp_path: Path, remove: int) -
         verify(home)
     if remove == 3:
         with pytest.raises(LogBroken, match="lines at the end were removed"):
-            record(home, What.LINKAGE, cohort=COHORT)
+            record(home, Processing.LINKAGE, cohort=COHORT)
 
 
 def test_an_empty_log_is_not_a_new_one(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_a_death_left_of_a_line_is_passed_over(tmp_path: Path) -> None:
     with home.processing_log.open("a") as file:
         file.write('{"seq": 5, "ti')
     assert len(verify(home)) == 4
-    record(home, What.LINKAGE, cohort=COHORT)
+    record(home, Processing.LINKAGE, cohort=COHORT)
     assert [entry.seq for entry in verify(home)] == [1, 2, 3, 4, 5]
 
 
@@ -80,10 +80,10 @@ def test_a_death_between_line_and_head_is_mended(tmp_path: Path) -> None:
     home = filled(tmp_path)
     head = home.processing_log.with_suffix(".head.json")
     before = head.read_text()
-    record(home, What.LINKAGE, cohort=COHORT)
+    record(home, Processing.LINKAGE, cohort=COHORT)
     head.write_text(before)
     assert len(verify(home)) == 5
-    record(home, What.LINKAGE, cohort=COHORT)
+    record(home, Processing.LINKAGE, cohort=COHORT)
     assert len(verify(home)) == 6
 
 

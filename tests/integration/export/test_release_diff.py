@@ -31,7 +31,7 @@ from ndl_export.publish.release_diff import (
 )
 from ndl_export.tables import TABLES
 from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import SCHEMA_VERSION, Role, columns
+from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole, columns
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.daily import examples
@@ -149,7 +149,7 @@ def test_the_dictionary_states_every_column_and_category() -> None:
     for name, table in TABLES.items():
         assert list(SCHEMA[name]) == [column.name for column in columns(table)]
         for column in columns(table):
-            if column.role is Role.FILTER:
+            if column.role is ColumnRole.FILTER:
                 assert tuple(SCHEMA[name][column.name]["levels"].split(" | ")) == levels(table, column.name)
 
 

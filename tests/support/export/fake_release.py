@@ -23,7 +23,7 @@ from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
 from ndl_export.tables import FAMILIES, Family, Measure
 from ndl_export.tables.rows import Children, Layout
-from ndl_export.tables.schema import BREAK_COLUMN, Flag, Role, arrow_schema, column_name
+from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, column_name
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 
@@ -175,11 +175,11 @@ def _count_columns(
 ) -> dict[str, pa.Array]:
     shown = np.maximum(np.rint(np.nan_to_num(estimate)), 0).astype(np.int64)
     return {
-        column_name(measure, Role.FIGURE): pa.array(shown, mask=absent),
-        column_name(measure, Role.ESTIMATE): pa.array(estimate, mask=absent),
-        column_name(measure, Role.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
-        column_name(measure, Role.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
-        column_name(measure, Role.FLAG): pa.array(np.where(absent, symbols, "")),
+        column_name(measure, ColumnRole.FIGURE): pa.array(shown, mask=absent),
+        column_name(measure, ColumnRole.ESTIMATE): pa.array(estimate, mask=absent),
+        column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
+        column_name(measure, ColumnRole.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
+        column_name(measure, ColumnRole.FLAG): pa.array(np.where(absent, symbols, "")),
     }
 
 
@@ -191,10 +191,12 @@ def _ratio_columns(
     value = rng.uniform(0.0, largest, len(absent))
     flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
     least = float(measure.kind.least)
-    model = {column_name(measure, Role.MODEL): pa.array(value, mask=absent)} if measure.modelled else {}
+    model = {column_name(measure, ColumnRole.MODEL): pa.array(value, mask=absent)} if measure.modelled else {}
     return model | {
-        column_name(measure, Role.FIGURE): pa.array(np.round(value, measure.decimals), mask=absent | (flag == "low")),
-        column_name(measure, Role.LOWER): pa.array(np.maximum(value - half_width, least), mask=absent),
-        column_name(measure, Role.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
-        column_name(measure, Role.FLAG): pa.array(np.where(absent, symbols, flag)),
+        column_name(measure, ColumnRole.FIGURE): pa.array(
+            np.round(value, measure.decimals), mask=absent | (flag == "low")
+        ),
+        column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(value - half_width, least), mask=absent),
+        column_name(measure, ColumnRole.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
+        column_name(measure, ColumnRole.FLAG): pa.array(np.where(absent, symbols, flag)),
     }
