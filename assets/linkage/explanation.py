@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -11,21 +12,36 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import not_as_linked
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
+from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 
-_ROW_AND_RULE_COLUMNS = ("source", "council", "source_row", "match_rule")
+_ROW_AND_RULE_COLUMNS = ("source", "council", "row_key", "match_rule")
 
 
 class CannotExplain(Exception):
     """There is no link to explain; the message says why in one sentence."""
 
 
-def parse_row(text: str) -> Row:
+@dataclass(frozen=True)
+class NamedRow:
+    """A row of an extract as people name it: by its number in the file."""
+
+    source: str
+    council: str
+    source_row: int
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.council}/{self.source_row}"
+
+
+def parse_row(text: str) -> NamedRow:
     """`SOURCE/COUNCIL/ROW`; raises `CannotExplain`."""
     source, _, rest = text.partition("/")
     council, _, number = rest.partition("/")
@@ -35,10 +51,10 @@ def parse_row(text: str) -> Row:
         raise CannotExplain(f"there is no source {source!r}; linked are {', '.join(SERVICES)}")
     if source not in SERVICES:
         raise CannotExplain(f"{source} is never linked to children; linked are {', '.join(SERVICES)}")
-    return Row(source, council, int(number))
+    return NamedRow(source, council, int(number))
 
 
-def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, Any]:
+def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
     """The facts of `privacy.linkage.explain` about two rows; the linkage is run again. Raises `CannotExplain`."""
     if not home.links(cohort).exists():
         raise CannotExplain(f"cohort {cohort} has not been linked yet in {home.root}")
@@ -48,13 +64,15 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
     councils = links["council"].unique().to_pylist()
     if not_as_linked(home, cohort, councils):
         raise CannotExplain(_out_of_date(cohort))
-    for row in (first, second):
-        _check_linked(home, cohort, links, row)
+    numbers = RowNumbers(home, keys, cohort)
+    one, other = (numbers.row(row.source, row.council, row.source_row) for row in (first, second))
+    _check_linked(home, cohort, links, first, one)
+    _check_linked(home, cohort, links, second, other)
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     try:
-        found = explain({source: paths for source, paths in extracts.items() if paths}, first, second)
+        found = explain(readers(home, keys, cohort, extracts), one, other, numbers.name)
     except NoSuchRow:
         raise CannotExplain(_out_of_date(cohort)) from None
     if not found.result.links.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
@@ -66,20 +84,20 @@ def _out_of_date(cohort: str) -> str:
     return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
 
 
-def _check_linked(home: Home, cohort: str, links: pa.Table, row: Row) -> None:
+def _check_linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, end: Row) -> None:
     """Raises `CannotExplain` where a row is not among the links, and says why as far as that is known."""
     with in_memory() as con:
         con.register("links", links)
         sent, there = con.execute(
-            "SELECT count(*), count(*) FILTER (source_row = ?) FROM links WHERE source = ? AND council = ?",
-            [row.source_row, row.source, row.council],
+            "SELECT count(*), count(*) FILTER (row_key = ?) FROM links WHERE source = ? AND council = ?",
+            [end.row_key, end.source, end.council],
         ).fetchall()[0]
     if there:
         return
     extract = f"{row.council}/{row.source}"
     if not sent:
         raise CannotExplain(f"{extract} has no row among the links of cohort {cohort}: no such extract was linked")
-    rules = _rules_broken(home, cohort, row)
+    rules = _rules_broken(home, cohort, end)
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )
@@ -92,7 +110,7 @@ def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:
         return []
     with in_memory() as con:
         found = con.execute(
-            f"SELECT DISTINCT rule FROM {parquet(path)} WHERE source_row = ? AND severity = ? ORDER BY rule",
-            [row.source_row, Severity.REJECT.value],
+            f"SELECT DISTINCT rule FROM {parquet(path)} WHERE row_key = ? AND severity = ? ORDER BY rule",
+            [row.row_key, Severity.REJECT.value],
         ).fetchall()
     return [rule for (rule,) in found]

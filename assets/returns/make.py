@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home import processing_log
@@ -21,9 +22,10 @@ from assets.home.at_work import in_turn, while_in_use
 from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
+from assets.intake.deliveries import ExtractQuality, row_keys_of
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
+from assets.linkage.tokens import readers
 from assets.returns.summary import write_summary
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -32,8 +34,9 @@ from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, Permitted, Sender, permitted
 from privacy.returns.disclosures import Disclosure, ReturnState
-from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, absence, facts_of
+from privacy.returns.facts import TOKENS_READ, Absence, absence, facts_of, lookalikes
 from privacy.returns.seal import Header, content, seal
+from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -68,6 +71,7 @@ def make_returns(
     in_full = _in_full(extracts)
     with in_memory() as con:
         _records(con, home, Cohort(cohort), extracts, on)
+        con.register("lookalikes", _lookalikes(home, cohort, extracts, keys))
         making = _Making(home, cohort, agreements, keys, on, extracts, told.newest, in_full, con)
         done = [making.one(council, source) for council, source in sorted({*extracts, *_made_before(home, cohort)})]
         for council, agreement in agreements.items():
@@ -113,6 +117,7 @@ class _Making:
         if reason := why_not or _why_nothing(self.agreements, receiver, allowed, self.on):
             return self._withdraw(council, source, reason)
         of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
+        self._number_rows(council, source)
         facts: list[str] = facts_of(self.con, receiver, source, allowed, of_absence)["fact"].to_pylist()
         header = self._header(receiver, source, allowed, of_absence, len(facts))
         mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
@@ -131,6 +136,14 @@ class _Making:
         )
         files.write(file, sealed)
         return Made(council, source, f"made for {header.recipient_name}, encrypted to its key", written=True)
+
+    def _number_rows(self, council: str, source: str) -> None:
+        """`numbers` (row_key, row) of an extract, which its sender knows by them."""
+        row_keys = row_keys_of(self.home, self.keys, source, self.cohort, council)
+        linked = "SELECT row_key FROM records WHERE council = ? AND source = ?"
+        keys = self.con.sql(linked, params=[council, source]).to_arrow_table()[ROW_KEY]
+        numbers = pa.array(row_keys.rows(keys.to_numpy()))
+        self.con.register("numbers", pa.table({ROW_KEY: keys, "row": numbers}))
 
     def _withdraw(self, council: str, source: str, reason: str) -> Made:
         """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
@@ -266,8 +279,7 @@ def _records(
         paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
         if paths:
             selects.append(
-                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
-                f" {FINDABLE_CONDITION} AS findable, nullif(sex, '') AS sex, {', '.join(ALIKE_TOKENS)},"
+                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, row_key,"
                 f" {_last_contact(source, cohort, on)} AS last_contact,"
                 f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern"
                 f" FROM {parquet(paths, hive_partitioning=False)}"
@@ -276,9 +288,18 @@ def _records(
         f"""
         CREATE TEMP TABLE records AS
         SELECT said.*, child_id, coalesce(match_probability, 1) AS probability
-          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, source_row)
+          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, row_key)
         """
     )
+
+
+def _lookalikes(home: Home, cohort: str, extracts: Collection[tuple[str, str]], keys: KeyRing) -> pa.Table:
+    paths = {
+        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        for source in SERVICES
+    }
+    links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", ROW_KEY, "child_id"])
+    return lookalikes(readers(home, keys, cohort, paths, TOKENS_READ), links)
 
 
 def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:

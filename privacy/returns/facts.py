@@ -8,7 +8,7 @@ why:
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
 - no other service knows the child: no service that tells this has a record that is, or could be, the child's
   (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or postcode, the
-  same forename or surname and no other sex; and the row would have been found (FINDABLE_CONDITION).
+  same forename or surname and no other sex (`lookalikes`); and the row would have been found (FINDABLE_CONDITION).
 
 Only rows of the receiver and of services that may tell it something are looked at.
 
@@ -19,7 +19,7 @@ them is no reason to be sure: a service can hold two records of one child, and a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -28,11 +28,14 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
 from privacy.linkage.link import REVIEW_BAND, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
 from privacy.returns.agreement import Fact, Permitted, Sender
+from privacy.row_keys import ROW_KEY
+from privacy.services import SERVICES
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
@@ -40,6 +43,8 @@ assert REVIEW_BAND[1] < SURE_PROBABILITY
 _LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12
 ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
 """Tokens of which a stranger may share none with a row that no other service is said to know."""
+TOKENS_READ = ("council", "sex", ROW_KEY, "t_dob_postcode", *ALIKE_TOKENS)
+"""Columns of tokens that `lookalikes` reads."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
 without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
@@ -48,7 +53,7 @@ another date of birth is not found: that nothing was found says too little."""
 DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two records that are not linked may still be one child: that they are not is then less sure
 than a link of 0.95."""
-_ROW = ("source", "council", "source_row")
+_ROW = ("source", "council", "row_key")
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,11 @@ def _named(senders: Collection[Sender]) -> str:
 def facts_of(
     con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence
 ) -> pa.Table:
-    """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
+    """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
-    Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
-    `2022-05`, concern, findable, sex and the tokens of ALIKE_TOKENS) and `doubts` (child_id, other_child_id, likely). A
-    row of which nothing can be told is left out. The JSON text is
+    Reads, from `con`, `records` (source, council, service, row_key, child_id, probability, last_contact as
+    `2022-05`, concern), `numbers` (row_key, and row: its number in the file), `lookalikes` and `doubts` (child_id,
+    other_child_id, likely). A row of which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
@@ -97,7 +102,7 @@ def facts_of(
     try:
         given = {**receiver._asdict(), "source": source, "least": _LEAST_PROBABILITY}
         given["absence"] = of_absence.why_not is None
-        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=given).to_arrow_table()
+        return con.sql(_FACTS, params=given).to_arrow_table()
     finally:
         con.unregister("told_by")
 
@@ -113,11 +118,53 @@ def _tellers(allowed: Permitted) -> pa.Table:
     )
 
 
+def lookalikes(tokens: Mapping[str, pa.RecordBatchReader], links: pa.Table) -> pa.Table:
+    """Rows that would have been found, of children whom no other service of their council knows: source, council,
+    row_key, and other_council and other_service, one row for each that has a record of a stranger that looks like it,
+    NULL where none has. The one question of returns to the tokens (TOKENS_READ by source); reads no payload.
+    """
+    with in_memory() as con:
+        selects = []
+        for source, read in tokens.items():
+            con.register(f"tokens_{source}", read)
+            selects.append(
+                f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
+                f" nullif(sex, '') AS sex, {FINDABLE_CONDITION} AS findable, {', '.join(ALIKE_TOKENS)}"
+                f" FROM tokens_{source}"
+            )
+        con.register("links", links)
+        con.execute(
+            "CREATE TABLE known AS SELECT said.*, child_id"
+            f" FROM ({' UNION ALL '.join(selects)}) AS said JOIN links USING (source, council, row_key)"
+        ).fetchall()
+        return lookalikes_among(con)
+
+
+def lookalikes_among(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The same, of the table `known` of a connection: source, council, service, row_key, child_id, sex, findable, and
+    the tokens of ALIKE_TOKENS."""
+    return con.sql(_LOOKALIKES).to_arrow_table()
+
+
 _ALIKE = " UNION ".join(
-    f"""SELECT unfound.source_row FROM unfound JOIN strangers
-        ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
+    f"""SELECT asked.source, asked.council, asked.row_key,
+               other.council AS other_council, other.service AS other_service
+          FROM asked JOIN known AS other ON asked.{name} = other.{name} AND coalesce(asked.sex = other.sex, true)
+          ANTI JOIN of_service AS own
+            ON own.child_id = other.child_id AND own.council = asked.council AND own.service = asked.service"""
     for name in ALIKE_TOKENS
 )
+_LOOKALIKES = f"""
+    WITH of_service AS MATERIALIZED (SELECT DISTINCT child_id, council, service FROM known),
+    asked AS MATERIALIZED (
+        FROM known ANTI JOIN of_service AS elsewhere
+          ON elsewhere.child_id = known.child_id AND elsewhere.council = known.council
+         AND elsewhere.service <> known.service
+         WHERE findable),
+    alike AS ({_ALIKE})
+    SELECT source, council, row_key, other_council, other_service
+      FROM asked LEFT JOIN alike USING (source, council, row_key) ORDER BY ALL
+"""
 _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(encoding="utf-8")
 
 

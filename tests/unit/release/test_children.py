@@ -40,19 +40,19 @@ class Case:
         links: Rows = []
         extracts: dict[str, list[Path]] = {}
         for source in CONTRACTS:
-            written = [{"council": "leeds", "source_row": n} | row for n, row in enumerate(rows.get(source, []), 1)]
+            written = [{"council": "leeds", "row_key": n} | row for n, row in enumerate(rows.get(source, []), 1)]
             extracts[source] = self._write(source, written) if written else []
             links += [
                 {
                     "source": source,
                     "council": row["council"],
-                    "source_row": row["source_row"],
+                    "row_key": row["row_key"],
                     "child_id": row.get("child", "?"),
                 }
                 for row in written
             ]
         schema = pa.schema(
-            [("source", pa.string()), ("council", pa.string()), ("source_row", pa.int64()), ("child_id", pa.string())]
+            [("source", pa.string()), ("council", pa.string()), ("row_key", pa.uint64()), ("child_id", pa.string())]
         )
         pq.write_table(pa.Table.from_pylist(links, schema), self.folder / "links.parquet")
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
@@ -60,7 +60,7 @@ class Case:
         return {family: pq.read_table(path).to_pylist() for family, path in out.items()}
 
     def _write(self, source: str, rows: Rows) -> list[Path]:
-        fields = [("council", pa.string()), ("source_row", pa.int64())]
+        fields = [("council", pa.string()), ("row_key", pa.uint64())]
         fields += [(column.name, ARROW[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
         if source != "parent_experience":
             fields += [("term_of_birth", pa.string()), ("imd_quintile", pa.int32())]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.returns.agreement import Fact, Permitted, Sender
-from privacy.returns.facts import ALIKE_TOKENS, Absence, facts_of
+from privacy.returns.facts import ALIKE_TOKENS, Absence, facts_of, lookalikes_among
 from privacy.services import SERVICES
 
 SCHOOL = Sender("leeds", "education")
@@ -49,7 +49,7 @@ def told(
         "source": pa.string(),
         "council": pa.string(),
         "service": pa.string(),
-        "source_row": pa.int64(),
+        "row_key": pa.uint64(),
         "child_id": pa.string(),
         "probability": pa.float64(),
         "last_contact": pa.string(),
@@ -59,13 +59,13 @@ def told(
         **dict.fromkeys(ALIKE_TOKENS, pa.uint64()),
     }
     with duckdb.connect() as con:
-        con.register(
-            "records",
-            pa.table(
-                [pa.array(c, t) for c, t in zip(zip(*records, strict=True), columns.values(), strict=True)],
-                list(columns),
-            ),
+        rows = pa.table(
+            [pa.array(c, t) for c, t in zip(zip(*records, strict=True), columns.values(), strict=True)], list(columns)
         )
+        con.register("known", rows)
+        con.register("lookalikes", lookalikes_among(con))
+        con.register("records", rows.drop_columns(["findable", "sex", *ALIKE_TOKENS]))
+        con.register("numbers", pa.table({"row_key": rows["row_key"].unique(), "row": rows["row_key"].unique()}))
         both = [*doubts, *((b, a, likely) for a, b, likely in doubts)]
         pairs = [
             pa.array([pair[at] for pair in both], kind) for at, kind in enumerate((pa.string(),) * 2 + (pa.bool_(),))
