@@ -7,7 +7,8 @@ pseudonymises on its own premises holds the first three symmetric keys and `inta
 
 A set belongs to an epoch, a number in its file `epoch` (no secret; 1 where there is none). Rotation makes a new set for
 the next epoch: tokens of different epochs have nothing in common, so extracts are pseudonymised again. The keys that
-say nothing about a person (`input-mac`, the signing key) are carried over, so that releases stay what they are.
+make no token (`row`, `input-mac`, the signing key) are carried over, so that children keep their ids and releases
+stay what they are.
 
 Keys never leave this module as they are: callers get sub-keys (HKDF-SHA256, RFC 5869, one per purpose) and
 fingerprints. No message, `repr` or pickle of a key ring holds key material.
@@ -70,7 +71,7 @@ EXPLANATION = Holder(("row",), open=("tokens",))
 RELEASE = Holder(("input-mac",), signing=True)
 """Measurement and publication where extracts are taken in elsewhere."""
 
-_CARRIED_OVER = ("input-mac.key", SIGNING_FILE)
+_CARRIED_OVER = ("row.key", "input-mac.key", SIGNING_FILE)
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
 _OTHERS = 0o077
@@ -150,7 +151,7 @@ class KeyRing:
 
         Raises `KeyProblem` where a key is there already, or where this is a sender's set: senders are given theirs.
         """
-        contents = _new_symmetric((*LINKED_UNDER, "row")) | _new_pairs(PAIRS)
+        contents = _new_symmetric(LINKED_UNDER) | _new_pairs(PAIRS)
         for file in _CARRIED_OVER:
             contents[file] = _private_bytes(self._directory / file, _REMEDY)
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})

@@ -232,7 +232,7 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
 
 def _open(landed: Landed, keys: KeyRing) -> pyarrow.parquet.ParquetFile:
     try:
-        if not sealed.is_sealed(landed.path):
+        if sealed.is_open(landed.path):
             raise ExtractStopped(
                 f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
                 f" way; {_MAKE_AGAIN} with a tool of this version"

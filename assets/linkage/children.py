@@ -102,8 +102,9 @@ def _no_rows(source: str) -> str:
 
 
 def _content(source: str) -> str:
-    """What a row of a source says, as an order of rows that follows neither their place nor their key."""
-    return ", ".join([*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED])
+    """An order of rows by what they say, which favours none and follows neither their place nor their key."""
+    said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
+    return f"hash({', '.join(said)})"
 
 
 def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
@@ -134,13 +135,13 @@ def _pupil_columns() -> dict[str, Derivation]:
 
 def _census_columns() -> dict[str, Derivation]:
     """Of the school census by child: eligible if any row says so; else by the first council with a value, and of
-    several values there the last code."""
+    several values there by a hash of the code, which favours none."""
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
-    ethnicity = "last(ethnicity ORDER BY council DESC, ethnicity) FILTER (ethnicity IS NOT NULL)"
+    ethnicity = "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)"
     language = _if("upper(first_language) IN ('ENG', 'ENB')", english, other)
-    last_language = f"last({language} ORDER BY council DESC, first_language) FILTER (first_language IS NOT NULL)"
+    last_language = f"last({language} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)"
     return {
         "fsm": _any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
         "ethnic_group": _made("school_census", _coded(ethnicity, MAJOR_GROUP), "ethnicity"),

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _INFO = b"readiness sealed Parquet 1"
-_ENCRYPTED_MAGIC = b"PARE"
+_OPEN_MAGIC = b"PAR1"
 
 
 class NotForThisKey(Exception):
-    """The file is sealed to another key, or is none of these files."""
+    """The file is sealed to another key, or to none."""
 
 
 class _Sealing(modular.KmsClient):
@@ -62,7 +62,7 @@ def for_one_process(key: bytes) -> tuple[Any, Any]:
 
 def opened(path: Path, key: X25519PrivateKey) -> pyarrow.parquet.ParquetFile:
     """The file, for reading. Raises `NotForThisKey`, and what pyarrow raises over a file that is damaged."""
-    if not is_sealed(path):
+    if is_open(path):
         raise NotForThisKey
     factory = modular.CryptoFactory(lambda _: _Sealing(private=key))
     how = factory.file_decryption_properties(modular.KmsConnectionConfig())
@@ -72,10 +72,10 @@ def opened(path: Path, key: X25519PrivateKey) -> pyarrow.parquet.ParquetFile:
         raise NotForThisKey from None
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether a file is encrypted throughout, to whomever."""
+def is_open(path: Path) -> bool:
+    """Whether a file is Parquet that anybody can read."""
     with path.open("rb") as file:
-        return file.read(len(_ENCRYPTED_MAGIC)) == _ENCRYPTED_MAGIC
+        return file.read(len(_OPEN_MAGIC)) == _OPEN_MAGIC
 
 
 def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:

@@ -100,7 +100,7 @@ def facts_of(
     """
     con.register("told_by", _tellers(allowed))
     try:
-        given = {**receiver._asdict(), "source": source, "least": _LEAST_PROBABILITY}
+        given = {"council": receiver.council, "source": source, "least": _LEAST_PROBABILITY}
         given["absence"] = of_absence.why_not is None
         return con.sql(_FACTS, params=given).to_arrow_table()
     finally:

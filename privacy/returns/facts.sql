@@ -1,4 +1,4 @@
--- What is told of the rows of one source ($source) of a receiver ($council, $service), as `facts_of` says. $least is the
+-- What is told of the rows of one source ($source) of a receiver ($council), as `facts_of` says. $least is the
 -- probability of a sure link, and $absence whether it may be told that no other service knows a child.
 WITH mine AS (
     FROM records WHERE council = $council AND source = $source

@@ -714,7 +714,7 @@ def _tokens() -> Iterator[Case]:
     yield Case("tokens: sealed to another", "eyfsp", arrange=sealed_to_another, stops="another pipeline's key")
     yield Case("tokens: not sealed", "eyfsp", arrange=unsealed, stops="is not sealed to this pipeline")
     yield Case("tokens: identifiable", "eyfsp", arrange=plain, stops="is not sealed to this pipeline")
-    yield case("eyfsp", "tokens: text", CSV, ".tokens.parquet", stops="is not sealed to this pipeline")
+    yield case("eyfsp", "tokens: text", CSV, ".tokens.parquet", stops="not a readable Parquet file")
 
 
 def _seal(table: pa.Table, path: Path, keys: KeyRing) -> None:
