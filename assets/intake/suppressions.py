@@ -145,8 +145,9 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
     lines = [{"objection": entry.id, "kind": kind, "mark": mark} for entry in known for kind, mark in entry.marks]
     if not lines or not set(tokens.column_names) & set(pseudonyms.TOKEN_COLUMNS):
         return mask
+    tokens = tokens.append_column(marks.PLACE, pa.array(np.arange(tokens.num_rows)))
     con.register("objections", pa.Table.from_pylist(lines))
-    con.register("tokens", tokens.append_column(marks.PLACE, pa.array(np.arange(tokens.num_rows))))
+    con.register("tokens", tokens)
     con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {_marks_sql(tokens)}").fetchall()
     found = con.sql(marks.matching_sql("marked", "objections")).to_arrow_table()
     mask[found.column(0).to_numpy()] = True

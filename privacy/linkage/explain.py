@@ -122,7 +122,9 @@ def _why_not(seen: dict[str, Any]) -> Why:
 
 def _link_of(links: pa.Table, row: Row) -> dict[str, Any]:
     found = links.filter(
-        (pc.field("source") == row.source) & (pc.field("council") == row.council) & (pc.field("row_key") == row.row_key)
+        (pc.field("source") == row.source)
+        & (pc.field("council") == row.council)
+        & (pc.field("row_key") == pa.scalar(row.row_key, pa.uint64()))
     ).to_pylist()
     return dict(found[0])
 
