@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.paths import Home
@@ -19,6 +20,7 @@ from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
+from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 
@@ -65,9 +67,7 @@ def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, key
     if not_as_linked(home, cohort, councils):
         raise CannotExplain(_out_of_date(cohort))
     numbers = RowNumbers(home, keys, cohort)
-    one, other = (numbers.row(row.source, row.council, row.source_row) for row in (first, second))
-    _check_linked(home, cohort, links, first, one)
-    _check_linked(home, cohort, links, second, other)
+    one, other = (_linked(home, cohort, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
@@ -84,20 +84,16 @@ def _out_of_date(cohort: str) -> str:
     return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
 
 
-def _check_linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, end: Row) -> None:
+def _linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
     """Raises `CannotExplain` where a row is not among the links, and says why as far as that is known."""
-    with in_memory() as con:
-        con.register("links", links)
-        sent, there = con.execute(
-            "SELECT count(*), count(*) FILTER (row_key = ?) FROM links WHERE source = ? AND council = ?",
-            [end.row_key, end.source, end.council],
-        ).fetchall()[0]
-    if there:
-        return
     extract = f"{row.council}/{row.source}"
-    if not sent:
+    sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
+    if not sent.num_rows:
         raise CannotExplain(f"{extract} has no row among the links of cohort {cohort}: no such extract was linked")
-    rules = _rules_broken(home, cohort, end)
+    found = numbers.row(row.source, row.council, row.source_row)
+    if found.row_key in sent[ROW_KEY].to_numpy():
+        return found
+    rules = _rules_broken(home, cohort, found)
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )

@@ -119,9 +119,9 @@ def _tellers(allowed: Permitted) -> pa.Table:
 
 
 def lookalikes(tokens: Mapping[str, pa.RecordBatchReader], links: pa.Table) -> pa.Table:
-    """Rows that would have been found, of children whom no other service of their council knows: source, council,
-    row_key, and other_council and other_service, one row for each that has a record of a stranger that looks like it,
-    NULL where none has. The one question of returns to the tokens (TOKENS_READ by source); reads no payload.
+    """Rows that would have been found if another service knew the child: source, council, row_key, and other_council
+    and other_service, one row for each that has a record of a stranger that looks like it, NULL where none has. The
+    one question of returns to the tokens (TOKENS_READ by source); reads no payload.
     """
     with in_memory() as con:
         selects = []
@@ -156,11 +156,7 @@ _ALIKE = " UNION ".join(
 )
 _LOOKALIKES = f"""
     WITH of_service AS MATERIALIZED (SELECT DISTINCT child_id, council, service FROM known),
-    asked AS MATERIALIZED (
-        FROM known ANTI JOIN of_service AS elsewhere
-          ON elsewhere.child_id = known.child_id AND elsewhere.council = known.council
-         AND elsewhere.service <> known.service
-         WHERE findable),
+    asked AS MATERIALIZED (FROM known WHERE findable),
     alike AS ({_ALIKE})
     SELECT source, council, row_key, other_council, other_service
       FROM asked LEFT JOIN alike USING (source, council, row_key) ORDER BY ALL
