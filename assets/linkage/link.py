@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.older_homes import check_apart
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
@@ -65,10 +66,11 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    _check_comparable(home, cohort, extracts)
-    record(home, Processing.LINKAGE, cohort=cohort)
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
+    _check_comparable(home, cohort, extracts)
+    record(home, Processing.LINKAGE, cohort=cohort)
     now = extracts_in(home, cohort, councils, SERVICES)
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
@@ -127,6 +129,7 @@ def derive_confidential_tables(
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     came = not_as_linked(home, cohort, councils)
     if came or not home.links(cohort).exists():
         link_cohort(home, cohort, councils, keys, backend)
