@@ -280,14 +280,18 @@ def _check_worth(councils: Sequence[str]) -> None:
 
 
 def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
-    """Approve the cohort's budget, and see that every family of a release can be charged at this share.
+    """See that every family of a release can be charged at this share. The budget of a cohort that has none yet is the
+    policy's, which is approved with the first signatures.
 
     Raises `PolicyError` for what is no share, and `BudgetExceeded`, which names the largest share that fits.
     """
     policy, ledger = load_policy(), Ledger(home.ledger)
+    split = policy.scaled(share).split
+    if not ledger.cap(cohort):
+        return
     ledger.approve(cohort, policy.cap_rho)
     try:
-        ledger.check_fits(cohort, version, policy.scaled(share).split)
+        ledger.check_fits(cohort, version, split)
     except BudgetExceeded as refused:
         largest = _largest_share(policy, refused.left)
         fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""

@@ -21,10 +21,10 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
-def stop(message: str) -> NoReturn:
-    """End the command with one sentence and exit status 1."""
+def stop(message: str, status: int = 1) -> NoReturn:
+    """End the command with one sentence and an exit status that is not 0."""
     click.echo(f"readiness: {message}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 @contextmanager

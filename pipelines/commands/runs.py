@@ -80,7 +80,14 @@ def synth(landing: Path, cohort: Cohort, scale: float, seed: int | None, england
     " again and costs nothing; a cohort that was never measured is taken in and measured too.",
 )
 @click.option("--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before.")
-@click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
+@click.option(
+    "--until", type=click.Choice(["intake", "linkage"]), help="Go that far and stop: nothing is released or charged."
+)
+@click.option(
+    "--create-keys",
+    is_flag=True,
+    help="For a demonstration: make a key set first, if there is none, with one that signs releases off by itself.",
+)
 def run(
     landing: Path,
     home: Path,
@@ -92,9 +99,14 @@ def run(
     share: float | None,
     with_cohorts: tuple[Cohort, ...],
     reuse: bool,
+    until: str | None,
     create_keys: bool,
 ) -> None:
-    """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
+    """Intake, linkage, release: from landing to a signed bundle and the analyst database.
+
+    Exit status: 0 when the release is complete, 1 where an input is missing or wrong, 3 where the budget does not allow
+    it, 4 where it waits for people to sign it (readiness approve), 5 after a fault of the machine.
+    """
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
     from assets.home.paths import Home
@@ -104,15 +116,16 @@ def run(
     directory = (keys or settings().keys).resolve()
     with stopping_at(KeyProblem):
         if create_keys and not directory.exists():
-            KeyRing.create(directory)
+            KeyRing.create(directory, demonstration=True)
         KeyRing.load(directory)
     if not Home(home).any_taken(cohort.code):
         judging.begin()  # and let it load while the rest does
     from assets.catalogue.runs import Installation
-    from pipelines.run import RunStopped, run_cohort
+    from pipelines.run import Ending, RunStopped, run_cohort
     from privacy.release.ledger import LedgerError
+    from privacy.release.policy import PolicyError
 
-    with stopping_at(RunStopped, LedgerError):
+    try:
         bundle = run_cohort(
             Installation.at(landing, home, directory),
             cohort,
@@ -123,8 +136,18 @@ def run(
             share,
             with_cohorts,
             reuse,
+            until,
         )
-    report_release(bundle, landing.resolve(), directory)
+    except RunStopped as stopped:
+        stop(str(stopped), stopped.ending)
+    except PolicyError as problem:
+        stop(str(problem))
+    except LedgerError as problem:
+        stop(str(problem), Ending.FAULT)
+    if until is None:
+        report_release(bundle, landing.resolve(), directory)
+    else:
+        click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
 
 def report_release(bundle: Path, landing: Path, keys: Path) -> None:

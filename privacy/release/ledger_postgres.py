@@ -4,18 +4,29 @@ Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: write
 measures is let go by the server when its connection ends. Triggers hold the rules of `ledger_storage`, as in
 `ledger_sqlite`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
 both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
-`readiness_ledger.entries` and no more; whoever opens the ledger first must own the schema.
+`readiness_ledger.entries` and `readiness_ledger.sign_offs` and no more; whoever opens the ledger first must own the
+schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
 from typing import Any
 
 from privacy.doors.sql import quoted
-from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
+from privacy.release.ledger_storage import (
+    ONLY_APPEND,
+    SIGN_OFFS,
+    TABLE,
+    Entry,
+    LedgerUnavailable,
+    Line,
+    Log,
+    SignOffLine,
+    rules,
+)
 
 try:
     import psycopg
@@ -30,7 +41,7 @@ LOCK_SECONDS = 60
 _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
 """Advisory locks, by class and number: of a write transaction, and of a process that measures."""
 
-_ENTRIES = "readiness_ledger.entries"
+_SCHEMA, _ENTRIES, _SIGN_OFFS = "readiness_ledger", "entries", "sign_offs"
 
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
@@ -45,28 +56,34 @@ class PostgresStorage:
         self._url = url
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
-                connection.execute("CREATE SCHEMA IF NOT EXISTS readiness_ledger")
-                connection.execute(TABLE.format(table=_ENTRIES, integer="BIGINT", options=""))
-                cases = " ".join(
-                    f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in rules(_ENTRIES).values()
-                )
-                connection.execute(_CHECKS.replace("CASES", cases))
-                for trigger in _TRIGGERS:
-                    connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
-            _check_fitness(connection)
+            _create(connection, _ENTRIES, TABLE, rules(f"{_SCHEMA}.{_ENTRIES}"))
+            _create(connection, _SIGN_OFFS, SIGN_OFFS, [ONLY_APPEND])
+            for table in (_ENTRIES, _SIGN_OFFS):
+                _check_fitness(connection, table)
 
     def read(self) -> list[Entry]:
         """All entries, in order."""
         with self._connection() as connection:
-            return Log(connection, _ENTRIES, "%s").entries()
+            return Log(connection, Entry, f"{_SCHEMA}.{_ENTRIES}", "%s").entries()
+
+    def writing(self) -> AbstractContextManager[Log[Entry]]:
+        """A write transaction that no other overlaps; undone if the block raises."""
+        return self._transaction(Entry, _ENTRIES)
+
+    def read_sign_offs(self) -> list[SignOffLine]:
+        """All that people have signed, in order."""
+        with self._connection() as connection:
+            return Log(connection, SignOffLine, f"{_SCHEMA}.{_SIGN_OFFS}", "%s").entries()
+
+    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
+        """As `writing`, for what people sign."""
+        return self._transaction(SignOffLine, _SIGN_OFFS)
 
     @contextmanager
-    def writing(self) -> Iterator[Log]:
-        """A write transaction that no other overlaps; undone if the block raises."""
+    def _transaction(self, kind: type[Line], table: str) -> Iterator[Log[Line]]:
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            yield Log(connection, _ENTRIES, "%s")
+            yield Log(connection, kind, f"{_SCHEMA}.{table}", "%s")
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -96,16 +113,30 @@ class PostgresStorage:
             ) from None
 
 
-def _check_fitness(connection: psycopg.Connection[Any]) -> None:
+def _create(connection: psycopg.Connection[Any], table: str, definition: str, names: Collection[str]) -> None:
+    """Make a table, if there is none, that holds these rules by triggers."""
+    place = f"{_SCHEMA}.{table}"
+    if _value(connection, f"SELECT to_regclass({quoted(place)})") is not None:
+        return
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+    connection.execute(definition.format(table=place, integer="BIGINT", options=""))
+    held = (rule for name, rule in rules(place).items() if name in names)
+    cases = " ".join(f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in held)
+    connection.execute(_CHECKS.replace("CASES", cases).replace("TABLE", table))
+    for trigger in _TRIGGERS:
+        connection.execute(f"ALTER TABLE {place} ENABLE ALWAYS TRIGGER {trigger}")
+
+
+def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
     """Raises LedgerUnavailable for a server that may forget a finished transaction, or a table without its triggers."""
     if _value(connection, "SHOW fsync") != "on":
         raise LedgerUnavailable("the ledger's database runs with fsync off and may forget a charge; switch it on")
     armed = connection.execute(
-        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'readiness_ledger.entries'::regclass AND tgenabled = 'A'"
+        f"SELECT tgname FROM pg_trigger WHERE tgrelid = {quoted(f'{_SCHEMA}.{table}')}::regclass AND tgenabled = 'A'"
     )
     if missing := sorted(set(_TRIGGERS) - {name for (name,) in armed}):
         raise LedgerUnavailable(
-            f"the ledger's table has lost its trigger {missing[0]}; restore it before anything else"
+            f"the ledger's table {table} has lost its trigger {missing[0]}; restore it before anything else"
         )
 
 

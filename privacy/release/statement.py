@@ -19,6 +19,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from privacy.release.approval import Signed
+from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import NANO
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, epsilon
@@ -52,9 +54,16 @@ _GROUPS = (
 
 
 def privacy_record(
-    measured: Sequence[MeasuredCohort], entries: Iterable[Entry], policy: Policy, *, release: str
+    measured: Sequence[MeasuredCohort],
+    entries: Iterable[Entry],
+    policy: Policy,
+    *,
+    release: str,
+    approvals: Mapping[str, Sequence[Signed]],
 ) -> Record:
     """The statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
+
+    `approvals` are by the release that was measured under them.
 
     `privacy_parameters` are those of the largest cohort: cohorts are disjoint, so each child has those of its own.
     Depends on the ledger only up to the charges of what is published, so it stays the same when later releases are
@@ -68,7 +77,11 @@ def privacy_record(
         for family, plan in own.plans.items()
     }
     last = max(entry.seq for entry in charges.values())
-    cohorts = [_cohort(own, charges, [e for e in ledger if e.seq <= last], policy, release) for own in measured]
+    cohorts = [
+        _cohort(own, charges, [e for e in ledger if e.seq <= last], policy, release)
+        | {"approvals": [_approval(signed) for signed in approvals[own.release]]}
+        for own in measured
+    ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
     return _said("statement.yaml") | {
         "release": release,
@@ -100,6 +113,11 @@ def _filled(text: str, record: Record, **more: Any) -> str:
     return environment.from_string(text).render(record, several=several, privacy_units=units, **more)
 
 
+def outside_the_guarantee() -> list[str]:
+    """What lies outside the guarantee of every release, a sentence each."""
+    return list(_said("statement.yaml")["outside_the_guarantee"])
+
+
 def _said(file: str) -> Record:
     """What is said of every release."""
     said: Record = yaml.safe_load((_FOLDER / file).read_text(encoding="utf-8"))
@@ -128,6 +146,20 @@ def _cohort(
             "charged_to_date_rho": round(to_date, 9),
             "remaining_rho": round(cap - to_date, 9),
         },
+    }
+
+
+def _approval(signed: Signed) -> Record:
+    """Who approved a measurement; the name where the policy says that it is public."""
+    approval = signed.approval
+    return {
+        "role": approval.role,
+        "name": approval.name if approval.public else "",
+        "signed_at": approval.signed_at,
+        "demonstration": approval.is_demonstration,
+        "request_sha256": sha256_hex(canonical_json(approval.request)),
+        "sheet_sha256": approval.sheet_sha256,
+        "ledger_line": signed.entry_hash,
     }
 
 

@@ -1,0 +1,157 @@
+"""The two points at which a release waits for people: before its noise is drawn, and before its bundle is published.
+
+What they sign is made here from what is about to be done (`privacy.release.approval` says what then counts), and so are
+the gates. A release that was measured is read back without anybody; a revision waits for its own signatures.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from assets.home.paths import Home
+from assets.linkage.inputs import record_of_tables
+from assets.release.begin import CohortRecord, fixed_record
+from assets.release.decision_sheet import write_sheet
+from assets.release.noise_workload import plan_family
+from ndl_export.bundle.make import PRIVACY_RECORD_FILE, publish_held, sums_of
+from ndl_export.facts.previous import cohort_statements
+from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
+from ndl_export.tables import FAMILIES
+from privacy.keys import KeyRing
+from privacy.release.approval import (
+    Request,
+    SignOffs,
+    WaitsForApproval,
+    allow,
+    is_demonstration,
+    sign_as_demonstration,
+)
+from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.ledger import Ledger
+from privacy.release.policy import Policy, Stage, load_policy, public_text
+
+
+class NothingHeld(Exception):
+    """There is no bundle of the release that could be approved."""
+
+
+def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
+    """What a release that was begun is about to measure, as it is signed. Raises `NotBegun` and `NotLinked`."""
+    ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
+    cohorts = {each: _of_cohort(home, ledger, each, version, councils, fixed[each]) for each in fixed}
+    return _request(ledger, Stage.MEASUREMENT, version, policy_sha256=load_policy().sha256, cohorts=cohorts)
+
+
+def publication_request(home: Home, version: str) -> Request:
+    """The bundle that is about to be published, as it is signed. Raises `NothingHeld` and `BundleRefused`."""
+    return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=sums_of(bundle_of(home, version)))
+
+
+def bundle_of(home: Home, version: str) -> Path:
+    """The folder of a release's bundle, held or published; raises `NothingHeld`."""
+    folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
+    if not folders:
+        raise NothingHeld(f"release {version} has no bundle in {home.root}: run the release first")
+    return folders[0]
+
+
+def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> str:
+    """Pass where enough people have signed what the release is about to measure; returns who, for the ledger.
+
+    Raises `WaitsForApproval`; then the page that they decide by lies ready.
+    """
+    _gate(home, keys, cohort, measurement_request(home, version, councils))
+    signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
+    return "approved by " + ", ".join(each.entry_hash for each in signed)
+
+
+def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:
+    """Publish the bundle that is held, where enough people have signed it; returns its folder.
+
+    Raises `WaitsForApproval`, `NothingHeld` and `BundleRefused`.
+    """
+    request = publication_request(home, version)
+    if not SignOffs(Ledger(home.ledger)).is_allowed(request):
+        _gate(home, keys, cohort, request)
+    return publish_held(home.held, home.release, version, request["sha256sums"])
+
+
+def check_publication(home: Home, version: str) -> None:
+    """Pass where the bundle in the release directory was approved for publication; raises `WaitsForApproval`."""
+    request, bundle = publication_request(home, version), bundle_of(home, version)
+    ledger = Ledger(home.ledger)
+    if not SignOffs(ledger).is_allowed(request):
+        release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
+        try:
+            allow(ledger, load_policy().sign_off, request, release_key)
+        except WaitsForApproval as waiting:
+            cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
+            raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+
+
+def _gate(home: Home, keys: KeyRing, cohort: str, request: Request) -> None:
+    ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
+    own = keys.demonstration_key
+    demonstration_key = public_text(own.public_key()) if own else ""
+    if own and is_demonstration(ledger, sign_off) and not _has_signed(ledger, demonstration_key, request):
+        sign_as_demonstration(ledger, sign_off, request, cohort, write_sheet(home, request), own)
+    try:
+        allow(ledger, sign_off, request, public_text(keys.signing_key.public_key()), demonstration_key)
+    except WaitsForApproval as waiting:
+        write_sheet(home, request)
+        raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+
+
+def _has_signed(ledger: Ledger, key: str, request: Request) -> bool:
+    signed = (each.approval for each in SignOffs(ledger).approvals)
+    return any(approval.key == key and approval.request == request for approval in signed)
+
+
+def _remedy(home: Home, cohort: str, request: Request) -> str:
+    publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
+    command = (
+        f"readiness approve --home {shlex.quote(str(home.root))} --cohort {cohort} --release {request['release']}"
+        f"{publish} --key FILE"
+    )
+    nobody = "" if load_policy().sign_off.people else "name people in the policy first (sign_off.people), then "
+    return f"To sign, {nobody}read {home.decision_sheet(request['release'], request['stage'])} and run: {command}"
+
+
+def _of_cohort(
+    home: Home, ledger: Ledger, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
+) -> dict[str, object]:
+    if fixed.measured_in != version:
+        return {"measured_in": fixed.measured_in}
+    return {
+        "measured_in": version,
+        "share": fixed.share,
+        "missing": fixed.missing,
+        "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
+        "inputs": {
+            name: sha256_hex(canonical_json(asdict(extract)))
+            for name, extract in record_of_tables(home, cohort).extracts.items()
+        },
+        "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
+    }
+
+
+def _plan_sha256(family: str, councils: tuple[str, ...], share: float, policy: Policy) -> str:
+    """Hash of a family's plan; worked out once for a policy, however often a gate asks."""
+    key = (family, councils, share, policy.sha256)
+    if key not in _PLANS:
+        _PLANS[key] = plan_family(family, councils, policy.scaled(share)).sha256
+    return _PLANS[key]
+
+
+_PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
+
+
+def _request(ledger: Ledger, stage: Stage, version: str, **content: object) -> Request:
+    """A request in the form in which it is read back from the ledger."""
+    whole = {"stage": stage, "release": version, "ledger": ledger.identity(), **content}
+    found: Request = json.loads(canonical_json(whole))
+    return found
