@@ -21,6 +21,7 @@ from assets.home.paths import Home
 from assets.linkage.inputs import (
     PROFILE,
     Extracts,
+    NotLinked,
     changed,
     delivered,
     deliveries_in,
@@ -28,19 +29,20 @@ from assets.linkage.inputs import (
     named,
     record_of_tables,
 )
-from assets.release.expected_accuracy import check_accuracy
+from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
 from assets.release.noise_workload import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
-from ndl_export.facts.publisher import publisher
+from ndl_export.facts.publisher import InvalidPublisher, publisher
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
-from privacy.release.policy import Policy, load_policy
+from privacy.release.ledger_storage import LedgerError
+from privacy.release.policy import Policy, PolicyError, load_policy
 
 Series = Mapping[str, str]
 """By cohort of a release, the release that it was measured for."""
@@ -63,6 +65,13 @@ class SeriesRefused(Exception):
 
 class NotBegun(Exception):
     """A release that this home folder holds no record of."""
+
+
+REFUSALS = (
+    *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
+    *(NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
+)
+"""What `begin_release` raises."""
 
 
 @dataclass(frozen=True)

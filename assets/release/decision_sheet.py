@@ -84,7 +84,8 @@ def render_sheet(home: Home, request: Request) -> str:
         is_publication=is_publication,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        usable=list(_published(bundle) if is_publication else _expected(home, record, measured)),
+        usable=(usable := list(_published(bundle) if is_publication else _expected(home, record, measured))),
+        words=_in_words(usable),
         costs=[_cost(home, cohort, version, record) for cohort in measured],
         policy=load_policy(),
         missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
@@ -129,6 +130,19 @@ def _flags_of_rates(table: Table) -> list[str]:
 def _usable(title: str, rates: int, unreliable: int, withheld: int, half_width: float | None) -> Usable:
     good = rates - unreliable - withheld
     return Usable(title, rates, good / rates, unreliable / rates, withheld / rates, half_width)
+
+
+def _in_words(tables: Sequence[Usable]) -> str:
+    """How much of all tables can be used, and in which most and least."""
+    if not tables:
+        return "It measures nothing itself."
+    rates = sum(line.rates for line in tables)
+    together = sum(line.rates * line.usable for line in tables) / rates
+    most, least = max(tables, key=lambda line: line.usable), min(tables, key=lambda line: line.usable)
+    return (
+        f"Of {rates:,} rates of councils, {together:.0%} can be used as they stand: most of the table"
+        f" '{most.title}' ({most.usable:.0%}), least of '{least.title}' ({least.usable:.0%})."
+    )
 
 
 def _cost(home: Home, cohort: str, version: str, record: ReleaseRecord) -> dict[str, Any]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from assets.home.at_work import turn
 from assets.home.paths import Home
-from assets.linkage.inputs import record_of_tables
-from assets.release.begin import CohortRecord, fixed_record
+from assets.linkage.inputs import read_record, record_of_tables
+from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
 from assets.release.noise_workload import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE, publish_held, sums_of
@@ -28,6 +31,7 @@ from privacy.release.approval import (
     WaitsForApproval,
     allow,
     is_demonstration,
+    sign,
     sign_as_demonstration,
 )
 from privacy.release.canonical import canonical_json, sha256_hex
@@ -35,8 +39,39 @@ from privacy.release.ledger import Ledger
 from privacy.release.policy import Policy, Stage, load_policy, public_text
 
 
-class NothingHeld(Exception):
-    """There is no bundle of the release that could be approved."""
+class NothingToSign(Exception):
+    """There is no measurement, or no bundle, of the release that waits for a signature."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """As whom somebody signed, and how many of those needed have signed the same."""
+
+    role: str
+    signed: int
+    needed: int
+
+
+def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish: bool) -> Request:
+    """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
+    `publish` its bundle. Charges nothing. Raises what `begin_release` does, `NothingToSign` and `BundleRefused`."""
+    if publish:
+        return publication_request(home, version)
+    with turn(home, {cohort, *asked.others}):
+        councils = read_record(home, cohort).taking_part
+        measured = begin_release(home, cohort, version, councils, asked)
+        ledger = Ledger(home.ledger)
+        if all(ledger.is_measured(each, version, FAMILIES) for each in measured):
+            raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
+        return measurement_request(home, version, councils)
+
+
+def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, key: Ed25519PrivateKey) -> Count:
+    """Record a person's signature in the ledger. Raises `MayNotSign` and `LedgerError`."""
+    ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
+    signed = sign(ledger, sign_off, request, cohort, sheet_sha256, key).approval
+    same = {each.approval.key for each in SignOffs(ledger).approvals if each.approval.request == request}
+    return Count(signed.role, len(same), sign_off.persons[request["stage"]])
 
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
@@ -47,15 +82,15 @@ def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Re
 
 
 def publication_request(home: Home, version: str) -> Request:
-    """The bundle that is about to be published, as it is signed. Raises `NothingHeld` and `BundleRefused`."""
+    """The bundle that is about to be published, as it is signed. Raises `NothingToSign` and `BundleRefused`."""
     return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=sums_of(bundle_of(home, version)))
 
 
 def bundle_of(home: Home, version: str) -> Path:
-    """The folder of a release's bundle, held or published; raises `NothingHeld`."""
+    """The folder of a release's bundle, held or published; raises `NothingToSign`."""
     folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
     if not folders:
-        raise NothingHeld(f"release {version} has no bundle in {home.root}: run the release first")
+        raise NothingToSign(f"release {version} has no bundle in {home.root}: run the release first")
     return folders[0]
 
 
@@ -72,7 +107,7 @@ def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, coun
 def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:
     """Publish the bundle that is held, where enough people have signed it; returns its folder.
 
-    Raises `WaitsForApproval`, `NothingHeld` and `BundleRefused`.
+    Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
     """
     request = publication_request(home, version)
     if not SignOffs(Ledger(home.ledger)).is_allowed(request):

@@ -13,18 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, Checked, stop, stopping_at
+from pipelines.commands.console import FOLDER, stop, stopping_at
 from privacy.doors.environment import HOME, KEYS, LANDING, settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
-
-
-def _version(text: str) -> str:
-    from ndl_export.facts.release_facts import Version
-
-    Version.parse(text)
-    return text
 
 
 @click.command()
@@ -54,32 +47,17 @@ def synth(landing: Path, cohort: Cohort, scale: float, seed: int | None, england
 @console.home("restricted/, release/, ledger.sqlite")
 @console.cohort
 @console.keys()
-@click.option(
-    "--release",
-    "version",
-    type=Checked(_version),
-    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
-)
-@click.option("--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile.")
+@console.release
+@console.allow_missing
 @click.option(
     "--accept-fewer",
     multiple=True,
     metavar="COUNCIL/SOURCE",
     help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
 )
-@click.option(
-    "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
-)
-@click.option(
-    "--with-cohort",
-    "with_cohorts",
-    type=console.COHORT,
-    multiple=True,
-    metavar="COHORT",
-    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
-    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
-)
-@click.option("--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before.")
+@console.share
+@console.with_cohorts
+@console.reuse
 @click.option(
     "--until", type=click.Choice(["intake", "linkage"]), help="Go that far and stop: nothing is released or charged."
 )
