@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import Installation, of_release, one_run, started_by_command
+from assets.catalogue.runs import Installation, one_run, started_by_command
 from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
@@ -26,12 +26,13 @@ from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
 from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import working_instance
+from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
 from privacy.linkage import backends
-from privacy.release.approval import SignOffs
+from privacy.release.approval import SignOffs, note_people
 from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.ledger_storage import LedgerUnavailable
-from privacy.release.policy import Stage
+from privacy.release.policy import Stage, load_policy
 from privacy.release.store import StoreError
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
@@ -122,6 +123,7 @@ def run_cohort(
     """
     home, others = installation.home_folder, [each.code for each in with_cohorts]
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
+    note_people(Ledger(home.ledger), load_policy().sign_off)
     release = version or release_of(home, cohort)
     series = series_for(home, cohort.code, release, Asked(others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
@@ -133,17 +135,11 @@ def run_cohort(
     for code, origin in series.items():
         if origin != release:
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
-    measurement = {
-        "version": release,
-        "allow_missing": allow_missing,
-        "share": share,
-        "with_cohorts": others,
-        "reuse": reuse,
-    }
+    asked = Asked(allow_missing, share, others, reuse)
     spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
     stages = [
         *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
-        _Stage("release", f"Release {release}: {spends}", _of_release(cohort, measurement)),
+        _Stage("release", f"Release {release}: {spends}", run_of_release(cohort.code, release, asked)),
         _Stage("analyst_database", "Analyst database"),
     ]
     if until is not None:
@@ -165,16 +161,6 @@ def _made_ready(
     councils, about = taking_part(installation.landing_folder), f" of {cohort.code}" if several else ""
     yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", _of_intake(councils, cohort, accept_fewer))
     yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code})
-
-
-def _of_release(cohort: Cohort, measurement: dict[str, Any]) -> dict[str, Any]:
-    version = measurement["version"]
-    configured = {"release__measurements": measurement, "release__bundle": {"version": version}}
-    return {
-        "partition_key": cohort.code,
-        "tags": of_release(version, measurement["share"]),
-        "run_config": {"ops": {op: {"config": config} for op, config in configured.items()}},
-    }
 
 
 def run_returns(installation: Installation, cohort: Cohort) -> None:

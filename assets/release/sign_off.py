@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.at_work import turn
 from assets.home.paths import Home
-from assets.linkage.inputs import read_record, record_of_tables
+from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
 from assets.release.noise_workload import plan_family
-from ndl_export.bundle.make import PRIVACY_RECORD_FILE, publish_held, sums_of
+from ndl_export.bundle.make import PRIVACY_RECORD_FILE, BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.tables import FAMILIES
@@ -70,7 +70,7 @@ def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, k
     """Record a person's signature in the ledger. Raises `MayNotSign` and `LedgerError`."""
     ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
     signed = sign(ledger, sign_off, request, cohort, sheet_sha256, key).approval
-    same = {each.approval.key for each in SignOffs(ledger).approvals if each.approval.request == request}
+    same = {each.approval.key for each in SignOffs(ledger).approvals if each.request == request}
     return Count(signed.role, len(same), sign_off.persons[request["stage"]])
 
 
@@ -115,10 +115,61 @@ def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Pa
     return publish_held(home.held, home.release, version, request["sha256sums"])
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A release that waits, and that people have signed: what may go on; `line` is the hash of the newest signature."""
+
+    stage: Stage
+    release: str
+    cohort: str
+    asked: Asked
+    line: str
+
+
+def signed_and_waiting(home: Home) -> list[Ready]:
+    """Releases that as many people have signed as are needed, and that are not measured, or not published, yet.
+
+    Whether the signatures count is decided at the gate.
+    """
+    ledger, persons = Ledger(home.ledger), load_policy().sign_off.persons
+    books, found = SignOffs(ledger), []
+    for newest in {(each.request["stage"], each.request["release"]): each for each in books.approvals}.values():
+        stage, version = Stage(newest.request["stage"]), newest.request["release"]
+        same = {each.approval.key for each in books.approvals if each.request == newest.request}
+        if len(same) >= persons[stage] and not _is_done(home, ledger, stage, version):
+            asked = _as_begun(home, version, newest.approval.cohort)
+            found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
+    return found
+
+
+def _is_done(home: Home, ledger: Ledger, stage: Stage, version: str) -> bool:
+    if stage == Stage.PUBLICATION:
+        return (home.release / version).exists() or not (home.held / version).is_dir()
+    measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
+    return all(ledger.is_measured(each, version, FAMILIES) for each in measured)
+
+
+def _as_begun(home: Home, version: str, cohort: str) -> Asked:
+    """What was asked of a release when it was begun."""
+    fixed = fixed_record(home, version)
+    return Asked(
+        allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
+        share=fixed[cohort].share,
+        others=[each for each in fixed if each != cohort],
+        reuse=fixed[cohort].measured_in != version,
+    )
+
+
 def check_publication(home: Home, version: str) -> None:
-    """Pass where the bundle in the release directory was approved for publication; raises `WaitsForApproval`."""
-    request, bundle = publication_request(home, version), bundle_of(home, version)
-    ledger = Ledger(home.ledger)
+    """Pass where the bundle in the release directory was approved for publication, or there is none, or it was changed,
+    which is said by who reads it. Raises `WaitsForApproval`."""
+    bundle, ledger = home.release / version, Ledger(home.ledger)
+    if not bundle.is_dir():
+        return
+    try:
+        request = publication_request(home, version)
+    except BundleRefused:
+        return
     if not SignOffs(ledger).is_allowed(request):
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:

@@ -123,15 +123,23 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from the environment, as the library of the store asks.
     """
     from assets.home.paths import Home
+    from assets.release.sign_off import check_publication
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
     from ndl_export.publish import upload
     from pipelines.release_calendar import InvalidCalendar, NotPublished, check_may_be_published
     from pipelines.reports.releases import published
+    from pipelines.run import Ending
+    from privacy.release.approval import WaitsForApproval
+    from privacy.release.ledger import LedgerError
 
-    with stopping_at(NotPublished, InvalidCalendar, upload.PublishRefused, StoreError, UnusableKey):
+    with stopping_at(NotPublished, InvalidCalendar, upload.PublishRefused, StoreError, UnusableKey, LedgerError):
         if not dry_run:
             check_may_be_published(version, dt.datetime.now(dt.UTC))
+            try:
+                check_publication(Home(home), version)
+            except WaitsForApproval as waiting:
+                stop(str(waiting), Ending.HOLD)
         found = upload.publish(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
     click.echo(published(found, version, dry_run=dry_run))
 

@@ -86,6 +86,10 @@ class Signed:
     approval: Approval
     entry_hash: str
 
+    @property
+    def request(self) -> Request:
+        return self.approval.request
+
 
 _APPROVAL, _ALLOWED, _PEOPLE = "approval", "allowed", "people"
 
@@ -113,7 +117,7 @@ class SignOffs:
         counted = [
             signed.approval
             for signed in self.allowed(request["stage"], request["release"])
-            if signed.approval.request == request
+            if signed.request == request
         ]
         return bool(counted) and all(approval.is_genuine for approval in counted)
 
@@ -151,10 +155,7 @@ def sign(
         raise MayNotSign("the policy names nobody with this key (sign_off.people): nothing was recorded")
     if not person.may_sign(_now().date()):
         raise MayNotSign(f"the time of the {person.role} is over by the policy ({person.until}): nothing was recorded")
-    if any(
-        signed.approval.key == person.key and signed.approval.request == request
-        for signed in SignOffs(ledger).approvals
-    ):
+    if any(signed.approval.key == person.key and signed.request == request for signed in SignOffs(ledger).approvals):
         raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
     return _signed(ledger, request, cohort, sheet_sha256, person, key, is_demonstration=False)
 
@@ -187,8 +188,8 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, release_key: str,
     counting = {signed.approval.key: signed for signed in books.approvals if reasons[signed.entry_hash] is None}
     needed = sign_off.persons[request["stage"]]
     if len(counting) < needed and not any(signed.approval.is_demonstration for signed in counting.values()):
-        same_stage = [each for each in books.approvals if each.approval.request["stage"] == request["stage"]]
-        about = [each for each in same_stage if each.approval.request["release"] == request["release"]]
+        same_stage = [each for each in books.approvals if each.request["stage"] == request["stage"]]
+        about = [each for each in same_stage if each.request["release"] == request["release"]]
         said = [reasons[each.entry_hash] for each in about or same_stage[-1:]]
         raise WaitsForApproval(_waiting(request, len(counting), needed, [reason for reason in said if reason]))
     lines = sorted(signed.entry_hash for signed in counting.values())
