@@ -139,7 +139,7 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
             try:
                 check_publication(Home(home), version)
             except WaitsForApproval as waiting:
-                stop(str(waiting), Ending.HOLD)
+                stop(str(waiting), int(Ending.HOLD))
         found = upload.publish(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
     click.echo(published(found, version, dry_run=dry_run))
 

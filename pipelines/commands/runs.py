@@ -117,11 +117,11 @@ def run(
             until,
         )
     except RunStopped as stopped:
-        stop(str(stopped), stopped.ending)
+        stop(str(stopped), int(stopped.ending))
     except PolicyError as problem:
         stop(str(problem))
     except LedgerError as problem:
-        stop(str(problem), Ending.FAULT)
+        stop(str(problem), int(Ending.FAULT))
     if until is None:
         report_release(bundle, landing.resolve(), directory)
     else:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -59,7 +60,7 @@ def privacy_record(
     policy: Policy,
     *,
     release: str,
-    approvals: Mapping[str, Sequence[Signed]],
+    approvals: Mapping[str, Sequence[Signed]] = MappingProxyType({}),
 ) -> Record:
     """The statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
 
@@ -79,7 +80,7 @@ def privacy_record(
     last = max(entry.seq for entry in charges.values())
     cohorts = [
         _cohort(own, charges, [e for e in ledger if e.seq <= last], policy, release)
-        | {"approvals": [_approval(signed) for signed in approvals[own.release]]}
+        | {"approvals": [_approval(signed) for signed in approvals.get(own.release, ())]}
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
