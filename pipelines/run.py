@@ -18,16 +18,22 @@ from assets.home.errors import StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.intake.assets import pseudonymised_extracts
+from assets.release.anchors import SignedByAnother, published_charges
 from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
+from ndl_export.bundle.anchors import UnreadableAnchor
 from ndl_export.bundle.release_directory import versions
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.files.stores import StoreError
 from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import working_instance
 from pipelines.definitions import build_definitions
+from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends
 from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import PolicyError
+from privacy.release.session import settle
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Cohort, InvalidCohort
 
 
 class RunStopped(Exception):
@@ -37,6 +43,12 @@ class RunStopped(Exception):
 _REFUSALS = (
     SeriesRefused,
     ReleaseConflict,
+    InvalidVersion,
+    InvalidCohort,
+    PolicyError,
+    SignedByAnother,
+    UnreadableAnchor,
+    StoreError,
     CohortExpired,
     InvalidRetention,
     backends.BackendUnavailable,
@@ -87,8 +99,11 @@ def run_cohort(
     home, others = installation.home_folder, [each.code for each in with_cohorts]
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
     release = version or release_of(home, cohort)
-    series = series_for(home, cohort.code, release, Asked(others=others, reuse=reuse))
+    series = series_for(home, cohort.code, release, Asked(share=share, others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
+    if {each.code for each in measured} - (ledger := Ledger(home.ledger)).cohorts_charged(release):
+        keys = installation.key_ring(KEYS_OF_RELEASE)
+        settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
     for each in measured:
         check_may_be_held(each, dt.date.today())
         _check_landing(installation.landing_folder, home, each)
@@ -130,12 +145,10 @@ def _made_ready(
 
 
 def _of_release(cohort: Cohort, measurement: dict[str, Any]) -> dict[str, Any]:
-    version = measurement["version"]
-    configured = {"release__measurements": measurement, "release__bundle": {"version": version}}
     return {
         "partition_key": cohort.code,
-        "tags": of_release(version, measurement["share"]),
-        "run_config": {"ops": {op: {"config": config} for op, config in configured.items()}},
+        "tags": of_release(measurement["version"], measurement["share"]),
+        "run_config": {"ops": {"release__measurements": {"config": measurement}}},
     }
 
 
@@ -152,8 +165,8 @@ def release_of(home: Home, cohort: Cohort) -> str:
     So that a repeated run repeats the release and never spends again by default; a revision names its version.
     """
     ledger = Ledger(home.ledger)
-    if earlier := ledger.releases_charged(cohort.code):
-        return str(max(Version.parse(version) for version in earlier))
+    if earlier := [Version.parse(version) for version in ledger.releases_charged(cohort.code)]:
+        return str(max(earlier))
     today = dt.date.today()
     published = {str(version) for version in versions(home.release)}
     number = 0

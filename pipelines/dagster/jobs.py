@@ -1,12 +1,14 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
 import datetime as dt
+from functools import partial
 
 import dagster as dg
 
 from assets.catalogue.runs import SPENDS_BUDGET, Installation, speaks_plainly
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
+from assets.release.anchors import check_known
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
 from ndl_export.publish.upload import publish
@@ -31,9 +33,9 @@ release_job = dg.define_asset_job(
     tags={SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise and write the bundle of a cohort. The run must name the release"
-        " version. Refused before anything is drawn where the budget does not allow the whole release, where a table"
-        " would not be worth it, or where a council is missing. A release that was made is found again, and spends"
-        " nothing."
+        " version, once. Refused before anything is drawn where the budget does not allow the whole release, where a"
+        " table would not be worth it, where a council is missing, or where a published bundle is not in the ledger. A"
+        " release that was made is found again, and spends nothing."
     ),
 )
 republish_job = dg.define_asset_job(
@@ -65,7 +67,7 @@ def retention_job() -> None:
 
 
 class PublicationConfig(dg.Config):
-    """Which release is published."""
+    """Which release is published, of those that were made."""
 
     version: str
 
@@ -77,7 +79,8 @@ def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, instal
     if url is None:
         raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
     check_may_be_published(config.version, dt.datetime.now(dt.UTC))
-    publish(installation.home_folder.release, config.version, url, tell=context.log.info)
+    home = installation.home_folder
+    publish(home.release, config.version, url, known=partial(check_known, home), tell=context.log.info)
 
 
 @dg.job(

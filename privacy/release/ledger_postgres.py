@@ -32,9 +32,25 @@ _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
 
 _ENTRIES = "readiness_ledger.entries"
 
+_TABLE = TABLE.format(table=_ENTRIES, integer="BIGINT", options="")
+
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
+_OF_BEFORE = """
+SELECT 1 FROM pg_constraint WHERE conrelid = 'readiness_ledger.entries'::regclass AND conname = 'entries_kind_check'
+   AND pg_get_constraintdef(oid) NOT LIKE '%VOID%'
+"""
+"""Whether the table is of before charges could be given back."""
+
+_CONVERSION = """
+DROP INDEX readiness_ledger.one_charge, readiness_ledger.one_end;
+ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
+    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF'));
+"""
+
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
+_RULES = _CHECKS.partition("CREATE TRIGGER")[0]
+"""The functions without the triggers, which stand."""
 
 
 class PostgresStorage:
@@ -47,13 +63,12 @@ class PostgresStorage:
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
             if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
                 connection.execute("CREATE SCHEMA IF NOT EXISTS readiness_ledger")
-                connection.execute(TABLE.format(table=_ENTRIES, integer="BIGINT", options=""))
-                cases = " ".join(
-                    f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in rules(_ENTRIES).values()
-                )
-                connection.execute(_CHECKS.replace("CASES", cases))
+                connection.execute(_TABLE)
+                connection.execute(_with_rules(_CHECKS))
                 for trigger in _TRIGGERS:
                     connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
+            elif _value(connection, _OF_BEFORE):
+                _convert(connection)
             _check_fitness(connection)
 
     def read(self) -> list[Entry]:
@@ -94,6 +109,24 @@ class PostgresStorage:
                 f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "
                 "release run again finds out"
             ) from None
+
+
+def _convert(connection: psycopg.Connection[Any]) -> None:
+    """The same entries in a table that takes every kind of today. Raises LedgerUnavailable for who does not own it."""
+    try:
+        connection.execute(_CONVERSION)
+        connection.execute(_TABLE)
+        connection.execute(_with_rules(_RULES))
+    except psycopg.errors.InsufficientPrivilege:
+        raise LedgerUnavailable(
+            "the ledger's table is of an earlier version: have the owner of the schema readiness_ledger open it once, "
+            "as with readiness budget; its entries stay as they are"
+        ) from None
+
+
+def _with_rules(sql: str) -> str:
+    cases = " ".join(f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in rules(_ENTRIES).values())
+    return sql.replace("CASES", cases)
 
 
 def _check_fitness(connection: psycopg.Connection[Any]) -> None:

@@ -1,11 +1,11 @@
 -- What holds the rules of ledger_rules.yaml in PostgreSQL; check_entry looks at each of them.
-CREATE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE integrity_constraint_violation USING MESSAGE = 'the budget ledger is append-only: no entry may be '
         || CASE TG_OP WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END;
 END $$;
 
-CREATE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     broken text;
 BEGIN
