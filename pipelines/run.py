@@ -19,23 +19,28 @@ from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.intake.assets import pseudonymised_extracts
+from assets.release.anchors import SignedByAnother, published_charges
 from assets.release.assets import WAITS
 from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
 from assets.release.expected_accuracy import NotAccurateEnough
+from ndl_export.bundle.anchors import UnreadableAnchor
 from ndl_export.bundle.release_directory import versions
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.files.stores import StoreError
 from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import working_instance
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
+from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends
 from privacy.release.approval import SignOffs, note_people
 from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
 from privacy.release.ledger_storage import LedgerUnavailable
-from privacy.release.policy import Stage, load_policy
-from privacy.release.store import StoreError
+from privacy.release.policy import PolicyError, Stage, load_policy
+from privacy.release.session import settle
+from privacy.release.store import StoreError as MeasurementLost
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Cohort, InvalidCohort
 
 
 class Ending(IntEnum):
@@ -57,7 +62,7 @@ class RunStopped(Exception):
 
 _ENDINGS = {
     Ending.BUDGET: (BudgetExceeded, BudgetNotApproved, NotAccurateEnough),
-    Ending.FAULT: (StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, StoreError),
+    Ending.FAULT: (StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
 }
 """Errors by how a run ends with them; every other is about what was sent or asked."""
 
@@ -71,6 +76,12 @@ def _ending(error: str) -> Ending:
 _REFUSALS = (
     SeriesRefused,
     ReleaseConflict,
+    InvalidVersion,
+    InvalidCohort,
+    PolicyError,
+    SignedByAnother,
+    UnreadableAnchor,
+    StoreError,
     CohortExpired,
     InvalidRetention,
     backends.BackendUnavailable,
@@ -125,8 +136,11 @@ def run_cohort(
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
     note_people(Ledger(home.ledger), load_policy().sign_off)
     release = version or release_of(home, cohort)
-    series = series_for(home, cohort.code, release, Asked(others=others, reuse=reuse))
+    series = series_for(home, cohort.code, release, Asked(share=share, others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
+    if {each.code for each in measured} - (ledger := Ledger(home.ledger)).cohorts_charged(release):
+        keys = installation.key_ring(KEYS_OF_RELEASE)
+        settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
     for each in measured:
         check_may_be_held(each, dt.date.today())
         _check_landing(installation.landing_folder, home, each)
@@ -181,8 +195,8 @@ def release_of(home: Home, cohort: Cohort) -> str:
     asked = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
     if asked and not ledger.cohorts_charged(asked[-1]):
         return str(asked[-1])
-    if earlier := ledger.releases_charged(cohort.code):
-        return str(max(Version.parse(version) for version in earlier))
+    if earlier := [Version.parse(version) for version in ledger.releases_charged(cohort.code)]:
+        return str(max(earlier))
     today = dt.date.today()
     published = {str(version) for version in versions(home.release)}
     number = 0

@@ -6,7 +6,8 @@ budget. A repeated run finds the stored measurement and charges nothing.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import dagster as dg
 from pydantic import Field
@@ -31,22 +32,19 @@ from sources.extract.landed import taking_part
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
+_MEASURING, _BUNDLING = f"{RELEASE}__measurements", "__".join(BUNDLE.path)
+"""Ops, as the configuration of a run names them."""
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
 _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
-class VersionConfig(dg.Config):
-    """Which release a run is about."""
+class ReleaseConfig(dg.Config):
+    """What release a run makes."""
 
     version: str = Field(
         description="Such as 2026.11.0. A version that was released is repeated and spends nothing; a new one spends."
     )
-
-
-class ReleaseConfig(VersionConfig):
-    """What release a run makes."""
-
     allow_missing: bool = Field(False, description="Release without the councils that have sent no EYFS Profile.")
     share: float | None = Field(
         None, description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default."
@@ -55,6 +53,20 @@ class ReleaseConfig(VersionConfig):
         [], description="Earlier cohorts that stand beside the partition's, as a time series."
     )
     reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
+
+
+class BundleConfig(dg.Config):
+    """Which release a run writes again, where it does not measure."""
+
+    version: str | None = Field(
+        None,
+        description="Only to write the bundle of a release again, which was begun before. A run that measures names the"
+        " version once, at the measurements.",
+    )
+
+
+class VersionUnclear(Exception):
+    """A run that names no release, or two; the message says where to name it."""
 
 
 WAITS = "approval"
@@ -112,7 +124,7 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
 
 
 @dg.multi_asset(
-    name=f"{RELEASE}__measurements",
+    name=_MEASURING,
     specs=[_measurement(family) for family in FAMILIES],
     check_specs=[_waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT)],
 )
@@ -120,23 +132,24 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
 def measurements(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    cohort, home, checked = context.partition_key, installation.open_home(), MEASUREMENTS["pupil"]
-    context.instance.add_run_tags(context.run.run_id, of_release(config.version, config.share))
+    cohort, version, checked = context.partition_key, _version(context), MEASUREMENTS["pupil"]
+    context.instance.add_run_tags(context.run.run_id, of_release(version, config.share))
+    home = installation.open_home()
     try:
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),
             cohort,
-            config.version,
+            version,
             _councils(installation, cohort),
             Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
         )
     except WaitsForApproval as waiting:
         yield _held(waiting, checked)
         return
-    yield _signed(context, home, config.version, checked, Stage.MEASUREMENT)
+    yield _signed(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
-        metadata: dict[str, str | float] = {"release": config.version}
+        metadata: dict[str, str | float] = {"release": version}
         for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
@@ -161,23 +174,24 @@ def measurements(
 )
 @speaks_plainly
 def bundle(
-    context: dg.AssetExecutionContext, config: VersionConfig, installation: Installation
+    context: dg.AssetExecutionContext, config: BundleConfig, installation: Installation
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: config.version})
+    version = _version(context)
+    context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
     home, councils = installation.home_folder, _councils(installation, context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
     try:
-        folder = publish_bundle(home, context.partition_key, keys, config.version, councils)
+        folder = publish_bundle(home, context.partition_key, keys, version, councils)
     except WaitsForApproval as waiting:
         yield _held(waiting, BUNDLE)
         return
-    yield _signed(context, home, config.version, BUNDLE, Stage.PUBLICATION)
+    yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
     yield dg.MaterializeResult(
         metadata=descriptions.checked(
-            {"release": config.version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
+            {"release": version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
         )
     )
 
@@ -196,6 +210,19 @@ def bundle(
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
     path = build_database(installation.home_folder.release)
     return dg.MaterializeResult(metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}))
+
+
+def _version(context: dg.AssetExecutionContext) -> str:
+    """The one version that the run names, whichever of its steps asks. Raises `VersionUnclear`, before any charge."""
+    ops = cast(Mapping[str, Any], context.run.run_config.get("ops", {}))
+    configured = [ops.get(name, {}).get("config", {}).get("version") for name in (_MEASURING, _BUNDLING)]
+    named = {version for version in configured if version}
+    if len(named) != 1:
+        raise VersionUnclear(
+            f"the run names {'two release versions' if named else 'no release version'}: name one, at {_MEASURING}, or"
+            f" at {_BUNDLING} where a bundle is only written again; nothing was charged"
+        )
+    return str(named.pop())
 
 
 def _councils(installation: Installation, cohort: str) -> list[str]:

@@ -13,6 +13,7 @@ from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.release.anchors import published_charges
 from assets.release.begin import Asked, ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
 from assets.release.noise_workload import plan_family
 from assets.release.sign_off import check_measurement, publish_approved
@@ -31,9 +32,9 @@ from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Stage
-from privacy.release.session import measure_once, measured_before
+from privacy.release.session import measure_once, measured_before, settle
 from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
-from privacy.release.store import StoreError, read
+from privacy.release.store import StoreError
 
 
 @while_in_use
@@ -42,10 +43,12 @@ def measure_release(
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, every family of each cohort that it measures itself.
 
-    Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. Raises what `begin_release`
-    and `measure_family` do.
+    Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. What runs that died have
+    begun is ended first. Raises what `begin_release` and `measure_family` do.
     """
     with turn(home, {cohort, *asked.others}):
+        if not all(stands(home, each, version, councils) for each in {cohort, *asked.others}):
+            settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
         cohorts = begin_release(home, cohort, version, councils, asked)
         return {
             (each, family): measure_family(home, each, keys, family, version, councils)
@@ -61,15 +64,16 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` does, `WaitsForApproval` before the first charge, and `Damaged` where the table was cut
-    short.
+    Raises what `measure_once` and `published_charges` do, `WaitsForApproval` before the first charge, and `Damaged`
+    where the table was cut short.
     """
     policy = policy_of(read_record(home, version), cohort)
     plan = plan_family(family, councils, policy)
     if stands(home, cohort, version, councils):
         return measured_before(Ledger(home.ledger), home.restricted, cohort=cohort, release=version, plan=plan)
     ledger = Ledger(home.ledger)
-    if ledger.find(cohort, version, family) is None:
+    charged = ledger.find(cohort, version, family)
+    if charged is None or charged.end is None:
         approved = check_measurement(home, keys, cohort, version, councils)
         ledger.approve(cohort, policy.cap_rho, approved)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
@@ -84,6 +88,7 @@ def measure_family(
         plan=plan,
         input_mac=input_mac(table, keys.subkey("input-mac", family), plan.family.columns),
         count=lambda: true_counts(table, plan),
+        published=lambda: published_charges(home, keys),
     )
 
 
@@ -92,10 +97,13 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     """Write and sign the bundle of a release from its stored measurements, and publish it once people have approved it;
     returns its folder.
 
-    `councils` take part in the cohorts that the release measured itself. Raises `NotBegun`, `StoreError` where a
-    measurement is not there, or not the one that the ledger recorded, `NotGiven` for one that does not give the tables
-    of today, and `WaitsForApproval`: then the bundle is held.
+    `councils` take part in the cohorts that the release measured itself. Raises `InvalidVersion`, `NotBegun`,
+    `StoreError` where a measurement is not there, or not the one that the ledger recorded, `NotGiven` for one that does
+    not give the tables of today, what `published_charges` and `check_known` do for what else is published, and
+    `WaitsForApproval`: then the bundle is held.
     """
+    Version.parse(version)
+    Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
     made = _make_bundle(home, cohort, keys, version, councils)
     return made if made.parent == home.release else publish_approved(home, keys, cohort, version)
 
@@ -165,7 +173,10 @@ def _measured_cohort(
         plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     else:
         plans = {family: _published_plan(home, cohort, origin, family) for family in FAMILIES}
-    measurements = {family: _measured(home, cohort, origin, plan) for family, plan in plans.items()}
+    ledger, drawn_for = Ledger(home.ledger), {"cohort": cohort, "release": origin}
+    measurements = {
+        family: measured_before(ledger, home.restricted, **drawn_for, plan=plan) for family, plan in plans.items()
+    }
     return MeasuredCohort(cohort, origin, plans, measurements)
 
 
@@ -186,14 +197,3 @@ def _published_plan(home: Home, cohort: str, origin: str, family: str) -> Plan:
     if charged is None or charged.entry.plan_sha256 != plan.sha256:
         raise StoreError(f"the plan of {family}, cohort {cohort}, in {bundle} is not the one that the ledger recorded")
     return plan
-
-
-def _measured(home: Home, cohort: str, version: str, plan: Plan) -> Measurement:
-    """The measurement that the charge paid for: the very file that the ledger recorded, where it recorded one.
-
-    Raises `StoreError` where it is not there, or another.
-    """
-    family = plan.family.name
-    charged = Ledger(home.ledger).find(cohort, version, family)
-    recorded = charged.end.measurement_sha256 if charged and charged.end else None
-    return read(home.restricted, cohort, version, family, plan=plan, sha256=recorded)[0].measurement

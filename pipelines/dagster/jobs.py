@@ -1,6 +1,7 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -8,6 +9,7 @@ import dagster as dg
 from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, Installation, of_release, speaks_plainly
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
+from assets.release.anchors import check_known
 from assets.release.assets import analyst_database, bundle, measurements
 from assets.release.begin import Asked
 from assets.release.sign_off import check_publication
@@ -34,10 +36,10 @@ release_job = dg.define_asset_job(
     tags={SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise and write the bundle of a cohort. The run must name the release"
-        " version. Refused before anything is drawn where the budget does not allow the whole release, where a table"
-        " would not be worth it, or where a council is missing. It waits, and draws nothing, until people have signed"
-        " it, and the bundle is held until they have signed again. A release that was made is found again, and spends"
-        " nothing."
+        " version, once. Refused before anything is drawn where the budget does not allow the whole release, where a"
+        " table would not be worth it, where a council is missing, or where a published bundle is not in the ledger. It"
+        " waits, and draws nothing, until people have signed it, and the bundle is held until they have signed again. A"
+        " release that was made is found again, and spends nothing."
     ),
 )
 republish_job = dg.define_asset_job(
@@ -57,18 +59,17 @@ database_job = dg.define_asset_job(
 
 def run_of_release(cohort: str, version: str, asked: Asked) -> dict[str, Any]:
     """Partition, tags and configuration of a run of the job `release`."""
-    measured = {
+    asked_for = {
         "version": version,
         "allow_missing": asked.allow_missing,
         "share": asked.share,
         "with_cohorts": list(asked.others),
         "reuse": asked.reuse,
     }
-    configured = {"release__measurements": measured, "release__bundle": {"version": version}}
     return {
         "partition_key": cohort,
         "tags": of_release(version, asked.share),
-        "run_config": {"ops": {op: {"config": config} for op, config in configured.items()}},
+        "run_config": {"ops": {"release__measurements": {"config": asked_for}}},
     }
 
 
@@ -95,7 +96,7 @@ def retention_job() -> None:
 
 
 class PublicationConfig(dg.Config):
-    """Which release is published."""
+    """Which release is published, of those that were made."""
 
     version: str
 
@@ -107,8 +108,9 @@ def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, instal
     if url is None:
         raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
     check_may_be_published(config.version, dt.datetime.now(dt.UTC))
-    check_publication(installation.home_folder, config.version)
-    publish(installation.home_folder.release, config.version, url, tell=context.log.info)
+    home = installation.home_folder
+    check_publication(home, config.version)
+    publish(home.release, config.version, url, known=partial(check_known, home), tell=context.log.info)
 
 
 @dg.job(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from privacy.release.approval import SignOffs
-from privacy.release.ledger import NANO, Ledger
+from privacy.release.ledger import NANO, Ledger, charges_of
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
@@ -15,20 +15,19 @@ from privacy.release.policy import Stage, load_policy
 Account = dict[str, Any]
 
 _STATES = {EntryKind.COMMIT: "measured", EntryKind.WRITE_OFF: "written off"}
-_OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next finds out"
+_OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next gives the charge back"
 _LEGEND = {
-    "written off": "spent, and nothing drawn was kept: it is not drawn again, and a release without it is incomplete. "
-    "A new release version measures anew, from what is left.",
-    "open": "a run is drawing noise now, or stopped doing so. Run the same release again: it finds the measurement, or "
-    "writes the charge off and says so.",
+    "written off": "spent in a crash by an earlier version of this software, with nothing kept: a new release version "
+    "measures anew, from what is left.",
+    "open": "a run is drawing noise now, or stopped doing so: the next run then gives the charge back.",
 }
 
 
 def statement(location: Path | str) -> list[Account]:
     """By cohort: cap, releases with their charges, and what is left; JSON-ready.
 
-    `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each, `approvals`
-    are what people signed, and whether it counted. Raises `LedgerError`.
+    `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each; `given_back`
+    is how often a charge was; `approvals` are what people signed, and whether it counted. Raises `LedgerError`.
     """
     ledger = Ledger(location)
     ledger.verify_chain()
@@ -49,17 +48,18 @@ def render(found: Sequence[Account]) -> str:
 def _account(cohort: str, entries: Iterable[Entry], delta: float) -> Account:
     own = [entry for entry in entries if entry.cohort == cohort]
     cap = next((entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE), 0)
-    ends = {(entry.release, entry.family): entry for entry in own if entry.kind in _STATES}
-    reserved = [entry for entry in own if entry.kind == EntryKind.RESERVE]
+    charges = list(charges_of(own).values())
+    reserved = [charge.entry for charge in charges]
     spent = sum(entry.nano_rho for entry in reserved)
     return {
         "cohort": cohort,
         "cap_rho": cap / NANO,
         "delta": delta,
-        "charges": [_charge(entry, ends.get((entry.release, entry.family)), delta) for entry in reserved],
+        "charges": [_charge(charge.entry, charge.end, delta) for charge in charges],
         "releases": _releases(reserved, delta),
         "spent": _amount(spent, delta),
-        "written_off_rho": sum(e.nano_rho for e in ends.values() if e.kind == EntryKind.WRITE_OFF) / NANO,
+        "written_off_rho": sum(charge.entry.nano_rho for charge in charges if charge.is_written_off) / NANO,
+        "given_back": sum(entry.kind == EntryKind.VOID for entry in own),
         "remaining_rho": (cap - spent) / NANO,
         "remaining_epsilon": _epsilon(cap - spent, delta),
     }
@@ -134,6 +134,11 @@ def _block(account: Account) -> list[str]:
         )
     left = f"rho {account['remaining_rho']:.9f}, epsilon {account['remaining_epsilon']:.2f} if spent at once"
     lines.append(f"  left: {left if account['remaining_rho'] else 'nothing; no more can be released of this cohort'}")
+    if account["given_back"]:
+        lines.append(
+            f"  given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn,"
+            " if anything, was removed unseen, and cost nothing"
+        )
     lines += [f"  {state}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
     return [*lines, *_signatures(account["approvals"])]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from privacy.doors.locks import locked
@@ -49,6 +50,22 @@ def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
 
 _TRIGGERS = _triggers("entries", "", rules("entries")) + _triggers("sign_offs", "sign_offs_", [ONLY_APPEND])
 
+_TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
+_SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
+
+_COLUMNS = ", ".join(column.name for column in fields(Entry))
+
+_OF_BEFORE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries' AND sql NOT LIKE '%''VOID''%'"
+"""Whether the file has a table of before charges could be given back."""
+
+_CONVERSION = (
+    "".join(f"DROP TRIGGER IF EXISTS {name}; " for name in ("never_update", "never_delete", *rules("entries")))
+    + "".join(f"DROP INDEX IF EXISTS {name}; " for name in ("one_approval", "one_charge", "one_end"))
+    + f"ALTER TABLE entries RENAME TO entries_before; {_TABLE} "
+    f"INSERT INTO entries ({_COLUMNS}) SELECT {_COLUMNS} FROM entries_before ORDER BY seq; DROP TABLE entries_before; "
+)
+"""The same entries, to the last byte, in a table that takes every kind of today."""
+
 
 class SQLiteStorage:
     """Entries in the SQLite file at `path`, created with its folder on first use; a lock file stands beside it."""
@@ -56,10 +73,9 @@ class SQLiteStorage:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        entries = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
-        sign_offs = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
         with self._usable(), closing(self._connect()) as connection:
-            connection.executescript(f"BEGIN IMMEDIATE; {entries} {sign_offs} {_TRIGGERS} COMMIT;")
+            converted = _CONVERSION if connection.execute(_OF_BEFORE).fetchone() else ""
+            connection.executescript(f"BEGIN IMMEDIATE; {converted} {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
             _entries(connection).entries()
 
     def read(self) -> list[Entry]:

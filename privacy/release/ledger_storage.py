@@ -31,6 +31,7 @@ class EntryKind(StrEnum):
     APPROVE = "APPROVE"
     RESERVE = "RESERVE"
     COMMIT = "COMMIT"
+    VOID = "VOID"
     WRITE_OFF = "WRITE_OFF"
 
 

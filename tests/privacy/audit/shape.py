@@ -2,8 +2,9 @@
 
 A noise source that returns the same integers whatever it is given stands in for OpenDP. Then the bundles of the full,
 the neighbouring and the empty child table must be equal byte for byte: file list, keys, schemas, nulls, manifests,
-sizes, signature. Times of charges and signatures, the ledger's random identity and the keyed identity of the input, which
-hashes in the privacy statement cover, are held fixed. Under real noise, files, schemas, keys and numbers of rows must be the same again.
+sizes, signature. Times of charges and signatures, the ledger's random identity and the keyed identity of the input,
+which hashes in the privacy statement cover, are held fixed. Under real noise, files, schemas, keys and numbers of rows
+must be the same again.
 """
 
 from __future__ import annotations
