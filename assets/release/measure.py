@@ -29,7 +29,7 @@ from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.session import measure_once, measured_before
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
 from privacy.release.store import StoreError, read
 
 
@@ -102,7 +102,8 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     record = privacy_record(measured, Ledger(home.ledger).entries(), policy, release=version)
     published_on = Version.parse(version).first_day
     published_by = publisher()
-    record["deployment"] = deployment(record, published_on, [published_by.name])
+    record["deployment"] = deployment(record, published_on, [published_by.name], published_by.address)
+    record["registry"] = registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
         cohorts=tuple(fixed),
