@@ -24,7 +24,6 @@ from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
 from ndl_export.tables.schema import FLAG_MEANINGS, ColumnRole, Flag, column_name
-from privacy.release.inference import inference
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
@@ -78,7 +77,7 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
 
 def five_safes_page(facts: ReleaseFacts) -> str:
     """five_safes.md: the Five Safes, and the motivated intruder."""
-    return _filled("five_safes.md", facts, inference=inference(facts.privacy_parameters["rho"]))
+    return _filled("five_safes.md", facts, inference=facts.privacy_record["inference"])
 
 
 def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
