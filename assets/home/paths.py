@@ -115,6 +115,14 @@ class Home:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
         return self.returns / council / f"summary-{cohort}.json"
 
+    def standing(self, cohort: str) -> Path:
+        """Since when each row has stood of the extracts from which returns are made, under keyed marks."""
+        return self.returns / f"standing-{cohort}.parquet"
+
+    def told_file(self, service: str, cohort: str, council: str) -> Path:
+        """What a service is told of who was told about its rows, encrypted to it."""
+        return self.returns / council / f"told-{service}" / f"{cohort}.age"
+
     def all_returns(self, cohort: str) -> list[Path]:
         """Every return of a cohort and every summary of what services know alone."""
         return sorted([*self.returns.glob(f"*/*/{cohort}.age"), *self.returns.glob(f"*/summary-{cohort}.*")])

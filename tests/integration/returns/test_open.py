@@ -188,7 +188,7 @@ def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     )
     assert done.returncode == 0, done.stderr
     first, header, *rows = done.stdout.decode().split("\n")
-    assert first.startswith("readiness-return-1 ")
+    assert first.startswith("readiness-return-2 ")
     assert json.loads(header)["council"] == "leeds"
     assert [json.loads(row) for row in rows] == pipeline.facts("leeds", "eyfsp")
     others = pipeline.recipients.key("leeds", "health")

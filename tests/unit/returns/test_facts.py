@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.returns.agreement import Fact, Permitted, Sender
+from privacy.returns.agreement import Fact, NewChildren, Permitted, Sender
 from privacy.returns.facts import ALIKE_TOKENS, Absence, facts_of
 from privacy.services import SERVICES
 
@@ -20,6 +21,7 @@ SCHOOL = Sender("leeds", "education")
 HEALTH, SETTINGS = Sender("leeds", "health"), Sender("leeds", "settings")
 ALL = frozenset(Fact)
 EVERYBODY: Permitted = {HEALTH: ALL, SETTINGS: ALL}
+ON, RULE = dt.date(2026, 11, 26), NewChildren(without_number=ALL)
 
 
 def record(
@@ -33,8 +35,13 @@ def record(
     findable: bool = True,
     forename: int | None = None,
     sex: str | None = "F",
+    stood: int = 100,
+    deliveries: int = 1,
+    at_start: bool = False,
+    numbered: bool = True,
 ) -> tuple[Any, ...]:
-    said = (last, concern, findable, sex, None, forename, None, None)
+    first_day = ON - dt.timedelta(days=stood)
+    said = (last, concern, findable, sex, None, forename, None, None, first_day, deliveries, at_start, numbered)
     return source, council, SERVICES[source], row, child, probability, *said
 
 
@@ -43,6 +50,7 @@ def told(
     allowed: Permitted = EVERYBODY,
     doubts: Sequence[tuple[str, str, bool]] = (),
     scope: Absence | None = None,
+    rule: NewChildren = RULE,
 ) -> dict[int, Any]:
     """Facts by row of the EYFS Profile of Leeds."""
     columns = {
@@ -57,6 +65,10 @@ def told(
         "findable": pa.bool_(),
         "sex": pa.string(),
         **dict.fromkeys(ALIKE_TOKENS, pa.uint64()),
+        "first_day": pa.date32(),
+        "deliveries": pa.int64(),
+        "at_start": pa.bool_(),
+        "numbered": pa.bool_(),
     }
     with duckdb.connect() as con:
         con.register(
@@ -72,7 +84,7 @@ def told(
         ]
         con.register("doubts", pa.table(pairs, ["child_id", "other_child_id", "likely"]))
         scope = scope or Absence(tuple(allowed), None)
-        facts = facts_of(con, SCHOOL, "eyfsp", allowed, scope)["fact"].to_pylist()
+        facts = facts_of(con, SCHOOL, "eyfsp", allowed, scope, rule, ON)["fact"].to_pylist()
     return {fact.pop("row"): fact for fact in map(json.loads, facts)}
 
 
@@ -178,6 +190,8 @@ RECORDS = st.lists(
         findable=st.booleans(),
         forename=st.integers(1, 3),
         sex=st.sampled_from(["F", "M", None]),
+        stood=st.sampled_from([100, 100, 100, 3]),
+        numbered=st.booleans(),
     ),
     max_size=12,
     unique_by=lambda row: (row[0], row[1], row[3]),
