@@ -109,6 +109,7 @@ class Home:
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
+        """Of a source; of `told-<service>`, what a service is told of who was told about its rows."""
         return self.returns / council / source / f"{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
@@ -118,10 +119,6 @@ class Home:
     def standing(self, cohort: str) -> Path:
         """Since when each row has stood of the extracts from which returns are made, under keyed marks."""
         return self.returns / f"standing-{cohort}.parquet"
-
-    def told_file(self, service: str, cohort: str, council: str) -> Path:
-        """What a service is told of who was told about its rows, encrypted to it."""
-        return self.returns / council / f"told-{service}" / f"{cohort}.age"
 
     def all_returns(self, cohort: str) -> list[Path]:
         """Every return of a cohort and every summary of what services know alone."""

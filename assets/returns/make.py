@@ -98,26 +98,8 @@ def release(home: Home, cohort: str, council: str, source: str, reason: str) -> 
         raise NothingToReturn(
             f"{council}/{source}, cohort {cohort}: no delivery waits for somebody to look at it; make the returns first"
         )
-    disclosures.record(
-        home.disclosures,
-        Disclosure(
-            what=ReturnState.RELEASED,
-            cohort=cohort,
-            council=council,
-            source=source,
-            service=SERVICES[source],
-            recipient="",
-            recipient_name="nobody yet",
-            tells={},
-            rows=0,
-            agreements={},
-            extract_mac=extract.file_mac,
-            return_mac="",
-            file_sha256="",
-            reason=reason,
-            software=software(),
-        ),
-    )
+    line = Disclosure(ReturnState.RELEASED, cohort, council, source, SERVICES[source], software())
+    disclosures.record(home.disclosures, replace(line, extract_mac=extract.file_mac, reason=reason))
 
 
 def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
@@ -164,7 +146,7 @@ class _Making:
         header = self._header(receiver, source, allowed, of_absence, rule, len(facts))
         mac = self._mac(content(header, facts))
         file, before = self.home.return_file(source, self.cohort, council), self.log.newest.get((council, source))
-        if before and (before.what, before.return_mac) == (ReturnState.MADE, mac) and _is(file, before.file_sha256):
+        if _same(file, before, ReturnState.MADE, mac):
             return Made(council, source, "unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
         self._hand_over(file, sealed, header, mac)
@@ -246,51 +228,41 @@ class _Making:
         return [self._tell(teller, tellers.get(teller, {})) for teller in sorted({*tellers, *before})]
 
     def _tell(self, teller: Sender, receivers: Mapping[str, list[str]]) -> Made:
-        council, what = teller.council, f"told-{teller.service}"
+        council, what = teller.council, told.file_name(teller.service)
         if not receivers:
             return self._withdraw(council, what, "it may tell nobody under the agreements")
-        own = self.agreements[council]
-        recipient, allowed = own.recipients[teller.service], permitted(self.agreements, teller, self.on)
-        rule = rule_of_new(self.agreements, teller, allowed)
-        since = self.on - dt.timedelta(days=rule.after_days)
-        found = told.told_about(self.con, teller, rule, since)
-        header = {"council": council, "service": teller.service, "cohort": self.cohort, "may_tell": receivers}
-        header |= {"recipient": recipient.key, "recipient_name": recipient.name}
-        mac = self._mac(told.document(header, found))
-        file, before = self.home.told_file(teller.service, self.cohort, council), self.log.newest.get((council, what))
-        if before and (before.what, before.return_mac) == (ReturnState.TOLD, mac) and _is(file, before.file_sha256):
+        rule = rule_of_new(self.agreements, teller, permitted(self.agreements, teller, self.on))
+        own, found = self.agreements[council], told.told_about(self.con, teller, rule, self.on)
+        recipient = own.recipients[teller.service]
+        header = {**teller._asdict(), "cohort": self.cohort, "recipient": recipient.key, "may_tell": receivers, **found}
+        mac = self._mac(told.document(header))
+        file, before = self.home.return_file(what, self.cohort, council), self.log.newest.get((council, what))
+        if _same(file, before, ReturnState.TOLD, mac):
             return Made(council, what, "unchanged since it was last made")
-        document = told.document(header | {"made_on": self.on.isoformat()}, found)
+        document = told.document(header | {"made_on": self.on.isoformat()})
         sealed = seal_document(told.FORMAT, document, recipient.key, self.keys.signing_key)
-        disclosures.record(
-            self.home.disclosures,
-            Disclosure(
-                what=ReturnState.TOLD,
-                cohort=self.cohort,
-                council=council,
-                source=what,
-                service=teller.service,
-                recipient=recipient.key,
-                recipient_name=recipient.name,
-                tells={},
-                rows=len(found["rows"]),
-                agreements={council: own.version},
-                extract_mac="",
-                return_mac=mac,
-                file_sha256=hashlib.sha256(sealed).hexdigest(),
-                reason="",
-                software=software(),
-            ),
+        line = Disclosure(
+            what=ReturnState.TOLD,
+            cohort=self.cohort,
+            council=council,
+            source=what,
+            service=teller.service,
+            software=software(),
+            recipient=recipient.key,
+            recipient_name=recipient.name,
+            rows=len(found["rows"]),
+            agreements={council: own.version},
+            return_mac=mac,
+            file_sha256=hashlib.sha256(sealed).hexdigest(),
         )
+        disclosures.record(self.home.disclosures, line)
         files.write(file, sealed)
         return Made(council, what, f"made for {recipient.name}: who was told about its rows", written=True)
 
     @staticmethod
     def _line(header: Header, mac: str, file_sha256: str) -> Disclosure:
         same = {name: getattr(header, name) for name in _SHARED_FIELDS}
-        return Disclosure(
-            what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
-        )
+        return Disclosure(what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, software=software(), **same)
 
 
 _SHARED_FIELDS = (
@@ -307,8 +279,11 @@ def _senders_file(extract: ExtractQuality) -> str:
     return str(extract.made_under.get("extract_sha256") or extract.file_sha256)
 
 
-def _is(file: Path, sha256: str) -> bool:
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+def _same(file: Path, before: Disclosure | None, what: ReturnState, mac: str) -> bool:
+    """Whether the file is there that was disclosed last, and says what would be said now."""
+    if before is None or (before.what, before.return_mac) != (what, mac) or not file.is_file():
+        return False
+    return hashlib.sha256(file.read_bytes()).hexdigest() == before.file_sha256
 
 
 def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted, on: dt.date) -> str | None:

@@ -38,14 +38,19 @@ def remember(con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, fact
     con.unregister("returned")
 
 
-def told_about(con: duckdb.DuckDBPyConnection, teller: Sender, rule: NewChildren, since: dt.date) -> dict[str, Any]:
+def file_name(service: str) -> str:
+    """What stands in the place of a source in the file's path and in the disclosure log."""
+    return f"told-{service}"
+
+
+def told_about(con: duckdb.DuckDBPyConnection, teller: Sender, rule: NewChildren, on: dt.date) -> dict[str, Any]:
     """By receiver the number of this teller's children of whom it was told, rounded; and rows, by source and number.
 
-    A row that has not stood under `rule`, first sent after the day `since`, is left out, and so is its child.
+    A row that has not stood under `rule` on a day is left out, and so is its child.
     """
     given = {
         **teller._asdict(),
-        "since": since,
+        "since": on - dt.timedelta(days=rule.after_days),
         "deliveries": rule.after_deliveries,
         "at_once": rule.first_delivery is First.AT_ONCE,
     }
@@ -77,9 +82,9 @@ def flows(agreements: Mapping[str, Agreement], on: dt.date) -> dict[Sender, dict
     }
 
 
-def document(header: Mapping[str, Any], content: Mapping[str, Any]) -> bytes:
-    """The document that is signed and encrypted."""
-    return json.dumps({**header, **content}, sort_keys=True, ensure_ascii=False).encode()
+def document(content: Mapping[str, Any]) -> bytes:
+    """What is signed and encrypted."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _told(contact: bool, concern: bool) -> list[str]:

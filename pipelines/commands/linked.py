@@ -12,6 +12,7 @@ import click
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, stop, stopping_at, things_to_change
 from privacy.doors import environment
+from privacy.returns.disclosures import ReturnState
 from privacy.services import SERVICES
 
 if TYPE_CHECKING:
@@ -115,11 +116,14 @@ def release_delivery(home: Path, cohort: Cohort, council: str, source: str, reas
 
 
 def _disclosure(entry: dict[str, Any]) -> str:
-    lines = [
-        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}"
-        f"  {entry['council']}/{entry['source']}  for {entry['recipient_name']}"
-        f", {entry['rows']:,} rows, by {entry['by']}" + (f": {entry['reason']}" if entry["reason"] else "")
-    ]
+    first = (
+        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
+    )
+    reason = f": {entry['reason']}" if entry["reason"] else ""
+    if entry["what"] == ReturnState.RELEASED:
+        return f"{first}  by {entry['by']}{reason}"
+    number = f", number {entry['serial']}" if entry.get("serial") else ""
+    lines = [f"{first}  for {entry['recipient_name']}, {entry['rows']:,} rows{number}, by {entry['by']}{reason}"]
     lines += [f"        {teller} tells: {', '.join(facts)}" for teller, facts in entry["tells"].items()]
     agreements = ", ".join(f"{council} {version[:12]}" for council, version in entry["agreements"].items())
     return "\n".join([*lines, f"        agreements: {agreements}; return {entry['return_mac'][:12]}"])

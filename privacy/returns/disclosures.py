@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -37,16 +37,16 @@ class Disclosure:
     council: str
     source: str
     service: str
-    recipient: str
-    recipient_name: str
-    tells: dict[str, list[str]]
-    rows: int
-    agreements: dict[str, str]
-    extract_mac: str
-    return_mac: str
-    file_sha256: str
-    reason: str
     software: str
+    recipient: str = ""
+    recipient_name: str = ""
+    tells: dict[str, list[str]] = field(default_factory=dict)
+    rows: int = 0
+    agreements: dict[str, str] = field(default_factory=dict)
+    extract_mac: str = ""
+    return_mac: str = ""
+    file_sha256: str = ""
+    reason: str = ""
     serial: int = 0
 
 
@@ -69,7 +69,7 @@ class Told:
 
 def told(path: Path, cohort: str) -> Told:
     """Looks at every line once; a run asks once, before it discloses anything. Raises `LogBroken`."""
-    known = {field.name for field in fields(Disclosure)}
+    known = {each.name for each in fields(Disclosure)}
     lines = chained_log.entries(path)
     own = [line for line in lines if line["cohort"] == cohort]
     return Told(
