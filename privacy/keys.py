@@ -20,12 +20,13 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -35,6 +36,8 @@ from privacy.doors import files
 
 KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
+DEMONSTRATION_FILE = "demo-approver.pem"
+"""The key that signs releases off in a demonstration. A key set for real extracts has none."""
 EPOCH_FILE = "epoch"
 SENDER_KEYS = ("linkage", "upn", "nhs")
 """What a sender needs to pseudonymise: health and education share all three, or nothing links."""
@@ -92,11 +95,13 @@ class KeyRing:
         public: dict[str, X25519PublicKey],
         private: dict[str, X25519PrivateKey],
         epoch: int,
+        demonstration: Ed25519PrivateKey | None = None,
     ) -> None:
         self._directory = directory
         self._symmetric = symmetric
         self._signing = signing
         self._public, self._private = public, private
+        self.demonstration_key = demonstration
         self.epoch = epoch
 
     @classmethod
@@ -120,18 +125,23 @@ class KeyRing:
                 public[name] = _public_key(_public_file(directory, name), remedy)
             if name in holder.open or _private_file(directory, name).exists():
                 private[name] = _private_key(_private_file(directory, name), remedy)
-        return cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE))
+        approver = directory / DEMONSTRATION_FILE
+        demonstration = _signing_key(approver) if approver.exists() else None
+        return cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE), demonstration)
 
     @classmethod
-    def create(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
-        """Make a new key set in `directory` (mode 0700, files 0600) and load it.
+    def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
+        """Make a new key set in `directory` (mode 0700, files 0600) and load it; that of a `demonstration` has the key
+        that signs its releases off.
 
         An existing key file is never replaced: rotation is a new directory. Raises `KeyProblem` where one is there.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = _new_symmetric(names)
         if not at_sender:
-            contents |= {SIGNING_FILE: _private_pem(Ed25519PrivateKey.generate())} | _new_pairs(PAIRS)
+            contents |= {SIGNING_FILE: new_private_pem()} | _new_pairs(PAIRS)
+        if demonstration:
+            contents[DEMONSTRATION_FILE] = new_private_pem()
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         return cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
 
@@ -152,7 +162,7 @@ class KeyRing:
         Raises `KeyProblem` where a key is there already, or where this is a sender's set: senders are given theirs.
         """
         contents = _new_symmetric(LINKED_UNDER) | _new_pairs(PAIRS)
-        for file in _CARRIED_OVER:
+        for file in (*_CARRIED_OVER, *([DEMONSTRATION_FILE] if self.demonstration_key else [])):
             contents[file] = _private_bytes(self._directory / file, _REMEDY)
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
         return KeyRing.load(directory)
@@ -218,17 +228,14 @@ def _new_pairs(names: Iterable[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     for name in names:
         key = X25519PrivateKey.generate()
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        contents |= {f"{name}.pem": _private_pem(key), f"{name}.pub.pem": public}
+        contents |= {f"{name}.pem": private, f"{name}.pub.pem": public}
     return contents
-
-
-def _private_pem(key: Ed25519PrivateKey | X25519PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _private_file(directory: Path, pair: str) -> Path:
@@ -237,6 +244,28 @@ def _private_file(directory: Path, pair: str) -> Path:
 
 def _public_file(directory: Path, pair: str) -> Path:
     return directory / f"{pair}.pub.pem"
+
+
+def new_private_pem(password: bytes | None = None) -> bytes:
+    """A new Ed25519 private key in PEM, encrypted where there is a password."""
+    hidden = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden
+    )
+
+
+def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
+    """A person's own private key; `ask_password` is called where it is encrypted. Raises `KeyProblem`."""
+    remedy = "`readiness keys approver` makes one"
+    content = _private_bytes(path, remedy)
+    password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
+    try:
+        key = serialization.load_pem_private_key(content, password)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyProblem(f"{path} is not an Ed25519 private key in PEM, or this is not its password; {remedy}")
+    return key
 
 
 def _write_set(directory: Path, contents: dict[str, bytes]) -> None:

@@ -62,8 +62,9 @@ class TableWriter:
 
     def write(self, table: pa.Table) -> None:
         if self._writer is None:
-            text = [field.name for field in table.schema if pa.types.is_string(field.type)]
-            packed = {name: "none" if name in {*_TOKENS, ROW_KEY} else "zstd" for name in table.column_names}
+            plain = self._encryption is not None  # who reads it need not trust what unpacks
+            text = [field.name for field in table.schema if pa.types.is_string(field.type) and not plain]
+            packed = {name: "none" if plain or name == ROW_KEY else "zstd" for name in table.column_names}
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._path,
                 table.schema,
@@ -71,7 +72,7 @@ class TableWriter:
                 use_dictionary=text,
                 store_schema=False,
                 write_statistics=[ROW_KEY],
-                write_page_checksum=self._encryption is None,  # what is encrypted is authenticated
+                write_page_checksum=not plain,  # what is encrypted is authenticated
                 encryption_properties=self._encryption,
             )
         self._writer.write_table(table)

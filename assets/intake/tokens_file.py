@@ -35,10 +35,14 @@ from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
-from sources.contracts import Kind, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.table import SOURCE_ROW
+from sources.extract.readers.content import content_of
+from sources.extract.readers.csds import ORPHANS, TABLES
+from sources.extract.readers.parquet import decoded
+from sources.extract.rules import FILE_RULES
+from sources.extract.table import MAX_ROWS, SOURCE_ROW, columns
 
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
@@ -108,6 +112,7 @@ class Manifest:
         _require(isinstance(content, dict) and set(content) == set(fields), f"it must hold {', '.join(fields)}")
         for name in ("software", "pseudonym_version", "normaliser_version", "council", "source", "cohort"):
             _require(_is_text(content[name]), f"{name} must be text")
+        _require(content["source"] in CONTRACTS, "its source is not one")
         for name in ("contract_sha256", "extract_sha256"):
             _require(_is_hexadecimal(content[name]), f"{name} must be hexadecimal")
         for name in ("council_file_sha256", "postcode_directory_sha256"):
@@ -120,9 +125,18 @@ class Manifest:
         _require(isinstance(content["rules"], list), "rules must be a list")
         rules = tuple(_rule(entry, read) for entry in content["rules"])
         _require(len({rule.rule for rule in rules}) == len(rules), "a rule stands twice")
+        _require({rule.rule for rule in rules} <= _rules_of(content["source"]), "it names a rule that no pass knows")
         by_rule = [rule.rows for rule in rules if rule.severity == Severity.REJECT]
         _require(max(by_rule, default=0) <= rejected <= sum(by_rule), "rejected rows do not agree with the rules")
         return cls(**content | {"rules": rules})
+
+
+def _rules_of(source: str) -> set[str]:
+    """Ids of the rules that a row of a source can break."""
+    contract, of_files = CONTRACTS[source], {rule.id for rule in FILE_RULES}
+    own = {rule.id for rule in (*contract.rules, contract.repeated, *ORPHANS.values())}
+    of_columns = {f"{column.name}-{what}" for column in contract.columns for what in ("blank", "invalid")}
+    return own | of_files | of_columns | {f"{rule}-{table.lower()}" for rule in of_files for table in TABLES}
 
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
@@ -152,9 +166,15 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
     """
     file = _open(landed, keys)
     _stop_unless_columns_fit(landed, file.schema_arrow, contract)
-    given = False
+    given, names = False, file.schema_arrow.names
+    _stop_unless_plain(landed, file.metadata)
+    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
     try:
-        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+        for batch in _open(landed, keys, read_dictionary=texts).iter_batches(batch_size=CHUNK_ROWS):
+            columns = [
+                decoded(landed.name, file.schema_arrow, *column) for column in zip(names, batch.columns, strict=True)
+            ]
+            batch = pa.record_batch(columns, names=names)
             batch.validate(full=True)
             yield pa.table(batch)
             given = True
@@ -171,7 +191,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
         if theirs != ours:
-            raise ExtractStopped(f"{landed.name}: made for {what} {theirs[:40]}, it lies under {ours}; move it there")
+            raise ExtractStopped(f"{landed.name}: made for another {what}, it lies under {ours}; move it to its own")
     compared = [
         ("pseudonyms of version", manifest.pseudonym_version, own["pseudonym_version"], tool),
         ("a normaliser of version", manifest.normaliser_version, own["normaliser_version"], tool),
@@ -188,9 +208,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
     ]
     for what, theirs, ours, remedy in compared:
         if theirs != ours:
-            raise ExtractStopped(
-                f"{landed.name}: made with {what} {theirs[:16]}, the pipeline holds {ours[:16]}; {remedy}"
-            )
+            raise ExtractStopped(f"{landed.name}: not made with {what} {ours[:16]}, as the pipeline's are; {remedy}")
 
 
 def rekey(
@@ -220,24 +238,36 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     expected = tokens_schema(contract)
     if found.equals(expected):
         return
-    surplus = [name for name in found.names if name not in expected.names]
+    surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
-        (f"it has columns that no tokens file has: {_some(surplus)}" if surplus else "")
+        (f"it has what no tokens file has in {columns(surplus)}" if surplus else "")
         or (f"it lacks {_some(missing)}" if missing else "")
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
 
 
-def _open(landed: Landed, keys: KeyRing) -> pyarrow.parquet.ParquetFile:
+def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
+    """Raises `ExtractStopped` for what no tool of this version writes: pages that unpack to more than they are."""
+    chunks = (
+        metadata.row_group(group).column(column)
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    )
+    if metadata.num_rows > MAX_ROWS or any(chunk.compression != "UNCOMPRESSED" for chunk in chunks):
+        raise ExtractStopped(f"{landed.name}: is not as `readiness pseudonymise` writes it; {_MAKE_AGAIN}")
+
+
+def _open(landed: Landed, keys: KeyRing, **options: Any) -> pyarrow.parquet.ParquetFile:
+    stream = content_of(landed.name, landed.path).open()
     try:
-        if sealed.is_open(landed.path):
+        if sealed.is_open(stream):
             raise ExtractStopped(
                 f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
                 f" way; {_MAKE_AGAIN} with a tool of this version"
             )
-        file = sealed.opened(landed.path, keys.opens("intake"))
+        file = sealed.opened(stream, keys.opens("intake"), **options)
         _ = file.schema_arrow
         return file
     except sealed.NotForThisKey:

@@ -53,6 +53,7 @@ from assets.linkage.link import (
 )
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, opened
+from assets.returns.standing import forget_rows
 from privacy import marks
 from privacy.doors import sealed
 from privacy.doors.database import in_memory
@@ -281,6 +282,7 @@ def _link_again(home: Home, keys: KeyRing, cohort: str) -> list[str]:
     for path in home.all_returns(cohort):
         path.unlink()
     _drop_links(home, keys, cohort)
+    forget_rows(home, cohort)
     write_record(home, cohort, LinkageRecord(councils))
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.linkage_record(cohort)):

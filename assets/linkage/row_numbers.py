@@ -48,16 +48,19 @@ class RowNumbers:
         (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
         return f"{row.source}/{row.council}/{number}"
 
-    def numbered(self, links: pa.Table) -> pa.Table:
-        """The table with `source_row` in the place of `row_key`, by source, council and number."""
-        keys = links[ROW_KEY].to_numpy()
-        rows = np.empty(len(keys), np.int64)
-        extracts = pc.binary_join_element_wise(links["source"], links["council"], "/")
+    def numbers(self, rows: pa.Table) -> pa.Array:
+        """The number of each of some rows (source, council, row_key)."""
+        keys = rows[ROW_KEY].to_numpy()
+        found = np.empty(len(keys), np.int64)
+        extracts = pc.binary_join_element_wise(rows["source"], rows["council"], "/")
         for name in extracts.unique().to_pylist():
             its = pc.equal(extracts, name).to_numpy()
-            rows[its] = self._of(*name.split("/")).rows(keys[its])
-        at = links.column_names.index(ROW_KEY)
-        numbered = links.set_column(at, SOURCE_ROW, pa.array(rows))
+            found[its] = self._of(*name.split("/")).rows(keys[its])
+        return pa.array(found)
+
+    def numbered(self, links: pa.Table) -> pa.Table:
+        """The table with `source_row` in the place of `row_key`, by source, council and number."""
+        numbered = links.set_column(links.column_names.index(ROW_KEY), SOURCE_ROW, self.numbers(links))
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _INFO = b"readiness sealed Parquet 1"
 _OPEN_MAGIC = b"PAR1"
+_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 16}
+"""Of what a footer may claim."""
 
 
 class NotForThisKey(Exception):
@@ -60,22 +62,27 @@ def for_one_process(key: bytes) -> tuple[Any, Any]:
     return modular.create_encryption_properties(key), modular.create_decryption_properties(key)
 
 
-def opened(path: Path, key: X25519PrivateKey) -> pyarrow.parquet.ParquetFile:
-    """The file, for reading. Raises `NotForThisKey`, and what pyarrow raises over a file that is damaged."""
-    if is_open(path):
+def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
+    """The file, for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and what pyarrow raises over
+    a file that is damaged."""
+    if is_open(source):
         raise NotForThisKey
     factory = modular.CryptoFactory(lambda _: _Sealing(private=key))
     how = factory.file_decryption_properties(modular.KmsConnectionConfig())
     try:
-        return pyarrow.parquet.ParquetFile(path, decryption_properties=how)
+        return pyarrow.parquet.ParquetFile(source, decryption_properties=how, **_LIMITS, **options)
     except InvalidTag:
         raise NotForThisKey from None
 
 
-def is_open(path: Path) -> bool:
+def is_open(source: Path | BinaryIO) -> bool:
     """Whether a file is Parquet that anybody can read."""
-    with path.open("rb") as file:
-        return file.read(len(_OPEN_MAGIC)) == _OPEN_MAGIC
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return is_open(file)
+    start = source.read(len(_OPEN_MAGIC))
+    source.seek(0)
+    return start == _OPEN_MAGIC
 
 
 def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:

@@ -8,9 +8,14 @@ why:
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
 - no other service knows the child: no service that tells this has a record that is, or could be, the child's
   (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or postcode, the
-  same forename or surname and no other sex (`lookalikes`); and the row would have been found (FINDABLE_CONDITION).
+  same forename or surname and no other sex; and the row would have been found (FINDABLE_CONDITION).
 
 Only rows of the receiver and of services that may tell it something are looked at.
+
+A row that has not stood (`agreement.NewChildren`) is as good as not there: nothing is told of it, and no other row is
+told anything that it could have changed. So nothing is told of any row of a child whose rows, or those of a child who
+could be the same, include one that has not stood, other than of the service that tells: what a sender puts in to find
+out changes no byte of its return by what others know.
 
 Two records that would be one child with a probability above DOUBTFUL_PROBABILITY, if neither had another partner, leave
 it open whether their children are one; so do two records with the same number. A rival that took the place of one of
@@ -19,7 +24,8 @@ them is no reason to be sure: a service can hold two records of one child, and a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
 
@@ -28,14 +34,11 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
 from privacy.linkage.link import REVIEW_BAND, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import Fact, Permitted, Sender
-from privacy.row_keys import ROW_KEY
-from privacy.services import SERVICES
+from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
@@ -43,8 +46,6 @@ assert REVIEW_BAND[1] < SURE_PROBABILITY
 _LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12
 ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
 """Tokens of which a stranger may share none with a row that no other service is said to know."""
-TOKENS_READ = ("council", "sex", ROW_KEY, "t_dob_postcode", *ALIKE_TOKENS)
-"""Columns of tokens that `lookalikes` reads."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
 without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
@@ -88,21 +89,41 @@ def _named(senders: Collection[Sender]) -> str:
 
 
 def facts_of(
-    con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence
+    con: duckdb.DuckDBPyConnection,
+    receiver: Sender,
+    source: str,
+    allowed: Permitted,
+    of_absence: Absence,
+    rule: NewChildren,
+    on: dt.date,
 ) -> pa.Table:
     """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
-    Reads, from `con`, `records` (source, council, service, row_key, child_id, probability, last_contact as
-    `2022-05`, concern), `numbers` (row_key, and row: its number in the file), `lookalikes` and `doubts` (child_id,
-    other_child_id, likely). A row of which nothing can be told is left out. The JSON text is
+    Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
+    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), first_day,
+    deliveries, at_start and numbered: since when and in how many deliveries the row has stood, whether since the
+    sender's first, and whether it has a number of its own) and `doubts` (child_id, other_child_id, likely). A row of
+    which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
     con.register("told_by", _tellers(allowed))
     try:
-        given = {"council": receiver.council, "source": source, "least": _LEAST_PROBABILITY}
-        given["absence"] = of_absence.why_not is None
-        return con.sql(_FACTS, params=given).to_arrow_table()
+        given = {
+            **receiver._asdict(),
+            "source": source,
+            "least": _LEAST_PROBABILITY,
+            "absence": of_absence.why_not is None,
+            "since": on - dt.timedelta(days=rule.after_days),
+            "deliveries": rule.after_deliveries,
+            "first_at_once": rule.first_delivery is First.AT_ONCE,
+            "waiting_known": Fact.KNOWN_TO in rule.until_then,
+            "bare_known": Fact.KNOWN_TO in rule.without_number,
+            "bare_contact": Fact.LAST_CONTACT in rule.without_number,
+            "bare_concern": Fact.CONCERN in rule.without_number,
+            "bare_absence": Fact.NO_OTHER in rule.without_number,
+        }
+        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=given).to_arrow_table()
     finally:
         con.unregister("told_by")
 
@@ -118,49 +139,11 @@ def _tellers(allowed: Permitted) -> pa.Table:
     )
 
 
-def lookalikes(tokens: Mapping[str, pa.RecordBatchReader], links: pa.Table) -> pa.Table:
-    """Rows that would have been found if another service knew the child: source, council, row_key, and other_council
-    and other_service, one row for each that has a record of a stranger that looks like it, NULL where none has. The
-    one question of returns to the tokens (TOKENS_READ by source); reads no payload.
-    """
-    with in_memory() as con:
-        selects = []
-        for source, read in tokens.items():
-            con.register(f"tokens_{source}", read)
-            selects.append(
-                f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
-                f" nullif(sex, '') AS sex, {FINDABLE_CONDITION} AS findable, {', '.join(ALIKE_TOKENS)}"
-                f" FROM tokens_{source}"
-            )
-        con.register("links", links)
-        con.execute(
-            "CREATE TABLE known AS SELECT said.*, child_id"
-            f" FROM ({' UNION ALL '.join(selects)}) AS said JOIN links USING (source, council, row_key)"
-        ).fetchall()
-        return lookalikes_among(con)
-
-
-def lookalikes_among(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    """The same, of the table `known` of a connection: source, council, service, row_key, child_id, sex, findable, and
-    the tokens of ALIKE_TOKENS."""
-    return con.sql(_LOOKALIKES).to_arrow_table()
-
-
 _ALIKE = " UNION ".join(
-    f"""SELECT asked.source, asked.council, asked.row_key,
-               other.council AS other_council, other.service AS other_service
-          FROM asked JOIN known AS other ON asked.{name} = other.{name} AND coalesce(asked.sex = other.sex, true)
-          ANTI JOIN of_service AS own
-            ON own.child_id = other.child_id AND own.council = asked.council AND own.service = asked.service"""
+    f"""SELECT unfound.row_key FROM unfound JOIN strangers
+        ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
     for name in ALIKE_TOKENS
 )
-_LOOKALIKES = f"""
-    WITH of_service AS MATERIALIZED (SELECT DISTINCT child_id, council, service FROM known),
-    asked AS MATERIALIZED (FROM known WHERE findable),
-    alike AS ({_ALIKE})
-    SELECT source, council, row_key, other_council, other_service
-      FROM asked LEFT JOIN alike USING (source, council, row_key) ORDER BY ALL
-"""
 _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(encoding="utf-8")
 
 
