@@ -22,6 +22,7 @@ from assets.intake.one_pass import RuleCount, Staged
 from assets.intake.profile import Profile
 from assets.intake.quality import Finding
 from privacy import pseudonyms, row_keys
+from privacy.doors import sealed
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys
@@ -121,7 +122,7 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
         held = mac_of(home.pseudonymised(source, cohort, council))
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
-    if source in SERVICES and not home.tokens(source, cohort, council).exists():
+    if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):
         return None
     return quality if quality and quality.file_mac == held else None
 

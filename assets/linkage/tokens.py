@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home.errors import Damaged
+from assets.home.errors import damaged
 from assets.home.paths import Home
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY
 from privacy.doors import sealed
@@ -59,7 +59,7 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise Damaged(f"{path.relative_to(home.root)} is damaged: {_AGAIN}, or restore it from a backup") from None
+        raise damaged(home, path) from None
     said = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
     if said[0] != said[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")

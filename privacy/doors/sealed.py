@@ -8,6 +8,7 @@ cannot read it again.
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _INFO = b"readiness sealed Parquet 1"
-_OPEN_MAGIC = b"PAR1"
+_OPEN_MAGIC, _SEALED_MAGIC = b"PAR1", b"PARE"
 _LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 16}
 """Of what a footer may claim."""
 
@@ -83,6 +84,16 @@ def is_open(source: Path | BinaryIO) -> bool:
     start = source.read(len(_OPEN_MAGIC))
     source.seek(0)
     return start == _OPEN_MAGIC
+
+
+def is_whole(path: Path) -> bool:
+    """Whether there is a sealed file at `path` that was not cut short; who cannot open it can see no more."""
+    if not path.exists() or path.stat().st_size < 2 * len(_SEALED_MAGIC):
+        return False
+    with path.open("rb") as file:
+        start = file.read(len(_SEALED_MAGIC))
+        file.seek(-len(_SEALED_MAGIC), os.SEEK_END)
+        return start == file.read() == _SEALED_MAGIC
 
 
 def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:

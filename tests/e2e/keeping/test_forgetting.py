@@ -41,7 +41,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
     home, forgotten = place.home, place.home.restricted / "forgotten"
     assert len(tokens) > 10
-    before = traces(home.root, tokens, {child_id})
+    before = traces(home.root, tokens, {child_id}, place.keys)
     assert {Path(name).name for name in before} >= {
         "leeds.parquet",
         "halton.parquet",
@@ -51,7 +51,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
     ledger = [tuple(vars(entry).values()) for entry in _ledger(place)]
     (home.restricted / "staging-dead").mkdir()
-    (home.restricted / "staging-dead" / "kept.parquet").write_bytes(home.pseudonymised(*KEY).read_bytes())
+    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.tokens(*KEY).read_bytes())
 
     returned = home.return_file("eyfsp", COHORT, "leeds")
     returned.parent.mkdir(parents=True)
@@ -61,8 +61,8 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 
     assert not returned.exists()
     assert {f"{e.council}/{e.source}": e.rows for e in found.extracts} == {n: (place.row(n),) for n in PLANTED}
-    assert traces(home.root, tokens, {child_id}, but=forgotten) == []
-    assert traces(forgotten, tokens, {child_id}) == []
+    assert traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
+    assert traces(forgotten, tokens, {child_id}, place.keys) == []
     assert {part: hashes(home.root / part) for part in kept} == kept
     assert [tuple(vars(entry).values()) for entry in _ledger(place)] == ledger
     assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
@@ -234,7 +234,7 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
         assert all(place.row(name) in place.rows(name) for name in PLANTED)
         forget(place.home, planted(place), place.keys, objection=True)
     finish(place.home, place.keys)
-    assert traces(place.home.root, tokens, {child_id}, but=place.home.restricted / "forgotten") == []
+    assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
     assert place.home.confidential("pupil", COHORT).exists()
     verify(place.home)
 

@@ -66,7 +66,7 @@ class Place:
             pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({MAC_KEY: "mac"}), kept)
             quarantine.write_bytes(b"")
             tokens = staging / "tokens"
-            tokens.write_bytes(b"")
+            tokens.write_bytes(b"PAREPARE")
             staged = Staged(kept, tokens, quarantine, {}, 17, 17, (), {})
             deliveries.accept(self.home, quality, staged)
 
