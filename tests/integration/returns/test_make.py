@@ -10,11 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from assets.returns.make import NothingToReturn
+from assets.returns.standing import forget_rows
 from pipelines.cli import main
 from privacy.chained_log import LogBroken, entries
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -236,6 +238,24 @@ def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
     shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
     assert shown.exit_code == 1
     assert said in shown.output
+
+
+def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    path, links = pipeline.home.standing(COHORT), pipeline.home.links(COHORT)
+    before, linked = pq.read_table(path), pq.read_table(links)
+    gone = ("eyfsp", "leeds", 1)
+
+    def rows(table: pa.Table) -> list[tuple[str, str, int]]:
+        return list(zip(*(table[name].to_pylist() for name in ("source", "council", "source_row")), strict=True))
+
+    try:
+        pq.write_table(linked.filter(pa.array([row != gone for row in rows(linked)])), links)
+        forget_rows(pipeline.home, COHORT)
+        assert set(rows(before)) - set(rows(pq.read_table(path))) == {gone}
+    finally:
+        pq.write_table(linked, links)
 
 
 def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
