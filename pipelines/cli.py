@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipelines.commands import linked, releases, runs
+from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keeping import COMMANDS as KEEPING
@@ -22,7 +23,7 @@ def main() -> None:
 
 for command in (
     *(runs.synth, runs.run, runs.status, runs.doctor),
-    *(releases.plan, releases.budget, releases.verify, releases.recompute),
+    *(releases.plan, approve, releases.budget, releases.verify, releases.recompute),
     *(releases.publish, releases.withdraw, releases.diff),
     *(council, pseudonymise, keys, linked.link, returns, *KEEPING),
 ):

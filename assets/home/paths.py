@@ -137,6 +137,15 @@ class Home:
         """What was fixed with a release before its first charge, for each of its cohorts."""
         return self.restricted / "releases" / f"release={version}.json"
 
+    @property
+    def held(self) -> Path:
+        """Bundles that were made and wait to be approved for publication."""
+        return self.restricted / "held"
+
+    def decision_sheet(self, version: str, stage: str) -> Path:
+        """The page that people are shown before they sign a release off."""
+        return self.restricted / "decisions" / f"{version}-{stage}.html"
+
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
