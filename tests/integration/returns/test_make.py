@@ -69,7 +69,7 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     made = {str(path.relative_to(pipeline.home.returns)) for path in files(pipeline)}
     of_leeds = {f"leeds/{source}/{COHORT}.age" for source in SERVICES}
     summaries = {f"leeds/summary-{COHORT}.{kind}" for kind in ("json", "html")}
-    told = {f"leeds/told-{service}/{COHORT}.age" for service in SERVICE_NAMES}
+    told = {f"leeds/told-{service}-{COHORT}.age" for service in SERVICE_NAMES}
     log = {"disclosures.jsonl", "disclosures.head.json"}
     assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet"}
     assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
