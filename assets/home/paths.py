@@ -124,7 +124,7 @@ class Home:
         return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
-        """Every return of a cohort, what services were told of who was told, and every summary of what they know alone."""
+        """Every return of a cohort, every file on who was told, and every summary of what services know alone."""
         patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
         return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
