@@ -30,7 +30,7 @@ def installation(tmp_path: Path) -> Installation:
 def launched(installation: Installation, job: str, **ops: dict[str, Any]) -> str:
     """Run a job with the configuration of its ops; why it stopped. Whatever it was, nothing was charged."""
     configured = {f"release__{name}": {"config": config} for name, config in ops.items()}
-    with pytest.raises(Exception, match=".") as stopped:
+    with pytest.raises(Exception, match=r".") as stopped:
         build_definitions(installation).resolve_job_def(job).execute_in_process(
             instance=dg.DagsterInstance.ephemeral(), partition_key=COHORT, run_config={"ops": configured}
         )
