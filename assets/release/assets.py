@@ -15,6 +15,7 @@ from pydantic import Field
 from assets.catalogue import descriptions
 from assets.catalogue.runs import COHORTS, Installation, of_release, speaks_plainly
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
+from assets.home.paths import Home
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.begin import Asked
@@ -24,6 +25,9 @@ from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
+from privacy.release.approval import SignOffs, WaitsForApproval
+from privacy.release.ledger import Ledger
+from privacy.release.policy import Stage
 from sources.extract.landed import taking_part
 
 RELEASE = "release"
@@ -65,6 +69,10 @@ class VersionUnclear(Exception):
     """A run that names no release, or two; the message says where to name it."""
 
 
+WAITS = "approval"
+"""Name of the check that says whether a release waits for people."""
+
+
 def _measurement(family: str) -> dg.AssetSpec:
     tables = ", ".join(f"`{table.name}`" for table in FAMILIES[family].tables)
     return dg.AssetSpec(
@@ -75,30 +83,71 @@ def _measurement(family: str) -> dg.AssetSpec:
         kinds={"opendp"},
         owners=["team:privacy"],
         tags={"zone": RELEASE, "spends_budget": "true"},
+        skippable=True,
         metadata=descriptions.documents("docs/privacy.md", "docs/operations.md"),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
             " The same release is read back, never drawn again. All families are measured in one step, so that a"
-            " release is of one state of the extracts."
+            " release is of one state of the extracts. Until people have signed, nothing is charged and nothing made."
         ),
     )
 
 
-@dg.multi_asset(name=_MEASURING, specs=[_measurement(family) for family in FAMILIES])
+def _waits(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(WAITS, asset=key, description=f"Whether enough people have signed the {stage} off.")
+
+
+def _signed(
+    context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
+) -> dg.AssetCheckResult:
+    """The check of a release that was signed off; of a demonstration it says so."""
+    signed = SignOffs(Ledger(home.ledger)).allowed(stage, version)
+    if any(each.approval.is_demonstration for each in signed):
+        context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
+    roles = ", ".join(each.approval.role for each in signed)
+    return dg.AssetCheckResult(
+        passed=True,
+        asset_key=key,
+        check_name=WAITS,
+        description=f"signed by: {roles}" if roles else "nothing had to be signed",
+    )
+
+
+def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=False,
+        asset_key=key,
+        check_name=WAITS,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=str(waiting),
+    )
+
+
+@dg.multi_asset(
+    name=_MEASURING,
+    specs=[_measurement(family) for family in FAMILIES],
+    check_specs=[_waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT)],
+)
 @speaks_plainly
 def measurements(
     context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
-) -> Iterator[dg.MaterializeResult]:
-    cohort, version = context.partition_key, _version(context)
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    cohort, version, checked = context.partition_key, _version(context), MEASUREMENTS["pupil"]
     context.instance.add_run_tags(context.run.run_id, of_release(version, config.share))
-    made = measure_release(
-        installation.open_home(),
-        installation.key_ring(KEYS_OF_RELEASE),
-        cohort,
-        version,
-        _councils(installation, cohort),
-        Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
-    )
+    home = installation.open_home()
+    try:
+        made = measure_release(
+            home,
+            installation.key_ring(KEYS_OF_RELEASE),
+            cohort,
+            version,
+            _councils(installation, cohort),
+            Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
+        )
+    except WaitsForApproval as waiting:
+        yield _held(waiting, checked)
+        return
+    yield _signed(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
         for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
@@ -116,22 +165,31 @@ def measurements(
     owners=["team:publishing"],
     tags={"zone": RELEASE},
     metadata=descriptions.documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
+    output_required=False,
+    check_specs=[_waits(BUNDLE, Stage.PUBLICATION)],
     description=(
         "The signed release bundle: tables as Parquet and CSV, metadata, privacy statement, checksums. Made from the"
-        " stored measurements alone."
+        " stored measurements alone, and held in the restricted zone until people have signed it."
     ),
 )
 @speaks_plainly
-def bundle(context: dg.AssetExecutionContext, config: BundleConfig, installation: Installation) -> dg.MaterializeResult:
+def bundle(
+    context: dg.AssetExecutionContext, config: BundleConfig, installation: Installation
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     version = _version(context)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
     home, councils = installation.home_folder, _councils(installation, context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
-    folder = publish_bundle(home, context.partition_key, keys, version, councils)
+    try:
+        folder = publish_bundle(home, context.partition_key, keys, version, councils)
+    except WaitsForApproval as waiting:
+        yield _held(waiting, BUNDLE)
+        return
+    yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         metadata=descriptions.checked(
             {"release": version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
         )

@@ -22,6 +22,7 @@ from assets.home.paths import Home
 from assets.linkage.inputs import (
     PROFILE,
     Extracts,
+    NotLinked,
     changed,
     delivered,
     deliveries_in,
@@ -29,18 +30,19 @@ from assets.linkage.inputs import (
     named,
     record_of_tables,
 )
-from assets.release.expected_accuracy import check_accuracy
+from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
 from assets.release.noise_workload import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
-from ndl_export.facts.publisher import publisher
+from ndl_export.facts.publisher import InvalidPublisher, publisher
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
+from privacy.release.ledger_storage import LedgerError
 from privacy.release.policy import Policy, PolicyError, load_policy
 from sources.reference.cohorts import Cohort
 
@@ -67,6 +69,13 @@ class SeriesRefused(Exception):
 
 class NotBegun(Exception):
     """A release that this home folder holds no record of."""
+
+
+REFUSALS = (
+    *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
+    *(NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
+)
+"""What `begin_release` raises."""
 
 
 @dataclass(frozen=True)
@@ -315,14 +324,18 @@ def _check_worth(councils: Sequence[str], policy: Policy) -> None:
 
 
 def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
-    """Approve the cohort's budget, and see that every family of a release can be charged at this share.
+    """See that every family of a release can be charged at this share. The budget of a cohort that has none yet is the
+    policy's, which is approved with the first signatures.
 
     Raises `PolicyError` for what is no share, and `BudgetExceeded`, which names the largest share that fits.
     """
     policy, ledger = load_policy(), Ledger(home.ledger)
+    split = policy.scaled(share).split
+    if not ledger.cap(cohort):
+        return
     ledger.approve(cohort, policy.cap_rho)
     try:
-        ledger.check_fits(cohort, version, policy.scaled(share).split)
+        ledger.check_fits(cohort, version, split)
     except BudgetExceeded as refused:
         largest = _largest_share(policy, refused.left)
         fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""

@@ -25,6 +25,7 @@ from assets.release.begin import (
     stands,
 )
 from assets.release.noise_workload import plan_family
+from assets.release.sign_off import check_measurement, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -34,12 +35,14 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
+from privacy.release.approval import SignOffs
 from privacy.release.child_table import input_mac, true_counts
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
+from privacy.release.policy import Stage
 from privacy.release.session import measure_once, measured_before, settle
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
 from privacy.release.store import StoreError
 
 
@@ -71,17 +74,21 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` and `published_charges` do, and `Damaged` where the table was cut short.
+    Raises what `measure_once` and `published_charges` do, `WaitsForApproval` before the first charge, and `Damaged`
+    where the table was cut short.
     """
     policy = policy_of(read_record(home, version), cohort)
     plan = plan_family(family, councils, policy)
     if stands(home, cohort, version, councils):
         return measured_before(Ledger(home.ledger), home.restricted, cohort=cohort, release=version, plan=plan)
+    ledger = Ledger(home.ledger)
+    charged = ledger.find(cohort, version, family)
+    if charged is None or charged.end is None:
+        approved = check_measurement(home, keys, cohort, version, councils)
+        ledger.approve(cohort, policy.cap_rho, approved)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)
-    ledger = Ledger(home.ledger)
-    ledger.approve(cohort, policy.cap_rho)
     return measure_once(
         ledger,
         home.restricted,
@@ -97,14 +104,22 @@ def measure_family(
 
 @in_turn
 def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
-    """Write and sign the bundle of a release from its stored measurements; returns its folder.
+    """Write and sign the bundle of a release from its stored measurements, and publish it once people have approved it;
+    returns its folder.
 
     `councils` take part in the cohorts that the release measured itself. Raises `InvalidVersion`, `NotBegun`,
     `StoreError` where a measurement is not there, or not the one that the ledger recorded, `NotGiven` for one that does
-    not give the tables of today, and what `published_charges` and `check_known` do for what else is published.
+    not give the tables of today, what `published_charges` and `check_known` do for what else is published, and
+    `WaitsForApproval`: then the bundle is held.
     """
     Version.parse(version)
     Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+    made = _make_bundle(home, cohort, keys, version, councils)
+    return made if made.parent == home.release else publish_approved(home, keys, cohort, version)
+
+
+def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
+    """The bundle's folder, among those that are held; where it was published before, that one."""
     fixed = fixed_record(home, version)
     policy = policy_of(fixed, cohort)
     measured = [_measured_cohort(home, each, fixed, version, councils) for each in fixed]
@@ -115,10 +130,14 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
         for own in measured
     }
     tables = tabulate(measured, everyone, policy.reliability, missing)
-    record = privacy_record(measured, Ledger(home.ledger).entries(), policy, release=version)
+    ledger = Ledger(home.ledger)
+    signed = SignOffs(ledger)
+    approvals = {own.release: signed.allowed(Stage.MEASUREMENT, own.release) for own in measured}
+    record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     published_on = Version.parse(version).first_day
     published_by = publisher()
-    record["deployment"] = deployment(record, published_on, [published_by.name])
+    record["deployment"] = deployment(record, published_on, [published_by.name], published_by.address)
+    record["registry"] = registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
         cohorts=tuple(fixed),
@@ -145,7 +164,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
         missing=missing,
         notice=published_by.notice,
     )
-    return write_bundle(home.release, facts, tables, keys.signing_key)
+    return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
 
 
 def _with_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -126,17 +126,24 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from assets.home.errors import StepFailed, plainly
     from assets.home.paths import Home
     from assets.release.anchors import SignedByAnother, check_known
+    from assets.release.sign_off import check_publication
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
     from ndl_export.publish import upload
     from pipelines.release_calendar import InvalidCalendar, NotPublished, check_may_be_published
     from pipelines.reports.releases import published
+    from pipelines.run import Ending
+    from privacy.release.approval import WaitsForApproval
     from privacy.release.ledger import LedgerError
 
     refusals = (NotPublished, InvalidCalendar, upload.PublishRefused, SignedByAnother, LedgerError)
     with stopping_at(*refusals, StoreError, UnusableKey, StepFailed), plainly():
         if not dry_run:
             check_may_be_published(version, dt.datetime.now(dt.UTC))
+            try:
+                check_publication(Home(home), version)
+            except WaitsForApproval as waiting:
+                stop(str(waiting), int(Ending.HOLD))
         found = upload.publish(
             Home(home).release,
             version,

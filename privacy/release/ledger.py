@@ -7,7 +7,8 @@ Rules, each enforced here with a message for people and again by the storage its
 - RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
   drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
-- what ledgers of before have as WRITE_OFF, spent with nothing stored, stays spent.
+- what ledgers of before have as WRITE_OFF, spent with nothing stored, stays spent;
+- what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
 seam, `ledger_storage`: `ledger_sqlite` keeps them in a file of one machine, `ledger_postgres` in a database server that
@@ -16,6 +17,7 @@ workers on several machines share. The rules are here, once, for both.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -23,9 +25,18 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
-from privacy.release.canonical import check_name
+from privacy.release.canonical import canonical_json, check_name
 from privacy.release.ledger_sqlite import SQLiteStorage
-from privacy.release.ledger_storage import GENESIS, Entry, EntryKind, LedgerError, Log, Storage
+from privacy.release.ledger_storage import (
+    GENESIS,
+    Entry,
+    EntryKind,
+    LedgerError,
+    Line,
+    Log,
+    SignOffLine,
+    Storage,
+)
 
 NANO = 1_000_000_000
 
@@ -197,9 +208,31 @@ class Ledger:
         """What is left of the cohort's budget, rho; 0 where none was approved."""
         return _remaining(_checked(self._storage.read()), cohort) / NANO
 
+    def identity(self) -> str:
+        """What tells this ledger from every other: the hash of the first line of its signatures, which is random."""
+        with self._storage.signing() as log:
+            lines = _checked(log.entries())
+            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
+            return (lines[0] if lines else _appended(log, lines, made)).entry_hash
+
+    def charged_besides(self, cohort: str, release: str) -> int:
+        """Nano-rho that other releases have spent of the cohort's budget, for good."""
+        ended = (charge.entry for charge in self.charges() if charge.end is not None)
+        return sum(entry.nano_rho for entry in ended if entry.cohort == cohort and entry.release != release)
+
+    def sign_offs(self) -> list[SignOffLine]:
+        """What people have signed, and what that allowed, oldest first. Raises LedgerCorrupt."""
+        return _checked(self._storage.read_sign_offs())
+
+    def add_sign_off(self, content: str) -> SignOffLine:
+        """Add a line to what people have signed, durable on return."""
+        with self._storage.signing() as log:
+            return _appended(log, _checked(log.entries()), SignOffLine(0, content))
+
     def verify_chain(self) -> None:
         """Check every hash and link. Raises LedgerCorrupt."""
         _checked(self._storage.read())
+        _checked(self._storage.read_sign_offs())
 
     def check_known(self, stated: Iterable[StatedCharge]) -> None:
         """Raise LedgerCorrupt unless each of these charges is here, as it is stated, and stays spent.
@@ -249,31 +282,40 @@ def _storage(location: Path | str | Storage) -> Storage:
     return SQLiteStorage(Path(location)) if isinstance(location, (Path, str)) else location
 
 
-def _append(log: Log, entries: list[Entry], new: Entry) -> Entry:
-    """Add `new`, after it was given its number, its time and its place in the chain."""
+def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
+    """Add an entry, whose names may stand in a path and in a message."""
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
+    return _appended(log, entries, replace(new, kind=str(new.kind)))
+
+
+def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
+    """Add `new`, after it was given its number, its time and its place in the chain."""
     unsealed = replace(
         new,
-        seq=len(entries) + 1,
-        kind=str(new.kind),
+        seq=len(lines) + 1,
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        previous_hash=entries[-1].entry_hash if entries else GENESIS,
+        previous_hash=lines[-1].entry_hash if lines else GENESIS,
     )
-    entry = replace(unsealed, entry_hash=unsealed.computed_hash())
-    log.append(entry)
-    return entry
+    sealed = replace(unsealed, entry_hash=unsealed.computed_hash())
+    log.append(sealed)
+    return sealed
 
 
-def _checked(entries: list[Entry]) -> list[Entry]:
-    """The entries, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
+def _checked(lines: list[Line]) -> list[Line]:
+    """The lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
     previous = GENESIS
-    for position, entry in enumerate(entries, start=1):
-        if entry.seq != position or entry.previous_hash != previous or entry.entry_hash != entry.computed_hash():
-            raise LedgerCorrupt(f"entry {position} of the ledger was altered, or one before it removed or reordered")
-        previous = entry.entry_hash
-    return entries
+    for position, line in enumerate(lines, start=1):
+        if line.seq != position or line.previous_hash != previous or line.entry_hash != line.computed_hash():
+            what = "entry" if isinstance(line, Entry) else "signature"
+            raise LedgerCorrupt(f"{what} {position} of the ledger was altered, or one before it removed or reordered")
+        previous = line.entry_hash
+    return lines
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
 
 
 def _approval(entries: list[Entry], cohort: str) -> Entry | None:

@@ -36,7 +36,7 @@ FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
 def landed(folder: Path) -> Home:
