@@ -62,7 +62,10 @@ class RunStopped(Exception):
 
 _ENDINGS = {
     Ending.BUDGET: (BudgetExceeded, BudgetNotApproved, NotAccurateEnough),
-    Ending.FAULT: (StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
+    Ending.FAULT: (
+        *(StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
+        *(SignedByAnother, UnreadableAnchor),
+    ),
 }
 """Errors by how a run ends with them; every other is about what was sent or asked."""
 
