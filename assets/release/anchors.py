@@ -13,7 +13,7 @@ from assets.home.paths import Home
 from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.files.signing import fingerprint, public_pem
-from ndl_export.files.stores import open_store
+from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import settings
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
@@ -21,6 +21,10 @@ from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
 
 class SignedByAnother(Exception):
     """A published bundle with the signature of another key than this installation's."""
+
+
+REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
+"""What `published_charges` raises."""
 
 
 def published_charges(home: Home, keys: KeyRing | None = None, but: str | None = None) -> list[StatedCharge]:
