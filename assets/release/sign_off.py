@@ -161,11 +161,12 @@ def _as_begun(home: Home, version: str, cohort: str) -> Asked:
 
 
 def check_publication(home: Home, version: str) -> None:
-    """Pass where the bundle in the release directory was approved for publication, or there is none, or it was changed,
-    which is said by who reads it. Raises `WaitsForApproval`."""
-    bundle, ledger = home.release / version, Ledger(home.ledger)
-    if not bundle.is_dir():
+    """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
+    changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
+    bundle = home.release / version
+    if not bundle.is_dir() or (isinstance(home.ledger, Path) and not home.ledger.exists()):
         return
+    ledger = Ledger(home.ledger)
     try:
         request = publication_request(home, version)
     except BundleRefused:

@@ -12,7 +12,11 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.release.policy import DEFAULT_PATH, Person, SignOff, public_text
+from assets.home.paths import Home
+from assets.release.sign_off import publication_request
+from privacy.release.approval import allow, sign_as_demonstration
+from privacy.release.ledger import Ledger
+from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, public_text
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,11 @@ def write_policy(path: Path, signers: Sequence[Signer], measurement: int = 1, pu
     content["sign_off"] = {"persons": {"measurement": measurement, "publication": publication}, "people": people}
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+def approve_publication(home: Home, version: str) -> None:
+    """Let the bundle in the release directory be published, as a demonstration does."""
+    ledger, policy, request = Ledger(home.ledger), load_policy().sign_off, publication_request(home, version)
+    key, release_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    sign_as_demonstration(ledger, policy, request, "202425", "5" * 64, key)
+    allow(ledger, policy, request, public_text(release_key.public_key()), public_text(key.public_key()))
