@@ -28,5 +28,5 @@ for command in (
     *(council, pseudonymise, keys, linked.link, returns, *KEEPING),
 ):
     main.add_command(command)
-for command in (linked.make, linked.log):
+for command in (linked.make, linked.release_delivery, linked.log):
     returns.add_command(command)

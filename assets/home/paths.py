@@ -109,11 +109,16 @@ class Home:
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
+        """Of a source; of `told-<service>`, what a service is told of who was told about its rows."""
         return self.returns / council / source / f"{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
         return self.returns / council / f"summary-{cohort}.json"
+
+    def standing(self, cohort: str) -> Path:
+        """Since when each row has stood of the extracts from which returns are made, under keyed marks."""
+        return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
         """Every return of a cohort and every summary of what services know alone."""

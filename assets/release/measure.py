@@ -33,7 +33,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Stage
 from privacy.release.session import measure_once, measured_before, settle
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
 from privacy.release.store import StoreError
 
 
@@ -126,7 +126,8 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
     record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     published_on = Version.parse(version).first_day
     published_by = publisher()
-    record["deployment"] = deployment(record, published_on, [published_by.name])
+    record["deployment"] = deployment(record, published_on, [published_by.name], published_by.address)
+    record["registry"] = registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
         cohorts=tuple(fixed),

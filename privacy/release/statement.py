@@ -11,6 +11,7 @@ sentences that are true of every release stand in `statement.yaml`, the page in 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import yaml
 
 from privacy.release.approval import Signed
 from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.inference import inference
 from privacy.release.ledger import NANO, charges_of
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, epsilon
@@ -44,9 +46,14 @@ class MeasuredCohort:
 
 
 _GROUPS = (
-    ("one row replaced by another", 2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2"),
     (
-        "two rows added or removed, such as those of two siblings, or two responses of one parent",
+        "one row replaced by another, such as a child's category by another one",
+        2,
+        "one cell of a table loses 1 and one gains 1: squared L2 distance 2",
+    ),
+    (
+        "two rows added or removed, such as those of two siblings, of one child whose records were not joined, or two"
+        " responses of one parent",
         4,
         "a cell may change by 2: squared L2 distance 4",
     ),
@@ -85,6 +92,7 @@ def privacy_record(
         "release": release,
         "privacy_parameters": largest["privacy_parameters"],
         "larger_changes": largest["larger_changes"],
+        "inference": inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
         "families": [
             _family(own.cohort, plan, charges[own.cohort, family], own.measurements[family], policy)
@@ -201,13 +209,23 @@ def _parameters(rho: float, delta: float) -> Record:
     return {"rho": round(rho, 9), "epsilon": math.ceil(epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 
-def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Record:
-    """The statement as a `deployment` of the registry, JSON-ready."""
-    sections = _said("registry.yaml")
+def deployment(record: Record, published_on: str, curators: Sequence[str], address: str) -> Record:
+    """The statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
+    values = {"published_on": published_on, "address": address}
     found: Record = {
-        section: {field: _filled(text, record, published_on=published_on) for field, text in texts.items()}
-        for section, texts in sections.items()
+        section: {field: _filled(text, record, **values) for field, text in texts.items()}
+        for section, texts in _said("registry.yaml").items()
     }
-    found["product"]["data_curators"] = list(curators)
+    found["basic"]["data_curators"] = list(curators)
     found["privacy_loss"]["privacy_parameters"] = record["privacy_parameters"]
+    found["administrative"]["registry_authors"] = list(curators)
     return found
+
+
+def registry_entry(deployed: Record) -> Record:
+    """What stands beside a `deployment` in a file of the registry: a draft, in full detail, under the registry's own
+    kind of name."""
+    basic = deployed["basic"]
+    named = (basic["name"], *basic["data_curators"], basic["publication_date"][:4])
+    slug = "-".join(re.sub(r"\W+", "-", name.lower()).strip("-") for name in named)
+    return {"url_slug": slug, "status": "Draft", "tier": 3}

@@ -24,6 +24,7 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
 from ndl_export.tables import FAMILIES, Family, Measure
 from ndl_export.tables.rows import Children, Layout
 from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, column_name
+from privacy.release.inference import inference
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 
@@ -108,6 +109,7 @@ def fake_privacy_record(
             {"cohort": cohort, "measured_in": origin, "privacy_parameters": dict(together)}
             for cohort, origin in measured.items()
         ],
+        "inference": inference(together["rho"]),
         "neighbouring_relation": "one row added or removed",
         "trust_model": "central model",
         "privacy_parameters": together,
