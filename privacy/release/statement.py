@@ -88,8 +88,12 @@ def privacy_record(
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    return _said("statement.yaml") | {
+    said = _said("statement.yaml")
+    counted = [approval for entry in cohorts for approval in entry["approvals"]]
+    signed = "demonstration" if any(each["demonstration"] for each in counted) else "people" if counted else "nobody"
+    return said | {
         "release": release,
+        "sign_off": said["sign_off"][signed],
         "privacy_parameters": largest["privacy_parameters"],
         "larger_changes": largest["larger_changes"],
         "inference": inference(float(largest["privacy_parameters"]["rho"])),
