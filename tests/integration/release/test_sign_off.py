@@ -250,6 +250,8 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     said = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert said == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
+    sheet = sha256_hex(home.decision_sheet(VERSION, "measurement").read_bytes())
+    assert not [name for name, content in contents(home.held / VERSION).items() if sheet[:16].encode() in content]
     page = privacy_page(record)
     assert "Carla Openwood" in page
     assert not [
