@@ -196,7 +196,7 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     Raises `ReleaseConflict` where it was begun with other cohorts, `SeriesRefused`, and, for what is no version, cohort
     or share, `InvalidVersion`, `InvalidCohort` or `PolicyError`.
     """
-    _check_asked(home, cohort, version, asked)
+    check_asked(home, cohort, version, asked)
     if cohort in asked.others:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
     wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
@@ -220,7 +220,8 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     return found
 
 
-def _check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
+def check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
+    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share."""
     parsed = Version.parse(version)
     for each in (cohort, *asked.others):
         Cohort(each)

@@ -94,7 +94,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}
-    spend = {"ops": {"release__measurements": config, "release__bundle": {"config": {"version": VERSION}}}}
+    spend = {"ops": {"release__measurements": config}}
     done.append(run(release, "release", storage, partition_key=COHORT, run_config=spend))
     done.append(run(release, "analyst_database", storage))
 
