@@ -25,7 +25,7 @@ COUNCILS = ["leeds"]
 
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyRing:
-    return KeyRing.create(tmp_path / "keys")
+    return KeyRing.create(tmp_path / "keys", demonstration=True)
 
 
 @pytest.mark.parametrize("version", ["2026.11.0", "2026.12.3", "2027.11.0", "2020.01.0"])

@@ -18,9 +18,11 @@ from assets.release.begin import Asked
 from assets.release.decision_sheet import render_sheet
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.noise_workload import plan_family
-from assets.release.sign_off import check_publication, measurement_request, signed_and_waiting
+from assets.release.sign_off import check_publication, measurement_request, publish_approved, signed_and_waiting
+from ndl_export.bundle import make
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.release_directory import versions
+from ndl_export.bundle.verify import verify
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release import session
@@ -217,6 +219,9 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
     assert sent.exit_code == 4
     assert "waits for the approval of its publication" in sent.output
     assert not target.exists()
+    with pytest.raises(WaitsForApproval, match="waits for the approval of its publication"):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert not (home.release / "latest").exists()
 
 
 def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
@@ -282,6 +287,34 @@ def test_there_is_nothing_to_sign_of_what_is_measured_or_not_made(home: Home, ke
     again = approve(home, BRAM)
     assert again.exit_code == 1
     assert "nothing left to measure: approve its bundle, with --publish" in again.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["_archive", "refresh", "_discard"])
+def test_a_publication_that_broke_off_is_finished(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """At whatever step: the next run finds it approved, and nobody has to sign again."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    approve(home, ANNA, "--publish")
+    with monkeypatch.context() as broken:
+        broken.setattr(make, step, killed)
+        with pytest.raises(Killed):
+            publish_approved(home, keys, COHORT, VERSION)
+    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert verify(bundle).ok
+    assert {path.name for path in home.release.iterdir()} >= {VERSION, f"{VERSION}.zip", f"{VERSION}.tar", "latest"}
+    assert not [path for path in home.held.iterdir() if VERSION in path.name]
 
 
 def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(
