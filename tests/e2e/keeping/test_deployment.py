@@ -76,7 +76,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
     shutil.copytree(released.root / "keys", place.root / "keys")
     names = tuple(f"{name}.key" for name in ("linkage", "upn", "nhs", "linker", "input-mac"))
     intake_keys = keys_of(place, "restricted-keys", (*names, "epoch"))
-    release_keys = keys_of(place, "release-keys", ("input-mac.key", "signing.pem"))
+    release_keys = keys_of(place, "release-keys", ("input-mac.key", "signing.pem", "demo-approver.pem"))
     for folder, other in ((intake_keys, RELEASE), (release_keys, RESTRICTED), (intake_keys, PIPELINE)):
         with pytest.raises(KeyProblem, match="is missing"):
             KeyRing.load(folder, other)
