@@ -119,8 +119,11 @@ class Home:
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
-        """Of a source; of `told-<service>`, what a service is told of who was told about its rows."""
         return self.returns / council / source / f"{cohort}.age"
+
+    def told_file(self, service: str, cohort: str, council: str) -> Path:
+        """What a service is told of who was told about its rows, encrypted to it."""
+        return self.returns / council / f"told-{service}-{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
@@ -131,8 +134,9 @@ class Home:
         return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
-        """Every return of a cohort and every summary of what services know alone."""
-        return sorted([*self.returns.glob(f"*/*/{cohort}.age"), *self.returns.glob(f"*/summary-{cohort}.*")])
+        """Every return of a cohort, every file on who was told, and every summary of what services know alone."""
+        patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
+        return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
     @property
     def disclosures(self) -> Path:

@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from privacy.returns.agreement import Agreement, Fact, First, NewChildren, Sender, permitted
 
-FORMAT = "readiness-told-1"
 ROUNDED_TO = 10
 """Numbers of children are multiples of it."""
 
@@ -36,11 +35,6 @@ def remember(con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, fact
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     con.execute(_REMEMBERED, {**receiver._asdict(), "source": source})
     con.unregister("returned")
-
-
-def file_name(service: str) -> str:
-    """What stands in the place of a source in the file's path and in the disclosure log."""
-    return f"told-{service}"
 
 
 def told_about(con: duckdb.DuckDBPyConnection, teller: Sender, rule: NewChildren, on: dt.date) -> dict[str, Any]:
