@@ -1,4 +1,4 @@
-"""Exact dates of birth from what lies in the zones, for someone who knows half of the children: the best attack we know.
+"""Exact dates of birth from what lies in the zones, for someone who knows half of the children: our best attack.
 
 How long after a birth each review falls is learned from the children that are known. A child's reviews by month then
 say which days it may have been born on; with tokens, so do those of every row that shares its date of birth.
