@@ -78,6 +78,7 @@ OF_A_FAMILY = frozenset(
         "all but its start or end the same, one family",
         "starts or ends the same, one family",
         "different, one household",
+        "different, one address and date",
         "different, and so is the date",
         "different, at another home",
     }

@@ -143,7 +143,7 @@ class _Follower:
             return
         left, right = sides
         self.seen["step"] = step.name
-        self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], max(step.sides))
+        self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], step.children)
         ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
         self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends)
 
@@ -156,7 +156,7 @@ class _Follower:
             "same_entity": unit_a == unit_b,
             "same_service": service == other,
             "step": None,
-            "pair": _pair(con, a, b, max(step.sides)) if service == other else None,
+            "pair": _pair(con, a, b, step.children) if service == other else None,
             "decision": None,
         }
 

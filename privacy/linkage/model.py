@@ -158,6 +158,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
         "starts the same": _STARTS["surname"],
         "ends the same": _ENDS["surname"],
+        "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['forename'])}",
         "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
         "different, at another home": _ANOTHER_HOME,
     },
@@ -181,6 +182,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _equal("surname_postcode"),
+        "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['surname'])}",
         "different, at another home": _ANOTHER_HOME,
     },
     "sex": {

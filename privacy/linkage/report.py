@@ -57,7 +57,7 @@ class Report:
         return (self._watch, self.comparable, self.control)
 
     def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        self._children[step.name] = max(step.sides)
+        self._children[step.name] = step.children
         if step.one_to_one:
             self.thresholds += _sensitivity(step)
 
@@ -146,7 +146,7 @@ class Comparable:
             f"CREATE TEMP TABLE kinds AS SELECT min(pattern) AS kind, [{_SAID}] AS said FROM patterns GROUP BY said"
         )
         kinds = [kind for (kind,) in con.execute("SELECT kind FROM kinds").fetchall()]
-        con.register("too_little", pa.table({"kind": _too_little(con, kinds, max(step.sides))}))
+        con.register("too_little", pa.table({"kind": _too_little(con, kinds, step.children)}))
         counted = con.sql(
             f"""
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
