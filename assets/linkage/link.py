@@ -41,6 +41,7 @@ from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
+from sources.reference.profile_results import council_size
 
 
 class NothingToLink(Exception):
@@ -71,9 +72,11 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     previous = _earlier_links(home, cohort, now)
-    result = link({source: paths for source, paths in extracts.items() if paths}, previous, watchers, weigh)
+    sent = {source: paths for source, paths in extracts.items() if paths}
+    children = published_children(councils)
+    result = link(sent, previous, watchers, weigh, children)
     with home.staging() as staging:
-        made_from = {EXTRACTS_LINKED: as_json(now)}
+        made_from = {EXTRACTS_LINKED: as_json(now), CHILDREN_LINKED_FOR: str(children)}
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
@@ -82,6 +85,11 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+
+
+def published_children(councils: Sequence[str]) -> int:
+    """The size of a cohort as the linkage is to know it: from published numbers, whatever rows there are."""
+    return round(sum(map(council_size, councils)))
 
 
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
@@ -146,6 +154,11 @@ def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
     return _noted_in(home.links(cohort))
 
 
+def children_linked_for(home: Home, cohort: str) -> int:
+    """The published number of children that the links of a cohort were made for."""
+    return int(pyarrow.parquet.read_schema(home.links(cohort)).metadata[CHILDREN_LINKED_FOR.encode()])
+
+
 def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
     """Names of extracts that came, went or changed since the cohort was linked: the links are not of their rows."""
     return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
@@ -178,6 +191,8 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
 
 EXTRACTS_LINKED = "extracts_linked"
 """Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
+CHILDREN_LINKED_FOR = "children_linked_for"
+"""Name, there, of the published number of children that their linkage was given."""
 
 
 def _write(table: pa.Table, path: Path) -> None:

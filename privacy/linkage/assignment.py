@@ -145,10 +145,8 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it in the order of `tie`."""
-    nudge = np.empty(len(weight))
-    nudge[np.lexsort((tie,))] = np.arange(len(weight)) / max(len(weight), 1)
-    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + nudge * SAME_WEIGHT_BITS / 4
+    """Weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it by the pair's own `tie` (64 bits)."""
+    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:

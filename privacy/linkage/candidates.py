@@ -36,10 +36,10 @@ _NAME_FORMS = (
 """Forms of the two names that must both agree, where the date of birth does."""
 
 FREE_BITS = 3.5
-"""How much likelier (log2) two records that have no other partner are one child than any two records. Where two services
-each see a share s of the children in the other, s / (1 - s) ** 2 times: 20 times, or 4.3 bits, at s = 0.8. Half a bit
-less and more is kept off for caution: many people share an address or a surname, so agreement says less than the model
-has it, and a false link does more harm than a missed one. The same in every cohort, whoever is in it."""
+"""How much likelier (log2) two records that have no other partner are one child than any two records. Where two
+services each see a share s of the children in the other, s / (1 - s) ** 2 times: 20 times, or 4.3 bits, at s = 0.8. The
+rest is caution: many people share an address or a surname, so agreement says less than the model has it, and a false
+link does more harm than a missed one. The same in every cohort."""
 LEAST_BITS = -8.0
 """Pairs lighter than this are let go: they are links under no threshold, and weigh next to nothing as rivals."""
 LARGE_SERVICE_CHILDREN = 100_000
@@ -149,9 +149,7 @@ def _blocks(children: int) -> list[str]:
     ]
 
 
-def score(
-    con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, backend: Backend = in_duckdb
-) -> None:
+def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, backend: Backend = in_duckdb) -> None:
     """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the pair has
     the weight of a household), nhs (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's
     order: an agreement pattern, without a token).

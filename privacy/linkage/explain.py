@@ -68,10 +68,12 @@ class Explanation:
     result: LinkResult
 
 
-def explain(extracts: Mapping[str, rows.Extract], first: Row, second: Row) -> Explanation:
+def explain(
+    extracts: Mapping[str, rows.Extract], first: Row, second: Row, children: int = model.REFERENCE_RECORDS
+) -> Explanation:
     """Link the extracts as `link` does and say what became of two rows; raises `NoSuchRow`."""
     follower = _Follower(first, second)
-    result = link(extracts, watchers=[follower])
+    result = link(extracts, watchers=[follower], children=children)
     ends = [_link_of(result.links, row) for row in (first, second)]
     linked = ends[0]["child_id"] == ends[1]["child_id"]
     seen = follower.seen
