@@ -59,14 +59,6 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     return probability
 
 
-def least_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """A lower limit of `posterior`, in one look: as if no rival of a pair had any other unit to go to."""
-    odds = np.exp2(np.clip(weight, -_MOST_BITS, _MOST_BITS))
-    rivals = [np.maximum(np.bincount(end, odds)[end] - odds, 0) if len(end) else odds for end in (left, right)]
-    own = odds / ((1 + rivals[0]) * (1 + rivals[1]))
-    return own / (1 + own)
-
-
 def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each pair, the chance that its left unit is free for it, and its right one: the messages of `posterior`.
 
