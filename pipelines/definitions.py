@@ -20,7 +20,7 @@ from assets.returns.assets import returns
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.dagster.progress import progress_logger
 from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
-from pipelines.dagster.sensors import failed_runs, landing_sensor, restricted_automation
+from pipelines.dagster.sensors import approved_releases, failed_runs, landing_sensor, restricted_automation
 from pipelines.opening import opened
 
 
@@ -70,6 +70,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         ],
         sensors=[
             *((landing_sensor, restricted_automation) if restricted else ()),
+            *((approved_releases,) if release else ()),
             *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
         ],
         resources={"installation": OpenedInstallation(**(installation or Installation.at()).model_dump())},

@@ -18,11 +18,13 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -31,6 +33,8 @@ from privacy.doors import files
 
 KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
+DEMONSTRATION_FILE = "demo-approver.pem"
+"""The key that signs releases off in a demonstration. A key set for real extracts has none."""
 EPOCH_FILE = "epoch"
 SENDER_KEYS = ("linkage", "upn", "nhs")
 """What a sender needs to pseudonymise: health and education share all three, or nothing links."""
@@ -70,11 +74,17 @@ class KeyRing:
     """The keys of one directory, checked. Made by `load` or `create`."""
 
     def __init__(
-        self, directory: Path, symmetric: dict[str, bytes], signing: Ed25519PrivateKey | None, epoch: int
+        self,
+        directory: Path,
+        symmetric: dict[str, bytes],
+        signing: Ed25519PrivateKey | None,
+        epoch: int,
+        demonstration: Ed25519PrivateKey | None = None,
     ) -> None:
         self._directory = directory
         self._symmetric = symmetric
         self._signing = signing
+        self.demonstration_key = demonstration
         self.epoch = epoch
 
     @classmethod
@@ -92,20 +102,23 @@ class KeyRing:
                 symmetric[name] = _symmetric_key(path, remedy)
         signing_path = directory / SIGNING_FILE
         signing = _signing_key(signing_path) if holder.signing or signing_path.exists() else None
-        return cls(directory, symmetric, signing, _epoch(directory / EPOCH_FILE))
+        approver = directory / DEMONSTRATION_FILE
+        demonstration = _signing_key(approver) if approver.exists() else None
+        return cls(directory, symmetric, signing, _epoch(directory / EPOCH_FILE), demonstration)
 
     @classmethod
-    def create(cls, directory: Path, *, at_sender: bool = False) -> KeyRing:
-        """Make a new key set in `directory` (mode 0700, files 0600) and load it.
+    def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
+        """Make a new key set in `directory` (mode 0700, files 0600) and load it; that of a `demonstration` has the key
+        that signs its releases off.
 
         An existing key file is never replaced: rotation is a new directory. Raises `KeyProblem` where one is there.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
         if not at_sender:
-            contents[SIGNING_FILE] = Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            contents[SIGNING_FILE] = new_private_pem()
+        if demonstration:
+            contents[DEMONSTRATION_FILE] = new_private_pem()
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         return cls.load(directory, SENDER if at_sender else PIPELINE)
 
@@ -115,7 +128,7 @@ class KeyRing:
         Raises `KeyProblem` where a key is there already, or where this is a sender's set: senders are given theirs.
         """
         contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in LINKED_UNDER}
-        for file in _CARRIED_OVER:
+        for file in (*_CARRIED_OVER, *([DEMONSTRATION_FILE] if self.demonstration_key else [])):
             contents[file] = _private_bytes(self._directory / file, _REMEDY)
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
         return KeyRing.load(directory)
@@ -157,6 +170,28 @@ class KeyRing:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
+
+
+def new_private_pem(password: bytes | None = None) -> bytes:
+    """A new Ed25519 private key in PEM, encrypted where there is a password."""
+    hidden = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden
+    )
+
+
+def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
+    """A person's own private key; `ask_password` is called where it is encrypted. Raises `KeyProblem`."""
+    remedy = "`readiness keys approver` makes one"
+    content = _private_bytes(path, remedy)
+    password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
+    try:
+        key = serialization.load_pem_private_key(content, password)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyProblem(f"{path} is not an Ed25519 private key in PEM, or this is not its password; {remedy}")
+    return key
 
 
 def _write_set(directory: Path, contents: dict[str, bytes]) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 
 class ExtractStopped(Exception):
-    """The extract is not taken. The message names the file, the rule and what to change, never a value."""
+    """The extract is not taken. The message names the place of the file, the rule and what to change.
+
+    It repeats nothing that a sender wrote: columns, sheets and members go by number. `for_sender` is the same for the
+    sender, who finds its own headings in it; it stays in the restricted zone. Neither holds a value.
+    """
+
+    def __init__(self, message: str, for_sender: str = "") -> None:
+        super().__init__(message)
+        self.for_sender = for_sender or message
 
 
 def unexpected(name: str, error: Exception) -> ExtractStopped:

@@ -109,11 +109,16 @@ class Home:
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
+        """Of a source; of `told-<service>`, what a service is told of who was told about its rows."""
         return self.returns / council / source / f"{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
         return self.returns / council / f"summary-{cohort}.json"
+
+    def standing(self, cohort: str) -> Path:
+        """Since when each row has stood of the extracts from which returns are made, under keyed marks."""
+        return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
         """Every return of a cohort and every summary of what services know alone."""
@@ -131,6 +136,15 @@ class Home:
     def release_record(self, version: str) -> Path:
         """What was fixed with a release before its first charge, for each of its cohorts."""
         return self.restricted / "releases" / f"release={version}.json"
+
+    @property
+    def held(self) -> Path:
+        """Bundles that were made and wait to be approved for publication."""
+        return self.restricted / "held"
+
+    def decision_sheet(self, version: str, stage: str) -> Path:
+        """The page that people are shown before they sign a release off."""
+        return self.restricted / "decisions" / f"{version}-{stage}.html"
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""

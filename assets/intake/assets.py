@@ -13,6 +13,7 @@ from assets.home.at_work import in_use, turn
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
+from privacy.doors.counts import magnitude, rows
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
@@ -186,7 +187,7 @@ def _first(sentences: list[str]) -> str:
 
 def _warning(quality: ExtractQuality) -> str:
     """What a person should look at of an extract that was taken; empty where there is nothing."""
-    found = [f"{quality.rows_rejected:,} rows set aside"] if quality.rows_rejected else []
+    found = [f"{rows(quality.rows_rejected)} set aside"] if quality.rows_rejected else []
     found += [finding.sentence.removesuffix(".") for finding in quality.findings if not finding.passed]
     return f"{quality.council}: {', '.join(found)}" if found else ""
 
@@ -194,16 +195,17 @@ def _warning(quality: ExtractQuality) -> str:
 def _sentence(quality: ExtractQuality) -> str:
     warned = sum(rule.rows for rule in quality.rules if rule.severity == "warn")
     return (
-        f"{quality.council}/{quality.source}/{quality.file}: {quality.rows_read:,} rows read,"
-        f" {quality.rows_rejected:,} rejected, {warned:,} warnings{' (unchanged)' if quality.unchanged else ''}"
+        f"{quality.council}/{quality.source}/{quality.file}: {rows(quality.rows_read)} read,"
+        f" {rows(quality.rows_rejected)} rejected, {magnitude(warned)} with warnings"
+        f"{' (unchanged)' if quality.unchanged else ''}"
     )
 
 
-def _metadata(quality: ExtractQuality) -> dict[str, int | str]:
-    """What the event log may hold: the file's own counts and hash."""
+def _metadata(quality: ExtractQuality) -> dict[str, str]:
+    """What the event log may hold: how many rows there are by order of size, and the MAC of the file."""
     return {
-        "rows_read": quality.rows_read,
-        "rows_rejected": quality.rows_rejected,
+        "rows_read": magnitude(quality.rows_read),
+        "rows_rejected": magnitude(quality.rows_rejected),
         "file_mac": quality.file_mac,
         "contract": quality.made_under["contract"],
     }

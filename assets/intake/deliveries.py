@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
 from sources.reference.cohorts import Cohort
 
+_OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
 MAC_KEY = "file_mac"
 """Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
 
@@ -66,7 +67,7 @@ class ExtractQuality:
 
 @dataclass(frozen=True)
 class StoppedExtract:
-    """A delivery that was not taken, and why."""
+    """A delivery that was not taken, and why: in words for whoever runs the pipeline, and in those of the sender."""
 
     council: str
     source: str
@@ -75,6 +76,7 @@ class StoppedExtract:
     file_mac: str
     stopped_at: str
     sentence: str
+    for_sender: str = ""
 
 
 def file_mac(keys: KeyRing, sha256: str) -> str:
@@ -141,7 +143,10 @@ def accept(home: Home, quality: ExtractQuality, kept: Path, quarantine: Path) ->
 def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
     """The newest delivery, where it was stopped."""
     path = home.stopped(source, cohort, council)
-    return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    note = _STOPPED_EXTRACT.validate_json(path.read_bytes())
+    return note if note.for_sender else replace(note, sentence=_OF_AN_EARLIER_VERSION, for_sender=note.sentence)
 
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:

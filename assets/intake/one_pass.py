@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from privacy import normalise, pseudonyms
+from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory
 from privacy.doors.sql import csv, quoted
 from privacy.keys import KeyRing
@@ -57,6 +58,8 @@ _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_ROWS = 3 << 15
 """Rows in work at once, and in a row group of what is written."""
+CHUNK_BYTES = 64 << 20
+"""The same in bytes of text: three times what rows usually take."""
 _ROW_HASH, _PART = "row_hash", "part"
 QUARANTINE = pa.schema(
     {
@@ -108,17 +111,27 @@ class Staged:
         return wrong / self.rows_read if wrong >= MANY_ROWS else None
 
     @property
-    def hints(self) -> str:
-        """What columns that are mostly wrong may be, for the end of a sentence; empty where there is nothing to say."""
-        return "".join(f" {suspicion.sentence}" for suspicion in self.suspicions)
+    def hints(self) -> tuple[str, str]:
+        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty where
+        there is nothing to say."""
+        said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
+        return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
 
     @property
-    def why_rejected(self) -> str:
-        """The rule that most of the rejected rows break, and the hints, for the end of a sentence."""
+    def why_rejected(self) -> tuple[str, str]:
+        """The rule that most of the rejected rows break, and the hints, for the end of a sentence, and for the sender."""
         rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
         most = max(rejecting, key=lambda count: count.rows, default=None)
-        said = f" {most.rows} of {self.rows_read} rows break {most.rule}: {most.sentence}" if most else ""
-        return said + self.hints
+        said = self.how_often(most) if most else ("", "")
+        plain, own = (f" {sentence}" if sentence else "" for sentence in said)
+        return plain + self.hints[0], own + self.hints[1]
+
+    def how_often(self, count: RuleCount) -> tuple[str, str]:
+        """How many rows break a rule, in words; and for the sender, counted, with the rule in the file's own words."""
+        return (
+            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}.",
+            f"{count.rows} of {self.rows_read} rows break {count.rule}: {count.sentence}",
+        )
 
     @property
     def too_often(self) -> RuleCount | None:
@@ -308,12 +321,13 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
     if count := staged.too_often:
+        plain, own = staged.how_often(count)
+        first = f"Is it the right file? First row: {count.first_rows[0]}."
         raise ExtractStopped(
-            f"{landed.name}: {count.rows} of {staged.rows_read} rows break {count.rule}: {count.sentence}"
-            f" Is it the right file? First row: {count.first_rows[0]}.{staged.hints}"
+            f"{landed.name}: {plain} {first}{staged.hints[0]}", f"{landed.name}: {own} {first}{staged.hints[1]}"
         )
     if any(suspicion.moved for suspicion in staged.suspicions):
-        raise stopped(landed.name, MOVED_COLUMNS, staged.hints.strip())
+        raise stopped(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
 
 
 def _row_hash(contract: SourceContract) -> str:
@@ -323,16 +337,23 @@ def _row_hash(contract: SourceContract) -> str:
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
-    """The file in tables of about `CHUNK_ROWS` rows; one empty table where it has none."""
+    """The file in tables of about `CHUNK_ROWS` rows, or of fewer that are long; one empty table where it has none."""
     waiting: list[pa.RecordBatch] = []
     given = False
-    for batch in extract.batches:
+    for batch in chain.from_iterable(map(_of_usual_size, extract.batches)):
         waiting.append(batch)
-        if sum(part.num_rows for part in waiting) >= CHUNK_ROWS:
+        if sum(part.num_rows for part in waiting) >= CHUNK_ROWS or sum(part.nbytes for part in waiting) >= CHUNK_BYTES:
             yield pa.Table.from_batches(waiting, extract.schema)
             waiting, given = [], True
     if waiting or not given:
         yield pa.Table.from_batches(waiting, extract.schema)
+
+
+def _of_usual_size(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch, or where its rows are long as many as fit into `CHUNK_BYTES`, at a time."""
+    pieces = max(batch.nbytes // CHUNK_BYTES, 0) + 1
+    rows = -(-batch.num_rows // pieces)
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, max(rows, 1)))
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

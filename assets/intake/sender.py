@@ -129,11 +129,11 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
     try:
         stop_if_wrong(landed, staged, moved=moved)
     except ExtractStopped as stopped:
-        return str(stopped)
+        return stopped.for_sender
     if not staged.rows_kept:
-        return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected}"
+        return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}"
     if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
-        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected}"
+        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected[1]}"
     return None
 
 

@@ -139,7 +139,7 @@ class Intake:
         """
         mac = ""
         try:
-            seen, sha256 = state(landed.path), content_sha256(landed.path)
+            seen, sha256 = state(landed.path), content_sha256(landed.path, landed.name)
             mac = deliveries.file_mac(self._keys, sha256)
             delivery = self._delivery(landed, sha256, mac)
             if earlier := self._taken_before(delivery):
@@ -190,7 +190,7 @@ class Intake:
         """Tokens, payload and quarantine in `folder`, without the rows that must not come back."""
         folder.mkdir()
         landed, contract = delivery.landed, delivery.contract
-        metadata = {"council": landed.council, "file_sha256": delivery.sha256, MAC_KEY: delivery.mac}
+        metadata = {"council": landed.council, MAC_KEY: delivery.mac}
         if delivery.manifest:
             stop_if_foreign(landed, delivery.manifest, self._keys, contract)
             with self._tools() as tools:
@@ -226,7 +226,10 @@ class Intake:
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
         """Keep why a delivery was stopped, and report it."""
-        note = StoppedExtract(landed.council, landed.source, landed.cohort, landed.path.name, mac, _now(), str(stopped))
+        file = landed.path.name if landed.path.name in landed.name else ""
+        note = StoppedExtract(
+            *(landed.council, landed.source, landed.cohort), file, mac, _now(), str(stopped), stopped.for_sender
+        )
         deliveries.note_stopped(self._home, note)
         report_extract(self._home, note, deliveries.current(self._home, *landed.key))
         return stopped
@@ -263,9 +266,9 @@ def _dialect(landed: Landed) -> Dialect:
 
 def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> ExtractStopped:
     sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
-    if {finding.rule for finding in failures} & _RULES_OF_REJECTED_ROWS:
-        sentences += staged.why_rejected
-    return ExtractStopped(f"{landed.name}: {sentences}")
+    of_rows = {finding.rule for finding in failures} & _RULES_OF_REJECTED_ROWS
+    plain, own = staged.why_rejected if of_rows else ("", "")
+    return ExtractStopped(f"{landed.name}: {sentences}{plain}", f"{landed.name}: {sentences}{own}")
 
 
 def _quality(delivery: _Delivery, counted: _Counted, findings: tuple[Finding, ...]) -> ExtractQuality:

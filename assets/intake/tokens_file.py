@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.intake.one_pass import (
-    CHUNK_ROWS,
     DERIVED,
     IMD_QUINTILE,
     MAX_EXAMPLE_ROWS,
@@ -34,10 +33,14 @@ from assets.intake.one_pass import (
 from privacy import pseudonyms
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
-from sources.contracts import Kind, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.table import SOURCE_ROW
+from sources.extract.readers.content import content_of
+from sources.extract.readers.csds import ORPHANS, TABLES
+from sources.extract.readers.parquet import bounded_batches, opened
+from sources.extract.rules import FILE_RULES
+from sources.extract.table import SOURCE_ROW, columns
 
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
@@ -107,6 +110,7 @@ class Manifest:
         _require(isinstance(content, dict) and set(content) == set(fields), f"it must hold {', '.join(fields)}")
         for name in ("software", "pseudonym_version", "normaliser_version", "council", "source", "cohort"):
             _require(_is_text(content[name]), f"{name} must be text")
+        _require(content["source"] in CONTRACTS, "its source is not one")
         for name in ("contract_sha256", "extract_sha256"):
             _require(_is_hexadecimal(content[name]), f"{name} must be hexadecimal")
         for name in ("council_file_sha256", "postcode_directory_sha256"):
@@ -119,9 +123,18 @@ class Manifest:
         _require(isinstance(content["rules"], list), "rules must be a list")
         rules = tuple(_rule(entry, read) for entry in content["rules"])
         _require(len({rule.rule for rule in rules}) == len(rules), "a rule stands twice")
+        _require({rule.rule for rule in rules} <= _rules_of(content["source"]), "it names a rule that no pass knows")
         by_rule = [rule.rows for rule in rules if rule.severity == Severity.REJECT]
         _require(max(by_rule, default=0) <= rejected <= sum(by_rule), "rejected rows do not agree with the rules")
         return cls(**content | {"rules": rules})
+
+
+def _rules_of(source: str) -> set[str]:
+    """Ids of the rules that a row of a source can break."""
+    contract, of_files = CONTRACTS[source], {rule.id for rule in FILE_RULES}
+    own = {rule.id for rule in (*contract.rules, contract.repeated, *ORPHANS.values())}
+    of_columns = {f"{column.name}-{what}" for column in contract.columns for what in ("blank", "invalid")}
+    return own | of_files | of_columns | {f"{rule}-{table.lower()}" for rule in of_files for table in TABLES}
 
 
 def write_tokens(kept: Path, path: Path, contract: SourceContract, manifest: Manifest) -> None:
@@ -135,7 +148,7 @@ def write_tokens(kept: Path, path: Path, contract: SourceContract, manifest: Man
 
 def read_manifest(landed: Landed) -> Manifest:
     """The manifest of a tokens file; raises `ExtractStopped` where it has none that can be used."""
-    metadata = _open(landed).metadata.metadata or {}
+    metadata = opened(content_of(landed.name, landed.path)).metadata.metadata or {}
     text = metadata.get(MANIFEST_KEY.encode())
     if text is None:
         raise ExtractStopped(
@@ -158,11 +171,12 @@ def token_rows(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
 
     Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
     """
-    file = _open(landed)
+    content = content_of(landed.name, landed.path)
+    file = opened(content)
     _stop_unless_columns_fit(landed, file.schema_arrow, contract)
     given = False
     try:
-        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+        for batch in bounded_batches(content, file, file.schema_arrow.names, page_checksum_verification=True):
             batch.validate(full=True)
             yield pa.table(batch)
             given = True
@@ -179,7 +193,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
         if theirs != ours:
-            raise ExtractStopped(f"{landed.name}: made for {what} {theirs[:40]}, it lies under {ours}; move it there")
+            raise ExtractStopped(f"{landed.name}: made for another {what}, it lies under {ours}; move it to its own")
     compared = [
         ("pseudonyms of version", manifest.pseudonym_version, own["pseudonym_version"], tool),
         ("a normaliser of version", manifest.normaliser_version, own["normaliser_version"], tool),
@@ -196,9 +210,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
     ]
     for what, theirs, ours, remedy in compared:
         if theirs != ours:
-            raise ExtractStopped(
-                f"{landed.name}: made with {what} {theirs[:16]}, the pipeline holds {ours[:16]}; {remedy}"
-            )
+            raise ExtractStopped(f"{landed.name}: not made with {what} {ours[:16]}, as the pipeline's are; {remedy}")
 
 
 def rekey(
@@ -232,23 +244,14 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     expected = tokens_schema(contract)
     if found.equals(expected):
         return
-    surplus = [name for name in found.names if name not in expected.names]
+    surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
-        (f"it has columns that no tokens file has: {_some(surplus)}" if surplus else "")
+        (f"it has what no tokens file has in {columns(surplus)}" if surplus else "")
         or (f"it lacks {_some(missing)}" if missing else "")
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
-
-
-def _open(landed: Landed) -> pyarrow.parquet.ParquetFile:
-    try:
-        file = pyarrow.parquet.ParquetFile(landed.path, page_checksum_verification=True)
-        _ = file.schema_arrow
-        return file
-    except _READING_ERRORS:
-        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
 
 
 def _some(names: list[str]) -> str:

@@ -47,6 +47,7 @@ from assets.linkage.link import (
     link_cohort,
     not_as_linked,
 )
+from assets.returns.standing import forget_rows
 from privacy import marks
 from privacy.doors.database import in_memory
 from privacy.doors.files import promote, write_json
@@ -263,6 +264,7 @@ def _link_again(home: Home, cohort: str) -> list[str]:
     for path in home.all_returns(cohort):
         path.unlink()
     _drop_links(home, cohort)
+    forget_rows(home, cohort)
     write_record(home, cohort, LinkageRecord(councils))
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.linkage_record(cohort)):

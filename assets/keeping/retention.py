@@ -116,6 +116,8 @@ def _returned(home: Home) -> Iterator[Due]:
         yield Due(path.stem, "return", path.parent.parent.name, path.parent.name, path)
     for path in home.returns.glob("*/summary-*.*"):
         yield Due(path.stem.removeprefix("summary-"), "summary of returns", path.parent.name, "", path)
+    for path in home.returns.glob("standing-*.parquet"):
+        yield Due(path.stem.removeprefix("standing-"), "since when rows have stood", "", "", path)
 
 
 def _objections(home: Home) -> Iterator[Due]:

@@ -12,6 +12,8 @@ import click
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, stop, stopping_at, things_to_change
 from privacy.doors import environment
+from privacy.returns.disclosures import ReturnState
+from privacy.services import SERVICES
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
@@ -94,12 +96,34 @@ def log(home: Path, as_json: bool) -> None:
         click.echo(_disclosure(entry))
 
 
+@click.command("release")
+@console.home("restricted/")
+@console.cohort
+@click.option("--council", type=console.COUNCIL, required=True, help="Whose delivery it is.")
+@click.option("--source", type=click.Choice(list(SERVICES)), required=True, help="Of what source.")
+@click.option("--reason", required=True, help="Why the delivery is as it should be, in a sentence; it is logged.")
+def release_delivery(home: Path, cohort: Cohort, council: str, source: str, reason: str) -> None:
+    """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
+    from assets.home.at_work import InUse
+    from assets.home.paths import Home
+    from assets.returns.make import NothingToReturn, release
+    from pipelines.opening import opened
+    from privacy.chained_log import LogBroken
+
+    with stopping_at(NothingToReturn, LogBroken, InUse):
+        release(opened(Home(home)), cohort.code, council, source, reason)
+    click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
+
+
 def _disclosure(entry: dict[str, Any]) -> str:
-    lines = [
-        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}"
-        f"  {entry['council']}/{entry['source']}  for {entry['recipient_name']}"
-        f", {entry['rows']:,} rows, by {entry['by']}" + (f": {entry['reason']}" if entry["reason"] else "")
-    ]
+    first = (
+        f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
+    )
+    reason = f": {entry['reason']}" if entry["reason"] else ""
+    if entry["what"] == ReturnState.RELEASED:
+        return f"{first}  by {entry['by']}{reason}"
+    number = f", number {entry['serial']}" if entry.get("serial") else ""
+    lines = [f"{first}  for {entry['recipient_name']}, {entry['rows']:,} rows{number}, by {entry['by']}{reason}"]
     lines += [f"        {teller} tells: {', '.join(facts)}" for teller, facts in entry["tells"].items()]
     agreements = ", ".join(f"{council} {version[:12]}" for council, version in entry["agreements"].items())
     return "\n".join([*lines, f"        agreements: {agreements}; return {entry['return_mac'][:12]}"])

@@ -24,6 +24,8 @@ from assets.home.processing_log import entries, verify
 from assets.home.retention_policy import InvalidRetention, retention
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
+from assets.release.anchors import stated_charges
+from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
 from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines.release_calendar import InvalidCalendar, calendar
 from privacy.chained_log import LogBroken
@@ -98,7 +100,7 @@ def _answers(check: Callable[[], Answers]) -> Answers:
     """The answers of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
-    except (LedgerError, LogBroken, StoreError) as problem:
+    except (LedgerError, LogBroken, StoreError, UnreadableAnchor) as problem:
         yield State.MISSING, str(problem)
     except environment.InvalidSettings as problem:
         yield State.MISSING, f"cannot be looked at: {problem}"
@@ -252,17 +254,21 @@ def _existing(folder: Path) -> Path:
 def _ledger(home: Home) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
+    published = stated_charges(anchors_in(home.release))
     if isinstance(where, Path) and not where.exists():
-        kept = any(home.restricted.glob("measurements/*/*/*.json"))
-        said = "measurements are kept that it must know: restore it" if kept else "the first release makes it"
-        yield State.MISSING if kept else State.OK, f"{shown} does not exist; {said}"
+        spent = published or any(home.restricted.glob("measurements/*/*/*.json"))
+        said = (
+            "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
+        )
+        yield State.MISSING if spent else State.OK, f"{shown} does not exist; {said}"
         return
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
-    anchors = [charge for cohort in cohorts for charge in charges(home.restricted, cohort)]
     ledger = Ledger(where)
-    ledger.verify_chain(anchors)
+    ledger.check_known([*published, *(each for cohort in cohorts for each in charges(home.restricted, cohort))])
     number = len(ledger.entries())
-    yield State.OK, f"{shown}: {number} entries, unbroken, with every kept measurement among them"
+    yield State.OK, f"{shown}: {number} entries, unbroken, with what paid for every kept measurement and every bundle"
+    if any(charge.end is None for charge in ledger.charges()):
+        yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 
 
 def _log(home: Home) -> Answers:

@@ -12,6 +12,7 @@ from pathlib import Path
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
+from sources.extract.regular import leads_out, open_regular
 from sources.reference.cohorts import Cohort, InvalidCohort
 from sources.reference.places import places
 
@@ -55,8 +56,10 @@ class Landed:
 
     @property
     def name(self) -> str:
-        """How messages call it: the path below landing."""
-        return f"{self.council}/{self.source}/{self.path.name}"
+        """How messages call it: the path below landing, if the file is called as the contract says. Another name is
+        the sender's own, and may be a child's."""
+        place = f"{self.council}/{self.source}"
+        return f"{place}/{self.path.name}" if _names_an_extract(self.path.name) else f"a file of {place}"
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -82,17 +85,19 @@ def unknown_folders(landing: Path) -> list[str]:
 
 
 def not_read(landing: Path) -> list[str]:
-    """A sentence for whatever lies in landing under a name that is no extract's, by path.
+    """A sentence for whatever lies in landing under a name that is no extract's, by folder and number of such names,
+    none of which is repeated.
 
     Hidden and unfinished files, and markers, are passed over.
     """
-    said = [_misnamed(name, "council", places()) for name in unknown_folders(landing)]
+    said = _misnamed("landing", unknown_folders(landing), "council", places())
     for council in taking_part(landing):
-        for entry in sorted((landing / council).iterdir()):
-            if entry.name in CONTRACTS:
-                said += [_no_extract(f"{council}/{entry.name}/{path.name}") for path in _strays(entry)]
-            elif not is_unfinished(entry.name):
-                said.append(_misnamed(f"{council}/{entry.name}", "source", CONTRACTS))
+        entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
+        for folder in (entry for entry in entries if entry.name in CONTRACTS):
+            said += _no_extract(f"{council}/{folder.name}", len(_strays(folder)))
+        said += _misnamed(
+            council, [entry.name for entry in entries if entry.name not in CONTRACTS], "source", CONTRACTS
+        )
     return said
 
 
@@ -110,13 +115,24 @@ def _names_an_extract(name: str) -> bool:
     return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
-def _no_extract(name: str) -> str:
-    return f"{name} is not read: an extract is called by its cohort and the ending of its kind, such as 202425.csv"
+def _no_extract(folder: str, files: int) -> list[str]:
+    called = "an extract is called by its cohort and the ending of its kind, such as 202425.csv"
+    return [f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"] if files else []
 
 
-def _misnamed(name: str, of: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name.rpartition("/")[2], known, n=1)
-    return f"{name} is not read: that is not the name of a {of}" + (f"; perhaps {near[0]}" if near else "")
+def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> list[str]:
+    near = sorted({match for name in names for match in difflib.get_close_matches(name, known, n=1)})
+    perhaps = f"; perhaps {' or '.join(near)}" if near else ""
+    entries = _number(len(names), "entry", "entries")
+    return [f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"] if names else []
+
+
+def _number(count: int, one: str, more: str = "") -> str:
+    return f"1 {one}" if count == 1 else f"{count} {more or f'{one}s'}"
+
+
+def _not_read(count: int) -> str:
+    return "is not read" if count == 1 else "are not read"
 
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
@@ -127,7 +143,7 @@ def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path
 
 
 def files_in(path: Path) -> list[Path]:
-    """The file itself, or the files of a folder of tables, by name."""
+    """The file itself, or the regular files of a folder of tables, by name."""
     return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
@@ -147,7 +163,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
         raise rules.stopped(landed.name, refused)
-    if landed.path.is_symlink() and not landed.path.resolve().is_relative_to((landing / council).resolve()):
+    if leads_out(landed.path, landing / council):
         raise rules.stopped(landed.name, rules.LINK)
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
         raise rules.stopped(landed.name, rules.NOT_A_FILE)
@@ -190,18 +206,18 @@ def check_extract_name(name: str) -> None:
         raise ValueError(f"{name!r} is not a council and source such as halton/eyfsp")
 
 
-def content_sha256(path: Path) -> str:
+def content_sha256(path: Path, name: str = "a file") -> str:
     """SHA-256 of a file's bytes, streamed; of a folder, of the names and hashes of its files.
 
-    Raises `ExtractStopped` where it cannot be read.
+    Raises `ExtractStopped` where it cannot be read; `name` is how messages call it.
     """
     try:
         if path.is_dir():
             lines = (f"{_file_sha256(file)}  {file.name}\n" for file in files_in(path))
-            return hashlib.sha256("".join(lines).encode()).hexdigest()
+            return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
         return _file_sha256(path)
     except OSError as error:
-        raise ExtractStopped(f"{path.name}: cannot be read ({error.strerror}); check its owner and mode") from None
+        raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 
 
 def state(path: Path) -> list[list[int]]:
@@ -210,5 +226,5 @@ def state(path: Path) -> list[list[int]]:
 
 
 def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from sources.contracts import SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.errors import ExtractStopped
-from sources.extract.table import stop_at_values
+from sources.extract.table import columns, stop_at_values
 
 MAX_SKIPPED = 20
 """Title and blank lines that may stand before the header."""
@@ -45,25 +45,40 @@ def match(
         if key(column) in present:
             raise ExtractStopped(f"{name}: {sentence}")
     dialect = dialect_of(contract, header, council_dialect)
-    columns = {
+    found = {
         column.name: heading
         for column in contract.columns
         if column.name not in dialect.derived
-        and (heading := _heading(name, header, dialect.local_name(column.name), column.name))
+        and (heading := _heading(name, header, column.name, dialect.local_name(column.name), column.name))
     }
-    inputs = {local: heading for local in dialect.inputs if (heading := _heading(name, header, local))}
+    inputs = {
+        local: heading
+        for column, derived in dialect.derived.items()
+        for local in derived.inputs
+        if (heading := _heading(name, header, column, local))
+    }
     missing = missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
-        used = {*columns.values(), *inputs.values()}
+        used = {*found.values(), *inputs.values()}
         likely = _likely(missing, [column for column in header if column not in used])
-        parts = [_missing(column, local, likely) for local, column in missing.items()]
-        raise ExtractStopped(f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file")
-    return dialect, columns, inputs
+        by_number = {local: f"column {header.index(heading) + 1}" for local, heading in likely.items()}
+        by_name = {local: repr(heading) for local, heading in likely.items()}
+        parts = [_missing(repr(column), by_number.get(local)) for local, column in missing.items()]
+        own = [_missing(_both(local, column), by_name.get(local)) for local, column in missing.items()]
+        raise ExtractStopped(
+            *(
+                f"{name}: missing column {'; '.join(said)}. Add it or map it in the council file"
+                for said in (parts, own)
+            )
+        )
+    return dialect, found, inputs
 
 
-def _heading(name: str, header: Sequence[str], *called: str) -> str | None:
+def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
     """The heading that is written as one of `called`, the first of them first, else one that differs by `key` alone.
+
+    It is looked for to make the contract column `column`.
 
     Raises `ExtractStopped` where two headings differ by that alone: either could be the one that counts.
     """
@@ -73,8 +88,9 @@ def _heading(name: str, header: Sequence[str], *called: str) -> str | None:
             return wanted
         if len(alike) > 1:
             stop_at_values(name, header)
-            both = " and ".join(map(repr, alike))
-            raise ExtractStopped(f"{name}: {both} are both read as {called[-1]}; leave the one that counts")
+            read = f"are both read as {column}; leave the one that counts"
+            numbers = columns([index for index, heading in enumerate(header, 1) if heading in alike])
+            raise ExtractStopped(f"{name}: {numbers} {read}", f"{name}: {' and '.join(map(repr, alike))} {read}")
         if alike:
             return alike[0]
     return None
@@ -122,9 +138,12 @@ def _likeness(heading: str, name: str) -> float:
     return difflib.SequenceMatcher(None, key(heading), key(name)).ratio()
 
 
-def _missing(column: str, local: str, likely: Mapping[str, str]) -> str:
-    called = f"{local!r} ({column})" if local != column else repr(column)
-    return called + (f", perhaps renamed to {likely[local]!r}" if local in likely else "")
+def _both(local: str, column: str) -> str:
+    return f"{local!r} ({column})" if local != column else repr(column)
+
+
+def _missing(column: str, likely: str | None) -> str:
+    return column + (f", perhaps renamed to {likely}" if likely else "")
 
 
 def known_names(cells: Iterable[str], known: Container[str]) -> int:

@@ -72,7 +72,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     names = [*headings, *inputs.values(), SOURCE_ROW]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in rows_with_content(table, list(wanted)):
+        for batch in rows_with_content(landed.name, table, list(wanted)):
             trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
             by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
             columns = [by_name[column] for column in (*headings.values(), *made_from.values())]

@@ -17,6 +17,7 @@ REPEATED_HEADER = reject("repeated-header", "The row repeats the header line, as
 EMPTY = stop("empty-file", "The file is empty; it needs at least its header line.")
 NOT_ALLOWED = stop("not-allowed", "The file may not be read; give the intake permission to read it.")
 NOT_A_FILE = stop("not-a-file", "This is not a file or a folder of CSDS tables; put the extract itself there.")
+NOT_REGULAR = stop("not-regular", "A pipe, a device or a folder stands where a file should; put a file there.")
 LINK = stop("link-out-of-landing", "The file is a link that leaves its council's folder; put the file itself there.")
 DAMAGED = stop("damaged-file", "The file breaks off or is damaged; send it again.")
 CUT_ROW = stop(
@@ -24,6 +25,11 @@ CUT_ROW = stop(
 )
 LONG_ROW = stop("row-too-long", "A row is longer than 1 MiB; it is not a row of an extract.")
 TOO_MANY_COLUMNS = stop("too-many-columns", "The file has more than 500 columns.")
+TOO_MANY_ROWS = stop("too-many-rows", "The file has more rows than an extract of all England; it is not an extract.")
+TOO_MANY_UNUSABLE = stop(
+    "too-many-unusable-rows", "A million rows of the file cannot be read; it is damaged or no extract, send it again."
+)
+LONG_VALUE = stop("value-too-long", "A value is longer than 1 MiB; it is not one of an extract.")
 NO_HEADER = stop(
     "no-header-line",
     "Missing column names: none of the first lines is a header line with names that the contract or the council file"
@@ -44,6 +50,9 @@ HEADER_WIDTH = stop(
 UNPACKS_TOO_LARGE = stop(
     "unpacks-too-large", "The packed file unpacks to far more than an extract holds; send it unpacked."
 )
+TABLES_TOO_LARGE = stop(
+    "tables-too-large", "The tables hold far more than the reviews of one council; send those of the cohort alone."
+)
 OTHER_FORMAT = stop("other-format", "The file is of a kind that is not read; send .csv, .xlsx or .parquet.")
 OLD_WORKBOOK = stop("old-workbook", "This is an old Excel workbook (.xls); open it in Excel and save it as .xlsx.")
 MACRO_WORKBOOK = stop("macro-workbook", "This is a workbook with macros; save it as .xlsx, without macros.")
@@ -62,6 +71,7 @@ MOVED_COLUMNS = stop(
     "moved-columns",
     "Values stand under headings of others; put each column under its own heading, or map it in the council file.",
 )
+TOO_MANY_SHEETS = stop("too-many-sheets", "The workbook has more than 100 sheets; send the sheet of the extract alone.")
 FORMULA = stop("formula", "A cell that is read holds a formula; save the sheet as values.")
 NO_SHEET = stop("no-sheet", "The workbook has no visible sheet with the extract's column names near its top.")
 SEVERAL_SHEETS = stop("several-sheets", "Several sheets hold the extract's columns; leave the one that counts.")
@@ -80,7 +90,11 @@ FILE_RULES: tuple[Rule, ...] = tuple(value for value in list(globals().values())
 """All of the above, in their order."""
 
 
-def stopped(name: str, rule: Rule, detail: str = "") -> ExtractStopped:
-    """The error that stops an extract; `name` is how messages call it, `detail` what to look for, never a value."""
+def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> ExtractStopped:
+    """The error that stops an extract; `name` is how messages call it, `detail` what to look for, by number, and
+    `for_sender` the same by the sender's own headings. Neither holds a value."""
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
-    return ExtractStopped(f"{name}: {sentence.removesuffix('.')}{f': {detail}' if detail else ''}")
+    said = [
+        f"{name}: {sentence.removesuffix('.')}{f': {what}' if what else ''}" for what in (detail, for_sender or detail)
+    ]
+    return ExtractStopped(*said)

@@ -1,6 +1,6 @@
 """What a column that is mostly wrong may be: dates in another form, or values that stand under another heading.
 
-Looked at only for such a column, in the first rows, read again. What is said names headings and forms, never a value.
+Looked at only for such a column, in the first rows, read again. What is said names columns and forms, never a value.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ _TRIMMED_CELL = trimmed("cell")
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A sentence for whoever is to put the file right.
+    """A sentence about columns by number, and for whoever is to put the file right by heading.
 
     `moved` says that another column surely holds what this one should: numbers with a check digit stand there, or the
     heading is that of another column that is read.
     """
 
     sentence: str
+    for_sender: str
     moved: bool = False
 
 
@@ -82,15 +83,20 @@ class _Look:
         if column.kind is Kind.DATE and (form := self._date_form(column, heading)):
             standard = self._extract.table.in_contract_form
             remedy = "" if standard else "say date_format in the council file, or "
-            return Suspicion(f"The dates under {heading!r} look like {form}; {remedy}write them as 2020-02-29.")
+            said = f"look like {form}; {remedy}write them as 2020-02-29."
+            return Suspicion(f"The dates in {self._number(heading)} {said}", f"The dates under {heading!r} {said}")
         own = self._share(heading, self._right(column))
         other = self._holds(column, heading) if own < _RIGHT_SHARE else None
         if other is None:
             return None
-        sentence = f"The values under {other!r} look like {column.name}, those under {heading!r} do not."
+        by_number = f"in {self._number(other)} look like {column.name}, those in {self._number(heading)} do not."
+        by_name = f"under {other!r} look like {column.name}, those under {heading!r} do not."
         numbered = column.name in self._forms and column.name != "postcode"
         swapped = other in self._extract.headings.values() and column.name in self._forms
-        return Suspicion(sentence, moved=numbered or swapped)
+        return Suspicion(f"The values {by_number}", f"The values {by_name}", moved=numbered or swapped)
+
+    def _number(self, heading: str) -> str:
+        return f"column {self._extract.table.header.index(heading) + 1}"
 
     def _date_form(self, column: Column, heading: str) -> str | None:
         """The usual format, not read so far, that nearly all values fit; both where day and month leave it open."""

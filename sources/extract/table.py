@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,10 +12,25 @@ import pyarrow.compute as pc
 
 from sources.contracts import Rule
 from sources.errors import ExtractStopped
-from sources.extract.rules import EMPTY, REPEATED_HEADER, TOO_MANY_COLUMNS, VALUES_IN_HEADER, stopped
+from sources.extract.rules import (
+    EMPTY,
+    REPEATED_HEADER,
+    TOO_MANY_COLUMNS,
+    TOO_MANY_ROWS,
+    TOO_MANY_UNUSABLE,
+    VALUES_IN_HEADER,
+    stopped,
+)
 
 MAX_COLUMNS = 500
+MAX_ROWS = 20_000_000
+"""Of one extract: England has three million reviews of a cohort."""
+MAX_UNUSABLE_ROWS = 1_000_000
+"""Rows that are set aside one by one, by number."""
 SOURCE_ROW = "source_row"
+_REFERRAL_ROWS = 609_000_000
+"""Numbers of reviews that one table of CSDS alone knows begin after it."""
+_COLUMNS_NAMED = 3
 VALUE = re.compile(
     r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|\d{6,}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
 )
@@ -55,8 +70,18 @@ def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> l
         raise stopped(name, doubt)
     if repeated:
         stop_at_values(name, header)
-        raise ExtractStopped(f"{name}: column {', '.join(repeated)} stands twice in the header")
+        same = columns([index for index, column in enumerate(header, 1) if column in repeated])
+        raise ExtractStopped(
+            f"{name}: {same} have the same name as another column",
+            f"{name}: column {', '.join(repeated)} stands twice in the header",
+        )
     return [column or f"(unnamed column {index})" for index, column in enumerate(header, 1)]
+
+
+def columns(numbers: Sequence[int]) -> str:
+    """`columns 3, 5 and 9`: how messages call columns of a file, counted from 1."""
+    listed = list(map(str, numbers[:_COLUMNS_NAMED])) + (["others"] if len(numbers) > _COLUMNS_NAMED else [])
+    return f"column {listed[0]}" if len(listed) == 1 else f"columns {', '.join(listed[:-1])} and {listed[-1]}"
 
 
 def stop_at_values(name: str, header: Iterable[str]) -> None:
@@ -65,12 +90,17 @@ def stop_at_values(name: str, header: Iterable[str]) -> None:
         raise stopped(name, VALUES_IN_HEADER)
 
 
-def rows_with_content(table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
+def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
     """`table.read(names)` without the rows that are blank in every one of these columns or that repeat the header.
 
-    A blank row is no row, as below the last one of a sheet; a repeated header is set aside.
+    A blank row is no row, as below the last one of a sheet; a repeated header is set aside. Raises `ExtractStopped`
+    for more rows, or more unusable ones, than an extract can have; `name` is how messages call the file.
     """
     for batch in table.read(names):
+        if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
+            raise stopped(name, TOO_MANY_ROWS)
+        if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:
+            raise stopped(name, TOO_MANY_UNUSABLE)
         repeated = _rows_where(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name))
         if repeated.any():
             rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()

@@ -63,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("run")
     truth = write_extracts(root / "landing", children=1600)
     _plant(root / "landing")
-    KeyRing.create(root / "keys")
+    KeyRing.create(root / "keys", demonstration=True)
     done = run_release(root)
     assert done.returncode == 0, done.stdout + done.stderr
     return Run(root, truth, done.stdout + done.stderr)
@@ -189,7 +189,7 @@ def test_another_input_for_the_same_release_is_refused(run: Run, tmp_path: Path)
 def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     root, bundle = tmp_path / "missing", tmp_path / "missing" / "home" / "release" / "2026.11.0"
     write_extracts(root / "landing", children=150, councils=("leeds", "sefton", "wirral"))
-    KeyRing.create(root / "keys")
+    KeyRing.create(root / "keys", demonstration=True)
     profile = root / "landing" / "wirral" / "eyfsp" / f"{COHORT}.csv"
     profile.rename(tmp_path / profile.name)
     (root / "landing" / "sefton" / "hv_reviews" / f"{COHORT}.csv").unlink()

@@ -110,7 +110,7 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
         "outcome": STOPPED,
         **_about(stopped.council, stopped.source, stopped.cohort, stopped.file),
         "taken_at": stopped.stopped_at,
-        "sentence": stopped.sentence,
+        "sentence": stopped.for_sender or stopped.sentence,
         "last": _last(last),
     }
 

@@ -2,8 +2,8 @@
 
 Everything that reads a landed file does so through `Content.open`: it raises `ExtractStopped` and nothing else. Packed
 files, gzip and zip archives, are read in memory as they unpack, member by member; nothing is put on disk. A packed file
-may unpack to `MAX_UNPACKED` bytes, and to no more than `MAX_RATIO` times its own size beyond the first `FREE_BYTES`;
-what its directory says about sizes is not believed.
+may unpack to `MAX_UNPACKED` bytes, and to no more than `MAX_RATIO` times its own size beyond the first `FREE_BYTES`, all
+members of an archive together; what its directory says about sizes is held against it and not believed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sources.contracts import Rule
 from sources.extract import rules
+from sources.extract.regular import NotRegular, open_regular
 
 MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""
@@ -32,8 +33,10 @@ LOOK_BYTES = 4 << 10
 EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", ".xlsx", ".parquet", ".xml")
 ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz", ".zst")
 MAX_MEMBERS = 1000
-MAX_IN_MEMORY = 512 << 20
+MAX_IN_MEMORY = 256 << 20
 """A workbook or Parquet file inside an archive is held in memory, since it is not read from start to end."""
+_MAX_DIRECTORY_BYTES = 4 << 20
+"""Of a zip archive: some 50,000 entries."""
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -68,12 +71,14 @@ class Content:
     """The bytes of a file, or of one inside an archive.
 
     `name` is how messages call it. `open` gives a stream from the first byte, as often as it is called; of a Parquet
-    file, a workbook or an archive it can seek.
+    file, a workbook or an archive it can seek. `called` is the sender's own name of a member of an archive, or of a
+    file in a folder, by which tables are known; no message repeats it.
     """
 
     name: str
     format: Format
     open: Callable[[], BinaryIO]
+    called: str = ""
 
 
 class Guarded(io.RawIOBase):
@@ -105,7 +110,7 @@ class Guarded(io.RawIOBase):
         except DAMAGE:
             raise rules.stopped(self._name, rules.DAMAGED) from None
         self._given += len(data)
-        if self._packed is not None and self._given > min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * self._packed)):
+        if self._packed is not None and self._given > may_unpack_to(self._packed):
             raise rules.stopped(self._name, rules.UNPACKS_TOO_LARGE)
         return data
 
@@ -120,6 +125,40 @@ class Guarded(io.RawIOBase):
             if self._beneath is not None:
                 self._beneath.close()
         super().close()
+
+
+class _Sparing(io.RawIOBase):
+    """A stream for `zipfile`, which reads the directory of an archive in one piece and makes an object of each entry."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(min(size, _MAX_DIRECTORY_BYTES + 1) if size >= 0 else _MAX_DIRECTORY_BYTES + 1)
+        if len(data) > _MAX_DIRECTORY_BYTES:
+            raise ValueError
+        return data
+
+
+@dataclass
+class _Room:
+    """Bytes of an archive that may yet be held in memory, for all its members."""
+
+    left: int
+
+
+def may_unpack_to(packed: int) -> int:
+    """Bytes that a packed file of so many may unpack to."""
+    return min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * packed))
 
 
 _REFUSED: tuple[tuple[bytes, Rule, str], ...] = (
@@ -193,7 +232,7 @@ def zip_format(name: str, stream: BinaryIO) -> Format:
 def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     """The directory of a zip archive; raises `ExtractStopped` where it cannot be read."""
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(_Sparing(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
         raise rules.stopped(name, rules.DAMAGED) from None
@@ -205,21 +244,25 @@ def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
 def opened(name: str, path: Path) -> BinaryIO:
     """A file on disk as a guarded stream; raises `ExtractStopped` where it cannot be opened."""
     try:
-        return Guarded(name, path.open("rb"))  # type: ignore[return-value]
+        return Guarded(name, open_regular(path))  # type: ignore[return-value]
+    except NotRegular:
+        raise rules.stopped(name, rules.NOT_REGULAR) from None
     except PermissionError:
         raise rules.stopped(name, rules.NOT_ALLOWED) from None
     except OSError:
         raise rules.stopped(name, rules.DAMAGED) from None
 
 
-def content_of(name: str, path: Path) -> Content:
-    """What lies at `path`, gzip taken off; raises `ExtractStopped`."""
+def content_of(name: str, path: Path, called: str = "") -> Content:
+    """What lies at `path`, gzip taken off; raises `ExtractStopped`. `name` and `called` as in `Content`."""
 
     def plain() -> BinaryIO:
         return opened(name, path)
 
     format = format_of(name, plain)
-    return _unzipped(name, plain, path.stat().st_size) if format is Format.GZIP else Content(name, format, plain)
+    if format is Format.GZIP:
+        return replace(_unzipped(name, plain, path.stat().st_size), called=called)
+    return Content(name, format, plain, called)
 
 
 def members(archive: Content) -> list[Content]:
@@ -228,14 +271,19 @@ def members(archive: Content) -> list[Content]:
     Folders, files of other kinds and what desktop systems add are passed over.
     """
     with archive.open() as stream:
-        entries = [info for info in zip_entries(archive.name, stream) if not _is_clutter(info)]
+        listed = enumerate(zip_entries(archive.name, stream), 1)
+        entries = [(number, info) for number, info in listed if not _is_clutter(info)]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
-        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, f"{len(entries)} files")
-    for info in entries:
-        _check(archive.name, info)
-    found = [info for info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
-    return [_member(archive, info, packed_size) for info in sorted(found, key=lambda info: info.filename)]
+        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
+    for number, info in entries:
+        _check(archive.name, number, info)
+    found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
+    if sum(info.file_size for _, info in found) > may_unpack_to(packed_size):
+        raise rules.stopped(archive.name, rules.UNPACKS_TOO_LARGE)
+    found.sort(key=lambda member: member[1].filename)
+    room = _Room(MAX_IN_MEMORY)
+    return [_member(archive, number, info, packed_size, room) for number, info in found]
 
 
 def only_member(archive: Content) -> Content:
@@ -244,8 +292,8 @@ def only_member(archive: Content) -> Content:
     if not found:
         raise rules.stopped(archive.name, rules.NO_MEMBER)
     if len(found) > 1:
-        names = ", ".join(content.name.partition("!")[2] for content in found[:5])
-        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, names)
+        numbers = ", ".join(content.name.partition(", ")[2] for content in found[:5])
+        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, numbers, ", ".join(c.called for c in found[:5]))
     return found[0]
 
 
@@ -274,11 +322,12 @@ def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Con
     format = format_of(name, unpack)
     if format in (Format.GZIP, Format.ARCHIVE):
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
-    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack))
+    streamed = format in (Format.TEXT, Format.XML)
+    return Content(name, format, unpack if streamed else _held(name, unpack, _Room(MAX_IN_MEMORY)))
 
 
-def _member(archive: Content, info: zipfile.ZipInfo, packed_size: int) -> Content:
-    name = f"{archive.name}!{_shown(info.filename)}"
+def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
+    name, called = f"{archive.name}, member {number}", _shown(info.filename)
 
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
@@ -287,15 +336,15 @@ def _member(archive: Content, info: zipfile.ZipInfo, packed_size: int) -> Conten
     if format is Format.GZIP:
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
     if format is Format.ARCHIVE:
-        held = _held(name, unpack)
+        held = _held(name, unpack, room)
         if format_of(name, held) is Format.ARCHIVE:
             raise rules.stopped(name, rules.NESTED_ARCHIVE)
-        return Content(name, Format.WORKBOOK, held)
-    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack))
+        return Content(name, Format.WORKBOOK, held, called)
+    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack, room), called)
 
 
-def _held(name: str, unpack: Callable[[], BinaryIO]) -> Callable[[], BinaryIO]:
-    """The same content, held in memory so that it can seek."""
+def _held(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
+    """The same content, held in memory so that it can seek, if there is `room`."""
     held: list[bytes] = []
 
     def in_memory() -> BinaryIO:
@@ -304,20 +353,21 @@ def _held(name: str, unpack: Callable[[], BinaryIO]) -> Callable[[], BinaryIO]:
                 data = bytearray()
                 while block := stream.read(1 << 20):
                     data += block
-                    if len(data) > MAX_IN_MEMORY:
+                    if len(data) > room.left:
                         raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
+            room.left -= len(data)
             held.append(bytes(data))
         return Guarded(name, io.BytesIO(held[0]))  # type: ignore[return-value]
 
     return in_memory
 
 
-def _check(name: str, info: zipfile.ZipInfo) -> None:
+def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
     path = PurePosixPath(info.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise rules.stopped(name, rules.UNSAFE_MEMBER)
     if path.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE, _shown(info.filename))
+        raise rules.stopped(name, rules.NESTED_ARCHIVE, f"member {number}", _shown(info.filename))
 
 
 def _is_clutter(info: zipfile.ZipInfo) -> bool:

@@ -41,13 +41,15 @@ from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import Workbook, open_sheet
-from sources.extract.rules import LINK, OTHER_FORMAT, stopped
+from sources.extract.regular import leads_out
+from sources.extract.rules import LINK, OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
 
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
 """CYP609 is for those who record assessments against the referral."""
+TABLES = (*TABLES_NEEDED, "CYP609")
 
 _ITEMS_FILE = Path(__file__).with_name("csds_items.csv")
 _VIEWS_FILE = Path(__file__).with_name("csds.sql.j2")
@@ -135,6 +137,8 @@ NOT_CARRIED = ("concern", "referral")
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
 _BATCH_ROWS = 64 << 10
+_MAX_MEMORY = "768MiB"
+"""For the tables of one sender: a million rows that reviews need take a third of it."""
 _REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}
 """Community care activity type code of a mandated health-visitor review -> contract code."""
 _MANDATED = f"({', '.join(map(quoted, _REVIEW_OF_ACTIVITY))})"
@@ -168,30 +172,34 @@ ORPHANS = {
 
 @dataclass(frozen=True)
 class TablePart:
-    """One file, member or sheet that holds rows of a table; `name` is how messages call it."""
+    """One file, member or sheet that holds rows of a table; `name` is how messages call it, `called` how its sender
+    does."""
 
     table: str
     name: str
+    called: str
     open: Callable[[], TextTable]
 
 
 def csds_parts(contents: Iterable[Content]) -> list[TablePart]:
     """The files, members of an archive and sheets that are named after a table, in order of name."""
     found = [part for content in contents for part in _parts(content)]
-    return sorted(found, key=lambda part: part.name.casefold())
+    return sorted(found, key=lambda part: part.called.casefold())
 
 
 def folder_contents(landed: Landed) -> list[Content]:
-    """The files of a landed folder that are named after a table; raises `ExtractStopped`.
+    """The files of a landed folder that are named after a table, by name; raises `ExtractStopped`.
 
     A link is followed within its council's folder only.
     """
     paths = [path for path in landed.path.iterdir() if table_of(path.name) and not path.name.startswith(".")]
-    council = landed.path.parent.parent.resolve()
-    for path in paths:
-        if not path.resolve().is_relative_to(council):
-            raise stopped(f"{landed.name}/{path.name}", LINK)
-    return [content_of(f"{landed.name}/{path.name}", path) for path in paths]
+    contents = []
+    for number, path in enumerate(sorted(paths), 1):
+        name = f"{landed.name}, file {number}"
+        if leads_out(path, landed.path.parent.parent):
+            raise stopped(name, LINK)
+        contents.append(content_of(name, path, path.name))
+    return contents
 
 
 def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
@@ -210,16 +218,14 @@ def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
 
 
 def _parts(content: Content) -> Iterator[TablePart]:
-    inner = content.name.rpartition("!" if "!" in content.name else "/")[2]
-    table = table_of(inner)
     if content.format is Format.WORKBOOK:
         book = Workbook(content)
         for sheet in book.sheets:
-            if of_sheet := table_of(sheet.name):
-                name = f"{content.name}!{sheet.name}"
-                yield TablePart(of_sheet, name, partial(open_sheet, book, sheet, known_headings(of_sheet)))
-    elif table:
-        yield TablePart(table, content.name, partial(_open_file, content, table))
+            if table := table_of(sheet.called):
+                name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"
+                yield TablePart(table, name, called, partial(open_sheet, book, sheet, known_headings(table)))
+    elif table := table_of(content.called):
+        yield TablePart(table, f"{content.name} ({table})", content.called, partial(_open_file, content, table))
 
 
 def _open_file(content: Content, table: str) -> TextTable:
@@ -237,6 +243,7 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     try:
         with in_memory() as con:
+            con.execute(f"SET memory_limit = '{_MAX_MEMORY}'").fetchall()
             con.execute("CREATE TABLE codes (tool VARCHAR, measure VARCHAR, months INTEGER)")
             con.executemany("INSERT INTO codes VALUES (?, ?, ?)", [(code, *of) for code, of in snomed_codes().items()])
             for table in _WANTED:
@@ -247,6 +254,8 @@ def _batches(
                     set_aside[rule] = rows
             reviews = con.sql(f"SELECT {', '.join((*names, SOURCE_ROW))} FROM reviews ORDER BY {SOURCE_ROW}")
             found = reviews.to_arrow_table()
+    except duckdb.OutOfMemoryException:
+        raise stopped(name, TABLES_TOO_LARGE) from None
     except duckdb.Error as error:
         kind = type(error).__name__
         raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +13,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pyarrow import types
 
-from sources.extract.readers.content import Content
-from sources.extract.rules import ENCRYPTED_PARQUET, NOT_PARQUET, NOT_TEXT, stopped
-from sources.extract.table import SOURCE_ROW, TextTable, checked_header
+from sources.extract.readers.content import Content, may_unpack_to
+from sources.extract.readers.parquet_pages import MAX_FOOTER_BYTES, TooLarge, batch_rows, check_footer
+from sources.extract.rules import (
+    ENCRYPTED_PARQUET,
+    LONG_VALUE,
+    NOT_PARQUET,
+    NOT_TEXT,
+    TOO_MANY_ROWS,
+    UNPACKS_TOO_LARGE,
+    stopped,
+)
+from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, checked_header
 
-_BATCH_ROWS = 32 << 10
+_BUFFER_BYTES = 1 << 20
+_MOST_IN_A_LIST = 10_000
+"""Columns, row groups or whatever else is listed in a footer or page header."""
+_MAX_VALUE_BYTES = 1 << 20
+_MAX_BATCH_TEXT = 64 << 20
+"""Bytes of one column in one batch of rows."""
 _EXACT_BELOW = float(1 << 53)
 """Whole numbers below this are exact as floating point."""
 _BYTE_TYPES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
@@ -23,17 +40,57 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 def open_parquet(content: Content) -> TextTable:
     """Open a Parquet file; raises `ExtractStopped`, at once or while its batches are read."""
-    stream = content.open()
-    if stream.read(4) == b"PARE":
-        raise stopped(content.name, ENCRYPTED_PARQUET)
-    try:
-        file = pyarrow.parquet.ParquetFile(stream)
-        names = file.schema_arrow.names
-    except _UNREADABLE as error:
-        raise stopped(content.name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
+    file = opened(content)
+    names = file.schema_arrow.names
     header = checked_header(content.name, names)
     in_file = dict(zip(header, names, strict=True))
     return TextTable(header, lambda wanted: _batches(content, file, {name: in_file[name] for name in wanted}))
+
+
+def opened(content: Content) -> pyarrow.parquet.ParquetFile:
+    """The file, its footer no longer than an extract's; raises `ExtractStopped`."""
+    stream = content.open()
+    if stream.read(4) == b"PARE":
+        raise stopped(content.name, ENCRYPTED_PARQUET)
+    with _in_words(content.name):
+        check_footer(stream)
+        stream.seek(0)
+        limits = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_size_limit": _MOST_IN_A_LIST}
+        file = pyarrow.parquet.ParquetFile(stream, **limits)
+        _ = file.schema_arrow
+        return file
+
+
+def bounded_batches(
+    content: Content, file: pyarrow.parquet.ParquetFile, names: Sequence[str], **options: Any
+) -> Iterator[pa.RecordBatch]:
+    """The columns `names`, as many rows at a time as fit into memory. Raises `ExtractStopped`, for columns too that do
+    not hold single values."""
+    schema = file.schema_arrow
+    for name in names:
+        _check_type(content.name, schema, name)
+    if file.metadata.num_rows > MAX_ROWS:
+        raise stopped(content.name, TOO_MANY_ROWS)
+    with _in_words(content.name), content.open() as stream, content.open() as headers:
+        size = headers.seek(0, os.SEEK_END)
+        rows = batch_rows(headers, file.metadata, set(names), may_unpack_to(size))
+        reader = pyarrow.parquet.ParquetFile(
+            stream, metadata=file.metadata, read_dictionary=_texts(schema), buffer_size=_BUFFER_BYTES, **options
+        )
+        for batch in reader.iter_batches(batch_size=rows, columns=list(names)):
+            columns = [_decoded(content.name, schema, name, batch.column(name)) for name in names]
+            yield pa.record_batch(columns, names=list(names))
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """Stop the extract that messages call `name` where a Parquet file cannot be read or is too large."""
+    try:
+        yield
+    except TooLarge:
+        raise stopped(name, UNPACKS_TOO_LARGE) from None
+    except _UNREADABLE as error:
+        raise stopped(name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
 
 
 def _batches(
@@ -41,20 +98,54 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     """`wanted` maps the header's names to those in the file, which may have blanks around them, or be blank."""
     row = 1
-    try:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted.values())):
-            columns = [_as_text(content.name, name, batch.column(in_file)) for name, in_file in wanted.items()]
-            numbers = pa.array(np.arange(row, row + batch.num_rows), pa.int64())
-            row += batch.num_rows
-            yield pa.record_batch([*columns, numbers], names=[*wanted, SOURCE_ROW])
-    except _UNREADABLE:
-        raise stopped(content.name, NOT_PARQUET) from None
+    for batch in bounded_batches(content, file, list(wanted.values())):
+        columns = [
+            _as_text(content.name, _column(file.schema_arrow, in_file), name, values)
+            for (name, in_file), values in zip(wanted.items(), batch.columns, strict=True)
+        ]
+        numbers = pa.array(np.arange(row, row + batch.num_rows), pa.int64())
+        row += batch.num_rows
+        yield pa.record_batch([*columns, numbers], names=[*wanted, SOURCE_ROW])
 
 
-def _as_text(file: str, name: str, values: pa.Array) -> pa.Array:
+def _column(schema: pa.Schema, name: str) -> str:
+    return f"column {schema.names.index(name) + 1}"
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    """Columns of which a dictionary may repeat long values."""
+    kinds = (types.is_string, types.is_large_string, *_BYTE_TYPES[:2])
+    return [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+
+
+def _check_type(file: str, schema: pa.Schema, name: str) -> None:
+    """Raises `ExtractStopped` for a column whose values are not single ones, or are longer than any."""
+    type = schema.field(name).type
+    type = type.value_type if types.is_dictionary(type) else type
+    if types.is_nested(type):
+        raise stopped(file, NOT_TEXT, _column(schema, name), name)
+    if types.is_fixed_size_binary(type) and type.byte_width > _MAX_VALUE_BYTES:
+        raise stopped(file, LONG_VALUE, _column(schema, name), name)
+
+
+def _decoded(file: str, schema: pa.Schema, name: str, values: pa.Array) -> pa.Array:
+    """Values in the place of a dictionary and indices; raises `ExtractStopped` where they are too long together."""
+    if not types.is_dictionary(values.type):
+        return values
+    if types.is_string(values.type.value_type) or types.is_binary(values.type.value_type):
+        lengths = pc.binary_length(values.dictionary)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > _MAX_VALUE_BYTES:
+            raise stopped(file, LONG_VALUE, _column(schema, name), name)
+        if longest * len(values) > _MAX_BATCH_TEXT:
+            total = pc.sum(lengths.cast(pa.int64()).take(values.indices)).as_py() or 0
+            if total > _MAX_BATCH_TEXT:
+                raise stopped(file, UNPACKS_TOO_LARGE, _column(schema, name), name)
+    return values.dictionary_decode()
+
+
+def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
     """Values as a text file would have them: ISO dates, whole numbers without a decimal point, TRUE and FALSE."""
-    if types.is_dictionary(values.type):
-        values = values.dictionary_decode()
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if types.is_timestamp(values.type):
@@ -67,7 +158,7 @@ def _as_text(file: str, name: str, values: pa.Array) -> pa.Array:
         text = values.cast(pa.string())
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise stopped(file, NOT_TEXT, f"{name} ({values.type})") from None
+        raise stopped(file, NOT_TEXT, column, name) from None
     if types.is_boolean(values.type):
         return pc.ascii_upper(text)
     return pc.replace_substring_regex(text, r"\.0+$", "") if types.is_decimal(values.type) else text

@@ -15,10 +15,12 @@ from __future__ import annotations
 import io
 import posixpath
 import re
+import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import BinaryIO
 from xml.parsers import expat
 
@@ -31,9 +33,12 @@ from sources.extract.rules import (
     DOCUMENT_TYPE,
     FORMULA,
     LONG_ROW,
+    LONG_VALUE,
     NO_SHEET,
     SEVERAL_SHEETS,
     TOO_MANY_COLUMNS,
+    TOO_MANY_SHEETS,
+    UNPACKS_TOO_LARGE,
     stopped,
 )
 from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, TextTable, checked_header
@@ -42,7 +47,14 @@ Attributes = dict[str, str]
 
 MAX_ROWS = 1 << 20
 """Rows of a sheet (ECMA-376, as Excel has them)."""
+MAX_SHEETS = 100
 _BLOCK_BYTES = 256 << 10
+_HEADER_BLOCKS = 128
+"""Of a sheet, in which its header row is looked for."""
+_MAX_HELD = 256 << 20
+"""Bytes of one part that is held in memory, as Python holds it: texts that cells share, elements of a small part."""
+_ELEMENT_BYTES, _POINTER_BYTES = 400, 8
+_BATCH_TEXT = 16 << 20
 _MAX_TEXT = 1 << 20
 _MAX_CELLS = 1 << 14
 _COLUMN = re.compile("[A-Z]{1,3}")
@@ -58,9 +70,11 @@ _TRUE_VALUES = ("1", "true")
 
 @dataclass(frozen=True)
 class Sheet:
-    """A visible sheet: its name, and the part of the workbook that holds it."""
+    """A visible sheet: its number among them, from 1, the sender's own name of it, which no message repeats, and the
+    part of the workbook that holds it."""
 
-    name: str
+    number: int
+    called: str
     part: str
 
 
@@ -81,11 +95,13 @@ class Workbook:
     @cached_property
     def sheets(self) -> list[Sheet]:
         """The visible sheets of cells, in their order."""
-        found = []
+        found: list[Sheet] = []
         for tag, attributes in self._elements:
             kind, part = self._related.get(attributes.get("id", ""), ("", ""))
             if tag == "sheet" and kind == "worksheet" and attributes.get("state", "visible") == "visible":
-                found.append(Sheet(attributes.get("name", ""), part))
+                found.append(Sheet(len(found) + 1, attributes.get("name", ""), part))
+                if len(found) > MAX_SHEETS:
+                    raise stopped(self.name, TOO_MANY_SHEETS)
         return found
 
     def rows(self, sheet: Sheet) -> Iterator[list[SheetRow]]:
@@ -146,7 +162,9 @@ def open_workbook(content: Content, known: Container[str]) -> TextTable:
         raise stopped(content.name, NO_SHEET)
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise stopped(content.name, SEVERAL_SHEETS, ", ".join(sheet.name for sheet in found[:_MAX_SHOWN_CELLS]))
+        shown = found[:_MAX_SHOWN_CELLS]
+        numbers = ", ".join(f"sheet {sheet.number}" for sheet in shown)
+        raise stopped(content.name, SEVERAL_SHEETS, numbers, ", ".join(sheet.called for sheet in shown))
     return open_sheet(book, found[0], known)
 
 
@@ -157,7 +175,7 @@ def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> TextTable
     """
     row, count = _header(book, sheet, known)
     if count < MIN_KNOWN:
-        raise stopped(book.name, NO_SHEET, sheet.name)
+        raise stopped(book.name, NO_SHEET, f"sheet {sheet.number}", sheet.called)
     width = max(column for column, text in row.cells.items() if text.strip()) + 1
     if width > MAX_COLUMNS:
         raise stopped(book.name, TOO_MANY_COLUMNS)
@@ -168,7 +186,7 @@ def open_sheet(book: Workbook, sheet: Sheet, known: Container[str]) -> TextTable
 def _header(book: Workbook, sheet: Sheet, known: Container[str]) -> tuple[SheetRow, int]:
     """The row with most known names among the first of a sheet, and how many it has."""
     first: list[SheetRow] = []
-    for rows in book.rows(sheet):
+    for rows in islice(book.rows(sheet), _HEADER_BLOCKS):
         first += [row for row in rows if row.number <= MAX_SKIPPED + 1]
         if rows and rows[-1].number > MAX_SKIPPED:
             break
@@ -180,12 +198,16 @@ def _batches(
     book: Workbook, sheet: Sheet, header_row: int, columns: list[int], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     waiting: list[SheetRow] = []
+    size = 0
     for rows in book.rows(sheet):
         _refuse_formulas(book.name, sheet, [row for row in rows if row.number >= header_row and row.formulas], columns)
-        waiting += [row for row in rows if row.number > header_row]
-        if len(waiting) >= _BATCH_ROWS:
-            yield _batch(waiting, header_row, columns, names)
-            waiting = []
+        for row in rows:
+            if row.number > header_row:
+                waiting.append(row)
+                size += sum(len(row.cells.get(column, "")) for column in columns)
+            if len(waiting) >= _BATCH_ROWS or size > _BATCH_TEXT:
+                yield _batch(waiting, header_row, columns, names)
+                waiting, size = [], 0
     yield _batch(waiting, header_row, columns, names)
 
 
@@ -197,10 +219,10 @@ def _batch(rows: list[SheetRow], header_row: int, columns: list[int], names: lis
 
 def _refuse_formulas(name: str, sheet: Sheet, rows: list[SheetRow], columns: list[int]) -> None:
     wanted = set(columns)
-    found = [(column, row.number) for row in rows for column in row.formulas if column in wanted]
+    found = [f"{_letters(column)}{row.number}" for row in rows for column in sorted(row.formulas & wanted)]
     if found:
-        cells = [f"{sheet.name}!{_letters(column)}{number}" for column, number in found[:_MAX_SHOWN_CELLS]]
-        raise stopped(name, FORMULA, ", ".join(cells) + (" and more" if len(found) > _MAX_SHOWN_CELLS else ""))
+        cells = ", ".join(found[:_MAX_SHOWN_CELLS]) + (" and more" if len(found) > _MAX_SHOWN_CELLS else "")
+        raise stopped(name, FORMULA, f"sheet {sheet.number}, {cells}", f"{sheet.called}, {cells}")
 
 
 def _letters(column: int) -> str:
@@ -222,7 +244,7 @@ class SheetRow:
 
     number: int
     cells: dict[int, str] = field(default_factory=dict)
-    formulas: list[int] = field(default_factory=list)
+    formulas: set[int] = field(default_factory=set)
 
 
 def parse(
@@ -260,8 +282,13 @@ def parse(
 def elements(name: str, stream: BinaryIO) -> list[tuple[str, Attributes]]:
     """Local name and attributes (by local name) of every element of a small part, in the order they begin."""
     found: list[tuple[str, Attributes]] = []
+    size = 0
 
     def start(tag: str, attributes: Attributes) -> None:
+        nonlocal size
+        size += _ELEMENT_BYTES + len(tag) + sum(len(key) + len(value) for key, value in attributes.items())
+        if size > _MAX_HELD:
+            raise stopped(name, UNPACKS_TOO_LARGE)
         found.append((local(tag), {local(key): value for key, value in attributes.items()}))
 
     for _ in parse(name, stream, start, lambda _: None, lambda _: None):
@@ -274,6 +301,7 @@ def shared_strings(name: str, stream: BinaryIO) -> list[str]:
     strings: list[str] = []
     pieces: list[str] = []
     inside = hint = False
+    size = length = 0
 
     def start(tag: str, _: Attributes) -> None:
         nonlocal inside, hint
@@ -282,18 +310,26 @@ def shared_strings(name: str, stream: BinaryIO) -> list[str]:
         inside = tag == "t" and not hint
 
     def end(tag: str) -> None:
-        nonlocal inside, hint
+        nonlocal inside, hint, size, length
         tag = local(tag)
         inside = False
         if tag == "rPh":
             hint = False
         elif tag == "si":
             strings.append(unescaped("".join(pieces)))
+            size += sys.getsizeof(strings[-1]) + _POINTER_BYTES
+            if size > _MAX_HELD:
+                raise stopped(name, UNPACKS_TOO_LARGE)
             pieces.clear()
+            length = 0
 
     def text(data: str) -> None:
+        nonlocal length
         if inside:
             pieces.append(data)
+            length += len(data)
+            if length > _MAX_TEXT:
+                raise stopped(name, LONG_VALUE)
 
     for _ in parse(name, stream, start, end, text):
         pass
@@ -332,7 +368,7 @@ class _SheetReader:
         elif tag == "v" or tag == "t":
             self._inside = not self._hint
         elif tag == "f":
-            self._row.formulas.append(self._column)
+            self._row.formulas.add(self._column)
         elif tag == "row":
             number = int(attributes.get("r") or self._row.number + 1)
             if not self._row.number < number <= MAX_ROWS:

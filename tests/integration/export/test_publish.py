@@ -24,10 +24,11 @@ from ndl_export.bundle.verify import verify
 from ndl_export.files import signing, stores
 from ndl_export.files.stores import StoreError, open_store
 from ndl_export.publish import leading_files, one_publisher
-from ndl_export.publish.upload import PublishRefused, publish
+from ndl_export.publish.upload import PublishRefused
 from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
 from tests.support import PROJECT
+from tests.support.export.bundles import publish
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
@@ -41,7 +42,7 @@ DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
 @pytest.fixture
 def own(two: Path, tmp_path: Path) -> Path:
     """A copy to write to."""
-    return Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
+    return Path(shutil.copytree(two.parent, tmp_path / "home", symlinks=True)) / "release"
 
 
 @pytest.fixture

@@ -67,7 +67,9 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     made = {str(path.relative_to(pipeline.home.returns)) for path in files(pipeline)}
     of_leeds = {f"leeds/{source}/{COHORT}.age" for source in SERVICES}
     summaries = {f"leeds/summary-{COHORT}.{kind}" for kind in ("json", "html")}
-    assert made == {*of_leeds, *summaries, "disclosures.jsonl", "disclosures.head.json"}
+    told = {f"leeds/told-{service}/{COHORT}.age" for service in SERVICE_NAMES}
+    log = {"disclosures.jsonl", "disclosures.head.json"}
+    assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet"}
     assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
         "leeds"
     }
@@ -118,7 +120,9 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     assert {path: path.read_bytes() for path in files(pipeline)} == before
     write(pipeline.agreements, "leeds", pipeline.recipients, everything(KNOWN_TO))
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
-    assert len(entries(pipeline.home.disclosures)) == 2 * len(SERVICES)
+    lines = entries(pipeline.home.disclosures)
+    assert [line["serial"] for line in lines if line["source"] == "eyfsp"] == [1, 2]
+    assert len(lines) == 2 * len((*SERVICES, *SERVICE_NAMES))
 
 
 def test_a_return_that_was_lost_or_changed_is_made_again(pipeline: Pipeline) -> None:
@@ -154,8 +158,8 @@ def test_two_runs_at_once_make_each_return_once(pipeline: Pipeline) -> None:
     write(pipeline.agreements, "leeds", pipeline.recipients)
     with ThreadPoolExecutor(2) as both:
         runs = list(both.map(lambda _: pipeline.make(), range(2)))
-    assert sorted(sum(made.written for made in run) for run in runs) == [0, len(SERVICES)]
-    assert len(entries(pipeline.home.disclosures)) == len(SERVICES)
+    assert sorted(sum(made.written for made in run) for run in runs) == [0, len((*SERVICES, *SERVICE_NAMES))]
+    assert len(entries(pipeline.home.disclosures)) == len((*SERVICES, *SERVICE_NAMES))
 
 
 def test_known_to_alone_tells_nothing_else(pipeline: Pipeline) -> None:

@@ -108,7 +108,7 @@ class Neighbours:
 
 def neighbours(folder: Path, rows: Rows, *, children: int = 120) -> Neighbours:
     """Both, through intake and linkage; the child's rows are the first of each of its extracts."""
-    keys = KeyRing.create(folder / "keys")
+    keys = KeyRing.create(folder / "keys", demonstration=True)
     write_extracts(folder / "landing", children=children, seed=11, councils=COUNCILS)
     without, with_child = Home(folder / "home"), Home(folder / "home_with_child")
     _take_in(folder / "landing", without, keys)

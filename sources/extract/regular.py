@@ -1,0 +1,47 @@
+"""The one way to open what a sender has put somewhere: a regular file, or nothing.
+
+A pipe, a device or a socket would be waited for, or would never end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class NotRegular(OSError):
+    """Something else than a regular file stands there."""
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """The file at `path`, open for reading; a link is followed. Raises `NotRegular`, or another `OSError`.
+
+    It is looked at before it is opened, since to open a device can do something, and again afterwards, since another
+    may stand there by then.
+    """
+    _check(path.stat())
+    handle = os.open(path, os.O_RDONLY | _AT_ONCE)
+    try:
+        _check(os.fstat(handle))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether `path` leads out of `folder` by a link, or to nowhere, as one that leads to itself does."""
+    try:
+        return not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+    except (OSError, RuntimeError):
+        return True
+
+
+def _check(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotRegular(errno.EINVAL, "not a regular file")
