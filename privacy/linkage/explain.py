@@ -200,8 +200,8 @@ def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) 
 def _decision(
     con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
 ) -> dict[str, Any]:
-    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what the
-    cohort as a whole adds to it (`link.decide`), and the rivals that were chosen instead."""
+    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what is
+    added where neither has another partner (`candidates.FREE_BITS`), and the rivals that were chosen instead."""
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
@@ -212,7 +212,7 @@ def _decision(
     (pair,) = at
     return {
         "weight": float(weight[pair]),
-        "bits_of_cohort": float(decision.alone[pair] - weight[pair]),
+        "bits_raised": float(decision.alone[pair] - weight[pair]),
         "posterior_alone": probability_of(float(decision.alone[pair])),
         "posterior": probability_of(float(decision.odds[pair])),
         "kept": bool(pair in decision.kept),
