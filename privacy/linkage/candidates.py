@@ -35,7 +35,7 @@ _NAME_FORMS = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
-FREE_BITS = 3.5
+FREE_BITS: float = model.parameters()["free_bits"]
 """How much likelier (log2) two records that have no other partner are one child than any two records. Where two
 services each see a share s of the children in the other, s / (1 - s) ** 2 times: 20 times, or 4.3 bits, at s = 0.8. The
 rest is caution: many people share an address or a surname, so agreement says less than the model has it, and a false

@@ -301,7 +301,7 @@ def main(arguments: list[str]) -> None:
             now = in_force["comparisons"].get(comparison, {}).get(level, ["-", "-"])
             print(f"{comparison:14} {level:26} m {m:<10g} u {u:<10g} in force: m {now[0]} u {now[1]}")
     if "--write" in arguments:
-        content = {"version": in_force["version"], "comparisons": found}
+        content = in_force | {"comparisons": found}
         Path(__file__).with_name("model.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

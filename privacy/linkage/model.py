@@ -16,11 +16,13 @@ alone, so that it can be explained without a record.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
@@ -204,9 +206,19 @@ _ROUNDING_BITS = 0.006
 
 @cache
 def parameters() -> dict[str, Any]:
-    """The content of `model.json`: version, and [m, u] for each level of each comparison."""
-    loaded: dict[str, Any] = json.loads(resources.files("privacy.linkage").joinpath("model.json").read_text())
+    """The content of `model.json`: version, `free_bits` (see `candidates`), and [m, u] for each level of each
+    comparison."""
+    loaded: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
     return loaded
+
+
+def parameters_sha256() -> str:
+    """Of `model.json`: what a person approves who signs a release off."""
+    return hashlib.sha256(_file().read_bytes()).hexdigest()
+
+
+def _file() -> Traversable:
+    return resources.files("privacy.linkage").joinpath("model.json")
 
 
 def weight(comparison: str, level: str, records: int | None = None) -> float:
@@ -233,11 +245,8 @@ def level_name(comparison: str, number: int) -> str | None:
 
 
 def prior(records: int) -> float:
-    """Probability that two random records of two services are one child, for services of this many children.
-
-    One over the number of children, rounded to a power of two: an order of magnitude, so that one record more or
-    less changes no link.
-    """
+    """Probability that two random records of two services are one child, for services of this many children, as it is
+    publicly known: one over that number, rounded to a power of two."""
     return 2.0 ** -round(math.log2(max(records, 2)))
 
 
