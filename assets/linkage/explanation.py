@@ -10,7 +10,7 @@ import pyarrow.parquet
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import extracts_of
-from assets.linkage.link import not_as_linked
+from assets.linkage.link import linked_with, not_as_linked
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.linkage.explain import NoSuchRow, Row, explain
@@ -53,8 +53,9 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
+    sent = {source: paths for source, paths in extracts.items() if paths}
     try:
-        found = explain({source: paths for source, paths in extracts.items() if paths}, first, second)
+        found = explain(sent, first, second, linked_with(home, cohort)[1])
     except NoSuchRow:
         raise CannotExplain(_out_of_date(cohort)) from None
     if not found.result.links.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
