@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home import processing_log
@@ -24,6 +25,8 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
 from assets.returns import told
 from assets.returns.standing import Unusual, observe
 from assets.returns.summary import held_mac, write_summary
@@ -31,12 +34,12 @@ from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
-from privacy.linkage.rows import OWN_NUMBERS
-from privacy.returns import disclosures, identity
+from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
 from privacy.returns.disclosures import Disclosure, ReturnState, Told
-from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, absence, facts_of
+from privacy.returns.facts import Absence, absence, facts_of
 from privacy.returns.seal import TOLD_FORMAT, Header, content, seal, seal_document
+from privacy.returns.traits import traits
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -71,7 +74,8 @@ def make_returns(
     in_full = _in_full(extracts)
     standing = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     with in_memory() as con:
-        identity.prepare(con, keys)
+        con.register("traits", _traits(home, cohort, extracts, keys))
+        con.register("links", _links(home, cohort, keys))
         _records(con, home, Cohort(cohort), extracts, on)
         watched = {key: extract for key, extract in extracts.items() if key[0] in standing}
         unusual = observe(con, home, cohort, watched, log.released, on)
@@ -348,36 +352,41 @@ def _records(
     extracts: Collection[tuple[str, str]],
     on: dt.date,
 ) -> None:
-    """The tables that `privacy.returns.facts` reads."""
-    con.execute(f"CREATE VIEW links AS FROM {parquet(home.links(cohort.code))}")
+    """The tables that `privacy.returns.facts` reads, from `links` and `traits`."""
     con.execute(f"CREATE VIEW doubts AS FROM {parquet(home.doubts(cohort.code))}")
     selects = []
     for source, service in SERVICES.items():
         paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
         if paths:
             selects.append(
-                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
-                f" {FINDABLE_CONDITION} AS findable, nullif(sex, '') AS sex, {_told_apart(paths[0])},"
+                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, row_key,"
                 f" {_last_contact(source, cohort, on)} AS last_contact,"
                 f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern"
-                f" FROM {parquet(paths, hive_partitioning=False)}, identity_pads"
+                f" FROM {parquet(paths, hive_partitioning=False)}"
             )
     con.execute(
         f"""
         CREATE TEMP TABLE records AS
-        SELECT said.*, child_id, coalesce(match_probability, 1) AS probability
-          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, source_row)
+        SELECT said.*, traits.* EXCLUDE (source, council, row_key), row, child_id,
+               coalesce(match_probability, 1) AS probability
+          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, row_key)
+          JOIN traits USING (source, council, row_key)
         """
     )
 
 
-def _told_apart(path: Path) -> str:
-    """By what a row is compared with others of its sender: tokens, own numbers, and the mark of all that identifies
-    its child."""
-    columns = pyarrow.parquet.read_schema(path).names
-    numbers = [number if number in columns else f"NULL::UBIGINT AS {number}" for number in OWN_NUMBERS]
-    numbered = f"coalesce({', '.join(name for name in OWN_NUMBERS if name in columns)}, NULL) IS NOT NULL AS numbered"
-    return ", ".join([*ALIKE_TOKENS, *numbers, numbered, f"{identity.identity_sql(columns)} AS identity"])
+def _traits(home: Home, cohort: str, extracts: Collection[tuple[str, str]], keys: KeyRing) -> pa.Table:
+    paths = {
+        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        for source in SERVICES
+    }
+    return traits(readers(home, keys, cohort, paths), keys)
+
+
+def _links(home: Home, cohort: str, keys: KeyRing) -> pa.Table:
+    """The links, and `row`: the number by which its sender knows a row."""
+    links = pyarrow.parquet.read_table(home.links(cohort))
+    return links.append_column("row", RowNumbers(home, keys, cohort).numbers(links))
 
 
 def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
