@@ -1,4 +1,4 @@
-"""`readiness ui` on a home folder that nobody made: it is prepared, and Dagster answers under the project's settings."""
+"""`readiness ui` on a home folder that nobody made: it is prepared, and Dagster answers under our settings."""
 
 from __future__ import annotations
 
