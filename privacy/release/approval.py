@@ -123,7 +123,7 @@ class SignOffs:
 
     @property
     def people(self) -> dict[str, Any]:
-        """Whom the policy named when the ledger last saw it change, and how many must sign; empty where it never did."""
+        """Whom the policy named when it last changed, and how many must sign; empty where none ever did."""
         return next((content for content, _ in reversed(list(self._of(_PEOPLE)))), {})
 
     @property
