@@ -37,14 +37,14 @@ from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.publisher import InvalidPublisher, publisher
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import LedgerError
 from privacy.release.policy import Policy, PolicyError, load_policy
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
 """By cohort of a release, the release that it was measured for."""
@@ -73,7 +73,7 @@ class NotBegun(Exception):
 
 REFUSALS = (
     *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
-    *(NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
+    *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
 )
 """What `begin_release` raises."""
 

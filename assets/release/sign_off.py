@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.at_work import turn
 from assets.home.paths import Home
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
+from assets.release.anchors import published_charges
 from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
 from assets.release.noise_workload import plan_family
@@ -37,6 +38,7 @@ from privacy.release.approval import (
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Policy, Stage, load_policy, public_text
+from privacy.release.session import settle
 
 
 class NothingToSign(Exception):
@@ -54,11 +56,13 @@ class Count:
 
 def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish: bool) -> Request:
     """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
-    `publish` its bundle. Charges nothing. Raises what `begin_release` does, `NothingToSign` and `BundleRefused`."""
+    `publish` its bundle. Charges nothing. Raises what `begin_release` and `settle` do, `NothingToSign` and
+    `BundleRefused`."""
     if publish:
         return publication_request(home, version)
     with turn(home, {cohort, *asked.others}):
         councils = read_record(home, cohort).taking_part
+        settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
         measured = begin_release(home, cohort, version, councils, asked)
         ledger = Ledger(home.ledger)
         if all(ledger.is_measured(each, version, FAMILIES) for each in measured):
@@ -224,15 +228,14 @@ def _of_cohort(
 ) -> dict[str, object]:
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in}
+    linked = record_of_tables(home, cohort)
     return {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,
         "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
-        "inputs": {
-            name: sha256_hex(canonical_json(asdict(extract)))
-            for name, extract in record_of_tables(home, cohort).extracts.items()
-        },
+        "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
+        "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
         "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
     }
 

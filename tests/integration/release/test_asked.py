@@ -65,6 +65,7 @@ def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path:
         begin_release(home, COHORT, VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}
     ledger = Ledger(home.ledger)
+    ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
     assert begin_release(home, COHORT, VERSION, COUNCILS, asked) == [COHORT]
 
