@@ -25,7 +25,7 @@ from assets.release.begin import (
     stands,
 )
 from assets.release.noise_workload import plan_family
-from assets.release.sign_off import check_measurement, publish_approved
+from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -114,6 +114,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     """
     Version.parse(version)
     Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+    check_again(home, version)
     made = _make_bundle(home, cohort, keys, version, councils)
     return made if made.parent == home.release else publish_approved(home, keys, cohort, version)
 

@@ -165,22 +165,34 @@ def _as_begun(home: Home, version: str, cohort: str) -> Asked:
 
 
 def check_publication(home: Home, version: str) -> None:
-    """Pass where the bundle in the release directory was approved for publication, or there is none, or it was changed,
-    which is said by who reads it. Raises `WaitsForApproval`."""
-    bundle, ledger = home.release / version, Ledger(home.ledger)
-    if not bundle.is_dir():
-        return
-    try:
-        request = publication_request(home, version)
-    except BundleRefused:
-        return
-    if not SignOffs(ledger).is_allowed(request):
+    """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
+    changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
+    request = _published_request(home, version)
+    if request is not None and not SignOffs(Ledger(home.ledger)).is_allowed(request):
+        bundle, ledger = home.release / version, Ledger(home.ledger)
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
             allow(ledger, load_policy().sign_off, request, release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
             raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+
+
+def check_again(home: Home, version: str) -> None:
+    """The same for a bundle that is about to be made again where it is published. One that was published before there
+    were signatures passes."""
+    signed, fixed = SignOffs(Ledger(home.ledger)), fixed_record(home, version)
+    if any(signed.allowed(Stage.MEASUREMENT, entry.measured_in) for entry in fixed.values()):
+        check_publication(home, version)
+
+
+def _published_request(home: Home, version: str) -> Request | None:
+    if not (home.release / version).is_dir() or (isinstance(home.ledger, Path) and not home.ledger.exists()):
+        return None
+    try:
+        return publication_request(home, version)
+    except BundleRefused:
+        return None
 
 
 def _gate(home: Home, keys: KeyRing, cohort: str, request: Request) -> None:
@@ -216,15 +228,14 @@ def _of_cohort(
 ) -> dict[str, object]:
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in}
+    linked = record_of_tables(home, cohort)
     return {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,
         "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
-        "inputs": {
-            name: sha256_hex(canonical_json(asdict(extract)))
-            for name, extract in record_of_tables(home, cohort).extracts.items()
-        },
+        "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
+        "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
         "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
     }
 

@@ -65,7 +65,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
     assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
-    returned = place.home.return_file("eyfsp", COHORT, "leeds"), place.home.return_file("told-health", COHORT, "leeds")
+    returned = place.home.return_file("eyfsp", COHORT, "leeds"), place.home.told_file("health", COHORT, "leeds")
     for path in (*returned, place.home.return_summary(COHORT, "leeds"), place.home.standing(COHORT)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")
@@ -74,10 +74,12 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
     kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
     assert kinds <= {"measurements", "turns"}
+    assert not [path for path in place.home.tokens_zone.rglob("*") if path.is_file()]
     assert {part: hashes(place.home.root / part) for part in stay} == before
     assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
     assert {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")} >= {
         "pseudonymised",
+        "tokens",
         "linked",
         "reports",
     }
