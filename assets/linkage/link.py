@@ -125,7 +125,8 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
     Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
-    with other parameters, the cohort is linked again first; returns the names of such extracts. Raises what `link_cohort` does.
+    with other parameters, the cohort is linked again first; returns the names of such extracts. Raises what
+    `link_cohort` does.
     """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
