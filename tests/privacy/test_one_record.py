@@ -123,9 +123,9 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_one_record_changes_only_the_part_that_it_is_in(keys: KeyRing, tmp_path: Path, seed: int) -> None:
-    cohort = Cohort(600, seed, keys, tmp_path)
+    cohort = Cohort(400, seed, keys, tmp_path)
     before = linked(cohort.tokens)
-    for change in changes(cohort, records=12, seed=seed):
+    for change in changes(cohort, records=6, seed=seed * 6):
         was, now = cohort.tokens[change.source], cohort.changed(change)
         after = linked(cohort.tokens | {change.source: now})
         rows = parts(cohort.tokens | {change.source: pa.concat_tables([was, now], promote_options="default")})
