@@ -12,7 +12,7 @@ import pyarrow.parquet
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import extracts_of
-from assets.linkage.link import not_as_linked
+from assets.linkage.link import linked_with, not_as_linked
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import readers
 from privacy.doors.database import in_memory
@@ -72,7 +72,7 @@ def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, key
     record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     try:
-        found = explain(readers(home, keys, cohort, extracts), one, other, numbers.name)
+        found = explain(readers(home, keys, cohort, extracts), one, other, numbers.name, linked_with(home, cohort)[1])
     except NoSuchRow:
         raise CannotExplain(_out_of_date(cohort)) from None
     if not found.result.links.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):

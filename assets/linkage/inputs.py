@@ -46,12 +46,15 @@ Extracts = Mapping[str, Extract]
 @dataclass(frozen=True)
 class LinkageRecord:
     """Which councils took part in a linkage, and of whose rows, by source, and of which extracts its confidential
-    tables are. `sent` is empty while the tables are written.
+    tables are. `sent` is empty while the tables are written. `parameters` is the SHA-256 of the parameters that they
+    were linked with, and `children` the published number of children that the linkage was told.
     """
 
     taking_part: Sequence[str]
     sent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extracts: Extracts = field(default_factory=dict)
+    parameters: str = ""
+    children: int = 0
 
     def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """By source, those of the councils whose rows are not in the confidential tables."""

@@ -39,11 +39,13 @@ from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import Watcher, link
+from privacy.linkage.model import parameters_sha256
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
+from sources.reference.profile_results import council_size
 
 
 class NothingToLink(Exception):
@@ -75,9 +77,10 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     previous = _earlier_links(home, cohort, now)
-    result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh)
+    children = published_children(councils)
+    result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
     with home.staging() as staging:
-        made_from = {EXTRACTS_LINKED: as_json(now)}
+        made_from = {EXTRACTS_LINKED: as_json(now), PARAMETERS: parameters_sha256(), CHILDREN: str(children)}
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
@@ -86,6 +89,11 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+
+
+def published_children(councils: Sequence[str]) -> int:
+    """The size of a cohort as the linkage is to know it: from published numbers, whatever rows there are."""
+    return round(sum(map(council_size, councils)))
 
 
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
@@ -123,15 +131,16 @@ def derive_confidential_tables(
 ) -> list[str]:
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
-    Where the extracts that are in are not those that were linked, because one came in meanwhile, the cohort is linked
-    again first; returns the names of such extracts. Raises what `link_cohort` does.
+    Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
+    with other parameters, the cohort is linked again first; returns the names of such extracts. Raises what
+    `link_cohort` does.
     """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
     check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     came = not_as_linked(home, cohort, councils)
-    if came or not home.links(cohort).exists():
+    if came or not home.links(cohort).exists() or linked_with(home, cohort)[0] != parameters_sha256():
         link_cohort(home, cohort, councils, keys, backend)
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
@@ -140,7 +149,8 @@ def derive_confidential_tables(
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
     sent = {source: [path.stem for path in paths] for source, paths in extracts.items()}
-    write_record(home, cohort, LinkageRecord(sorted(councils), sent, extracts_in(home, cohort, councils)))
+    made_of = extracts_in(home, cohort, councils)
+    write_record(home, cohort, LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort)))
     return came
 
 
@@ -153,6 +163,14 @@ def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
         return {}
     check_readable(home, home.links(cohort))
     return _noted_in(home.links(cohort))
+
+
+def linked_with(home: Home, cohort: str) -> tuple[str, int]:
+    """SHA-256 of the parameters that the links of a cohort were made with, and the published number of children that
+    the linkage was told; an empty one and 0 where there are no such links, or of an earlier version."""
+    path = home.links(cohort)
+    metadata = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
+    return metadata.get(PARAMETERS.encode(), b"").decode(), int(metadata.get(CHILDREN.encode(), 0))
 
 
 def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
@@ -187,6 +205,8 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
 
 EXTRACTS_LINKED = "extracts_linked"
 """Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
+PARAMETERS, CHILDREN = "linkage_parameters", "published_children"
+"""Names, there, of what `linked_with` gives."""
 
 
 def _write(table: pa.Table, path: Path) -> None:

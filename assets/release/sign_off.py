@@ -228,15 +228,14 @@ def _of_cohort(
 ) -> dict[str, object]:
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in}
+    linked = record_of_tables(home, cohort)
     return {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,
         "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
-        "inputs": {
-            name: sha256_hex(canonical_json(asdict(extract)))
-            for name, extract in record_of_tables(home, cohort).extracts.items()
-        },
+        "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
+        "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
         "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
     }
 

@@ -13,6 +13,7 @@ import pandas as pd
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from assets.linkage.inputs import extracts_of
+from assets.linkage.link import published_children
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import readers
 from privacy.keys import KeyRing
@@ -57,13 +58,18 @@ def our_pairs(
                 raise outcome
         taken = time.perf_counter()
         extracts = {s: extracts_of(home, s, COHORT, sorted(set(councils))) for s in (left_source, right_source)}
-        found = link(readers(home, keys, COHORT, extracts)).links
+        found = link(readers(home, keys, COHORT, extracts), children=_children(left, right, councils)).links
         links = RowNumbers(home, keys, COHORT).numbered(found).to_pandas()
         done = time.perf_counter()
     a, b = (links[links.source == source] for source in (left_source, right_source))
     pairs = a.merge(b, on="child_id")
     pairs = pd.DataFrame({"left": pairs.source_row_x - _FIRST_ROW, "right": pairs.source_row_y - _FIRST_ROW})
     return Timed(pairs, taken - began, done - taken)
+
+
+def _children(left: pd.DataFrame, right: pd.DataFrame, councils: tuple[str, str]) -> int:
+    """The size that the linkage is told: that of the councils, or of the set where no council is so large."""
+    return max(published_children(sorted(set(councils))), len(left), len(right))
 
 
 _FIRST_ROW = 1

@@ -69,12 +69,16 @@ class Explanation:
 
 
 def explain(
-    extracts: Mapping[str, rows.Extract], first: Row, second: Row, name: Callable[[Row], str] = str
+    extracts: Mapping[str, rows.Extract],
+    first: Row,
+    second: Row,
+    name: Callable[[Row], str] = str,
+    children: int = model.REFERENCE_RECORDS,
 ) -> Explanation:
     """Link the extracts as `link` does and say what became of two rows, each called by its `name`; raises
     `NoSuchRow`."""
     follower = _Follower(first, second, name)
-    result = link(extracts, watchers=[follower])
+    result = link(extracts, watchers=[follower], children=children)
     ends = [_link_of(result.links, row) for row in (first, second)]
     linked = ends[0]["child_id"] == ends[1]["child_id"]
     seen = follower.seen
@@ -146,7 +150,7 @@ class _Follower:
             return
         left, right = sides
         self.seen["step"] = step.name
-        self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], max(step.sides))
+        self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], step.children)
         ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
         self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends, self._name)
 
@@ -159,7 +163,7 @@ class _Follower:
             "same_entity": unit_a == unit_b,
             "same_service": service == other,
             "step": None,
-            "pair": _pair(con, a, b, max(step.sides)) if service == other else None,
+            "pair": _pair(con, a, b, step.children) if service == other else None,
             "decision": None,
         }
 
@@ -206,8 +210,8 @@ def _decision(
     ends: tuple[Row, ...],
     name: Callable[[Row], str],
 ) -> dict[str, Any]:
-    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what the
-    cohort as a whole adds to it (`link.decide`), and the rivals that were chosen instead."""
+    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what is
+    added where neither has another partner (`candidates.FREE_BITS`), and the rivals that were chosen instead."""
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
@@ -218,7 +222,7 @@ def _decision(
     (pair,) = at
     return {
         "weight": float(weight[pair]),
-        "bits_of_cohort": float(decision.alone[pair] - weight[pair]),
+        "bits_raised": float(decision.alone[pair] - weight[pair]),
         "posterior_alone": probability_of(float(decision.alone[pair])),
         "posterior": probability_of(float(decision.odds[pair])),
         "kept": bool(pair in decision.kept),

@@ -1,7 +1,7 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
-has_postcode, has_surname, has_forename, names_alone, surname_band, forename_band, token columns; rows of one service
+has_postcode, has_surname, has_forename, surname_band, forename_band, token columns; rows of one service
 that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
 hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
 say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
@@ -77,15 +77,12 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     con.execute(
         f"""
         CREATE TABLE patterns AS
-        WITH services AS MATERIALIZED (
-            SELECT service, bool_or({_any_of("_dob_")}) AND bool_or({_any_of("_postcode_")}) AS says_both
-              FROM sent GROUP BY service)
         SELECT row_number() OVER () - 1 AS pattern, tie, service, sex,
                {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
                {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
                {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
-               NOT has_dob AND NOT has_postcode AND says_both AS names_alone, surname_band, forename_band, {tokens}
-          FROM sent JOIN contents USING (row) JOIN services USING (service)
+               surname_band, forename_band, {tokens}
+          FROM sent JOIN contents USING (row)
          WHERE row IN (SELECT min(row) FROM contents GROUP BY tie)
         """
     ).fetchall()

@@ -137,7 +137,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
-        bits = found["decision"]["weight"] + found["decision"]["bits_of_cohort"]
+        bits = found["decision"]["weight"] + found["decision"]["bits_raised"]
         assert found["decision"]["posterior_alone"] == pytest.approx(1 / (1 + 2**-bits))
 
 

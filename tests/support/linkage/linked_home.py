@@ -52,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
     made = Home(tmp_path_factory.mktemp("home"))
     rng = np.random.default_rng(1)
     for source, tokens in tokenised(frames, keys).items():
-        table = _with_payload(source, tokens, rng)
+        table = with_payload(source, tokens, rng)
         table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
@@ -97,7 +97,7 @@ def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:
     )
 
 
-def _with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
+def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
     """Values that matter to the children's table at random, the rest missing."""
     size = tokens.num_rows
     chosen: dict[str, Any] = {

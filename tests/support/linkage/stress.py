@@ -161,8 +161,10 @@ def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dic
 
 def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
     """Valid UPNs with these serial numbers."""
+    if not len(numbers):
+        return np.zeros(0, object)
     digits = np.char.zfill(numbers.astype(str), 11)
-    columns = np.array([list("8" + d[1:]) for d in digits]).astype(int) if len(digits) else np.zeros((0, 11), int)
+    columns = np.array([list("8" + d[1:]) for d in digits]).astype(int)
     last = np.full(len(digits), 3)
     total = (columns * np.arange(2, 13)).sum(axis=1) + 13 * last
     ends = "D" if temporary else "3"
