@@ -27,13 +27,13 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import csv, quoted
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
-from sources.contracts import Role, Rule, Severity, SourceContract
+from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import BITS, Projection, project_extract
-from sources.extract.rules import MOVED_COLUMNS, stopped
+from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
 
@@ -58,8 +58,8 @@ _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_ROWS = 3 << 15
 """Rows in work at once, and in a row group of what is written."""
-CHUNK_BYTES = 64 << 20
-"""The same in bytes of text: three times what rows usually take."""
+CHUNK_BYTES = 32 << 20
+"""The same in bytes of text, which rows of a usual length keep. Normalising takes some twenty times as much."""
 _ROW_HASH, _PART = "row_hash", "part"
 QUARANTINE = pa.schema(
     {
@@ -83,6 +83,13 @@ class RuleCount:
     columns: tuple[str, ...]
     rows: int
     first_rows: tuple[int, ...]
+
+
+_SENTENCES = {
+    rule.sentence
+    for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
+}
+"""Of rules that are the same for every file; the others may speak of a column in the sender's words."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +119,14 @@ class Staged:
 
     @property
     def hints(self) -> tuple[str, str]:
-        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty where
-        there is nothing to say."""
+        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty
+        where there is nothing to say."""
         said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
         return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
 
     @property
     def why_rejected(self) -> tuple[str, str]:
-        """The rule that most of the rejected rows break, and the hints, for the end of a sentence, and for the sender."""
+        """The rule that most rejected rows break, and the hints, for the end of a sentence, and for the sender."""
         rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
         most = max(rejecting, key=lambda count: count.rows, default=None)
         said = self.how_often(most) if most else ("", "")
@@ -128,8 +135,9 @@ class Staged:
 
     def how_often(self, count: RuleCount) -> tuple[str, str]:
         """How many rows break a rule, in words; and for the sender, counted, with the rule in the file's own words."""
+        public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
-            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}.",
+            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
             f"{count.rows} of {self.rows_read} rows break {count.rule}: {count.sentence}",
         )
 

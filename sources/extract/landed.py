@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from privacy.doors.regular import leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
-from sources.extract.regular import leads_out, open_regular
 from sources.reference.cohorts import Cohort, InvalidCohort
 from sources.reference.places import places
 

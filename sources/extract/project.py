@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
-from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql
+from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql, plausible
 from sources.councils.dialect import Dialect
 from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
@@ -174,7 +174,8 @@ def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str
         case Kind.CODE:
             return _code(column, dialect.codes.get(column.name, {}))
         case Kind.DATE:
-            return date_sql(raw, dialect.formats_of(column.name))
+            date = date_sql(raw, dialect.formats_of(column.name))
+            return date if column.role is Role.IDENTIFIER else f"CASE WHEN {plausible(date)} THEN {date} END"
         case Kind.INTEGER:
             return _within(column, f"try_cast({raw} AS INTEGER)")
         case Kind.DECIMAL:

@@ -407,7 +407,7 @@ def _workbooks() -> Iterator[Case]:
     yield book("shared texts", content=with_shared_strings(as_xlsx(SOUND)), kept=ALL)
     yield book("two sheets", second_sheet, stops="[Ss]everal sheets.*Sheet, Copy")
     yield book("a hidden copy", lambda book: second_sheet(book, "hidden"), kept=ALL)
-    yield book("a formula in a name", formula("surname"), stops="holds a formula.*Sheet![A-Z]+3")
+    yield book("a formula in a name", formula("surname"), stops="holds a formula.*Sheet, [A-Z]+3")
     yield book("merged cells", merged, kept=ALL, warned={3: {"surname-blank"}})
     yield book("dates", typed, kept=ALL)
     yield book("dates since 1904", since_1904, kept=ALL)
@@ -695,14 +695,14 @@ def _tokens() -> Iterator[Case]:
     added = changed(lambda frame: frame.append_column("surname", surname))
     secret = changed(lambda frame: frame.set_column(1, "com_e01", surname))
     yield Case("tokens: sound", "eyfsp", arrange=changed(lambda frame: frame), kept=ALL)
-    yield Case("tokens: a surname left in", "eyfsp", arrange=added, stops="columns that no tokens file has: surname")
+    yield Case("tokens: a surname left in", "eyfsp", arrange=added, stops="what no tokens file has in column [0-9]+")
     yield Case("tokens: a surname in a code", "eyfsp", arrange=secret, stops="codes|code|not a tokens file")
     yield Case(
         "tokens: rows left out", "eyfsp", arrange=changed(lambda frame: frame.slice(1)), stops="not as many rows"
     )
     yield Case("tokens: foreign keys", "eyfsp", arrange=foreign_keys, stops="fingerprint.*keys of this pipeline")
     yield Case("tokens: tampered with", "eyfsp", arrange=tampered, stops="cannot be read|Parquet")
-    yield Case("tokens: of another council", "eyfsp", arrange=of_another, stops="made for council leeds")
+    yield Case("tokens: of another council", "eyfsp", arrange=of_another, stops="made for another council")
     yield Case("tokens: identifiable", "eyfsp", arrange=plain, stops="carries no manifest")
     yield case("eyfsp", "tokens: text", CSV, ".tokens.parquet", stops="not a readable Parquet file")
 
