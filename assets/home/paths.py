@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ndl_export.tables import FAMILIES
 from privacy.doors.environment import settings
-from privacy.doors.files import OWNER_ONLY_FOLDER
+from privacy.doors.files import close_to_others, make_folder
 from privacy.doors.locks import scratch
 
 
@@ -35,6 +35,11 @@ class Home:
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
         return settings().ledger or self.root / "ledger.sqlite"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's storage: runs, events, schedules."""
+        return self.root / "dagster"
 
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("pseudonymised", source, cohort, council, "parquet")
@@ -137,10 +142,15 @@ class Home:
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
-        """Create the zones; the restricted one for its owner only."""
-        self.restricted.mkdir(parents=True, exist_ok=True)
-        self.restricted.chmod(OWNER_ONLY_FOLDER)
-        self.release.mkdir(parents=True, exist_ok=True)
+        """Create the home folder, for its owner only, whatever mode it had, and the zones in it.
+
+        Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). A folder of
+        another owner, as a mounted volume can be, may be open to its group, and to nobody else.
+        """
+        for folder in (self.root, self.restricted, self.dagster, self.release):
+            make_folder(folder)
+        for folder in (self.root, self.restricted, self.dagster):
+            close_to_others(folder)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

@@ -133,7 +133,7 @@ def _census_columns() -> dict[str, Derivation]:
     english, other, _ = pupil.LANGUAGE.categories
     latest = "ORDER BY council DESC, source_row"
     ethnicity = f"last(ethnicity {latest}) FILTER (ethnicity IS NOT NULL)"
-    language = _if("upper(first_language) IN ('ENG', 'ENB')", english, other)
+    language = _if("first_language = 'ENG'", english, other)
     last_language = f"last({language} {latest}) FILTER (first_language IS NOT NULL)"
     return {
         "fsm": _any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),

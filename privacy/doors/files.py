@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,19 @@ def make_folder(folder: Path) -> None:
     for each in reversed(missing):
         each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
         sync(each.parent)
+
+
+def close_to_others(folder: Path) -> None:
+    """Give a folder the mode of one for its owner only. Raises PermissionError where another owns it, unless none but
+    its group can get in."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode == OWNER_ONLY_FOLDER:
+        return
+    try:
+        folder.chmod(OWNER_ONLY_FOLDER)
+    except PermissionError:
+        if mode & stat.S_IRWXO:
+            raise
 
 
 def create(path: Path) -> BinaryIO:
