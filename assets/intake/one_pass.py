@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from assets.intake.shared_numbers import SharedNumbers, hashes_sql
 from privacy import normalise, pseudonyms
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory
@@ -29,6 +30,7 @@ from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
+from sources.contracts.people import UPN_OF_TWO
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
@@ -214,7 +216,7 @@ def one_pass(
     kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
     with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as found:
         with lent() as tools:
-            typed = _typed(tools.con, extract, contract, projection)
+            typed = findings.watched(_typed(tools.con, extract, contract, projection))
             first, second = next(typed), next(typed, None)
             if second is not None:
                 chunks = chain([first, second], typed)
@@ -223,6 +225,7 @@ def one_pass(
         if second is None:
             _write((yield Untokenised(contract, first)), findings, rows, found)
         findings.set_aside(extract.set_aside, found)
+        findings.note_shared_numbers(found)
         found.write(QUARANTINE.empty_table())
     hints: tuple[Suspicion, ...] = ()
     if wrong := findings.mostly_wrong(contract):
@@ -279,7 +282,7 @@ def _typed(
     """The rows with their council and cohort, a chunk at a time; one empty table where there are none."""
     landed = extract.landed
     place = f"{quoted(landed.council)} AS council, {quoted(landed.cohort)} AS cohort"
-    sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH} FROM ({projection.sql})"
+    sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)} FROM ({projection.sql})"
     for chunk in ahead(_chunks(extract)):
         con.register("extract", chunk)
         yield con.sql(sql).to_arrow_table()
@@ -423,6 +426,7 @@ class _Findings:
         self._totals: dict[str, int] = {}
         self._first: dict[str, list[int]] = {}
         self._seen = np.empty(0, np.uint64)
+        self._shared = SharedNumbers()
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
@@ -445,6 +449,17 @@ class _Findings:
         for rule, found in broken.items():
             self._note(rule, rows[found], ~rejected[found], quarantine)
         return pa.chunked_array([pa.array(~rejected)])
+
+    def watched(self, typed: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """The same tables, each looked at for numbers that two children share."""
+        for chunk in typed:
+            self._shared.see(chunk)
+            yield chunk
+
+    def note_shared_numbers(self, quarantine: TableWriter) -> None:
+        """Tell of rows whose number stands for two children; they are kept."""
+        if len(rows := self._shared.rows):
+            self._note(UPN_OF_TWO, rows, np.ones(len(rows), bool), quarantine)
 
     def set_aside(self, rows: Mapping[Rule, list[int]], quarantine: TableWriter) -> None:
         """Add the rows that the reader could not give."""

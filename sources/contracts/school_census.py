@@ -1,7 +1,16 @@
 """`school_census`: the spring school census, Reception pupils. Reaches the Profile child by UPN."""
 
 from sources.contracts.model import Due, Kind, SourceContract, kept
-from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_PROVISION, UPN, YES_NO
+from sources.contracts.people import (
+    DEMOGRAPHICS,
+    ETHNICITY,
+    NHS_NUMBER,
+    PEOPLE_RULES,
+    SEN_PROVISION,
+    UPN,
+    UPN_OF_TWO,
+    YES_NO,
+)
 
 LANGUAGE_CODES = {"ENG": "English", "OTH": "Other than English"}
 """Which other language is not used, so it is not kept. ENB and OTB are believed to be one or the other; refused, not
@@ -36,5 +45,5 @@ CONTRACT = SourceContract(
             note="or another CBDS language code of three or four letters",
         ),
     ),
-    rules=PEOPLE_RULES,
+    rules=(*PEOPLE_RULES, UPN_OF_TWO),
 )
