@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pipelines.commands import linked, releases, runs
-from pipelines.commands.console import HELP, check_environment
+from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keeping import COMMANDS as KEEPING
 from pipelines.commands.keys import keys
@@ -13,7 +13,7 @@ from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=PlainGroup, context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
     if click.get_current_context().invoked_subcommand != runs.doctor.name:

@@ -149,8 +149,8 @@ _RESOLUTION = dt.timedelta(seconds=1)
 
 def _changed(path: Path) -> dt.datetime:
     """When a file, or the last of a folder's files, came to hold what it holds."""
-    last = max(file.stat().st_ctime for file in (path, *path.rglob("*")))
-    return dt.datetime.fromtimestamp(last, dt.UTC)
+    inside = (file.lstat() for file in path.rglob("*"))  # a link in it may lead nowhere
+    return dt.datetime.fromtimestamp(max(each.st_ctime for each in (path.stat(), *inside)), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

@@ -47,6 +47,21 @@ def stopping_at(*problems: type[Exception]) -> Iterator[None]:
         stop(str(problem))
 
 
+class PlainGroup(click.Group):
+    """Commands that end with one sentence whatever happens: an error that none of them foresaw may quote a row, and so
+    may its stack trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            from assets.home.errors import sentence_of
+
+            stop(sentence_of(error))
+
+
 def things_to_change(problems: Sized) -> str:
     """Their number, in words."""
     return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"

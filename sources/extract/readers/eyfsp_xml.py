@@ -250,6 +250,8 @@ class _Pupils:
             self._end_pupil()
 
     def _leaf(self, key: str, value: str) -> None:
+        if not self._depth and len(value) > _LONGEST_NAME:
+            raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
         if self._assessment is not None:
             if self._path[-1] in ASSESSMENTS and key in FACTS:
                 self._assessment[key] = value

@@ -1,4 +1,4 @@
-"""A child's name in every place of a delivery that can hold text: none of them may be repeated by a message or a log."""
+"""A child's name in every place of a delivery that can hold text: no message and no log may repeat any of them."""
 
 from __future__ import annotations
 
