@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipelines.commands import linked, releases, runs
+from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keeping import COMMANDS as KEEPING
@@ -22,10 +23,10 @@ def main() -> None:
 
 for command in (
     *(runs.synth, runs.run, runs.status, runs.doctor),
-    *(releases.plan, releases.budget, releases.verify, releases.recompute),
+    *(releases.plan, approve, releases.budget, releases.verify, releases.recompute),
     *(releases.publish, releases.withdraw, releases.diff),
     *(council, pseudonymise, keys, linked.link, returns, *KEEPING),
 ):
     main.add_command(command)
-for command in (linked.make, linked.log):
+for command in (linked.make, linked.release_delivery, linked.log):
     returns.add_command(command)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeAlias
 
 import dagster as dg
@@ -20,7 +21,7 @@ from assets.returns.assets import returns
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.dagster.progress import progress_logger
 from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
-from pipelines.dagster.sensors import failed_runs, landing_sensor, restricted_automation
+from pipelines.dagster.sensors import approved_releases, failed_runs, landing_sensor, restricted_automation
 from pipelines.opening import opened
 
 
@@ -36,7 +37,7 @@ class OpenedInstallation(Installation):
     """The installation as steps have it: they open a home folder in which no removal is left unfinished."""
 
     def open_home(self) -> Home:
-        return opened(self.home_folder)
+        return opened(self.home_folder, Path(self.keys_dir))
 
 
 _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
@@ -70,6 +71,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         ],
         sensors=[
             *((landing_sensor, restricted_automation) if restricted else ()),
+            *((approved_releases,) if release else ()),
             *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
         ],
         resources={"installation": OpenedInstallation(**(installation or Installation.at()).model_dump())},

@@ -8,35 +8,80 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import Installation, of_release, one_run, started_by_command
-from assets.home.errors import StepFailed, in_plain_words, plainly
+from assets.catalogue.runs import Installation, one_run, started_by_command
+from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.intake.assets import pseudonymised_extracts
+from assets.release import anchors
+from assets.release.anchors import published_charges
+from assets.release.assets import WAITS
 from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
+from assets.release.expected_accuracy import NotAccurateEnough
 from ndl_export.bundle.release_directory import versions
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.release_facts import InvalidVersion, Version
 from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import working_instance
+from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
+from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends
-from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.approval import SignOffs, note_people
+from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.ledger_storage import LedgerUnavailable
+from privacy.release.policy import PolicyError, Stage, load_policy
+from privacy.release.session import settle
+from privacy.release.store import StoreError as MeasurementLost
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Cohort, InvalidCohort
+
+
+class Ending(IntEnum):
+    """Why a run ended before its release was complete, as the command's exit status (2 is that of a wrong option)."""
+
+    INPUT = 1
+    BUDGET = 3
+    HOLD = 4
+    FAULT = 5
 
 
 class RunStopped(Exception):
     """The run cannot go on; the message says why and what to do."""
 
+    def __init__(self, message: str, ending: Ending = Ending.INPUT) -> None:
+        super().__init__(message)
+        self.ending = ending
+
+
+_ENDINGS = {
+    Ending.BUDGET: (BudgetExceeded, BudgetNotApproved, NotAccurateEnough),
+    Ending.FAULT: (
+        *(StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
+        *(anchors.SignedByAnother, anchors.UnreadableAnchor),
+    ),
+}
+"""Errors by how a run ends with them; every other is about what was sent or asked."""
+
+
+def _ending(error: str) -> Ending:
+    """How a run ends that was stopped by an error of the class of this name."""
+    found = (ending for ending, kinds in _ENDINGS.items() if error in {kind.__name__ for kind in kinds})
+    return next(found, Ending.INPUT)
+
 
 _REFUSALS = (
     SeriesRefused,
     ReleaseConflict,
+    InvalidVersion,
+    InvalidCohort,
+    PolicyError,
+    *anchors.REFUSALS,
     CohortExpired,
     InvalidRetention,
     backends.BackendUnavailable,
@@ -52,9 +97,9 @@ def _stopping_plainly() -> Iterator[None]:
         with plainly():
             yield
     except _REFUSALS as error:
-        raise RunStopped(str(error)) from None
+        raise RunStopped(str(error), _ending(type(error).__name__)) from None
     except dg.DagsterError as error:
-        raise RunStopped(in_plain_words(error)) from None
+        raise RunStopped(in_plain_words(error), Ending.FAULT) from None
 
 
 @dataclass(frozen=True)
@@ -77,8 +122,11 @@ def run_cohort(
     share: float | None = None,
     with_cohorts: Sequence[Cohort] = (),
     reuse: bool = False,
+    until: str | None = None,
 ) -> Path:
-    """Landing to bundle and database; returns the bundle's folder. Raises `RunStopped`.
+    """Landing to bundle and database, or `until` the job of that name; returns the bundle's folder.
+
+    Raises `RunStopped`, also where the release waits for people to sign it.
 
     `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
     what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
@@ -86,9 +134,13 @@ def run_cohort(
     """
     home, others = installation.home_folder, [each.code for each in with_cohorts]
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
+    note_people(Ledger(home.ledger), load_policy().sign_off)
     release = version or release_of(home, cohort)
-    series = series_for(home, cohort.code, release, Asked(others=others, reuse=reuse))
+    series = series_for(home, cohort.code, release, Asked(share=share, others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
+    if {each.code for each in measured} - (ledger := Ledger(home.ledger)).cohorts_charged(release):
+        keys = installation.key_ring(KEYS_OF_RELEASE)
+        settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
     for each in measured:
         check_may_be_held(each, dt.date.today())
         _check_landing(installation.landing_folder, home, each)
@@ -97,19 +149,15 @@ def run_cohort(
     for code, origin in series.items():
         if origin != release:
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
-    measurement = {
-        "version": release,
-        "allow_missing": allow_missing,
-        "share": share,
-        "with_cohorts": others,
-        "reuse": reuse,
-    }
+    asked = Asked(allow_missing, share, others, reuse)
     spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
     stages = [
         *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
-        _Stage("release", f"Release {release}: {spends}", _of_release(cohort, measurement)),
+        _Stage("release", f"Release {release}: {spends}", run_of_release(cohort.code, release, asked)),
         _Stage("analyst_database", "Analyst database"),
     ]
+    if until is not None:
+        stages = stages[: max(number for number, stage in enumerate(stages, 1) if stage.job == until)]
     definitions = build_definitions(installation)
     with working_instance(home) as (dagster_instance, of_this_process):
         for number, stage in enumerate(stages, 1):
@@ -129,16 +177,6 @@ def _made_ready(
     yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code})
 
 
-def _of_release(cohort: Cohort, measurement: dict[str, Any]) -> dict[str, Any]:
-    version = measurement["version"]
-    configured = {"release__measurements": measurement, "release__bundle": {"version": version}}
-    return {
-        "partition_key": cohort.code,
-        "tags": of_release(version, measurement["share"]),
-        "run_config": {"ops": {op: {"config": config} for op, config in configured.items()}},
-    }
-
-
 def run_returns(installation: Installation, cohort: Cohort) -> None:
     """Make the returns of a cohort; raises `RunStopped`."""
     with working_instance(installation.home_folder) as (dagster_instance, of_this_process):
@@ -147,13 +185,18 @@ def run_returns(installation: Installation, cohort: Cohort) -> None:
 
 
 def release_of(home: Home, cohort: Cohort) -> str:
-    """The version a run makes when none is named: the cohort's newest release, or the first free one of this month.
+    """The version a run makes when none is named: the one that people have signed for the cohort and that is not
+    measured yet, or the cohort's newest release, or the first free one of this month.
 
     So that a repeated run repeats the release and never spends again by default; a revision names its version.
     """
     ledger = Ledger(home.ledger)
-    if earlier := ledger.releases_charged(cohort.code):
-        return str(max(Version.parse(version) for version in earlier))
+    signed = [each.approval for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code]
+    asked = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
+    if asked and not ledger.cohorts_charged(asked[-1]):
+        return str(asked[-1])
+    if earlier := [Version.parse(version) for version in ledger.releases_charged(cohort.code)]:
+        return str(max(earlier))
     today = dt.date.today()
     published = {str(version) for version in versions(home.release)}
     number = 0
@@ -202,15 +245,20 @@ def _run(
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=dagster_instance, raise_on_error=False, **options
     )
+    waiting = [
+        check for check in result.get_asset_check_evaluations() if check.check_name == WAITS and not check.passed
+    ]
+    if waiting:
+        raise RunStopped(waiting[0].description or "", Ending.HOLD)
     if not result.success:
-        raise RunStopped(_reason(result))
+        raise _stopped(result)
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
 """The class name before the message of one of the project's own errors, whose message is enough."""
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
+def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
     """The messages of failed checks, or of the error that stopped a step."""
     failed = [
         check.description or ""
@@ -218,11 +266,12 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
         if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     ]
     if failed:
-        return "; ".join(failed)
+        return RunStopped("; ".join(failed))
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            return f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}"
-    return "the run failed; its events are in the Dagster instance of the home folder"
+            ending = _ending((error.cls_name or "").rpartition(".")[2])
+            return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}", ending)
+    return RunStopped("the run failed; its events are in the Dagster instance of the home folder", Ending.FAULT)

@@ -1,4 +1,4 @@
-"""Where things lie below a home folder: `restricted/`, `release/`, `ledger.sqlite`.
+"""Where things lie below a home folder: `tokens/`, `restricted/`, `release/`, `ledger.sqlite`.
 
 The ledger may lie elsewhere, in a PostgreSQL database. Its URL is read from the settings of the process, and not kept
 in any configuration, because it may hold a password.
@@ -41,7 +41,17 @@ class Home:
         """Dagster's storage: runs, events, schedules."""
         return self.root / "dagster"
 
+    @property
+    def tokens_zone(self) -> Path:
+        """What the linkage alone can read."""
+        return self.root / "tokens"
+
+    def tokens(self, source: str, cohort: str, council: str) -> Path:
+        """Tokens of the rows of an extract, encrypted to the linkage; none of a source that is not linked."""
+        return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
+
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
+        """Payload of the rows of an extract."""
         return self._extract("pseudonymised", source, cohort, council, "parquet")
 
     def any_taken(self, cohort: str) -> bool:
@@ -49,7 +59,7 @@ class Home:
         return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
     def quarantine(self, source: str, cohort: str, council: str) -> Path:
-        """Row number, rule, columns and severity of every finding; no values."""
+        """Row key, rule, columns and severity of every finding; no values."""
         return self._extract("quarantine", source, cohort, council, "parquet")
 
     def quality(self, source: str, cohort: str, council: str) -> Path:
@@ -116,13 +126,22 @@ class Home:
     def return_file(self, source: str, cohort: str, council: str) -> Path:
         return self.returns / council / source / f"{cohort}.age"
 
+    def told_file(self, service: str, cohort: str, council: str) -> Path:
+        """What a service is told of who was told about its rows, encrypted to it."""
+        return self.returns / council / f"told-{service}-{cohort}.age"
+
     def return_summary(self, cohort: str, council: str) -> Path:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
         return self.returns / council / f"summary-{cohort}.json"
 
+    def standing(self, cohort: str) -> Path:
+        """Since when each row has stood of the extracts from which returns are made, under keyed marks."""
+        return self.returns / f"standing-{cohort}.parquet"
+
     def all_returns(self, cohort: str) -> list[Path]:
-        """Every return of a cohort and every summary of what services know alone."""
-        return sorted([*self.returns.glob(f"*/*/{cohort}.age"), *self.returns.glob(f"*/summary-{cohort}.*")])
+        """Every return of a cohort, every file on who was told, and every summary of what services know alone."""
+        patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
+        return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
     @property
     def disclosures(self) -> Path:
@@ -137,6 +156,15 @@ class Home:
         """What was fixed with a release before its first charge, for each of its cohorts."""
         return self.restricted / "releases" / f"release={version}.json"
 
+    @property
+    def held(self) -> Path:
+        """Bundles that were made and wait to be approved for publication."""
+        return self.restricted / "held"
+
+    def decision_sheet(self, version: str, stage: str) -> Path:
+        """The page that people are shown before they sign a release off."""
+        return self.restricted / "decisions" / f"{version}-{stage}.html"
+
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
@@ -147,9 +175,10 @@ class Home:
         Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). A folder of
         another owner, as a mounted volume can be, may be open to its group, and to nobody else.
         """
-        for folder in (self.root, self.restricted, self.dagster, self.release):
+        private = (self.root, self.restricted, self.tokens_zone, self.dagster)
+        for folder in (*private, self.release):
             make_folder(folder)
-        for folder in (self.root, self.restricted, self.dagster):
+        for folder in private:
             close_to_others(folder)
 
     @contextmanager

@@ -13,9 +13,11 @@ import pyarrow.parquet
 
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.older_homes import check_apart
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
+from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import (
     Extract,
@@ -33,14 +35,17 @@ from assets.linkage.report import coarse, rates_by_group, render, weighted_figur
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote
-from privacy.keys import LINKED_UNDER
+from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import Watcher, link
+from privacy.linkage.model import parameters_sha256
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
+from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
+from sources.reference.profile_results import council_size
 
 
 class NothingToLink(Exception):
@@ -53,27 +58,29 @@ class CannotBeLinked(Exception):
 
 @while_in_use
 @in_turn
-def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
+def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
-    `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked` and
-    `BackendUnavailable`.
+    `keys` open the tokens; `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked`,
+    `BackendUnavailable`, and what `tokens.readers` does.
     """
     weigh = backends.backend(backend)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    _check_comparable(home, cohort, extracts)
-    record(home, Processing.LINKAGE, cohort=cohort)
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
+    _check_comparable(home, cohort, extracts)
+    record(home, Processing.LINKAGE, cohort=cohort)
     now = extracts_in(home, cohort, councils, SERVICES)
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     previous = _earlier_links(home, cohort, now)
-    result = link({source: paths for source, paths in extracts.items() if paths}, previous, watchers, weigh)
+    children = published_children(councils)
+    result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
     with home.staging() as staging:
-        made_from = {EXTRACTS_LINKED: as_json(now)}
+        made_from = {EXTRACTS_LINKED: as_json(now), PARAMETERS: parameters_sha256(), CHILDREN: str(children)}
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
@@ -84,8 +91,13 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str =
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
 
 
+def published_children(councils: Sequence[str]) -> int:
+    """The size of a cohort as the linkage is to know it: from published numbers, whatever rows there are."""
+    return round(sum(map(council_size, councils)))
+
+
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
-    """The links whose child ids are kept: those of rows that still have the same number, which a correction moves.
+    """The links whose child ids are kept: those of rows that still have the same key, which a correction moves.
 
     Raises `Damaged`.
     """
@@ -93,6 +105,8 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
         return None
     check_readable(home, home.links(cohort))
     links = pyarrow.parquet.read_table(home.links(cohort))
+    if ROW_KEY not in links.column_names:
+        return None
     before = delivered(_noted_in(home.links(cohort)))
     moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
     extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
@@ -114,18 +128,22 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
 
 @while_in_use
 @in_turn
-def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> list[str]:
+def derive_confidential_tables(
+    home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB
+) -> list[str]:
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
-    Where the extracts that are in are not those that were linked, because one came in meanwhile, the cohort is linked
-    again first; returns the names of such extracts. Raises what `link_cohort` does.
+    Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
+    with other parameters, the cohort is linked again first; returns the names of such extracts. Raises what
+    `link_cohort` does.
     """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     came = not_as_linked(home, cohort, councils)
-    if came or not home.links(cohort).exists():
-        link_cohort(home, cohort, councils, backend)
+    if came or not home.links(cohort).exists() or linked_with(home, cohort)[0] != parameters_sha256():
+        link_cohort(home, cohort, councils, keys, backend)
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)
@@ -133,7 +151,8 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
     sent = {source: [path.stem for path in paths] for source, paths in extracts.items()}
-    write_record(home, cohort, LinkageRecord(sorted(councils), sent, extracts_in(home, cohort, councils)))
+    made_of = extracts_in(home, cohort, councils)
+    write_record(home, cohort, LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort)))
     return came
 
 
@@ -146,6 +165,14 @@ def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
         return {}
     check_readable(home, home.links(cohort))
     return _noted_in(home.links(cohort))
+
+
+def linked_with(home: Home, cohort: str) -> tuple[str, int]:
+    """SHA-256 of the parameters that the links of a cohort were made with, and the published number of children that
+    the linkage was told; an empty one and 0 where there are no such links, or of an earlier version."""
+    path = home.links(cohort)
+    metadata = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
+    return metadata.get(PARAMETERS.encode(), b"").decode(), int(metadata.get(CHILDREN.encode(), 0))
 
 
 def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
@@ -180,6 +207,8 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
 
 EXTRACTS_LINKED = "extracts_linked"
 """Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
+PARAMETERS, CHILDREN = "linkage_parameters", "published_children"
+"""Names, there, of what `linked_with` gives."""
 
 
 def _write(table: pa.Table, path: Path) -> None:

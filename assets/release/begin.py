@@ -8,8 +8,9 @@ which costs nothing, or measured now where none ever did.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from assets.home.paths import Home
 from assets.linkage.inputs import (
     PROFILE,
     Extracts,
+    NotLinked,
     changed,
     delivered,
     deliveries_in,
@@ -28,25 +30,29 @@ from assets.linkage.inputs import (
     named,
     record_of_tables,
 )
-from assets.release.expected_accuracy import check_accuracy
+from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
 from assets.release.noise_workload import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
-from ndl_export.facts.publisher import publisher
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.publisher import InvalidPublisher, publisher
+from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
-from privacy.release.policy import Policy, load_policy
+from privacy.release.ledger_storage import LedgerError
+from privacy.release.policy import Policy, PolicyError, load_policy
+from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
 """By cohort of a release, the release that it was measured for."""
 WHOLE = 1.0
 """The whole of the policy's split. A cohort's cap leaves less for a revision than a whole release costs: a revision
 spends a share, with wider noise."""
+LEAST_SHARE = 0.001
+"""Less is noise alone."""
 
 
 class CouncilsMissing(Exception):
@@ -63,6 +69,13 @@ class SeriesRefused(Exception):
 
 class NotBegun(Exception):
     """A release that this home folder holds no record of."""
+
+
+REFUSALS = (
+    *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
+    *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
+)
+"""What `begin_release` raises."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +122,9 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
 
     Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
     allowed, `ReleaseConflict` where the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` where nobody could publish it, `SeriesRefused`, what `check_fits` raises, and `NotAccurateEnough`
-    where the plan of a family is not expected to be worth its budget; a revision that spends a share is not held to it.
+    `InvalidPublisher` where nobody could publish it, what `series_for` and `check_fits` raise, and `NotAccurateEnough`
+    where the plan of a family is not expected to be worth its budget: a cohort's first release is held to it whatever
+    its share, a revision only where it spends the whole.
     """
     publisher()
     series = series_for(home, cohort, version, asked)
@@ -133,8 +147,10 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
     for each, linked in tables.items():
         _check_missing(each, version, record[each].missing, linked.missing(councils))
-    if any(record[each].share == WHOLE for each in cohorts if each not in charged):
-        _check_worth(councils)
+    new = [each for each in cohorts if each not in charged]
+    _check_free(home, version, new)
+    for share in {record[each].share for each in new if _is_held_to_accuracy(home, each, record[each].share)}:
+        _check_worth(councils, load_policy().scaled(share))
     if record != before:
         files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
     return cohorts
@@ -177,8 +193,10 @@ def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bo
 def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     """What the release is of: as it was begun, or as it would be begun now. Writes nothing.
 
-    Raises `ReleaseConflict` where it was begun with other cohorts, and `SeriesRefused`.
+    Raises `ReleaseConflict` where it was begun with other cohorts, `SeriesRefused`, and, for what is no version, cohort
+    or share, `InvalidVersion`, `InvalidCohort` or `PolicyError`.
     """
+    check_asked(home, cohort, version, asked)
     if cohort in asked.others:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
     wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
@@ -200,6 +218,19 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     if asked.reuse and (unmeasured := measured_now(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
     return found
+
+
+def check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
+    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share."""
+    parsed = Version.parse(version)
+    for each in (cohort, *asked.others):
+        Cohort(each)
+    if asked.share is not None:
+        load_policy().scaled(asked.share)
+        if asked.share < LEAST_SHARE:
+            raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {asked.share:g}")
+    if not Ledger(home.ledger).cohorts_charged(version) and not read_record(home, version):
+        parsed.check_is_new(dt.date.today())
 
 
 def measured_now(series: Series, version: str) -> list[str]:
@@ -272,22 +303,39 @@ def _listed(cohort: str, missing: Missing) -> str:
     return ", ".join(short({cohort: missing})) or "nothing"
 
 
-def _check_worth(councils: Sequence[str]) -> None:
-    """Raises `NotAccurateEnough` where a family of a whole release is not worth its budget."""
-    policy = load_policy()
+def _check_free(home: Home, version: str, new: Collection[str]) -> None:
+    """Raises `ReleaseConflict` where something lies already where a release that is to be charged would go."""
+    taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
+    if new and taken:
+        raise ReleaseConflict(
+            f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a version of"
+            " its own; nothing was charged"
+        )
+
+
+def _is_held_to_accuracy(home: Home, cohort: str, share: float) -> bool:
+    return share == WHOLE or not Ledger(home.ledger).releases_charged(cohort)
+
+
+def _check_worth(councils: Sequence[str], policy: Policy) -> None:
+    """Raises `NotAccurateEnough` where a family of a release under this policy is not worth its budget."""
     for family in FAMILIES:
         check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
 def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
-    """Approve the cohort's budget, and see that every family of a release can be charged at this share.
+    """See that every family of a release can be charged at this share. The budget of a cohort that has none yet is the
+    policy's, which is approved with the first signatures.
 
     Raises `PolicyError` for what is no share, and `BudgetExceeded`, which names the largest share that fits.
     """
     policy, ledger = load_policy(), Ledger(home.ledger)
+    split = policy.scaled(share).split
+    if not ledger.cap(cohort):
+        return
     ledger.approve(cohort, policy.cap_rho)
     try:
-        ledger.check_fits(cohort, version, policy.scaled(share).split)
+        ledger.check_fits(cohort, version, split)
     except BudgetExceeded as refused:
         largest = _largest_share(policy, refused.left)
         fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
@@ -329,5 +377,4 @@ def _left(home: Home, cohort: str, policy: Policy) -> float:
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         return policy.cap_rho
     ledger = Ledger(home.ledger)
-    ledger.verify_chain()
     return ledger.remaining(cohort) if ledger.cap(cohort) else policy.cap_rho

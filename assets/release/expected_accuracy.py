@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import product
 from typing import Any
 
@@ -26,15 +25,12 @@ from privacy.release.intervals import expected_difference_half_widths, expected_
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
-from sources.reference.places import COUNTRY, place
-from sources.reference.profile_results import SEX, TOTAL, children_by
+from sources.reference.places import COUNTRY
+from sources.reference.profile_results import PUBLISHED_COHORT, SEX, TOTAL, children_by, council_size
 
 Array = NDArray[np.float64]
 
 _UNKNOWN_RATE = 0.5
-_COUNCILS_OF_ENGLAND = 153
-_PUBLISHED_COHORT = "202425"
-"""The cohort whose published figures are planned with."""
 
 
 class NotAccurateEnough(Exception):
@@ -242,25 +238,13 @@ def _size(area: Geography) -> float:
     return sum(council_size(council) for council in area.councils)
 
 
-@cache
-def council_size(council: str) -> float:
-    """Published number of children; the average of the councils that are not published here."""
-    sizes = {
-        area: float(rows[TOTAL]["children_count"])
-        for (area, cohort), rows in children_by(SEX).items()
-        if cohort == _PUBLISHED_COHORT
-    }
-    england = sizes.pop(COUNTRY[0])
-    return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (_COUNCILS_OF_ENGLAND - len(sizes)))
-
-
 def _public_gld_rate() -> float:
-    return float(children_by(SEX)[COUNTRY[0], _PUBLISHED_COHORT][TOTAL]["gld_children_percent"]) / 100
+    return float(children_by(SEX)[COUNTRY[0], PUBLISHED_COHORT][TOTAL]["gld_children_percent"]) / 100
 
 
 def public_shares(topic: str, categories: tuple[str, ...]) -> dict[str, float]:
     """National share of each category of an attribute; equal shares where nothing is published for it."""
-    rows = children_by(topic).get((COUNTRY[0], _PUBLISHED_COHORT), {})
+    rows = children_by(topic).get((COUNTRY[0], PUBLISHED_COHORT), {})
     counts = {name: float(rows[name]["children_count"]) if name in rows else 0.0 for name in categories}
     total = sum(counts.values())
     return {name: count / total if total else 1 / len(categories) for name, count in counts.items()}

@@ -13,8 +13,19 @@ from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.release.begin import Asked, ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
+from assets.release.anchors import published_charges
+from assets.release.begin import (
+    Asked,
+    ReleaseRecord,
+    begin_release,
+    check_asked,
+    fixed_record,
+    policy_of,
+    read_record,
+    stands,
+)
 from assets.release.noise_workload import plan_family
+from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -24,13 +35,15 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
+from privacy.release.approval import SignOffs
 from privacy.release.child_table import input_mac, true_counts
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.session import measure_once, measured_before
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
-from privacy.release.store import StoreError, read
+from privacy.release.policy import Stage
+from privacy.release.session import measure_once, measured_before, settle
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
+from privacy.release.store import StoreError
 
 
 @while_in_use
@@ -39,10 +52,13 @@ def measure_release(
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, every family of each cohort that it measures itself.
 
-    Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. Raises what `begin_release`
-    and `measure_family` do.
+    Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. What runs that died have
+    begun is ended first. Raises what `begin_release` and `measure_family` do.
     """
+    check_asked(home, cohort, version, asked)
     with turn(home, {cohort, *asked.others}):
+        if not all(stands(home, each, version, councils) for each in {cohort, *asked.others}):
+            settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
         cohorts = begin_release(home, cohort, version, councils, asked)
         return {
             (each, family): measure_family(home, each, keys, family, version, councils)
@@ -58,17 +74,21 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` does, and `Damaged` where the table was cut short.
+    Raises what `measure_once` and `published_charges` do, `WaitsForApproval` before the first charge, and `Damaged`
+    where the table was cut short.
     """
     policy = policy_of(read_record(home, version), cohort)
     plan = plan_family(family, councils, policy)
     if stands(home, cohort, version, councils):
         return measured_before(Ledger(home.ledger), home.restricted, cohort=cohort, release=version, plan=plan)
+    ledger = Ledger(home.ledger)
+    charged = ledger.find(cohort, version, family)
+    if charged is None or charged.end is None:
+        approved = check_measurement(home, keys, cohort, version, councils)
+        ledger.approve(cohort, policy.cap_rho, approved)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)
-    ledger = Ledger(home.ledger)
-    ledger.approve(cohort, policy.cap_rho)
     return measure_once(
         ledger,
         home.restricted,
@@ -78,17 +98,29 @@ def measure_family(
         plan=plan,
         input_mac=input_mac(table, keys.subkey("input-mac", family), plan.family.columns),
         count=lambda: true_counts(table, plan),
+        published=lambda: published_charges(home, keys),
     )
 
 
 @in_turn
 def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
-    """Write and sign the bundle of a release from its stored measurements; returns its folder.
+    """Write and sign the bundle of a release from its stored measurements, and publish it once people have approved it;
+    returns its folder.
 
-    `councils` take part in the cohorts that the release measured itself. Raises `NotBegun`, `StoreError` where a
-    measurement is not there, or not the one that the ledger recorded, and `NotGiven` for one that does not give the
-    tables of today.
+    `councils` take part in the cohorts that the release measured itself. Raises `InvalidVersion`, `NotBegun`,
+    `StoreError` where a measurement is not there, or not the one that the ledger recorded, `NotGiven` for one that does
+    not give the tables of today, what `published_charges` and `check_known` do for what else is published, and
+    `WaitsForApproval`: then the bundle is held.
     """
+    Version.parse(version)
+    Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+    check_again(home, version)
+    made = _make_bundle(home, cohort, keys, version, councils)
+    return made if made.parent == home.release else publish_approved(home, keys, cohort, version)
+
+
+def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
+    """The bundle's folder, among those that are held; where it was published before, that one."""
     fixed = fixed_record(home, version)
     policy = policy_of(fixed, cohort)
     measured = [_measured_cohort(home, each, fixed, version, councils) for each in fixed]
@@ -99,10 +131,14 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
         for own in measured
     }
     tables = tabulate(measured, everyone, policy.reliability, missing)
-    record = privacy_record(measured, Ledger(home.ledger).entries(), policy, release=version)
+    ledger = Ledger(home.ledger)
+    signed = SignOffs(ledger)
+    approvals = {own.release: signed.allowed(Stage.MEASUREMENT, own.release) for own in measured}
+    record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     published_on = Version.parse(version).first_day
     published_by = publisher()
-    record["deployment"] = deployment(record, published_on, [published_by.name])
+    record["deployment"] = deployment(record, published_on, [published_by.name], published_by.address)
+    record["registry"] = registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
         cohorts=tuple(fixed),
@@ -129,7 +165,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
         missing=missing,
         notice=published_by.notice,
     )
-    return write_bundle(home.release, facts, tables, keys.signing_key)
+    return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
 
 
 def _with_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -149,7 +185,10 @@ def _measured_cohort(
         plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     else:
         plans = {family: _published_plan(home, cohort, origin, family) for family in FAMILIES}
-    measurements = {family: _measured(home, cohort, origin, plan) for family, plan in plans.items()}
+    ledger, drawn_for = Ledger(home.ledger), {"cohort": cohort, "release": origin}
+    measurements = {
+        family: measured_before(ledger, home.restricted, **drawn_for, plan=plan) for family, plan in plans.items()
+    }
     return MeasuredCohort(cohort, origin, plans, measurements)
 
 
@@ -170,14 +209,3 @@ def _published_plan(home: Home, cohort: str, origin: str, family: str) -> Plan:
     if charged is None or charged.entry.plan_sha256 != plan.sha256:
         raise StoreError(f"the plan of {family}, cohort {cohort}, in {bundle} is not the one that the ledger recorded")
     return plan
-
-
-def _measured(home: Home, cohort: str, version: str, plan: Plan) -> Measurement:
-    """The measurement that the charge paid for: the very file that the ledger recorded, where it recorded one.
-
-    Raises `StoreError` where it is not there, or another.
-    """
-    family = plan.family.name
-    charged = Ledger(home.ledger).find(cohort, version, family)
-    recorded = charged.end.measurement_sha256 if charged and charged.end else None
-    return read(home.restricted, cohort, version, family, plan=plan, sha256=recorded)[0].measurement

@@ -13,14 +13,28 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from privacy.returns.agreement import NO_CONCERNS, OTHERS_NEED, Agreement, Fact, Recipient, Status, Telling
+from privacy.returns.agreement import (
+    NO_CONCERNS,
+    OTHERS_NEED,
+    Agreement,
+    Fact,
+    First,
+    NewChildren,
+    Recipient,
+    Status,
+    Telling,
+)
 from privacy.returns.seal import is_recipient
 from privacy.services import SERVICE_NAMES
 from sources.councils.problems import Nodes, Problem, compose, perhaps
 from sources.reference.places import UnknownCouncil, places, resolve
 
 _KEYS = tuple(field.name for field in fields(Agreement))
-_NEEDED_KEYS = tuple(name for name in _KEYS if name != "accepts_from")
+_NEEDED_KEYS = tuple(name for name in _KEYS if name not in ("accepts_from", "new_children"))
+_RULES = tuple(field.name for field in fields(NewChildren))
+_LONGEST_DAYS, _MOST_DELIVERIES = 366, 12
+_NONE = "none"
+"""Written in place of facts where none is told."""
 _NEEDED_OF_TELLING = ("from", "to", "facts")
 _DRAFT = Path(__file__).with_name("agreement_draft.yaml")
 FACT_NAMES = tuple(fact.value for fact in Fact)
@@ -89,6 +103,7 @@ class _Reader:
             "recipients": self._recipients,
             "accepts_from": lambda node, where: self._others(node, where, council),
             "tells": lambda node, where: self._tells(node, where, council) if council else (),
+            "new_children": self._new_children,
         }
         read = {name: reader(entries[name], name) for name, reader in readers.items() if name in entries}
         starts, expires = read.get("starts"), read.get("expires")
@@ -165,6 +180,36 @@ class _Reader:
         if not found and not self.nodes.problems:
             self.nodes.problem(node, f"{where} names nobody")
         return found
+
+    def _new_children(self, node: Node, where: str) -> NewChildren:
+        entries = self._entries(node, where, ", ".join(_RULES), _RULES, "a rule about new children", ())
+        readers: dict[str, Callable[[Node, str], Any]] = {
+            "after_days": lambda at, rule: self._whole(at, rule, 0, _LONGEST_DAYS),
+            "after_deliveries": lambda at, rule: self._whole(at, rule, 1, _MOST_DELIVERIES),
+            "first_delivery": lambda at, rule: (text := self._one_of(at, rule, tuple(First))) and First(text),
+            "until_then": lambda at, rule: self._rule_facts(at, rule, (Fact.KNOWN_TO,)),
+            "without_number": lambda at, rule: self._rule_facts(at, rule, tuple(Fact)),
+        }
+        read = {name: readers[name](value, f"{where}.{name}") for name, value in entries.items()}
+        return NewChildren() if self.nodes.problems else NewChildren(**read)
+
+    def _whole(self, node: Node, where: str, least: int, most: int) -> int:
+        text = self.nodes.text(node, where) or ""
+        if text.isascii() and text.isdigit() and least <= int(text[:9]) <= most:
+            return int(text)
+        self.nodes.problem(node, f"{where} must be a whole number from {least} to {most}")
+        return least
+
+    def _rule_facts(self, node: Node, where: str, names: Sequence[Fact]) -> frozenset[Fact]:
+        """`none`, or facts among `names`; those that need another fact have it beside them."""
+        called = "one that may be told" if len(names) < len(Fact) else "a fact"
+        texts = [(at, self._one_of(at, where, (_NONE, *names), called)) for at, _ in self.nodes.texts(node, where)]
+        if any(text == _NONE for _, text in texts) and len(texts) > 1:
+            self.nodes.problem(node, f"{where}: {_NONE} stands alone")
+        facts = frozenset(Fact(text) for _, text in texts if text and text != _NONE)
+        if facts and OTHERS_NEED not in facts:
+            self.nodes.problem(node, f"{where}: no fact can be told without {OTHERS_NEED.value}; add it")
+        return facts
 
     def _others(self, node: Node, where: str, own: str | None) -> frozenset[str]:
         found = set()

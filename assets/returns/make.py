@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home import processing_log
@@ -24,16 +25,21 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
-from assets.returns.summary import write_summary
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
+from assets.returns import told
+from assets.returns.standing import Unusual, observe
+from assets.returns.summary import held_mac, write_summary
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
-from privacy.returns.agreement import Agreement, Permitted, Sender, permitted
-from privacy.returns.disclosures import Disclosure, ReturnState
-from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, absence, facts_of
-from privacy.returns.seal import Header, content, seal
+from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
+from privacy.returns.disclosures import Disclosure, ReturnState, Told
+from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.seal import TOLD_FORMAT, Header, content, seal, seal_document
+from privacy.returns.traits import traits
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -63,20 +69,41 @@ def make_returns(
     A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _extracts(home, cohort)
-    told = disclosures.told(home.disclosures, cohort)
-    _stop_if_set_back(on, told.last_day)
+    log = disclosures.told(home.disclosures, cohort)
+    _stop_if_set_back(on, log.last_day)
     in_full = _in_full(extracts)
+    standing = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     with in_memory() as con:
+        con.register("traits", _traits(home, cohort, extracts, keys))
+        con.register("links", _links(home, cohort, keys))
         _records(con, home, Cohort(cohort), extracts, on)
-        making = _Making(home, cohort, agreements, keys, on, extracts, told.newest, in_full, con)
+        watched = {key: extract for key, extract in extracts.items() if key[0] in standing}
+        unusual = observe(con, home, cohort, watched, log.released, on)
+        told.begin(con)
+        making = _Making(home, cohort, agreements, keys, on, extracts, log, in_full, unusual, con)
         done = [making.one(council, source) for council, source in sorted({*extracts, *_made_before(home, cohort)})]
-        for council, agreement in agreements.items():
-            if agreement.why_not(on) is None:
-                write_summary(con, home, cohort, council, in_full)
+        done += making.tell_tellers()
+        for council in agreements:
+            if council in standing:
+                held = {source: found for (of, source), found in unusual.items() if of == council}
+                write_summary(con, home, cohort, council, in_full, held)
             else:
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
     return done
+
+
+@while_in_use
+@in_turn
+def release(home: Home, cohort: str, council: str, source: str, reason: str) -> None:
+    """Record that a person has looked at an unusual delivery. Raises `NothingToReturn` where none waits."""
+    extract = deliveries.current(home, source, cohort, council)
+    if extract is None or held_mac(home, cohort, council, source) != extract.file_mac:
+        raise NothingToReturn(
+            f"{council}/{source}, cohort {cohort}: no delivery waits for somebody to look at it; make the returns first"
+        )
+    line = Disclosure(ReturnState.RELEASED, cohort, council, source, SERVICES[source], software())
+    disclosures.record(home.disclosures, replace(line, extract_mac=extract.file_mac, reason=reason))
 
 
 def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
@@ -90,7 +117,8 @@ def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
 
 @dataclass(frozen=True)
 class _Making:
-    """The returns of a cohort on a day; by council and source the extracts, and the newest line `told` of each return.
+    """The returns of a cohort on a day; by council and source the extracts and the deliveries that are `unusual`; the
+    disclosure `log`.
 
     `con` has the tables that `privacy.returns.facts` reads; every extract of the senders `in_full` is in.
     """
@@ -101,27 +129,47 @@ class _Making:
     keys: KeyRing
     on: dt.date
     extracts: Mapping[tuple[str, str], ExtractQuality]
-    told: Mapping[tuple[str, str], Disclosure]
+    log: Told
     in_full: Collection[Sender]
+    unusual: Mapping[tuple[str, str], Unusual]
     con: duckdb.DuckDBPyConnection
 
     def one(self, council: str, source: str) -> Made:
         """Make, leave or withdraw one return."""
-        receiver = Sender(council, SERVICES[source])
+        receiver, file = Sender(council, SERVICES[source]), self.home.return_file(source, self.cohort, council)
         allowed = permitted(self.agreements, receiver, self.on)
         why_not = "its extract is not in" if (council, source) not in self.extracts else None
-        if reason := why_not or _why_nothing(self.agreements, receiver, allowed, self.on):
-            return self._withdraw(council, source, reason)
+        why_not = why_not or _why_nothing(self.agreements, receiver, allowed, self.on)
+        if reason := why_not or self._why_held(council, source):
+            return self._withdraw(file, council, source, reason)
+        rule = rule_of_new(self.agreements, receiver, allowed)
         of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
-        facts: list[str] = facts_of(self.con, receiver, source, allowed, of_absence)["fact"].to_pylist()
-        header = self._header(receiver, source, allowed, of_absence, len(facts))
-        mac = hmac.digest(self.keys.subkey("input-mac", "return"), content(header, facts), hashlib.sha256).hex()
-        file, before = self.home.return_file(source, self.cohort, council), self.told.get((council, source))
-        if before and (before.what, before.return_mac) == (ReturnState.MADE, mac) and _is(file, before.file_sha256):
+        found = facts_of(self.con, receiver, source, allowed, of_absence, rule, self.on)
+        facts: list[str] = found["fact"].to_pylist()
+        told.remember(self.con, receiver, source, facts)
+        header = self._header(receiver, source, allowed, of_absence, rule, len(facts))
+        mac = self._mac(content(header, facts))
+        if _same(file, self.log.newest.get((council, source)), ReturnState.MADE, mac):
             return Made(council, source, "unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
+        self._hand_over(file, sealed, header, mac)
+        return Made(council, source, f"made for {header.recipient_name}, encrypted to its key", written=True)
+
+    def _mac(self, document: bytes) -> str:
+        return hmac.digest(self.keys.subkey("input-mac", "return"), document, hashlib.sha256).hex()
+
+    def _why_held(self, council: str, source: str) -> str | None:
+        if (found := self.unusual.get((council, source))) is None:
+            return None
+        return (
+            f"its delivery is unusual ({'; '.join(found.reasons)}): somebody must look at it, with the summary of"
+            f" {council}, and release it (readiness returns release)"
+        )
+
+    def _hand_over(self, file: Path, sealed: bytes, header: Header, mac: str) -> None:
+        """Put a return in place, after it was logged."""
         disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
-        named = {"cohort": self.cohort, "council": council, "source": source}
+        named = {"cohort": self.cohort, "council": header.council, "source": header.source}
         processing_log.record(
             self.home,
             processing_log.Processing.RETURN,
@@ -130,21 +178,21 @@ class _Making:
             note=header.recipient_name,
         )
         files.write(file, sealed)
-        return Made(council, source, f"made for {header.recipient_name}, encrypted to its key", written=True)
 
-    def _withdraw(self, council: str, source: str, reason: str) -> Made:
-        """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
-        file, before = self.home.return_file(source, self.cohort, council), self.told.get((council, source))
+    def _withdraw(self, file: Path, council: str, source: str, reason: str) -> Made:
+        """Nothing is made; a file that was made before, and may not be handed over any more, goes."""
         if not file.exists():
             return Made(council, source, f"nothing is made: {reason}")
-        if before:
+        if before := self.log.newest.get((council, source)):
             disclosures.record(
                 self.home.disclosures, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0)
             )
         file.unlink()
         return Made(council, source, f"the return made before is withdrawn, nothing is made: {reason}")
 
-    def _header(self, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence, rows: int) -> Header:
+    def _header(
+        self, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence, rule: NewChildren, rows: int
+    ) -> Header:
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient = own.recipients[receiver.service]
         councils = sorted({own.council, *(teller.council for teller in allowed)})
@@ -166,19 +214,62 @@ class _Making:
             tells={_named(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
             absence_of=[_named(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
+            new_children=rule.content(),
             rows=rows,
+            serial=self.log.made[receiver.council, source] + 1,
             made_on=self.on.isoformat(),
         )
+
+    def tell_tellers(self) -> list[Made]:
+        """Tell each service that may tell others who was told about its rows; take back what may not be told now."""
+        tellers = told.flows(self.agreements, self.on)
+        before = {
+            Sender(file.parent.name, file.stem.removeprefix("told-").removesuffix(f"-{self.cohort}"))
+            for file in self.home.returns.glob(f"*/told-*-{self.cohort}.age")
+        }
+        return [self._tell(teller, tellers.get(teller, {})) for teller in sorted({*tellers, *before})]
+
+    def _tell(self, teller: Sender, receivers: Mapping[str, list[str]]) -> Made:
+        council, what = teller.council, f"told-{teller.service}"
+        file = self.home.told_file(teller.service, self.cohort, council)
+        if not receivers:
+            return self._withdraw(file, council, what, "it may tell nobody under the agreements")
+        rule = rule_of_new(self.agreements, teller, permitted(self.agreements, teller, self.on))
+        own, found = self.agreements[council], told.told_about(self.con, teller, rule, self.on)
+        recipient = own.recipients[teller.service]
+        header = {**teller._asdict(), "cohort": self.cohort, "recipient": recipient.key, "may_tell": receivers, **found}
+        mac = self._mac(told.document(header))
+        if _same(file, self.log.newest.get((council, what)), ReturnState.TOLD, mac):
+            return Made(council, what, "unchanged since it was last made")
+        document = told.document(header | {"made_on": self.on.isoformat()})
+        sealed = seal_document(TOLD_FORMAT, document, recipient.key, self.keys.signing_key)
+        line = Disclosure(
+            what=ReturnState.TOLD,
+            cohort=self.cohort,
+            council=council,
+            source=what,
+            service=teller.service,
+            software=software(),
+            recipient=recipient.key,
+            recipient_name=recipient.name,
+            rows=len(found["rows"]),
+            agreements={council: own.version},
+            return_mac=mac,
+            file_sha256=hashlib.sha256(sealed).hexdigest(),
+        )
+        disclosures.record(self.home.disclosures, line)
+        files.write(file, sealed)
+        return Made(council, what, f"made for {recipient.name}: who was told about its rows", written=True)
 
     @staticmethod
     def _line(header: Header, mac: str, file_sha256: str) -> Disclosure:
         same = {name: getattr(header, name) for name in _SHARED_FIELDS}
-        return Disclosure(
-            what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, reason="", software=software(), **same
-        )
+        return Disclosure(what=ReturnState.MADE, return_mac=mac, file_sha256=file_sha256, software=software(), **same)
 
 
-_SHARED_FIELDS = ("cohort council source service recipient recipient_name tells rows agreements extract_mac").split()
+_SHARED_FIELDS = (
+    "cohort council source service recipient recipient_name tells rows agreements extract_mac serial".split()
+)
 
 
 def _named(sender: Sender) -> str:
@@ -190,8 +281,11 @@ def _senders_file(extract: ExtractQuality) -> str:
     return str(extract.made_under.get("extract_sha256") or extract.file_sha256)
 
 
-def _is(file: Path, sha256: str) -> bool:
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+def _same(file: Path, before: Disclosure | None, what: ReturnState, mac: str) -> bool:
+    """Whether the file is there that was disclosed last, and says what would be said now."""
+    if before is None or (before.what, before.return_mac) != (what, mac) or not file.is_file():
+        return False
+    return hashlib.sha256(file.read_bytes()).hexdigest() == before.file_sha256
 
 
 def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted, on: dt.date) -> str | None:
@@ -258,16 +352,14 @@ def _records(
     extracts: Collection[tuple[str, str]],
     on: dt.date,
 ) -> None:
-    """The tables that `privacy.returns.facts` reads."""
-    con.execute(f"CREATE VIEW links AS FROM {parquet(home.links(cohort.code))}")
+    """The tables that `privacy.returns.facts` reads, from `links` and `traits`."""
     con.execute(f"CREATE VIEW doubts AS FROM {parquet(home.doubts(cohort.code))}")
     selects = []
     for source, service in SERVICES.items():
         paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
         if paths:
             selects.append(
-                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
-                f" {FINDABLE_CONDITION} AS findable, nullif(sex, '') AS sex, {', '.join(ALIKE_TOKENS)},"
+                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, row_key,"
                 f" {_last_contact(source, cohort, on)} AS last_contact,"
                 f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern"
                 f" FROM {parquet(paths, hive_partitioning=False)}"
@@ -275,10 +367,26 @@ def _records(
     con.execute(
         f"""
         CREATE TEMP TABLE records AS
-        SELECT said.*, child_id, coalesce(match_probability, 1) AS probability
-          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, source_row)
+        SELECT said.*, traits.* EXCLUDE (source, council, row_key), row, child_id,
+               coalesce(match_probability, 1) AS probability
+          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, row_key)
+          JOIN traits USING (source, council, row_key)
         """
     )
+
+
+def _traits(home: Home, cohort: str, extracts: Collection[tuple[str, str]], keys: KeyRing) -> pa.Table:
+    paths = {
+        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        for source in SERVICES
+    }
+    return traits(readers(home, keys, cohort, paths), keys)
+
+
+def _links(home: Home, cohort: str, keys: KeyRing) -> pa.Table:
+    """The links, and `row`: the number by which its sender knows a row."""
+    links = pyarrow.parquet.read_table(home.links(cohort))
+    return links.append_column("row", RowNumbers(home, keys, cohort).numbers(links))
 
 
 def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:

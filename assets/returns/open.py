@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,9 @@ def open_return(
             " in a spreadsheet program changes it)"
         )
     lines = _lines(landed, _dialect(header, council_file), header, opened.facts)
+    newest = _newest_opened(key, header)
     try:
-        return _write(out, header, lines, _warnings(header, today))
+        return _write(out, header, lines, _warnings(header, today, newest))
     except OSError as error:
         raise ReturnProblem(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
 
@@ -87,9 +89,33 @@ def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ..
     return Written(page, workbook, csv, warnings)
 
 
-def _warnings(header: Header, today: dt.date) -> tuple[str, ...]:
+def _newest_opened(key: Path, header: Header) -> int:
+    """The highest serial number of this council, source and cohort that was opened with a key until now.
+
+    Kept beside the key. Nothing else is known here: of a newer return that was never opened with it, nobody can tell.
+    """
+    path, name = key.with_name(f"{key.name}.serials.json"), f"{header.council}/{header.source}/{header.cohort}"
+    try:
+        seen: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
+        newest = int(seen.get(name, 0))
+        if header.serial > newest:
+            files.write_json(path, seen | {name: header.serial})
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise ReturnProblem(
+            f"{path}: numbers of the returns that were opened with this key cannot be kept there; make it readable"
+            " and writable, or move it away"
+        ) from None
+    return max(newest, header.serial)
+
+
+def _warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
     ended, made = dt.date.fromisoformat(header.expires), dt.date.fromisoformat(header.made_on)
     found = []
+    if header.serial < newest:
+        found.append(
+            f"it is number {header.serial}, and number {newest} was opened with this key before: a newer return exists,"
+            " act on that one"
+        )
     if today > ended:
         found.append(
             f"the agreement {header.reference} ended on {ended}: ask whether another stands before anybody acts on this"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from assets.home.paths import Home
+from assets.returns.standing import Unusual
 from assets.returns.team_files import TEMPLATES
 from ndl_export.pages import kit
 from privacy.doors import files
 from privacy.returns.agreement import Sender
 from privacy.services import SERVICE_NAMES
+from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -26,10 +30,16 @@ SERVICE_TITLES = {
 
 
 def write_summary(
-    con: duckdb.DuckDBPyConnection, home: Home, cohort: str, council: str, in_full: Collection[Sender]
+    con: duckdb.DuckDBPyConnection,
+    home: Home,
+    cohort: str,
+    council: str,
+    in_full: Collection[Sender],
+    held: Mapping[str, Unusual],
 ) -> None:
-    """Write the summary of one council as JSON and as a page; `con` holds `records` and `doubts`."""
-    facts = summary(con, cohort, council, in_full)
+    """Write the summary of one council as JSON and as a page; `con` holds `records` and `doubts`. `held` are the
+    deliveries that wait for a person, by source."""
+    facts = summary(con, cohort, council, in_full) | {"held": {source: asdict(found) for source, found in held.items()}}
     final = home.return_summary(cohort, council)
     files.write_json(final, facts)
     files.write(final.with_suffix(".html"), render(facts).encode())
@@ -55,6 +65,13 @@ def summary(con: duckdb.DuckDBPyConnection, cohort: str, council: str, in_full: 
     return {"council": council, "cohort": cohort, "services": services, "missing": missing}
 
 
+def held_mac(home: Home, cohort: str, council: str, source: str) -> str | None:
+    """The MAC of the delivery that waits for a person, by the summary that was written last."""
+    path = home.return_summary(cohort, council)
+    held = json.loads(path.read_bytes())["held"] if path.exists() else {}
+    return str(held[source]["file_mac"]) if source in held else None
+
+
 def render(facts: dict[str, Any]) -> str:
     """The page of a summary."""
     return kit.render(
@@ -65,4 +82,6 @@ def render(facts: dict[str, Any]) -> str:
         titles=SERVICE_TITLES,
         services=facts["services"],
         missing=facts["missing"],
+        held=facts["held"],
+        sources={source: CONTRACTS[source].title for source in facts["held"]},
     )

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from assets.returns.words import TITLES, TO_CONTACT, Situation, next_step, sender
+from assets.returns.words import TITLES, TO_CONTACT, Situation, about_new_children, next_step, sender
 from ndl_export.pages import kit
 from ndl_export.pages.words import listed
 from privacy.returns.agreement import Fact
@@ -106,6 +106,7 @@ def write_page(path: Path, header: Header, lines: Sequence[Line]) -> None:
         source=CONTRACTS[header.source].title,
         council=place(header.council).la_name,
         year=Cohort(header.cohort).first_year + 1,
+        new_children=about_new_children(header.new_children),
         situations=[_section(situation, found.get(situation, []), header) for situation in TO_CONTACT],
         others={TITLES[each]: len(found.get(each, [])) for each in (Situation.KNOWN, Situation.NOT_SAID)},
         tells={

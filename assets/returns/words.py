@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -82,6 +83,17 @@ def why(situation: Situation, contacts: list[dict[str, object]], absence_of: lis
         also = "Also known to" if concerned else "Known to"
         sentences.append(f"{also} {listed(map(_seen, others))}.")
     return " ".join(sentences)
+
+
+def about_new_children(rule: Mapping[str, Any]) -> str:
+    """What is told of rows that have not stood, in a sentence or two."""
+    days, times = rule["after_days"], rule["after_deliveries"]
+    waits = f"{days} days" + (f" and in {times} deliveries" if times > 1 else "")
+    meanwhile = "no more than who knows the child is said of it" if rule["until_then"] else "nothing is said of it"
+    return (
+        f"A row counts once all that identifies its child has been in your extracts, unchanged, for {waits}. Until then"
+        f" {meanwhile}, whatever others know. Of a row without a valid UPN or NHS number, less is said, or nothing."
+    )
 
 
 def _seen(contact: dict[str, object]) -> str:

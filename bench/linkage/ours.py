@@ -13,6 +13,7 @@ import pandas as pd
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from assets.linkage.inputs import extracts_of
+from assets.linkage.link import published_children
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
@@ -55,12 +56,17 @@ def our_pairs(
                 raise outcome
         taken = time.perf_counter()
         extracts = {s: extracts_of(home, s, COHORT, sorted(set(councils))) for s in (left_source, right_source)}
-        links = link(extracts).links.to_pandas()
+        links = link(extracts, children=_children(left, right, councils)).links.to_pandas()
         done = time.perf_counter()
     a, b = (links[links.source == source] for source in (left_source, right_source))
     pairs = a.merge(b, on="child_id")
     pairs = pd.DataFrame({"left": pairs.source_row_x - _FIRST_ROW, "right": pairs.source_row_y - _FIRST_ROW})
     return Timed(pairs, taken - began, done - taken)
+
+
+def _children(left: pd.DataFrame, right: pd.DataFrame, councils: tuple[str, str]) -> int:
+    """The size that the linkage is told: that of the councils, or of the set where no council is so large."""
+    return max(published_children(sorted(set(councils))), len(left), len(right))
 
 
 _FIRST_ROW = 1

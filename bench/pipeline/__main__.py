@@ -56,7 +56,7 @@ def _size(name: str, of: list[str], *, full: bool) -> Size:
     """One size of landing folder: floor, usual script and main job; if `full`, the same again and `verify`."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        KeyRing.create(root / "keys")
+        KeyRing.create(root / "keys", demonstration=True)
         landing, log = ["--landing", str(root / "landing"), "--cohort", COHORT], root / "output.txt"
         synth, _ = watch("synthetic extracts", [READINESS, "synth", *landing, *of, "--contract-names"], log)
         floor = _script("floor", "floor", root)

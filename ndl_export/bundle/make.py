@@ -1,12 +1,16 @@
 """A release bundle: the folder `<version>`, and the archives `<version>.zip` and `<version>.tar`.
 
-A bundle is written beside its place, completely, and renamed there; once there it never changes. Its bytes are a
-function of facts, tables and signing key. What stands beside the bundles follows from them: `release_directory`.
+A bundle is written beside its place, completely, and renamed there; once it is published it never changes. One that is
+held lies elsewhere, is made anew whenever the release is run, and is published as it lies there. Its bytes are a
+function of facts, tables, earlier releases and signing key. What stands beside the bundles follows from them:
+`release_directory`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -48,7 +52,7 @@ from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csv
 from ndl_export.tables.schema import arrow_schema, columns
-from privacy.doors.files import sync
+from privacy.doors.files import make_folder, sync
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
@@ -119,38 +123,92 @@ class BundleRefused(Exception):
 
 
 def write_bundle(
-    release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
+    release_dir: Path,
+    facts: ReleaseFacts,
+    tables: Mapping[str, pa.Table],
+    signing_key: Ed25519PrivateKey,
+    held_in: Path | None = None,
 ) -> Path:
-    """Write the release to `release_dir`; returns the bundle's folder.
+    """Write the release to `release_dir`, or hold it in the folder `held_in` until `publish_held`; returns the bundle's
+    folder.
 
     `tables` by name, with the columns of `schema.arrow_schema` and exactly the rows of `rows.layout`, in any order.
-    Where the version is there already with the same bytes, nothing changes. Raises `BundleRefused` for tables or a
-    privacy record that do not pass the checks, and where the version is there with other bytes.
+    Where the version is published already with the same bytes, nothing changes. Raises `BundleRefused` for tables or a
+    privacy record that do not pass the checks, and where the version is published with other bytes.
     """
     ordered = _checked(facts, tables)
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
-        bundle = _write(release_dir, facts, ordered, signing_key)
+        if held_in is not None and not (release_dir / facts.version).exists():
+            make_folder(held_in)
+            with alone(held_in):
+                _discard(held_in, facts.version)
+                return _write(held_in, release_dir, facts, ordered, signing_key)
+        bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
         refresh(release_dir)
+        if held_in is not None:
+            _discard(held_in, facts.version)  # left where the process that published it died
     return bundle
+
+
+def sums_of(folder: Path) -> str:
+    """SHA-256 of a bundle's file of sums. Raises `BundleRefused` where its files are not those that it names."""
+    files = contents(folder)
+    if _is_damaged(files):
+        raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
+    return hashlib.sha256(files[SUMS_FILE]).hexdigest()
+
+
+def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
+    """Copy a bundle that is held into the release directory, and discard it; returns its folder there.
+
+    `approved` is what `sums_of` it must be. Raises `BundleRefused` where it is not.
+    """
+    with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
+        folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
+        if sums_of(folder) != approved:
+            raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
+        for path in (*folder.rglob("*"), folder):
+            sync(path)
+        files = contents(folder)
+        bundle = _promote(folder, release_dir)
+        _archive(files, version, Path(scratch), release_dir)
+        refresh(release_dir)
+        _discard(held_in, version)
+    return bundle
+
+
+def _discard(held_in: Path, version: str) -> None:
+    """Remove what is held of a version."""
+    shutil.rmtree(held_in / version, ignore_errors=True)
+    for suffix in ARCHIVES:
+        (held_in / f"{version}.{suffix}").unlink(missing_ok=True)
 
 
 def _write(
-    release_dir: Path, facts: ReleaseFacts, tables: Mapping[str, pa.Table], signing_key: Ed25519PrivateKey
+    place: Path,
+    release_dir: Path,
+    facts: ReleaseFacts,
+    tables: Mapping[str, pa.Table],
+    signing_key: Ed25519PrivateKey,
 ) -> Path:
+    """Write folder and archives into `place`, compared with the releases of `release_dir`."""
     earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
-    with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=release_dir) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
         files = _fill(staged, facts, tables, earlier, signing_key)
-        archives = {Path(scratch) / f"{facts.version}.{suffix}": pack for suffix, pack in ARCHIVES.items()}
-        for archive, pack in archives.items():
-            archive.write_bytes(pack(files, facts.version))
-            sync(archive)
-        bundle = _promote(staged, release_dir)
-        for archive in archives:
-            _promote(archive, release_dir)
+        bundle = _promote(staged, place)
+        _archive(files, facts.version, Path(scratch), place)
     return bundle
+
+
+def _archive(files: Mapping[str, bytes], version: str, scratch: Path, place: Path) -> None:
+    for suffix, pack in ARCHIVES.items():
+        archive = scratch / f"{version}.{suffix}"
+        archive.write_bytes(pack(files, version))
+        sync(archive)
+        _promote(archive, place)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -263,12 +321,12 @@ def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping
     }
 
 
-def _promote(staged: Path, release_dir: Path) -> Path:
-    """Move `staged` into the release directory, or leave what is there if it is the same; else `BundleRefused`."""
-    place = release_dir / staged.name
+def _promote(staged: Path, directory: Path) -> Path:
+    """Move `staged` into `directory`, or leave what is there if it is the same; else `BundleRefused`."""
+    place = directory / staged.name
     if not place.exists():
         staged.rename(place)
-        sync(release_dir)
+        sync(directory)
         return place
     there, new = _read(place), _read(staged)
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))

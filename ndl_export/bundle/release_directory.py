@@ -32,6 +32,8 @@ def versions(release_dir: Path) -> list[Version]:
     """Versions that have a bundle in `release_dir`, oldest first."""
     found = []
     for path in release_dir.iterdir() if release_dir.is_dir() else ():
+        if not path.is_dir():
+            continue
         try:
             found.append(Version.parse(path.name))
         except InvalidVersion:

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ndl_export.documents.markdown import bullets, grid
 from ndl_export.facts.breaks import break_statements
@@ -78,23 +77,12 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
 
 def five_safes_page(facts: ReleaseFacts) -> str:
     """five_safes.md: the Five Safes, and the motivated intruder."""
-    larger = facts.privacy_record.get("larger_changes", ())
-    return _filled(
-        "five_safes.md",
-        facts,
-        false_alarms=_in_100(FALSE_ALARMS),
-        found=_in_100(most_found(facts.privacy_parameters["rho"])),
-        larger={change["change"]: _in_100(most_found(change["rho"])) for change in larger},
-    )
+    return _filled("five_safes.md", facts, inference=facts.privacy_record["inference"])
 
 
 def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
     """code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, if any."""
     return _filled("code_of_practice.md", facts, previous=previous)
-
-
-def _in_100(share: float) -> str:
-    return f"{100 * share:.0f}"
 
 
 def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
@@ -137,31 +125,6 @@ def _geography(facts: ReleaseFacts) -> str:
         if area.level == DEVOLVED
     ]
     return bullets(lines)
-
-
-FALSE_ALARMS = 0.05
-_ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
-
-
-def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
-    """The largest share of cases in which any test that is wrong about absent children this often finds a present one.
-
-    An intruder who knows everything but whether one child is in the data can do no better than a statistical test of
-    "with" against "without" the child. Zero-concentrated differential privacy bounds the Renyi divergences between the
-    two (Bun and Steinke 2016, definition 1.1). No test increases them, so they bound how often a test finds the
-    child.
-    `rho` is the privacy loss, above 0; `false_alarms` lies between 0 and 1. For every order a above 1, outcomes with
-    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the smallest q at which one order
-    forbids more is the bound.
-    """
-
-    def excess(found: float) -> float:
-        yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
-        no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
-        return float(np.max(np.logaddexp(yes, no) / (_ORDERS - 1) - rho * _ORDERS))
-
-    highest = 1 - 1e-12
-    return highest if excess(highest) < 0 else float(brentq(excess, false_alarms, highest))
 
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"

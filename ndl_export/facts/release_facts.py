@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ from ndl_export.facts.noisy_counts import NoisyByCohort
 from ndl_export.tables.geography import Geography, geographies
 
 TITLE = "School readiness: linked early-years statistics"
-_VERSION = re.compile(r"(\d{4})\.(0[1-9]|1[0-2])\.(\d+)")
+_VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.([0-9]{1,4})")
+EARLIEST_YEAR = 2020
+MONTHS_AHEAD = 12
+"""How far ahead of its month of publication a release may be made."""
 
 
 class InvalidVersion(ValueError):
@@ -35,13 +39,23 @@ class Version:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
         return cls(*(int(part) for part in match.groups()))
 
+    def check_is_new(self, today: dt.date) -> None:
+        """Raise `InvalidVersion` where no release of this version can be begun today, for it is of another time."""
+        ahead = 12 * (self.year - today.year) + self.month - today.month
+        if self.year < EARLIEST_YEAR or ahead > MONTHS_AHEAD:
+            raise InvalidVersion(
+                f"a release that is begun in {today:%B %Y} cannot be of {self.year:04d}.{self.month:02d}: its version"
+                f" names the month of its publication, at most {MONTHS_AHEAD} months ahead, and no year before"
+                f" {EARLIEST_YEAR}"
+            )
+
     def __str__(self) -> str:
-        return f"{self.year}.{self.month:02d}.{self.number}"
+        return f"{self.year:04d}.{self.month:02d}.{self.number}"
 
     @property
     def first_day(self) -> str:
         """First day of its month: '2026-11-01'."""
-        return f"{self.year}-{self.month:02d}-01"
+        return f"{self.year:04d}-{self.month:02d}-01"
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def sign(key: Ed25519PrivateKey, message: bytes) -> bytes:
 def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` is that of `message` under the PEM public key. Raises `UnusableKey`."""
     try:
-        _public_key(public).verify(signature, message)
+        load_public_key(public).verify(signature, message)
     except InvalidSignature:
         return False
     return True
@@ -85,11 +85,14 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
 
 def fingerprint(public: bytes) -> str:
     """SHA-256 of the public key in DER, in hexadecimal, by which two copies are compared. Raises `UnusableKey`."""
-    der = _public_key(public).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    der = load_public_key(public).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     return hashlib.sha256(der).hexdigest()
 
 
-def _public_key(pem: bytes) -> Ed25519PublicKey:
+def load_public_key(pem: bytes) -> Ed25519PublicKey:
+    """The key in PEM. Raises `UnusableKey`."""
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):

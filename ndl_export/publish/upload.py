@@ -8,16 +8,16 @@ complete, and the next run sends what is missing. What is there is known by its 
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, anchors_at, anchors_in, catalogued
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
-from ndl_export.bundle.release_directory import CATALOGUE_FILE, versions
+from ndl_export.bundle.release_directory import versions
 from ndl_export.bundle.verify import integrity_faults, verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import (
@@ -37,6 +37,8 @@ from ndl_export.publish.one_publisher import PlaceBusy, one_publisher
 
 Files = dict[str, bytes]
 """Content by name."""
+Known = Callable[[Sequence[Anchor]], None]
+"""Is shown every bundle of the release directory and of the place; raises for one that the ledger does not know."""
 
 
 class PublishRefused(Exception):
@@ -65,11 +67,14 @@ def publish(
     version: str,
     url: str,
     *,
+    known: Known,
     trusted_key: Path | None = None,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Published:
     """Publish the release in the folder that `url` names; with `dry_run` only say what would be sent.
+
+    Nothing is sent where `known` raises.
 
     Raises `PublishRefused`, also where another publisher is at work at the place, and, where the store fails,
     `StoreError`; of what was sent until then, nothing leads to the release before all of it is there.
@@ -81,10 +86,10 @@ def publish(
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():
         raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
     if dry_run:
-        return _plan(release_dir, asked, content, store).outcome
+        return _plan(release_dir, asked, content, store, known).outcome
     try:
         with one_publisher(store) as check_alone:
-            plan = _plan(release_dir, asked, content, store)
+            plan = _plan(release_dir, asked, content, store, known)
             store.clear()
             _send_content(store, {name: content[name] for name in plan.missing}, tell)
             check_alone()
@@ -107,11 +112,16 @@ class _Plan:
     outcome: Published
 
 
-def _plan(release_dir: Path, asked: Version, content: Files, store: Store) -> _Plan:
-    """What of the release the place lacks, as it stands there now. Raises `PublishRefused`."""
+def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known: Known) -> _Plan:
+    """What of the release the place lacks, as it stands there now. Raises `PublishRefused`, and what `known` does."""
     version = str(asked)
     missing = _missing(store, asked, content)
-    published, withdrawn = _published(store), _withdrawn(store, release_dir)
+    try:
+        known([*anchors_in(release_dir), *anchors_at(store, arriving=version)])
+        published = catalogued(store)
+    except UnreadableAnchor as error:
+        raise PublishRefused(str(error)) from None
+    withdrawn = _withdrawn(store, release_dir)
     if version in withdrawn and (missing or asked not in published):
         raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
     with tempfile.TemporaryDirectory() as scratch:
@@ -187,19 +197,6 @@ def _missing(store: Store, version: Version, content: Files) -> list[str]:
     return [name for name in content if name not in there]
 
 
-def _published(store: Store) -> set[Version]:
-    """The releases that the catalogue at the place names; none where there is no catalogue."""
-    content = store.read(CATALOGUE_FILE, LARGEST)
-    if content is None:
-        return set()
-    try:
-        return {Version.parse(each["dcat:version"]) for each in json.loads(content)["@graph"][0]["dcat:dataset"]}
-    except (ValueError, TypeError, KeyError, IndexError):
-        raise PublishRefused(
-            f"{store.address(CATALOGUE_FILE)} is not a catalogue of releases as this makes it"
-        ) from None
-
-
 def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
     """Withdrawals by version: those that readers of the place were told, and those of the release directory."""
     content = store.read(WITHDRAWN_FILE, LARGEST)
@@ -243,6 +240,11 @@ def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[s
 
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
+    """The files that say what the release cost go first, one after the other: whatever of it is there, they are."""
+    first = [name for file in ANCHOR_FILES for name in content if name.partition("/")[2] == file]
+    for name in first:
+        _send(store, name, content[name], changes=False)
+    content = {name: each for name, each in content.items() if name not in first}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         sending = [pool.submit(_send, store, name, each, changes=False) for name, each in content.items()]
         try:

@@ -29,13 +29,14 @@ class _HomeFolder(click.Path):
 
 HOME_FOLDER = _HomeFolder(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+OUT = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
-def stop(message: str) -> NoReturn:
-    """End the command with one sentence and exit status 1."""
+def stop(message: str, status: int = 1) -> NoReturn:
+    """End the command with one sentence and an exit status that is not 0."""
     click.echo(f"readiness: {message}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 @contextmanager
@@ -117,6 +118,38 @@ COUNCIL = Checked(_council)
 SOURCE = Checked(_source)
 """The name of a source."""
 
+
+def _version(text: str) -> str:
+    from ndl_export.facts.release_facts import Version
+
+    Version.parse(text)
+    return text
+
+
+release = click.option(
+    "--release",
+    "version",
+    type=Checked(_version),
+    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
+)
+allow_missing = click.option(
+    "--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile."
+)
+share = click.option(
+    "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
+)
+with_cohorts = click.option(
+    "--with-cohort",
+    "with_cohorts",
+    type=COHORT,
+    multiple=True,
+    metavar="COHORT",
+    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
+    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
+)
+reuse = click.option(
+    "--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before."
+)
 cohort = click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425.")
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 

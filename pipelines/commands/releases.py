@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,17 +123,36 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     Run it again after it was cut off, or after a withdrawal: it sends what is missing, and no more. Credentials come
     from the environment, as the library of the store asks.
     """
+    from assets.home.errors import StepFailed, plainly
     from assets.home.paths import Home
+    from assets.release.anchors import SignedByAnother, check_known
+    from assets.release.sign_off import check_publication
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
     from ndl_export.publish import upload
     from pipelines.release_calendar import InvalidCalendar, NotPublished, check_may_be_published
     from pipelines.reports.releases import published
+    from pipelines.run import Ending
+    from privacy.release.approval import WaitsForApproval
+    from privacy.release.ledger import LedgerError
 
-    with stopping_at(NotPublished, InvalidCalendar, upload.PublishRefused, StoreError, UnusableKey):
+    refusals = (NotPublished, InvalidCalendar, upload.PublishRefused, SignedByAnother, LedgerError)
+    with stopping_at(*refusals, StoreError, UnusableKey, StepFailed), plainly():
         if not dry_run:
             check_may_be_published(version, dt.datetime.now(dt.UTC))
-        found = upload.publish(Home(home).release, version, url, trusted_key=key, dry_run=dry_run, tell=click.echo)
+            try:
+                check_publication(Home(home), version)
+            except WaitsForApproval as waiting:
+                stop(str(waiting), int(Ending.HOLD))
+        found = upload.publish(
+            Home(home).release,
+            version,
+            url,
+            known=partial(check_known, Home(home)),
+            trusted_key=key,
+            dry_run=dry_run,
+            tell=click.echo,
+        )
     click.echo(published(found, version, dry_run=dry_run))
 
 
@@ -142,13 +162,15 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
 @console.home("release/")
 def withdraw(version: str, reason: str, home: Path) -> None:
     """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
+    from assets.home.errors import StepFailed, plainly
     from assets.home.paths import Home
+    from ndl_export.facts.release_facts import InvalidVersion
     from ndl_export.facts.withdrawals import UnreadableWithdrawals
     from ndl_export.publish.withdraw import WithdrawalRefused
     from ndl_export.publish.withdraw import withdraw as take_back
 
     release_dir = Home(home).release
-    with stopping_at(WithdrawalRefused, UnreadableWithdrawals):
+    with stopping_at(WithdrawalRefused, UnreadableWithdrawals, InvalidVersion, StepFailed), plainly():
         newest = take_back(release_dir, version, reason, dt.date.today())
     click.echo(
         f"Release {version} is withdrawn; catalogue, feed and {release_dir / 'withdrawn.json'} give the reason.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ def returns() -> None:
 def check(file: Path) -> None:
     """Check sharing agreement FILE, and say what follows from it today. Exits with 1 if something must change."""
     from assets.returns.agreements import InvalidAgreement, load
+    from privacy.returns.agreement import First
     from privacy.returns.seal import ReturnProblem
 
     try:
@@ -34,10 +36,24 @@ def check(file: Path) -> None:
         click.echo(f"{telling.teller} tells {telling.receiver} of {telling.to_council}: {facts}")
     for council in sorted(agreement.accepts_from):
         click.echo(f"services of {council} may tell, if its own agreement says so")
+    rule = agreement.new_children
+    click.echo(
+        f"new children: told of after {rule.after_days} days in {rule.after_deliveries} deliveries;"
+        f" first delivery {rule.first_delivery.value}; until then {_facts(rule.until_then)};"
+        f" without a number {_facts(rule.without_number)}"
+    )
+    if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
+        click.echo("warning: under this rule a child that is put in to find out about it is told of at once", err=True)
+    if mute := sorted({telling.teller for telling in agreement.tells} - set(agreement.recipients)):
+        click.echo(f"warning: no recipient for {', '.join(mute)}: it is not told who was told about its rows", err=True)
     if why := agreement.why_not(dt.date.today()):
         click.echo(f"Nothing is returned today: {why}.")
     else:
         click.echo(f"In force until {agreement.expires}. Version {agreement.version}.")
+
+
+def _facts(facts: Collection[str]) -> str:
+    return ", ".join(sorted(facts)) or "nothing"
 
 
 @returns.command()
@@ -89,3 +105,19 @@ def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file
     click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")
     click.echo(f"Table:  {written.workbook}\n        {written.csv}")
     click.echo("These files name children. Keep them where you keep the extract.")
+
+
+@returns.command("told")
+@click.argument("file", type=FILE)
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private key.")
+@click.option("--signer", type=FILE, required=True, help="The pipeline's public key (PEM), got by another way.")
+@click.option("--out", type=FOLDER, required=True, help="Where to write.")
+def open_told(file: Path, key: Path, signer: Path, out: Path) -> None:
+    """Open what a service is told of who was told about its rows, and write it as two tables (CSV)."""
+    from assets.returns.open_told import open_told as run
+    from privacy.returns.seal import ReturnProblem
+
+    with stopping_at(ReturnProblem):
+        receivers, rows = run(file, key, signer, out)
+    click.echo(f"Who was told, and about how many children:  {receivers}")
+    click.echo(f"Row by row:                                  {rows}")

@@ -13,18 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, Checked, stop, stopping_at
+from pipelines.commands.console import FOLDER, stop, stopping_at
 from privacy.doors.environment import HOME, KEYS, LANDING, settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
-
-
-def _version(text: str) -> str:
-    from ndl_export.facts.release_facts import Version
-
-    Version.parse(text)
-    return text
 
 
 @click.command()
@@ -54,33 +47,25 @@ def synth(landing: Path, cohort: Cohort, scale: float, seed: int | None, england
 @console.home("restricted/, release/, ledger.sqlite")
 @console.cohort
 @console.keys()
-@click.option(
-    "--release",
-    "version",
-    type=Checked(_version),
-    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
-)
-@click.option("--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile.")
+@console.release
+@console.allow_missing
 @click.option(
     "--accept-fewer",
     multiple=True,
     metavar="COUNCIL/SOURCE",
     help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
 )
+@console.share
+@console.with_cohorts
+@console.reuse
 @click.option(
-    "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
+    "--until", type=click.Choice(["intake", "linkage"]), help="Go that far and stop: nothing is released or charged."
 )
 @click.option(
-    "--with-cohort",
-    "with_cohorts",
-    type=console.COHORT,
-    multiple=True,
-    metavar="COHORT",
-    help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
-    " again and costs nothing; a cohort that was never measured is taken in and measured too.",
+    "--create-keys",
+    is_flag=True,
+    help="For a demonstration: make a key set first, if there is none, with one that signs releases off by itself.",
 )
-@click.option("--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before.")
-@click.option("--create-keys", is_flag=True, help="Make a key set first, if there is none.")
 def run(
     landing: Path,
     home: Path,
@@ -92,9 +77,14 @@ def run(
     share: float | None,
     with_cohorts: tuple[Cohort, ...],
     reuse: bool,
+    until: str | None,
     create_keys: bool,
 ) -> None:
-    """Intake, linkage, release: from landing to a signed bundle and the analyst database."""
+    """Intake, linkage, release: from landing to a signed bundle and the analyst database.
+
+    Exit status: 0 when the release is complete, 1 where an input is missing or wrong, 3 where the budget does not allow
+    it, 4 where it waits for people to sign it (readiness approve), 5 after a fault of the machine.
+    """
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
     from assets.home.paths import Home
@@ -104,15 +94,16 @@ def run(
     directory = (keys or settings().keys).resolve()
     with stopping_at(KeyProblem):
         if create_keys and not directory.exists():
-            KeyRing.create(directory)
+            KeyRing.create(directory, demonstration=True)
         KeyRing.load(directory)
     if not Home(home).any_taken(cohort.code):
         judging.begin()  # and let it load while the rest does
     from assets.catalogue.runs import Installation
-    from pipelines.run import RunStopped, run_cohort
+    from pipelines.run import Ending, RunStopped, run_cohort
     from privacy.release.ledger import LedgerError
+    from privacy.release.policy import PolicyError
 
-    with stopping_at(RunStopped, LedgerError):
+    try:
         bundle = run_cohort(
             Installation.at(landing, home, directory),
             cohort,
@@ -123,8 +114,18 @@ def run(
             share,
             with_cohorts,
             reuse,
+            until,
         )
-    report_release(bundle, landing.resolve(), directory)
+    except RunStopped as stopped:
+        stop(str(stopped), int(stopped.ending))
+    except PolicyError as problem:
+        stop(str(problem))
+    except LedgerError as problem:
+        stop(str(problem), int(Ending.FAULT))
+    if until is None:
+        report_release(bundle, landing.resolve(), directory)
+    else:
+        click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
 
 def report_release(bundle: Path, landing: Path, keys: Path) -> None:

@@ -1,13 +1,18 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
 import datetime as dt
+from functools import partial
+from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import SPENDS_BUDGET, Installation, speaks_plainly
+from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, Installation, of_release, speaks_plainly
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
+from assets.release.anchors import check_known
 from assets.release.assets import analyst_database, bundle, measurements
+from assets.release.begin import Asked
+from assets.release.sign_off import check_publication
 from assets.returns.assets import returns
 from ndl_export.publish.upload import publish
 from pipelines.dagster.instance import expire_all
@@ -31,9 +36,10 @@ release_job = dg.define_asset_job(
     tags={SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise and write the bundle of a cohort. The run must name the release"
-        " version. Refused before anything is drawn where the budget does not allow the whole release, where a table"
-        " would not be worth it, or where a council is missing. A release that was made is found again, and spends"
-        " nothing."
+        " version, once. Refused before anything is drawn where the budget does not allow the whole release, where a"
+        " table would not be worth it, where a council is missing, or where a published bundle is not in the ledger. It"
+        " waits, and draws nothing, until people have signed it, and the bundle is held until they have signed again. A"
+        " release that was made is found again, and spends nothing."
     ),
 )
 republish_job = dg.define_asset_job(
@@ -51,6 +57,31 @@ database_job = dg.define_asset_job(
 )
 
 
+def run_of_release(cohort: str, version: str, asked: Asked) -> dict[str, Any]:
+    """Partition, tags and configuration of a run of the job `release`."""
+    asked_for = {
+        "version": version,
+        "allow_missing": asked.allow_missing,
+        "share": asked.share,
+        "with_cohorts": list(asked.others),
+        "reuse": asked.reuse,
+    }
+    return {
+        "partition_key": cohort,
+        "tags": of_release(version, asked.share),
+        "run_config": {"ops": {"release__measurements": {"config": asked_for}}},
+    }
+
+
+def run_of_publication(cohort: str, version: str) -> dict[str, Any]:
+    """The same of the job `republish`, which publishes a bundle that was held."""
+    return {
+        "partition_key": cohort,
+        "tags": {RELEASE: version},
+        "run_config": {"ops": {"release__bundle": {"config": {"version": version}}}},
+    }
+
+
 @dg.op(description="Remove what the retention policy says has been kept long enough.")
 @speaks_plainly
 def expire_op(context: dg.OpExecutionContext, installation: Installation) -> None:
@@ -65,7 +96,7 @@ def retention_job() -> None:
 
 
 class PublicationConfig(dg.Config):
-    """Which release is published."""
+    """Which release is published, of those that were made."""
 
     version: str
 
@@ -77,13 +108,15 @@ def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, instal
     if url is None:
         raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
     check_may_be_published(config.version, dt.datetime.now(dt.UTC))
-    publish(installation.home_folder.release, config.version, url, tell=context.log.info)
+    home = installation.home_folder
+    check_publication(home, config.version)
+    publish(home.release, config.version, url, known=partial(check_known, home), tell=context.log.info)
 
 
 @dg.job(
     name="publication",
     description=(
-        "Publish a release that was made and held, at the place of READINESS_PUBLISH_TO. Checks its signature first,"
+        "Publish a release that was made and approved, at the place of READINESS_PUBLISH_TO. Checks its signature,"
         " sends what is missing, and spends nothing. Refused before the moment that the release calendar announces."
     ),
 )

@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.catalogue.runs import STOPPED
 
-_OF_THE_ENGINE = "Dependencies for step"
+_OF_THE_ENGINE = ("Dependencies for step", "Skipping step")
 
 
 def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
@@ -29,7 +29,7 @@ def _of_an_asset(record: logging.LogRecord) -> bool:
     event = getattr(record, "dagster_meta", {}).get("dagster_event")
     if event is not None:
         return event.is_step_materialization and bool(event.step_materialization_data.materialization.description)
-    return record.levelno >= logging.INFO and not _message(record).startswith((STOPPED, _OF_THE_ENGINE))
+    return record.levelno >= logging.INFO and not _message(record).startswith((STOPPED, *_OF_THE_ENGINE))
 
 
 def _message(record: logging.LogRecord) -> str:

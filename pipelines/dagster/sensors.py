@@ -17,9 +17,11 @@ import dagster as dg
 
 from assets.catalogue.runs import COHORTS, WHY, Installation, council_cohort
 from assets.linkage.assets import GROUP as LINKAGE
+from assets.release.sign_off import signed_and_waiting
 from pipelines.dagster.arriving import Look, looks
-from pipelines.dagster.jobs import intake_job
+from pipelines.dagster.jobs import intake_job, release_job, republish_job, run_of_publication, run_of_release
 from privacy.doors.environment import ALERT, settings
+from privacy.release.policy import Stage
 
 INTERVAL_SECONDS = 60
 _PARTITION = "dagster/partition"
@@ -28,7 +30,7 @@ _PATIENCE_SECONDS = 10
 _ADVICE = {
     "intake": "Nothing that was in is lost. Correct or replace the extract; its intake starts by itself, or at night.",
     "linkage": "The tables of the last linkage stand. Do what the log says, and start the linkage again.",
-    "release": "Start the same release again: it finds what was drawn. If a charge was lost, the log says so.",
+    "release": "Start the same release again: it finds what was committed, and what was not cost nothing.",
     "republish": "Nothing was spent. Do what the log says, and start it again.",
     "publication": "Readers see what they saw before. Do what the log says, and start it again.",
 }
@@ -92,6 +94,37 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     run_tags={WHY: "extracts changed since the last linkage"},
     description="Links a cohort at 04:00 where its extracts changed since it was last linked. Spends nothing.",
 )
+
+
+@dg.sensor(
+    jobs=[release_job, republish_job],
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=(
+        "Goes on with a release that waited, once as many people have signed it as the policy asks for: measures it, or"
+        " publishes the bundle that was held. Each signature is acted on once; whether it counts is decided by the run."
+    ),
+)
+def approved_releases(
+    context: dg.SensorEvaluationContext, installation: Installation
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    waiting = signed_and_waiting(installation.home_folder)
+    for ready in waiting:
+        measures = ready.stage == Stage.MEASUREMENT
+        run = (
+            run_of_release(ready.cohort, ready.release, ready.asked)
+            if measures
+            else run_of_publication(ready.cohort, ready.release)
+        )
+        yield dg.RunRequest(
+            run_key=f"{ready.release}-{ready.stage}-{ready.line[:16]}",
+            job_name=(release_job if measures else republish_job).name,
+            partition_key=run["partition_key"],
+            run_config=run["run_config"],
+            tags=run["tags"] | {WHY: f"people have signed the {ready.stage}"},
+        )
+    if not waiting:
+        yield dg.SkipReason("no release waits that people have signed")
 
 
 def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:

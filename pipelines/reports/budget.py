@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from privacy.release.ledger import NANO, Ledger
+from privacy.release.approval import SignOffs
+from privacy.release.ledger import NANO, Ledger, charges_of
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import epsilon
-from privacy.release.policy import load_policy
+from privacy.release.policy import Stage, load_policy
 
 Account = dict[str, Any]
 
 _STATES = {EntryKind.COMMIT: "measured", EntryKind.WRITE_OFF: "written off"}
-_OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next finds out"
+_OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next gives the charge back"
 _LEGEND = {
-    "written off": "spent, and nothing drawn was kept: it is not drawn again, and a release without it is incomplete. "
-    "A new release version measures anew, from what is left.",
-    "open": "a run is drawing noise now, or stopped doing so. Run the same release again: it finds the measurement, or "
-    "writes the charge off and says so.",
+    "written off": "spent in a crash by an earlier version of this software, with nothing kept: a new release version "
+    "measures anew, from what is left.",
+    "open": "a run is drawing noise now, or stopped doing so: the next run then gives the charge back.",
 }
 
 
 def statement(location: Path | str) -> list[Account]:
     """By cohort: cap, releases with their charges, and what is left; JSON-ready.
 
-    `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each. Raises
-    `LedgerError`.
+    `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each; `given_back`
+    is how often a charge was; `approvals` are what people signed, and whether it counted. Raises `LedgerError`.
     """
     ledger = Ledger(location)
     ledger.verify_chain()
-    entries, delta = ledger.entries(), load_policy().delta
-    return [_account(entry.cohort, entries, delta) for entry in entries if entry.kind == EntryKind.APPROVE]
+    entries, delta, signed = ledger.entries(), load_policy().delta, SignOffs(ledger)
+    approved = [entry.cohort for entry in entries if entry.kind == EntryKind.APPROVE]
+    waiting = {each.approval.cohort for each in signed.approvals} - set(approved)
+    return [
+        _account(cohort, entries, delta) | {"approvals": list(_approvals(cohort, signed))}
+        for cohort in [*approved, *sorted(waiting)]
+    ]
 
 
 def render(found: Sequence[Account]) -> str:
@@ -42,21 +47,38 @@ def render(found: Sequence[Account]) -> str:
 
 def _account(cohort: str, entries: Iterable[Entry], delta: float) -> Account:
     own = [entry for entry in entries if entry.cohort == cohort]
-    cap = next(entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE)
-    ends = {(entry.release, entry.family): entry for entry in own if entry.kind in _STATES}
-    reserved = [entry for entry in own if entry.kind == EntryKind.RESERVE]
+    cap = next((entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE), 0)
+    charges = list(charges_of(own).values())
+    reserved = [charge.entry for charge in charges]
     spent = sum(entry.nano_rho for entry in reserved)
     return {
         "cohort": cohort,
         "cap_rho": cap / NANO,
         "delta": delta,
-        "charges": [_charge(entry, ends.get((entry.release, entry.family)), delta) for entry in reserved],
+        "charges": [_charge(charge.entry, charge.end, delta) for charge in charges],
         "releases": _releases(reserved, delta),
         "spent": _amount(spent, delta),
-        "written_off_rho": sum(e.nano_rho for e in ends.values() if e.kind == EntryKind.WRITE_OFF) / NANO,
+        "written_off_rho": sum(charge.entry.nano_rho for charge in charges if charge.is_written_off) / NANO,
+        "given_back": sum(entry.kind == EntryKind.VOID for entry in own),
         "remaining_rho": (cap - spent) / NANO,
         "remaining_epsilon": _epsilon(cap - spent, delta),
     }
+
+
+def _approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
+    """Signatures on releases of the cohort, oldest first. Names are not among them."""
+    for each in signed.approvals:
+        stage, release = Stage(each.request["stage"]), each.request["release"]
+        if each.approval.cohort == cohort:
+            yield {
+                "release": release,
+                "stage": stage.value,
+                "role": each.approval.role,
+                "is_demonstration": each.approval.is_demonstration,
+                "signed_at": each.approval.signed_at,
+                "counted": each.entry_hash in {other.entry_hash for other in signed.allowed(stage, release)},
+                "line": each.entry_hash,
+            }
 
 
 def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
@@ -98,6 +120,8 @@ def _epsilon(nano_rho: int, delta: float) -> float:
 
 def _block(account: Account) -> list[str]:
     charges, states = account["charges"], {charge["state"] for charge in account["charges"]}
+    if not account["cap_rho"]:
+        return [f"Cohort {account['cohort']}: no budget approved yet", *_signatures(account["approvals"])]
     lines = [
         f"Cohort {account['cohort']}: cap rho {account['cap_rho']:.9f}; epsilon at delta {account['delta']:g}",
         f"  {'release':<12}{'family':<10}{'rho':>12}{'epsilon':>9}  {'state':<12} recorded",
@@ -110,8 +134,26 @@ def _block(account: Account) -> list[str]:
         )
     left = f"rho {account['remaining_rho']:.9f}, epsilon {account['remaining_epsilon']:.2f} if spent at once"
     lines.append(f"  left: {left if account['remaining_rho'] else 'nothing; no more can be released of this cohort'}")
+    if account["given_back"]:
+        lines.append(
+            f"  given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn,"
+            " if anything, was removed unseen, and cost nothing"
+        )
     lines += [f"  {state}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
-    return lines
+    return [*lines, *_signatures(account["approvals"])]
+
+
+def _signatures(approvals: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"  {each['release']:<12}{each['stage']:<13} {_by_whom(each):<34} {each['signed_at']}"
+        f"{'' if each['counted'] else '  (has not counted)'}"
+        for each in approvals
+    ]
+    return ["  approvals:", *lines] if lines else []
+
+
+def _by_whom(approval: dict[str, Any]) -> str:
+    return "approved with a demonstration key" if approval["is_demonstration"] else f"signed by {approval['role']}"
 
 
 def _row(charge: dict[str, Any]) -> str:

@@ -24,13 +24,16 @@ from assets.home.processing_log import entries, verify
 from assets.home.retention_policy import InvalidRetention, retention
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
+from assets.release.anchors import stated_charges
+from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
 from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines.release_calendar import InvalidCalendar, calendar
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
-from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release.ledger import Ledger, LedgerError
+from privacy.release.policy import PolicyError, load_policy
 from privacy.release.store import StoreError, charges
 from sources.extract.landed import not_read, taking_part
 
@@ -81,6 +84,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("libraries", _libraries),
         ("settings", lambda: _settings(usable, problems)),
         ("keys", lambda: _keys(held, where)),
+        ("sign-off", lambda: _sign_off(held)),
         ("landing", lambda: _landing(lies)),
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
@@ -98,7 +102,7 @@ def _answers(check: Callable[[], Answers]) -> Answers:
     """The answers of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
-    except (LedgerError, LogBroken, StoreError) as problem:
+    except (LedgerError, LogBroken, StoreError, UnreadableAnchor) as problem:
         yield State.MISSING, str(problem)
     except environment.InvalidSettings as problem:
         yield State.MISSING, f"cannot be looked at: {problem}"
@@ -208,6 +212,25 @@ def _keys(folder: Path, home: Home) -> Answers:
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
 
+def _sign_off(keys: Path) -> Answers:
+    """Who may sign releases off; by the policy alone, since the ledger is another check's."""
+    try:
+        policy = load_policy().sign_off
+    except PolicyError as problem:
+        yield State.MISSING, str(problem)
+        return
+    today = dt.date.today()
+    able = [person.role for person in policy.people if person.may_sign(today)]
+    needed = max(policy.persons.values())
+    if policy.people:
+        state = State.OK if len(able) >= needed else State.MISSING
+        yield state, f"{len(able)} people may sign releases off ({', '.join(able) or 'nobody'}), {needed} must"
+    elif (keys / DEMONSTRATION_FILE).exists():
+        yield State.LOOK, "a demonstration: releases are approved with a demonstration key, and say so"
+    else:
+        yield State.LOOK, "the policy names nobody who may sign releases off (sign_off.people): a release waits"
+
+
 def _landing(folder: Path) -> Answers:
     if not folder.is_dir():
         yield State.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
@@ -252,17 +275,21 @@ def _existing(folder: Path) -> Path:
 def _ledger(home: Home) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
+    published = stated_charges(anchors_in(home.release))
     if isinstance(where, Path) and not where.exists():
-        kept = any(home.restricted.glob("measurements/*/*/*.json"))
-        said = "measurements are kept that it must know: restore it" if kept else "the first release makes it"
-        yield State.MISSING if kept else State.OK, f"{shown} does not exist; {said}"
+        spent = published or any(home.restricted.glob("measurements/*/*/*.json"))
+        said = (
+            "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
+        )
+        yield State.MISSING if spent else State.OK, f"{shown} does not exist; {said}"
         return
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
-    anchors = [charge for cohort in cohorts for charge in charges(home.restricted, cohort)]
     ledger = Ledger(where)
-    ledger.verify_chain(anchors)
+    ledger.check_known([*published, *(each for cohort in cohorts for each in charges(home.restricted, cohort))])
     number = len(ledger.entries())
-    yield State.OK, f"{shown}: {number} entries, unbroken, with every kept measurement among them"
+    yield State.OK, f"{shown}: {number} entries, unbroken, with what paid for every kept measurement and every bundle"
+    if any(charge.end is None for charge in ledger.charges()):
+        yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 
 
 def _log(home: Home) -> Answers:

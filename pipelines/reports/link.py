@@ -107,11 +107,8 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
             f" posterior {_probability(decision['posterior_alone'])} alone,"
             f" {_probability(decision['posterior'])} among its rivals"
         )
-        if abs(decision["bits_of_cohort"]) > 0.005:
-            yield (
-                f"  of the cohort as a whole {_signed(decision['bits_of_cohort'])}, which is in the posterior:"
-                " records left over, places and dates that often differ or that many share, caution"
-            )
+        if abs(decision["bits_raised"]) > 0.005:
+            yield f"  raised by {_signed(decision['bits_raised'])} in the posterior: a record has one partner at most"
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"
     for rival in decision["rivals"]:

@@ -20,6 +20,7 @@ LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
 LINKAGE_BACKEND, LEDGER = "READINESS_LINKAGE_BACKEND", "READINESS_LEDGER"
 CALENDAR, PUBLISH_TO, ALERT = "READINESS_CALENDAR", "READINESS_PUBLISH_TO", "READINESS_ALERT"
 PUBLISHER, RETENTION, COUNCILS = "READINESS_PUBLISHER", "READINESS_RETENTION", "READINESS_COUNCILS"
+POLICY = "READINESS_POLICY"
 AGREEMENTS = "READINESS_AGREEMENTS"
 _PREFIX = "READINESS_"
 _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
@@ -104,6 +105,7 @@ class Settings:
     ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _ledger})
     publisher: Path | None = field(default=None, metadata={_CHECK: _file})
     retention: Path | None = field(default=None, metadata={_CHECK: _file})
+    policy: Path | None = field(default=None, metadata={_CHECK: _file})
     councils: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
     agreements: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
     calendar: Path | None = field(default=None, metadata={_CHECK: _file})

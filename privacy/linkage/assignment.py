@@ -59,14 +59,6 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     return probability
 
 
-def least_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """A lower limit of `posterior`, in one look: as if no rival of a pair had any other unit to go to."""
-    odds = np.exp2(np.clip(weight, -_MOST_BITS, _MOST_BITS))
-    rivals = [np.maximum(np.bincount(end, odds)[end] - odds, 0) if len(end) else odds for end in (left, right)]
-    own = odds / ((1 + rivals[0]) * (1 + rivals[1]))
-    return own / (1 + own)
-
-
 def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each pair, the chance that its left unit is free for it, and its right one: the messages of `posterior`.
 
@@ -145,10 +137,8 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it in the order of `tie`."""
-    nudge = np.empty(len(weight))
-    nudge[np.lexsort((tie,))] = np.arange(len(weight)) / max(len(weight), 1)
-    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + nudge * SAME_WEIGHT_BITS / 4
+    """Weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it by the pair's own `tie` (64 bits)."""
+    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
-from privacy.linkage.corrections import crowded_dates, crowded_homes, outward_bits
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
@@ -36,13 +35,13 @@ _NAME_FORMS = (
 )
 """Forms of the two names that must both agree, where the date of birth does."""
 
-MOST_PRIOR_BITS = 4
-"""The prior of records without another partner is raised by no more than this."""
+FREE_BITS: float = model.parameters()["free_bits"]
+"""How much likelier (log2) two records that have no other partner are one child than any two records. Where two
+services each see a share s of the children in the other, s / (1 - s) ** 2 times: 20 times, or 4.3 bits, at s = 0.8. The
+rest is caution: many people share an address or a surname, so agreement says less than the model has it, and a false
+link does more harm than a missed one. The same in every cohort."""
 LEAST_BITS = -8.0
 """Pairs lighter than this are let go: they are links under no threshold, and weigh next to nothing as rivals."""
-NAMES_ALONE_BANDS = 6
-"""A record that has neither date nor postcode, in a service whose records have both, is looked at only where its
-names are this rare (sum of their bands): something is wrong with it."""
 LARGE_SERVICE_CHILDREN = 100_000
 """In services of so many children, pairs with one name that need the raised prior are too many to look at."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
@@ -65,9 +64,9 @@ _SHOWN_BITS = -6.0
 """Pairs lighter than this are in no review band, whatever the prior of those left over: their pattern is not kept."""
 
 
-def _at(comparison: str, level: str, children: int | None = None) -> str:
-    """A prediction is at this level of a comparison, weighed for services of so many children: see `model.weight`."""
-    return f"abs(mw_{comparison} - {model.weight(comparison, level, children)}) < 0.01"
+def _at(comparison: str, level: str) -> str:
+    """A prediction is at this level of a comparison, whose weight does not depend on the number of children."""
+    return f"abs(mw_{comparison} - {model.weight(comparison, level)}) < 0.01"
 
 
 def _household() -> str:
@@ -83,22 +82,11 @@ def _household_weight() -> str:
     return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
 
 
-def _crowd(con: duckdb.DuckDBPyConnection, children: int) -> str:
-    """SQL of the bits that what two records share of a postcode and a date is worth less, as both sides have it."""
-    outward = min(outward_bits(con, side, children) for side in ("side_l", "side_r"))
-    of_both = "least(coalesce({0}_l.crowd, 0), coalesce({0}_r.crowd, 0))".format
-    return (
-        f"CASE WHEN {_at('postcode', 'same', children)} THEN {of_both('homes')}"
-        f" WHEN {_at('postcode', 'same outward part', children)} THEN {outward} ELSE 0 END"
-        f" + CASE WHEN {_at('date_of_birth', 'same')} THEN {of_both('dates')} ELSE 0 END"
-    )
-
-
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
     """Band from which a name, the date of birth and the sex are enough to look at a pair whose other name is at
     this level, or missing."""
     others = model.weight(other, level) if level else 0.0
-    raised = MOST_PRIOR_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
+    raised = FREE_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
     given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
     needed = -math.log2(model.prior(children)) - given
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
@@ -107,7 +95,7 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
 
 def _rare_pair(children: int, **levels: str) -> str:
     """Condition that two names that agree are so rare that a pair can be linked: see it has these levels besides."""
-    given = sum(model.weight(comparison, level) for comparison, level in levels.items()) + MOST_PRIOR_BITS
+    given = sum(model.weight(comparison, level) for comparison, level in levels.items()) + FREE_BITS
     needed = -math.log2(model.prior(children)) - given
     enough = [
         surname + forename
@@ -115,11 +103,7 @@ def _rare_pair(children: int, **levels: str) -> str:
         for forename, of_forename in model.EXACT["forename"].items()
         if model.weight("surname", of_surname) + model.weight("forename", of_forename) >= needed
     ]
-    return _sum_of_bands(min(enough, default=2 * RAREST_BAND + 1))
-
-
-def _sum_of_bands(least: int) -> str:
-    return f"l.surname_band + l.forename_band >= {least}"
+    return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
 
 
 def _blocks(children: int) -> list[str]:
@@ -135,8 +119,7 @@ def _blocks(children: int) -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE_BANDS)})"
-        f" AND (NOT (l.has_dob AND r.has_dob)"
+        f"l.t_names = r.t_names AND (NOT (l.has_dob AND r.has_dob)"
         f" AND {_rare_pair(children)} OR {_rare_pair(children, date_of_birth='different')})",
         *(
             f"l.t_names_{part} = r.t_names_{part} AND (l.surname_band < {RARE_SURNAME}"
@@ -166,24 +149,17 @@ def _blocks(children: int) -> list[str]:
     ]
 
 
-def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backend = in_duckdb) -> None:
-    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename, postcode and date_of_birth (log2 Bayes
-    factors), nhs (the numbers agree), crowd (bits, as in `corrections`), pattern (log2 Bayes factor of each comparison,
-    in the model's order: an agreement pattern, without a token).
+def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, backend: Backend = in_duckdb) -> None:
+    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the pair has
+    the weight of a household), nhs (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's
+    order: an agreement pattern, without a token).
 
-    `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides. A pair of units
-    takes its strongest pair of patterns. `backend` weighs the pairs.
+    `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides, of services of so many
+    `children`, as in `model.prior`. A pair of units takes its strongest pair of patterns. `backend` weighs the pairs.
     """
     for side, condition in (("l", left), ("r", right)):
         looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns JOIN units USING (pattern)"
         con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} WHERE {condition}").fetchall()
-    (children,) = con.execute(
-        "SELECT greatest((SELECT count(DISTINCT unit) FROM side_l), (SELECT count(DISTINCT unit) FROM side_r))"
-    ).fetchall()[0]
-    for side in ("side_l", "side_r"):
-        crowded_homes(con, side)
-        crowded_dates(con, side, children)
-    crowd = _crowd(con, children)
     _find_pairs(con, children)
     (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
     parts = max(math.ceil(found / _PAIRS_A_PART), 1)
@@ -196,7 +172,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
         ).fetchall()
         predictions = backend(con, model.splink_settings(children))
         con.execute(
-            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions, crowd)}"
+            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions)}"
         ).fetchall()
         con.execute(f"DROP TABLE {predictions}").fetchall()
     con.execute(
@@ -206,8 +182,7 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, backend: Backen
           FROM weighed GROUP BY unit_l, unit_r
         """
     ).fetchall()
-    crowds = [f"{what}_side_{side}" for what in ("homes", "dates") for side in "lr"]
-    for table in ("side_l", "side_r", *crowds, "found", "pairs", "weighed"):
+    for table in ("side_l", "side_r", "found", "pairs", "weighed"):
         con.execute(f"DROP TABLE {table}").fetchall()
 
 
@@ -228,20 +203,14 @@ def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
     con.execute("DROP TABLE by_block").fetchall()
 
 
-def _weighed_units(predictions: str, crowd: str) -> str:
+def _weighed_units(predictions: str) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
         SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
-               {{'forename': mw_forename, 'postcode': mw_postcode,
-                 'date_of_birth': mw_date_of_birth, 'household': {_household()},
-                 'nhs': mw_nhs_number > 0, 'crowd': {crowd},
+               {{'forename': mw_forename, 'household': {_household()}, 'nhs': mw_nhs_number > 0,
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
           JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r
-          LEFT JOIN homes_side_l homes_l ON homes_l.t_month_postcode = l.t_month_postcode
-          LEFT JOIN homes_side_r homes_r ON homes_r.t_month_postcode = r.t_month_postcode
-          LEFT JOIN dates_side_l dates_l ON dates_l.t_forename_start_dob = l.t_forename_start_dob
-          LEFT JOIN dates_side_r dates_r ON dates_r.t_forename_start_dob = r.t_forename_start_dob
         """
 
 

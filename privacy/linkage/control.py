@@ -121,7 +121,7 @@ class NegativeControl:
         found = np.concatenate(strangers)
         found = found[np.isfinite(found)]
         outdoing = _outdoing(found, np.concatenate(partners))
-        self.controls.append(Control(step.name, subjects, len(found), outdoing, step.sides[1], len(linked)))
+        self.controls.append(Control(step.name, subjects, len(found), outdoing, step.right_units, len(linked)))
 
 
 def _parts(pairs: pa.Table) -> np.ndarray:
@@ -143,7 +143,7 @@ def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
 
 def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
     """Right units that the step would link among these pairs, one to one or as a further record, and the weights."""
-    decision = decide(pairs, step.sides, step.one_to_one, step.decision.doublings)
+    decision = decide(pairs, step.one_to_one)
     decided = pairs.take(pa.array(decision.kept))
     further = pairs.filter(pa.array(_further(pairs)))
     both = (_columns(table, "unit_r", "weight") for table in (decided, further))

@@ -29,7 +29,7 @@ from privacy import pseudonyms
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
-from privacy.linkage import model, rows
+from privacy.linkage import candidates, model, rows
 from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, given_name_bands, given_name_forms, surname_bands
 
 CHILDREN = 60_000
@@ -78,6 +78,7 @@ OF_A_FAMILY = frozenset(
         "all but its start or end the same, one family",
         "starts or ends the same, one family",
         "different, one household",
+        "different, one address and date",
         "different, and so is the date",
         "different, at another home",
     }
@@ -274,6 +275,7 @@ def page() -> str:
         version=model.parameters()["version"],
         tokens_version=pseudonyms.PSEUDONYM_VERSION,
         normaliser_version=NORMALISER_VERSION,
+        free_bits=candidates.FREE_BITS,
         children=CHILDREN,
         seed=SEED,
         comparisons=comparisons,
@@ -299,7 +301,7 @@ def main(arguments: list[str]) -> None:
             now = in_force["comparisons"].get(comparison, {}).get(level, ["-", "-"])
             print(f"{comparison:14} {level:26} m {m:<10g} u {u:<10g} in force: m {now[0]} u {now[1]}")
     if "--write" in arguments:
-        content = {"version": in_force["version"], "comparisons": found}
+        content = in_force | {"comparisons": found}
         Path(__file__).with_name("model.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

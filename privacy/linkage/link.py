@@ -1,8 +1,12 @@
 """The linkage of one cohort, from pseudonymised extracts to links.
 
 The steps: `rows` (what was sent, and the entities of a service), `candidates` and `model` (pairs between services and
-their weights), `corrections`, `assignment` (one to one), and here what joins them. child_ids are random, and kept when
-a cohort is linked again.
+their weights), `assignment` (one to one), and here what joins them. child_ids are random, and kept when a cohort is
+linked again.
+
+Nothing is read off the cohort but the records that compete for one another: every number that decides is in the model,
+in this code, or is the published number of children. A record more or less can therefore only change the links of
+records that a chain of shared tokens connects with it.
 """
 
 from __future__ import annotations
@@ -19,7 +23,6 @@ import pyarrow as pa
 from privacy.doors.database import in_memory
 from privacy.linkage import assignment, candidates, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
-from privacy.linkage.corrections import Differing, as_differing, differing
 from privacy.linkage.model import bits_of
 
 THRESHOLD = 0.5
@@ -27,18 +30,12 @@ THRESHOLD = 0.5
 REVIEW_BAND = (0.2, 0.8)
 FURTHER_THRESHOLD = 0.99
 """Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
-CAUTION_BITS = 0.5
-"""Taken off the log2 odds of every pair: where many people share an address or a surname, agreement says less than the
-model has it, and a false link does more harm than a missed one. As much again for every doubling of the children who
-moved: more records are free that are nobody's."""
 _HIGHEST_POSTERIOR = 1 - 2**-50
 _POSTERIOR_DIGITS = 6
 """Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
 one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
-_LEAST_FREE_SHARE = 0.05
-"""At least this share of each service is taken to have no partner in the other."""
 _ID_BYTES = 16
-LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
+LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,7 @@ class Decision:
 
     `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
     pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
-    log2 odds; and the mask `vague` of those that a rival of the same weight leaves undecided. `doublings` as in
-    `corrections`.
+    log2 odds; and the mask `vague` of those that a rival of the same weight leaves undecided.
     """
 
     kept: np.ndarray
@@ -71,22 +67,23 @@ class Decision:
     posterior: np.ndarray
     odds: np.ndarray
     vague: np.ndarray
-    doublings: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Scored:
     """A step once its pairs are decided and before any unit is joined.
 
-    `left` and `right` choose the sides (SQL over `patterns` and `units`), of so many units (`sides`); `pairs` is the
-    table `scored` of `candidates` without the agreement patterns.
+    `left` and `right` choose the sides (SQL over `patterns` and `units`); the right one is of so many units, and pairs
+    are weighed for services of so many `children`. `pairs` is the table `scored` of `candidates` without the agreement
+    patterns.
     """
 
     name: str
     left: str
     right: str
     one_to_one: bool
-    sides: tuple[int, int]
+    right_units: int
+    children: int
     pairs: pa.Table
     decision: Decision
 
@@ -100,15 +97,17 @@ def link(
     previous: pa.Table | None = None,
     watchers: Sequence[Watcher] = (),
     backend: Backend = in_duckdb,
+    children: int = model.REFERENCE_RECORDS,
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
-    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to its Parquet files or an Arrow
-    table, with council, source_row, sex and token columns under the second keying. `previous` are the links of an
-    earlier run, whose child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
+    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to the rows sent of it, with
+    council, row_key, sex and token columns under the second keying. `previous` are the links of an earlier run, whose
+    child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
     `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
     were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
-    is where pairs are weighed; it changes no link.
+    is where pairs are weighed; it changes no link. `children` is the size of the cohort in these councils, as it is
+    publicly known: it is never counted from the rows.
     """
     with in_memory() as con:
         load_beside()
@@ -117,7 +116,7 @@ def link(
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
-        steps = [_step(con, *step, watchers=watchers, backend=backend) for step in STEPS]
+        steps = [_step(con, *step, children, watchers, backend) for step in STEPS]
         _number_children(con)
         _assign_ids(con, previous)
         return LinkResult(_links(con), steps, _review_patterns(con))
@@ -149,16 +148,16 @@ def _step(
     left: str,
     right: str,
     one_to_one: bool,
+    children: int,
     watchers: Sequence[Watcher],
     backend: Backend,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    sides = (_units(con, left), _units(con, right))
-    candidates.score(con, left, right, backend)
+    candidates.score(con, left, right, children, backend)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
-    decision = decide(scored, sides, one_to_one)
+    decision = decide(scored, one_to_one)
     for watch in watchers:
-        watch(con, Scored(name, left, right, one_to_one, sides, scored, decision))
+        watch(con, Scored(name, left, right, one_to_one, _units(con, right), children, scored, decision))
     kept, late = decision.kept, decision.late
     scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
@@ -186,24 +185,13 @@ def _step(
     }
 
 
-def decide(
-    pairs: pa.Table, sides: tuple[int, int], one_to_one: bool, doublings: Mapping[str, int] | None = None
-) -> Decision:
-    """The links of a step among `pairs` (as `candidates` scores them) of two sides of so many units.
-
-    `doublings` says how many differ where that is known, as for a part of the pairs of a step.
-    """
-    left, right, weight, tie, forename, household, crowd = (
-        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household", "crowd")
+def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
+    """The links of a step among `pairs`, as `candidates` scores them."""
+    left, right, weight, tie, forename, household = (
+        pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
-    alone, found = weight, Differing({}, np.zeros(len(weight)))
-    if one_to_one:
-        found = differing(pairs, max(sides)) if doublings is None else as_differing(pairs, max(sides), doublings)
-        alone = weight + (found.bits - crowd) * ~household
-        expected = float(assignment.posterior(left, right, alone, tie).sum())
-        caution = CAUTION_BITS * (1 + found.doublings["postcode"])
-        alone = alone + (_prior_bits(sides, expected) - caution) * ~household
+    alone = weight + candidates.FREE_BITS * ~household if one_to_one else weight
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
     kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
@@ -211,7 +199,7 @@ def decide(
         np.maximum(1 - posterior, 1 - _HIGHEST_POSTERIOR)
     )
     late = kept[weight[kept] < bits_of(THRESHOLD)]
-    return Decision(kept, late, alone, posterior, odds, vague, found.doublings)
+    return Decision(kept, late, alone, posterior, odds, vague)
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
@@ -226,19 +214,6 @@ def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold:
 def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
     query = f"SELECT count(DISTINCT unit) FROM patterns JOIN units USING (pattern) WHERE {side}"
     return int(con.execute(query).fetchall()[0][0])
-
-
-def _prior_bits(sides: tuple[int, int], linked: float) -> int:
-    """How much likelier (log2, rounded) two records that have no other partner are one child than any two records.
-
-    With m of a and b records linked, m / ((a - m) * (b - m)) are the odds that two records that are free are linked,
-    against neither; the model's prior is one over the greater of a and b. No more than MOST_PRIOR_BITS: levels that
-    disagree are not independent, and records that nothing was found for differ from the others.
-    """
-    free = [max(side - linked, _LEAST_FREE_SHARE * side, 1) for side in sides]
-    odds = max(linked, 1) / (free[0] * free[1])
-    bits = round(np.log2(odds / model.prior(max(sides))))
-    return min(max(bits, 0), candidates.MOST_PRIOR_BITS)
 
 
 def forename_agrees() -> float:
@@ -295,12 +270,12 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         CREATE TABLE linked AS
         WITH held AS MATERIALIZED (
-            SELECT source, council, source_row, unit, entity, {", ".join(numbers)}
+            SELECT source, council, row_key, unit, entity, {", ".join(numbers)}
               FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern) JOIN entities USING (pattern)),
         children AS (SELECT unit, row_number() OVER (ORDER BY unit) - 1 AS child FROM (SELECT DISTINCT unit FROM held)),
         several AS (SELECT entity, true AS repeated FROM held GROUP BY entity HAVING count(*) > 1),
         {shared}
-        SELECT source, council, source_row, child,
+        SELECT source, council, row_key, child,
                CASE WHEN joins.rule IS NOT NULL THEN joins.rule
                     WHEN same_t_upn THEN 'upn'
                     WHEN same_t_nhs THEN 'nhs_number'
@@ -315,7 +290,7 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> None:
-    """Create `ids` (child, child_id) from `linked` (source, council, source_row, child), `child` being 0, 1, ...
+    """Create `ids` (child, child_id) from `linked` (source, council, row_key, child), `child` being 0, 1, ...
 
     With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them.
@@ -331,8 +306,8 @@ def _assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> No
         CREATE TABLE ids AS
         WITH claims AS (
             SELECT linked.child, previous.child_id, count(*) AS n,
-                   min((linked.source, linked.council, linked.source_row)) AS first_row
-              FROM linked JOIN previous USING (source, council, source_row) GROUP BY 1, 2),
+                   min((linked.source, linked.council, linked.row_key)) AS first_row
+              FROM linked JOIN previous USING (source, council, row_key) GROUP BY 1, 2),
         favourites AS (
             SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1),
         kept AS (
@@ -353,7 +328,7 @@ def _random_ids(count: int) -> pa.Array:
 
 def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:
     return con.sql(
-        f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, source_row"
+        f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, row_key"
     ).to_arrow_table()
 
 

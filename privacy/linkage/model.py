@@ -16,11 +16,13 @@ alone, so that it can be explained without a record.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
@@ -158,6 +160,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
         "starts the same": _STARTS["surname"],
         "ends the same": _ENDS["surname"],
+        "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['forename'])}",
         "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
         "different, at another home": _ANOTHER_HOME,
     },
@@ -181,6 +184,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _equal("surname_postcode"),
+        "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['surname'])}",
         "different, at another home": _ANOTHER_HOME,
     },
     "sex": {
@@ -202,9 +206,19 @@ _ROUNDING_BITS = 0.006
 
 @cache
 def parameters() -> dict[str, Any]:
-    """The content of `model.json`: version, and [m, u] for each level of each comparison."""
-    loaded: dict[str, Any] = json.loads(resources.files("privacy.linkage").joinpath("model.json").read_text())
+    """The content of `model.json`: version, `free_bits` (see `candidates`), and [m, u] for each level of each
+    comparison."""
+    loaded: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
     return loaded
+
+
+def parameters_sha256() -> str:
+    """Of `model.json`: what a person approves who signs a release off."""
+    return hashlib.sha256(_file().read_bytes()).hexdigest()
+
+
+def _file() -> Traversable:
+    return resources.files("privacy.linkage").joinpath("model.json")
 
 
 def weight(comparison: str, level: str, records: int | None = None) -> float:
@@ -231,11 +245,8 @@ def level_name(comparison: str, number: int) -> str | None:
 
 
 def prior(records: int) -> float:
-    """Probability that two random records of two services are one child, for services of this many children.
-
-    One over the number of children, rounded to a power of two: an order of magnitude, so that one record more or
-    less changes no link.
-    """
+    """Probability that two random records of two services are one child, for services of this many children, as it is
+    publicly known: one over that number, rounded to a power of two."""
     return 2.0 ** -round(math.log2(max(records, 2)))
 
 

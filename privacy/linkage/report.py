@@ -49,7 +49,7 @@ class Report:
         self.control = NegativeControl()
         self.comparable = Comparable()
         self.thresholds: list[dict[str, Any]] = []
-        self._children: dict[str, int] = {}
+        self._children = model.REFERENCE_RECORDS
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
@@ -57,7 +57,7 @@ class Report:
         return (self._watch, self.comparable, self.control)
 
     def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        self._children[step.name] = max(step.sides)
+        self._children = step.children
         if step.one_to_one:
             self.thresholds += _sensitivity(step)
 
@@ -82,7 +82,7 @@ class Report:
             "unlinkable": self.comparable.unlinkable,
             "review_patterns": self._review(result.review_patterns),
             "weights": weights(),
-            "examples": examples(max(self._children.values())),
+            "examples": examples(self._children),
         }
 
     def _review(self, patterns: pa.Table) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ class Report:
                 "pairs": row["pairs"],
                 "posterior_low": probability_of(row["weight_low"]),
                 "posterior_high": probability_of(row["weight_high"]),
-                **waterfall_of_bits(row, self._children[row["step"]], row["weight_low"]),
+                **waterfall_of_bits(row, self._children, row["weight_low"]),
             }
             for row in ordered.to_pylist()
         ]
@@ -146,7 +146,7 @@ class Comparable:
             f"CREATE TEMP TABLE kinds AS SELECT min(pattern) AS kind, [{_SAID}] AS said FROM patterns GROUP BY said"
         )
         kinds = [kind for (kind,) in con.execute("SELECT kind FROM kinds").fetchall()]
-        con.register("too_little", pa.table({"kind": _too_little(con, kinds, max(step.sides))}))
+        con.register("too_little", pa.table({"kind": _too_little(con, kinds, step.children)}))
         counted = con.sql(
             f"""
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,

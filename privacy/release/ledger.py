@@ -4,8 +4,11 @@ Rules, each enforced here with a message for people and again by the storage its
 
 - the budget of a cohort is approved once; its cap never changes;
 - entries are only ever added, and each carries the hash of the one before;
-- RESERVE charges a family of a release before any noise is drawn, once, and only within the cap;
-- a charge ends as COMMIT (its measurement is stored) or WRITE_OFF (none was stored); either way it stays spent.
+- RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
+- a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
+  drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
+- what ledgers of before have as WRITE_OFF, spent with nothing stored, stays spent;
+- what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
 seam, `ledger_storage`: `ledger_sqlite` keeps them in a file of one machine, `ledger_postgres` in a database server that
@@ -14,6 +17,7 @@ workers on several machines share. The rules are here, once, for both.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,9 +25,18 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
-from privacy.release.canonical import check_name
+from privacy.release.canonical import canonical_json, check_name
 from privacy.release.ledger_sqlite import SQLiteStorage
-from privacy.release.ledger_storage import GENESIS, Entry, EntryKind, LedgerError, Log, Storage
+from privacy.release.ledger_storage import (
+    GENESIS,
+    Entry,
+    EntryKind,
+    LedgerError,
+    Line,
+    Log,
+    SignOffLine,
+    Storage,
+)
 
 NANO = 1_000_000_000
 
@@ -48,7 +61,22 @@ class ReleaseConflict(LedgerError):
 
 
 class LedgerCorrupt(LedgerError):
-    """Entries that were altered, removed or reordered, or a measurement the ledger knows nothing of."""
+    """Entries that were altered, removed or reordered, or a charge outside that the ledger knows nothing of."""
+
+
+@dataclass(frozen=True)
+class StatedCharge:
+    """A charge as something outside the ledger states it: a kept measurement, or the privacy statement of a bundle.
+
+    `place` says what that is and where, for messages; `ledger_entry` is the hash of the RESERVE entry.
+    """
+
+    place: str
+    cohort: str
+    release: str
+    family: str
+    plan_sha256: str
+    ledger_entry: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +98,7 @@ class Reservation:
 
     @property
     def is_written_off(self) -> bool:
-        """Whether it was spent without a measurement."""
+        """Whether it was spent without a measurement, as ledgers of before record it."""
         return self.end is not None and self.end.kind == EntryKind.WRITE_OFF
 
 
@@ -108,7 +136,7 @@ class Ledger:
         amount = _nano(rho, ROUND_CEILING)
         with self._storage.writing() as log:
             entries = _checked(log.entries())
-            if _reservation(entries, cohort, release, family):
+            if (cohort, release, family) in charges_of(entries):
                 raise ReleaseConflict(
                     f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
                     "release. To measure it again, publish a new release."
@@ -124,25 +152,30 @@ class Ledger:
         that the families before have spent.
         """
         entries = _checked(self._storage.read())
-        open_charges = {
+        before = charges_of(entries)
+        due = {
             family: _nano(rho, ROUND_CEILING)
             for family, rho in charges.items()
-            if _reservation(entries, cohort, release, family) is None
+            if (cohort, release, family) not in before
         }
-        if open_charges:
-            _check_fits(entries, cohort, f"release {release} ({', '.join(open_charges)})", sum(open_charges.values()))
+        if due:
+            _check_fits(entries, cohort, f"release {release} ({', '.join(due)})", sum(due.values()))
 
     def commit(self, reservation: Reservation, measurement_sha256: str) -> Reservation:
         """End a charge as measured and stored. Raises ReleaseConflict where it has ended before."""
         return self._end(reservation, EntryKind.COMMIT, measurement_sha256=measurement_sha256)
 
-    def write_off(self, reservation: Reservation, note: str) -> Reservation:
-        """End a charge as spent with nothing stored. Raises ReleaseConflict where it has ended before."""
-        return self._end(reservation, EntryKind.WRITE_OFF, note=note)
+    def void(self, reservation: Reservation, note: str) -> Reservation:
+        """End a charge as given back: it counts no more. Raises ReleaseConflict where it has ended before."""
+        return self._end(reservation, EntryKind.VOID, note=note)
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
-        """The charge of a family of a release, with its end if it has one."""
-        return _reservation(_checked(self._storage.read()), cohort, release, family)
+        """The charge of a family of a release, with its end if it has one; None where it was given back."""
+        return charges_of(_checked(self._storage.read())).get((cohort, release, family))
+
+    def charges(self) -> list[Reservation]:
+        """Every charge that counts, oldest first: those that have not ended, and those that stay spent."""
+        return list(charges_of(_checked(self._storage.read())).values())
 
     def is_charged(self, cohort: str, release: str) -> bool:
         """Whether any family of the release was charged to the cohort, whatever became of the charge."""
@@ -150,17 +183,17 @@ class Ledger:
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
         """Whether every one of these families was charged, and its measurement stored."""
-        entries = _checked(self._storage.read())
-        found = [_reservation(entries, cohort, release, family) for family in families]
+        charges = charges_of(_checked(self._storage.read()))
+        found = [charges.get((cohort, release, family)) for family in families]
         return all(charge is not None and charge.is_committed for charge in found)
 
     def releases_charged(self, cohort: str) -> set[str]:
         """The releases that were charged to a cohort."""
-        return {entry.release for entry in self._charges() if entry.cohort == cohort}
+        return {charge.entry.release for charge in self.charges() if charge.entry.cohort == cohort}
 
     def cohorts_charged(self, release: str) -> set[str]:
         """The cohorts that a release was charged to; none where the version is free."""
-        return {entry.cohort for entry in self._charges() if entry.release == release}
+        return {charge.entry.cohort for charge in self.charges() if charge.entry.release == release}
 
     def entries(self) -> list[Entry]:
         """Every entry, oldest first."""
@@ -168,29 +201,60 @@ class Ledger:
 
     def cap(self, cohort: str) -> float:
         """Approved budget, rho; 0 where none was approved."""
-        approved = _approval(self._storage.read(), cohort)
+        approved = _approval(_checked(self._storage.read()), cohort)
         return approved.nano_rho / NANO if approved else 0.0
 
     def remaining(self, cohort: str) -> float:
         """What is left of the cohort's budget, rho; 0 where none was approved."""
-        return _remaining(self._storage.read(), cohort) / NANO
+        return _remaining(_checked(self._storage.read()), cohort) / NANO
 
-    def verify_chain(self, anchors: Iterable[str] = ()) -> None:
-        """Check every hash and link. `anchors` are entry hashes kept outside, as in measurements and published privacy
-        statements: a chain that was cut short or rebuilt lacks them. Raises LedgerCorrupt."""
-        known = {entry.entry_hash for entry in _checked(self._storage.read())}
-        if missing := [anchor for anchor in anchors if anchor not in known]:
-            raise LedgerCorrupt(
-                f"the ledger has no entry {missing[0]}, which was published or paid for a measurement that is kept: "
-                "entries were removed, or this is another ledger or an old copy. Restore the newest."
-            )
+    def identity(self) -> str:
+        """What tells this ledger from every other: the hash of the first line of its signatures, which is random."""
+        with self._storage.signing() as log:
+            lines = _checked(log.entries())
+            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
+            return (lines[0] if lines else _appended(log, lines, made)).entry_hash
+
+    def charged_besides(self, cohort: str, release: str) -> int:
+        """Nano-rho that other releases have spent of the cohort's budget, for good."""
+        ended = (charge.entry for charge in self.charges() if charge.end is not None)
+        return sum(entry.nano_rho for entry in ended if entry.cohort == cohort and entry.release != release)
+
+    def sign_offs(self) -> list[SignOffLine]:
+        """What people have signed, and what that allowed, oldest first. Raises LedgerCorrupt."""
+        return _checked(self._storage.read_sign_offs())
+
+    def add_sign_off(self, content: str) -> SignOffLine:
+        """Add a line to what people have signed, durable on return."""
+        with self._storage.signing() as log:
+            return _appended(log, _checked(log.entries()), SignOffLine(0, content))
+
+    def verify_chain(self) -> None:
+        """Check every hash and link. Raises LedgerCorrupt."""
+        _checked(self._storage.read())
+        _checked(self._storage.read_sign_offs())
+
+    def check_known(self, stated: Iterable[StatedCharge]) -> None:
+        """Raise LedgerCorrupt unless each of these charges is here, as it is stated, and stays spent.
+
+        What is kept or published outside anchors the chain: one that was cut short, rebuilt, restored from an old copy
+        or begun anew lacks it, and would hand out the same budget again.
+        """
+        spent = {charge.entry.entry_hash: charge.entry for charge in self.charges() if charge.is_committed}
+        for each in stated:
+            found = spent.get(each.ledger_entry)
+            wanted = (each.cohort, each.release, each.family, each.plan_sha256)
+            if found is None or wanted != (found.cohort, found.release, found.family, found.plan_sha256):
+                raise LedgerCorrupt(
+                    f"the ledger does not have the charge that {each.place} states for {each.family} of release "
+                    f"{each.release}, cohort {each.cohort}: this is another ledger, or an old copy. Restore the newest "
+                    "copy of the ledger from a backup, or set READINESS_LEDGER as before; until then nothing is "
+                    "charged or published"
+                )
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Lock out every other process that would measure, for the block."""
         return self._storage.exclusive()
-
-    def _charges(self) -> list[Entry]:
-        return [entry for entry in _checked(self._storage.read()) if entry.kind == EntryKind.RESERVE]
 
     def _end(
         self, reservation: Reservation, kind: EntryKind, *, measurement_sha256: str = "", note: str = ""
@@ -198,13 +262,13 @@ class Ledger:
         begun = reservation.entry
         with self._storage.writing() as log:
             entries = _checked(log.entries())
-            known = _reservation(entries, begun.cohort, begun.release, begun.family)
-            if known is None or known.entry != begun:
+            if begun not in entries:
                 raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
-            if known.end is not None:
+            known = charges_of(entries).get((begun.cohort, begun.release, begun.family))
+            if known is None or known.entry != begun or known.end is not None:
                 raise ReleaseConflict(
                     f"the charge of {begun.family} of release {begun.release}, cohort {begun.cohort}, has already "
-                    f"ended as {known.end.kind}"
+                    f"ended as {known.end.kind if known and known.end else EntryKind.VOID}"
                 )
             end = replace(begun, kind=kind, measurement_sha256=measurement_sha256, note=note)
             return Reservation(begun, _append(log, entries, end))
@@ -218,48 +282,69 @@ def _storage(location: Path | str | Storage) -> Storage:
     return SQLiteStorage(Path(location)) if isinstance(location, (Path, str)) else location
 
 
-def _append(log: Log, entries: list[Entry], new: Entry) -> Entry:
-    """Add `new`, after it was given its number, its time and its place in the chain."""
+def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
+    """Add an entry, whose names may stand in a path and in a message."""
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
+    return _appended(log, entries, replace(new, kind=str(new.kind)))
+
+
+def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
+    """Add `new`, after it was given its number, its time and its place in the chain."""
     unsealed = replace(
         new,
-        seq=len(entries) + 1,
-        kind=str(new.kind),
+        seq=len(lines) + 1,
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        previous_hash=entries[-1].entry_hash if entries else GENESIS,
+        previous_hash=lines[-1].entry_hash if lines else GENESIS,
     )
-    entry = replace(unsealed, entry_hash=unsealed.computed_hash())
-    log.append(entry)
-    return entry
+    sealed = replace(unsealed, entry_hash=unsealed.computed_hash())
+    log.append(sealed)
+    return sealed
 
 
-def _checked(entries: list[Entry]) -> list[Entry]:
-    """The entries, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
+def _checked(lines: list[Line]) -> list[Line]:
+    """The lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
     previous = GENESIS
-    for position, entry in enumerate(entries, start=1):
-        if entry.seq != position or entry.previous_hash != previous or entry.entry_hash != entry.computed_hash():
-            raise LedgerCorrupt(f"entry {position} of the ledger was altered, or one before it removed or reordered")
-        previous = entry.entry_hash
-    return entries
+    for position, line in enumerate(lines, start=1):
+        if line.seq != position or line.previous_hash != previous or line.entry_hash != line.computed_hash():
+            what = "entry" if isinstance(line, Entry) else "signature"
+            raise LedgerCorrupt(f"{what} {position} of the ledger was altered, or one before it removed or reordered")
+        previous = line.entry_hash
+    return lines
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
 
 
 def _approval(entries: list[Entry], cohort: str) -> Entry | None:
     return next((e for e in entries if e.kind == EntryKind.APPROVE and e.cohort == cohort), None)
 
 
-def _reservation(entries: list[Entry], cohort: str, release: str, family: str) -> Reservation | None:
-    charge = [e for e in entries if (e.cohort, e.release, e.family) == (cohort, release, family)]
-    begun = next((e for e in charge if e.kind == EntryKind.RESERVE), None)
-    if begun is None:
-        return None
-    return Reservation(begun, next((e for e in charge if e.kind in (EntryKind.COMMIT, EntryKind.WRITE_OFF)), None))
+def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
+    """Every charge that counts, by cohort, release and family, in the order in which they were made.
+
+    Raises LedgerCorrupt for an end without an open charge, or a second charge beside one that counts.
+    """
+    found: dict[tuple[str, str, str], Reservation] = {}
+    for entry in entries:
+        key = (entry.cohort, entry.release, entry.family)
+        before = found.get(key)
+        if entry.kind == EntryKind.APPROVE:
+            continue
+        if (before is not None) if entry.kind == EntryKind.RESERVE else (before is None or before.end is not None):
+            raise LedgerCorrupt(f"entry {entry.seq} of the ledger, {entry.kind}, does not follow from those before it")
+        if entry.kind == EntryKind.VOID:
+            del found[key]
+        else:
+            found[key] = Reservation(entry) if before is None else replace(before, end=entry)
+    return found
 
 
 def _remaining(entries: list[Entry], cohort: str) -> int:
     approved = _approval(entries, cohort)
-    spent = sum(e.nano_rho for e in entries if e.kind == EntryKind.RESERVE and e.cohort == cohort)
+    spent = sum(charge.entry.nano_rho for charge in charges_of(entries).values() if charge.entry.cohort == cohort)
     return (approved.nano_rho if approved else 0) - spent
 
 

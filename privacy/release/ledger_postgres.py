@@ -4,18 +4,30 @@ Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: write
 measures is let go by the server when its connection ends. Triggers hold the rules of `ledger_storage`, as in
 `ledger_sqlite`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
 both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
-`readiness_ledger.entries` and no more; whoever opens the ledger first must own the schema.
+`readiness_ledger.entries` and `readiness_ledger.sign_offs` and no more; whoever opens the ledger first must own the
+schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from privacy.doors.sql import quoted
-from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
+from privacy.release.ledger_storage import (
+    ONLY_APPEND,
+    SIGN_OFFS,
+    TABLE,
+    Entry,
+    LedgerUnavailable,
+    Line,
+    Log,
+    SignOffLine,
+    rules,
+)
 
 try:
     import psycopg
@@ -30,11 +42,74 @@ LOCK_SECONDS = 60
 _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
 """Advisory locks, by class and number: of a write transaction, and of a process that measures."""
 
-_ENTRIES = "readiness_ledger.entries"
+_SCHEMA = "readiness_ledger"
 
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
+_OF_BEFORE = """
+SELECT 1 FROM pg_constraint WHERE conrelid = 'readiness_ledger.entries'::regclass AND conname = 'entries_kind_check'
+   AND pg_get_constraintdef(oid) NOT LIKE '%VOID%'
+"""
+"""Whether the table is of before charges could be given back."""
+
+_CONVERSION = """
+DROP INDEX readiness_ledger.one_charge, readiness_ledger.one_end;
+ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
+    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF'));
+"""
+
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
+_RULES = _CHECKS.partition("CREATE TRIGGER")[0]
+"""The functions without the triggers, which stand."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of lines, the function that checks each, and the names of the rules that it checks."""
+
+    name: str
+    definition: str
+    check: str
+    rules: Collection[str]
+
+    @property
+    def place(self) -> str:
+        return f"{_SCHEMA}.{self.name}"
+
+    def with_rules(self, sql: str) -> str:
+        held = (rule for name, rule in rules(self.place).items() if name in self.rules)
+        cases = " ".join(f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in held)
+        return sql.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
+
+    def make(self, connection: psycopg.Connection[Any]) -> None:
+        """Make it, if there is none, with its triggers. Raises LedgerUnavailable for who does not own the schema."""
+        if _value(connection, f"SELECT to_regclass({quoted(self.place)})") is not None:
+            return
+        try:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+            connection.execute(self.definition)
+            connection.execute(self.with_rules(_CHECKS))
+        except psycopg.errors.InsufficientPrivilege:
+            raise LedgerUnavailable(
+                f"the ledger has no table {self.name} yet: have the owner of the schema {_SCHEMA} open it once, as "
+                "with readiness budget"
+            ) from None
+        for trigger in _TRIGGERS:
+            connection.execute(f"ALTER TABLE {self.place} ENABLE ALWAYS TRIGGER {trigger}")
+
+
+_ENTRIES = _Table(
+    "entries",
+    TABLE.format(table=f"{_SCHEMA}.entries", integer="BIGINT", options=""),
+    "check_entry",
+    rules("entries"),
+)
+_SIGN_OFFS = _Table(
+    "sign_offs",
+    SIGN_OFFS.format(table=f"{_SCHEMA}.sign_offs", integer="BIGINT", options=""),
+    "check_sign_off",
+    [ONLY_APPEND],
+)
 
 
 class PostgresStorage:
@@ -45,28 +120,36 @@ class PostgresStorage:
         self._url = url
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            if _value(connection, "SELECT to_regclass('readiness_ledger.entries')") is None:
-                connection.execute("CREATE SCHEMA IF NOT EXISTS readiness_ledger")
-                connection.execute(TABLE.format(table=_ENTRIES, integer="BIGINT", options=""))
-                cases = " ".join(
-                    f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in rules(_ENTRIES).values()
-                )
-                connection.execute(_CHECKS.replace("CASES", cases))
-                for trigger in _TRIGGERS:
-                    connection.execute(f"ALTER TABLE readiness_ledger.entries ENABLE ALWAYS TRIGGER {trigger}")
-            _check_fitness(connection)
+            for kept in (_ENTRIES, _SIGN_OFFS):
+                kept.make(connection)
+            if _value(connection, _OF_BEFORE):
+                _convert(connection)
+            for kept in (_ENTRIES, _SIGN_OFFS):
+                _check_fitness(connection, kept.name)
 
     def read(self) -> list[Entry]:
         """All entries, in order."""
         with self._connection() as connection:
-            return Log(connection, _ENTRIES, "%s").entries()
+            return Log(connection, Entry, _ENTRIES.place, "%s").entries()
+
+    def writing(self) -> AbstractContextManager[Log[Entry]]:
+        """A write transaction that no other overlaps; undone if the block raises."""
+        return self._transaction(Entry, _ENTRIES.place)
+
+    def read_sign_offs(self) -> list[SignOffLine]:
+        """All that people have signed, in order."""
+        with self._connection() as connection:
+            return Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
+
+    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
+        """As `writing`, for what people sign."""
+        return self._transaction(SignOffLine, _SIGN_OFFS.place)
 
     @contextmanager
-    def writing(self) -> Iterator[Log]:
-        """A write transaction that no other overlaps; undone if the block raises."""
+    def _transaction(self, kind: type[Line], table: str) -> Iterator[Log[Line]]:
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            yield Log(connection, _ENTRIES, "%s")
+            yield Log(connection, kind, table, "%s")
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -96,16 +179,29 @@ class PostgresStorage:
             ) from None
 
 
-def _check_fitness(connection: psycopg.Connection[Any]) -> None:
+def _convert(connection: psycopg.Connection[Any]) -> None:
+    """The same entries in a table that takes every kind of today. Raises LedgerUnavailable for who does not own it."""
+    try:
+        connection.execute(_CONVERSION)
+        connection.execute(_ENTRIES.definition)
+        connection.execute(_ENTRIES.with_rules(_RULES))
+    except psycopg.errors.InsufficientPrivilege:
+        raise LedgerUnavailable(
+            "the ledger's table is of an earlier version: have the owner of the schema readiness_ledger open it once, "
+            "as with readiness budget; its entries stay as they are"
+        ) from None
+
+
+def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
     """Raises LedgerUnavailable for a server that may forget a finished transaction, or a table without its triggers."""
     if _value(connection, "SHOW fsync") != "on":
         raise LedgerUnavailable("the ledger's database runs with fsync off and may forget a charge; switch it on")
     armed = connection.execute(
-        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'readiness_ledger.entries'::regclass AND tgenabled = 'A'"
+        f"SELECT tgname FROM pg_trigger WHERE tgrelid = {quoted(f'{_SCHEMA}.{table}')}::regclass AND tgenabled = 'A'"
     )
     if missing := sorted(set(_TRIGGERS) - {name for (name,) in armed}):
         raise LedgerUnavailable(
-            f"the ledger's table has lost its trigger {missing[0]}; restore it before anything else"
+            f"the ledger's table {table} has lost its trigger {missing[0]}; restore it before anything else"
         )
 
 

@@ -1,11 +1,11 @@
--- What holds the rules of ledger_rules.yaml in PostgreSQL; check_entry looks at each of them.
-CREATE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+-- What holds the rules of ledger_rules.yaml over one table in PostgreSQL; its function looks at each of them.
+CREATE OR REPLACE FUNCTION readiness_ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE integrity_constraint_violation USING MESSAGE = 'the budget ledger is append-only: no entry may be '
         || CASE TG_OP WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END;
 END $$;
 
-CREATE FUNCTION readiness_ledger.check_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION readiness_ledger.CHECK() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     broken text;
 BEGIN
@@ -17,11 +17,11 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE TRIGGER only_append BEFORE INSERT ON readiness_ledger.entries
-    FOR EACH ROW EXECUTE FUNCTION readiness_ledger.check_entry();
-CREATE TRIGGER never_update BEFORE UPDATE ON readiness_ledger.entries
+CREATE TRIGGER only_append BEFORE INSERT ON readiness_ledger.TABLE
+    FOR EACH ROW EXECUTE FUNCTION readiness_ledger.CHECK();
+CREATE TRIGGER never_update BEFORE UPDATE ON readiness_ledger.TABLE
     FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
-CREATE TRIGGER never_delete BEFORE DELETE ON readiness_ledger.entries
+CREATE TRIGGER never_delete BEFORE DELETE ON readiness_ledger.TABLE
     FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();
-CREATE TRIGGER never_truncate BEFORE TRUNCATE ON readiness_ledger.entries
+CREATE TRIGGER never_truncate BEFORE TRUNCATE ON readiness_ledger.TABLE
     FOR EACH STATEMENT EXECUTE FUNCTION readiness_ledger.refuse_change();

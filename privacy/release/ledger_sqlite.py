@@ -9,29 +9,62 @@ also stops INSERT OR REPLACE and INSERT OR IGNORE. What triggers cannot stop, dr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from privacy.doors.locks import locked
 from privacy.doors.sql import quoted
-from privacy.release.ledger_storage import TABLE, Entry, LedgerUnavailable, Log, rules
+from privacy.release.ledger_storage import (
+    ONLY_APPEND,
+    SIGN_OFFS,
+    TABLE,
+    Entry,
+    LedgerUnavailable,
+    Line,
+    Log,
+    SignOffLine,
+    rules,
+)
 
 BUSY_SECONDS = 60
 
-_TRIGGERS = """
-CREATE TRIGGER IF NOT EXISTS never_update BEFORE UPDATE ON entries BEGIN
-    SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be changed');
-END;
 
-CREATE TRIGGER IF NOT EXISTS never_delete BEFORE DELETE ON entries BEGIN
-    SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be removed');
-END;
-""" + "".join(
-    f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE INSERT ON entries BEGIN"
-    f" SELECT RAISE(ABORT, {quoted(wrong)}) WHERE {condition}; END;\n"
-    for name, (wrong, condition) in rules("entries").items()
+def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
+    """Triggers that let lines only be added, and only where these rules hold."""
+    refused = {"update": "changed", "delete": "removed"}
+    kept = (
+        f"CREATE TRIGGER IF NOT EXISTS {prefix}never_{what} BEFORE {what.upper()} ON {table} BEGIN"
+        f" SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be {done}'); END;"
+        for what, done in refused.items()
+    )
+    held = (
+        f"CREATE TRIGGER IF NOT EXISTS {prefix}{name} BEFORE INSERT ON {table} BEGIN"
+        f" SELECT RAISE(ABORT, {quoted(wrong)}) WHERE {condition}; END;"
+        for name, (wrong, condition) in rules(table).items()
+        if name in names
+    )
+    return "\n".join((*kept, *held))
+
+
+_TRIGGERS = _triggers("entries", "", rules("entries")) + _triggers("sign_offs", "sign_offs_", [ONLY_APPEND])
+
+_TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
+_SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
+
+_COLUMNS = ", ".join(column.name for column in fields(Entry))
+
+_OF_BEFORE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries' AND sql NOT LIKE '%''VOID''%'"
+"""Whether the file has a table of before charges could be given back."""
+
+_CONVERSION = (
+    "".join(f"DROP TRIGGER IF EXISTS {name}; " for name in ("never_update", "never_delete", *rules("entries")))
+    + "".join(f"DROP INDEX IF EXISTS {name}; " for name in ("one_approval", "one_charge", "one_end"))
+    + f"ALTER TABLE entries RENAME TO entries_before; {_TABLE} "
+    f"INSERT INTO entries ({_COLUMNS}) SELECT {_COLUMNS} FROM entries_before ORDER BY seq; DROP TABLE entries_before; "
 )
+"""The same entries, to the last byte, in a table that takes every kind of today."""
 
 
 class SQLiteStorage:
@@ -40,23 +73,35 @@ class SQLiteStorage:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
         with self._usable(), closing(self._connect()) as connection:
-            connection.executescript(f"BEGIN IMMEDIATE; {table} {_TRIGGERS} COMMIT;")
-            _log(connection).entries()
+            converted = _CONVERSION if connection.execute(_OF_BEFORE).fetchone() else ""
+            connection.executescript(f"BEGIN IMMEDIATE; {converted} {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
+            _entries(connection).entries()
 
     def read(self) -> list[Entry]:
         """All entries, in order."""
         with self._usable(), closing(self._connect()) as connection:
-            return _log(connection).entries()
+            return _entries(connection).entries()
+
+    def writing(self) -> AbstractContextManager[Log[Entry]]:
+        """A write transaction that no other overlaps; undone if the block raises."""
+        return self._transaction(_entries)
+
+    def read_sign_offs(self) -> list[SignOffLine]:
+        """All that people have signed, in order."""
+        with self._usable(), closing(self._connect()) as connection:
+            return _sign_offs(connection).entries()
+
+    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
+        """As `writing`, for what people sign."""
+        return self._transaction(_sign_offs)
 
     @contextmanager
-    def writing(self) -> Iterator[Log]:
-        """A write transaction that no other overlaps; undone if the block raises."""
+    def _transaction(self, log: Callable[[sqlite3.Connection], Log[Line]]) -> Iterator[Log[Line]]:
         with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield _log(connection)
+                yield log(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -101,5 +146,9 @@ def _advice(error: sqlite3.DatabaseError) -> str:
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
-def _log(connection: sqlite3.Connection) -> Log:
-    return Log(connection, "entries", "?")
+def _entries(connection: sqlite3.Connection) -> Log[Entry]:
+    return Log(connection, Entry, "entries", "?")
+
+
+def _sign_offs(connection: sqlite3.Connection) -> Log[SignOffLine]:
+    return Log(connection, SignOffLine, "sign_offs", "?")

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import yaml
 
@@ -31,11 +31,23 @@ class EntryKind(StrEnum):
     APPROVE = "APPROVE"
     RESERVE = "RESERVE"
     COMMIT = "COMMIT"
+    VOID = "VOID"
     WRITE_OFF = "WRITE_OFF"
 
 
 @dataclass(frozen=True)
-class Entry:
+class Chained:
+    """A line that carries the hash of the one before."""
+
+    def computed_hash(self) -> str:
+        """SHA-256 of the canonical JSON of every field but `entry_hash`, the previous line's hash among them."""
+        content = asdict(self)
+        del content["entry_hash"]
+        return sha256_hex(canonical_json(content))
+
+
+@dataclass(frozen=True)
+class Entry(Chained):
     """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind."""
 
     seq: int
@@ -52,16 +64,27 @@ class Entry:
     previous_hash: str = ""
     entry_hash: str = ""
 
-    def computed_hash(self) -> str:
-        """SHA-256 of the canonical JSON of every other field, the previous entry's hash among them."""
-        content = asdict(self)
-        del content["entry_hash"]
-        return sha256_hex(canonical_json(content))
+
+@dataclass(frozen=True)
+class SignOffLine(Chained):
+    """One line of what people have signed, and what that allowed: `content` is JSON. A chain of its own, beside the
+    entries."""
+
+    seq: int
+    content: str
+    recorded_at: str = ""
+    previous_hash: str = ""
+    entry_hash: str = ""
 
 
+Line = TypeVar("Line", Entry, SignOffLine)
+SIGN_OFFS = _FOLDER.joinpath("ledger_sign_offs.sql").read_text(encoding="utf-8")
+"""SQL of the table of signatures, as `TABLE`."""
 TABLE = _FOLDER.joinpath("ledger_table.sql").read_text(encoding="utf-8")
 """SQL of the table of entries, for a name, the database's type of 64-bit integers, and its options."""
 
+ONLY_APPEND = "only_append"
+"""The rule that holds for signatures as well."""
 _RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding="utf-8"))
 
 
@@ -73,20 +96,21 @@ def rules(table: str) -> dict[str, tuple[str, str]]:
     }
 
 
-class Log:
-    """The entries as one connection of a database sees them; its parameters are marked by `mark`."""
+class Log(Generic[Line]):
+    """The lines of a kind as one connection of a database sees them; its parameters are marked by `mark`."""
 
-    def __init__(self, connection: Any, table: str, mark: str) -> None:
+    def __init__(self, connection: Any, kind: type[Line], table: str, mark: str) -> None:
         self._connection, self._table, self._mark = connection, table, mark
-        self._columns = ", ".join(column.name for column in fields(Entry))
+        self._kind: type[Line] = kind
+        self._columns = ", ".join(column.name for column in fields(kind))
 
-    def entries(self) -> list[Entry]:
-        """All entries, in order."""
+    def entries(self) -> list[Line]:
+        """All lines, in order."""
         rows = self._connection.execute(f"SELECT {self._columns} FROM {self._table} ORDER BY seq")
-        return [Entry(*row) for row in rows]
+        return [self._kind(*row) for row in rows]
 
-    def append(self, entry: Entry) -> None:
-        """Add one entry. Raises the database's own IntegrityError where a trigger refuses it."""
+    def append(self, entry: Line) -> None:
+        """Add one line. Raises the database's own IntegrityError where a trigger refuses it."""
         values = astuple(entry)
         marks = ", ".join([self._mark] * len(values))
         self._connection.execute(f"INSERT INTO {self._table} ({self._columns}) VALUES ({marks})", values)
@@ -98,8 +122,14 @@ class Storage(Protocol):
     def read(self) -> list[Entry]:
         """All entries, in order."""
 
-    def writing(self) -> AbstractContextManager[Log]:
+    def writing(self) -> AbstractContextManager[Log[Entry]]:
         """A write transaction that no other overlaps; undone if the block raises."""
+
+    def read_sign_offs(self) -> list[SignOffLine]:
+        """All that people have signed, in order."""
+
+    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
+        """As `writing`, for what people sign."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """A lock across processes, held for the block and let go when its holder dies."""

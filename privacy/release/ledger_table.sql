@@ -1,7 +1,7 @@
 -- The ledger's entries, for a name, the database's type of 64-bit integers, and its options of a table.
 CREATE TABLE IF NOT EXISTS {table} (
     seq                {integer} PRIMARY KEY,
-    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'WRITE_OFF')),
+    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF')),
     cohort             TEXT NOT NULL CHECK (cohort <> ''),
     release            TEXT NOT NULL,
     family             TEXT NOT NULL,
@@ -16,5 +16,4 @@ CREATE TABLE IF NOT EXISTS {table} (
 ){options};
 
 CREATE UNIQUE INDEX IF NOT EXISTS one_approval ON {table} (cohort) WHERE kind = 'APPROVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_charge ON {table} (cohort, release, family) WHERE kind = 'RESERVE';
-CREATE UNIQUE INDEX IF NOT EXISTS one_end ON {table} (cohort, release, family) WHERE kind IN ('COMMIT', 'WRITE_OFF');
+CREATE INDEX IF NOT EXISTS by_charge ON {table} (cohort, release, family);

@@ -1,19 +1,28 @@
-"""The privacy policy, `privacy/policy.yaml`, as a checked value: caps, shares, and thresholds decided beforehand."""
+"""The privacy policy, `privacy/policy.yaml`, as a checked value: caps, shares, thresholds decided beforehand, and who
+signs a release off."""
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import ROUND_FLOOR, Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from privacy.doors.environment import settings
+from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.intervals import Reliability
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
-VERSION = 1
+VERSION = 2
 NANO = Decimal("1e-9")
 
 
@@ -31,6 +40,49 @@ class MinimumAccuracy:
     share_of_rates: float
 
 
+class Stage(StrEnum):
+    """The points at which a release waits for people."""
+
+    MEASUREMENT = "measurement"
+    PUBLICATION = "publication"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who may sign: `key` is an Ed25519 public key, base64 of its DER, `until` the last day on which it
+    counts."""
+
+    name: str
+    role: str
+    key: str
+    public: bool
+    until: dt.date | None = None
+
+    def may_sign(self, day: dt.date) -> bool:
+        """Whether a signature counts on that day."""
+        return self.until is None or day <= self.until
+
+
+@dataclass(frozen=True)
+class SignOff:
+    """How many different people a release needs at each point, and who they may be."""
+
+    persons: Mapping[str, int]
+    people: tuple[Person, ...]
+
+    def __post_init__(self) -> None:
+        names = [" ".join(person.name.casefold().split()) for person in self.people]
+        if len(set(names)) < len(names) or len({person.key for person in self.people}) < len(names):
+            raise PolicyError("sign_off.people: a person stands there once, with one key, and a key is one person's")
+        most = max(self.persons.values())
+        if self.people and len(self.people) < most:
+            raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
+
+    def who_has(self, key: str) -> Person | None:
+        """The person whose public key this is."""
+        return next((person for person in self.people if person.key == key), None)
+
+
 @dataclass(frozen=True)
 class Policy:
     """Budget in rho (zCDP) per cohort (`cap_rho`) and per family of one release (`split`), and public thresholds.
@@ -46,6 +98,7 @@ class Policy:
     regions_share: float
     minimum_accuracy: Mapping[str, MinimumAccuracy]
     reliability: Reliability
+    sign_off: SignOff
 
     def __post_init__(self) -> None:
         if not 0 < self.delta < 1:
@@ -70,6 +123,13 @@ class Policy:
                 raise PolicyError(f"minimum_accuracy.{family}.share_of_rates must lie between 0 and 1")
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
             raise PolicyError("reliability: a rate cannot be withheld before it is flagged")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what the policy says of budget and accuracy; who signs is no part of it."""
+        content = asdict(self)
+        del content["sign_off"]
+        return sha256_hex(canonical_json(content))
 
     def scaled(self, share: float) -> Policy:
         """The policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho, rounded down.
@@ -96,9 +156,14 @@ class Policy:
             raise PolicyError(f"the privacy policy gives cells of kind {kind!r} no weight") from None
 
 
-def load_policy(path: Path = DEFAULT_PATH) -> Policy:
-    """Read and check a policy file. Raises PolicyError naming what is missing, unknown or out of range."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+def load_policy(path: Path | None = None) -> Policy:
+    """Read and check a policy file, by default the installation's own or else the project's. Raises PolicyError naming
+    what is missing, unknown or out of range."""
+    path = path or settings().policy or DEFAULT_PATH
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise PolicyError(f"{path} is not a readable YAML file") from None
     expected = {"version", *(field.name for field in fields(Policy))}
     _check_keys("policy", content, expected)
     if content["version"] != VERSION:
@@ -121,7 +186,66 @@ def load_policy(path: Path = DEFAULT_PATH) -> Policy:
             for family, minimum in content["minimum_accuracy"].items()
         },
         reliability=Reliability(**_numbers("reliability", content["reliability"], Reliability)),
+        sign_off=_sign_off(content["sign_off"]),
     )
+
+
+_MOST_PERSONS = 2
+_LONGEST_TEXT = 100
+
+
+def _sign_off(content: Any) -> SignOff:
+    _check_keys("sign_off", content, {"persons", "people"})
+    _check_keys("sign_off.persons", content["persons"], set(Stage))
+    for stage, number in content["persons"].items():
+        if type(number) is not int or not 1 <= number <= _MOST_PERSONS:
+            raise PolicyError(f"sign_off.persons.{stage} must be 1 or {_MOST_PERSONS}")
+    if not isinstance(content["people"], list):
+        raise PolicyError("sign_off.people must be a list")
+    people = (_person(f"sign_off.people, entry {place}", entry) for place, entry in enumerate(content["people"], 1))
+    return SignOff(dict(content["persons"]), tuple(people))
+
+
+def _person(where: str, content: Any) -> Person:
+    """Messages name the entry by its place: they may be logged, and a name is none of the log's business."""
+    _check_keys(where, {"until": None, **content} if isinstance(content, dict) else content, _PERSON)
+    for what in ("name", "role"):
+        text = content[what]
+        if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > _LONGEST_TEXT:
+            raise PolicyError(f"{where}: {what} must be one line of at most {_LONGEST_TEXT} characters")
+    until = content.get("until")
+    if until is not None and type(until) is not dt.date:
+        raise PolicyError(f"{where}: until must be a day such as 2027-08-31")
+    if not isinstance(content["public"], bool):
+        raise PolicyError(f"{where}: public must be true or false")
+    return Person(content["name"], content["role"], _public_key(where, content["key"]), content["public"], until)
+
+
+_PERSON = {field.name for field in fields(Person)}
+
+
+def _public_key(where: str, text: Any) -> str:
+    try:
+        return public_text(public_key(str(text)))
+    except ValueError:
+        raise PolicyError(f"{where}: key must be as `readiness keys approver` prints it") from None
+
+
+def public_key(text: str) -> Ed25519PublicKey:
+    """The public key that stands in the policy as `text`. Raises ValueError."""
+    try:
+        key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
+    except UnsupportedAlgorithm:
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 public key")
+    return key
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """A public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode("ascii")
 
 
 def _numbers(section: str, content: Any, kind: type[Any]) -> dict[str, float]:

@@ -1,38 +1,53 @@
-"""The one path that draws noise: charged before it is drawn, drawn once, found again ever after.
+"""The one path that draws noise: charged before it is drawn, committed before it is seen, found again ever after.
 
-    state of the charge in the ledger        measurement file      what `measure_once` does
-    -----------------------------------      ----------------      ------------------------------------------------
-    none                                     none                  count, RESERVE, draw, store, COMMIT
-    none                                     there                 refuse: the ledger has lost an entry
-    RESERVE                                  there                 COMMIT it and return it; draws nothing
-    RESERVE                                  none                  WRITE_OFF, and refuse: spent in a crash
-    COMMIT                                   there, same hash      return it; draws nothing
-    COMMIT                                   missing or altered    refuse
-    WRITE_OFF                                any                   refuse
-    any, under another plan or input                               refuse
+    1  count      in memory only; a table that cannot be counted costs nothing
+    2  RESERVE    the charge stands in the ledger, within the cap
+    3  draw       OpenDP, once
+    4  keep       the noisy counts are durable, where nothing reads them (`store.keep`)
+    5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good
+    6  promote    the file is moved into its place, where it is read
+
+A run that is killed before 5 leaves nothing: what it kept is removed unread, and its charge given back (VOID). Killed
+after 5, it leaves everything, and the next run promotes. `settle` does both, under the lock that a measuring process
+holds from the look at the ledger to the promotion: who has the lock knows that whoever reserved before is dead, or was
+cut off from the ledger. One that was cut off and lives cannot commit: its charge has ended. No draw has two charges and
+no charge two draws that are kept, since a file bears the hash of the RESERVE entry that pays for it.
+
+    charge in the ledger            its file                     what a run does
+    --------------------------      -------------------------    ---------------------------------------------
+    none, or VOID                   none                         1 to 6
+    RESERVE of a dead process       waiting, half-made or none   VOID, remove the file, then 1 to 6
+    RESERVE                         in its place                 COMMIT, return it: a home of before, or a ledger that
+                                                                 was restored; what is in its place may have been seen
+    COMMIT                          waiting                      promote, return it
+    COMMIT                          in its place, same hash      return it
+    COMMIT                          missing or altered           refuse
+    WRITE_OFF (ledgers of before)   any                          refuse
+    any, under another plan or input                             refuse
+
+Before a charge, the ledger must know every charge that is stated outside it: by the measurements that the store holds
+of the cohort, and by what is published (`published`). A ledger that was lost, replaced or restored from an old copy
+would hand out the same budget again.
 
 `measured_before` looks at no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
-
-A charge that was lost stays lost, and so does its place in the release: measuring again takes a new release version,
-which draws on the same budget. Whoever decides to spend again does so knowingly, and no automatic retry can.
-
-Before a charge, the ledger must know every measurement that the store holds of the cohort: a ledger that was replaced,
-or restored from an old copy, would hand out the same budget again.
-
-Counting comes before RESERVE so that a table that cannot be counted costs nothing; counts are held in memory only. The
-lock is held from the look at the ledger to the COMMIT, so of two processes at once exactly one draws and the other
-reads; it is let go by a dying process, which is how a crash is told from work in progress.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from privacy.release import store
-from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation
+from privacy.release.ledger import (
+    BudgetExceeded,
+    Ledger,
+    LedgerCorrupt,
+    ReleaseConflict,
+    Reservation,
+    StatedCharge,
+)
 from privacy.release.mechanism import (
     OPENDP,
     Counts,
@@ -46,9 +61,12 @@ from privacy.release.mechanism import (
 )
 from privacy.release.plan import Plan
 
+Published = Callable[[], Iterable[StatedCharge]]
+"""Looks up the charges that everything published so far states."""
+
 
 class ChargeLost(ReleaseConflict):
-    """A charge that was spent in a crash, with no measurement to show for it."""
+    """A charge that an earlier version of this software spent in a crash, with no measurement to show for it."""
 
 
 def measure_once(
@@ -61,24 +79,24 @@ def measure_once(
     plan: Plan,
     input_mac: str,
     count: Callable[[], Counts],
+    published: Published,
     noise: NoiseSource | None = None,
 ) -> Measurement:
     """The measurement of one family of one release: made now and charged, or read back if it was made before.
 
     `store_dir` is the restricted zone; `count` is called only if noise will be drawn; `noise` is for tests, and by
     default OpenDP behind a filter of exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before
-    anything is spent, ReleaseConflict for another plan or input, ChargeLost, LedgerCorrupt or StoreError.
+    anything is spent, ReleaseConflict for another plan or input, LedgerCorrupt for a ledger that does not know what is
+    kept or `published`, ChargeLost or StoreError.
     """
     if family != plan.family.name:
         raise ValueError(f"the plan is for family {plan.family.name!r}, not {family!r}")
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.exclusive():
-        reservation = ledger.find(cohort, release, family)
-        if reservation is not None:
-            return _found(wanted, reservation, noise)
-        if wanted.path.exists():
-            raise LedgerCorrupt(f"a measurement of {family}, release {release}, exists that no ledger entry paid for")
-        return _drawn(wanted, count, noise)
+        if (found := _committed(wanted)) is None:
+            _settle(ledger, store_dir, cohort, published)
+            found = _committed(wanted)
+        return _drawn(wanted, count, noise) if found is None else _read(wanted, found, noise)
 
 
 def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
@@ -89,7 +107,40 @@ def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: st
     reservation = ledger.find(cohort, release, plan.family.name)
     if reservation is None or not reservation.is_committed:
         raise ReleaseConflict(f"{plan.family.name} of release {release}, cohort {cohort}, has no stored measurement")
-    return _found(_Wanted(ledger, store_dir, cohort, release, plan, reservation.entry.input_mac), reservation, None)
+    return _read(_Wanted(ledger, store_dir, cohort, release, plan, reservation.entry.input_mac), reservation, None)
+
+
+def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
+    """End what processes that died have begun, of every cohort: promote what is committed, give back what is not.
+
+    Waits for a process that measures. Raises LedgerCorrupt where the ledger does not know what is kept of the cohort or
+    `published`; nothing is given back then.
+    """
+    with ledger.exclusive():
+        _settle(ledger, store_dir, cohort, published)
+
+
+def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
+    """The same, for who holds the lock."""
+    for begun in _unended(ledger):
+        if sha256 := store.in_place(store_dir, *_key(begun), begun.entry.entry_hash):
+            ledger.commit(begun, sha256)
+    ledger.check_known([*store.charges(store_dir, cohort), *published()])
+    for begun in _unended(ledger):
+        ledger.void(begun, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
+    committed = ledger.charges()
+    for each in committed:
+        store.promote(store_dir, *_key(each), each.entry.entry_hash)
+    store.remove_uncommitted(store_dir, {each.entry.entry_hash for each in committed})
+
+
+def _unended(ledger: Ledger) -> list[Reservation]:
+    return [each for each in ledger.charges() if each.end is None]
+
+
+def _key(reservation: Reservation) -> tuple[str, str, str]:
+    charged = reservation.entry
+    return charged.cohort, charged.release, charged.family
 
 
 @dataclass(frozen=True)
@@ -112,17 +163,29 @@ class _Wanted:
         return store.path_of(self.store_dir, *self.key)
 
 
+def _committed(wanted: _Wanted) -> Reservation | None:
+    """The charge made for it before, where it has ended. Raises ReleaseConflict for another plan or input, and
+    ChargeLost."""
+    reservation = wanted.ledger.find(*wanted.key)
+    if reservation is None or reservation.end is None:
+        return None
+    _refuse_change(reservation, wanted.plan, wanted.input_mac)
+    if reservation.is_written_off:
+        raise _lost(reservation)
+    return reservation
+
+
 def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
-    """Count, charge, draw, store, commit, in this order."""
+    """Count, charge, draw, keep, commit, promote, in this order."""
     rho = charge(wanted.plan)
     counts = count()
     check_counts(wanted.plan, counts)
-    wanted.ledger.verify_chain(store.charges(wanted.store_dir, wanted.cohort))
     reservation = _reserved(wanted, rho)
     measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
     stored = store.StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
-    wanted.ledger.commit(reservation, store.write(wanted.store_dir, stored))
+    wanted.ledger.commit(reservation, store.keep(wanted.store_dir, stored))
+    store.promote(wanted.store_dir, *wanted.key, paid_by)
     return measurement
 
 
@@ -137,23 +200,17 @@ def _reserved(wanted: _Wanted, rho: float) -> Reservation:
         raise BudgetExceeded(message, asked=refused.asked, left=refused.left) from None
 
 
-def _found(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
-    """What a charge made earlier has left: its measurement, or a refusal that says it is gone."""
+def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
+    """The measurement of a charge that was committed: the very file that the ledger recorded."""
     _refuse_change(reservation, wanted.plan, wanted.input_mac)
-    if reservation.is_written_off:
-        raise _lost(reservation)
-    if reservation.end is None and not wanted.path.exists():
-        store.discard_unfinished(wanted.store_dir, *wanted.key)
-        raise _lost(wanted.ledger.write_off(reservation, "no measurement was stored: the process that drew it stopped"))
-    recorded = reservation.end.measurement_sha256 if reservation.end else None
+    paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
+    store.promote(wanted.store_dir, *wanted.key, paid_by)
     source = noise.name if noise else OPENDP
-    stored, sha256 = store.read(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)
-    if (stored.ledger_entry, stored.input_mac) != (reservation.entry.entry_hash, wanted.input_mac):
+    stored = store.read(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)
+    if (stored.ledger_entry, stored.input_mac) != (paid_by, wanted.input_mac):
         raise LedgerCorrupt(
-            f"the measurement at {wanted.path.name}, release {wanted.release}, was paid by another charge"
+            f"the measurement of {wanted.plan.family.name}, release {wanted.release}, was paid by another charge"
         )
-    if reservation.end is None:
-        wanted.ledger.commit(reservation, sha256)
     return stored.measurement
 
 

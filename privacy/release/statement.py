@@ -11,15 +11,20 @@ sentences that are true of every release stand in `statement.yaml`, the page in 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
 import yaml
 
-from privacy.release.ledger import NANO
+from privacy.release.approval import Signed
+from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.inference import inference
+from privacy.release.ledger import NANO, charges_of
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import METHOD, Plan
@@ -41,9 +46,14 @@ class MeasuredCohort:
 
 
 _GROUPS = (
-    ("one row replaced by another", 2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2"),
     (
-        "two rows added or removed, such as those of two siblings, or two responses of one parent",
+        "one row replaced by another, such as a child's category by another one",
+        2,
+        "one cell of a table loses 1 and one gains 1: squared L2 distance 2",
+    ),
+    (
+        "two rows added or removed, such as those of two siblings, of one child whose records were not joined, or two"
+        " responses of one parent",
         4,
         "a cell may change by 2: squared L2 distance 4",
     ),
@@ -52,9 +62,16 @@ _GROUPS = (
 
 
 def privacy_record(
-    measured: Sequence[MeasuredCohort], entries: Iterable[Entry], policy: Policy, *, release: str
+    measured: Sequence[MeasuredCohort],
+    entries: Iterable[Entry],
+    policy: Policy,
+    *,
+    release: str,
+    approvals: Mapping[str, Sequence[Signed]] = MappingProxyType({}),
 ) -> Record:
     """The statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
+
+    `approvals` are by the release that was measured under them.
 
     `privacy_parameters` are those of the largest cohort: cohorts are disjoint, so each child has those of its own.
     Depends on the ledger only up to the charges of what is published, so it stays the same when later releases are
@@ -63,17 +80,23 @@ def privacy_record(
     """
     ledger = list(entries)
     charges = {
-        (own.cohort, family): _charge(plan, [e for e in ledger if e.cohort == own.cohort], own.release)
-        for own in measured
-        for family, plan in own.plans.items()
+        (own.cohort, family): _charge(plan, ledger, own) for own in measured for family, plan in own.plans.items()
     }
-    last = max(entry.seq for entry in charges.values())
-    cohorts = [_cohort(own, charges, [e for e in ledger if e.seq <= last], policy, release) for own in measured]
+    cohorts = [
+        _cohort(own, charges, ledger, policy, release)
+        | {"approvals": [_approval(signed) for signed in approvals.get(own.release, ())]}
+        for own in measured
+    ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    return _said("statement.yaml") | {
+    said = _said("statement.yaml")
+    counted = [approval for entry in cohorts for approval in entry["approvals"]]
+    signed = "demonstration" if any(each["demonstration"] for each in counted) else "people" if counted else "nobody"
+    return said | {
         "release": release,
+        "sign_off": said["sign_off"][signed],
         "privacy_parameters": largest["privacy_parameters"],
         "larger_changes": largest["larger_changes"],
+        "inference": inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
         "families": [
             _family(own.cohort, plan, charges[own.cohort, family], own.measurements[family], policy)
@@ -100,6 +123,11 @@ def _filled(text: str, record: Record, **more: Any) -> str:
     return environment.from_string(text).render(record, several=several, privacy_units=units, **more)
 
 
+def outside_the_guarantee() -> list[str]:
+    """What lies outside the guarantee of every release, a sentence each."""
+    return list(_said("statement.yaml")["outside_the_guarantee"])
+
+
 def _said(file: str) -> Record:
     """What is said of every release."""
     said: Record = yaml.safe_load((_FOLDER / file).read_text(encoding="utf-8"))
@@ -109,11 +137,15 @@ def _said(file: str) -> Record:
 def _cohort(
     own: MeasuredCohort, charges: Mapping[tuple[str, str], Entry], ledger: list[Entry], policy: Policy, release: str
 ) -> Record:
-    """What holds for the children of one cohort; `ledger` up to the last charge of what is published."""
-    entries = [entry for entry in ledger if entry.cohort == own.cohort]
-    to_date = sum(entry.nano_rho for entry in entries if entry.kind == EntryKind.RESERVE) / NANO
+    """What holds for the children of one cohort, up to the last charge of what is published.
+
+    A charge before that one which did not end was given back before it was made: `session.settle`.
+    """
+    last = max(entry.seq for entry in charges.values())
+    counted = [charge.entry for charge in charges_of(ledger).values() if charge.entry.cohort == own.cohort]
+    to_date = sum(entry.nano_rho for entry in counted if entry.seq <= last) / NANO
     spent = sum(charges[own.cohort, family].nano_rho for family in own.plans) / NANO
-    cap = next(entry.nano_rho for entry in entries if entry.kind == EntryKind.APPROVE) / NANO
+    cap = next(e.nano_rho for e in ledger if e.kind == EntryKind.APPROVE and e.cohort == own.cohort) / NANO
     return {
         "cohort": own.cohort,
         "measured_in": own.release,
@@ -131,12 +163,29 @@ def _cohort(
     }
 
 
-def _charge(plan: Plan, ledger: list[Entry], release: str) -> Entry:
+def _approval(signed: Signed) -> Record:
+    """Who approved a measurement; the name where the policy says that it is public.
+
+    The hash of the decision sheet is left out: the sheet has bands of rows set aside, and whoever guessed them could
+    tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
+    """
+    approval = signed.approval
+    return {
+        "role": approval.role,
+        "name": approval.name if approval.public else "",
+        "signed_at": approval.signed_at,
+        "demonstration": approval.is_demonstration,
+        "request_sha256": sha256_hex(canonical_json(approval.request)),
+        "ledger_line": signed.entry_hash,
+    }
+
+
+def _charge(plan: Plan, ledger: list[Entry], own: MeasuredCohort) -> Entry:
     family = plan.family.name
-    own = {e.kind: e for e in ledger if (e.release, e.family, e.plan_sha256) == (release, family, plan.sha256)}
-    if EntryKind.RESERVE not in own or EntryKind.COMMIT not in own:
-        raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
-    return own[EntryKind.RESERVE]
+    found = charges_of(ledger).get((own.cohort, own.release, family))
+    if found is None or not found.is_committed or found.entry.plan_sha256 != plan.sha256:
+        raise ValueError(f"the ledger has no committed charge of {family}, release {own.release}, under this plan")
+    return found.entry
 
 
 def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
@@ -167,13 +216,23 @@ def _parameters(rho: float, delta: float) -> Record:
     return {"rho": round(rho, 9), "epsilon": math.ceil(epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 
-def deployment(record: Record, published_on: str, curators: Sequence[str]) -> Record:
-    """The statement as a `deployment` of the registry, JSON-ready."""
-    sections = _said("registry.yaml")
+def deployment(record: Record, published_on: str, curators: Sequence[str], address: str) -> Record:
+    """The statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
+    values = {"published_on": published_on, "address": address}
     found: Record = {
-        section: {field: _filled(text, record, published_on=published_on) for field, text in texts.items()}
-        for section, texts in sections.items()
+        section: {field: _filled(text, record, **values) for field, text in texts.items()}
+        for section, texts in _said("registry.yaml").items()
     }
-    found["product"]["data_curators"] = list(curators)
+    found["basic"]["data_curators"] = list(curators)
     found["privacy_loss"]["privacy_parameters"] = record["privacy_parameters"]
+    found["administrative"]["registry_authors"] = list(curators)
     return found
+
+
+def registry_entry(deployed: Record) -> Record:
+    """What stands beside a `deployment` in a file of the registry: a draft, in full detail, under the registry's own
+    kind of name."""
+    basic = deployed["basic"]
+    named = (basic["name"], *basic["data_curators"], basic["publication_date"][:4])
+    slug = "-".join(re.sub(r"\W+", "-", name.lower()).strip("-") for name in named)
+    return {"url_slug": slug, "status": "Draft", "tier": 3}

@@ -1,13 +1,15 @@
 """Measurement files: noisy integers kept once, exactly as drawn, in the restricted zone.
 
 `<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only. A file appears whole or
-not at all. Its name, its own hash and the plan's hash must all
-agree before it is read, and its noise must come from OpenDP.
+not at all. Its name, its own hash and the plan's hash must all agree before it is read, and its noise must come from
+OpenDP. Until its charge is committed it waits as `<restricted>/drawn/<hash of the RESERVE entry>.json`, where nothing
+reads it: it is moved into its place, or removed.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,11 @@ import numpy as np
 
 from privacy.doors import files
 from privacy.release.canonical import canonical_json, check_name, sha256_hex
-from privacy.release.mechanism import OPENDP, Measurement, check_counts
+from privacy.release.ledger import StatedCharge
+from privacy.release.mechanism import OPENDP, Integers, Measurement, check_counts
 from privacy.release.plan import Plan
 
+_LONGEST = len(str(-(2**63)))
 _RESTORE = ": restore it from a backup, for it is never drawn again"
 
 
@@ -45,14 +49,26 @@ def path_of(restricted: Path, cohort: str, release: str, family: str) -> Path:
     return restricted / "measurements" / f"cohort={cohort}" / f"release={release}" / f"{family}.json"
 
 
-def write(restricted: Path, stored: StoredMeasurement) -> str:
-    """Write the file, durable on return, and return its SHA-256. Raises FileExistsError: none is ever replaced."""
-    path = path_of(restricted, stored.cohort, stored.release, stored.family)
-    if path.exists():
-        raise FileExistsError(path)
+def keep(restricted: Path, stored: StoredMeasurement) -> str:
+    """Write the file where it waits for the commit, durable on return, and return its SHA-256."""
     content = _document(stored)
-    files.write(path, content)
+    files.write(_waiting(restricted, stored.ledger_entry), content)
     return sha256_hex(content)
+
+
+def promote(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> None:
+    """Move the file that a committed charge left waiting into its place; nothing where it is there."""
+    waiting, place = _waiting(restricted, ledger_entry), path_of(restricted, cohort, release, family)
+    if waiting.exists() and not place.exists():
+        files.promote(waiting, place)
+
+
+def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
+    """Remove, unread, what was drawn for other charges than these (hashes of RESERVE entries), finished or not."""
+    names = {f"{ledger_entry}.json" for ledger_entry in committed}
+    drawn = [path for path in (restricted / "drawn").glob("*") if path.name not in names]
+    for path in [*drawn, *(restricted / "measurements").glob("*/*/.*.unfinished")]:  # the last of homes of before
+        path.unlink(missing_ok=True)
 
 
 def read(
@@ -64,8 +80,8 @@ def read(
     plan: Plan,
     sha256: str | None = None,
     noise_source: str = OPENDP,
-) -> tuple[StoredMeasurement, str]:
-    """The stored measurement and the SHA-256 of its file.
+) -> StoredMeasurement:
+    """The stored measurement in its place.
 
     Raises StoreError where the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
     family, release or cohort, or does not come from `noise_source`; only tests name another than OpenDP.
@@ -75,25 +91,39 @@ def read(
     if not path.exists():
         raise StoreError(f"{what} is not in the store{_RESTORE}")
     content = path.read_bytes()
-    found = sha256_hex(content)
-    if sha256 not in (None, found):
+    if sha256 not in (None, sha256_hex(content)):
         raise StoreError(f"{what} is not the file that the ledger recorded{_RESTORE}")
     stored = _parsed(content, what)
     if (stored.cohort, stored.release, stored.family) != (cohort, release, family):
         raise StoreError(f"{what} holds that of another family, release or cohort")
     _check(stored.measurement, plan, noise_source, what)
-    return stored, found
+    return stored
 
 
-def charges(restricted: Path, cohort: str) -> list[str]:
-    """Hashes of the RESERVE entries that paid for the cohort's measurements, of every release."""
+def charges(restricted: Path, cohort: str) -> list[StatedCharge]:
+    """The charges that paid for the cohort's measurements, of every release, as the measurements state them."""
     kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
-    return [_parsed(path.read_bytes(), f"the measurement {path}").ledger_entry for path in kept]
+    found = [_parsed(path.read_bytes(), f"the measurement {path}") for path in kept]
+    return [
+        StatedCharge(
+            f"the stored measurement {path}",
+            *(stored.cohort, stored.release, stored.family),
+            *(stored.measurement.plan_sha256, stored.ledger_entry),
+        )
+        for path, stored in zip(kept, found, strict=True)
+    ]
 
 
-def discard_unfinished(restricted: Path, cohort: str, release: str, family: str) -> None:
-    """Remove what a crash left of a file that was never finished."""
-    files.unfinished(path_of(restricted, cohort, release, family)).unlink(missing_ok=True)
+def in_place(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
+    """The SHA-256 of the file in the place of a measurement; None where none is, or another charge paid for it."""
+    path = path_of(restricted, cohort, release, family)
+    content = path.read_bytes() if path.exists() else b""
+    paid = content and _parsed(content, f"the measurement {path}").ledger_entry == ledger_entry
+    return sha256_hex(content) if paid else None
+
+
+def _waiting(restricted: Path, ledger_entry: str) -> Path:
+    return restricted / "drawn" / f"{ledger_entry}.json"
 
 
 def _check(measurement: Measurement, plan: Plan, noise_source: str, what: str) -> None:
@@ -124,7 +154,14 @@ def _document(stored: StoredMeasurement) -> bytes:
             for attributes, noisy in measurement.noisy.items()
         ],
     }
-    return canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))})
+    document = canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))})
+    return document + b" " * sum(_spare_digits(noisy) for noisy in measurement.noisy.values())
+
+
+def _spare_digits(noisy: Integers) -> int:
+    """What the numbers are short of the longest of 64 bits: the size of a file, and with it whether a disk holds it,
+    does not depend on what was drawn."""
+    return sum(_LONGEST - len(str(number)) for number in noisy.ravel().tolist())
 
 
 def _parsed(content: bytes, what: str) -> StoredMeasurement:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 
 class Fact(StrEnum):
@@ -39,6 +39,52 @@ NO_CONCERNS = ("education",)
 """Services whose extracts say nothing of concerns: an outcome of the EYFS Profile is no concern."""
 OTHERS_NEED = Fact.KNOWN_TO
 """Each other fact says that a service knows the child, or does not: it cannot be told without this one."""
+
+
+class First(StrEnum):
+    """Whether the children of a sender's very first delivery, all of whom are new, are told of at once."""
+
+    LATER = "later"
+    AT_ONCE = "at_once"
+
+
+@dataclass(frozen=True)
+class NewChildren:
+    """What is told of children whose rows have not stood yet: a sender can put a child in to find out about it.
+
+    A row has stood when everything that identifies its child in it (numbers, names, date of birth, postcode, sex) was
+    in the sender's extracts, unchanged, in `after_deliveries` of them, first seen `after_days` days ago or earlier.
+    `until_then` are the facts told before: none, or that a service knows the child. `without_number` are those told of
+    a row that has stood, but has no UPN and no NHS number that passes its check.
+    """
+
+    after_days: int = 28
+    after_deliveries: int = 1
+    first_delivery: First = First.LATER
+    until_then: frozenset[Fact] = frozenset()
+    without_number: frozenset[Fact] = frozenset({Fact.KNOWN_TO})
+
+    def content(self) -> dict[str, Any]:
+        """JSON-ready, in one order."""
+        return {
+            "after_days": self.after_days,
+            "after_deliveries": self.after_deliveries,
+            "first_delivery": self.first_delivery.value,
+            "until_then": sorted(self.until_then),
+            "without_number": sorted(self.without_number),
+        }
+
+
+def strictest(rules: Iterable[NewChildren]) -> NewChildren:
+    """What all of them allow."""
+    every = list(rules)
+    return NewChildren(
+        after_days=max(rule.after_days for rule in every),
+        after_deliveries=max(rule.after_deliveries for rule in every),
+        first_delivery=First.LATER if any(rule.first_delivery is First.LATER for rule in every) else First.AT_ONCE,
+        until_then=frozenset.intersection(*(rule.until_then for rule in every)),
+        without_number=frozenset.intersection(*(rule.without_number for rule in every)),
+    )
 
 
 class Status(StrEnum):
@@ -79,6 +125,7 @@ class Agreement:
     recipients: Mapping[str, Recipient]
     tells: tuple[Telling, ...]
     accepts_from: frozenset[str] = field(default_factory=frozenset)
+    new_children: NewChildren = field(default_factory=NewChildren)
 
     def why_not(self, on: dt.date) -> str | None:
         """Why nothing follows from the agreement on a day; None where it stands."""
@@ -107,6 +154,7 @@ class Agreement:
             "recipients": {service: asdict(recipient) for service, recipient in self.recipients.items()},
             "tells": tells,
             "accepts_from": sorted(self.accepts_from),
+            "new_children": self.new_children.content(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -137,3 +185,9 @@ def permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date
             if (telling.to_council, telling.receiver) == receiver and teller != receiver and telling.facts:
                 found[teller] = found.get(teller, frozenset()) | telling.facts
     return dict(sorted(found.items()))
+
+
+def rule_of_new(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted) -> NewChildren:
+    """The rule for new children in what `receiver` is told: the strictest of its own agreement and its tellers'."""
+    councils = {receiver.council, *(teller.council for teller in allowed)}
+    return strictest(agreements[council].new_children for council in sorted(councils))

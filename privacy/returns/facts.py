@@ -12,6 +12,11 @@ why:
 
 Only rows of the receiver and of services that may tell it something are looked at.
 
+A row that has not stood (`agreement.NewChildren`) is as good as not there: nothing is told of it, and no other row is
+told anything that it could have changed. So nothing is told of any row of a child whose rows, or those of a child who
+could be the same, include one that has not stood, other than of the service that tells: what a sender puts in to find
+out changes no byte of its return by what others know.
+
 Two records that would be one child with a probability above DOUBTFUL_PROBABILITY, if neither had another partner, leave
 it open whether their children are one; so do two records with the same number. A rival that took the place of one of
 them is no reason to be sure: a service can hold two records of one child, and a record can have gone to the wrong twin.
@@ -19,6 +24,7 @@ them is no reason to be sure: a service can hold two records of one child, and a
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
@@ -32,7 +38,7 @@ from privacy.linkage.link import REVIEW_BAND, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import Fact, Permitted, Sender
+from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
@@ -48,7 +54,7 @@ another date of birth is not found: that nothing was found says too little."""
 DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two records that are not linked may still be one child: that they are not is then less sure
 than a link of 0.95."""
-_ROW = ("source", "council", "source_row")
+_ROW = ("source", "council", "row_key")
 
 
 @dataclass(frozen=True)
@@ -83,20 +89,40 @@ def _named(senders: Collection[Sender]) -> str:
 
 
 def facts_of(
-    con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence
+    con: duckdb.DuckDBPyConnection,
+    receiver: Sender,
+    source: str,
+    allowed: Permitted,
+    of_absence: Absence,
+    rule: NewChildren,
+    on: dt.date,
 ) -> pa.Table:
-    """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
+    """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
-    Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
-    `2022-05`, concern, findable, sex and the tokens of ALIKE_TOKENS) and `doubts` (child_id, other_child_id, likely). A
-    row of which nothing can be told is left out. The JSON text is
+    Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
+    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), first_day,
+    deliveries, at_start and numbered: since when and in how many deliveries the row has stood, whether since the
+    sender's first, and whether it has a number of its own) and `doubts` (child_id, other_child_id, likely). A row of
+    which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
     con.register("told_by", _tellers(allowed))
     try:
-        given = {**receiver._asdict(), "source": source, "least": _LEAST_PROBABILITY}
-        given["absence"] = of_absence.why_not is None
+        given = {
+            **receiver._asdict(),
+            "source": source,
+            "least": _LEAST_PROBABILITY,
+            "absence": of_absence.why_not is None,
+            "since": on - dt.timedelta(days=rule.after_days),
+            "deliveries": rule.after_deliveries,
+            "first_at_once": rule.first_delivery is First.AT_ONCE,
+            "waiting_known": Fact.KNOWN_TO in rule.until_then,
+            "bare_known": Fact.KNOWN_TO in rule.without_number,
+            "bare_contact": Fact.LAST_CONTACT in rule.without_number,
+            "bare_concern": Fact.CONCERN in rule.without_number,
+            "bare_absence": Fact.NO_OTHER in rule.without_number,
+        }
         return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=given).to_arrow_table()
     finally:
         con.unregister("told_by")
@@ -114,7 +140,7 @@ def _tellers(allowed: Permitted) -> pa.Table:
 
 
 _ALIKE = " UNION ".join(
-    f"""SELECT unfound.source_row FROM unfound JOIN strangers
+    f"""SELECT unfound.row_key FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
     for name in ALIKE_TOKENS
 )

@@ -1,6 +1,6 @@
 """The file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
 
-    readiness-return-1 <Ed25519 signature, hexadecimal>
+    readiness-return-2 <Ed25519 signature, hexadecimal>
     {header, JSON}
     {one row's fact, JSON}
     ...
@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from privacy.doors import files
 
-FORMAT = "readiness-return-1"
+FORMAT = "readiness-return-2"
+TOLD_FORMAT = "readiness-told-1"
+"""First word of a file that says who was told about a service's rows; one JSON document follows."""
 _SIGNATURE_DIGITS = 128
 _AGE_START = b"age-encryption.org/"
 
@@ -41,7 +43,8 @@ class Header:
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
     (SHA-256) of each agreement by council. `absence_of` are the services that the child is not among where a row says
     so; `absence_why_not` is a sentence where no row can. `extract_sha256` and `extract_mac` are those of the sender's
-    file. `made_on` is a day.
+    file. `new_children` is the rule about rows that have not stood. `serial` counts the returns of a council, source
+    and cohort: a higher one takes the place of every lower one. `made_on` is a day.
     """
 
     council: str
@@ -61,7 +64,9 @@ class Header:
     tells: dict[str, list[str]]
     absence_of: list[str]
     absence_why_not: str | None
+    new_children: dict[str, Any]
     rows: int
+    serial: int
     made_on: str
 
 
@@ -74,24 +79,29 @@ class Opened:
 
 
 def content(header: Header, facts: list[str]) -> bytes:
-    """What is signed but for the day it was made, to tell whether a return has changed."""
-    return b"\n".join([_header_line(header, made_on=""), *(fact.encode() for fact in facts)])
+    """What is signed but for serial number and day, to tell whether a return has changed."""
+    return _document(replace(header, serial=0, made_on=""), facts)
 
 
-def _header_line(header: Header, made_on: str) -> bytes:
-    return json.dumps(asdict(header) | {"made_on": made_on}, sort_keys=True, ensure_ascii=False).encode()
+def _document(header: Header, facts: list[str]) -> bytes:
+    first = json.dumps(asdict(header), sort_keys=True, ensure_ascii=False)
+    return "\n".join([first, *facts]).encode()
 
 
 def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> bytes:
     """The file. Raises `ReturnProblem` for a recipient's key that is none."""
+    return seal_document(FORMAT, _document(header, facts), header.recipient, signing_key)
+
+
+def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
+    """A document of the kind `word`, signed, then encrypted to an age public key. Raises `ReturnProblem`."""
     age = library()
-    document = b"\n".join([_header_line(header, made_on=header.made_on), *(fact.encode() for fact in facts)])
-    signature = signing_key.sign(_signed(document))
+    signature = signing_key.sign(_signed(word, document))
     try:
-        recipient = age.x25519.Recipient.from_str(header.recipient)
+        to = age.x25519.Recipient.from_str(recipient)
     except age.RecipientError:
-        raise ReturnProblem(f"{header.council}: the key of the recipient is no age public key (age1...)") from None
-    return bytes(age.encrypt(f"{FORMAT} {signature.hex()}\n".encode() + document, [recipient]))
+        raise ReturnProblem("the key of a recipient is no age public key (age1...)") from None
+    return bytes(age.encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
 
 
 def unseal(path: Path, key: Path, signer: Path) -> Opened:
@@ -100,27 +110,38 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
     `key` is a file with the recipient's age private key, `signer` one with the pipeline's public key. Raises
     `ReturnProblem`.
     """
+    document, recipient = unseal_document(FORMAT, path, key, signer)
+    header, facts = _parsed(path.name, document)
+    check_recipient(path, header.recipient, recipient)
+    if header.rows != len(facts):
+        raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
+    return Opened(header, facts)
+
+
+def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[bytes, str]:
+    """Decrypt a document of the kind `word`, check who signed it, and give it with the public key that it was
+    decrypted for. Raises `ReturnProblem`."""
     identity, public = read_identity(key), signer_key(signer)
-    plain = _decrypted(path, identity)
-    first, _, document = plain.partition(b"\n")
-    word, _, signature = first.decode("ascii", errors="replace").partition(" ")
-    if word != FORMAT or len(signature) != _SIGNATURE_DIGITS:
+    first, _, document = _decrypted(path, identity).partition(b"\n")
+    kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
+    if kind != word or len(signature) != _SIGNATURE_DIGITS:
         raise ReturnProblem(f"{path.name}: is not a signed return of this version; ask for the original")
     try:
-        public.verify(bytes.fromhex(signature), _signed(document))
+        public.verify(bytes.fromhex(signature), _signed(word, document))
     except (InvalidSignature, ValueError):
         raise ReturnProblem(
             f"{path.name}: was not signed with the key you gave as the pipeline's; do not use it, and ask who sent it"
         ) from None
-    header, facts = _parsed(path.name, document)
-    if header.recipient != str(identity.to_public()):
+    return document, str(identity.to_public())
+
+
+def check_recipient(path: Path, said: str, own: str) -> None:
+    """Raises `ReturnProblem` where a document is for another recipient than the one that could decrypt it."""
+    if said != own:
         raise ReturnProblem(
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
             " the pipeline"
         )
-    if header.rows != len(facts):
-        raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
-    return Opened(header, facts)
 
 
 def _decrypted(path: Path, identity: Any) -> bytes:
@@ -159,8 +180,8 @@ def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
         ) from None
 
 
-def _signed(document: bytes) -> bytes:
-    return FORMAT.encode() + b"\n" + document
+def _signed(word: str, document: bytes) -> bytes:
+    return word.encode() + b"\n" + document
 
 
 def create_identity(path: Path) -> str:

@@ -21,7 +21,7 @@ class Cohort:
     code: str
 
     def __post_init__(self) -> None:
-        match = re.fullmatch(r"(\d{4})(\d{2})", self.code)
+        match = re.fullmatch(r"([0-9]{4})([0-9]{2})", self.code)
         if not match or (int(match[1]) + 1) % 100 != int(match[2]):
             raise InvalidCohort(f"{self.code!r} is not a cohort: write two consecutive years as 202425")
         if int(match[1]) < FIRST_COHORT:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sources.reference import rows_of
 from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY, Place
+from sources.reference.places import COUNTRY, Place, place, places
 
 SOURCE = (
     "Department for Education, Early years foundation stage profile results and Local Authority Interactive Tool; Open"
@@ -21,6 +21,8 @@ SOURCE = (
 SEX, TERM_OF_BIRTH, FSM = "Sex", "Term of birth", "Free school meal eligibility"
 ETHNIC_GROUP, FIRST_LANGUAGE, SEN = "Ethnic group", "First language", "SEN provision"
 TOTAL = "Total"
+PUBLISHED_COHORT = "202425"
+"""The newest cohort whose numbers of children are held."""
 
 _HERE = Path(__file__).parent
 
@@ -59,6 +61,18 @@ def number_of_children(place: Place, cohort: Cohort) -> Published | None:
     return total if total.own else None
 
 
+@cache
+def council_size(council: str) -> float:
+    """Published number of children; the average of the councils that are not published here."""
+    sizes = {
+        area: float(rows[TOTAL]["children_count"])
+        for (area, cohort), rows in children_by(SEX).items()
+        if cohort == PUBLISHED_COHORT
+    }
+    england = sizes.pop(COUNTRY[0])
+    return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (len(places()) - len(sizes)))
+
+
 def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
     """Shares (0 to 1) of `breakdowns` among the children of all of them, in years and areas that give every one."""
     wanted = tuple(breakdowns)
@@ -74,7 +88,7 @@ def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) 
 def children_by(topic: str) -> _ByAreaAndCohort:
     """Rows of the files by area and cohort, and by breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
-    for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", "202425")):
+    for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", PUBLISHED_COHORT)):
         for row in rows_of(_HERE / file):
             if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
                 name = row["sex"] if topic == SEX else row["breakdown"]

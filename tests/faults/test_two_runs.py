@@ -160,7 +160,7 @@ def test_keys_of_another_set_between_two_runs(site: Site) -> None:
     """Every extract is taken in anew; a release that was made is not made again from other keys."""
     whole = kept(site)
     (site.root / "keys").rename(site.root / "old-keys")
-    KeyRing.create(site.root / "keys")
+    KeyRing.create(site.root / "keys", demonstration=True)
     ended = site.run()
     assert "was charged with another child table" in ended.sentence
     assert kept(site) == whole

@@ -22,9 +22,10 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
-from ndl_export.publish.upload import PublishRefused, publish
+from ndl_export.publish.upload import PublishRefused
 from pipelines.cli import main
 from tests.support import PROJECT
+from tests.support.export.bundles import publish
 from tests.support.export.reader import look
 from tests.support.export.store_servers import BUCKET, s3_server
 

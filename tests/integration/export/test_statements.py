@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, most_found, reliability_grid
+from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
+from privacy.release.inference import most_found
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts
 
@@ -48,12 +49,17 @@ def test_the_bound_is_what_renyi_divergence_allows(rho: float, false_alarms: flo
     assert any(excess(found + 0.002, tried) > 0 for tried in np.geomspace(1.01, 50, 100))
 
 
-def test_five_safes_state_the_bound_for_the_release_and_for_larger_changes() -> None:
-    facts = fake_facts()
-    assert f"**{100 * most_found(0.245):.0f} in 100**" in five_safes_page(facts)
-    changes = [{"change": "two rows added", "rho": 0.98}]
-    page = five_safes_page(replace(facts, privacy_record=facts.privacy_record | {"larger_changes": changes}))
-    assert f"- two rows added: at most {100 * most_found(0.98):.0f} in 100." in page
+def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
+    """Presence at rho 0.245, a category of a child who is known to be counted at twice that: 21 and 33 in 100."""
+    page = five_safes_page(fake_facts())
+    for factor, change, found in (
+        (1, "added or removed", 21),
+        (2, "replaced by another", 33),
+        (4, "two rows added", 54),
+    ):
+        assert found == round(100 * most_found(factor * 0.245))
+        (line,) = [line for line in page.splitlines() if change in line and f"at most **{found} in 100**" in line]
+        assert line.startswith("| whether" if factor != 2 else "| in which")
 
 
 def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:

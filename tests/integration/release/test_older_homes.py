@@ -48,7 +48,7 @@ def _as_before(home: Home) -> None:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
 @pytest.fixture(scope="module")

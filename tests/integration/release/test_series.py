@@ -36,7 +36,7 @@ FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
 def landed(folder: Path) -> Home:
@@ -149,7 +149,7 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
     home = landed(tmp_path)
     first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=[EARLIER]))
     kept = measure_family(home, first, keys, "health", SECOND, COUNCILS)
-    with pytest.raises(StoreError, match="is not in the store"):
+    with pytest.raises(ReleaseConflict, match="has no stored measurement"):
         publish_bundle(home, COHORT, keys, SECOND, COUNCILS)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):

@@ -21,7 +21,7 @@ REVISION = "2026.11.1"
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
 @pytest.fixture(scope="module")

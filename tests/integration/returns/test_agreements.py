@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from assets.returns.agreements import InvalidAgreement, load, load_all
 from pipelines.cli import main
-from privacy.returns.agreement import Fact
+from privacy.returns.agreement import Fact, First, NewChildren
 from tests.support.returns.agreements import Recipients, telling, write
 
 
@@ -48,6 +48,38 @@ def test_the_version_is_of_what_is_said_not_of_how(tmp_path: Path, keys: Recipie
     path.write_text("# a word\n" + path.read_text())
     assert load(path).version == first
     assert load(changed(path, "DPIA-7", "DPIA-8")).version != first
+
+
+def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
+    tmp_path: Path, keys: Recipients
+) -> None:
+    rule = load(write(tmp_path, "leeds", keys, new_children="")).new_children
+    assert rule == NewChildren(28, 1, First.LATER, frozenset(), frozenset({Fact.KNOWN_TO}))
+    said = "new_children: {after_days: 10, after_deliveries: 3, first_delivery: at_once, until_then: known_to}\n"
+    path = write(tmp_path, "leeds", keys, new_children=said)
+    assert load(path).new_children == NewChildren(10, 3, First.AT_ONCE, frozenset({Fact.KNOWN_TO}))
+    checked = CliRunner().invoke(main, ["returns", "check", str(path)])
+    assert "new children: told of after 10 days in 3 deliveries; first delivery at_once" in checked.output
+    assert "a child that is put in to find out about it is told of at once" in checked.output
+    without = load(changed(path, "until_then: known_to", "without_number: none")).new_children
+    assert (without.until_then, without.without_number) == (frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("after_days: 400", "new_children.after_days must be a whole number from 0 to 366"),
+        ("after_days: -1", "new_children.after_days must be a whole number"),
+        ("after_deliveries: 0", "new_children.after_deliveries must be a whole number from 1 to 12"),
+        ("first_delivery: never", "'never' is not one that is known"),
+        ("until_then: concern_recorded", "new_children.until_then: 'concern_recorded' is not one that may be told"),
+        ("until_then: [none, known_to]", "none stands alone"),
+        ("without_number: [concern_recorded]", "no fact can be told without known_to"),
+        ("after_day: 4", "'after_day' is not a rule about new children; perhaps 'after_days'"),
+    ],
+)
+def test_a_rule_that_cannot_be_followed(tmp_path: Path, keys: Recipients, rule: str, said: str) -> None:
+    assert said in wrong(write(tmp_path, "leeds", keys, new_children=f"new_children: {{{rule}}}\n"))
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from assets.returns.make import NothingToReturn
+from assets.returns.standing import forget_rows
 from pipelines.cli import main
 from privacy.chained_log import LogBroken, entries
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -67,7 +69,9 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     made = {str(path.relative_to(pipeline.home.returns)) for path in files(pipeline)}
     of_leeds = {f"leeds/{source}/{COHORT}.age" for source in SERVICES}
     summaries = {f"leeds/summary-{COHORT}.{kind}" for kind in ("json", "html")}
-    assert made == {*of_leeds, *summaries, "disclosures.jsonl", "disclosures.head.json"}
+    told = {f"leeds/told-{service}-{COHORT}.age" for service in SERVICE_NAMES}
+    log = {"disclosures.jsonl", "disclosures.head.json"}
+    assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet"}
     assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
         "leeds"
     }
@@ -118,7 +122,9 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     assert {path: path.read_bytes() for path in files(pipeline)} == before
     write(pipeline.agreements, "leeds", pipeline.recipients, everything(KNOWN_TO))
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
-    assert len(entries(pipeline.home.disclosures)) == 2 * len(SERVICES)
+    lines = entries(pipeline.home.disclosures)
+    assert [line["serial"] for line in lines if line["source"] == "eyfsp"] == [1, 2]
+    assert len(lines) == 2 * len((*SERVICES, *SERVICE_NAMES))
 
 
 def test_a_return_that_was_lost_or_changed_is_made_again(pipeline: Pipeline) -> None:
@@ -154,8 +160,8 @@ def test_two_runs_at_once_make_each_return_once(pipeline: Pipeline) -> None:
     write(pipeline.agreements, "leeds", pipeline.recipients)
     with ThreadPoolExecutor(2) as both:
         runs = list(both.map(lambda _: pipeline.make(), range(2)))
-    assert sorted(sum(made.written for made in run) for run in runs) == [0, len(SERVICES)]
-    assert len(entries(pipeline.home.disclosures)) == len(SERVICES)
+    assert sorted(sum(made.written for made in run) for run in runs) == [0, len((*SERVICES, *SERVICE_NAMES))]
+    assert len(entries(pipeline.home.disclosures)) == len((*SERVICES, *SERVICE_NAMES))
 
 
 def test_known_to_alone_tells_nothing_else(pipeline: Pipeline) -> None:
@@ -232,6 +238,24 @@ def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
     shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
     assert shown.exit_code == 1
     assert said in shown.output
+
+
+def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    path, links = pipeline.home.standing(COHORT), pipeline.home.links(COHORT)
+    before, linked = pq.read_table(path), pq.read_table(links)
+    gone = ("eyfsp", "leeds", 1)
+
+    def rows(table: pa.Table) -> list[tuple[str, str, int]]:
+        return list(zip(*(table[name].to_pylist() for name in ("source", "council", "source_row")), strict=True))
+
+    try:
+        pq.write_table(linked.filter(pa.array([row != gone for row in rows(linked)])), links)
+        forget_rows(pipeline.home, COHORT)
+        assert set(rows(before)) - set(rows(pq.read_table(path))) == {gone}
+    finally:
+        pq.write_table(linked, links)
 
 
 def test_links_of_other_files_are_refused(tmp_path: Path) -> None:

@@ -168,6 +168,30 @@ def test_a_return_cannot_be_addressed_again(pipeline: Pipeline, tmp_path: Path) 
     refused(pipeline, "was made for another recipient", file=again, key=pipeline.recipients.key("wirral", "education"))
 
 
+def test_an_older_return_says_that_a_newer_exists(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The highest number opened with a key is kept beside it: nothing else can be known away from the pipeline."""
+    opened = pipeline.opened("wirral", "eyfsp")
+    key = Path(shutil.copy(pipeline.recipients.key("wirral", "education"), tmp_path / "own.key"))
+    kept = tmp_path / "own.key.serials.json"
+    warned = "and number 3 was opened with this key before: a newer return exists"
+    for serial, is_older in ((2, False), (3, False), (3, False), (2, True), (1, True)):
+        file = tmp_path / f"{serial}.age"
+        header = replace(opened.header, serial=serial)
+        file.write_bytes(seal.seal(header, list(opened.facts), pipeline.keys.signing_key))
+        done = pipeline.open("wirral", "eyfsp", file=file, key=key, out=tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        assert (warned in done.output) == is_older
+        page = (tmp_path / "out" / f"wirral-eyfsp-{COHORT}.html").read_text(encoding="utf-8")
+        assert f"{serial}, in place of every lower one" in page
+    assert json.loads(kept.read_bytes()) == {f"wirral/eyfsp/{COHORT}": 3}
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    kept.write_bytes(b"[")
+    done = pipeline.open("wirral", "eyfsp", key=key, out=tmp_path / "none")
+    assert done.exit_code == 1
+    assert "own.key.serials.json" in done.output
+    assert not (tmp_path / "none").exists()
+
+
 def test_keys_that_are_none_are_named(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(pipeline, "is not the pipeline's public key", signer=pipeline.extract("leeds", "eyfsp"))
     refused(pipeline, "does not exist; give the private key", key=tmp_path / "none")
@@ -188,7 +212,7 @@ def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     )
     assert done.returncode == 0, done.stderr
     first, header, *rows = done.stdout.decode().split("\n")
-    assert first.startswith("readiness-return-1 ")
+    assert first.startswith("readiness-return-2 ")
     assert json.loads(header)["council"] == "leeds"
     assert [json.loads(row) for row in rows] == pipeline.facts("leeds", "eyfsp")
     others = pipeline.recipients.key("leeds", "health")

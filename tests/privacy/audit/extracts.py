@@ -108,7 +108,7 @@ class Neighbours:
 
 def neighbours(folder: Path, rows: Rows, *, children: int = 120) -> Neighbours:
     """Both, through intake and linkage; the child's rows are the first of each of its extracts."""
-    keys = KeyRing.create(folder / "keys")
+    keys = KeyRing.create(folder / "keys", demonstration=True)
     write_extracts(folder / "landing", children=children, seed=11, councils=COUNCILS)
     without, with_child = Home(folder / "home"), Home(folder / "home_with_child")
     _take_in(folder / "landing", without, keys)
@@ -126,4 +126,4 @@ def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:
         for outcome in intake.take_in_all(landed):
             if isinstance(outcome, Exception):
                 raise outcome
-    link_cohort(home, COHORT, COUNCILS)
+    link_cohort(home, COHORT, COUNCILS, keys)

@@ -2,8 +2,9 @@
 
 A noise source that returns the same integers whatever it is given stands in for OpenDP. Then the bundles of the full,
 the neighbouring and the empty child table must be equal byte for byte: file list, keys, schemas, nulls, manifests,
-sizes, signature. The time of a charge and the keyed identity of the input, which the ledger's hash in the privacy
-statement covers, are held fixed. Under real noise, files, schemas, keys and numbers of rows must be the same again.
+sizes, signature. Times of charges and signatures, the ledger's random identity and the keyed identity of the input,
+which hashes in the privacy statement cover, are held fixed. Under real noise, files, schemas, keys and numbers of rows
+must be the same again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import TABLES
 from privacy.keys import KeyRing
-from privacy.release import ledger, session
+from privacy.release import approval, ledger, session
 from privacy.release.mechanism import OPENDP
 from tests.support.release.doubles import Integers, OneByOne
 from tests.support.release.homes import home_of, released
@@ -49,7 +50,7 @@ class _FixedTime(datetime):
 
 def check_shape(folder: Path, rows: int, councils: Sequence[str]) -> None:
     """Raises AssertionError naming the first file in which a release tells its input from another."""
-    keys = KeyRing.create(folder / "keys")
+    keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
     with _nothing_but_data_differs():
         for number in (rows, rows - 1, 0):
@@ -67,6 +68,8 @@ def _nothing_but_data_differs() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "OpenDPNoise", SameNoise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
+        stack.enter_context(patch.object(ledger, "_nonce", lambda: "0" * 32))
+        stack.enter_context(patch.object(approval, "_now", lambda: _FixedTime.now(UTC)))
         stack.enter_context(patch.object(measure, "input_mac", lambda *_: "a" * 64))
         yield
 

@@ -62,7 +62,7 @@ def test_the_black_box_of_a_small_family(fewer: int) -> None:
 @pytest.mark.parametrize("fewer", first(1, [0, 2]))
 def test_the_black_box_of_whole_releases(fewer: int) -> None:
     with quick_folder() as folder:
-        publisher = Bundles(folder, KeyRing.create(folder / "keys"))
+        publisher = Bundles(folder, KeyRing.create(folder / "keys", demonstration=True))
         check_black_box(publisher, fewer, SIZE.bundles_told_apart)
 
 

@@ -1,5 +1,5 @@
-"""However a run is killed: never two draws for one charge, never a measurement without a charge, and the next completes
-or says why."""
+"""However a run is killed: never two draws for one charge, never a measurement without a charge, no charge lost, and
+the next run completes."""
 
 from __future__ import annotations
 
@@ -35,31 +35,35 @@ def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
     names = steps_of(scene, "whole")
     assert names.count("after draw") == 1
     assert names.count("after commit") == 2
-    assert "after replace" in names
+    assert names.count("after replace") == 2
     releases = [f"step{number}" for number in range(len(names))]
     ends = []
     for number, release in enumerate(releases):
         assert killed_at(scene, release, number) == -signal.SIGKILL, names[number]
         ends.append(outcome(scene, release))
-    assert [end for end, _ in groupby(ends)] == ["measured", "lost", "found"]
-    charged, stored = names.index("after commit"), names.index("after replace")
-    assert ends == ["measured"] * charged + ["lost"] * (stored - charged) + ["found"] * (len(names) - stored)
-    evidence(scene, [FIRST, "whole", *releases])
+    assert [end for end, _ in groupby(ends)] == ["measured", "found"]
+    reserved, committed = (at for at, name in enumerate(names) if name == "after commit")
+    assert ends == ["measured"] * committed + ["found"] * (len(names) - committed)
+    assert evidence(scene, [FIRST, "whole", *releases])["VOID"] == committed - reserved
 
 
-@pytest.mark.parametrize("left", ["nothing", "a measurement"])
+@pytest.mark.parametrize("left", ["nothing", "a draw", "a commit"])
 def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str) -> None:
     """Whatever the second run was killed at, the third ends as the second would have."""
     names = steps_of(scene, "whole")
-    first = names.index("after draw" if left == "nothing" else "after replace")
+    commits = [at for at, name in enumerate(names) if name == "after commit"]
+    first = {"nothing": names.index("before draw"), "a draw": names.index("after replace"), "a commit": commits[1]}[
+        left
+    ]
     assert killed_at(scene, "again", first) == -signal.SIGKILL
     picking_up = steps_of(scene, "again")
-    assert "after commit" in picking_up
+    assert ("after draw" in picking_up) == (left != "a commit")
     releases = [f"step{number}" for number in range(len(picking_up))]
     for number, release in enumerate(releases):
         assert killed_at(scene, release, first) == -signal.SIGKILL
         assert killed_at(scene, release, number) == -signal.SIGKILL, picking_up[number]
-        assert outcome(scene, release) == ("lost" if left == "nothing" else "found")
+        redrawn = left != "a commit" and number < len(picking_up) - picking_up[::-1].index("after commit") - 1
+        assert outcome(scene, release) == ("measured" if redrawn else "found")
     evidence(scene, [FIRST, "whole", "again", *releases])
 
 
@@ -69,5 +73,5 @@ def test_kills_at_random_moments() -> None:
         ends = random_kills(folder, KILLS, seed=0)
     assert ends["killed"] >= KILLS
     assert ends["measured"]
-    assert ends["lost"]
+    assert ends["given back"]
     assert ends["found"]

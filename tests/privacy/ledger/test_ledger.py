@@ -12,8 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
-from privacy.release.ledger_storage import LedgerUnavailable
+from privacy.release.ledger import (
+    BudgetExceeded,
+    BudgetNotApproved,
+    Ledger,
+    LedgerCorrupt,
+    ReleaseConflict,
+    StatedCharge,
+)
+from privacy.release.ledger_storage import EntryKind, LedgerUnavailable
 from tests.support.daily import examples
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, SQLite, approved, server
@@ -53,9 +60,20 @@ def test_a_release_is_charged_and_ended(ledger):
     ledger.reserve("202425", "2026.11.0", "health", 0.03, PLAN, MAC)
     assert ledger.remaining("202425") == 0.085
     assert ledger.commit(pupil, "f" * 64).is_committed
-    assert ledger.write_off(ledger.find("202425", "2026.11.0", "health"), "power cut").is_written_off
-    assert ledger.remaining("202425") == 0.085
-    assert [e.kind for e in ledger.entries()] == ["APPROVE", "RESERVE", "RESERVE", "COMMIT", "WRITE_OFF"]
+    ledger.void(ledger.find("202425", "2026.11.0", "health"), "power cut")
+    assert ledger.find("202425", "2026.11.0", "health") is None
+    assert ledger.remaining("202425") == 0.115
+    ledger.commit(ledger.reserve("202425", "2026.11.0", "health", 0.02, PLAN, MAC), "e" * 64)
+    assert ledger.remaining("202425") == 0.095
+    assert [e.kind for e in ledger.entries()] == [
+        "APPROVE",
+        "RESERVE",
+        "RESERVE",
+        "COMMIT",
+        "VOID",
+        "RESERVE",
+        "COMMIT",
+    ]
     assert ledger.find("202425", "2026.11.0", "pupil").end.measurement_sha256 == "f" * 64
     assert ledger.find("202425", "2026.11.1", "pupil") is None
     ledger.verify_chain()
@@ -94,9 +112,18 @@ def test_a_family_is_charged_once_per_release_and_ended_once(ledger):
     charge = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
     with pytest.raises(ReleaseConflict, match="charged once per release"):
         ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
-    ledger.write_off(charge, "lost")
-    with pytest.raises(ReleaseConflict, match="already ended as WRITE_OFF"):
+    ledger.void(charge, "stopped")
+    with pytest.raises(ReleaseConflict, match="already ended as VOID"):
         ledger.commit(charge, "f" * 64)
+    again = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    with pytest.raises(ReleaseConflict, match="already ended"):
+        ledger.commit(charge, "f" * 64)
+    ledger.commit(again, "f" * 64)
+    for end in (ledger.void, ledger.commit):
+        with pytest.raises(ReleaseConflict, match="already ended as COMMIT"):
+            end(again, "f" * 64)
+    with pytest.raises(ReleaseConflict, match="charged once per release"):
+        ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
     with pytest.raises(LedgerCorrupt, match="no charge"):
         ledger.commit(replace(charge, entry=replace(charge.entry, nano_rho=1)), "f" * 64)
 
@@ -126,10 +153,14 @@ def test_raw_sql_can_neither_change_nor_remove(ledger, backend):
         ({"kind": "APPROVE", "release": "", "family": "", "nano_rho": 10**12}, "approved once"),
         ({"kind": "COMMIT", "release": "9", "family": "pupil"}, "match one open charge"),
         ({"kind": "COMMIT", "release": "1", "family": "pupil", "nano_rho": 1}, "match one open charge"),
+        ({"kind": "VOID", "release": "1", "family": "pupil", "nano_rho": 1}, "match one open charge"),
+        ({"kind": "VOID", "release": "0", "family": "pupil", "nano_rho": 100_000_000}, "match one open charge"),
+        ({"kind": "VOID", "release": "9", "family": "pupil"}, "match one open charge"),
     ],
 )
 def test_raw_sql_cannot_break_a_rule(ledger, backend, verb, changes, message):
-    ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
+    ledger.commit(ledger.reserve("202425", "0", "pupil", 0.1, PLAN, MAC), "f" * 64)
+    ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
     before = ledger.entries()
     with pytest.raises(backend.refused, match=message):
         backend.insert(following(ledger, **changes), backend.verbs[verb])
@@ -170,13 +201,53 @@ def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering)
 
 
 def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, backend):
-    published = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC).entry.entry_hash
-    ledger.verify_chain(anchors=[published])
+    charge = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
+    published = StatedCharge("a bundle", "202425", "1", "pupil", PLAN, charge.entry.entry_hash)
+    with pytest.raises(LedgerCorrupt, match="a bundle states for pupil of release 1, cohort 202425"):
+        ledger.check_known([published])
+    ledger.commit(charge, "f" * 64)
+    ledger.check_known([published])
     backend.drop("never_delete")
-    backend.raw("DELETE FROM entries WHERE seq = 2")
+    backend.raw("DELETE FROM entries WHERE seq > 1")
     ledger.verify_chain()
-    with pytest.raises(LedgerCorrupt, match="which was published"):
-        ledger.verify_chain(anchors=[published])
+    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
+        ledger.check_known([published])
+
+
+def test_entries_that_follow_from_nothing_are_seen(ledger, backend):
+    """Whoever drops the triggers and seals the chain anew."""
+    backend.drop("end_once" if isinstance(backend, SQLite) else "only_append")
+    ledger.commit(ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC), "f" * 64)
+    backend.insert(following(ledger, kind="VOID"), "INSERT INTO {} ")
+    with pytest.raises(LedgerCorrupt, match="entry 4 of the ledger, VOID, does not follow"):
+        ledger.remaining("202425")
+
+
+def test_a_ledger_of_before_goes_on(backend):
+    """Its table takes no VOID and no second charge; its entries, hashes and all, stay as they are."""
+    ledger = approved(backend)
+    kinds = ["APPROVE", "RESERVE", "RESERVE", "RESERVE", "COMMIT", "WRITE_OFF"]
+    charges = [ledger.reserve("202425", "1", family, 0.05, PLAN, MAC) for family in ("pupil", "health", "parents")]
+    ledger.commit(charges[0], "f" * 64)
+    ledger._end(charges[1], EntryKind.WRITE_OFF, note="lost in a crash")
+    entries = ledger.entries()
+    backend.as_before()
+    with pytest.raises(backend.refused):
+        backend.insert(following(ledger, kind="VOID", release="1", family="parents"), "INSERT INTO {} ")
+    ledger = Ledger(backend.location)
+    assert ledger.entries() == entries
+    assert [entry.kind for entry in entries] == kinds
+    assert ledger.remaining("202425") == 0.15
+    assert ledger.find("202425", "1", "health").is_written_off
+    ledger.void(ledger.find("202425", "1", "parents"), "stopped")
+    ledger.commit(ledger.reserve("202425", "1", "parents", 0.2, PLAN, MAC), "f" * 64)
+    assert ledger.remaining("202425") == 0
+    assert Ledger(backend.location).entries() == ledger.entries()
+    for statement in backend.changes:
+        with pytest.raises(backend.refused, match="append-only"):
+            backend.raw(statement)
+    with pytest.raises(backend.refused, match="match one open charge"):
+        backend.insert(following(ledger, kind="VOID", release="1", family="health"), "INSERT INTO {} ")
 
 
 def test_the_file_is_durable(tmp_path):

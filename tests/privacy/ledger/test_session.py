@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 
 from privacy.release import store
-from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.canonical import sha256_hex
+from privacy.release.ledger import (
+    BudgetExceeded,
+    BudgetNotApproved,
+    Ledger,
+    LedgerCorrupt,
+    ReleaseConflict,
+    StatedCharge,
+)
+from privacy.release.ledger_storage import EntryKind
 from privacy.release.mechanism import OPENDP, charge, measure
-from privacy.release.session import ChargeLost, measure_once
+from privacy.release.session import ChargeLost, measure_once, settle
 from privacy.release.store import StoreError
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import small_plan
@@ -40,7 +49,7 @@ def ask(home, **changes):
     plan = changes.pop("plan", small_plan())
     arguments = {"cohort": "202425", "release": "2026.11.0", "family": "small", "plan": plan, "input_mac": "a" * 64}
     counts = {a: np.full(plan.family.shape(a), 7, dtype=np.int64) for a in plan.sigmas}
-    arguments |= {"count": lambda: counts, "noise": None} | changes
+    arguments |= {"count": lambda: counts, "published": tuple, "noise": None} | changes
     return measure_once(ledger_of(home), home / "restricted", **arguments)
 
 
@@ -55,10 +64,13 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
     assert first.noise_source == OPENDP
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
     assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
-    stored, sha256 = store.read(home / "restricted", *CHARGE, plan=small_plan())
+    stored = store.read(home / "restricted", *CHARGE, plan=small_plan())
     reservation = ledger_of(home).find(*CHARGE)
-    assert reservation.end.measurement_sha256 == sha256
-    ledger_of(home).verify_chain(anchors=[stored.ledger_entry])
+    content = store.path_of(home / "restricted", *CHARGE).read_bytes()
+    assert reservation.end.measurement_sha256 == sha256_hex(content)
+    assert stored.ledger_entry == reservation.entry.entry_hash
+    ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
+    assert list((home / "restricted" / "drawn").iterdir()) == []
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -67,26 +79,23 @@ def test_a_kill_at_any_point_never_draws_twice_for_one_charge(home, point):
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    folder = store.path_of(home / "restricted", *CHARGE).parent
-    if point == "count":
-        assert kinds(home) == ["APPROVE"]
-        measure_here(home)
-        assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
-    elif point in SURVIVES:
-        kept = (folder / "small.json").read_bytes()
-        first = measure_here(home, ForbiddenNoise())
-        assert same(first, measure_here(home, ForbiddenNoise()))
-        assert (folder / "small.json").read_bytes() == kept
+    waiting = list((home / "restricted").glob("drawn/[!.]*"))
+    path = store.path_of(home / "restricted", *CHARGE)
+    assert bool(waiting) == (point in {"keep", "commit", "committed"})
+    if point in SURVIVES:
+        kept = (waiting[0] if waiting else path).read_bytes()
+        assert same(measure_here(home, ForbiddenNoise()), measure_here(home, ForbiddenNoise()))
+        assert path.read_bytes() == kept
         assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
     else:
-        for _ in range(2):
-            with pytest.raises(ChargeLost, match=r"was charged rho 0\.0999.*written off.*new release version"):
-                measure_here(home, ForbiddenNoise())
-        assert kinds(home) == ["APPROVE", "RESERVE", "WRITE_OFF"]
-        assert not folder.exists() or list(folder.iterdir()) == []
-        ask(home, release="2026.11.1")
-        assert kinds(home)[-2:] == ["RESERVE", "COMMIT"]
-    ledger_of(home).verify_chain()
+        assert not path.exists()
+        first = measure_here(home)
+        assert same(first, measure_here(home, ForbiddenNoise()))
+        given_back = [] if point == "count" else ["RESERVE", "VOID"]
+        assert kinds(home) == ["APPROVE", *given_back, "RESERVE", "COMMIT"]
+    assert list((home / "restricted").glob("drawn/*")) == []
+    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
+    ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
 
 
 def test_of_processes_at_once_exactly_one_draws(home):
@@ -137,7 +146,7 @@ def test_a_measurement_without_a_charge_is_refused(home):
     for file in home.glob("ledger.sqlite*"):
         file.unlink()
     ledger_of(home).approve("202425", 0.30)
-    with pytest.raises(LedgerCorrupt, match="no ledger entry paid for"):
+    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         measure_here(home, ForbiddenNoise())
 
 
@@ -146,7 +155,7 @@ def test_a_ledger_that_has_lost_a_charge_gives_no_other(home):
     for file in home.glob("ledger.sqlite*"):
         file.unlink()
     ledger_of(home).approve("202425", 0.30)
-    with pytest.raises(LedgerCorrupt, match="another ledger or an old copy"):
+    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         ask(home, release="2026.11.1", noise=ForbiddenNoise())
     assert kinds(home) == ["APPROVE"]
 
@@ -162,17 +171,100 @@ def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):
         measure_here(home, ForbiddenNoise())
 
 
-def test_another_charges_measurement_is_not_committed(home):
-    ledger, plan = ledger_of(home), small_plan()
-    reservation = ledger.reserve(*CHARGE, 0.1, plan.sha256, "a" * 64)
+def measurement_of(home, paid_by):
+    plan = small_plan()
     counts = {a: np.zeros(plan.family.shape(a), dtype=np.int64) for a in plan.sigmas}
     measurement = replace(measure(plan, counts, NoNoise()), noise_source=OPENDP)
-    foreign = store.StoredMeasurement(*CHARGE, "a" * 64, "0" * 64, measurement)
-    store.write(home / "restricted", foreign)
-    with pytest.raises(LedgerCorrupt, match="paid by another charge"):
+    return store.StoredMeasurement(*CHARGE, "a" * 64, paid_by, measurement)
+
+
+def reserve(home):
+    return ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
+
+
+def test_a_file_that_another_charge_paid_for_is_removed_unread(home):
+    reserve(home)
+    store.keep(home / "restricted", measurement_of(home, "0" * 64))
+    measure_here(home)
+    assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "COMMIT"]
+    assert list((home / "restricted" / "drawn").iterdir()) == []
+
+
+def test_another_charges_measurement_is_not_committed(home):
+    """Not even from its place, where nothing lies in a sound home before its charge is committed."""
+    reserve(home)
+    store.keep(home / "restricted", measurement_of(home, "0" * 64))
+    store.promote(home / "restricted", *CHARGE, "0" * 64)
+    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         measure_here(home, ForbiddenNoise())
-    assert ledger.find(*CHARGE).end is None
-    assert reservation.rho == 0.1
+    assert kinds(home) == ["APPROVE", "RESERVE"]
+
+
+def test_a_home_of_before_had_stored_what_is_not_committed_yet(home):
+    """Or the ledger is a copy from between the two: what lies in its place may have been seen."""
+    begun = reserve(home)
+    stored = measurement_of(home, begun.entry.entry_hash)
+    store.keep(home / "restricted", stored)
+    store.promote(home / "restricted", *CHARGE, begun.entry.entry_hash)
+    assert same(measure_here(home, ForbiddenNoise()), stored.measurement)
+    assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
+
+
+def stated(entry, **changes):
+    claim = StatedCharge("the bundle", entry.cohort, entry.release, entry.family, entry.plan_sha256, entry.entry_hash)
+    return replace(claim, **changes)
+
+
+def test_what_is_published_is_never_given_back(home):
+    """A ledger restored from a copy of between RESERVE and COMMIT, its measurements gone, its bundle there."""
+    published = stated(reserve(home).entry)
+    for _ in range(2):
+        with pytest.raises(LedgerCorrupt, match="does not have the charge that the bundle states for small"):
+            ask(home, published=lambda: [published], noise=ForbiddenNoise())
+    assert kinds(home) == ["APPROVE", "RESERVE"]
+
+
+@pytest.mark.parametrize("change", ["cohort", "release", "family", "plan_sha256", "ledger_entry"])
+def test_a_ledger_that_does_not_know_what_is_published_charges_nothing(home, change):
+    measure_here(home)
+    published = stated(ledger_of(home).find(*CHARGE).entry)
+    settle(ledger_of(home), home / "restricted", "202425", lambda: [published])
+    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
+        ask(home, release="2026.11.1", published=lambda: [replace(published, **{change: "x"})], noise=ForbiddenNoise())
+    assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
+
+
+def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
+    """Its draw is of a charge that was given back: it stands nowhere, and the next run removes it."""
+    slow = ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
+    first = measure_here(home)
+    sha256 = store.keep(home / "restricted", measurement_of(home, slow.entry.entry_hash))
+    with pytest.raises(ReleaseConflict, match="already ended"):
+        ledger_of(home).commit(slow, sha256)
+    with pytest.raises(ReleaseConflict, match="already ended"):
+        ledger_of(home).void(slow, "late")
+    settle(ledger_of(home), home / "restricted", "202425", tuple)
+    assert list((home / "restricted" / "drawn").iterdir()) == []
+    assert same(first, measure_here(home, ForbiddenNoise()))
+
+
+def test_a_charge_lost_by_software_of_before_stays_lost(home):
+    begun = reserve(home)
+    ledger_of(home)._end(begun, EntryKind.WRITE_OFF, note="no measurement was stored")
+    with pytest.raises(ChargeLost, match=r"was charged rho 0\.0999.*written off.*new release version"):
+        measure_here(home, ForbiddenNoise())
+    ask(home, release="2026.11.1")
+    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - 2 * charge(small_plan()), abs=4e-9)
+
+
+def test_the_size_of_what_is_stored_does_not_depend_on_what_was_drawn(home):
+    sizes = set()
+    for number in (0, -7, 10**12):
+        stored = measurement_of(home, "0" * 64)
+        noisy = {a: np.full_like(n, number) for a, n in stored.measurement.noisy.items()}
+        store.keep(home / "restricted", replace(stored, measurement=replace(stored.measurement, noisy=noisy)))
+        sizes.add((home / "restricted" / "drawn" / f"{'0' * 64}.json").stat().st_size)
+    assert len(sizes) == 1
 
 
 def test_the_family_must_be_the_plans(home):

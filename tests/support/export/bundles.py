@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from assets.home.paths import Home
+from assets.release.anchors import check_known
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.tables import TABLES
-from tests.support.export.fake_release import COHORTS, EARLIER, fake_facts, fake_tables
+from ndl_export.publish import upload
+from ndl_export.tables import FAMILIES, TABLES
+from privacy.release.ledger import Ledger
+from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, plan_sha256
+from tests.support.release.people import approve_publication
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +97,27 @@ def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519Private
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
-    """The release directory of a home with two versions; to be read, not written."""
-    directory = tmp_path_factory.mktemp("home") / "release"
-    shutil.copytree(release_dir, directory, symlinks=True)
-    write_bundle(directory, fake_facts("2026.12.0"), fake_tables(seed=2), signing_key)
-    return directory
+def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+    """The release directory of a home with two versions, and a ledger that was charged for them; to be read, not
+    written."""
+    home = tmp_path_factory.mktemp("home")
+    for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
+        paid = charged(home / "ledger.sqlite", version)
+        write_bundle(home / "release", fake_facts(version, paid=paid), fake_tables(seed=seed), signing_key)
+        approve_publication(Home(home), version)
+    return home / "release"
+
+
+def charged(ledger: Path, version: str) -> dict[str, str]:
+    """Charge a release to the ledger at the path; by family, the hash of the entry that pays for it."""
+    books, paid = Ledger(ledger), {}
+    books.approve(COHORT, 1.0)
+    for family in FAMILIES:
+        charge = books.reserve(COHORT, version, family, 0.01, plan_sha256(family), "m" * 64)
+        paid[family] = books.commit(charge, "f" * 64).entry.entry_hash
+    return paid
+
+
+def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Published:
+    """As the command does from the home that the release directory lies in."""
+    return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)

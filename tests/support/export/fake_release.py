@@ -24,6 +24,7 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
 from ndl_export.tables import FAMILIES, Family, Measure
 from ndl_export.tables.rows import Children, Layout
 from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, column_name
+from privacy.release.inference import inference
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 
@@ -42,14 +43,16 @@ def fake_facts(
     councils: tuple[str, ...] = PILOT,
     missing: Missing = MappingProxyType({}),
     earlier: Mapping[str, str] = MappingProxyType({}),
+    paid: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
-    """`missing` of each cohort; `earlier` cohorts beside `COHORT`, each with the release that measured it."""
+    """`missing` of each cohort; `earlier` cohorts beside `COHORT`, each with the release that measured it; `paid`, by
+    family, the ledger's entries."""
     cohorts = (*earlier, COHORT)
     return ReleaseFacts(
         version=version,
         cohorts=cohorts,
         councils=councils,
-        privacy_record=fake_privacy_record(version, councils, earlier),
+        privacy_record=fake_privacy_record(version, councils, earlier, paid),
         privacy_page="# Privacy statement\n\nMade up for a test.\n",
         noisy_counts={cohort: fake_noisy_counts(councils) for cohort in cohorts},
         publisher="A combined authority",
@@ -74,8 +77,15 @@ def _plan(family: str, councils: tuple[str, ...]) -> bytes:
     return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
 
 
+def plan_sha256(family: str, councils: tuple[str, ...] = PILOT) -> str:
+    return hashlib.sha256(_plan(family, councils)).hexdigest()
+
+
 def fake_privacy_record(
-    version: str, councils: tuple[str, ...] = PILOT, earlier: Mapping[str, str] = MappingProxyType({})
+    version: str,
+    councils: tuple[str, ...] = PILOT,
+    earlier: Mapping[str, str] = MappingProxyType({}),
+    paid: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     together = {"rho": 0.245, "epsilon": 3.5, "delta": 1e-6}
     measured = {**earlier, COHORT: version}
@@ -86,8 +96,8 @@ def fake_privacy_record(
             "privacy_unit": FAMILIES[name].unit,
             "mechanism": "discrete Gaussian",
             "noise_source": "opendp",
-            "ledger_entry": "ab" * 32,
-            "plan_sha256": hashlib.sha256(_plan(name, councils)).hexdigest(),
+            "ledger_entry": paid.get(name, "ab" * 32),
+            "plan_sha256": plan_sha256(name, councils),
             **parameters,
         }
         for cohort in measured
@@ -99,6 +109,7 @@ def fake_privacy_record(
             {"cohort": cohort, "measured_in": origin, "privacy_parameters": dict(together)}
             for cohort, origin in measured.items()
         ],
+        "inference": inference(together["rho"]),
         "neighbouring_relation": "one row added or removed",
         "trust_model": "central model",
         "privacy_parameters": together,

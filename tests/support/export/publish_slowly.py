@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from ndl_export.publish import one_publisher, upload
+from tests.support.export.bundles import publish
 
 release_dir, version, url, signal, go, beat = sys.argv[1:]
 one_publisher.BEAT_SECONDS = float(beat)
@@ -25,4 +26,4 @@ def waiting(*args: object) -> None:
 
 
 upload._send_content = waiting  # type: ignore[assignment]
-upload.publish(Path(release_dir), version, url)
+publish(Path(release_dir), version, url)

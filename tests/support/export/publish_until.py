@@ -15,7 +15,7 @@ from pathlib import Path
 from ndl_export.files.media_types import Served
 from ndl_export.files.stores import Store
 from ndl_export.publish import one_publisher
-from ndl_export.publish.upload import publish
+from tests.support.export.bundles import publish
 
 release_dir, version, url, log, steps = sys.argv[1:]
 put, done, lock = Store.put, 0, threading.Lock()

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.expected_accuracy import council_size, public_shares
+from assets.release.expected_accuracy import public_shares
 from assets.release.noise_workload import plan_family
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW, NOT_LINKED_TO_SETTING, dots_category
 from privacy.release.child_table import true_counts
@@ -23,6 +23,7 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.shrinkage import NoisyRates, shrunk_rates
 from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
+from sources.reference.profile_results import council_size
 from tests.support.release.examples import published_rates
 
 Array = NDArray[np.float64]

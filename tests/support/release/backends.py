@@ -16,6 +16,8 @@ from privacy.release.ledger_storage import Entry
 from tests.support.release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
+_BEFORE = Path(__file__).parent / "before"
+"""SQL of ledgers that earlier versions made."""
 _UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"
 
 
@@ -39,6 +41,15 @@ class SQLite:
 
     def drop(self, trigger: str) -> None:
         self.raw(f"DROP TRIGGER {trigger}")
+
+    def as_before(self) -> None:
+        """The table, its rules and its indices as the first version made them."""
+        with closing(sqlite3.connect(self.location)) as connection:
+            connection.executescript(
+                "ALTER TABLE entries RENAME TO now; DROP INDEX one_approval; DROP INDEX by_charge;"
+                + (_BEFORE / "ledger_sqlite.sql").read_text(encoding="utf-8")
+                + f"INSERT INTO entries ({COLUMNS}) SELECT {COLUMNS} FROM now ORDER BY seq; DROP TABLE now;"
+            )
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join("?" * len(fields(Entry)))
@@ -74,6 +85,13 @@ class PostgreSQL:
 
     def drop(self, trigger: str) -> None:
         self.raw(f"DROP TRIGGER {trigger} ON entries")
+
+    def as_before(self) -> None:
+        """The table, its rules and its indices as the first version made them."""
+        import psycopg
+
+        with psycopg.connect(self.location) as connection:
+            connection.execute((_BEFORE / "ledger_postgres.sql").read_text(encoding="utf-8"))
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join(["%s"] * len(fields(Entry)))

@@ -1,9 +1,9 @@
 """A measurement that is killed, in processes forked from a warm one, and what the evidence it leaves must look like.
 
 `Scene` is a home folder with a child table and a ledger. `measure_in` is the real path: count in DuckDB, charge, draw,
-store, commit; only the noise source is replaced, by OpenDP with a diary. The diary is a file, made durable before
-and after each draw, that says who drew, for which charge of the ledger and what came out. `evidence` holds diary,
-ledger and store against each other after any number of kills.
+keep, commit, promote; only the noise source is replaced, by OpenDP with a diary. The diary is a file, made durable
+before and after each draw, that says who drew, for which charge of the ledger and what came out. `evidence` holds
+diary, ledger and store against each other after any number of kills.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import pyarrow.parquet as pq
 from privacy.release import session, store
 from privacy.release.canonical import sha256_hex
 from privacy.release.child_table import true_counts
-from privacy.release.ledger import Ledger
+from privacy.release.ledger import NANO, Ledger
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, OpenDPNoise
 from privacy.release.plan import Plan, make_plan
-from privacy.release.session import ChargeLost, measure_once
+from privacy.release.session import measure_once
 from privacy.release.workload import Attribute, Family, Marginal
 from tests.support.release.examples import attribute, small_table
 
@@ -40,6 +40,7 @@ WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.support.release.crash"])
 
 COHORT, FAMILY = "202425", "small"
+CAP = 10.0
 MOST_OF_A_RUN = 0.8
 """Share of the time of a whole process in which moments are chosen: few runs then finish before theirs comes."""
 FIRST = "first"
@@ -68,7 +69,7 @@ class Scene:
         scene = cls(home, location or home / "ledger.sqlite")
         home.mkdir(exist_ok=True)
         pq.write_table(small_table(300), scene.table)
-        Ledger(scene.location).approve(COHORT, 10.0)
+        Ledger(scene.location).approve(COHORT, CAP)
         measure_in(scene, FIRST)
         return scene
 
@@ -147,6 +148,7 @@ def measure_in(scene: Scene, release: str) -> Measurement:
             plan=PLAN,
             input_mac="a" * 64,
             count=lambda: true_counts(scene.table, PLAN),
+            published=tuple,
         )
 
 
@@ -179,31 +181,18 @@ def steps_of(scene: Scene, release: str) -> list[str]:
     """Run to the end, here, and name every step on the way."""
     steps = Steps(scene.location, NEVER)
     with steps.watched():
-        _measure_or_say(scene, release)
+        measure_in(scene, release)
     return steps.names
 
 
 def _begin(scene: Scene, release: str, ready: Any) -> None:
     ready.send(None)
-    _measure_or_say(scene, release)
+    measure_in(scene, release)
 
 
 def _stepping(scene: Scene, release: str, step: int) -> None:
     with Steps(scene.location, step).watched():
-        _measure_or_say(scene, release)
-
-
-def _measure_or_say(scene: Scene, release: str) -> str:
-    """What became of the run: `measured`, or `lost` with a message that says so and what to do."""
-    try:
         measure_in(scene, release)
-    except ChargeLost as lost:
-        said = str(lost)
-    else:
-        return "measured"
-    assert "spent and written off" in said
-    assert "run a new release version" in said
-    return "lost"
 
 
 class Steps:
@@ -272,43 +261,39 @@ class Steps:
 
 
 def outcome(scene: Scene, release: str) -> str:
-    """Run once more, to the end: `measured` (drawn by this run), `found` (drawn by an earlier one) or `lost`."""
+    """Run once more, to the end: `measured` (drawn by this run) or `found` (drawn and committed by an earlier one)."""
     before = len(scene.written())
-    said = _measure_or_say(scene, release)
-    drew = len(scene.written()) > before
-    assert not (drew and said == "lost")
-    return said if drew or said == "lost" else "found"
+    measure_in(scene, release)
+    return "measured" if len(scene.written()) > before else "found"
 
 
 def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
-    """Hold diary, ledger and store against each other; how many charges ended how.
+    """Hold diary, ledger and store against each other after runs of these releases that ended; how many entries of a
+    kind.
 
-    Raises AssertionError for two draws for one charge, a draw or a measurement without a charge, a stored measurement
-    that is not what was drawn, or a charge left open.
+    Raises AssertionError for two draws for one charge, a draw without a charge, a stored measurement that is not what
+    was drawn, a draw that was kept though its charge was given back, a charge left open, or budget that is gone with
+    nothing to show for it.
     """
     ledger = Ledger(scene.location)
-    ledger.verify_chain(store.charges(scene.restricted, COHORT))
-    charges = {entry.entry_hash: entry for entry in ledger.entries() if entry.kind == EntryKind.RESERVE}
-    draws = _draws_by_charge(scene)
-    assert set(draws) <= set(charges), "noise was drawn that no charge paid for"
-    ends: Counter[str] = Counter()
+    ledger.check_known(store.charges(scene.restricted, COHORT))
+    entries, draws = ledger.entries(), _draws_by_charge(scene)
+    reserved = {entry.entry_hash for entry in entries if entry.kind == EntryKind.RESERVE}
+    assert set(draws) <= reserved, "noise was drawn that no charge paid for"
     for release in releases:
         charge = scene.charge(release)
         assert charge is not None, "a finished run left no charge"
-        reserved, end = charge
-        assert end is not None, "a charge was left open"
-        if end.kind == EntryKind.COMMIT:
-            content = scene.stored(release).read_bytes()
-            assert sha256_hex(content) == end.measurement_sha256
-            kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
-            assert [kept] == [line["noisy"] for line in draws[reserved.entry_hash] if line["event"] == "drew"]
-        else:
-            assert not scene.stored(release).exists()
-        ends[end.kind] += 1
-    assert set(scene.restricted.glob("measurements/*/*/*")) == {
-        scene.stored(release) for release in releases if scene.stored(release).exists()
-    }
-    return ends
+        assert charge[1] is not None, "a charge was left open"
+        content = scene.stored(release).read_bytes()
+        assert sha256_hex(content) == charge[1].measurement_sha256
+        kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
+        assert [kept] == [line["noisy"] for line in draws[charge[0].entry_hash] if line["event"] == "drew"]
+    assert set(scene.restricted.glob("measurements/*/*/*")) == {scene.stored(release) for release in releases}
+    assert list(scene.restricted.glob("drawn/*")) == [], "what was drawn for a charge that was given back was kept"
+    spent = sum(charge.entry.nano_rho for charge in ledger.charges())
+    assert spent == len(releases) * entries[1].nano_rho, "a charge was lost"
+    assert round(ledger.remaining(COHORT) * NANO) == round(CAP * NANO) - spent
+    return Counter(entry.kind for entry in entries)
 
 
 def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
@@ -341,10 +326,8 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
                 ends["killed" if died else "finished"] += 1
                 again = died and moments.random() < 1 / 3
             ends[outcome(scene, release)] += 1
-            before = len(scene.written())
-            assert _measure_or_say(scene, release) in ("measured", "lost")
-            assert len(scene.written()) == before, "a run after the last drew again"
-        evidence(scene, [FIRST, "timed", *releases])
+            assert outcome(scene, release) == "found", "a run after the last drew again"
+        ends["given back"] += evidence(scene, [FIRST, "timed", *releases])[EntryKind.VOID]
     return ends
 
 

@@ -23,11 +23,11 @@ from privacy.release.mechanism import Measurement, NoiseSource, OpenDPNoise, cha
 from privacy.release.session import measure_once
 from tests.support.release.examples import small_plan
 
-POINTS = ("count", "reserve", "draw", "write", "rename", "commit", "committed")
+POINTS = ("count", "reserve", "draw", "write", "keep", "commit", "committed", "promoted")
 """Where a process can be killed: just before counting, and just after each step of a measurement begins to matter."""
 
-SURVIVES = {"rename", "commit", "committed"}
-"""The points after which the measurement is in the store."""
+SURVIVES = {"committed", "promoted"}
+"""The points after which the measurement is committed."""
 
 
 def measure_here(
@@ -45,6 +45,7 @@ def measure_here(
         plan=plan,
         input_mac="a" * 64,
         count=count or (lambda: counts),
+        published=tuple,
         noise=noise,
     )
 
@@ -103,10 +104,12 @@ def patches(point: str):
         return patch.object(session, "OpenDPNoise", _KilledNoise)
     if point == "write":
         return patch.object(files.os, "fsync", _after_writing)
-    if point == "rename":
-        return patch.object(files, "sync", _after_renaming)
+    if point == "keep":
+        return patch.object(files, "sync", _after_keeping)
     if point == "commit":
         return patch.object(Ledger, "commit", _kill)
+    if point == "committed":
+        return patch.object(session.store, "promote", _kill)
     original = session._drawn
     return patch.object(session, "_drawn", lambda *a: (original(*a), _kill()))
 
@@ -124,8 +127,8 @@ def _after_writing(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> 
         _kill()
 
 
-def _after_renaming(folder: Path) -> None:
-    if (folder / "small.json").exists():
+def _after_keeping(folder: Path) -> None:
+    if folder.name == "drawn" and list(folder.glob("[!.]*.json")):
         _kill()
 
 

@@ -13,6 +13,8 @@ EVERY_FACT = {
     teller: [fact.value for fact in Fact if teller != "education" or fact is not Fact.CONCERN] for teller in SERVICES
 }
 FROM, UNTIL = "2020-01-01", "2099-12-31"
+AT_ONCE = f"new_children: {{after_days: 0, without_number: [{', '.join(EVERY_FACT['health'])}]}}\n"
+"""Every row is told of as soon as it is in."""
 
 
 class Recipients:
@@ -53,6 +55,7 @@ def write(
     expires: str = UNTIL,
     accepts_from: Sequence[str] = (),
     services: Sequence[str] = SERVICES,
+    new_children: str = AT_ONCE,
 ) -> Path:
     """The file of one council."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,5 +69,6 @@ def write(
         f"impact_assessment: DPIA-7\nstatus: {status}\nstarts: {starts}\nexpires: {expires}\n"
         f"recipients:\n{recipients}tells:\n{everything() if tells is None else tells}"
         + (f"accepts_from: [{', '.join(accepts_from)}]\n" if accepts_from else "")
+        + new_children
     )
     return path

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from privacy.release.estimates import Estimates
+from privacy.release.inference import guessed_in_100, inference
 from privacy.release.intervals import Reliability, published_counts, rate_differences
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import Plan, make_plan
@@ -87,7 +88,14 @@ def test_what_the_optimiser_would_have_measured() -> None:
 
 
 def test_what_parents_are_told_of_the_worst_case() -> None:
-    """Of two equally likely tables, Gaussian noise of rho lets the best guess be right with Phi(sqrt(2 rho) / 2)."""
-    words = (PROJECT / "docs" / "what-is-protected.md").read_text(encoding="utf-8")
+    """Of two equally likely tables, Gaussian noise of rho lets the best guess be right with Phi(sqrt(2 rho) / 2); a
+    category of a child who is known to be counted is one row replaced by another, 2 rho."""
+    words = " ".join((PROJECT / "docs" / "what-is-protected.md").read_text(encoding="utf-8").split())
+    page = " ".join((PROJECT / "docs" / "privacy.md").read_text(encoding="utf-8").split())
     spent = sum(load_policy().split.values())
-    assert f"right in {100 * norm.cdf(np.sqrt(2 * spent) / 2):.0f} of 100" in " ".join(words.split())
+    for factor in (1, 2):
+        assert guessed_in_100(factor * spent) == np.ceil(100 * norm.cdf(np.sqrt(2 * factor * spent) / 2))
+        assert f"right in {guessed_in_100(factor * spent)} of 100" in words
+    questions = inference(spent)["questions"]
+    for each in questions:
+        assert f"{each['guessed_in_100']} of 100 | {each['found_in_100']} of 100" in page

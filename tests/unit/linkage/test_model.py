@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from privacy.linkage import model
-from privacy.linkage.assignment import least_posterior, one_to_one, posterior, undecided
+from privacy.linkage.assignment import one_to_one, posterior, undecided
 from privacy.linkage.estimate import estimate
 
 
@@ -55,20 +55,6 @@ def test_the_posterior_is_near_in_rings_and_one_to_one(seed: int) -> None:
     assert (np.bincount(right, found) < 1).all()
     order = rng.permutation(9)
     assert posterior(left[order], right[order], weight[order], tie[order]) == pytest.approx(found[order], abs=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_lower_limit_of_the_posterior_in_one_look(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    left, right = (side.ravel() for side in np.indices((3, 3)))
-    weight = rng.uniform(-4, 12, 9)
-    limit, exact = least_posterior(left, right, weight), _exact_posterior(left, right, weight)
-    assert (limit <= exact + 1e-12).all()
-
-
-def test_the_lower_limit_is_the_posterior_where_a_rival_has_nowhere_else_to_go() -> None:
-    left, right, weight = np.array([0, 0, 1]), np.array([0, 1, 2]), np.array([12.0, 3.0, 5.0])
-    assert least_posterior(left, right, weight) == pytest.approx(_exact_posterior(left, right, weight))
 
 
 def test_two_who_could_be_either_are_both_in_doubt() -> None:

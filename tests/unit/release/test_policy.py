@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from privacy.release.intervals import Reliability
-from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy, Policy, PolicyError, load_policy
+from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
 
 
 def test_the_policy_of_the_project():
@@ -32,6 +32,7 @@ def test_the_policy_of_the_project():
             "parents": MinimumAccuracy(2000, 5, 0.9),
         },
         reliability=Reliability(5, 15, 3),
+        sign_off=SignOff({"measurement": 1, "publication": 1}, ()),
     )
     assert policy.rho("pupil") == 0.185
     with pytest.raises(PolicyError, match="gives family 'others' no budget"):
@@ -43,7 +44,7 @@ def test_the_policy_of_the_project():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(version=2), "policy version 1, not 2"),
+        (lambda p: p.update(version=1), "policy version 2, not 1"),
         (lambda p: p.update(cap=1), "'cap'"),
         (lambda p: p.pop("delta"), "'delta'"),
         (lambda p: p.update(delta=1.5), "between 0 and 1"),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 
+import jsonschema
 import numpy as np
 import pytest
+import yaml
+from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import charge, epsilon
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
 from privacy.release.session import measure_once
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record
+from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
+from tests.support import PROJECT
 from tests.support.release.examples import small_family, small_plan
 
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
@@ -24,7 +29,7 @@ def released(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.approve("202425", policy.cap_rho)
     counts = {a: np.full(plan.family.shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
-    arguments = {"family": "small", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts}
+    arguments = {"family": "small", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts, "published": tuple}
     measurement = measure_once(ledger, tmp_path, **RELEASE, **arguments)
     return plan, ledger, policy, {"small": measurement}
 
@@ -99,18 +104,59 @@ def test_a_release_that_was_not_charged_has_no_statement(released):
 
 
 def test_the_registry_entry_says_what_the_statement_says(released):
-    """Sections and fields of the registry's records; the words that its schema allows."""
     record = record_of(released)
-    entry = deployment(record, "2026-11-01", ["A combined authority"])
-    assert set(entry) == {"product", "dp_variant", "privacy_loss", "model", "accounting", "implementation"}
+    entry = deployed(record)
     assert entry["privacy_loss"]["privacy_parameters"] == record["privacy_parameters"]
-    assert entry["dp_variant"]["bound_on_output_distance"] == f"rho = {record['privacy_parameters']['rho']:g}"
-    assert entry["model"]["model_name"] == "Central"
-    assert all(
-        change["change"] in entry["privacy_loss"]["privacy_parameters_description"]
-        for change in record["larger_changes"]
-    )
+    assert entry["deployment_model"]["model_name"] == "Central"
+    details = entry["privacy_loss"]["privacy_parameters_details"]
+    assert all(change["change"] in details for change in record["larger_changes"])
     assert json.loads(json.dumps(entry)) == entry
+
+
+REGISTRY = PROJECT / "tests" / "support" / "export" / "deployments_registry" / "deployments-schema.yaml"
+
+
+def deployed(record):
+    return deployment(record, "2026-11-01", ["A combined authority"], "https://data.example.org/readiness")
+
+
+def test_the_registry_entry_is_valid_under_the_registrys_own_schema(released):
+    entry = deployed(record_of(released))
+    schema = yaml.safe_load(REGISTRY.read_text(encoding="utf-8"))
+    checked = jsonschema.Draft7Validator(schema, format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)
+    filed = registry_entry(entry) | {"deployment": entry}
+    assert [error.message for error in checked.iter_errors(filed)] == []
+    for section, fields in schema["properties"]["deployment"]["properties"].items():
+        assert set(entry[section]) >= {name for name, field in fields["properties"].items() if field.get("tier") == 2}
+    assert re.fullmatch(r"[a-z0-9-]+", filed["url_slug"])
+    assert list(checked.iter_errors(filed | {"product": {}}))
+
+
+def test_what_somebody_could_find_out_is_what_the_drawn_noise_allows(released):
+    """Privacy loss distributions of the plan's own discrete Gaussians: an accountant that shares nothing with ours.
+
+    A change of squared distance `factor` in one table: for a replaced row two cells move, else one moves further.
+    """
+    plan, *_ = released
+    record = record_of(released)
+    assert [each["rho_factor"] for each in record["inference"]["questions"]] == [1, 2, 4, 8]
+    for each in record["inference"]["questions"]:
+        cells = 2 if "replaced" in each["change"] else 1
+        step = round((each["rho_factor"] / cells) ** 0.5)
+        losses = None
+        for sigma in [sigma for sigma in plan.sigmas.values() for _ in range(cells)]:
+            loss = pld.from_discrete_gaussian_mechanism(sigma, sensitivity=step, value_discretization_interval=1e-3)
+            losses = loss if losses is None else losses.compose(loss)
+        right = 50 * (1 + losses.get_delta_for_epsilon(0.0))
+        assert each["guessed_in_100"] - 1.1 < right < each["guessed_in_100"] + 0.1
+        assert each["found_in_100"] >= 5
+        assert f"| {each['guessed_in_100']} in 100 |" in privacy_page(record)
+
+
+def test_asking_for_a_category_is_protected_less_than_asking_for_presence(released):
+    presence, category, *pairs = record_of(released)["inference"]["questions"]
+    assert presence["guessed_in_100"] < category["guessed_in_100"] < pairs[0]["guessed_in_100"]
+    assert presence["found_in_100"] < category["found_in_100"] < pairs[0]["found_in_100"]
 
 
 def test_the_page_answers_every_point_of_an_evaluation(released):

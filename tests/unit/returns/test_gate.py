@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.returns.agreement import Agreement, Fact, Recipient, Sender, Status, Telling, permitted
+from privacy.returns.agreement import (
+    Agreement,
+    Fact,
+    First,
+    NewChildren,
+    Recipient,
+    Sender,
+    Status,
+    Telling,
+    permitted,
+    rule_of_new,
+)
 from privacy.returns.facts import absence
 from privacy.services import SERVICE_NAMES
 from tests.support.daily import examples
@@ -73,6 +85,35 @@ def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, 
                     for fact in Fact:
                         flows = fact in allowed.get(Sender(of, teller), frozenset())
                         assert flows == oracle(held, teller, of, receiver, to, fact, day)
+
+
+RULES = st.builds(
+    NewChildren,
+    st.integers(0, 60),
+    st.integers(1, 3),
+    st.sampled_from(First),
+    st.frozensets(st.just(Fact.KNOWN_TO)),
+    st.frozensets(st.sampled_from(Fact)),
+)
+
+
+@given(agreements(), DAYS, st.lists(RULES, min_size=3, max_size=3))
+@examples(200)
+def test_the_rule_on_new_children_is_the_strictest_of_all_whose_agreement_it_rests_on(
+    held: dict[str, Agreement], day: dt.date, rules: list[NewChildren]
+) -> None:
+    ruled = {council: replace(held[council], new_children=rule) for council, rule in zip(held, rules, strict=False)}
+    receiver = Sender("leeds", "education")
+    if not (allowed := permitted(ruled, receiver, day)):
+        return
+    rule = rule_of_new(ruled, receiver, allowed)
+    for council in {"leeds", *(teller.council for teller in allowed)}:
+        own = ruled[council].new_children
+        assert rule.after_days >= own.after_days
+        assert rule.after_deliveries >= own.after_deliveries
+        assert rule.first_delivery is First.LATER or own.first_delivery is First.AT_ONCE
+        assert rule.until_then <= own.until_then
+        assert rule.without_number <= own.without_number
 
 
 @given(agreements(), DAYS, st.sets(st.builds(Sender, st.sampled_from(COUNCILS), SERVICES)))

@@ -1,0 +1,83 @@
+"""Every published bundle anchors the budget ledger: one that it does not know stops what would charge or publish more.
+
+A ledger that was lost, replaced or restored from an old copy would hand out again what bundles have spent already; so
+would a second home, with a ledger of its own, at the place where the first publishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from assets.home.paths import Home
+from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, anchors_at, anchors_in
+from ndl_export.facts.previous import cohort_statements
+from ndl_export.files.signing import fingerprint, public_pem
+from ndl_export.files.stores import StoreError, open_store
+from privacy.doors.environment import settings
+from privacy.keys import KeyRing
+from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
+
+
+class SignedByAnother(Exception):
+    """A published bundle with the signature of another key than this installation's."""
+
+
+REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
+"""What `published_charges` raises."""
+
+
+def published_charges(home: Home, keys: KeyRing | None = None, but: str | None = None) -> list[StatedCharge]:
+    """The charges that the bundles of the release directory state, except one version's, and those at the place of
+    publication where one is set. Who has no keys cannot tell whether they signed them.
+
+    Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` where the place cannot be looked at.
+    """
+    place = settings().publish_to
+    anchors = [*anchors_in(home.release, but), *(anchors_at(open_store(place)) if place else ())]
+    if keys is not None:
+        _check_signed(anchors, fingerprint(public_pem(keys.signing_key)))
+    return stated_charges(anchors)
+
+
+def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
+    """Raise `LedgerCorrupt` unless the home's ledger knows what these bundles were charged, and `SignedByAnother`
+    unless one key signed them all."""
+    signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
+    _check_signed(anchors, next(iter(signed), None))
+    if isinstance(home.ledger, Path) and not home.ledger.exists():
+        raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
+    Ledger(home.ledger).check_known(stated_charges(anchors))
+
+
+def stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
+    """What each family of each bundle was charged. Raises `UnreadableAnchor`."""
+    return [charge for anchor in anchors for charge in _charges(anchor)]
+
+
+def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
+    for anchor in anchors:
+        if anchor.fingerprint not in (None, key):
+            raise SignedByAnother(
+                f"{anchor.place} is signed with another key than this installation's: it comes from another home, whose"
+                " ledger counts what it cost. Publish from there, or put the right signing key and ledger back; until"
+                " then nothing is charged or published"
+            )
+
+
+def _charges(anchor: Anchor) -> Iterator[StatedCharge]:
+    """A family of a cohort, as every version of the statement names it."""
+    try:
+        cohorts = cohort_statements(anchor.statement)
+        for family in anchor.statement["families"]:
+            cohort = family["cohort"] if "cohort" in family else anchor.statement["cohort"]
+            yield StatedCharge(
+                anchor.place,
+                *(cohort, cohorts[cohort]["measured_in"], family["family"]),
+                *(family["plan_sha256"], family["ledger_entry"]),
+            )
+    except (KeyError, TypeError):
+        raise UnreadableAnchor(
+            f"{anchor.place}: its privacy statement does not say what it was charged; put back a copy of the bundle as"
+            " it was published"
+        ) from None

@@ -1,0 +1,207 @@
+"""The page that people decide by before they sign a release off: one sheet of A4, in the restricted zone.
+
+What the release can say, what it costs and what is left, what is wrong or missing in what was taken in, and what lies
+outside the guarantee. Everything on it is public, or in bands: no number of rows or children of an extract is on it.
+It depends on what is signed and what was taken in alone, so that its SHA-256, which is signed too, can be checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from assets.home.paths import Home
+from assets.intake import deliveries
+from assets.linkage.inputs import read_record
+from assets.release.begin import ReleaseRecord, fixed_record, policy_of
+from assets.release.expected_accuracy import expected_accuracy
+from ndl_export.facts.missing import SOURCES, short
+from ndl_export.pages import charts, kit
+from ndl_export.tables import TABLES
+from ndl_export.tables.model import Table
+from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from privacy.doors import files
+from privacy.release.approval import Request
+from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.ledger import NANO, Ledger
+from privacy.release.mechanism import epsilon
+from privacy.release.policy import Stage, load_policy
+from privacy.release.statement import outside_the_guarantee
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
+"""Shares of rows, each with the words for what lies up to it."""
+_NAMED = 3
+_FINDINGS_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Of the rates of a table in councils: the share that can be used, is marked as unreliable, is withheld."""
+
+    title: str
+    rates: int
+    usable: float
+    unreliable: float
+    withheld: float
+    half_width: float | None
+
+    @property
+    def bar(self) -> charts.Bars:
+        """Blue for what can be used, orange for what is marked; what is withheld is left empty."""
+        return charts.stacked((0.0, self.usable, self.unreliable))
+
+
+def write_sheet(home: Home, request: Request) -> str:
+    """Write the page for what is to be signed; returns its SHA-256."""
+    page = render_sheet(home, request).encode()
+    files.write(home.decision_sheet(request["release"], request["stage"]), page)
+    return sha256_hex(page)
+
+
+def render_sheet(home: Home, request: Request) -> str:
+    """The page as HTML. Raises `NotLinked` and `NotBegun`."""
+    version, record = request["release"], fixed_record(home, request["release"])
+    measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
+    bundle = home.held / version
+    is_publication = request["stage"] == Stage.PUBLICATION
+    if is_publication and not bundle.is_dir():
+        bundle = home.release / version
+    return kit.render(
+        _TEMPLATES,
+        "decision.html.j2",
+        request=request,
+        request_sha256=sha256_hex(canonical_json(request)),
+        is_publication=is_publication,
+        titles=[Cohort(cohort).label for cohort in record],
+        used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
+        usable=(usable := list(_published(bundle) if is_publication else _expected(home, record, measured))),
+        words=_in_words(usable),
+        costs=[_cost(home, cohort, version, record) for cohort in measured],
+        policy=load_policy(),
+        missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
+        set_aside=[line for cohort in measured for line in _set_aside(home, cohort)],
+        findings=_findings(home, measured),
+        outside=outside_the_guarantee(),
+    )
+
+
+def _expected(home: Home, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
+    """By table, from public figures alone; of the first cohort that is measured, since the others have its plan."""
+    for cohort in measured[:1]:
+        councils = list(read_record(home, cohort).taking_part)
+        rows = expected_accuracy(councils, record[cohort].share)["tables"]
+        for name, areas in groupby(rows, key=itemgetter("table")):
+            own = [row for row in areas if row["council"] is not None and row["rates"]]
+            rates = sum(row["rates"] for row in own)
+            widths = [row["median_rate_half_width"] for row in own if row["median_rate_half_width"] is not None]
+            unreliable, withheld = (sum(row[what] for row in own) for what in ("flagged_unreliable", "withheld"))
+            if rates:
+                yield _usable(TABLES[name].title, rates, unreliable, withheld, median(widths) if widths else None)
+
+
+def _published(bundle: Path) -> Iterator[Usable]:
+    """By table, from the flags in the bundle, which are computed from noisy figures alone."""
+    for name, table in TABLES.items():
+        flags = [flag for column in _flags_of_rates(table) for flag in _column(bundle, name, column)]
+        shown = [flag for flag in flags if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)]
+        if shown:
+            yield _usable(table.title, len(shown), shown.count(Flag.UNRELIABLE), shown.count(Flag.WITHHELD), None)
+
+
+def _column(bundle: Path, table: str, column: str) -> list[str]:
+    found: list[str] = pq.read_table(bundle / f"{table}.parquet", columns=[column])[column].to_pylist()
+    return found
+
+
+def _flags_of_rates(table: Table) -> list[str]:
+    return [column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
+
+
+def _usable(title: str, rates: int, unreliable: int, withheld: int, half_width: float | None) -> Usable:
+    good = rates - unreliable - withheld
+    return Usable(title, rates, good / rates, unreliable / rates, withheld / rates, half_width)
+
+
+def _in_words(tables: Sequence[Usable]) -> str:
+    """How much of all tables can be used, and in which most and least."""
+    if not tables:
+        return "It measures nothing itself."
+    rates = sum(line.rates for line in tables)
+    together = sum(line.rates * line.usable for line in tables) / rates
+    most, least = max(tables, key=lambda line: line.usable), min(tables, key=lambda line: line.usable)
+    return (
+        f"Of {rates:,} rates of councils, {together:.0%} can be used as they stand: most of the table"
+        f" '{most.title}' ({most.usable:.0%}), least of '{least.title}' ({least.usable:.0%})."
+    )
+
+
+def _cost(home: Home, cohort: str, version: str, record: ReleaseRecord) -> dict[str, Any]:
+    """What a cohort's budget is charged, rho and epsilon: before this release, by it, and what is left after it."""
+    policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
+    cap = ledger.cap(cohort) or policy.cap_rho
+    before = ledger.charged_besides(cohort, version) / NANO
+    own = sum(policy.split.values())
+    amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
+    families = {family: (rho, epsilon(rho, policy.delta)) for family, rho in policy.split.items()}
+    return {
+        "cohort": Cohort(cohort).label,
+        "share": record[cohort].share,
+        **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
+        "families": families,
+        "bar": charts.stacked((before / cap, own / cap)),
+    }
+
+
+def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
+    """By source, in which band of its rows the intake set aside how many councils' extracts, the worst ones named."""
+    for source, about in SOURCES.items():
+        shares = dict(_shares_set_aside(home, cohort, source))
+        bands: dict[str, list[str]] = {}
+        for council, share in shares.items():
+            bands.setdefault(_band(share), []).append(place(council).la_name)
+        if shares:
+            yield {"source": about.title, "bands": {words: bands.get(words, []) for _, words in _BANDS}}
+
+
+def _shares_set_aside(home: Home, cohort: str, source: str) -> Iterator[tuple[str, float]]:
+    for council in read_record(home, cohort).taking_part:
+        quality = deliveries.current(home, source, cohort, council)
+        if quality and quality.rows_read:
+            yield council, quality.rows_rejected / quality.rows_read
+
+
+def _band(share: float) -> str:
+    return next(words for most, words in _BANDS if share <= most)
+
+
+def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
+    """What the checks of extracts found, in sentences with the councils that it holds for, the commonest first."""
+    found: dict[str, list[str]] = {}
+    for cohort in measured:
+        for source, about in SOURCES.items():
+            for council in read_record(home, cohort).taking_part:
+                quality = deliveries.current(home, source, cohort, council)
+                for finding in quality.findings if quality else ():
+                    if not finding.passed:
+                        sentence = f"{about.title}: {finding.sentence}"
+                        found.setdefault(sentence, []).append(place(council).la_name)
+    ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))
+    return {"lines": _named(ordered[:_FINDINGS_SHOWN]), "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
+
+
+def _named(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
+    """The first councils of each sentence, and how many more there are."""
+    return {
+        sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        for sentence, names in lines
+    }

@@ -1,0 +1,258 @@
+"""The two points at which a release waits for people: before its noise is drawn, and before its bundle is published.
+
+What they sign is made here from what is about to be done (`privacy.release.approval` says what then counts), and so are
+the gates. A release that was measured is read back without anybody; a revision waits for its own signatures.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from assets.home.at_work import turn
+from assets.home.paths import Home
+from assets.linkage.inputs import PROFILE, read_record, record_of_tables
+from assets.release.anchors import published_charges
+from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
+from assets.release.decision_sheet import write_sheet
+from assets.release.noise_workload import plan_family
+from ndl_export.bundle.make import PRIVACY_RECORD_FILE, BundleRefused, publish_held, sums_of
+from ndl_export.facts.previous import cohort_statements
+from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
+from ndl_export.tables import FAMILIES
+from privacy.keys import KeyRing
+from privacy.release.approval import (
+    Request,
+    SignOffs,
+    WaitsForApproval,
+    allow,
+    is_demonstration,
+    sign,
+    sign_as_demonstration,
+)
+from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.ledger import Ledger
+from privacy.release.policy import Policy, Stage, load_policy, public_text
+from privacy.release.session import settle
+
+
+class NothingToSign(Exception):
+    """There is no measurement, or no bundle, of the release that waits for a signature."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """As whom somebody signed, and how many of those needed have signed the same."""
+
+    role: str
+    signed: int
+    needed: int
+
+
+def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish: bool) -> Request:
+    """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
+    `publish` its bundle. Charges nothing. Raises what `begin_release` and `settle` do, `NothingToSign` and
+    `BundleRefused`."""
+    if publish:
+        return publication_request(home, version)
+    with turn(home, {cohort, *asked.others}):
+        councils = read_record(home, cohort).taking_part
+        settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
+        measured = begin_release(home, cohort, version, councils, asked)
+        ledger = Ledger(home.ledger)
+        if all(ledger.is_measured(each, version, FAMILIES) for each in measured):
+            raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
+        return measurement_request(home, version, councils)
+
+
+def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, key: Ed25519PrivateKey) -> Count:
+    """Record a person's signature in the ledger. Raises `MayNotSign` and `LedgerError`."""
+    ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
+    signed = sign(ledger, sign_off, request, cohort, sheet_sha256, key).approval
+    same = {each.approval.key for each in SignOffs(ledger).approvals if each.request == request}
+    return Count(signed.role, len(same), sign_off.persons[request["stage"]])
+
+
+def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
+    """What a release that was begun is about to measure, as it is signed. Raises `NotBegun` and `NotLinked`."""
+    ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
+    cohorts = {each: _of_cohort(home, ledger, each, version, councils, fixed[each]) for each in fixed}
+    return _request(ledger, Stage.MEASUREMENT, version, policy_sha256=load_policy().sha256, cohorts=cohorts)
+
+
+def publication_request(home: Home, version: str) -> Request:
+    """The bundle that is about to be published, as it is signed. Raises `NothingToSign` and `BundleRefused`."""
+    return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=sums_of(bundle_of(home, version)))
+
+
+def bundle_of(home: Home, version: str) -> Path:
+    """The folder of a release's bundle, held or published; raises `NothingToSign`."""
+    folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
+    if not folders:
+        raise NothingToSign(f"release {version} has no bundle in {home.root}: run the release first")
+    return folders[0]
+
+
+def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> str:
+    """Pass where enough people have signed what the release is about to measure; returns who, for the ledger.
+
+    Raises `WaitsForApproval`; then the page that they decide by lies ready.
+    """
+    _gate(home, keys, cohort, measurement_request(home, version, councils))
+    signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
+    return "approved by " + ", ".join(each.entry_hash for each in signed)
+
+
+def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:
+    """Publish the bundle that is held, where enough people have signed it; returns its folder.
+
+    Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
+    """
+    request = publication_request(home, version)
+    if not SignOffs(Ledger(home.ledger)).is_allowed(request):
+        _gate(home, keys, cohort, request)
+    return publish_held(home.held, home.release, version, request["sha256sums"])
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A release that waits, and that people have signed: what may go on; `line` is the hash of the newest signature."""
+
+    stage: Stage
+    release: str
+    cohort: str
+    asked: Asked
+    line: str
+
+
+def signed_and_waiting(home: Home) -> list[Ready]:
+    """Releases that as many people have signed as are needed, and that are not measured, or not published, yet.
+
+    Whether the signatures count is decided at the gate.
+    """
+    ledger, persons = Ledger(home.ledger), load_policy().sign_off.persons
+    books, found = SignOffs(ledger), []
+    for newest in {(each.request["stage"], each.request["release"]): each for each in books.approvals}.values():
+        stage, version = Stage(newest.request["stage"]), newest.request["release"]
+        same = {each.approval.key for each in books.approvals if each.request == newest.request}
+        if len(same) >= persons[stage] and not _is_done(home, ledger, stage, version):
+            asked = _as_begun(home, version, newest.approval.cohort)
+            found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
+    return found
+
+
+def _is_done(home: Home, ledger: Ledger, stage: Stage, version: str) -> bool:
+    if stage == Stage.PUBLICATION:
+        return (home.release / version).exists() or not (home.held / version).is_dir()
+    measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
+    return all(ledger.is_measured(each, version, FAMILIES) for each in measured)
+
+
+def _as_begun(home: Home, version: str, cohort: str) -> Asked:
+    """What was asked of a release when it was begun."""
+    fixed = fixed_record(home, version)
+    return Asked(
+        allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
+        share=fixed[cohort].share,
+        others=[each for each in fixed if each != cohort],
+        reuse=fixed[cohort].measured_in != version,
+    )
+
+
+def check_publication(home: Home, version: str) -> None:
+    """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
+    changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
+    request = _published_request(home, version)
+    if request is not None and not SignOffs(Ledger(home.ledger)).is_allowed(request):
+        bundle, ledger = home.release / version, Ledger(home.ledger)
+        release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
+        try:
+            allow(ledger, load_policy().sign_off, request, release_key)
+        except WaitsForApproval as waiting:
+            cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
+            raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+
+
+def check_again(home: Home, version: str) -> None:
+    """The same for a bundle that is about to be made again where it is published. One that was published before there
+    were signatures passes."""
+    signed, fixed = SignOffs(Ledger(home.ledger)), fixed_record(home, version)
+    if any(signed.allowed(Stage.MEASUREMENT, entry.measured_in) for entry in fixed.values()):
+        check_publication(home, version)
+
+
+def _published_request(home: Home, version: str) -> Request | None:
+    if not (home.release / version).is_dir() or (isinstance(home.ledger, Path) and not home.ledger.exists()):
+        return None
+    try:
+        return publication_request(home, version)
+    except BundleRefused:
+        return None
+
+
+def _gate(home: Home, keys: KeyRing, cohort: str, request: Request) -> None:
+    ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
+    own = keys.demonstration_key
+    demonstration_key = public_text(own.public_key()) if own else ""
+    if own and is_demonstration(ledger, sign_off) and not _has_signed(ledger, demonstration_key, request):
+        sign_as_demonstration(ledger, sign_off, request, cohort, write_sheet(home, request), own)
+    try:
+        allow(ledger, sign_off, request, public_text(keys.signing_key.public_key()), demonstration_key)
+    except WaitsForApproval as waiting:
+        write_sheet(home, request)
+        raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+
+
+def _has_signed(ledger: Ledger, key: str, request: Request) -> bool:
+    signed = (each.approval for each in SignOffs(ledger).approvals)
+    return any(approval.key == key and approval.request == request for approval in signed)
+
+
+def _remedy(home: Home, cohort: str, request: Request) -> str:
+    publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
+    command = (
+        f"readiness approve --home {shlex.quote(str(home.root))} --cohort {cohort} --release {request['release']}"
+        f"{publish} --key FILE"
+    )
+    nobody = "" if load_policy().sign_off.people else "name people in the policy first (sign_off.people), then "
+    return f"To sign, {nobody}read {home.decision_sheet(request['release'], request['stage'])} and run: {command}"
+
+
+def _of_cohort(
+    home: Home, ledger: Ledger, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
+) -> dict[str, object]:
+    if fixed.measured_in != version:
+        return {"measured_in": fixed.measured_in}
+    linked = record_of_tables(home, cohort)
+    return {
+        "measured_in": version,
+        "share": fixed.share,
+        "missing": fixed.missing,
+        "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
+        "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
+        "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
+        "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
+    }
+
+
+def _plan_sha256(family: str, councils: tuple[str, ...], share: float, policy: Policy) -> str:
+    """Hash of a family's plan; worked out once for a policy, however often a gate asks."""
+    key = (family, councils, share, policy.sha256)
+    if key not in _PLANS:
+        _PLANS[key] = plan_family(family, councils, policy.scaled(share)).sha256
+    return _PLANS[key]
+
+
+_PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
+
+
+def _request(ledger: Ledger, stage: Stage, version: str, **content: object) -> Request:
+    """A request in the form in which it is read back from the ledger."""
+    whole = {"stage": stage, "release": version, "ledger": ledger.identity(), **content}
+    found: Request = json.loads(canonical_json(whole))
+    return found

@@ -1,0 +1,307 @@
+"""What one record more or less changes: the children's table of a linked cohort, before and after, for records chosen
+to hurt.
+
+    python -m bench.linkage.one_record [--children 1000] [--records 200] [--seeds 1 2 3]
+
+The guarantee of a release is for one row of the children's table. One record that is sent is not always one row: it can
+take another child's partner, or make one child of two. For each cohort, so many records are added or left out, one at a
+time; the cohort is linked and its children's table derived anew each time. Printed are, by kind of record, how many
+rows changed besides the record's own (a row that reads otherwise counts once), and the rho that all of the changes cost
+under the plan of a release, beside what is charged: the sum over measured marginals of the squared change in each cell
+by twice the variance of its noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.linkage.children import build_confidential_tables
+from assets.release.noise_workload import plan_family
+from privacy.keys import KeyRing
+from privacy.linkage.link import LINK_COLUMNS, link
+from privacy.linkage.rows import MAX_CHILDREN_A_NUMBER
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from sources.contracts import CONTRACTS
+from sources.reference.places import PILOT
+from tests.support.linkage import stress
+from tests.support.linkage.linked_home import with_payload
+from tests.support.linkage.populations import Frames, tokenised
+
+_PLANTED_NUMBERS = 4
+_KEY = LINK_COLUMNS[2]
+_ADDED = 1_000_000
+"""Number, in its extract, of the record that is added."""
+Row: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One record more (`row`), or the record of `source` at this position less."""
+
+    kind: str
+    source: str
+    row: pd.Series | int
+
+    @property
+    def added(self) -> bool:
+        return isinstance(self.row, pd.Series)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """`rows` of the children's table that changed besides the record's own; `rho` that the whole change costs."""
+
+    kind: str
+    added: bool
+    rows: int
+    rho: float
+
+
+class Cohort:
+    """A cohort of made-up children of eight councils, and its children's table after any one change."""
+
+    def __init__(self, children: int, seed: int, keys: KeyRing, folder: Path) -> None:
+        self._keys, self._folder, self._children = keys, folder, children
+        self.frames = _with_shared_numbers(stress.extracts(children, seed, nhs_on_education=0.5))
+        self.tokens = tokenised(self.frames, keys)
+        self._sent: dict[str, list[Path]] = {source: [] for source in CONTRACTS}
+        rng = np.random.default_rng(seed)
+        for source, frame in self.frames.items():
+            rows = pd.concat([frame, frame.drop_duplicates("council").assign(source_row=_ADDED)])
+            places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), _KEY: rows.source_row})
+            self._sent[source] = [folder / f"{source}.parquet"]
+            pq.write_table(with_payload(source, places, rng), self._sent[source][0])
+        self.links = self._linked(self.tokens).to_pandas()
+        self._before = self._table(self._linked(self.tokens))
+
+    def effect(self, change: Change) -> Effect:
+        """What a change does to the children's table."""
+        tokens = self.tokens | {change.source: self.changed(change)}
+        after = self._table(self._linked(tokens))
+        less, more = self._before - after, after - self._before
+        own = (1 if change.added else -1) if change.source == "eyfsp" else 0
+        others = max(less.total() - max(-own, 0), more.total() - max(own, 0))
+        return Effect(change.kind, change.added, others, rho_of(more, less))
+
+    def changed(self, change: Change) -> pa.Table:
+        """The tokens of the change's source after it."""
+        frame = self.frames[change.source]
+        if isinstance(change.row, pd.Series):
+            more = change.row.to_frame().T.assign(source_row=_ADDED)
+            return self._tokenised(change.source, pd.concat([frame, more], ignore_index=True).astype(frame.dtypes))
+        return self._tokenised(change.source, frame.drop(index=change.row))
+
+    def _tokenised(self, source: str, frame: pd.DataFrame) -> pa.Table:
+        return tokenised({source: frame}, self._keys)[source]
+
+    def _linked(self, tokens: Mapping[str, pa.Table]) -> pa.Table:
+        return link(tokens, children=self._children).links
+
+    def _table(self, links: pa.Table) -> Counter[Row]:
+        pq.write_table(links, self._folder / "links.parquet")
+        out = self._folder / "children.parquet"
+        build_confidential_tables(self._folder / "links.parquet", self._sent, {"pupil": out})
+        columns = pq.read_table(out, columns=list(plan().family.columns)).columns
+        return Counter(zip(*(column.to_pylist() for column in columns), strict=True))
+
+
+@cache
+def plan() -> Plan:
+    """Of the pupil tables of a release of the pilot's councils."""
+    return plan_family("pupil", PILOT, load_policy())
+
+
+def rho_of(more: Counter[Row], less: Counter[Row]) -> float:
+    """The rho of rows that came and rows that went, under the plan."""
+    rows = pd.DataFrame([*more.elements(), *less.elements()], columns=list(plan().family.columns))
+    sign = np.repeat([1, -1], [more.total(), less.total()])
+    return sum(
+        float((pd.Series(sign).groupby([rows[name] for name in marginal]).sum() ** 2).sum()) / (2 * sigma**2)
+        for marginal, sigma in plan().sigmas.items()
+    )
+
+
+def _with_shared_numbers(frames: Frames) -> Frames:
+    """Each of some NHS numbers on the reviews of as many children as a number may have, two rows of each child that do
+    not read alike."""
+    health = frames["hv_reviews"].copy()
+    said = health.groupby("child")[["surname", "forename", "date_of_birth", "postcode"]]
+    apart = said.size()[(said.size() == 2) & (said.nunique().max(axis=1) == 2)]
+    children = sorted(apart.index)[: MAX_CHILDREN_A_NUMBER * _PLANTED_NUMBERS]
+    numbers = stress.nhs_numbers(_ADDED + np.arange(_PLANTED_NUMBERS)).repeat(MAX_CHILDREN_A_NUMBER)
+    health["nhs_number"] = health.child.map(dict(zip(children, numbers, strict=False))).fillna(health.nhs_number)
+    health["local_patient_id"] = health.local_patient_id.mask(health.child.isin(children))
+    return frames | {"hv_reviews": health}
+
+
+def changes(cohort: Cohort, records: int, seed: int) -> Iterator[Change]:
+    """Records chosen to hurt, of every kind in turn, two added for one left out."""
+    rng = np.random.default_rng(seed)
+    for number in range(records):
+        kinds = _LEFT_OUT if number % 3 == 2 else _ADDED_KINDS
+        yield kinds[number // 3 % len(kinds) if number % 3 == 2 else (number - number // 3) % len(kinds)](cohort, rng)
+
+
+def _random_row(frame: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+    return frame.iloc[rng.integers(len(frame))].copy()
+
+
+def _pair(cohort: Cohort, rng: np.random.Generator, source: str, near: str) -> tuple[pd.Series, pd.Series]:
+    """A row of a source and one of another child who is its neighbour by postcode, by date of birth or by surname."""
+    frame = cohort.frames[source]
+    while True:
+        one = _random_row(frame, rng)
+        others = frame[(frame[near] == one[near]) & (frame.child != one.child)]
+        if len(others):
+            return one, _random_row(others, rng)
+
+
+def _unnumbered(row: pd.Series) -> pd.Series:
+    for number in {"nhs_number", "upn", "local_patient_id"} & set(row.index):
+        row[number] = None
+    return row
+
+
+def _rival(cohort: Cohort, rng: np.random.Generator) -> Change:
+    row = _random_row(cohort.frames["eyfsp"], rng)
+    rival = _random_row(cohort.frames["hv_reviews"], rng)
+    said = ["surname", "forename", "sex", "date_of_birth", "postcode"]
+    rival[said] = row[said]
+    return Change("the same as a child's Profile, in health", "hv_reviews", _unnumbered(rival))
+
+
+def _co_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
+    one, other = (_random_row(cohort.frames["hv_reviews"], rng) for _ in range(2))
+    return Change("a twin of a child", "hv_reviews", _unnumbered(one.copy()).where(one.index != "forename", other))
+
+
+def _namesake_at_home(cohort: Cohort, rng: np.random.Generator) -> Change:
+    one, other = (_random_row(cohort.frames["hv_reviews"], rng) for _ in range(2))
+    mixed = _unnumbered(one.copy()).where(~one.index.isin(["forename", "date_of_birth"]), other)
+    return Change("surname and postcode of a child", "hv_reviews", mixed)
+
+
+def _namesake(cohort: Cohort, rng: np.random.Generator) -> Change:
+    source = str(rng.choice(["eyfsp", "hv_reviews"]))
+    one, other = (_random_row(cohort.frames[source], rng) for _ in range(2))
+    names = one.index.isin(["forename", "surname", "council"])
+    mixed = other.where(~names, one)
+    if source == "eyfsp":
+        mixed["upn"] = stress.upns(np.array([9_000_000]))[0]
+    return Change("both names of a child, in its extract", source, mixed if source == "eyfsp" else _unnumbered(mixed))
+
+
+def _default_date(cohort: Cohort, rng: np.random.Generator) -> Change:
+    row = _unnumbered(_random_row(cohort.frames["hv_reviews"], rng))
+    row["date_of_birth"] = pd.Timestamp("2020-01-01")
+    return Change("a child under 1 January", "hv_reviews", row)
+
+
+def _bridge_in_health(cohort: Cohort, rng: np.random.Generator) -> Change:
+    one, other = _pair(cohort, rng, "hv_reviews", str(rng.choice(["council", "date_of_birth", "postcode"])))
+    bridge = other.copy()
+    bridge[["nhs_number", "surname", "postcode"]] = one[["nhs_number", "surname", "postcode"]]
+    return Change("two children's numbers, in health", "hv_reviews", bridge)
+
+
+def _bridge_in_education(cohort: Cohort, rng: np.random.Generator) -> Change:
+    frame = cohort.frames["school_census"]
+    one, other = _random_row(frame, rng), _random_row(frame[frame.nhs_number.notna()], rng)
+    bridge = one.copy()
+    bridge[["nhs_number", "surname", "postcode"]] = other[["nhs_number", "surname", "postcode"]]
+    return Change("two children's numbers, in education", "school_census", bridge)
+
+
+def _one_child_more(cohort: Cohort, rng: np.random.Generator) -> Change:
+    health = cohort.frames["hv_reviews"]
+    children = health.groupby("nhs_number").child.nunique()
+    row = _random_row(health, rng)
+    row["nhs_number"] = str(rng.choice(children.index[children == MAX_CHILDREN_A_NUMBER]))
+    return Change("one child too many with a number", "hv_reviews", row)
+
+
+def _nearly(cohort: Cohort, rng: np.random.Generator) -> Change:
+    """Near every threshold: a child's record with what makes it doubtful, in a service where it has another."""
+    source = str(rng.choice(["hv_reviews", "early_years_census"]))
+    row, other = (_random_row(cohort.frames[source], rng) for _ in range(2))
+    wrong = str(rng.choice(["surname", "forename", "date_of_birth", "postcode"]))
+    row[wrong] = other[wrong]
+    row["council"] = other.council
+    return Change("a child's record with one thing wrong", source, _unnumbered(row))
+
+
+def _left_out_at_random(cohort: Cohort, rng: np.random.Generator) -> Change:
+    source = str(rng.choice(list(cohort.frames)))
+    return Change("any record", source, int(rng.integers(len(cohort.frames[source]))))
+
+
+def _left_out_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
+    source = str(rng.choice(list(cohort.frames)))
+    frame = cohort.frames[source]
+    return Change("a twin's record", source, int(rng.choice(np.flatnonzero(frame.twin))))
+
+
+def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
+    """Of the links that are least sure."""
+    unsure = cohort.links.nsmallest(50, "match_probability")
+    unsure = unsure[unsure.match_rule == "probabilistic"]
+    link_ = unsure.iloc[rng.integers(len(unsure))]
+    frame = cohort.frames[link_.source]
+    at = (frame.council == link_.council) & (frame.source_row == link_[_KEY])
+    return Change("a record whose link is least sure", link_.source, int(np.flatnonzero(at)[0]))
+
+
+_ADDED_KINDS = (
+    _rival, _co_twin, _namesake_at_home, _namesake, _default_date, _bridge_in_health, _bridge_in_education,
+    _one_child_more, _nearly,
+)  # fmt: skip
+_LEFT_OUT = (_left_out_at_random, _left_out_twin, _left_out_unsure)
+
+
+def main() -> None:
+    options = _options()
+    effects = []
+    for seed in options.seeds:
+        with tempfile.TemporaryDirectory() as scratch:
+            cohort = Cohort(options.children, seed, KeyRing.create(Path(scratch) / "keys"), Path(scratch))
+            effects += [cohort.effect(change) for change in changes(cohort, options.records, seed)]
+    print("\n".join(lines(effects)))
+
+
+def lines(effects: Sequence[Effect]) -> Iterator[str]:
+    """A Markdown table: by kind, the number of records, how many of them change 0, 1, 2, ... rows besides their own,
+    and the greatest rho."""
+    most = max(effect.rows for effect in effects)
+    found = pd.DataFrame(effects)
+    yield f"| record | of them | {' | '.join(f'{rows} rows' for rows in range(most + 1))} | rho at most |"
+    yield "|---|---|" + "---|" * (most + 2)
+    for (added, kind), group in [*found.groupby(["added", "kind"], sort=False), ((None, "all"), found)]:
+        counts = group.rows.value_counts()
+        shown = " | ".join(str(counts.get(rows, 0)) for rows in range(most + 1))
+        word = {True: "added: ", False: "left out: ", None: ""}[added]
+        yield f"| {word}{kind} | {len(group)} | {shown} | {group.rho.max():.3f} |"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--children", type=int, default=1_000)
+    parser.add_argument("--records", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

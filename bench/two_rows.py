@@ -1,0 +1,43 @@
+"""How many children stand in the child table twice: the number of docs/privacy.md.
+
+python -m bench.two_rows FOLDER --seeds 1 2 3
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import duckdb
+
+from privacy.doors.sql import parquet
+from tests.support.returns.accuracy import synthetic
+from tests.support.returns.pipeline import COHORT
+
+_CHILDREN = """
+WITH of_rows AS (
+    SELECT DISTINCT child_id, person_id
+      FROM {links} AS links JOIN {truth} AS truth USING (source, council, source_row) WHERE source = 'eyfsp'
+)
+SELECT count(*), count(*) FILTER (rows > 1)
+  FROM (SELECT count(*) AS rows FROM of_rows GROUP BY person_id)
+"""
+"""The child table has one row for each linked child with a row of the EYFS Profile."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    given = parser.parse_args()
+    for seed in given.seeds:
+        folder = given.folder / str(seed)
+        folder.mkdir(parents=True)
+        home = synthetic(folder, seed, scale=1.0).home
+        query = _CHILDREN.format(links=parquet(home.links(COHORT)), truth=parquet(folder / "truth.parquet"))
+        children, twice = duckdb.sql(query).fetchall()[0]
+        print(f"seed {seed}: {twice} of {children:,} children stand in the table twice")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What published bundles state of their charges: of each the signed privacy statement, and no more is read.
+
+A bundle is an anchor of the budget ledger wherever it lies: as a folder, or as an archive whose folder is gone; in the
+release directory, or at the place where readers get it; withdrawn or not. Its statement goes there first when it is
+published (`ANCHOR_FILES`), so whatever of a release is at a place, its statement is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ndl_export.bundle.make import PRIVACY_RECORD_FILE
+from ndl_export.bundle.read import LARGEST, read_all
+from ndl_export.bundle.release_directory import CATALOGUE_FILE
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.files.archive import ARCHIVES, unpack
+from ndl_export.files.signing import (
+    PUBLIC_KEY_FILE,
+    SIGNATURE_FILE,
+    SUMS_FILE,
+    changed,
+    fingerprint,
+    is_signed,
+    read_sums,
+)
+from ndl_export.files.stores import Store
+
+ANCHOR_FILES = (PRIVACY_RECORD_FILE, PUBLIC_KEY_FILE, SUMS_FILE, SIGNATURE_FILE)
+"""In the order in which they are sent: the statement stands before anything else does."""
+_OF_ARCHIVES = tuple(f".{suffix}" for suffix in ARCHIVES)
+
+Files = Mapping[str, bytes | None]
+
+
+class UnreadableAnchor(Exception):
+    """A bundle whose statement cannot be read or is not as it was signed; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A bundle: what messages call it, its privacy statement, and the fingerprint of the key that signed it; None where
+    its publication broke off before the signature was sent."""
+
+    place: str
+    statement: Mapping[str, Any]
+    fingerprint: str | None
+
+
+def anchors_in(release_dir: Path, but: str | None = None) -> list[Anchor]:
+    """Every bundle of a release directory, except that of one version. Raises `UnreadableAnchor`."""
+    names = {path.name: path for path in release_dir.iterdir()} if release_dir.is_dir() else {}
+    folders = [
+        name
+        for name, path in names.items()
+        if path.is_dir() and not path.is_symlink() and (_is_version(name) or (path / SUMS_FILE).exists())
+    ]
+    found = [_anchor(f"{release_dir / name}", _in_folder(names[name])) for name in _visible(folders, but)]
+    for name in _archives_alone(names, folders, but):
+        found.append(_anchor(f"{names[name]}", _in_archive(names[name].read_bytes(), str(names[name]))))
+    return found
+
+
+def anchors_at(store: Store, arriving: str | None = None) -> list[Anchor]:
+    """Every bundle at a place, by its listing and by its catalogue; of the version that is `arriving` there may be a
+    part without its statement yet. Raises `UnreadableAnchor`, and `StoreError`."""
+    names = store.sizes() or {}
+    parts = {name.partition("/")[0] for name in names if "/" in name}
+    folders = [name for name in parts if _is_version(name) or f"{name}/{SUMS_FILE}" in names]
+    found = []
+    for name in _visible({*folders, *map(str, catalogued(store))}):
+        read = read_all(store, [f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
+        if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:
+            found.append(_anchor(store.address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES}))
+    for name in _archives_alone(names, folders):
+        content = store.read(name, LARGEST) or b""
+        found.append(_anchor(store.address(name), _in_archive(content, store.address(name))))
+    return found
+
+
+def _visible(names: Iterable[str], but: str | None = None) -> list[str]:
+    """Without what is still being written, whose name begins with a dot."""
+    return sorted(name for name in names if name != but and not name.startswith("."))
+
+
+def _archives_alone(names: Iterable[str], folders: Collection[str], but: str | None = None) -> list[str]:
+    """Archives, of which one a bundle, whose folder is not there."""
+    archives = {name.rpartition(".")[0]: name for name in names if name.endswith(_OF_ARCHIVES) and "/" not in name}
+    return [archives[name] for name in _visible(set(archives) - set(folders), but)]
+
+
+def _in_folder(folder: Path) -> Files:
+    return {name: path.read_bytes() if (path := folder / name).is_file() else None for name in ANCHOR_FILES}
+
+
+def _in_archive(content: bytes, place: str) -> Files:
+    try:
+        return {name: unpack(content)[1].get(name) for name in ANCHOR_FILES}
+    except ValueError as error:
+        raise _unreadable(place, str(error)) from None
+
+
+def catalogued(store: Store) -> set[Version]:
+    """The releases that the catalogue at a place names; none where there is none. Raises `UnreadableAnchor`."""
+    content = store.read(CATALOGUE_FILE, LARGEST)
+    if content is None:
+        return set()
+    try:
+        return {Version.parse(each["dcat:version"]) for each in json.loads(content)["@graph"][0]["dcat:dataset"]}
+    except (ValueError, TypeError, KeyError, IndexError):
+        raise UnreadableAnchor(
+            f"{store.address(CATALOGUE_FILE)} is not a catalogue of releases as this makes it"
+        ) from None
+
+
+def _anchor(place: str, files: Files) -> Anchor:
+    statement, key, sums, signature = (files[name] for name in ANCHOR_FILES)
+    if statement is None:
+        raise _unreadable(place, f"{PRIVACY_RECORD_FILE} is missing")
+    try:
+        record = json.loads(statement)
+        if not isinstance(record, dict):
+            raise ValueError(f"{PRIVACY_RECORD_FILE} is not a privacy statement")
+        if key is None or sums is None or signature is None:
+            return Anchor(place, record, None)
+        covered, listed = {PRIVACY_RECORD_FILE: statement, PUBLIC_KEY_FILE: key}, read_sums(sums)
+        if not is_signed(key, sums, signature) or not covered.keys() <= listed.keys() or changed(covered, listed):
+            raise ValueError("it is not as it was signed")
+        return Anchor(place, record, fingerprint(key))
+    except ValueError as error:
+        raise _unreadable(place, str(error)) from None
+
+
+def _unreadable(place: str, why: str) -> UnreadableAnchor:
+    return UnreadableAnchor(
+        f"{place}: {why}, so nobody can tell what it was charged; put back a copy of the bundle as it was published,"
+        " and run again: until then nothing is charged or published"
+    )
+
+
+def _is_version(name: str) -> bool:
+    try:
+        Version.parse(name)
+    except InvalidVersion:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""`readiness approve`: people sign a release off, before it is measured and before it is published."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.commands import console
+from pipelines.commands.console import stopping_at
+
+if TYPE_CHECKING:
+    from sources.reference.cohorts import Cohort
+
+
+@click.command()
+@console.home("restricted/, release/, ledger.sqlite")
+@console.cohort
+@click.option(
+    "--key", "key_file", type=console.FILE, help="Your own private key; without it the sheet alone is written."
+)
+@console.release
+@console.share
+@console.with_cohorts
+@console.reuse
+@console.allow_missing
+@click.option("--publish", is_flag=True, help="Approve the bundle that is made and held, so that it is published.")
+def approve(
+    home: Path,
+    cohort: Cohort,
+    key_file: Path | None,
+    version: str | None,
+    share: float | None,
+    with_cohorts: tuple[Cohort, ...],
+    reuse: bool,
+    allow_missing: bool,
+    publish: bool,
+) -> None:
+    """Write the decision sheet of a release, and sign it off with your own key.
+
+    Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
+    that was made. What moves after that needs a new signature.
+    """
+    from assets.home.at_work import Busy
+    from assets.home.paths import Home
+    from assets.linkage.inputs import NotLinked
+    from assets.release import anchors, begin, sign_off
+    from ndl_export.bundle.make import BundleRefused
+    from pipelines.run import release_of
+    from privacy.keys import KeyProblem, load_own_key
+    from privacy.release.approval import MayNotSign
+    from privacy.release.ledger import LedgerError
+    from privacy.release.policy import PolicyError
+
+    folder = Home(home.resolve())
+    asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
+    refusals = (*begin.REFUSALS, *anchors.REFUSALS, Busy, NotLinked, sign_off.NothingToSign, BundleRefused)
+    with stopping_at(*refusals):
+        release = version or release_of(folder, cohort)
+        request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
+        sheet = folder.decision_sheet(release, request["stage"])
+        sheet_sha256 = sign_off.write_sheet(folder, request)
+    click.echo(f"Decision sheet: {sheet}\n  SHA-256 {sheet_sha256}")
+    if key_file is None:
+        click.echo("Nothing was signed: run the same command with --key FILE.")
+        return
+    with stopping_at(KeyProblem, MayNotSign, LedgerError, PolicyError):
+        key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
+        found = sign_off.sign_request(folder, cohort.code, request, sheet_sha256, key)
+    click.echo(_said(found, release, publish, folder.root))
+
+
+def _said(found: Any, release: str, publish: bool, home: Path) -> str:
+    """What was signed, and what comes next."""
+    what = "the publication" if publish else "the measurement"
+    lines = [f"Signed: {what} of release {release}, as {found.role}; {found.signed} of {found.needed}."]
+    if found.signed < found.needed:
+        lines.append("Another person must sign, with a key of their own, before it goes on.")
+    else:
+        lines.append(
+            f"Now run it again: readiness run --home {shlex.quote(str(home))} --release {release}, with the options of"
+            " before (or start the job in Dagster)."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,237 @@
+"""A sender who puts children in to find out about them: its return stays what it was, byte for byte of its facts.
+
+Two worlds, one with the targets in the extracts of the services that tell, one without them. Whatever the sender puts
+in, both give it the same return, until its rows have stood.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from assets.returns.standing import MOST_ALIKE
+from pipelines.cli import main
+from privacy.chained_log import entries
+from tests.support.extracts import nhs_number, upn
+from tests.support.independent import write_extracts
+from tests.support.returns.agreements import write
+from tests.support.returns.pipeline import COHORT, TODAY, Pipeline, pipeline_at
+
+pytestmark = pytest.mark.slow
+
+COUNCIL, SOURCE = "leeds", "eyfsp"
+LATER, LONG_AFTER = TODAY + dt.timedelta(days=28), TODAY + dt.timedelta(days=60)
+TARGETS = 10
+CHILDREN = 200
+
+Row = dict[str, str]
+Person = tuple[str, ...]
+_PERSON = ("surname", "forename", "sex", "date_of_birth", "postcode")
+
+
+def read(pipeline: Pipeline, source: str) -> list[Row]:
+    with pipeline.extract(COUNCIL, source).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def put(pipeline: Pipeline, source: str, rows: Iterable[Row]) -> None:
+    path = pipeline.extract(COUNCIL, source)
+    with path.open(newline="") as file:
+        headings = next(csv.reader(file))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, headings)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def person(row: Row) -> Person:
+    return tuple(row[name] for name in _PERSON)
+
+
+class World:
+    """An installation whose school records lack the targets; other services know them, or not."""
+
+    def __init__(self, root: Path, known: bool) -> None:
+        self.pipeline = pipeline_at(root)
+        write_extracts(self.pipeline.landing, children=CHILDREN, councils=(COUNCIL,))
+        here = {person(row) for row in read(self.pipeline, SOURCE)}
+        reviewed = {person(row): row for row in read(self.pipeline, "hv_reviews") if person(row) in here}
+        self.targets = [reviewed[each] for each in sorted(reviewed)[:TARGETS]]
+        gone = {person(row) for row in self.targets}
+        for source in ("eyfsp", "school_census", *(() if known else ("early_years_census", "hv_reviews"))):
+            put(self.pipeline, source, [row for row in read(self.pipeline, source) if person(row) not in gone])
+        write(self.pipeline.agreements, COUNCIL, self.pipeline.recipients, new_children="")
+        self.baseline = read(self.pipeline, SOURCE)
+
+    def facts(self, rows: Iterable[Row] | None, on: dt.date) -> dict[int, str]:
+        """The facts of a delivery with these rows, by row; of the one that is in where there are none."""
+        if rows is not None:
+            put(self.pipeline, SOURCE, rows)
+            self.pipeline.take_in([COUNCIL])
+            self.pipeline.link([COUNCIL])
+        self.pipeline.make(on)
+        if not self.pipeline.file(COUNCIL, SOURCE).exists():
+            return {}
+        return {json.loads(fact)["row"]: fact for fact in self.pipeline.opened(COUNCIL, SOURCE).facts}
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, World]:
+    """Both after their first delivery has stood."""
+    both = tuple(World(tmp_path_factory.mktemp(name), name == "known") for name in ("known", "unknown"))
+    for world in both:
+        assert world.facts(world.baseline, TODAY) == {}, "all are new in the first delivery"
+        assert len(world.facts(None, LATER)) > 0.85 * len(world.baseline)
+    return both
+
+
+def planted(world: World) -> list[Row]:
+    """A row of a child of the school each, with the person of a target and a number that passes its check."""
+    like = world.baseline[: len(world.targets)]
+    return [
+        row | {name: target[name] for name in _PERSON} | {"upn": upn(700_000_000_000 + number)}
+        for number, (row, target) in enumerate(zip(like, world.targets, strict=True))
+    ]
+
+
+def as_sent(world: World) -> list[Row]:
+    return [*world.baseline, *planted(world)]
+
+
+def under_an_own_number(world: World) -> list[Row]:
+    """Beside each of ten own children, the target under that child's number."""
+    own = zip(planted(world), world.baseline, strict=False)
+    return [*world.baseline, *(row | {"upn": mine["upn"]} for row, mine in own)]
+
+
+def in_place_of_an_own_child(world: World) -> list[Row]:
+    """Rows that have stood, now with the person of a target."""
+    own = [row | {"upn": mine["upn"]} for row, mine in zip(planted(world), world.baseline, strict=False)]
+    return [*own, *world.baseline[len(own) :]]
+
+
+def an_own_child_with_anothers_address(world: World) -> list[Row]:
+    """The own child's names and date of birth with a target's address."""
+    like = zip(world.baseline, world.targets, strict=False)
+    return [*world.baseline, *(row | {"postcode": target["postcode"], "upn": ""} for row, target in like)]
+
+
+def without_a_number(world: World) -> list[Row]:
+    return [*world.baseline, *(row | {"upn": ""} for row in planted(world))]
+
+
+def a_few_variants(world: World) -> list[Row]:
+    target, *_ = planted(world)
+    spelt = [target["forename"][:length] for length in range(2, 2 + MOST_ALIKE // 2)]
+    return [
+        *world.baseline,
+        *(target | {"forename": name, "upn": upn(710_000_000_000 + n)} for n, name in enumerate(spelt)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        as_sent,
+        under_an_own_number,
+        in_place_of_an_own_child,
+        an_own_child_with_anothers_address,
+        without_a_number,
+        a_few_variants,
+    ],
+)
+def test_a_return_says_the_same_whether_others_know_the_child_or_not(
+    worlds: tuple[World, World], delivery: Callable[[World], list[Row]]
+) -> None:
+    known, unknown = (world.facts(delivery(world), LATER + dt.timedelta(days=1)) for world in worlds)
+    assert known == unknown
+    new = {person(row) for row in worlds[0].targets}
+    sent = delivery(worlds[0])
+    assert not {row for row in known if person(sent[row - 1]) in new}
+    assert len(known) > 0.7 * len(worlds[0].baseline)
+    first, second = (world.pipeline.opened(COUNCIL, SOURCE).header for world in worlds)
+    own = {name: getattr(first, name) for name in ("recipient", "extract_mac", "agreements")}
+    assert replace(second, **own) == first
+
+
+def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(worlds: tuple[World, World]) -> None:
+    world = worlds[0]
+    target, *_ = planted(world)
+    variants = [target | {"postcode": f"L{n} 1AH", "upn": upn(720_000_000_000 + n)} for n in range(1, MOST_ALIKE + 2)]
+    put(world.pipeline, SOURCE, [*world.baseline, *variants])
+    world.pipeline.take_in([COUNCIL])
+    world.pipeline.link([COUNCIL])
+    on = LATER + dt.timedelta(days=2)
+    (made,) = [one for one in world.pipeline.make(on) if one.source == SOURCE]
+    assert "look like variants of one child" in made.sentence
+    assert not any(letter.isdigit() for letter in made.sentence)
+    assert not world.pipeline.file(COUNCIL, SOURCE).exists()
+    summary = json.loads(world.pipeline.home.return_summary(COHORT, COUNCIL).read_text())
+    assert summary["held"][SOURCE]["most_alike"] == len(variants)
+    page = world.pipeline.home.return_summary(COHORT, COUNCIL).with_suffix(".html").read_text()
+    assert "Deliveries that wait" in page
+    (again,) = [one for one in world.pipeline.make(on) if one.source == SOURCE]
+    assert again.sentence.startswith("nothing is made: its delivery is unusual")
+    assert release(world, "hv_reviews").exit_code == 1
+    done = release(world, SOURCE)
+    assert done.exit_code == 0, done.output
+    facts = world.facts(None, on)
+    assert len(facts) > 0.7 * len(world.baseline)
+    assert max(facts) <= len(world.baseline)
+    (line,) = [line for line in entries(world.pipeline.home.disclosures) if line["what"] == "released"]
+    assert (line["source"], line["reason"]) == (SOURCE, "Two schools sent twice.")
+
+
+def release(world: World, source: str):
+    home = str(world.pipeline.home.root)
+    command = ["returns", "release", "--home", home, "--cohort", COHORT, "--council", COUNCIL, "--source", source]
+    return CliRunner().invoke(main, [*command, "--reason", "Two schools sent twice."])
+
+
+def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tuple[World, World]) -> None:
+    """The risk that is left, and who can see it."""
+    world = worlds[0]
+    day = LATER + dt.timedelta(days=3)
+    world.facts(as_sent(world), day)
+    facts = world.facts(None, day + dt.timedelta(days=28))
+    plants = range(len(world.baseline) + 1, len(world.baseline) + TARGETS + 1)
+    assert any(row in facts for row in plants)
+    told = world.pipeline.home.told_file("health", COHORT, COUNCIL)
+    out = world.pipeline.root / "told"
+    key = world.pipeline.recipients.key(COUNCIL, "health")
+    options = ["--key", str(key), "--signer", str(world.pipeline.signer), "--out", str(out)]
+    done = CliRunner().invoke(main, ["returns", "told", str(told), *options])
+    assert done.exit_code == 0, done.output
+    with (out / f"{COUNCIL}-health-{COHORT}-told-rows.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    reviews = read(world.pipeline, "hv_reviews")
+    targets = {person(row) for row in world.targets}
+    asked = {person(reviews[int(row["Row"]) - 1]) for row in rows if row["Receiver"] == "leeds/education"}
+    assert asked & targets
+    other = ["--key", str(world.pipeline.recipients.key(COUNCIL, "settings")), *options[2:]]
+    assert CliRunner().invoke(main, ["returns", "told", str(told), *other]).exit_code == 1
+
+
+def test_a_row_with_an_nhs_number_that_is_anothers_answers_nothing(tmp_path: Path) -> None:
+    """An own child's row, unchanged but for the NHS number of the target: a first-class link, to a row that is new."""
+    found = []
+    for known in (True, False):
+        world = World(tmp_path / str(known), known)
+        numbers = [row.get("nhs_number") or nhs_number(n) for n, row in enumerate(world.targets, 1)]
+        with_number = [row | {"nhs_number": ""} for row in world.baseline]
+        path = world.pipeline.extract(COUNCIL, SOURCE)
+        header, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([f"{header},nhs_number", *(f"{line}," for line in rest)]) + "\n")
+        world.facts(with_number, TODAY)
+        world.facts(None, LATER)
+        probes = [row | {"nhs_number": number} for row, number in zip(with_number, numbers, strict=False)]
+        found.append(world.facts([*probes, *with_number[len(probes) :]], LATER + dt.timedelta(days=1)))
+    assert found[0] == found[1]
+    assert min(found[0]) > TARGETS

@@ -1,0 +1,154 @@
+"""What one record can change: the links of records that a chain of shared tokens connects with it, and no others.
+
+The linkage is told the published number of children and reads nothing else off the cohort: no size, share, prior or
+crowd is counted. So a cohort falls into parts that share no token, and each is linked as if it were alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from bench.linkage.one_record import Cohort, changes
+from privacy.keys import KeyRing
+from privacy.linkage.link import LINK_COLUMNS, link
+from privacy.linkage.rows import components
+from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
+from tests.support.linkage import stress
+from tests.support.linkage.populations import Frames, tokenised
+
+KEY = LINK_COLUMNS[2]
+PLACE = ["source", "council", KEY]
+Tables = Mapping[str, pa.Table]
+BY_DOMAIN = {domain: [token for token in TOKENS if token.domain == domain] for domain in {t.domain for t in TOKENS}}
+JUST_UNDER_A_DOUBLING = 45
+"""Children of a service of whom one more rounds to another power of two."""
+MOST_ROWS = 7
+"""Of children of whom one record changes what is counted: as many as a number may have, and one."""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+def without(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    return frame.assign(**dict.fromkeys(columns, None))
+
+
+def of_few(children: int, seed: int) -> Frames:
+    """Every child of a small cohort, seen by all services."""
+    frames = stress.extracts(1_000, seed)
+    there = set.intersection(*(set(frame.child) for frame in frames.values()))
+    chosen = sorted(there)[:children]
+    return {source: frame[frame.child.isin(chosen)].reset_index(drop=True) for source, frame in frames.items()}
+
+
+def parts(tables: Tables) -> pd.DataFrame:
+    """The rows (source, council, key) and the part of each: rows of one part are connected by tokens they share."""
+    rows, values = [], []
+    for source, table in tables.items():
+        frame = table.to_pandas(types_mapper={pa.uint64(): pd.UInt64Dtype()}.get).assign(source=source)
+        rows.append(frame[PLACE])
+        for domain, tokens in BY_DOMAIN.items():
+            clear = np.uint64(2**64 - 64) if domain in BANDED_DOMAINS else np.uint64(2**64 - 1)
+            for token in (token.name for token in tokens if token.name in frame):
+                there = frame[frame[token].notna()]
+                bare = there[token].astype(np.uint64).to_numpy() & clear
+                values.append(there[PLACE].assign(value=[f"{domain}:{value}" for value in bare]))
+    placed = pd.concat(rows, ignore_index=True).reset_index(names="row")
+    shared = pd.concat(values).merge(placed, on=PLACE)
+    first = shared.groupby("value").row.transform("min")
+    edges = pa.table({"a": shared.row.to_numpy(), "b": first.to_numpy()})
+    return placed.assign(part=components(edges, len(placed)))
+
+
+def linked(tables: Tables) -> pd.DataFrame:
+    """Each row with the rule and probability that brought it to its child, and the rows of that child."""
+    links = link(tables).links.to_pandas()
+    place = links[PLACE].astype(str).agg("/".join, axis=1)
+    together = place.groupby(links.child_id).transform(lambda rows: " ".join(sorted(rows)))
+    found = links[["match_rule", "match_probability"]].assign(together=together, place=place).set_index("place")
+    return found.sort_index()
+
+
+def only(tables: Tables, rows: pd.DataFrame) -> dict[str, pa.Table]:
+    """The tables with these rows alone."""
+    chosen = {}
+    for source, table in tables.items():
+        keep = set(map(tuple, rows[rows.source == source][["council", KEY]].to_numpy()))
+        mask = [place in keep for place in zip(table["council"].to_pylist(), table[KEY].to_pylist(), strict=True)]
+        chosen[source] = table.filter(pa.array(mask))
+    return chosen
+
+
+def test_parts_that_share_no_token_are_linked_as_if_each_were_alone(keys: KeyRing) -> None:
+    tables = tokenised(stress.extracts(300, seed=3), keys)
+    rows = parts(tables)
+    half = rows.part % 2 == 0
+    assert 0.2 < half.mean() < 0.8
+    whole, halves = linked(tables), pd.concat([linked(only(tables, rows[side])) for side in (half, ~half)])
+    pd.testing.assert_frame_equal(whole, halves.sort_index())
+
+
+@pytest.mark.parametrize("source", ["eyfsp", "hv_reviews"])
+def test_a_stranger_who_makes_the_cohort_a_size_larger_changes_no_link(keys: KeyRing, source: str) -> None:
+    frames = of_few(JUST_UNDER_A_DOUBLING, seed=1)
+    unlike = {"surname": "Quillfeather", "forename": "Zebedee", "postcode": "ZE2 9XX", "council": "wirral"}
+    stranger = frames[source].head(1).assign(source_row=9_999, date_of_birth=pd.Timestamp("2020-02-29"), **unlike)
+    stranger = without(stranger, *{"upn", "nhs_number", "local_patient_id"} & set(stranger))
+    larger = frames | {source: pd.concat([frames[source], stranger], ignore_index=True)}
+    before, after = (linked(tokenised(each, keys)) for each in (frames, larger))
+    pd.testing.assert_frame_equal(before, after.loc[before.index])
+
+
+def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) -> None:
+    frames = {source: without(frame, "postcode") for source, frame in of_few(60, seed=2).items()}
+    health = frames["hv_reviews"]
+    nameless = without(health, "date_of_birth").iloc[::2]
+    frames["hv_reviews"] = pd.concat([nameless, health.iloc[1::2]], ignore_index=True).astype(health.dtypes)
+    first = stress.extracts(1_000, seed=9)["hv_reviews"].head(1).assign(source_row=9_999)
+    before, after = (
+        linked(tokenised(frames | {"hv_reviews": each}, keys))
+        for each in (frames["hv_reviews"], pd.concat([frames["hv_reviews"], first], ignore_index=True))
+    )
+    pd.testing.assert_frame_equal(before, after.loc[before.index])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_one_record_changes_only_the_part_that_it_is_in(keys: KeyRing, tmp_path: Path, seed: int) -> None:
+    cohort = Cohort(600, seed, keys, tmp_path)
+    before = linked(cohort.tokens)
+    for change in changes(cohort, records=12, seed=seed):
+        was, now = cohort.tokens[change.source], cohort.changed(change)
+        after = linked(cohort.tokens | {change.source: now})
+        rows = parts(cohort.tokens | {change.source: pa.concat_tables([was, now], promote_options="default")})
+        place = rows[PLACE].astype(str).agg("/".join, axis=1)
+        of_the_record = rows.part[place.isin(before.index.symmetric_difference(after.index))]
+        others = before.index.intersection(after.index)
+        differ = (before.loc[others].fillna(-1) != after.loc[others].fillna(-1)).any(axis=1)
+        touched = set(rows.part[place.isin(others[differ])])
+        assert touched <= {*of_the_record, *rows.part[place.isin(lost_their_names(was, now, change.source))]}
+
+
+def lost_their_names(was: pa.Table, now: pa.Table, source: str) -> list[str]:
+    """The rows that had a token of two names alone, or have one now, because one child alone bears both."""
+    names = [table.select(["council", KEY, "t_names"]).to_pandas() for table in (was, now)]
+    both = names[0].merge(names[1], on=["council", KEY])
+    changed = both[both.t_names_x.isna() != both.t_names_y.isna()]
+    return [f"{source}/{council}/{key}" for council, key in zip(changed.council, changed[KEY], strict=True)]
+
+
+@pytest.mark.slow
+def test_a_record_chosen_to_hurt_changes_few_rows_of_the_childrens_table(keys: KeyRing, tmp_path: Path) -> None:
+    cohort = Cohort(400, 4, keys, tmp_path)
+    effects = [cohort.effect(change) for change in changes(cohort, records=36, seed=4)]
+    rows = np.array([effect.rows for effect in effects])
+    assert rows.max() <= MOST_ROWS
+    assert (rows <= 1).mean() >= 0.75

@@ -1,0 +1,107 @@
+"""Since when rows have stood, and which deliveries are unusual, on small tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from assets.home.paths import Home
+from assets.returns.standing import LEAST_NEW, MOST_ALIKE, Unusual, observe
+from privacy.returns.facts import ALIKE_TOKENS
+from privacy.services import SERVICES
+
+DAY = dt.date(2026, 11, 26)
+NEXT = DAY + dt.timedelta(days=5)
+PROFILE, CENSUS = ("leeds", "eyfsp"), ("leeds", "school_census")
+
+Sent = dict[tuple[str, str], tuple[str, Sequence[str]]]
+"""The MAC of each extract and the marks of its rows, in their order."""
+Stood = dict[str, tuple[dt.date | None, int, bool]]
+
+
+def observed(
+    home: Home, sent: Sent, on: dt.date = DAY, released: Sequence[str] = (), alike: int | None = None
+) -> tuple[Stood, dict[tuple[str, str], Unusual]]:
+    """Day, deliveries and start of each mark of the Profile; and what is unusual. All rows share the token `alike`."""
+    rows: list[dict[str, Any]] = [
+        {"source": source, "council": council, "service": SERVICES[source], "row_key": number, "identity": mark}
+        for (council, source), (_, marks) in sent.items()
+        for number, mark in enumerate(marks, 1)
+    ]
+    kinds = {"source": pa.string(), "council": pa.string(), "service": pa.string(), "row_key": pa.uint64()}
+    table = pa.Table.from_pylist(rows, pa.schema([*kinds.items(), ("identity", pa.string())]))
+    for name in (*ALIKE_TOKENS, "t_upn", "t_nhs"):
+        value = alike if name == ALIKE_TOKENS[0] else None
+        table = table.append_column(name, pa.array([value] * len(rows), pa.uint64()))
+    with duckdb.connect() as con:
+        con.register("given", table)
+        con.execute("CREATE TEMP TABLE records AS FROM given")
+        extracts: Any = {key: SimpleNamespace(file_mac=mac) for key, (mac, _) in sent.items()}
+        unusual = observe(con, home, "202425", extracts, released, on)
+        found = con.execute(
+            "SELECT identity, first_day, deliveries, at_start FROM records WHERE source = 'eyfsp'"
+        ).fetchall()
+    return {mark: (day, deliveries, start) for mark, day, deliveries, start in found}, unusual
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_mark_keeps_its_day_and_counts_deliveries_not_runs(home: Home) -> None:
+    assert observed(home, {PROFILE: ("1", ["a", "b"])})[0] == {"a": (DAY, 1, True), "b": (DAY, 1, True)}
+    for _ in range(2):
+        assert observed(home, {PROFILE: ("2", ["b", "c"])}, NEXT)[0] == {"b": (DAY, 2, True), "c": (NEXT, 1, False)}
+    assert observed(home, {PROFILE: ("3", ["a", "b"])}, NEXT)[0] == {"a": (NEXT, 1, False), "b": (DAY, 3, True)}
+
+
+def test_another_source_of_the_same_service_counts_and_of_another_does_not(home: Home) -> None:
+    observed(home, {CENSUS: ("1", ["a"]), ("leeds", "hv_reviews"): ("2", ["b"]), ("wirral", "eyfsp"): ("3", ["c"])})
+    later = observed(home, {CENSUS: ("1", ["a"]), PROFILE: ("4", ["a", "b", "c"])}, NEXT)[0]
+    assert later == {"a": (DAY, 2, True), "b": (NEXT, 1, False), "c": (NEXT, 1, False)}
+
+
+def test_nothing_is_kept_without_an_extract(home: Home) -> None:
+    observed(home, {PROFILE: ("1", ["a"])})
+    assert home.standing("202425").stat().st_mode & 0o777 == 0o600
+    observed(home, {})
+    assert not home.standing("202425").exists()
+
+
+@pytest.mark.parametrize(
+    ("marks", "alike", "reason"),
+    [
+        ([f"old{n}" for n in range(100)] * 2, None, "many more rows than the delivery before"),
+        ([f"old{n}" for n in range(100)] + [f"new{n}" for n in range(LEAST_NEW)], None, "many of its rows are new"),
+        ([f"old{n}" for n in range(100)] + [f"new{n}" for n in range(MOST_ALIKE + 1)], 7, "variants of one child"),
+    ],
+)
+def test_an_unusual_delivery_waits_and_its_new_rows_do_not_begin_to_stand(
+    home: Home, marks: list[str], alike: int | None, reason: str
+) -> None:
+    first = [f"old{n}" for n in range(100)]
+    assert observed(home, {PROFILE: ("1", first)})[1] == {}
+    for _ in range(2):
+        stood, unusual = observed(home, {PROFILE: ("2", marks)}, NEXT, alike=alike)
+        assert reason in unusual[PROFILE].reasons[0]
+        assert stood["old1"] == (DAY, 1, True)
+        assert {day for mark, (day, _, _) in stood.items() if mark.startswith("new")} <= {None}
+    stood, unusual = observed(home, {PROFILE: ("2", marks)}, NEXT, released=["2"], alike=alike)
+    assert unusual == {}
+    assert stood["old1"] == (DAY, 2, True)
+    assert {day for mark, (day, _, _) in stood.items() if mark.startswith("new")} <= {NEXT}
+
+
+def test_a_usual_delivery_does_not_wait(home: Home) -> None:
+    old = [f"old{n}" for n in range(1000)]
+    observed(home, {PROFILE: ("1", old)}, alike=7)
+    more = old + [f"new{n}" for n in range(MOST_ALIKE)]
+    assert observed(home, {PROFILE: ("2", more)}, alike=7)[1] == {}
