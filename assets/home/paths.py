@@ -172,8 +172,8 @@ class Home:
     def prepare(self) -> None:
         """Create the home folder, for its owner only, whatever mode it had, and the zones in it.
 
-        Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). A folder of
-        another owner, as a mounted volume can be, may be open to its group, and to nobody else.
+        Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). The root of a
+        mounted volume, which another owns, keeps its mode; what is made in it is closed.
         """
         private = (self.root, self.restricted, self.tokens_zone, self.dagster)
         for folder in (*private, self.release):

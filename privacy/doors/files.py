@@ -27,16 +27,10 @@ def make_folder(folder: Path) -> None:
 
 
 def close_to_others(folder: Path) -> None:
-    """Give a folder the mode of one for its owner only. Raises PermissionError where another owns it, unless none but
-    its group can get in."""
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode == OWNER_ONLY_FOLDER:
-        return
-    try:
+    """Give a folder the mode of one for its owner only, unless it is another's, as the root of a mounted volume is."""
+    found = folder.stat()
+    if stat.S_IMODE(found.st_mode) != OWNER_ONLY_FOLDER and found.st_uid == os.geteuid():
         folder.chmod(OWNER_ONLY_FOLDER)
-    except PermissionError:
-        if mode & stat.S_IRWXO:
-            raise
 
 
 def create(path: Path) -> BinaryIO:
