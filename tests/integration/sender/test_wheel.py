@@ -14,14 +14,13 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
 from tests.integration.sender.test_same_rows import EXTRACTS
 from tests.support import PROJECT
 from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, put
+from tests.support.intake.sender import Place, Sender, put, unsealed
 
 pytestmark = pytest.mark.slow
 
@@ -208,8 +207,8 @@ def test_the_installed_tool_makes_the_pipelines_tokens(
     mine = _taken(pipeline, extract, source)
     assert kept.equals(pipeline.kept(source))
     assert (taken.rules, taken.rows_kept) == (mine.rules, mine.rows_kept)
-    before = pq.read_metadata(tokens).metadata
-    assert pq.read_metadata(sender.pseudonymise(extract)).metadata == before
+    before = unsealed(tokens, pipeline.keys).metadata.metadata
+    assert unsealed(sender.pseudonymise(extract), pipeline.keys).metadata.metadata == before
 
 
 def _taken(pipeline: Place, path: Path, source: str) -> ExtractQuality:
