@@ -53,7 +53,8 @@ def _options() -> argparse.Namespace:
 def _linked(frames: Frames) -> dict[str, pd.DataFrame]:
     """By source, the pairs of a Profile row and one of it that share a child_id: the true children child_x, child_y."""
     with tempfile.TemporaryDirectory() as folder:
-        links = link(tokenised(frames, KeyRing.create(Path(folder) / "keys"))).links.to_pandas()
+        keys = KeyRing.create(Path(folder) / "keys")
+        links = link(tokenised(frames, keys), children=len(frames[LEFT])).links.to_pandas()
     rows = {
         source: links[links.source == source].merge(frame[["council", "row_key", "child"]])
         for source, frame in frames.items()

@@ -14,6 +14,8 @@ from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import published_children
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
@@ -56,7 +58,8 @@ def our_pairs(
                 raise outcome
         taken = time.perf_counter()
         extracts = {s: extracts_of(home, s, COHORT, sorted(set(councils))) for s in (left_source, right_source)}
-        links = link(extracts, children=_children(left, right, councils)).links.to_pandas()
+        found = link(readers(home, keys, COHORT, extracts), children=_children(left, right, councils)).links
+        links = RowNumbers(home, keys, COHORT).numbered(found).to_pandas()
         done = time.perf_counter()
     a, b = (links[links.source == source] for source in (left_source, right_source))
     pairs = a.merge(b, on="child_id")
