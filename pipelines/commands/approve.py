@@ -10,6 +10,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import stopping_at
+from pipelines.commands.release_option import release
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", "key_file", type=console.FILE, help="Your own private key; without it the sheet alone is written."
 )
-@console.release
+@release
 @console.share
 @console.with_cohorts
 @console.reuse
