@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home.paths import Home
 from sources.contracts import CONTRACTS
 from sources.extract.landed import names_an_extract
 
@@ -28,6 +28,13 @@ _ACCESS_DENIED = re.compile(
     re.IGNORECASE,
 )
 _QUOTED_PATH = re.compile(r"""(['"])(/.+?)\1""")
+
+
+class _Rooted(Protocol):
+    """A home folder, as far as a message names what lies in it: senders have none."""
+
+    @property
+    def root(self) -> Path: ...
 
 
 class StepFailed(Exception):
@@ -74,7 +81,7 @@ def plainly() -> Iterator[None]:
         raise StepFailed(in_plain_words(error)) from None
 
 
-def check_readable(home: Home, path: Path) -> None:
+def check_readable(home: _Rooted, path: Path) -> None:
     """Raise `Damaged` where a Parquet file is not whole. Its end is read, which a file that was cut short lacks."""
     try:
         pyarrow.parquet.read_metadata(path)
@@ -84,7 +91,7 @@ def check_readable(home: Home, path: Path) -> None:
         raise damaged(home, path) from None
 
 
-def damaged(home: Home, path: Path) -> Damaged:
+def damaged(home: _Rooted, path: Path) -> Damaged:
     """What is raised of a file of the home folder that is not whole."""
     return Damaged(f"{path.relative_to(home.root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
 

@@ -10,6 +10,8 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import stopping_at
+from pipelines.commands.keys import keys
+from pipelines.commands.release_option import release
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", "key_file", type=console.FILE, help="Your own private key; without it the sheet alone is written."
 )
-@console.release
+@release
 @console.share
 @console.with_cohorts
 @console.reuse
@@ -84,3 +86,32 @@ def _said(found: Any, release: str, publish: bool, home: Path) -> str:
             " before (or start the job in Dagster)."
         )
     return "\n".join(lines)
+
+
+@keys.command()
+@click.option("--name", required=True, help="Whose key it is.")
+@click.option("--role", default="privacy lead", show_default=True, help="As what they sign.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Where to write it.")
+@click.option("--password", is_flag=True, help="Ask for a password, and encrypt the key with it.")
+def approver(name: str, role: str, out: Path, password: bool) -> None:
+    """Make the key of a person who signs releases off, and print the lines for the policy file.
+
+    The file is that person's alone: keep it off the machine that runs the pipeline.
+    """
+    import yaml
+
+    from privacy.doors import files
+    from privacy.keys import load_own_key, new_private_pem
+    from privacy.release.policy import public_text
+
+    secret = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True) if password else ""
+    files.make_folder(out.resolve().parent)
+    try:
+        with files.create(out) as file:
+            file.write(new_private_pem(secret.encode()))
+    except FileExistsError:
+        console.stop(f"{out} is there already; keys are never replaced in place")
+    public = public_text(load_own_key(out, lambda: secret).public_key())
+    lines = yaml.safe_dump([{"name": name, "role": role, "key": public, "public": False}], sort_keys=False)
+    click.echo(f"Private key: {out}\nFor sign_off.people of the policy:\n")
+    click.echo("".join(f"    {line}\n" for line in lines.splitlines()), nl=False)

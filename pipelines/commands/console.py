@@ -119,19 +119,6 @@ SOURCE = Checked(_source)
 """The name of a source."""
 
 
-def _version(text: str) -> str:
-    from ndl_export.facts.release_facts import Version
-
-    Version.parse(text)
-    return text
-
-
-release = click.option(
-    "--release",
-    "version",
-    type=Checked(_version),
-    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
-)
 allow_missing = click.option(
     "--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile."
 )

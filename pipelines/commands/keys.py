@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import FOLDER, stop, stopping_at
+from pipelines.commands.console import FOLDER, stopping_at
 
 if TYPE_CHECKING:
     from privacy.keys import KeyRing
@@ -54,35 +54,6 @@ def rotate(old: Path, new: Path) -> None:
     with stopping_at(KeyProblem):
         ring = KeyRing.load(old).rotate(new)
     _show(ring)
-
-
-@keys.command()
-@click.option("--name", required=True, help="Whose key it is.")
-@click.option("--role", default="privacy lead", show_default=True, help="As what they sign.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Where to write it.")
-@click.option("--password", is_flag=True, help="Ask for a password, and encrypt the key with it.")
-def approver(name: str, role: str, out: Path, password: bool) -> None:
-    """Make the key of a person who signs releases off, and print the lines for the policy file.
-
-    The file is that person's alone: keep it off the machine that runs the pipeline.
-    """
-    import yaml
-
-    from privacy.doors import files
-    from privacy.keys import load_own_key, new_private_pem
-    from privacy.release.policy import public_text
-
-    secret = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True) if password else ""
-    files.make_folder(out.resolve().parent)
-    try:
-        with files.create(out) as file:
-            file.write(new_private_pem(secret.encode()))
-    except FileExistsError:
-        stop(f"{out} is there already; keys are never replaced in place")
-    public = public_text(load_own_key(out, lambda: secret).public_key())
-    lines = yaml.safe_dump([{"name": name, "role": role, "key": public, "public": False}], sort_keys=False)
-    click.echo(f"Private key: {out}\nFor sign_off.people of the policy:\n")
-    click.echo("".join(f"    {line}\n" for line in lines.splitlines()), nl=False)
 
 
 @keys.command()

@@ -14,6 +14,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, stop, stopping_at
+from pipelines.commands.release_option import release
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def synth(landing: Path, cohort: Cohort, scale: float, seed: int | None, england
 @console.home("restricted/, release/, ledger.sqlite")
 @console.cohort
 @console.keys()
-@console.release
+@release
 @console.allow_missing
 @click.option(
     "--accept-fewer",
