@@ -12,6 +12,7 @@ from pipelines.commands.keeping import COMMANDS as KEEPING
 from pipelines.commands.keys import keys
 from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
+from pipelines.commands.ui import ui
 
 
 @click.group(context_settings=HELP)
@@ -22,7 +23,7 @@ def main() -> None:
 
 
 for command in (
-    *(runs.synth, runs.run, runs.status, runs.doctor),
+    *(runs.synth, runs.run, runs.status, runs.doctor, ui),
     *(releases.plan, approve, releases.budget, releases.verify, releases.recompute),
     *(releases.publish, releases.withdraw, releases.diff),
     *(council, pseudonymise, keys, linked.link, returns, *KEEPING),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeAlias
 
 import dagster as dg
@@ -36,7 +37,7 @@ class OpenedInstallation(Installation):
     """The installation as steps have it: they open a home folder in which no removal is left unfinished."""
 
     def open_home(self) -> Home:
-        return opened(self.home_folder)
+        return opened(self.home_folder, Path(self.keys_dir))
 
 
 _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]

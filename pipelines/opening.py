@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from assets.home.paths import Home
 from assets.keeping.forgetting import finish
+from privacy.doors.environment import settings
+from privacy.keys import RESTRICTED, KeyRing
 
 
-def opened(home: Home) -> Home:
-    """The home folder, with no removal left unfinished. Raises `InUse` if one is still at work and does not end."""
+def opened(home: Home, keys: Path | None = None) -> Home:
+    """The home folder, with no removal left unfinished; `keys` is the folder of a key set, by default the settings'.
+
+    Raises `InUse` if a removal is still at work and does not end, and `KeyProblem` where one broke off whose rest needs
+    keys that are not there.
+    """
     if home.unfinished_removal.exists():
-        finish(home)
+        finish(home, KeyRing.load(keys or settings().keys, RESTRICTED))
     return home

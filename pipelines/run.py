@@ -19,14 +19,13 @@ from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.intake.assets import pseudonymised_extracts
-from assets.release.anchors import SignedByAnother, published_charges
+from assets.release import anchors
+from assets.release.anchors import published_charges
 from assets.release.assets import WAITS
 from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
 from assets.release.expected_accuracy import NotAccurateEnough
-from ndl_export.bundle.anchors import UnreadableAnchor
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import InvalidVersion, Version
-from ndl_export.files.stores import StoreError
 from pipelines.dagster.arriving import still_arriving
 from pipelines.dagster.instance import working_instance
 from pipelines.dagster.jobs import run_of_release
@@ -62,7 +61,10 @@ class RunStopped(Exception):
 
 _ENDINGS = {
     Ending.BUDGET: (BudgetExceeded, BudgetNotApproved, NotAccurateEnough),
-    Ending.FAULT: (StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
+    Ending.FAULT: (
+        *(StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
+        *(anchors.SignedByAnother, anchors.UnreadableAnchor),
+    ),
 }
 """Errors by how a run ends with them; every other is about what was sent or asked."""
 
@@ -79,9 +81,7 @@ _REFUSALS = (
     InvalidVersion,
     InvalidCohort,
     PolicyError,
-    SignedByAnother,
-    UnreadableAnchor,
-    StoreError,
+    *anchors.REFUSALS,
     CohortExpired,
     InvalidRetention,
     backends.BackendUnavailable,

@@ -1,12 +1,14 @@
 """Secret keys: where they live, what is refused, and the sub-keys that the rest of the package is given.
 
 A key set is a directory with one file per key. Symmetric keys are 32 random bytes, raw or as 64 hexadecimal digits;
-the release signing key is an Ed25519 private key in PEM. A sender that pseudonymises on its own premises holds only
-the first three keys; it never holds `linker.key`.
+the release signing key is an Ed25519 private key in PEM. Two pairs (X25519, PEM) seal files: `intake` what senders
+hand over, `tokens` what the linkage alone reads; who writes such a file holds `<name>.pub.pem` alone. A sender that
+pseudonymises on its own premises holds the first three symmetric keys and `intake.pub.pem`, and never `linker.key`.
 
 A set belongs to an epoch, a number in its file `epoch` (no secret; 1 where there is none). Rotation makes a new set for
 the next epoch: tokens of different epochs have nothing in common, so extracts are pseudonymised again. The keys that
-say nothing about a person (`input-mac`, the signing key) are carried over, so that releases stay what they are.
+make no token (`row`, `input-mac`, the signing key) are carried over, so that children keep their ids and releases
+stay what they are.
 
 Keys never leave this module as they are: callers get sub-keys (HKDF-SHA256, RFC 5869, one per purpose) and
 fingerprints. No message, `repr` or pickle of a key ring holds key material.
@@ -18,7 +20,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import NoReturn
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from privacy.doors import files
@@ -40,27 +43,38 @@ SENDER_KEYS = ("linkage", "upn", "nhs")
 """What a sender needs to pseudonymise: health and education share all three, or nothing links."""
 LINKED_UNDER = (*SENDER_KEYS, "linker")
 """What the tokens that are linked are made with."""
-PIPELINE_KEYS = (*LINKED_UNDER, "input-mac")
-"""What the pipeline holds: the second keying of tokens, and the identity of files and of the child table in the ledger,
-besides."""
+PIPELINE_KEYS = (*LINKED_UNDER, "row", "input-mac")
+"""What the pipeline holds: the second keying of tokens, the keys of rows, and the identity of files and of the child
+table in the ledger, besides."""
+PAIRS = ("intake", "tokens")
+"""Key pairs to which files are sealed: what senders hand over, and the tokens that are linked."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who holds keys, and needs no more than these."""
+    """Somebody who holds keys, and needs no more than these: of pairs the public part of those that they seal `to`, the
+    private part of those that they `open`."""
 
-    symmetric: tuple[str, ...]
-    signing: bool
+    symmetric: tuple[str, ...] = ()
+    signing: bool = False
+    to: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
 
-PIPELINE = Holder(PIPELINE_KEYS, signing=True)
-SENDER = Holder(SENDER_KEYS, signing=False)
-RESTRICTED = Holder(PIPELINE_KEYS, signing=False)
-"""Intake and linkage where the release is made elsewhere."""
+PIPELINE = Holder(PIPELINE_KEYS, signing=True, to=PAIRS, open=PAIRS)
+SENDER = Holder(SENDER_KEYS, to=("intake",))
+RESTRICTED = Holder(PIPELINE_KEYS, to=PAIRS, open=PAIRS)
+"""Intake and linkage where the release is made elsewhere, and whoever removes rows."""
+INTAKE = Holder(PIPELINE_KEYS, to=("tokens",), open=("intake",))
+LINKAGE = Holder(open=("tokens",))
+ROWS = Holder(("row",))
+"""Who tells people the numbers of rows."""
+EXPLANATION = Holder(("row",), open=("tokens",))
+"""Who asks the linkage about rows."""
 RELEASE = Holder(("input-mac",), signing=True)
 """Measurement and publication where extracts are taken in elsewhere."""
 
-_CARRIED_OVER = ("input-mac.key", SIGNING_FILE)
+_CARRIED_OVER = ("row.key", "input-mac.key", SIGNING_FILE)
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
 _OTHERS = 0o077
@@ -78,12 +92,15 @@ class KeyRing:
         directory: Path,
         symmetric: dict[str, bytes],
         signing: Ed25519PrivateKey | None,
+        public: dict[str, X25519PublicKey],
+        private: dict[str, X25519PrivateKey],
         epoch: int,
         demonstration: Ed25519PrivateKey | None = None,
     ) -> None:
         self._directory = directory
         self._symmetric = symmetric
         self._signing = signing
+        self._public, self._private = public, private
         self.demonstration_key = demonstration
         self.epoch = epoch
 
@@ -102,9 +119,15 @@ class KeyRing:
                 symmetric[name] = _symmetric_key(path, remedy)
         signing_path = directory / SIGNING_FILE
         signing = _signing_key(signing_path) if holder.signing or signing_path.exists() else None
+        public, private = {}, {}
+        for name in PAIRS:
+            if name in holder.to or _public_file(directory, name).exists():
+                public[name] = _public_key(_public_file(directory, name), remedy)
+            if name in holder.open or _private_file(directory, name).exists():
+                private[name] = _private_key(_private_file(directory, name), remedy)
         approver = directory / DEMONSTRATION_FILE
         demonstration = _signing_key(approver) if approver.exists() else None
-        return cls(directory, symmetric, signing, _epoch(directory / EPOCH_FILE), demonstration)
+        return cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE), demonstration)
 
     @classmethod
     def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
@@ -114,20 +137,31 @@ class KeyRing:
         An existing key file is never replaced: rotation is a new directory. Raises `KeyProblem` where one is there.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
-        contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
+        contents = _new_symmetric(names)
         if not at_sender:
-            contents[SIGNING_FILE] = new_private_pem()
+            contents |= {SIGNING_FILE: new_private_pem()} | _new_pairs(PAIRS)
         if demonstration:
             contents[DEMONSTRATION_FILE] = new_private_pem()
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
-        return cls.load(directory, SENDER if at_sender else PIPELINE)
+        return cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
+
+    @classmethod
+    def complete(cls, directory: Path) -> KeyRing:
+        """Add the keys that a pipeline's set of an earlier version lacks, and load it; those that are there stay.
+
+        Raises `KeyProblem` where one that is there cannot be used, or half a pair is.
+        """
+        lacking = [name for name in _ADDED_SINCE if not (directory / f"{name}.key").exists()]
+        pairs = [name for name in PAIRS if not _private_file(directory, name).exists()]
+        _write_set(directory, _new_symmetric(lacking) | _new_pairs(pairs))
+        return cls.load(directory)
 
     def rotate(self, directory: Path) -> KeyRing:
         """Make the set of the next epoch in `directory`, a new one, and load it; this one stays as it is.
 
         Raises `KeyProblem` where a key is there already, or where this is a sender's set: senders are given theirs.
         """
-        contents = {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in LINKED_UNDER}
+        contents = _new_symmetric(LINKED_UNDER) | _new_pairs(PAIRS)
         for file in (*_CARRIED_OVER, *([DEMONSTRATION_FILE] if self.demonstration_key else [])):
             contents[file] = _private_bytes(self._directory / file, _REMEDY)
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
@@ -135,7 +169,9 @@ class KeyRing:
 
     def of_sender(self) -> KeyRing:
         """The same set with no more than a sender's keys."""
-        return KeyRing(self._directory, {name: self._symmetric[name] for name in SENDER_KEYS}, None, self.epoch)
+        symmetric = {name: self._symmetric[name] for name in SENDER.symmetric}
+        public = {name: self.seals_to(name) for name in SENDER.to}
+        return KeyRing(self._directory, symmetric, None, public, {}, self.epoch)
 
     def holds(self, key: str) -> bool:
         """Whether the set has this symmetric key."""
@@ -148,6 +184,18 @@ class KeyRing:
         info = f"readiness/{key}/{purpose}".encode()
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
 
+    def seals_to(self, pair: str) -> X25519PublicKey:
+        """The public key to which files for the holder of a pair are sealed."""
+        if pair not in self._public:
+            raise KeyProblem(f"{_public_file(self._directory, pair)} is needed here and is not in this key set")
+        return self._public[pair]
+
+    def opens(self, pair: str) -> X25519PrivateKey:
+        """The private key of a pair."""
+        if pair not in self._private:
+            raise KeyProblem(f"{_private_file(self._directory, pair)} is needed here and is not in this key set")
+        return self._private[pair]
+
     @property
     def signing_key(self) -> Ed25519PrivateKey:
         """The key that signs releases."""
@@ -157,19 +205,45 @@ class KeyRing:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key."""
-        return {
-            name: hashlib.sha256(
-                hmac.digest(self.subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
-            ).hexdigest()[:16]
+        """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key, or of a public key."""
+        said = {
+            name: hmac.digest(self.subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
             for name in self._symmetric
         }
+        said |= {name: key.public_bytes_raw() for name, key in self._public.items()}
+        return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in said.items()}
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(sorted(self._symmetric))})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
+
+
+def _new_symmetric(names: Iterable[str]) -> dict[str, bytes]:
+    return {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
+
+
+def _new_pairs(names: Iterable[str]) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    for name in names:
+        key = X25519PrivateKey.generate()
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        contents |= {f"{name}.pem": private, f"{name}.pub.pem": public}
+    return contents
+
+
+def _private_file(directory: Path, pair: str) -> Path:
+    return directory / f"{pair}.pem"
+
+
+def _public_file(directory: Path, pair: str) -> Path:
+    return directory / f"{pair}.pub.pem"
 
 
 def new_private_pem(password: bytes | None = None) -> bytes:
@@ -226,13 +300,35 @@ def _symmetric_key(path: Path, remedy: str) -> bytes:
 
 
 def _signing_key(path: Path) -> Ed25519PrivateKey:
-    content = _private_bytes(path, _REMEDY)
-    try:
-        key = serialization.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError):
-        key = None
+    key = _pem_key(path, _REMEDY)
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyProblem(f"{path} is not an Ed25519 private key in PEM; {_REMEDY}")
+    return key
+
+
+def _private_key(path: Path, remedy: str) -> X25519PrivateKey:
+    key = _pem_key(path, remedy)
+    if not isinstance(key, X25519PrivateKey):
+        raise KeyProblem(f"{path} is not an X25519 private key in PEM; {remedy}")
+    return key
+
+
+def _pem_key(path: Path, remedy: str) -> object:
+    try:
+        return serialization.load_pem_private_key(_private_bytes(path, remedy), password=None)
+    except (ValueError, TypeError):
+        return None
+
+
+def _public_key(path: Path, remedy: str) -> X25519PublicKey:
+    if not path.is_file():
+        raise KeyProblem(f"{path} is missing; {remedy}")
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, X25519PublicKey):
+        raise KeyProblem(f"{path} is not an X25519 public key in PEM; {remedy}")
     return key
 
 
@@ -265,5 +361,7 @@ def _guessable(key: bytes) -> bool:
     )
 
 
-_REMEDY = "`readiness keys create` makes a set"
+_ADDED_SINCE = ("row",)
+"""Symmetric keys that a set made by an earlier version lacks, beside the pairs."""
+_REMEDY = "`readiness keys create` makes a set, and `readiness keys complete` adds what one of an earlier version lacks"
 _REMEDY_AT_SENDER = "ask whoever runs the pipeline for the senders' keys"

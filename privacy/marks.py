@@ -28,6 +28,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 """The tokens that a mark of each kind is made of; the last is made of the council's name as well."""
 _NUMBERS = ("upn", "nhs")
 """Kinds of which a child has one."""
+PLACE = "place"
+"""Name of the column that numbers the rows that are looked at together."""
 _DIGITS = 32
 _BLOCK_BYTES = 64
 
@@ -42,12 +44,13 @@ def made_under(keys: KeyRing) -> dict[str, Any]:
 
 
 def marks_sql(relation: str, columns: Collection[str]) -> str:
-    """A SELECT of council and source_row of `relation` and a column of marks a kind, NULL where tokens are missing.
+    """A SELECT of a column of marks a kind, NULL where tokens are missing, and of `PLACE` where `relation` has it.
 
-    `columns` are those that the relation has. Needs `prepare` on the connection.
+    `columns` are those that the relation has, council among them. Needs `prepare` on the connection.
     """
     marks = ", ".join(f"{_mark(kind, tokens, columns)} AS {kind}" for kind, tokens in KINDS.items())
-    return f"SELECT council, source_row, {marks} FROM {relation}, mark_pads"
+    numbered = f"{PLACE}, " if PLACE in columns else ""
+    return f"SELECT {numbered}{marks} FROM {relation}, mark_pads"
 
 
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
@@ -58,22 +61,22 @@ def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
 
 
 def matching_sql(marked: str, objections: str) -> str:
-    """A SELECT of the source_row of each row of `marked` (of `marks_sql`) that an objection is about.
+    """A SELECT of the place of each row of `marked` (of `marks_sql`) that an objection is about.
 
     `objections` has a row a mark: objection, kind, mark.
     """
-    known = " UNION ALL ".join(f"SELECT source_row, {quoted(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
+    known = " UNION ALL ".join(f"SELECT place, {quoted(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
     numbers = ", ".join(quoted(kind) for kind in _NUMBERS)
     return f"""
         WITH rows AS (FROM {marked}), known AS (SELECT * FROM ({known}) WHERE mark IS NOT NULL),
-        hits AS (SELECT source_row, objection, kind FROM known JOIN {objections} USING (kind, mark)),
+        hits AS (SELECT place, objection, kind FROM known JOIN {objections} USING (kind, mark)),
         others AS (
-            SELECT known.source_row, o.objection FROM known JOIN {objections} AS o ON o.kind = known.kind
+            SELECT known.place, o.objection FROM known JOIN {objections} AS o ON o.kind = known.kind
              WHERE known.kind IN ({numbers})
              GROUP BY ALL HAVING NOT bool_or(o.mark = known.mark))
-        SELECT source_row FROM hits WHERE kind IN ({numbers})
-        UNION SELECT source_row FROM hits ANTI JOIN others USING (source_row, objection)
-         ORDER BY source_row
+        SELECT place FROM hits WHERE kind IN ({numbers})
+        UNION SELECT place FROM hits ANTI JOIN others USING (place, objection)
+         ORDER BY place
     """
 
 

@@ -14,7 +14,8 @@ import dagster as dg
 
 from ndl_export.tables import FAMILIES
 from privacy.pseudonyms import token_columns
-from sources.contracts import CONTRACTS, Role, SourceContract
+from privacy.row_keys import ROW_KEY
+from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 
 COLUMN_SCHEMA, COLUMN_LINEAGE, DOCUMENTS = "dagster/column_schema", "dagster/column_lineage", "documentation"
 ALLOWED = (
@@ -96,8 +97,8 @@ def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.
     born, home = _of(landing, "date_of_birth"), [_of(landing, "postcode"), _of(directory, "imd_decile")]
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
-        ("source_row", "integer", "Number of the row in the extract, from 1", ()),
-        *((c.name, c.kind.value, c.description, [_of(landing, c.name)]) for c in contract.with_role(Role.PAYLOAD)),
+        (ROW_KEY, "ubigint", "Key of the row, which says nothing of its place in the extract", ()),
+        *((c.name, c.kind.value, _kept(c), [_of(landing, c.name)]) for c in contract.with_role(Role.PAYLOAD)),
     ]
     if tokens:
         columns += [
@@ -106,8 +107,15 @@ def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.
         ]
     for token in tokens:
         made_of = [_of(landing, name) for name in token.inputs]
-        columns.append((token.name, "ubigint", f"Token of {', '.join(token.inputs)}, keyed twice", made_of))
+        columns.append((token.name, "ubigint", f"{_APART} of {', '.join(token.inputs)}", made_of))
     return _described(columns, "docs/architecture.md", "docs/linkage.md")
+
+
+_APART = "In a file apart, sealed to the linkage: token, keyed twice,"
+
+
+def _kept(column: Column) -> str:
+    return f"{column.description}, as the first of its month" if column.kind is Kind.DATE else column.description
 
 
 def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
@@ -122,7 +130,7 @@ def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     columns: list[_Column] = [
         ("source", _TEXT, "Source of the row", ()),
         ("council", _TEXT, "Who sent the row", [_of(key, "council") for key in keys]),
-        ("source_row", "integer", "Number of the row in its extract", [_of(key, "source_row") for key in keys]),
+        (ROW_KEY, "ubigint", "Key of the row in its extract", [_of(key, ROW_KEY) for key in keys]),
         ("child_id", _TEXT, child, tokens),
         ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),

@@ -70,8 +70,12 @@ def check_readable(home: Home, path: Path) -> None:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        shown = path.relative_to(home.root)
-        raise Damaged(f"{shown} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}") from None
+        raise damaged(home, path) from None
+
+
+def damaged(home: Home, path: Path) -> Damaged:
+    """What is raised of a file of the home folder that is not whole."""
+    return Damaged(f"{path.relative_to(home.root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
 
 
 _LINK_AGAIN = "run the linkage of the cohort again, which makes it anew; nothing was charged"

@@ -1,19 +1,23 @@
-"""Homes made before a linkage, and a release, had one record each: what up to seven files said is put into the records.
+"""Homes made by earlier versions: before a linkage, and a release, had one record each, and before tokens lay apart.
 
-Done once, by whoever first reads such a home; what it reads is removed when the new record is durable.
+What up to seven files said is put into the records, once, by whoever first reads such a home; what it reads is removed
+when the new record is durable. Rows are never put apart after the fact: they are taken in again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
+
 from assets.home.paths import Home
 from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import locked
+from privacy.row_keys import ROW_KEY
 
 
 def convert_linkage(home: Home, cohort: str) -> None:
@@ -27,6 +31,22 @@ def convert_linkage(home: Home, cohort: str) -> None:
         return {"taking_part": _read(taking_part, anyone), "sent": by_source, "extracts": _read(extracts, {})}
 
     _convert(home.linkage_record(cohort), (taking_part, sent, extracts), content)
+
+
+class TokensBesidePayload(Exception):
+    """Extracts that an earlier version took in; the message says what to do."""
+
+
+def check_apart(home: Home, cohort: str, extracts: Iterable[Path]) -> None:
+    """Raises `TokensBesidePayload` where a pseudonymised extract is of a version that kept tokens beside payload."""
+    older = [path for path in extracts if ROW_KEY not in pyarrow.parquet.read_schema(path).names]
+    if older:
+        named = f"{older[0].stem}/{older[0].parent.parent.name.removeprefix('source=')}"
+        raise TokensBesidePayload(
+            f"cohort {cohort}: {named}{' and others were' if len(older) > 1 else ' was'} taken in by an earlier"
+            " version, which kept tokens beside payload: add the keys of this one (`readiness keys complete`) and run"
+            " the intake again; where a file is no longer in landing, ask for it again"
+        )
 
 
 def convert_release(home: Home, version: str) -> None:

@@ -1,4 +1,4 @@
-"""Where things lie below a home folder: `restricted/`, `release/`, `ledger.sqlite`.
+"""Where things lie below a home folder: `tokens/`, `restricted/`, `release/`, `ledger.sqlite`.
 
 The ledger may lie elsewhere, in a PostgreSQL database. Its URL is read from the settings of the process, and not kept
 in any configuration, because it may hold a password.
@@ -36,7 +36,17 @@ class Home:
         """Path or URL of the budget ledger."""
         return settings().ledger or self.root / "ledger.sqlite"
 
+    @property
+    def tokens_zone(self) -> Path:
+        """What the linkage alone can read."""
+        return self.root / "tokens"
+
+    def tokens(self, source: str, cohort: str, council: str) -> Path:
+        """Tokens of the rows of an extract, encrypted to the linkage; none of a source that is not linked."""
+        return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
+
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
+        """Payload of the rows of an extract."""
         return self._extract("pseudonymised", source, cohort, council, "parquet")
 
     def any_taken(self, cohort: str) -> bool:
@@ -44,7 +54,7 @@ class Home:
         return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
     def quarantine(self, source: str, cohort: str, council: str) -> Path:
-        """Row number, rule, columns and severity of every finding; no values."""
+        """Row key, rule, columns and severity of every finding; no values."""
         return self._extract("quarantine", source, cohort, council, "parquet")
 
     def quality(self, source: str, cohort: str, council: str) -> Path:
@@ -109,8 +119,11 @@ class Home:
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
-        """Of a source; of `told-<service>`, what a service is told of who was told about its rows."""
         return self.returns / council / source / f"{cohort}.age"
+
+    def told_file(self, service: str, cohort: str, council: str) -> Path:
+        """What a service is told of who was told about its rows, encrypted to it."""
+        return self.returns / council / f"told-{service}-{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
         """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
@@ -121,8 +134,9 @@ class Home:
         return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
-        """Every return of a cohort and every summary of what services know alone."""
-        return sorted([*self.returns.glob(f"*/*/{cohort}.age"), *self.returns.glob(f"*/summary-{cohort}.*")])
+        """Every return of a cohort, every file on who was told, and every summary of what services know alone."""
+        patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
+        return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
     @property
     def disclosures(self) -> Path:
@@ -151,9 +165,10 @@ class Home:
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
-        """Create the zones; the restricted one for its owner only."""
-        self.restricted.mkdir(parents=True, exist_ok=True)
-        self.restricted.chmod(OWNER_ONLY_FOLDER)
+        """Create the zones; all but the release for their owner only."""
+        for zone in (self.restricted, self.tokens_zone):
+            zone.mkdir(parents=True, exist_ok=True)
+            zone.chmod(OWNER_ONLY_FOLDER)
         self.release.mkdir(parents=True, exist_ok=True)
 
     @contextmanager

@@ -28,6 +28,7 @@ class Processing(StrEnum):
     LINKAGE = "cohort linked"
     MEASUREMENT = "cohort measured for a release, or its measurement read back"
     EXPLANATION = "link of two rows explained"
+    AUDIT = "links written out for an audit"
     RETURN = "return made for a service under a sharing agreement"
     FORGETTING = "rows removed on request"
     EXPIRY = "removed at the end of its retention"

@@ -14,7 +14,7 @@ from assets.home.retention_policy import check_may_be_held
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
 from privacy.doors.counts import magnitude, rows
-from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
+from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, check_extract_name, find
@@ -105,8 +105,9 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         tags={"zone": RESTRICTED},
         metadata=descriptions.pseudonymised(contract, dg.AssetKey([LANDING, contract.name]), postcode_directory.key),
         description=(
-            f"{contract.title} with every identifier replaced by tokens: payload, tokens and row numbers of the rows"
-            " kept, beside the quarantine and the quality result. Taken in one streaming pass. Fresh where any extract"
+            f"{contract.title} without identifiers: payload by row key and, apart from it and sealed to the linkage,"
+            " the tokens in their place, beside the quarantine and the quality result. Taken in one streaming pass."
+            " Fresh where any extract"
             f" was taken, or found unchanged, in the {WINDOW.days} days before its yearly due date; which council is"
             " missing, of which cohort, is in the check `arrivals` of `links`."
         ),
@@ -147,9 +148,7 @@ def _take_in_all(
     """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
     taken: list[ExtractQuality] = []
     stopped: list[str] = []
-    intake = Intake(
-        installation.landing_folder, installation.home_folder, installation.key_ring(KEYS_OF_INTAKE), accept_fewer
-    )
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE), accept_fewer)
     landed: list[Landed] = []
     for cohort in {parts(partition)[1] for partition in context.partition_keys}:
         check_may_be_held(Cohort(cohort), dt.date.today())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,23 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.one_pass import RuleCount
+from assets.intake.one_pass import RuleCount, Staged
 from assets.intake.profile import Profile
 from assets.intake.quality import Finding
+from privacy import pseudonyms, row_keys
+from privacy.doors import sealed
 from privacy.doors.files import promote, write_json
-from privacy.keys import KeyRing
+from privacy.keys import KeyProblem, KeyRing
+from privacy.row_keys import RowKeys
+from privacy.services import SERVICES
 from sources.reference.cohorts import Cohort
 
 _OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
 MAC_KEY = "file_mac"
 """Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
+TOKENS_KEY = "tokens_made_under"
+"""Name, in the metadata of payload and tokens, of what the tokens of their rows were made under: with the MAC, it says
+what they are, though no two encrypted files are the same."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ def file_mac(keys: KeyRing, sha256: str) -> str:
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
+def tokens_made_under(keys: KeyRing) -> str:
+    """What tokens of the same identifiers depend on."""
+    return json.dumps(pseudonyms.manifest(keys), sort_keys=True)
+
+
 def mac_of(pseudonymised: Path) -> str:
     """MAC of the delivery that a pseudonymised extract was made from; empty where it says none."""
     metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
@@ -102,12 +115,14 @@ def read(path: Path) -> ExtractQuality | None:
 
 
 def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
-    """The delivery whose rows stand in the restricted zone; None where they are of another one, damaged, or there are
+    """The delivery whose rows are in; None where they are of another one, damaged, without their tokens, or there are
     none."""
     quality = read(home.quality(source, cohort, council))
     try:
         held = mac_of(home.pseudonymised(source, cohort, council))
     except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):
         return None
     return quality if quality and quality.file_mac == held else None
 
@@ -125,19 +140,35 @@ def last(home: Home, source: str, cohort: str, council: str, mac: str) -> Extrac
     return read(home.quality(source, before.code, council)) if before else None
 
 
-def accept(home: Home, quality: ExtractQuality, kept: Path, quarantine: Path) -> None:
+def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     """Put a judged extract in place of the earlier one.
 
-    The quality result goes last: it is what says that the extract is in.
+    The earlier tokens go first and the quality result comes last: whatever a death leaves, no tokens stand beside rows
+    of another delivery, and the result says that the extract is in.
     """
     key = quality.key
     earlier = read(home.quality(*key))
     if earlier and earlier.file_mac != quality.file_mac:
         write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
-    promote(kept, home.pseudonymised(*key))
-    promote(quarantine, home.quarantine(*key))
+    home.tokens(*key).unlink(missing_ok=True)
+    promote(staged.kept, home.pseudonymised(*key))
+    if staged.tokens:
+        promote(staged.tokens, home.tokens(*key))
+    promote(staged.quarantine, home.quarantine(*key))
     write_json(home.quality(*key), asdict(quality))
     home.stopped(*key).unlink(missing_ok=True)
+
+
+def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
+    """The row keys of the extract that is in. Raises `KeyProblem` where it was taken in under another row key."""
+    quality = read(home.quality(source, cohort, council))
+    made_under = quality.made_under.get("keys", {}).get("row") if quality else None
+    if made_under != keys.fingerprints["row"]:
+        raise KeyProblem(
+            f"{council}/{source}/{cohort} was taken in under another row key: give the key set of that time, or take it"
+            " in again"
+        )
+    return row_keys.of_delivery(keys, source, cohort, council, quality.file_mac if quality else "")
 
 
 def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:

@@ -1,6 +1,6 @@
 """The one pass over an identifiable file: read, check, normalise and tokenise, a chunk of rows at a time.
 
-What is written holds tokens, payload and row numbers only. Memory does not grow with the file, but for eight bytes a
+What is written, by `rows_apart`, holds no identifier. Memory does not grow with the file, but for eight bytes a
 row that tell whether it repeats an earlier one. Connections live in memory and cannot spill: identifiers pass through.
 """
 
@@ -19,8 +19,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
+from assets.intake.rows_apart import CHUNK_ROWS, Out
 from privacy import normalise, pseudonyms
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory
@@ -56,10 +56,8 @@ MAX_EXAMPLE_ROWS = 100
 _MOST_OF_THE_ROWS = 0.5
 _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
-CHUNK_ROWS = 3 << 15
-"""Rows in work at once, and in a row group of what is written."""
 CHUNK_BYTES = 64 << 20
-"""The same in bytes of text: three times what rows usually take."""
+"""Bytes of text in work at once: three times what `CHUNK_ROWS` rows usually take."""
 _ROW_HASH, _PART = "row_hash", "part"
 QUARANTINE = pa.schema(
     {
@@ -70,7 +68,7 @@ QUARANTINE = pa.schema(
         "row_kept": pa.bool_(),
     }
 )
-"""One line for each row and rule broken, whether the row was rejected or kept."""
+"""One line for each row and rule broken, whether the row was rejected or kept; as the pass has it, by row number."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,11 @@ class RuleCount:
 
 @dataclass(frozen=True)
 class Staged:
-    """What the pass found and where it wrote: `kept` (tokens, payload) and `quarantine` (row numbers and rules)."""
+    """What the pass found and where it wrote: `kept` (payload), `tokens` where they stand apart from it, and
+    `quarantine` (rows and rules)."""
 
     kept: Path
+    tokens: Path | None
     quarantine: Path
     headings: Mapping[str, str]
     rows_read: int
@@ -192,10 +192,9 @@ def one_pass(
     lent: Callable[[], AbstractContextManager[Tools]],
     extract: OpenExtract,
     contract: SourceContract,
-    folder: Path,
-    metadata: Mapping[str, str],
+    out: Out,
 ) -> Generator[Untokenised, pa.Table, Staged]:
-    """Read, check, type, tokenise and write one extract, into `folder`; `metadata` goes into the Parquet file's own.
+    """Read, check, type, tokenise and write one extract to `out`.
 
     The rows of a small extract are yielded, so that others can be given tokens with them, and sent back with theirs; a
     long one goes through by itself, a chunk at a time. Tools are `lent` when they are needed. Raises `ExtractStopped`
@@ -203,38 +202,37 @@ def one_pass(
     """
     projection = project_extract("extract", extract, contract, normalise.VALID)
     findings = _Findings(projection, contract)
-    kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
-    with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as found:
-        with lent() as tools:
-            typed = _typed(tools.con, extract, contract, projection)
-            first, second = next(typed), next(typed, None)
-            if second is not None:
-                chunks = chain([first, second], typed)
-                for chunk in ahead(tokenise(tools, [each], contract, whole=False)[0] for each in chunks):
-                    _write(chunk, findings, rows, found)
-        if second is None:
-            _write((yield Untokenised(contract, first)), findings, rows, found)
-        findings.set_aside(extract.set_aside, found)
-        found.write(QUARANTINE.empty_table())
+    out.note(QUARANTINE.empty_table())
+    with lent() as tools:
+        typed = _typed(tools.con, extract, contract, projection)
+        first, second = next(typed), next(typed, None)
+        if second is not None:
+            chunks = chain([first, second], typed)
+            for chunk in ahead(tokenise(tools, [each], contract, whole=False)[0] for each in chunks):
+                _write(chunk, findings, out)
+    if second is None:
+        _write((yield Untokenised(contract, first)), findings, out)
+    findings.set_aside(extract.set_aside, out)
     hints: tuple[Suspicion, ...] = ()
     if wrong := findings.mostly_wrong(contract):
         with lent() as tools:
             hints = suspicions(tools.con, extract, contract, normalise.VALID, wrong)
     return Staged(
-        kept,
-        quarantine,
+        out.kept,
+        out.tokens,
+        out.quarantine,
         extract.headings,
         findings.rows_read,
-        rows.rows,
+        out.rows,
         findings.counts(),
         findings.stop_shares,
         hints,
     )
 
 
-def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, folder: Path) -> Staged:
+def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: Out) -> Staged:
     """The pass over an extract with which no other is given tokens. Raises `ExtractStopped` as `one_pass` does."""
-    steps = one_pass(lambda: nullcontext(tools), extract, contract, folder, {})
+    steps = one_pass(lambda: nullcontext(tools), extract, contract, out)
     rows = None
     while True:
         try:
@@ -278,11 +276,11 @@ def _typed(
         con.unregister("extract")
 
 
-def _write(chunk: pa.Table, findings: _Findings, rows: TableWriter, quarantine: TableWriter) -> None:
+def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
     """Count what is wrong in rows that have been given tokens, and write what is kept."""
-    good = findings.add(chunk, quarantine)
+    good = findings.add(chunk, out)
     chunk = chunk.drop_columns([_ROW_HASH, *findings.issue_columns])
-    rows.write(chunk if pc.all(good).as_py() else chunk.filter(good))
+    out.write(chunk if pc.all(good).as_py() else chunk.filter(good))
 
 
 def tokenise(
@@ -371,39 +369,6 @@ def _in_order(table: pa.Table) -> pa.Table:
     return table if (np.diff(rows) > 0).all() else table.take(pa.array(np.argsort(rows)))
 
 
-class TableWriter:
-    """A Parquet file that is written a table at a time; it exists once a table, if an empty one, was written."""
-
-    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-        self._path, self._metadata = path, metadata or {}
-        self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self.rows = 0
-
-    def __enter__(self) -> TableWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer:
-            self._writer.close()
-
-    def write(self, table: pa.Table) -> None:
-        if self._writer is None:
-            text = [field.name for field in table.schema if pa.types.is_string(field.type)]
-            tokens = set(pseudonyms.TOKEN_COLUMNS)
-            self._writer = pyarrow.parquet.ParquetWriter(
-                self._path,
-                table.schema,
-                compression={name: "none" if name in tokens else "zstd" for name in table.column_names},
-                use_dictionary=text,
-                store_schema=False,
-                write_statistics=[SOURCE_ROW],
-                write_page_checksum=True,
-            )
-            self._writer.add_key_value_metadata(self._metadata)
-        self._writer.write_table(table)
-        self.rows += table.num_rows
-
-
 class _Findings:
     """Counts of broken rules and their first rows, added up over the chunks of one file."""
 
@@ -418,8 +383,8 @@ class _Findings:
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
-    def add(self, chunk: pa.Table, quarantine: TableWriter) -> pa.ChunkedArray:
-        """Count what is wrong in `chunk`, write it to `quarantine`; True for each row that is kept."""
+    def add(self, chunk: pa.Table, out: Out) -> pa.ChunkedArray:
+        """Count what is wrong in `chunk`, note it; True for each row that is kept."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
         masks = [chunk[name].to_numpy() for name in self.issue_columns]
@@ -435,15 +400,15 @@ class _Findings:
             broken[self._repeated] = repeats
             rejected |= repeats & (self._repeated.severity is Severity.REJECT)
         for rule, found in broken.items():
-            self._note(rule, rows[found], ~rejected[found], quarantine)
+            self._note(rule, rows[found], ~rejected[found], out)
         return pa.chunked_array([pa.array(~rejected)])
 
-    def set_aside(self, rows: Mapping[Rule, list[int]], quarantine: TableWriter) -> None:
+    def set_aside(self, rows: Mapping[Rule, list[int]], out: Out) -> None:
         """Add the rows that the reader could not give."""
         for rule, numbers in rows.items():
             self.rows_read += len(numbers)
             self._rules[rule.id] = rule
-            self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), quarantine)
+            self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
 
     def counts(self) -> tuple[RuleCount, ...]:
         """Rules that were broken, in the order of the contract."""
@@ -471,12 +436,12 @@ class _Findings:
         own |= {rule.id for rule in self._rules.values() if rule.columns == (column,) and rule.stop_share is not None}
         return max(self._totals.get(rule, 0) for rule in own)
 
-    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, quarantine: TableWriter) -> None:
+    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, out: Out) -> None:
         self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)
         first = self._first.setdefault(rule.id, [])
         first += rows[: MAX_EXAMPLE_ROWS - len(first)].tolist()
         same = [pa.repeat(text, len(rows)) for text in (rule.id, ", ".join(rule.columns), rule.severity.value)]
-        quarantine.write(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
+        out.note(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
 
     def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
         """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""

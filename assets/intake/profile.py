@@ -19,9 +19,9 @@ import pyarrow.parquet
 
 from assets.intake.one_pass import DERIVED
 from privacy.doors.sql import parquet, quoted
+from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.extract.table import SOURCE_ROW
 from sources.reference.asq3 import DOMAINS
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
@@ -97,8 +97,8 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
 
 def rows_warned(quarantine: Path) -> int:
     """How many kept rows have at least one warning, from the extract's quarantine file."""
-    found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[SOURCE_ROW, "row_kept"])
-    return len(pc.unique(found[SOURCE_ROW].filter(found["row_kept"])))
+    found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[ROW_KEY, "row_kept"])
+    return len(pc.unique(found[ROW_KEY].filter(found["row_kept"])))
 
 
 def bins(column: Column) -> tuple[float, ...]:

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from privacy.doors import environment
+from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import expected_complete, extract_rules
-from sources.extract.table import SOURCE_ROW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,9 +165,9 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
 
 
 def _rows_repeated(extract: Judged) -> int:
-    """Kept rows with a row number that an earlier one has."""
-    numbers = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[SOURCE_ROW])[SOURCE_ROW].to_numpy()
-    return 0 if (np.diff(numbers) > 0).all() else len(numbers) - len(np.unique(numbers))
+    """Kept rows with the key of another, and so with its row number: they lie in the order of their keys."""
+    keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
+    return int((keys[1:] == keys[:-1]).sum())
 
 
 def _both(one: Finding | None, other: Finding) -> Finding:

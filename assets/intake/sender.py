@@ -15,8 +15,9 @@ import duckdb
 
 from assets.home.software import software
 from assets.intake.one_pass import Staged, Tools, one_alone, stop_if_wrong, tools_for
-from assets.intake.tokens_file import Manifest, read_manifest, write_tokens
-from privacy import pseudonyms
+from assets.intake.rows_apart import RowsToSend
+from assets.intake.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
+from privacy import pseudonyms, row_keys
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
@@ -38,12 +39,12 @@ class Outputs:
 
     @property
     def tokens(self) -> Path:
-        """The one file to send."""
+        """The one file to send, sealed to the pipeline."""
         return self.folder / f"{self.cohort}{TOKENS_SUFFIX}"
 
     @property
     def manifest(self) -> Path:
-        """The manifest that the tokens file carries, for people."""
+        """The manifest that the tokens file carries, for people; stays with the sender."""
         return self.folder / f"{self.cohort}.manifest.json"
 
     @property
@@ -69,7 +70,7 @@ def pseudonymise(
     keys: KeyRing,
     folder: Path,
 ) -> Pseudonymised:
-    """Pseudonymise an extract into `folder`; the same extract gives the same bytes again.
+    """Pseudonymise an extract into `folder`; the same extract gives the same rows again, sealed anew.
 
     Raises `ExtractStopped` where the file cannot be read. Where it can, and its rows show that the pipeline would not
     take it, the quarantine is written and the tokens are not.
@@ -78,28 +79,31 @@ def pseudonymise(
     _stop_if_it_cannot_be(landed, outputs)
     try:
         seen, sha256 = state(landed.path), content_sha256(landed.path)
+        contract = CONTRACTS[landed.source]
+        row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
         with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
-            contract = CONTRACTS[landed.source]
-            extract = open_extract(landed, contract, council_file.dialect(landed.source))
-            staged = one_alone(tools, extract, contract, work)
-            manifest = Manifest(
-                software=software(),
-                pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
-                normaliser_version=pseudonyms.manifest(keys)["normaliser_version"],
-                key_fingerprints={name: keys.fingerprints[name] for name in SENDER_KEYS},
-                council=landed.council,
-                source=landed.source,
-                cohort=landed.cohort,
-                contract_sha256=contract.sha256,
-                extract_sha256=sha256,
-                council_file_sha256=content_sha256(council_file_path) if council_file_path else None,
-                postcode_directory_sha256=content_sha256(postcode_directory) if postcode_directory else None,
-                rows_read=staged.rows_read,
-                rows_kept=staged.rows_kept,
-                rows_rejected=staged.rows_rejected,
-                rules=staged.rules,
-                headings=dict(staged.headings),
-            )
+            with RowsToSend(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
+                extract = open_extract(landed, contract, council_file.dialect(landed.source))
+                staged = one_alone(tools, extract, contract, out)
+                manifest = Manifest(
+                    software=software(),
+                    pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
+                    normaliser_version=pseudonyms.manifest(keys)["normaliser_version"],
+                    key_fingerprints={name: keys.fingerprints[name] for name in SENDER_KEYS},
+                    council=landed.council,
+                    source=landed.source,
+                    cohort=landed.cohort,
+                    contract_sha256=contract.sha256,
+                    extract_sha256=sha256,
+                    council_file_sha256=content_sha256(council_file_path) if council_file_path else None,
+                    postcode_directory_sha256=content_sha256(postcode_directory) if postcode_directory else None,
+                    rows_read=staged.rows_read,
+                    rows_kept=staged.rows_kept,
+                    rows_rejected=staged.rows_rejected,
+                    rules=staged.rules,
+                    headings=dict(staged.headings),
+                )
+                out.say({MANIFEST_KEY: manifest.to_json()})
             stopped = _why_not(landed, staged, moved=state(landed.path) != seen)
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
     except ExtractStopped:
@@ -115,8 +119,8 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
     if not outputs.tokens.exists():
         return
     try:
-        held = read_manifest(Landed(landed.council, landed.source, landed.cohort, outputs.tokens))
-    except ExtractStopped:
+        held = Manifest.from_json(outputs.manifest.read_bytes())
+    except (OSError, ValueError, RecursionError):
         raise ExtractStopped(f"{outputs.tokens} is not a tokens file of this version; move it away first") from None
     if (held.council, held.source) != (landed.council, landed.source):
         raise ExtractStopped(
@@ -167,8 +171,6 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
     if with_tokens:
         described = work / outputs.manifest.name
         described.write_text(manifest.to_json() + "\n", encoding="utf-8")
-        tokens = work / outputs.tokens.name
-        write_tokens(staged.kept, tokens, CONTRACTS[manifest.source], manifest)
-        finished |= {described: outputs.manifest, tokens: outputs.tokens}
+        finished |= {described: outputs.manifest, staged.kept: outputs.tokens}
     for made, final in finished.items():
         files.promote(made, final)

@@ -14,19 +14,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.one_pass import RuleCount, Staged, TableWriter
+from assets.intake.one_pass import RuleCount, Staged
 from assets.intake.quality import Finding
-from privacy import marks
+from assets.intake.rows_apart import TableWriter
+from privacy import marks, pseudonyms
+from privacy.doors import sealed
 from privacy.doors.database import in_memory
 from privacy.doors.files import write_json
-from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
+from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import Severity
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
@@ -123,80 +126,103 @@ def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
 
 
-def marks_of(con: duckdb.DuckDBPyConnection, kept: Path, rows: Iterable[int]) -> list[tuple[str, str]]:
-    """(kind, mark) of the given rows of a pseudonymised extract, over a connection that is `prepared`."""
-    con.register("wanted", pa.table({SOURCE_ROW: pa.array(sorted(rows), pa.int64())}))
-    sql = _marks_sql(kept, f"WHERE {SOURCE_ROW} IN (FROM wanted)")
+def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
+    """(kind, mark) of rows of tokens with their council, over a connection that is `prepared`."""
+    con.register("tokens", tokens)
     found = con.execute(
-        f"SELECT DISTINCT kind, mark FROM (UNPIVOT ({sql}) ON {', '.join(marks.KINDS)} INTO NAME kind VALUE mark)"
-        " ORDER BY ALL"
+        "SELECT DISTINCT kind, mark FROM"
+        f" (UNPIVOT ({_marks_sql(tokens)}) ON {', '.join(marks.KINDS)} INTO NAME kind VALUE mark) ORDER BY ALL"
     ).fetchall()
-    con.unregister("wanted")
+    con.unregister("tokens")
     return found
 
 
-def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], kept: Path) -> list[int]:
-    """Numbers of the rows of a pseudonymised extract that objections are about, over a connection that is `prepared`.
-
-    The objections must be made under the keys of the connection.
+def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens: pa.Table) -> np.ndarray:
+    """A mask of the rows of `tokens` (with their council) that objections are about, over a connection that is
+    `prepared`. The objections must be made under the keys of the connection.
     """
+    mask = np.zeros(tokens.num_rows, bool)
     lines = [{"objection": entry.id, "kind": kind, "mark": mark} for entry in known for kind, mark in entry.marks]
-    if not lines:
-        return []
+    if not lines or not set(tokens.column_names) & set(pseudonyms.TOKEN_COLUMNS):
+        return mask
+    tokens = tokens.append_column(marks.PLACE, pa.array(np.arange(tokens.num_rows)))
     con.register("objections", pa.Table.from_pylist(lines))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {_marks_sql(kept)}").fetchall()
-    found = con.execute(marks.matching_sql("marked", "objections")).fetchall()
+    con.register("tokens", tokens)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {_marks_sql(tokens)}").fetchall()
+    found = con.sql(marks.matching_sql("marked", "objections")).to_arrow_table()
+    mask[found.column(0).to_numpy()] = True
     con.execute("DROP TABLE marked").fetchall()
+    con.unregister("tokens")
     con.unregister("objections")
-    return [row for (row,) in found]
+    return mask
 
 
-def left_out(home: Home, keys: KeyRing, landed: Landed, mac: str, staged: Staged) -> Staged:
-    """A staged extract without the rows that must not come back; counted under `FORGOTTEN`, not listed.
+class HeldBack:
+    """The rows of a delivery that must not come back, told a table of them at a time.
 
     Where a removed row belongs to an objection, the marks that it has under the keys now in use are kept first.
     """
-    listed = [row for row in suppressed(home, landed.source, landed.cohort, landed.council) if row.file_mac == mac]
-    rows = {row.source_row for row in listed}
-    if any(home.objections.glob("*.json")):
-        with prepared(keys) as con:
-            _renew(con, home, keys, landed.cohort, staged.kept, listed)
-            now = marks.made_under(keys)
-            known = [e for e in objections(home) if (e.made_under, e.cohort) == (now, landed.cohort)]
-            rows |= set(objected(con, known, staged.kept))
+
+    def __init__(self, home: Home, keys: KeyRing, landed: Landed, mac: str) -> None:
+        self._home, self._keys, self._cohort = home, keys, landed.cohort
+        listed = suppressed(home, landed.source, landed.cohort, landed.council)
+        self._listed = [row for row in listed if row.file_mac == mac]
+        self._any_objection = any(home.objections.glob("*.json"))
+        self.rows: set[int] = set()
+        """Numbers of those that were found."""
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """Which rows of a table, with `source_row`, council and tokens, are held back."""
+        rows = table[SOURCE_ROW].to_numpy()
+        held = np.isin(rows, [row.source_row for row in self._listed])
+        if self._any_objection:
+            with prepared(self._keys) as con:
+                self._renew(con, table)
+                now = marks.made_under(self._keys)
+                known = [e for e in objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
+                held |= objected(con, known, table)
+        self.rows |= set(rows[held].tolist())
+        return held
+
+    def _renew(self, con: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
+        missing = set(out_of_reach(self._home, self._keys)) if any(row.objection for row in self._listed) else set()
+        for objection in sorted(missing):
+            rows = pa.array([row.source_row for row in self._listed if row.objection == objection], pa.int64())
+            of_child = table.filter(pc.is_in(table[SOURCE_ROW], value_set=rows))
+            if of_child.num_rows and (found := marks_of(con, of_child)):
+                made_under = marks.made_under(self._keys)
+                add_objection(self._home, Objection(objection, self._cohort, made_under, tuple(found)))
+
+
+def left_out(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
+    """A staged extract of which these rows were held back: counted under `FORGOTTEN`, not listed."""
     if not rows:
         return staged
-    kept, quarantine = (path.with_name(f"held-{path.name}") for path in (staged.kept, staged.quarantine))
-    without(staged.kept, kept, rows)
-    without(staged.quarantine, quarantine, rows)
-    return replace(
-        staged,
-        kept=kept,
-        quarantine=quarantine,
-        rows_kept=pyarrow.parquet.read_metadata(kept).num_rows,
-        rows_forgotten=len(rows),
-        rules=without_rows(staged.rules, rows),
-    )
+    quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
+    without(staged.quarantine, quarantine, keys.of(np.array(sorted(rows))))
+    return replace(staged, quarantine=quarantine, rows_forgotten=len(rows), rules=without_rows(staged.rules, rows))
 
 
-def without(path: Path, out: Path, rows: Collection[int]) -> None:
-    """Copy a Parquet file of the intake but for the rows of these numbers."""
+def without(path: Path, out: Path, gone: np.ndarray) -> None:
+    """Copy a Parquet file of the intake but for the rows of these keys."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-    gone = pa.array(sorted(rows), pa.int64())
-    metadata = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
-    with TableWriter(out, {key: value for key, value in metadata.items() if key != "ARROW:schema"}) as writer:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            writer.write(table.filter(pc.invert(pc.is_in(table[SOURCE_ROW], value_set=gone))))
-        if not file.num_row_groups:
-            writer.write(file.schema_arrow.empty_table())
+    with TableWriter(out, sealed.metadata(file)) as writer:
+        copy_without(file, writer, gone)
 
 
-def holds_any(path: Path, rows: Collection[int]) -> bool:
-    """Whether a Parquet file of the intake has a row of one of these numbers."""
-    gone = pa.array(sorted(rows), pa.int64())
-    found = pyarrow.parquet.read_table(path, columns=[SOURCE_ROW])[SOURCE_ROW]
-    return bool(pc.any(pc.is_in(found, value_set=gone), min_count=0).as_py())
+def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: np.ndarray) -> None:
+    """Write the rows of a file but for those of these keys."""
+    if not file.num_row_groups:
+        writer.write(sealed.schema(file).empty_table())
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        writer.write(table.filter(pa.array(~np.isin(table[ROW_KEY].to_numpy(), gone))))
+
+
+def holds_any(path: Path, gone: np.ndarray) -> bool:
+    """Whether a Parquet file of the intake has a row of one of these keys."""
+    found = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_numpy()
+    return bool(np.isin(found, gone).any())
 
 
 def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:
@@ -209,16 +235,5 @@ def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[Rul
     return (*kept, replace(FORGOTTEN, rows=len(rows)))
 
 
-def _renew(
-    con: duckdb.DuckDBPyConnection, home: Home, keys: KeyRing, cohort: str, kept: Path, listed: list[Suppressed]
-) -> None:
-    missing = set(out_of_reach(home, keys)) if any(row.objection for row in listed) else set()
-    for objection in sorted(missing):
-        rows = [row.source_row for row in listed if row.objection == objection]
-        if found := marks_of(con, kept, rows):
-            add_objection(home, Objection(objection, cohort, marks.made_under(keys), tuple(found)))
-
-
-def _marks_sql(kept: Path, where: str = "") -> str:
-    relation = f"(SELECT * FROM {parquet(kept, hive_partitioning=False)} {where})"
-    return marks.marks_sql(relation, list(pyarrow.parquet.read_schema(kept).names))
+def _marks_sql(tokens: pa.Table) -> str:
+    return marks.marks_sql("tokens", tokens.column_names)

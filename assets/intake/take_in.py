@@ -21,7 +21,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.software import software
 from assets.intake import deliveries, judging
-from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, StoppedExtract, tokens_made_under
 from assets.intake.one_pass import (
     IMD_QUINTILE,
     Staged,
@@ -35,11 +35,12 @@ from assets.intake.one_pass import (
 from assets.intake.profile import Profile, profile, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
+from assets.intake.rows_apart import RowsApart
 from assets.intake.side_by_side import Way, side_by_side
-from assets.intake.suppressions import OTHER_KEYS, left_out, out_of_reach
+from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
 from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
-from privacy import normalise, pseudonyms
-from privacy.keys import KeyRing
+from privacy import normalise, pseudonyms, row_keys
+from privacy.keys import PIPELINE_KEYS, KeyRing
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import council_file
@@ -100,7 +101,7 @@ class Intake:
             "software": software(),
             "normaliser": normalise.NORMALISER_VERSION,
             "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
-            "keys": keys.fingerprints,
+            "keys": {name: keys.fingerprints[name] for name in (*PIPELINE_KEYS, "tokens")},
             "postcode_directory": self._directory_sha256,
         }
         self._first: Tools | None = None
@@ -156,13 +157,13 @@ class Intake:
         if quality.failures:
             return self._stop(landed, mac, _stopped_by(quality.failures, landed, counted.staged))
         record(self._home, Processing.INTAKE, *landed.key, file_mac=mac)
-        deliveries.accept(self._home, quality, counted.staged.kept, counted.staged.quarantine)
+        deliveries.accept(self._home, quality, counted.staged)
         report_extract(self._home, quality, counted.last)
         return quality
 
     def _delivery(self, landed: Landed, sha256: str, mac: str) -> _Delivery:
         contract = CONTRACTS[landed.source]
-        manifest = read_manifest(landed) if landed.holds_tokens else None
+        manifest = read_manifest(landed, self._keys) if landed.holds_tokens else None
         if manifest:
             of_sender = {
                 "sender_software": manifest.software,
@@ -187,18 +188,22 @@ class Intake:
         return replace(earlier, unchanged=True)
 
     def _stage(self, delivery: _Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
-        """Tokens, payload and quarantine in `folder`, without the rows that must not come back."""
+        """Payload, tokens and quarantine in `folder`, without the rows that must not come back."""
         folder.mkdir()
         landed, contract = delivery.landed, delivery.contract
-        metadata = {"council": landed.council, MAC_KEY: delivery.mac}
-        if delivery.manifest:
-            stop_if_foreign(landed, delivery.manifest, self._keys, contract)
-            with self._tools() as tools:
-                staged = rekey(tools.keys, landed, delivery.manifest, contract, folder, metadata)
-        else:
-            extract = open_extract(landed, contract, _dialect(landed))
-            staged = yield from one_pass(self._tools, extract, contract, folder, metadata)
-        return left_out(self._home, self._keys, landed, delivery.mac, staged)
+        held_back = HeldBack(self._home, self._keys, landed, delivery.mac)
+        keys = row_keys.of_delivery(self._keys, *landed.key, delivery.mac)
+        said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
+        said[TOKENS_KEY] = tokens_made_under(self._keys)
+        with RowsApart(folder, keys, self._keys.seals_to("tokens"), said, held_back.mask) as out:
+            if delivery.manifest:
+                stop_if_foreign(landed, delivery.manifest, self._keys, contract)
+                with self._tools() as tools:
+                    staged = rekey(tools.keys, self._keys, landed, delivery.manifest, contract, out)
+            else:
+                extract = open_extract(landed, contract, _dialect(landed))
+                staged = yield from one_pass(self._tools, extract, contract, out)
+        return left_out(staged, keys, held_back.rows)
 
     def _count(self, delivery: _Delivery, staged: Staged) -> _Counted:
         landed, manifest = delivery.landed, delivery.manifest

@@ -1,9 +1,10 @@
 """A tokens file: what a sender hands over in the place of an extract, the manifest that it carries, and its intake.
 
-Rows hold `source_row`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest,
-in the Parquet file's own metadata, says what they were made from and under. Who reads such a file trusts nothing in it:
-everything is checked, for its form and for its content. The rows that come out under the second keying are those that
-the pipeline's own pass over the identifiable file would have written, to the bit.
+Rows hold `row_key`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest, in
+the Parquet file's own metadata, says what they were made from and under. The whole is sealed to the pipeline's intake,
+and its rows lie in the order of their keys, from which the intake has their numbers. Who reads such a file trusts
+nothing in it: everything is checked, for its form and for its content. The rows that come out under the second keying
+are those that the pipeline's own pass over the identifiable file would have written, to the bit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,19 +28,21 @@ from assets.intake.one_pass import (
     TERM_OF_BIRTH,
     RuleCount,
     Staged,
-    TableWriter,
 )
-from privacy import pseudonyms
+from assets.intake.rows_apart import CHUNK_ROWS, Out
+from privacy import pseudonyms, row_keys
+from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
+from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.readers.content import content_of
 from sources.extract.readers.csds import ORPHANS, TABLES
-from sources.extract.readers.parquet import bounded_batches, opened
+from sources.extract.readers.parquet import decoded
 from sources.extract.rules import FILE_RULES
-from sources.extract.table import SOURCE_ROW, columns
+from sources.extract.table import MAX_ROWS, SOURCE_ROW, columns
 
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
@@ -66,7 +68,7 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
     tokens = [(token.name, pa.uint64()) for token in pseudonyms.token_columns(identifiers)] if of_birth else []
-    return pa.schema([(SOURCE_ROW, pa.int64()), *payload, *of_birth, *tokens])
+    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *tokens])
 
 
 def has_quintile(contract: SourceContract) -> bool:
@@ -137,18 +139,9 @@ def _rules_of(source: str) -> set[str]:
     return own | of_files | of_columns | {f"{rule}-{table.lower()}" for rule in of_files for table in TABLES}
 
 
-def write_tokens(kept: Path, path: Path, contract: SourceContract, manifest: Manifest) -> None:
-    """Write the rows of `kept` (staged under the first keying) to `path` as a tokens file."""
-    schema = tokens_schema(contract)
-    file = pyarrow.parquet.ParquetFile(kept)
-    with TableWriter(path, {MANIFEST_KEY: manifest.to_json()}) as rows:
-        for group in range(file.num_row_groups):
-            rows.write(file.read_row_group(group, columns=schema.names).select(schema.names).cast(schema))
-
-
-def read_manifest(landed: Landed) -> Manifest:
+def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
     """The manifest of a tokens file; raises `ExtractStopped` where it has none that can be used."""
-    metadata = opened(content_of(landed.name, landed.path)).metadata.metadata or {}
+    metadata = _open(landed, keys).metadata.metadata or {}
     text = metadata.get(MANIFEST_KEY.encode())
     if text is None:
         raise ExtractStopped(
@@ -166,17 +159,22 @@ def read_manifest(landed: Landed) -> Manifest:
     )
 
 
-def token_rows(landed: Landed, contract: SourceContract) -> Iterator[pa.Table]:
+def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
     """A tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table where it has none.
 
     Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
     """
-    content = content_of(landed.name, landed.path)
-    file = opened(content)
+    file = _open(landed, keys)
     _stop_unless_columns_fit(landed, file.schema_arrow, contract)
-    given = False
+    given, names = False, file.schema_arrow.names
+    _stop_unless_plain(landed, file.metadata)
+    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
     try:
-        for batch in bounded_batches(content, file, file.schema_arrow.names, page_checksum_verification=True):
+        for batch in _open(landed, keys, read_dictionary=texts).iter_batches(batch_size=CHUNK_ROWS):
+            columns = [
+                decoded(landed.name, file.schema_arrow, *column) for column in zip(names, batch.columns, strict=True)
+            ]
+            batch = pa.record_batch(columns, names=names)
             batch.validate(full=True)
             yield pa.table(batch)
             given = True
@@ -214,30 +212,26 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 
 def rekey(
-    keys: TokenKeys,
-    landed: Landed,
-    manifest: Manifest,
-    contract: SourceContract,
-    folder: Path,
-    metadata: Mapping[str, str],
+    token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: Out
 ) -> Staged:
-    """Write a tokens file's rows under the second keying to `folder`, as `one_pass` would.
+    """Write a tokens file's rows under the second keying to `out`, as `one_pass` would.
 
     The quarantine holds the rows that the manifest gives as examples: the sender keeps the whole of it. Raises
     `ExtractStopped` for rows that no sound pass writes.
     """
-    kept, quarantine = folder / "kept.parquet", folder / "quarantine.parquet"
-    noted, last = _Noted(manifest.rules), 0
-    with TableWriter(kept, {**metadata, "source": contract.name}) as rows, TableWriter(quarantine) as examples:
-        for chunk in token_rows(landed, contract):
-            last = _checked_rows(landed, chunk, manifest, last)
-            rows.write(_second_keying(chunk, landed.council, keys))
-            noted.see(chunk)
-        examples.write(noted.examples())
-    if rows.rows != manifest.rows_kept:
+    noted, last = _Noted(manifest.rules), None
+    sent = row_keys.of_sent_file(keys, *landed.key, manifest.extract_sha256)
+    for chunk in token_rows(landed, keys, contract):
+        last = _checked_rows(landed, chunk, last)
+        chunk = _numbered(landed, chunk, sent, manifest)
+        noted.see(chunk)
+        out.write(_second_keying(chunk, landed.council, token_keys))
+    out.note(noted.examples())
+    if noted.rows != manifest.rows_kept:
         raise ExtractStopped(f"{landed.name}: the file has not as many rows as its manifest says; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
-    return Staged(kept, quarantine, manifest.headings, manifest.rows_read, rows.rows, manifest.rules, limits)
+    files = out.kept, out.tokens, out.quarantine
+    return Staged(*files, manifest.headings, manifest.rows_read, out.rows, manifest.rules, limits)
 
 
 def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceContract) -> None:
@@ -252,6 +246,36 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
+
+
+def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
+    """Raises `ExtractStopped` for what no tool of this version writes: pages that unpack to more than they are."""
+    chunks = (
+        metadata.row_group(group).column(column)
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    )
+    if metadata.num_rows > MAX_ROWS or any(chunk.compression != "UNCOMPRESSED" for chunk in chunks):
+        raise ExtractStopped(f"{landed.name}: is not as `readiness pseudonymise` writes it; {_MAKE_AGAIN}")
+
+
+def _open(landed: Landed, keys: KeyRing, **options: Any) -> pyarrow.parquet.ParquetFile:
+    stream = content_of(landed.name, landed.path).open()
+    try:
+        if sealed.is_open(stream):
+            raise ExtractStopped(
+                f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
+                f" way; {_MAKE_AGAIN} with a tool of this version"
+            )
+        file = sealed.opened(stream, keys.opens("intake"), **options)
+        _ = file.schema_arrow
+        return file
+    except sealed.NotForThisKey:
+        raise ExtractStopped(
+            f"{landed.name}: is sealed to another pipeline's key; {_MAKE_AGAIN} with the intake.pub.pem of this one"
+        ) from None
+    except _READING_ERRORS:
+        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
 
 
 def _some(names: list[str]) -> str:
@@ -312,21 +336,28 @@ def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
     return pa.table([*plain.columns, *rekeyed.columns], names=[*plain.column_names, *tokens])
 
 
-def _checked_rows(landed: Landed, chunk: pa.Table, manifest: Manifest, last: int) -> int:
-    """The last row number of `chunk`, which must go on from `last`; raises `ExtractStopped` for impossible rows."""
-    numbers = chunk[SOURCE_ROW]
-    if numbers.null_count or (np.diff(numbers.to_numpy(), prepend=last) <= 0).any():
-        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} must rise from row to row; {_MAKE_AGAIN}")
+def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
+    """The last row key of `chunk`, which must go on from `last`; raises `ExtractStopped` for impossible rows."""
+    keys = chunk[ROW_KEY].to_numpy()
+    rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)
+    if chunk[ROW_KEY].null_count or not rising:
+        raise ExtractStopped(f"{landed.name}: {ROW_KEY} must rise from row to row; {_MAKE_AGAIN}")
     for name, known in DERIVED.items():
         if name in chunk.column_names and not _all_in(chunk[name].cast(pa.string()), known):
             raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {_MAKE_AGAIN}")
     for name in chunk.column_names:
         if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
             raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {_MAKE_AGAIN}")
-    last = numbers[-1].as_py() if len(numbers) else last
-    if last > manifest.rows_read:
-        raise ExtractStopped(f"{landed.name}: {SOURCE_ROW} is past the rows that the manifest speaks of; {_MAKE_AGAIN}")
-    return last
+    return int(keys[-1]) if len(keys) else last
+
+
+def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
+    """The rows with their numbers in the extract, in the place of the sender's keys, by number."""
+    rows = sent.rows(chunk[ROW_KEY].to_numpy())
+    if ((rows < 1) | (rows > manifest.rows_read)).any():
+        raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {_MAKE_AGAIN}")
+    chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))
+    return chunk.take(pa.array(np.argsort(rows)))
 
 
 def _all_in(values: pa.ChunkedArray, known: tuple[str, ...]) -> bool:
@@ -338,15 +369,17 @@ def _all(found: pa.ChunkedArray) -> bool:
 
 
 class _Noted:
-    """The rows that a manifest names under its rules, with whether each was kept."""
+    """The rows that a manifest names under its rules, with whether each was kept, and how many there are."""
 
     def __init__(self, rules: tuple[RuleCount, ...]) -> None:
         self._rules = rules
         self._named = pa.array(sorted({row for rule in rules for row in rule.first_rows}), pa.int64())
         self._kept: set[int] = set()
+        self.rows = 0
 
     def see(self, chunk: pa.Table) -> None:
         numbers = chunk[SOURCE_ROW]
+        self.rows += len(numbers)
         self._kept.update(numbers.filter(pc.is_in(numbers, value_set=self._named)).to_pylist())
 
     def examples(self) -> pa.Table:

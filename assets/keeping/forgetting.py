@@ -8,12 +8,14 @@ Ledger, stored measurements and releases stay as they are: they hold noise, and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -23,13 +25,15 @@ from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
+from assets.intake.deliveries import ExtractQuality, row_keys_of
 from assets.intake.profile import profile, rows_warned
 from assets.intake.reports import report_extract
+from assets.intake.rows_apart import TableWriter
 from assets.intake.suppressions import (
     Objection,
     Suppressed,
     add_objection,
+    copy_without,
     holds_any,
     marks_of,
     objected,
@@ -47,14 +51,18 @@ from assets.linkage.link import (
     link_cohort,
     not_as_linked,
 )
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import TokensUnusable, opened
 from assets.returns.standing import forget_rows
 from privacy import marks
+from privacy.doors import sealed
 from privacy.doors.database import in_memory
 from privacy.doors.files import promote, write_json
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
+from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
@@ -103,69 +111,68 @@ class Forgotten:
 
 
 @in_turn
-def rows_named(home: Home, cohort: str, council: str, source: str, rows: Sequence[int], *, linked: bool) -> Forgotten:
+def rows_named(
+    home: Home, cohort: str, council: str, source: str, rows: Sequence[int], keys: KeyRing, *, linked: bool
+) -> Forgotten:
     """The rows of these numbers of the extract in force and, with `linked`, every row linked to the same children.
 
-    Raises `CannotForget` where no such extract is in, it has no such row, or the links are not of the extracts that are
-    in; `Busy` where a run does not end.
+    `keys` are those of whoever removes rows (`RESTRICTED`). Raises `CannotForget` where no such extract is in, it has
+    no such row, or the links are not of the extracts that are in; `Busy` where a run does not end; `KeyProblem`.
     """
     quality = deliveries.current(home, source, cohort, council)
     if quality is None:
         raise CannotForget(f"no {source} extract of {council} is in for cohort {cohort} in {home.root}")
     if beyond := [row for row in rows if not 0 < row <= quality.rows_read]:
         raise CannotForget(f"{council}/{source}/{cohort} has rows 1 to {quality.rows_read}, and no row {beyond[0]}")
-    named_rows = [(source, council, row) for row in rows]
-    links = home.links(cohort)
-    if linked and source in SERVICES and links.exists():
+    found = [_extract_rows(home, cohort, source, council, rows)]
+    if linked and source in SERVICES and home.links(cohort).exists():
         _check_links(home, cohort)
-        with in_memory() as con:
-            con.register("named", _named(named_rows))
-            named_rows += con.execute(
-                f"SELECT source, council, {SOURCE_ROW} FROM {parquet(links)} WHERE child_id IN"
-                f" (SELECT child_id FROM {parquet(links)} JOIN named USING (source, council, {SOURCE_ROW}))"
-            ).fetchall()
-    return Forgotten(_by_extract(home, cohort, named_rows))
+        named_rows = _by_key(source, council, row_keys_of(home, keys, source, cohort, council).of(np.array(rows)))
+        found += _linked_to(home, keys, cohort, _children_of(home, cohort, named_rows))
+    return Forgotten(_merged(found))
 
 
-def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None) -> Forgotten:
+def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
     """Every row of the child of a child_id, or of a token of a row, in one cohort or in all.
 
     Raises `CannotForget` where there is none, where the token is that of several children, or the links are not of the
-    extracts that are in; `Busy` where a run does not end.
+    extracts that are in; `Busy` where a run does not end; `KeyProblem`.
     """
     held = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else sorted(held):
         with turn(home, [code]):
-            found += _of_child_id(home, code, pseudonym) or _of_token(home, code, pseudonym)
+            found += _of_child_id(home, keys, code, pseudonym) or _of_token(home, keys, code, pseudonym)
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise CannotForget(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
     return Forgotten(tuple(found))
 
 
-def forget(home: Home, found: Forgotten, keys: KeyRing | None = None) -> Forgotten:
-    """Remove these rows, and with `keys` whatever else is known by the child's marks, now and in later deliveries.
+def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False) -> Forgotten:
+    """Remove these rows, and with an `objection` whatever else is known by the child's marks, now and in later
+    deliveries.
 
-    Raises `InUse` where a run is at work in the home folder, `CannotForget` where an extract has changed meanwhile.
+    Raises `InUse` where a run is at work in the home folder, `CannotForget` where an extract has changed meanwhile,
+    `KeyProblem` and `TokensUnusable` where the keys are not those that it was taken in under.
     """
     with alone(home):
-        _finish(home)
-        objections = _objections(home, found, keys) if keys else []
-        if keys:
+        _finish(home, keys)
+        objections = _objections(home, found, keys) if objection else []
+        if objection:
             found = Forgotten(_merged([*found.extracts, *_known_by(home, keys, objections)]))
-        removal = _removal(home, found, objections)
+        removal = _removal(home, keys, found, objections)
         note = "rows, and an objection to later deliveries" if objections else "rows"
         for extract in removal.extracts:
             record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
         write_json(home.unfinished_removal, asdict(removal))
-        return replace(found, not_linked=tuple(_finish(home)))
+        return replace(found, not_linked=tuple(_finish(home, keys)))
 
 
-def finish(home: Home) -> list[str]:
+def finish(home: Home, keys: KeyRing) -> list[str]:
     """Do the rest of a removal that broke off; sentences about cohorts that a run must link again."""
     with alone(home):
-        return _finish(home)
+        return _finish(home, keys)
 
 
 def councils_linked(home: Home, cohort: str) -> list[str]:
@@ -180,18 +187,22 @@ def councils_linked(home: Home, cohort: str) -> list[str]:
     return sorted(found)
 
 
-def _removal(home: Home, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
-    """Raises `CannotForget` where the rows are of another delivery than the one that is in."""
+def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
+    """Raises `CannotForget` where the rows are of another delivery than the one that is in, and what stands in the way
+    of removing them."""
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
         quality = deliveries.current(home, *extract.key)
         if quality is None or quality.file_mac != extract.file_mac:
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
+        row_keys_of(home, keys, *extract.key)
+        if extract.source in SERVICES:
+            opened(home, keys, *extract.key)
     extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in found.extracts)
     return _Removal(tuple(extracts), tuple(objections))
 
 
-def _finish(home: Home) -> list[str]:
+def _finish(home: Home, keys: KeyRing) -> list[str]:
     if not home.unfinished_removal.exists():
         return []
     removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
@@ -199,15 +210,15 @@ def _finish(home: Home) -> list[str]:
         add_objection(home, objection)
     for extract in removal.extracts:
         suppress(home, *extract.key, [Suppressed(extract.file_mac, row, extract.objection) for row in extract.rows])
-        _remove(home, *extract.key)
+        _remove(home, keys, *extract.key)
     cohorts = sorted({extract.cohort for extract in removal.extracts})
-    not_linked = [sentence for cohort in cohorts for sentence in _link_again(home, cohort)]
+    not_linked = [sentence for cohort in cohorts for sentence in _link_again(home, keys, cohort)]
     home.unfinished_removal.unlink()
     return not_linked
 
 
-def _remove(home: Home, source: str, cohort: str, council: str) -> None:
-    """Rewrite whatever the restricted zone holds of one extract without its rows on the list."""
+def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> None:
+    """Rewrite whatever is held of one extract without its rows on the list."""
     key = (source, cohort, council)
     listed = suppressed(home, *key)
     for path in home.history(*key).glob("*.json"):
@@ -216,11 +227,18 @@ def _remove(home: Home, source: str, cohort: str, council: str) -> None:
     rows = {row.source_row for row in listed if quality and row.file_mac == quality.file_mac}
     if quality is None or not rows:
         return
+    gone = row_keys_of(home, keys, *key).of(np.array(sorted(rows)))
     with home.staging() as staging:
         for path in (home.pseudonymised(*key), home.quarantine(*key)):
-            if path.exists() and holds_any(path, rows):
-                without(path, staging / path.name, rows)
+            if path.exists() and holds_any(path, gone):
+                without(path, staging / path.name, gone)
                 promote(staging / path.name, path)
+        if home.tokens(*key).exists():
+            tokens = sealed.opened(home.tokens(*key), keys.opens("tokens"))
+            to_linkage = sealed.sealed_to(keys.seals_to("tokens"))
+            with TableWriter(staging / "tokens.parquet", sealed.metadata(tokens), to_linkage) as writer:
+                copy_without(tokens, writer, gone)
+            promote(staging / "tokens.parquet", home.tokens(*key))
     now = _counted(home, quality, rows)
     write_json(home.quality(*key), asdict(now))
     if stopped := deliveries.stopped(home, *key):
@@ -255,7 +273,7 @@ def _forget_numbers(path: Path) -> None:
         write_json(path, asdict(replace(earlier, rules=rules)))
 
 
-def _link_again(home: Home, cohort: str) -> list[str]:
+def _link_again(home: Home, keys: KeyRing, cohort: str) -> list[str]:
     """Links, tables and report without the removed rows; a sentence where that takes a run. Returns are not kept: they
     cannot be opened here, and are made again by their own job."""
     if not home.linked(cohort).exists():
@@ -263,42 +281,40 @@ def _link_again(home: Home, cohort: str) -> list[str]:
     councils = councils_linked(home, cohort)
     for path in home.all_returns(cohort):
         path.unlink()
-    _drop_links(home, cohort)
+    _drop_links(home, keys, cohort)
     forget_rows(home, cohort)
     write_record(home, cohort, LinkageRecord(councils))
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.linkage_record(cohort)):
             path.unlink()
     try:
-        link_cohort(home, cohort, councils)
-        derive_confidential_tables(home, cohort, councils)
+        link_cohort(home, cohort, councils, keys)
+        derive_confidential_tables(home, cohort, councils, keys)
     except NothingToLink:
         shutil.rmtree(home.linked(cohort))
-    except CannotBeLinked as error:
+    except (CannotBeLinked, TokensUnusable) as error:
         return [f"{error}; until then the cohort has no links"]
     return []
 
 
-def _drop_links(home: Home, cohort: str) -> None:
+def _drop_links(home: Home, keys: KeyRing, cohort: str) -> None:
     """Take rows that are no longer in out of the links, whose other children keep their ids."""
     if not home.links(cohort).exists():
         return
     links = pyarrow.parquet.read_table(home.links(cohort))
-    listed = [
-        {"source": source, "council": council, SOURCE_ROW: row.source_row}
-        for source in SERVICES
-        for council in links["council"].unique().to_pylist()
-        for row in suppressed(home, source, cohort, council)
-        if row.file_mac == _mac(home, source, cohort, council)
-    ]
-    if not listed:
-        return
+    gone = [_no_rows()]
+    for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
+        mac = _mac(home, source, cohort, council)
+        rows = [row.source_row for row in suppressed(home, source, cohort, council) if row.file_mac == mac]
+        if rows:
+            gone.append(_by_key(source, council, row_keys_of(home, keys, source, cohort, council).of(np.array(rows))))
     with in_memory() as con:
         con.register("links", links)
-        con.register("listed", pa.Table.from_pylist(listed))
-        kept = con.sql(f"FROM links ANTI JOIN listed USING (source, council, {SOURCE_ROW})").to_arrow_table()
+        con.register("gone", pa.concat_tables(gone))
+        kept = con.sql(f"FROM links ANTI JOIN gone USING (source, council, {ROW_KEY})").to_arrow_table()
     with home.staging() as staging:
-        pyarrow.parquet.write_table(kept.select(links.column_names), staging / "links.parquet", compression="zstd")
+        kept = kept.select(links.column_names).replace_schema_metadata(links.schema.metadata)
+        pyarrow.parquet.write_table(kept, staging / "links.parquet", compression="zstd")
         promote(staging / "links.parquet", home.links(cohort))
 
 
@@ -309,8 +325,10 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
     with prepared(keys) as con:
         for extract in found.extracts:
             if extract.source in SERVICES:
-                path = home.pseudonymised(*extract.key)
-                marked.setdefault(extract.cohort, set()).update(marks_of(con, path, extract.rows))
+                wanted = row_keys_of(home, keys, *extract.key).of(np.array(extract.rows))
+                tokens = opened(home, keys, *extract.key).read()
+                of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
+                marked.setdefault(extract.cohort, set()).update(marks_of(con, of_child))
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
 
 
@@ -318,10 +336,13 @@ def _known_by(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Ite
     """Other rows that are in and carry the marks."""
     with prepared(keys) as con:
         for objection in objections:
-            for path, source, council in _extracts(home, objection.cohort):
-                if rows := objected(con, [objection], path):
-                    mac = _mac(home, source, objection.cohort, council)
-                    yield ExtractRows(objection.cohort, council, source, tuple(rows), mac)
+            for source, council in _linked_extracts(home, objection.cohort):
+                for batch in opened(home, keys, source, objection.cohort, council).iter_batches():
+                    tokens = pa.table(batch)
+                    found = tokens[ROW_KEY].to_numpy()[objected(con, [objection], tokens)]
+                    if len(found):
+                        rows = row_keys_of(home, keys, source, objection.cohort, council).rows(found)
+                        yield _extract_rows(home, objection.cohort, source, council, rows.tolist())
 
 
 def _mac(home: Home, source: str, cohort: str, council: str) -> str:
@@ -338,45 +359,67 @@ def _check_links(home: Home, cohort: str) -> None:
         )
 
 
-def _of_child_id(home: Home, cohort: str, child_id: str) -> list[ExtractRows]:
+def _of_child_id(home: Home, keys: KeyRing, cohort: str, child_id: str) -> list[ExtractRows]:
     if not home.links(cohort).exists():
         return []
-    links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", SOURCE_ROW, "child_id"])
-    rows = links.filter(pc.equal(links["child_id"], child_id.lower()))
-    if rows.num_rows:
+    found = _linked_to(home, keys, cohort, [child_id.lower()])
+    if found:
         _check_links(home, cohort)
-    return list(
-        _by_extract(home, cohort, zip(*(rows[name].to_pylist() for name in rows.column_names[:3]), strict=True))
-    )
+    return found
 
 
-def _of_token(home: Home, cohort: str, token: str) -> list[ExtractRows]:
+def _of_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[ExtractRows]:
     value = _token_value(token)
     if value is None:
         return []
-    found: list[tuple[str, str, int]] = []
-    with in_memory() as con:
-        for path, source, council in _extracts(home, cohort):
-            columns = [name for name in pyarrow.parquet.read_schema(path).names if name in TOKEN_COLUMNS]
-            if columns:
-                sql = f"SELECT {SOURCE_ROW} FROM {parquet(path)} WHERE ? IN ({', '.join(columns)})"
-                found += [(source, council, row) for (row,) in con.execute(sql, [value]).fetchall()]
-        links = home.links(cohort)
-        if found and links.exists():
-            _check_links(home, cohort)
-            con.register("named", _named(found))
-            ids = con.execute(
-                f"SELECT DISTINCT child_id FROM {parquet(links)} JOIN named USING (source, council, {SOURCE_ROW})"
-            ).fetchall()
-            if len(ids) > 1:
-                raise CannotForget(
-                    f"rows of more than one child of cohort {cohort} carry that token: name a row, or a child_id"
-                )
-            if ids:
-                return _of_child_id(home, cohort, ids[0][0])
-    if len(found) > 1:
+    found = [_no_rows()]
+    for source, council in _linked_extracts(home, cohort):
+        for batch in opened(home, keys, source, cohort, council).iter_batches():
+            tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
+            carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
+            of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
+            found.append(_by_key(source, council, of_batch.to_numpy()))
+    rows = pa.concat_tables(found)
+    if not rows.num_rows:
+        return []
+    if home.links(cohort).exists():
+        _check_links(home, cohort)
+        children = _children_of(home, cohort, rows)
+        if len(children) > 1:
+            raise CannotForget(
+                f"rows of more than one child of cohort {cohort} carry that token: name a row, or a child_id"
+            )
+        if children:
+            return _linked_to(home, keys, cohort, children)
+    if rows.num_rows > 1:
         raise CannotForget(f"several rows of cohort {cohort}, which has not been linked, carry that token: name a row")
-    return list(_by_extract(home, cohort, found))
+    return _numbered(home, keys, cohort, rows)
+
+
+def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
+    """The child_ids of rows by their keys."""
+    with in_memory() as con:
+        con.register("rows_named", rows)
+        found = con.execute(
+            f"SELECT DISTINCT child_id FROM {parquet(home.links(cohort))}"
+            f" JOIN rows_named USING (source, council, {ROW_KEY})"
+        ).fetchall()
+    return [child_id for (child_id,) in found]
+
+
+def _linked_to(home: Home, keys: KeyRing, cohort: str, children: Sequence[str]) -> list[ExtractRows]:
+    """Every row of children by their child_ids."""
+    links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", ROW_KEY, "child_id"])
+    return _numbered(
+        home, keys, cohort, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
+    )
+
+
+def _numbered(home: Home, keys: KeyRing, cohort: str, rows: pa.Table) -> list[ExtractRows]:
+    numbered = RowNumbers(home, keys, cohort).numbered(rows).select(["source", "council", SOURCE_ROW])
+    return [
+        _extract_rows(home, cohort, row["source"], row["council"], [row[SOURCE_ROW]]) for row in numbered.to_pylist()
+    ]
 
 
 def _token_value(text: str) -> int | None:
@@ -387,22 +430,25 @@ def _token_value(text: str) -> int | None:
     return int(digits, 16) if len(digits) == 16 and set(digits) <= set("0123456789abcdef") else None
 
 
-def _extracts(home: Home, cohort: str) -> list[tuple[Path, str, str]]:
-    """(file, source, council) of every extract of a cohort that is in."""
+def _linked_extracts(home: Home, cohort: str) -> list[tuple[str, str]]:
+    """(source, council) of every extract of a cohort that is in and can be linked."""
     paths = sorted(home.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
-    return [(path, path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
+    found = [(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
+    return [(source, council) for source, council in found if source in SERVICES]
 
 
-def _named(rows: Iterable[tuple[str, str, int]]) -> pa.Table:
-    sources, councils, numbers = zip(*rows, strict=True)
-    return pa.table({"source": sources, "council": councils, SOURCE_ROW: pa.array(numbers, pa.int64())})
+def _by_key(source: str, council: str, row_keys: np.ndarray) -> pa.Table:
+    count = len(row_keys)
+    columns = {"source": pa.repeat(source, count), "council": pa.repeat(council, count)}
+    return pa.table(columns | {ROW_KEY: pa.array(row_keys, pa.uint64())})
 
 
-def _by_extract(home: Home, cohort: str, rows: Iterable[tuple[str, str, int]]) -> tuple[ExtractRows, ...]:
-    return _merged(
-        ExtractRows(cohort, council, source, (row,), _mac(home, source, cohort, council))
-        for source, council, row in rows
-    )
+def _no_rows() -> pa.Table:
+    return _by_key("", "", np.empty(0, np.uint64))
+
+
+def _extract_rows(home: Home, cohort: str, source: str, council: str, rows: Sequence[int]) -> ExtractRows:
+    return ExtractRows(cohort, council, source, tuple(rows), _mac(home, source, cohort, council))
 
 
 def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:

@@ -34,7 +34,7 @@ _LAST_YEAR = 2098
 
 @dataclass(frozen=True, order=True)
 class Due:
-    """One thing whose time is over: a path of the restricted zone, and what it is."""
+    """One thing whose time is over: a path of the home folder, and what it is."""
 
     cohort: str
     what: str
@@ -109,6 +109,8 @@ def _folders(home: Home) -> Iterator[Due]:
         for path in home.restricted.glob(pattern):
             source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""
             yield Due(path.name.removeprefix("cohort="), pattern.partition("/")[0], "", source, path)
+    for path in home.tokens_zone.glob("source=*/cohort=*"):
+        yield Due(path.name.removeprefix("cohort="), "tokens", "", path.parent.name.removeprefix("source="), path)
 
 
 def _returned(home: Home) -> Iterator[Due]:
@@ -116,6 +118,8 @@ def _returned(home: Home) -> Iterator[Due]:
         yield Due(path.stem, "return", path.parent.parent.name, path.parent.name, path)
     for path in home.returns.glob("*/summary-*.*"):
         yield Due(path.stem.removeprefix("summary-"), "summary of returns", path.parent.name, "", path)
+    for path in home.returns.glob("*/told-*.age"):
+        yield Due(path.stem.rpartition("-")[2], "who was told", path.parent.name, "", path)
     for path in home.returns.glob("standing-*.parquet"):
         yield Due(path.stem.removeprefix("standing-"), "since when rows have stood", "", "", path)
 

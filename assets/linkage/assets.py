@@ -15,6 +15,7 @@ from assets.linkage.children import derivations
 from assets.linkage.inputs import named
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from ndl_export.tables import FAMILIES, Family
+from privacy.keys import LINKAGE
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
@@ -58,7 +59,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     metadata=_LINKS_METADATA,
     description=(
         "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
-        " fixed parameters, one-to-one. `links.parquet`: source, council, source_row, child_id, match_rule,"
+        " fixed parameters, one-to-one. `links.parquet`: source, council, row_key, child_id, match_rule,"
         " match_probability. `linkage.html` beside it reports on the linkage. Its check `arrivals` names the councils"
         " that have not sent what was due."
     ),
@@ -67,7 +68,8 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
-    link_cohort(installation.open_home(), context.partition_key, councils, installation.linkage_backend)
+    ring = installation.key_ring(LINKAGE)
+    link_cohort(installation.open_home(), context.partition_key, councils, ring, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
@@ -120,7 +122,8 @@ def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing_folder)
-    came = derive_confidential_tables(installation.open_home(), cohort, councils, installation.linkage_backend)
+    ring = installation.key_ring(LINKAGE)
+    came = derive_confidential_tables(installation.open_home(), cohort, councils, ring, installation.linkage_backend)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from assets.intake.one_pass import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
@@ -48,7 +49,7 @@ def derivations(family: str) -> dict[str, Derivation]:
 
 
 def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]) -> None:
-    """Write the confidential table of each family in `out` (family -> Parquet file), sorted by council and source row.
+    """Write the confidential table of each family in `out` (family -> Parquet file), sorted by council and row key.
 
     `extracts` gives the pseudonymised files of each source. Children without an EYFS Profile are in no pupil row;
     duplicates of a child are resolved here, immediately before counting, so that each counts once.
@@ -61,14 +62,14 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
     con.execute(f"CREATE TEMP TABLE settings AS {_by_child('early_years_census', _setting_columns())}")
     con.execute(f"CREATE TEMP TABLE census AS {_by_child('school_census', _census_columns())}")
     units = {
-        "pupil": _PUPIL.read_text(encoding="utf-8"),
+        "pupil": _PUPIL.read_text(encoding="utf-8").replace("CONTENT", _content("eyfsp")),
         "health": f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews",
-        "parents": "SELECT concat_ws('-', council, source_row) AS child_id, * FROM parent_experience",
+        "parents": "SELECT concat_ws('-', council, row_key) AS child_id, * FROM parent_experience",
     }
     for family, path in out.items():
         columns = _selected(derivations(family))
         con.execute(
-            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]}) ORDER BY council, source_row)"
+            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]}) ORDER BY council, row_key)"
             f" TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
 
@@ -79,7 +80,7 @@ def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> Non
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
         f" JOIN links ON links.source = {quoted(source)} AND links.council = rows.council"
-        " AND links.source_row = rows.source_row"
+        " AND links.row_key = rows.row_key"
     )
     con.execute(f"CREATE VIEW {source} AS {rows if source == 'parent_experience' else linked}")
 
@@ -95,9 +96,15 @@ _SQL_TYPES = {
 
 def _no_rows(source: str) -> str:
     payload = [(column.name, _SQL_TYPES[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
-    made = [("council", "VARCHAR"), ("source_row", "BIGINT"), ("term_of_birth", "VARCHAR"), ("imd_quintile", "INTEGER")]
+    made = [("council", "VARCHAR"), ("row_key", "UBIGINT"), ("term_of_birth", "VARCHAR"), ("imd_quintile", "INTEGER")]
     columns = [*made, *payload]
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns)} WHERE false"
+
+
+def _content(source: str) -> str:
+    """An order of rows by what they say, which favours none and follows neither their place nor their key."""
+    said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
+    return f"hash({', '.join(said)})"
 
 
 def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
@@ -127,14 +134,14 @@ def _pupil_columns() -> dict[str, Derivation]:
 
 
 def _census_columns() -> dict[str, Derivation]:
-    """Of the school census by child: eligible if any row says so; else by the last row with a value."""
+    """Of the school census by child: eligible if any row says so; else by the first council with a value, and of
+    several values there by a hash of the code, which favours none."""
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
-    latest = "ORDER BY council DESC, source_row"
-    ethnicity = f"last(ethnicity {latest}) FILTER (ethnicity IS NOT NULL)"
+    ethnicity = "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)"
     language = _if("upper(first_language) IN ('ENG', 'ENB')", english, other)
-    last_language = f"last({language} {latest}) FILTER (first_language IS NOT NULL)"
+    last_language = f"last({language} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)"
     return {
         "fsm": _any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
         "ethnic_group": _made("school_census", _coded(ethnicity, MAJOR_GROUP), "ethnicity"),
@@ -163,7 +170,8 @@ def _setting_columns() -> dict[str, Derivation]:
 
 
 def _reviews() -> str:
-    """One row per child with a two-year review: the latest with a complete ASQ-3 counts, else the latest."""
+    """One row per child with a two-year review: the latest with a complete ASQ-3 counts, else the latest; of several in
+    one month by what they say, so that no place in a file settles it."""
     outcomes = ", ".join(f"{_outcome(domain)} AS {domain}_outcome" for domain in DOMAINS)
     below = " + ".join(f"({domain}_outcome = {quoted(health.BELOW)})::INTEGER" for domain in DOMAINS)
     scored = " + ".join(f"({domain}_outcome <> {quoted(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
@@ -182,7 +190,7 @@ def _reviews() -> str:
           FROM of_child
         QUALIFY row_number() OVER (
             PARTITION BY child_id
-            ORDER BY (scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, source_row DESC
+            ORDER BY (scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, {_content("hv_reviews")}
         ) = 1
     """
 

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import linked_with, not_as_linked
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
+from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
+from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 
-_ROW_AND_RULE_COLUMNS = ("source", "council", "source_row", "match_rule")
+_ROW_AND_RULE_COLUMNS = ("source", "council", "row_key", "match_rule")
 
 
 class CannotExplain(Exception):
     """There is no link to explain; the message says why in one sentence."""
 
 
-def parse_row(text: str) -> Row:
+@dataclass(frozen=True)
+class NamedRow:
+    """A row of an extract as people name it: by its number in the file."""
+
+    source: str
+    council: str
+    source_row: int
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.council}/{self.source_row}"
+
+
+def parse_row(text: str) -> NamedRow:
     """`SOURCE/COUNCIL/ROW`; raises `CannotExplain`."""
     source, _, rest = text.partition("/")
     council, _, number = rest.partition("/")
@@ -35,10 +53,10 @@ def parse_row(text: str) -> Row:
         raise CannotExplain(f"there is no source {source!r}; linked are {', '.join(SERVICES)}")
     if source not in SERVICES:
         raise CannotExplain(f"{source} is never linked to children; linked are {', '.join(SERVICES)}")
-    return Row(source, council, int(number))
+    return NamedRow(source, council, int(number))
 
 
-def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, Any]:
+def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
     """The facts of `privacy.linkage.explain` about two rows; the linkage is run again. Raises `CannotExplain`."""
     if not home.links(cohort).exists():
         raise CannotExplain(f"cohort {cohort} has not been linked yet in {home.root}")
@@ -48,14 +66,13 @@ def explain_link(home: Home, cohort: str, first: Row, second: Row) -> dict[str, 
     councils = links["council"].unique().to_pylist()
     if not_as_linked(home, cohort, councils):
         raise CannotExplain(_out_of_date(cohort))
-    for row in (first, second):
-        _check_linked(home, cohort, links, row)
+    numbers = RowNumbers(home, keys, cohort)
+    one, other = (_linked(home, cohort, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
-    sent = {source: paths for source, paths in extracts.items() if paths}
     try:
-        found = explain(sent, first, second, linked_with(home, cohort)[1])
+        found = explain(readers(home, keys, cohort, extracts), one, other, numbers.name, linked_with(home, cohort)[1])
     except NoSuchRow:
         raise CannotExplain(_out_of_date(cohort)) from None
     if not found.result.links.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
@@ -67,20 +84,16 @@ def _out_of_date(cohort: str) -> str:
     return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
 
 
-def _check_linked(home: Home, cohort: str, links: pa.Table, row: Row) -> None:
+def _linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
     """Raises `CannotExplain` where a row is not among the links, and says why as far as that is known."""
-    with in_memory() as con:
-        con.register("links", links)
-        sent, there = con.execute(
-            "SELECT count(*), count(*) FILTER (source_row = ?) FROM links WHERE source = ? AND council = ?",
-            [row.source_row, row.source, row.council],
-        ).fetchall()[0]
-    if there:
-        return
     extract = f"{row.council}/{row.source}"
-    if not sent:
+    sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
+    if not sent.num_rows:
         raise CannotExplain(f"{extract} has no row among the links of cohort {cohort}: no such extract was linked")
-    rules = _rules_broken(home, cohort, row)
+    found = numbers.row(row.source, row.council, row.source_row)
+    if found.row_key in sent[ROW_KEY].to_numpy():
+        return found
+    rules = _rules_broken(home, cohort, found)
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )
@@ -93,7 +106,7 @@ def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:
         return []
     with in_memory() as con:
         found = con.execute(
-            f"SELECT DISTINCT rule FROM {parquet(path)} WHERE source_row = ? AND severity = ? ORDER BY rule",
-            [row.source_row, Severity.REJECT.value],
+            f"SELECT DISTINCT rule FROM {parquet(path)} WHERE row_key = ? AND severity = ? ORDER BY rule",
+            [row.row_key, Severity.REJECT.value],
         ).fetchall()
     return [rule for (rule,) in found]

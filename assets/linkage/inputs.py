@@ -1,7 +1,7 @@
 """From which extracts links and confidential tables were made, so that they are never put together with rows of others.
 
-Row numbers join links to extracts, and hold for the very rows that were linked: a corrected delivery has other children
-under the same numbers. The record of a linkage holds names of councils and sources, and nothing of a row.
+Row keys join links to extracts, and are those of one delivery: a corrected one has others, and another child may stand
+in each place. The record of a linkage holds names of councils and sources, and nothing of a row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class NotLinked(Exception):
 @dataclass(frozen=True)
 class Extract:
     """A pseudonymised extract: MAC of the delivery that it was made from, empty where it says none, and SHA-256 of the
-    rows that are kept of it. The second changes where rows are removed, or kept under other rules, the first does not.
+    payload that is kept of it, which says what its tokens were made under. The second changes where rows are removed,
+    or kept under other rules, the first does not.
     """
 
     file_mac: str

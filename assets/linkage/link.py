@@ -13,9 +13,11 @@ import pyarrow.parquet
 
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.older_homes import check_apart
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
+from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import (
     Extract,
@@ -33,13 +35,14 @@ from assets.linkage.report import rates_by_group, render, weighted_figures
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote
-from privacy.keys import LINKED_UNDER
+from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import Watcher, link
 from privacy.linkage.model import parameters_sha256
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
+from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.profile_results import council_size
@@ -55,27 +58,27 @@ class CannotBeLinked(Exception):
 
 @while_in_use
 @in_turn
-def link_cohort(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> None:
+def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB) -> None:
     """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
 
-    `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked` and
-    `BackendUnavailable`.
+    `keys` open the tokens; `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked`,
+    `BackendUnavailable`, and what `tokens.readers` does.
     """
     weigh = backends.backend(backend)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     if not any(extracts.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    _check_comparable(home, cohort, extracts)
-    record(home, Processing.LINKAGE, cohort=cohort)
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
+    _check_comparable(home, cohort, extracts)
+    record(home, Processing.LINKAGE, cohort=cohort)
     now = extracts_in(home, cohort, councils, SERVICES)
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     previous = _earlier_links(home, cohort, now)
-    sent = {source: paths for source, paths in extracts.items() if paths}
     children = published_children(councils)
-    result = link(sent, previous, watchers, weigh, children)
+    result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
     with home.staging() as staging:
         made_from = {EXTRACTS_LINKED: as_json(now), PARAMETERS: parameters_sha256(), CHILDREN: str(children)}
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
@@ -94,7 +97,7 @@ def published_children(councils: Sequence[str]) -> int:
 
 
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
-    """The links whose child ids are kept: those of rows that still have the same number, which a correction moves.
+    """The links whose child ids are kept: those of rows that still have the same key, which a correction moves.
 
     Raises `Damaged`.
     """
@@ -102,6 +105,8 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
         return None
     check_readable(home, home.links(cohort))
     links = pyarrow.parquet.read_table(home.links(cohort))
+    if ROW_KEY not in links.column_names:
+        return None
     before = delivered(_noted_in(home.links(cohort)))
     moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
     extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
@@ -121,7 +126,9 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
 
 @while_in_use
 @in_turn
-def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], backend: str = DUCKDB) -> list[str]:
+def derive_confidential_tables(
+    home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB
+) -> list[str]:
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
     Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
@@ -131,9 +138,10 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
+    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     came = not_as_linked(home, cohort, councils)
-    if came or linked_with(home, cohort)[0] != parameters_sha256():
-        link_cohort(home, cohort, councils, backend)
+    if came or not home.links(cohort).exists() or linked_with(home, cohort)[0] != parameters_sha256():
+        link_cohort(home, cohort, councils, keys, backend)
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)

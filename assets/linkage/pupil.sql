@@ -1,8 +1,9 @@
--- The Profile that counts, with what is linked to it: assessed before not assessed; by council; the last row.
+-- The Profile that counts, with what is linked to it: assessed before not assessed; by council; then by what it says
+-- (CONTENT), so that no place in a file settles it.
 WITH profiles AS (
     SELECT * FROM eyfsp
     QUALIFY row_number() OVER (
-        PARTITION BY child_id ORDER BY (com_e01 = 'A'), council, source_row DESC
+        PARTITION BY child_id ORDER BY (com_e01 = 'A'), council, CONTENT
     ) = 1
 )
 SELECT profiles.*, census.* EXCLUDE (child_id), settings.entitlement, reviews.asq3,

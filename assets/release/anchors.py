@@ -13,7 +13,7 @@ from assets.home.paths import Home
 from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.files.signing import fingerprint, public_pem
-from ndl_export.files.stores import open_store
+from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import settings
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
@@ -23,15 +23,20 @@ class SignedByAnother(Exception):
     """A published bundle with the signature of another key than this installation's."""
 
 
-def published_charges(home: Home, keys: KeyRing, but: str | None = None) -> list[StatedCharge]:
+REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
+"""What `published_charges` raises."""
+
+
+def published_charges(home: Home, keys: KeyRing | None = None, but: str | None = None) -> list[StatedCharge]:
     """The charges that the bundles of the release directory state, except one version's, and those at the place of
-    publication where one is set.
+    publication where one is set. Who has no keys cannot tell whether they signed them.
 
     Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` where the place cannot be looked at.
     """
     place = settings().publish_to
     anchors = [*anchors_in(home.release, but), *(anchors_at(open_store(place)) if place else ())]
-    _check_signed(anchors, fingerprint(public_pem(keys.signing_key)))
+    if keys is not None:
+        _check_signed(anchors, fingerprint(public_pem(keys.signing_key)))
     return stated_charges(anchors)
 
 

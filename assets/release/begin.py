@@ -37,14 +37,14 @@ from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.publisher import InvalidPublisher, publisher
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import LedgerError
 from privacy.release.policy import Policy, PolicyError, load_policy
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
 """By cohort of a release, the release that it was measured for."""
@@ -73,7 +73,7 @@ class NotBegun(Exception):
 
 REFUSALS = (
     *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
-    *(NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
+    *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
 )
 """What `begin_release` raises."""
 
@@ -196,7 +196,7 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     Raises `ReleaseConflict` where it was begun with other cohorts, `SeriesRefused`, and, for what is no version, cohort
     or share, `InvalidVersion`, `InvalidCohort` or `PolicyError`.
     """
-    _check_asked(home, cohort, version, asked)
+    check_asked(home, cohort, version, asked)
     if cohort in asked.others:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
     wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
@@ -220,7 +220,8 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     return found
 
 
-def _check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
+def check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
+    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share."""
     parsed = Version.parse(version)
     for each in (cohort, *asked.others):
         Cohort(each)

@@ -14,9 +14,18 @@ from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, ReleaseRecord, begin_release, fixed_record, policy_of, read_record, stands
+from assets.release.begin import (
+    Asked,
+    ReleaseRecord,
+    begin_release,
+    check_asked,
+    fixed_record,
+    policy_of,
+    read_record,
+    stands,
+)
 from assets.release.noise_workload import plan_family
-from assets.release.sign_off import check_measurement, publish_approved
+from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -46,6 +55,7 @@ def measure_release(
     Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. What runs that died have
     begun is ended first. Raises what `begin_release` and `measure_family` do.
     """
+    check_asked(home, cohort, version, asked)
     with turn(home, {cohort, *asked.others}):
         if not all(stands(home, each, version, councils) for each in {cohort, *asked.others}):
             settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
@@ -104,6 +114,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     """
     Version.parse(version)
     Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+    check_again(home, version)
     made = _make_bundle(home, cohort, keys, version, councils)
     return made if made.parent == home.release else publish_approved(home, keys, cohort, version)
 

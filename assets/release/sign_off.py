@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.at_work import turn
 from assets.home.paths import Home
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
+from assets.release.anchors import published_charges
 from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
 from assets.release.noise_workload import plan_family
@@ -37,6 +38,7 @@ from privacy.release.approval import (
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Policy, Stage, load_policy, public_text
+from privacy.release.session import settle
 
 
 class NothingToSign(Exception):
@@ -54,11 +56,13 @@ class Count:
 
 def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish: bool) -> Request:
     """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
-    `publish` its bundle. Charges nothing. Raises what `begin_release` does, `NothingToSign` and `BundleRefused`."""
+    `publish` its bundle. Charges nothing. Raises what `begin_release` and `settle` do, `NothingToSign` and
+    `BundleRefused`."""
     if publish:
         return publication_request(home, version)
     with turn(home, {cohort, *asked.others}):
         councils = read_record(home, cohort).taking_part
+        settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
         measured = begin_release(home, cohort, version, councils, asked)
         ledger = Ledger(home.ledger)
         if all(ledger.is_measured(each, version, FAMILIES) for each in measured):
@@ -161,22 +165,34 @@ def _as_begun(home: Home, version: str, cohort: str) -> Asked:
 
 
 def check_publication(home: Home, version: str) -> None:
-    """Pass where the bundle in the release directory was approved for publication, or there is none, or it was changed,
-    which is said by who reads it. Raises `WaitsForApproval`."""
-    bundle, ledger = home.release / version, Ledger(home.ledger)
-    if not bundle.is_dir():
-        return
-    try:
-        request = publication_request(home, version)
-    except BundleRefused:
-        return
-    if not SignOffs(ledger).is_allowed(request):
+    """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
+    changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
+    request = _published_request(home, version)
+    if request is not None and not SignOffs(Ledger(home.ledger)).is_allowed(request):
+        bundle, ledger = home.release / version, Ledger(home.ledger)
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
             allow(ledger, load_policy().sign_off, request, release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
             raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+
+
+def check_again(home: Home, version: str) -> None:
+    """The same for a bundle that is about to be made again where it is published. One that was published before there
+    were signatures passes."""
+    signed, fixed = SignOffs(Ledger(home.ledger)), fixed_record(home, version)
+    if any(signed.allowed(Stage.MEASUREMENT, entry.measured_in) for entry in fixed.values()):
+        check_publication(home, version)
+
+
+def _published_request(home: Home, version: str) -> Request | None:
+    if not (home.release / version).is_dir() or (isinstance(home.ledger, Path) and not home.ledger.exists()):
+        return None
+    try:
+        return publication_request(home, version)
+    except BundleRefused:
+        return None
 
 
 def _gate(home: Home, keys: KeyRing, cohort: str, request: Request) -> None:

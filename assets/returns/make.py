@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home import processing_log
@@ -24,6 +25,8 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.link import linked_extracts
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
 from assets.returns import told
 from assets.returns.standing import Unusual, observe
 from assets.returns.summary import held_mac, write_summary
@@ -31,12 +34,12 @@ from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
-from privacy.linkage.rows import OWN_NUMBERS
-from privacy.returns import disclosures, identity
+from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
 from privacy.returns.disclosures import Disclosure, ReturnState, Told
-from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION, Absence, absence, facts_of
-from privacy.returns.seal import Header, content, seal, seal_document
+from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.seal import TOLD_FORMAT, Header, content, seal, seal_document
+from privacy.returns.traits import traits
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -71,7 +74,8 @@ def make_returns(
     in_full = _in_full(extracts)
     standing = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     with in_memory() as con:
-        identity.prepare(con, keys)
+        con.register("traits", _traits(home, cohort, extracts, keys))
+        con.register("links", _links(home, cohort, keys))
         _records(con, home, Cohort(cohort), extracts, on)
         watched = {key: extract for key, extract in extracts.items() if key[0] in standing}
         unusual = observe(con, home, cohort, watched, log.released, on)
@@ -132,12 +136,12 @@ class _Making:
 
     def one(self, council: str, source: str) -> Made:
         """Make, leave or withdraw one return."""
-        receiver = Sender(council, SERVICES[source])
+        receiver, file = Sender(council, SERVICES[source]), self.home.return_file(source, self.cohort, council)
         allowed = permitted(self.agreements, receiver, self.on)
         why_not = "its extract is not in" if (council, source) not in self.extracts else None
         why_not = why_not or _why_nothing(self.agreements, receiver, allowed, self.on)
         if reason := why_not or self._why_held(council, source):
-            return self._withdraw(council, source, reason)
+            return self._withdraw(file, council, source, reason)
         rule = rule_of_new(self.agreements, receiver, allowed)
         of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
         found = facts_of(self.con, receiver, source, allowed, of_absence, rule, self.on)
@@ -145,8 +149,7 @@ class _Making:
         told.remember(self.con, receiver, source, facts)
         header = self._header(receiver, source, allowed, of_absence, rule, len(facts))
         mac = self._mac(content(header, facts))
-        file, before = self.home.return_file(source, self.cohort, council), self.log.newest.get((council, source))
-        if _same(file, before, ReturnState.MADE, mac):
+        if _same(file, self.log.newest.get((council, source)), ReturnState.MADE, mac):
             return Made(council, source, "unchanged since it was last made")
         sealed = seal(header, facts, self.keys.signing_key)
         self._hand_over(file, sealed, header, mac)
@@ -176,12 +179,11 @@ class _Making:
         )
         files.write(file, sealed)
 
-    def _withdraw(self, council: str, source: str, reason: str) -> Made:
-        """Nothing is made; a return that was made before, and may not be handed over any more, goes."""
-        file, before = self.home.return_file(source, self.cohort, council), self.log.newest.get((council, source))
+    def _withdraw(self, file: Path, council: str, source: str, reason: str) -> Made:
+        """Nothing is made; a file that was made before, and may not be handed over any more, goes."""
         if not file.exists():
             return Made(council, source, f"nothing is made: {reason}")
-        if before:
+        if before := self.log.newest.get((council, source)):
             disclosures.record(
                 self.home.disclosures, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0)
             )
@@ -222,25 +224,25 @@ class _Making:
         """Tell each service that may tell others who was told about its rows; take back what may not be told now."""
         tellers = told.flows(self.agreements, self.on)
         before = {
-            Sender(file.parent.parent.name, file.parent.name.removeprefix("told-"))
-            for file in self.home.returns.glob(f"*/told-*/{self.cohort}.age")
+            Sender(file.parent.name, file.stem.removeprefix("told-").removesuffix(f"-{self.cohort}"))
+            for file in self.home.returns.glob(f"*/told-*-{self.cohort}.age")
         }
         return [self._tell(teller, tellers.get(teller, {})) for teller in sorted({*tellers, *before})]
 
     def _tell(self, teller: Sender, receivers: Mapping[str, list[str]]) -> Made:
-        council, what = teller.council, told.file_name(teller.service)
+        council, what = teller.council, f"told-{teller.service}"
+        file = self.home.told_file(teller.service, self.cohort, council)
         if not receivers:
-            return self._withdraw(council, what, "it may tell nobody under the agreements")
+            return self._withdraw(file, council, what, "it may tell nobody under the agreements")
         rule = rule_of_new(self.agreements, teller, permitted(self.agreements, teller, self.on))
         own, found = self.agreements[council], told.told_about(self.con, teller, rule, self.on)
         recipient = own.recipients[teller.service]
         header = {**teller._asdict(), "cohort": self.cohort, "recipient": recipient.key, "may_tell": receivers, **found}
         mac = self._mac(told.document(header))
-        file, before = self.home.return_file(what, self.cohort, council), self.log.newest.get((council, what))
-        if _same(file, before, ReturnState.TOLD, mac):
+        if _same(file, self.log.newest.get((council, what)), ReturnState.TOLD, mac):
             return Made(council, what, "unchanged since it was last made")
         document = told.document(header | {"made_on": self.on.isoformat()})
-        sealed = seal_document(told.FORMAT, document, recipient.key, self.keys.signing_key)
+        sealed = seal_document(TOLD_FORMAT, document, recipient.key, self.keys.signing_key)
         line = Disclosure(
             what=ReturnState.TOLD,
             cohort=self.cohort,
@@ -301,8 +303,7 @@ def _why_nothing(agreements: Mapping[str, Agreement], receiver: Sender, allowed:
 
 def _made_before(home: Home, cohort: str) -> Iterator[tuple[str, str]]:
     for file in home.returns.glob(f"*/*/{cohort}.age"):
-        if file.parent.name in SERVICES:
-            yield file.parent.parent.name, file.parent.name
+        yield file.parent.parent.name, file.parent.name
 
 
 def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
@@ -351,36 +352,41 @@ def _records(
     extracts: Collection[tuple[str, str]],
     on: dt.date,
 ) -> None:
-    """The tables that `privacy.returns.facts` reads."""
-    con.execute(f"CREATE VIEW links AS FROM {parquet(home.links(cohort.code))}")
+    """The tables that `privacy.returns.facts` reads, from `links` and `traits`."""
     con.execute(f"CREATE VIEW doubts AS FROM {parquet(home.doubts(cohort.code))}")
     selects = []
     for source, service in SERVICES.items():
         paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
         if paths:
             selects.append(
-                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, source_row,"
-                f" {FINDABLE_CONDITION} AS findable, nullif(sex, '') AS sex, {_told_apart(paths[0])},"
+                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, row_key,"
                 f" {_last_contact(source, cohort, on)} AS last_contact,"
                 f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern"
-                f" FROM {parquet(paths, hive_partitioning=False)}, identity_pads"
+                f" FROM {parquet(paths, hive_partitioning=False)}"
             )
     con.execute(
         f"""
         CREATE TEMP TABLE records AS
-        SELECT said.*, child_id, coalesce(match_probability, 1) AS probability
-          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, source_row)
+        SELECT said.*, traits.* EXCLUDE (source, council, row_key), row, child_id,
+               coalesce(match_probability, 1) AS probability
+          FROM ({" UNION ALL ".join(selects)}) AS said JOIN links USING (source, council, row_key)
+          JOIN traits USING (source, council, row_key)
         """
     )
 
 
-def _told_apart(path: Path) -> str:
-    """By what a row is compared with others of its sender: tokens, own numbers, and the mark of all that identifies
-    its child."""
-    columns = pyarrow.parquet.read_schema(path).names
-    numbers = [number if number in columns else f"NULL::UBIGINT AS {number}" for number in OWN_NUMBERS]
-    numbered = f"coalesce({', '.join(name for name in OWN_NUMBERS if name in columns)}, NULL) IS NOT NULL AS numbered"
-    return ", ".join([*ALIKE_TOKENS, *numbers, numbered, f"{identity.identity_sql(columns)} AS identity"])
+def _traits(home: Home, cohort: str, extracts: Collection[tuple[str, str]], keys: KeyRing) -> pa.Table:
+    paths = {
+        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        for source in SERVICES
+    }
+    return traits(readers(home, keys, cohort, paths), keys)
+
+
+def _links(home: Home, cohort: str, keys: KeyRing) -> pa.Table:
+    """The links, and `row`: the number by which its sender knows a row."""
+    links = pyarrow.parquet.read_table(home.links(cohort))
+    return links.append_column("row", RowNumbers(home, keys, cohort).numbers(links))
 
 
 def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:

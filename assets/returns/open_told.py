@@ -1,4 +1,4 @@
-"""At a service: who was told about its rows, as two tables; `told` makes the file that is opened here."""
+"""At a service: who was told about its rows, as two tables (CSV)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from assets.returns.told import FORMAT
 from privacy.doors import files
-from privacy.returns.seal import ReturnProblem, check_recipient, unseal_document
+from privacy.returns.seal import TOLD_FORMAT, ReturnProblem, check_recipient, unseal_document
 
 
 def open_told(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:
     """Write receivers and rows into `out`; raises `ReturnProblem`, before it writes."""
-    document, own = unseal_document(FORMAT, file, key, signer)
+    document, own = unseal_document(TOLD_FORMAT, file, key, signer)
     found: dict[str, Any] = json.loads(document)
     check_recipient(file, found["recipient"], own)
     name = f"{found['council']}-{found['service']}-{found['cohort']}"

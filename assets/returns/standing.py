@@ -43,7 +43,7 @@ _SCHEMA = pa.schema(
         ("source", pa.string()),
         ("council", pa.string()),
         ("service", pa.string()),
-        ("source_row", pa.int64()),
+        ("row_key", pa.uint64()),
         ("identity", pa.string()),
         ("first_day", pa.date32()),
         ("deliveries", pa.int64()),
@@ -77,7 +77,7 @@ def observe(
 ) -> dict[tuple[str, str], Unusual]:
     """Note what `extracts` hold on a day, and add to `records` of `con` since when each row has stood.
 
-    `records` has source, council, service, source_row, identity and the columns of `_GROUPED`. `released` are the MACs
+    `records` has source, council, service, row_key, identity and the columns of `_GROUPED`. `released` are the MACs
     of deliveries that a person has released. What is unusual is given back, by council and source: until it is
     released, its new rows have not begun to stand, and what was noted of the delivery before is kept.
     """
@@ -101,8 +101,8 @@ def observe(
 
 
 def forget_rows(home: Home, cohort: str) -> None:
-    """Keep nothing of rows that are no longer in the links. Numbers are those of a delivery: where another one is in by
-    now, nobody can tell whose row is whose, and nothing of that extract is kept."""
+    """Keep nothing of rows that are no longer in the links. Row keys are those of a delivery: where another one is in
+    by now, nobody can tell whose row is whose, and nothing of that extract is kept."""
     path = home.standing(cohort)
     if not path.exists():
         return
@@ -116,7 +116,7 @@ def forget_rows(home: Home, cohort: str) -> None:
         con.register("still", _keys([_key(name) for name in still]))
         con.execute(
             "CREATE TEMP TABLE standing_to_keep AS FROM stood SEMI JOIN still USING (council, source)"
-            f" SEMI JOIN {parquet(home.links(cohort))} AS links USING (source, council, source_row)"
+            f" SEMI JOIN {parquet(home.links(cohort))} AS links USING (source, council, row_key)"
         )
         _keep(con, home, cohort, still)
 
@@ -192,7 +192,7 @@ def _keep(con: duckdb.DuckDBPyConnection, home: Home, cohort: str, extracts: Map
 
 
 _EMPTY = """
-CREATE TEMP TABLE stood (source VARCHAR, council VARCHAR, service VARCHAR, source_row BIGINT, identity VARCHAR,
+CREATE TEMP TABLE stood (source VARCHAR, council VARCHAR, service VARCHAR, row_key UBIGINT, identity VARCHAR,
                          first_day DATE, deliveries BIGINT, at_start BOOLEAN)
 """
 _ALIKE = " UNION ALL ".join(
@@ -218,24 +218,24 @@ WITH known AS (
            bool_or(at_start) AS at_start
       FROM stood GROUP BY ALL
 ), sent AS (
-    SELECT source, council, service, source_row, identity, another, first
+    SELECT source, council, service, row_key, identity, another, first
       FROM records JOIN delivered USING (council, source)
 ), accepted AS (
     SELECT council, service, identity, count(DISTINCT source) FILTER (another) AS more, bool_or(first) AS first
       FROM sent ANTI JOIN waiting_extracts USING (council, source) GROUP BY ALL
 )
-SELECT sent.source, sent.council, sent.source_row,
+SELECT sent.source, sent.council, sent.row_key,
        coalesce(known.first_day, CASE WHEN accepted.identity IS NOT NULL THEN $on END) AS first_day,
        coalesce(known.deliveries, 0) + coalesce(accepted.more, 0) AS deliveries,
        coalesce(known.at_start, accepted.first, false) AS at_start
   FROM sent LEFT JOIN known USING (council, service, identity) LEFT JOIN accepted USING (council, service, identity)
 """
 _RECORDS = """
-CREATE OR REPLACE TEMP TABLE records AS FROM records LEFT JOIN standing USING (source, council, source_row)
+CREATE OR REPLACE TEMP TABLE records AS FROM records LEFT JOIN standing USING (source, council, row_key)
 """
 _TO_KEEP = """
 CREATE TEMP TABLE standing_to_keep AS
-SELECT source, council, service, source_row, identity, first_day, deliveries, at_start
-  FROM records JOIN standing USING (source, council, source_row) ANTI JOIN waiting_extracts USING (council, source)
+SELECT source, council, service, row_key, identity, first_day, deliveries, at_start
+  FROM records JOIN standing USING (source, council, row_key) ANTI JOIN waiting_extracts USING (council, source)
 UNION ALL FROM stood SEMI JOIN waiting_extracts USING (council, source);
 """

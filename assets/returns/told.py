@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from privacy.returns.agreement import Agreement, Fact, First, NewChildren, Sender, permitted
 
-FORMAT = "readiness-told-1"
 ROUNDED_TO = 10
 """Numbers of children are multiples of it."""
 
@@ -26,7 +25,7 @@ ROUNDED_TO = 10
 def begin(con: duckdb.DuckDBPyConnection) -> None:
     """`told_facts`: each receiver's row with each sender that was named for it."""
     con.execute(
-        "CREATE TEMP TABLE told_facts (council VARCHAR, service VARCHAR, source VARCHAR, source_row BIGINT,"
+        "CREATE TEMP TABLE told_facts (council VARCHAR, service VARCHAR, source VARCHAR, row BIGINT,"
         " teller_council VARCHAR, teller_service VARCHAR, contact BOOLEAN, concern BOOLEAN)"
     )
 
@@ -36,11 +35,6 @@ def remember(con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, fact
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     con.execute(_REMEMBERED, {**receiver._asdict(), "source": source})
     con.unregister("returned")
-
-
-def file_name(service: str) -> str:
-    """What stands in the place of a source in the file's path and in the disclosure log."""
-    return f"told-{service}"
 
 
 def told_about(con: duckdb.DuckDBPyConnection, teller: Sender, rule: NewChildren, on: dt.date) -> dict[str, Any]:
@@ -111,14 +105,14 @@ HAVING bool_and(coalesce((at_start AND $at_once) OR (first_day <= $since AND del
 _OF_CHILD = """
     SELECT child_id, told_facts.council || '/' || told_facts.service AS receiver, bool_or(contact) AS contact,
            bool_or(told_facts.concern) AS concern
-      FROM told_facts JOIN records USING (council, source, source_row) SEMI JOIN teller_children USING (child_id)
+      FROM told_facts JOIN records USING (council, source, row) SEMI JOIN teller_children USING (child_id)
      WHERE teller_council = $council AND teller_service = $service GROUP BY ALL
 """
 _COUNTED = f"SELECT receiver, round(count(*) / $to) * $to FROM ({_OF_CHILD}) GROUP BY receiver ORDER BY receiver"
 _ROWS = f"""
-SELECT own.source, own.source_row, receiver, contact, told.concern
+SELECT own.source, own.row, receiver, contact, told.concern
   FROM ({_OF_CHILD}) AS told JOIN records AS own USING (child_id)
-  JOIN (SELECT council, source, source_row, teller_council || '/' || teller_service AS receiver
-          FROM told_facts) AS named USING (council, source, source_row, receiver)
+  JOIN (SELECT council, source, row, teller_council || '/' || teller_service AS receiver
+          FROM told_facts) AS named USING (council, source, row, receiver)
  WHERE own.council = $council AND own.service = $service ORDER BY ALL
 """

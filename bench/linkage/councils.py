@@ -56,7 +56,7 @@ def _linked(frames: Frames) -> dict[str, pd.DataFrame]:
         keys = KeyRing.create(Path(folder) / "keys")
         links = link(tokenised(frames, keys), children=len(frames[LEFT])).links.to_pandas()
     rows = {
-        source: links[links.source == source].merge(frame[["council", "source_row", "child"]])
+        source: links[links.source == source].merge(frame[["council", "row_key", "child"]])
         for source, frame in frames.items()
     }
     return {source: rows[LEFT].merge(found, on="child_id") for source, found in rows.items() if source != LEFT}

@@ -5,7 +5,9 @@ A reader that has the old file open keeps it. The storage format is that of Duck
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -17,8 +19,11 @@ from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help, add_macros
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.bundle.release_directory import versions
+from ndl_export.facts.withdrawals import WITHDRAWN_FILE
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
 from privacy.doors.database import in_memory
+from privacy.doors.environment import PROJECT
 from privacy.doors.files import sync
 from privacy.doors.sql import quoted
 
@@ -26,6 +31,7 @@ DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
 """The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
+_PROGRAM, _SOURCE_SUFFIXES = ("ndl_export", "sources/reference"), (".py", ".sql", ".yaml", ".csv")
 SCHEMAS = ("releases", "latest", "dimension", "official", "help")
 
 
@@ -34,7 +40,8 @@ class NothingReleased(Exception):
 
 
 def build_database(release_dir: Path) -> Path:
-    """Rebuild the database from every bundle in `release_dir`; returns its path.
+    """The database of every bundle in `release_dir`, built again if it is of other bundles, of other withdrawals or by
+    another program; returns its path.
 
     Raises `NothingReleased` and `UnreadableWithdrawals`.
     """
@@ -42,17 +49,49 @@ def build_database(release_dir: Path) -> Path:
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        found = releases(release_dir)
+        found, made_from = releases(release_dir), _made_from(release_dir)
+        if _stands(place, made_from):
+            return place
         building = Path(scratch) / DATABASE_FILE
         with in_memory() as connection:
             target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
             add_all(connection, found)
+            connection.execute("INSERT INTO help.made_from VALUES (?)", [made_from])
             connection.execute("COMMIT; USE memory; DETACH building")
         sync(building)
         building.replace(place)
     sync(release_dir)
     return place
+
+
+def _made_from(release_dir: Path) -> str:
+    """SHA-256, hexadecimal, over what decides the content: checksums of each bundle, withdrawals, and the program."""
+    sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
+    withdrawn = release_dir / WITHDRAWN_FILE
+    program = (path for part in _PROGRAM for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
+    said = [duckdb.__version__, *_digests([*sums, withdrawn], release_dir), *_digests(program, PROJECT)]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+
+def _digests(files: Iterable[Path], folder: Path) -> list[str]:
+    return [
+        f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in sorted(files)
+        if path.is_file()
+    ]
+
+
+def _stands(place: Path, made_from: str) -> bool:
+    """Whether the file that is there was made from the same."""
+    if not place.is_file():
+        return False
+    try:
+        with in_memory() as con:
+            con.execute(f"ATTACH {quoted(place)} AS held (READ_ONLY)")
+            return con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall() == [(made_from,)]
+    except duckdb.Error:
+        return False
 
 
 def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:

@@ -335,6 +335,13 @@ CREATE TABLE help.start (
     PRIMARY KEY (step)
 );
 
+-- What this file was made from: it is made again when this changes
+CREATE TABLE help.made_from (
+    -- SHA-256 over checksums of the bundles, withdrawals and the program that made the file
+    content_sha256 VARCHAR,
+    PRIMARY KEY (content_sha256)
+);
+
 -- Questions and the queries that answer them
 CREATE TABLE help.worked_queries (
     -- Short name

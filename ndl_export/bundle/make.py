@@ -146,6 +146,8 @@ def write_bundle(
                 return _write(held_in, release_dir, facts, ordered, signing_key)
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
         refresh(release_dir)
+        if held_in is not None:
+            _discard(held_in, facts.version)  # left where the process that published it died
     return bundle
 
 

@@ -46,7 +46,7 @@ def approve(
     from assets.home.at_work import Busy
     from assets.home.paths import Home
     from assets.linkage.inputs import NotLinked
-    from assets.release import begin, sign_off
+    from assets.release import anchors, begin, sign_off
     from ndl_export.bundle.make import BundleRefused
     from pipelines.run import release_of
     from privacy.keys import KeyProblem, load_own_key
@@ -56,7 +56,8 @@ def approve(
 
     folder = Home(home.resolve())
     asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
-    with stopping_at(*begin.REFUSALS, Busy, NotLinked, sign_off.NothingToSign, BundleRefused, LedgerError, PolicyError):
+    refusals = (*begin.REFUSALS, *anchors.REFUSALS, Busy, NotLinked, sign_off.NothingToSign, BundleRefused)
+    with stopping_at(*refusals):
         release = version or release_of(folder, cohort)
         request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
         sheet = folder.decision_sheet(release, request["stage"])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+OUT = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 

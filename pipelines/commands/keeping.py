@@ -64,6 +64,7 @@ def forget(
     from assets.home.errors import Damaged
     from assets.keeping.forgetting import CannotForget, rows_named, rows_of_pseudonym
     from assets.keeping.forgetting import forget as remove_rows
+    from assets.linkage.tokens import TokensUnusable
     from privacy.keys import KeyProblem
 
     place = _home(home)
@@ -71,16 +72,16 @@ def forget(
     by_row = bool(code and council and source and rows)
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
         stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort")
-    with stopping_at(CannotForget, InUse, Busy, Damaged, KeyProblem):
+    with stopping_at(CannotForget, InUse, Busy, Damaged, KeyProblem, TokensUnusable):
+        ring = _keys(keys)
         if pseudonym:
             given = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
-            found = rows_of_pseudonym(place, given, code)
+            found = rows_of_pseudonym(place, given, code, ring)
         else:
             _check_extract(str(council), str(source))
-            found = rows_named(place, str(code), str(council), str(source), rows, linked=not this_row_only)
-        ring = _keys(keys) if objection else None
+            found = rows_named(place, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
         if not dry_run:
-            found = remove_rows(place, found, ring)
+            found = remove_rows(place, found, ring, objection=objection)
     if as_json:
         click.echo(json.dumps(asdict(found) | {"removed": not dry_run, "objection": objection}, indent=1))
     else:

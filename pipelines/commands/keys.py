@@ -31,6 +31,20 @@ def create(directory: Path, at_sender: bool) -> None:
 
 
 @keys.command()
+@click.argument("directory", type=FOLDER)
+def complete(directory: Path) -> None:
+    """Add to the pipeline's set in DIRECTORY the keys that this version needs and an earlier one did not make.
+
+    Those that are there stay as they are. Senders are then given intake.pub.pem.
+    """
+    from privacy.keys import KeyProblem, KeyRing
+
+    with stopping_at(KeyProblem):
+        ring = KeyRing.complete(directory)
+    _show(ring)
+
+
+@keys.command()
 @click.argument("old", type=FOLDER)
 @click.argument("new", type=FOLDER)
 def rotate(old: Path, new: Path) -> None:
@@ -75,10 +89,10 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 @click.argument("directory", type=FOLDER)
 def show(directory: Path) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import SENDER, KeyProblem, KeyRing
+    from privacy.keys import SENDER_KEYS, Holder, KeyProblem, KeyRing
 
     with stopping_at(KeyProblem):
-        ring = KeyRing.load(directory, SENDER)
+        ring = KeyRing.load(directory, Holder(SENDER_KEYS))
     _show(ring)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, stop, stopping_at, things_to_change
+from pipelines.commands.console import FOLDER, OUT, stop, stopping_at, things_to_change
 from privacy.doors import environment
 from privacy.returns.disclosures import ReturnState
 from privacy.services import SERVICES
@@ -29,8 +29,9 @@ def link() -> None:
 @console.cohort
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
+@console.keys()
 @console.as_json
-def explain(home: Path, cohort: Cohort, first: str, second: str, as_json: bool) -> None:
+def explain(home: Path, cohort: Cohort, first: str, second: str, keys: Path | None, as_json: bool) -> None:
     """Why two rows are linked, or are not: rule, weight by comparison, decision.
 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
@@ -40,12 +41,41 @@ def explain(home: Path, cohort: Cohort, first: str, second: str, as_json: bool) 
     from assets.home.errors import Damaged
     from assets.home.paths import Home
     from assets.linkage.explanation import CannotExplain, explain_link, parse_row
+    from assets.linkage.tokens import TokensUnusable
     from pipelines.opening import opened
     from pipelines.reports.link import render
+    from privacy.keys import EXPLANATION, KeyProblem, KeyRing
 
-    with stopping_at(CannotExplain, Damaged, InUse):
-        found = explain_link(opened(Home(home)), cohort.code, parse_row(first), parse_row(second))
+    with stopping_at(CannotExplain, Damaged, InUse, TokensUnusable, KeyProblem):
+        rows = parse_row(first), parse_row(second)
+        ring = KeyRing.load(keys or environment.settings().keys, EXPLANATION)
+        found = explain_link(opened(Home(home), keys), cohort.code, *rows, ring)
     click.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@link.command()
+@console.home("restricted/")
+@console.cohort
+@click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
+@console.keys()
+def rows(home: Path, cohort: Cohort, out: Path, keys: Path | None) -> None:
+    """Every linked row of a cohort by its number, for an audit: source, council, source_row, child_id, match_rule,
+    match_probability.
+
+    The file is for its owner only and stays with those who may read the restricted zone. Recorded in the processing
+    log.
+    """
+    from assets.home.at_work import Busy, InUse
+    from assets.home.errors import Damaged
+    from assets.home.paths import Home
+    from assets.linkage.row_numbers import NotLinkedAsIs, write_linked_rows
+    from pipelines.opening import opened
+    from privacy.keys import ROWS, KeyProblem, KeyRing
+
+    with stopping_at(NotLinkedAsIs, Damaged, InUse, Busy, KeyProblem):
+        ring = KeyRing.load(keys or environment.settings().keys, ROWS)
+        count = write_linked_rows(opened(Home(home), keys), cohort.code, out, ring)
+    click.echo(f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done")
 
 
 @click.command()

@@ -164,12 +164,13 @@ def withdraw(version: str, reason: str, home: Path) -> None:
     """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
     from assets.home.errors import StepFailed, plainly
     from assets.home.paths import Home
+    from ndl_export.facts.release_facts import InvalidVersion
     from ndl_export.facts.withdrawals import UnreadableWithdrawals
     from ndl_export.publish.withdraw import WithdrawalRefused
     from ndl_export.publish.withdraw import withdraw as take_back
 
     release_dir = Home(home).release
-    with stopping_at(WithdrawalRefused, UnreadableWithdrawals, StepFailed), plainly():
+    with stopping_at(WithdrawalRefused, UnreadableWithdrawals, InvalidVersion, StepFailed), plainly():
         newest = take_back(release_dir, version, reason, dt.date.today())
     click.echo(
         f"Release {version} is withdrawn; catalogue, feed and {release_dir / 'withdrawn.json'} give the reason.\n"

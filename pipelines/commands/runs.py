@@ -14,7 +14,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, stop, stopping_at
-from privacy.doors.environment import HOME, KEYS, LANDING, settings
+from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
@@ -139,8 +139,9 @@ def report_release(bundle: Path, landing: Path, keys: Path) -> None:
     tools = Path(sys.executable).parent
     if report.withdrawn:
         click.echo(f"\n{report.withdrawn}")
-    variables = {"DAGSTER_HOME": home / "dagster", LANDING: landing, HOME: home, KEYS: keys}
-    environment = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in variables.items())
+    folders = " ".join(
+        f"--{name} {_short(path)}" for name, path in (("home", home), ("landing", landing), ("keys", keys))
+    )
     click.echo(
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
@@ -149,7 +150,7 @@ def report_release(bundle: Path, landing: Path, keys: Path) -> None:
         "\nNext:\n"
         f"  {_short(tools / 'readiness')} verify {_short(bundle)}\n"
         f"  {_short(tools / 'readiness')} budget --home {_short(home)}\n"
-        f"  {environment} {_short(tools / 'dagster')} dev -w workspace.yaml"
+        f"  {_short(tools / 'readiness')} ui {folders}"
     )
 
 

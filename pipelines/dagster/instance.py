@@ -39,11 +39,17 @@ _NOT_ENDED = [
 ]
 
 
-def instance(home: Home) -> dg.DagsterInstance:
-    """The Dagster instance of a home folder, with the project's settings."""
+def prepared(home: Home) -> Path:
+    """The folder of Dagster's storage in a home folder, with the project's settings; made where there is none."""
     folder = home.root / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
+    return folder
+
+
+def instance(home: Home) -> dg.DagsterInstance:
+    """The Dagster instance of a home folder, with the project's settings."""
+    folder = prepared(home)
     event_log = {
         "module": OpenEventLog.__module__,
         "class": OpenEventLog.__name__,

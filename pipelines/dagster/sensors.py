@@ -30,7 +30,7 @@ _PATIENCE_SECONDS = 10
 _ADVICE = {
     "intake": "Nothing that was in is lost. Correct or replace the extract; its intake starts by itself, or at night.",
     "linkage": "The tables of the last linkage stand. Do what the log says, and start the linkage again.",
-    "release": "Start the same release again: it finds what was drawn. If a charge was lost, the log says so.",
+    "release": "Start the same release again: it finds what was committed, and what was not cost nothing.",
     "republish": "Nothing was spent. Do what the log says, and start it again.",
     "publication": "Readers see what they saw before. Do what the log says, and start it again.",
 }

@@ -145,11 +145,15 @@ def _block(account: Account) -> list[str]:
 
 def _signatures(approvals: Sequence[dict[str, Any]]) -> list[str]:
     lines = [
-        f"  {each['release']:<12}{each['stage']:<13} signed by {each['role']:<20} {each['signed_at']}"
+        f"  {each['release']:<12}{each['stage']:<13} {_by_whom(each):<34} {each['signed_at']}"
         f"{'' if each['counted'] else '  (has not counted)'}"
         for each in approvals
     ]
     return ["  approvals:", *lines] if lines else []
+
+
+def _by_whom(approval: dict[str, Any]) -> str:
+    return "approved with a demonstration key" if approval["is_demonstration"] else f"signed by {approval['role']}"
 
 
 def _row(charge: dict[str, Any]) -> str:

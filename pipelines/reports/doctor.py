@@ -30,9 +30,10 @@ from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines.release_calendar import InvalidCalendar, calendar
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
-from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release.ledger import Ledger, LedgerError
+from privacy.release.policy import PolicyError, load_policy
 from privacy.release.store import StoreError, charges
 from sources.extract.landed import not_read, taking_part
 
@@ -83,6 +84,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("libraries", _libraries),
         ("settings", lambda: _settings(usable, problems)),
         ("keys", lambda: _keys(held, where)),
+        ("sign-off", lambda: _sign_off(held)),
         ("landing", lambda: _landing(lies)),
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
@@ -208,6 +210,25 @@ def _keys(folder: Path, home: Home) -> Answers:
     yield from _privacy(folder)
     if folder.is_relative_to(home.root):
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
+
+
+def _sign_off(keys: Path) -> Answers:
+    """Who may sign releases off; by the policy alone, since the ledger is another check's."""
+    try:
+        policy = load_policy().sign_off
+    except PolicyError as problem:
+        yield State.MISSING, str(problem)
+        return
+    today = dt.date.today()
+    able = [person.role for person in policy.people if person.may_sign(today)]
+    needed = max(policy.persons.values())
+    if policy.people:
+        state = State.OK if len(able) >= needed else State.MISSING
+        yield state, f"{len(able)} people may sign releases off ({', '.join(able) or 'nobody'}), {needed} must"
+    elif (keys / DEMONSTRATION_FILE).exists():
+        yield State.LOOK, "a demonstration: releases are approved with a demonstration key, and say so"
+    else:
+        yield State.LOOK, "the policy names nobody who may sign releases off (sign_off.people): a release waits"
 
 
 def _landing(folder: Path) -> Answers:

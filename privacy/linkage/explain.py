@@ -1,13 +1,13 @@
 """Why two rows are linked, or are not: the linkage run again with a watcher that follows them.
 
 Nothing is computed here that the linkage does not compute: the weight is that of `candidates.score_pairs`, the decision
-that of `link.decide`, the rule and the child those of the links. What an explanation shows of other rows is their place
-(source, council, row number), never what they say.
+that of `link.decide`, the rule and the child those of the links. What an explanation shows of other rows is their name
+(source, council, row key), never what they say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -50,10 +50,10 @@ class Row:
 
     source: str
     council: str
-    source_row: int
+    row_key: int
 
     def __str__(self) -> str:
-        return f"{self.source}/{self.council}/{self.source_row}"
+        return f"{self.source}/{self.council}/{self.row_key}"
 
 
 class NoSuchRow(Exception):
@@ -69,17 +69,22 @@ class Explanation:
 
 
 def explain(
-    extracts: Mapping[str, rows.Extract], first: Row, second: Row, children: int = model.REFERENCE_RECORDS
+    extracts: Mapping[str, rows.Extract],
+    first: Row,
+    second: Row,
+    name: Callable[[Row], str] = str,
+    children: int = model.REFERENCE_RECORDS,
 ) -> Explanation:
-    """Link the extracts as `link` does and say what became of two rows; raises `NoSuchRow`."""
-    follower = _Follower(first, second)
+    """Link the extracts as `link` does and say what became of two rows, each called by its `name`; raises
+    `NoSuchRow`."""
+    follower = _Follower(first, second, name)
     result = link(extracts, watchers=[follower], children=children)
     ends = [_link_of(result.links, row) for row in (first, second)]
     linked = ends[0]["child_id"] == ends[1]["child_id"]
     seen = follower.seen
     facts = {
         "rows": [
-            {"row": str(row), "match_rule": end["match_rule"], "match_probability": end["match_probability"]}
+            {"row": name(row), "match_rule": end["match_rule"], "match_probability": end["match_probability"]}
             for row, end in zip((first, second), ends, strict=True)
         ],
         "linked": linked,
@@ -123,7 +128,7 @@ def _link_of(links: pa.Table, row: Row) -> dict[str, Any]:
     found = links.filter(
         (pc.field("source") == row.source)
         & (pc.field("council") == row.council)
-        & (pc.field("source_row") == row.source_row)
+        & (pc.field("row_key") == pa.scalar(row.row_key, pa.uint64()))
     ).to_pylist()
     return dict(found[0])
 
@@ -132,8 +137,8 @@ class _Follower:
     """The watcher. `seen`: whether the rows say the same, whether they are one entity of a service, the weight of the
     pair of records, and what the step that compares their services decided."""
 
-    def __init__(self, first: Row, second: Row) -> None:
-        self._rows = (first, second)
+    def __init__(self, first: Row, second: Row, name: Callable[[Row], str]) -> None:
+        self._rows, self._name = (first, second), name
         self._patterns: list[int] = []
         self.seen: dict[str, Any] = {}
 
@@ -147,7 +152,7 @@ class _Follower:
         self.seen["step"] = step.name
         self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], step.children)
         ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
-        self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends)
+        self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends, self._name)
 
     def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         found = [_pattern(con, row) for row in self._rows]
@@ -181,9 +186,9 @@ def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
     found = con.execute(
         """
         SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
-         WHERE source = ? AND council = ? AND source_row = ?
+         WHERE source = ? AND council = ? AND row_key = ?
         """,
-        [row.source, row.council, row.source_row],
+        [row.source, row.council, row.row_key],
     ).fetchall()
     if not found:
         raise NoSuchRow(f"{row} is not among the rows that are linked")
@@ -198,7 +203,12 @@ def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) 
 
 
 def _decision(
-    con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
+    con: duckdb.DuckDBPyConnection,
+    step: Scored,
+    left: int,
+    right: int,
+    ends: tuple[Row, ...],
+    name: Callable[[Row], str],
 ) -> dict[str, Any]:
     """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what is
     added where neither has another partner (`candidates.FREE_BITS`), and the rivals that were chosen instead."""
@@ -206,7 +216,7 @@ def _decision(
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
     rivals = [i for i in decision.kept if (unit_l[i] == left) != (unit_r[i] == right)]
-    chosen = [_rival(con, step, i, left, ends) for i in rivals]
+    chosen = [_rival(con, step, i, left, ends, name) for i in rivals]
     if not len(at):
         return {"weight": None, "kept": False, "rivals": chosen}
     (pair,) = at
@@ -223,20 +233,27 @@ def _decision(
     }
 
 
-def _rival(con: duckdb.DuckDBPyConnection, step: Scored, pair: int, left: int, ends: tuple[Row, ...]) -> dict[str, Any]:
+def _rival(
+    con: duckdb.DuckDBPyConnection,
+    step: Scored,
+    pair: int,
+    left: int,
+    ends: tuple[Row, ...],
+    name: Callable[[Row], str],
+) -> dict[str, Any]:
     """A pair that was chosen and has one of the two units: the rows of its other end."""
     unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
     takes_left = unit_l == left
     named = con.execute(
         """
-        SELECT source, council, source_row FROM rows JOIN units USING (pattern) WHERE unit = ?
-         ORDER BY source, council, source_row LIMIT ?
+        SELECT source, council, row_key FROM rows JOIN units USING (pattern) WHERE unit = ?
+         ORDER BY source, council, row_key LIMIT ?
         """,
         [unit_r if takes_left else unit_l, ROWS_OF_A_RIVAL],
     ).fetchall()
     return {
-        "linked_to": str(ends[0] if takes_left else ends[1]),
+        "linked_to": name(ends[0] if takes_left else ends[1]),
         "weight": weight,
         "posterior": probability_of(float(step.decision.odds[pair])),
-        "rows": [str(Row(*row)) for row in named],
+        "rows": [name(Row(*row)) for row in named],
     }

@@ -35,7 +35,7 @@ _POSTERIOR_DIGITS = 6
 """Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
 one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
 _ID_BYTES = 16
-LINK_COLUMNS = ("source", "council", "source_row", "child_id", "match_rule", "match_probability")
+LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def link(
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
-    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to its Parquet files or an Arrow
-    table, with council, source_row, sex and token columns under the second keying. `previous` are the links of an
-    earlier run, whose child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
+    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to the rows sent of it, with
+    council, row_key, sex and token columns under the second keying. `previous` are the links of an earlier run, whose
+    child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
     `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
     were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
     is where pairs are weighed; it changes no link. `children` is the size of the cohort in these councils, as it is
@@ -270,12 +270,12 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         CREATE TABLE linked AS
         WITH held AS MATERIALIZED (
-            SELECT source, council, source_row, unit, entity, {", ".join(numbers)}
+            SELECT source, council, row_key, unit, entity, {", ".join(numbers)}
               FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern) JOIN entities USING (pattern)),
         children AS (SELECT unit, row_number() OVER (ORDER BY unit) - 1 AS child FROM (SELECT DISTINCT unit FROM held)),
         several AS (SELECT entity, true AS repeated FROM held GROUP BY entity HAVING count(*) > 1),
         {shared}
-        SELECT source, council, source_row, child,
+        SELECT source, council, row_key, child,
                CASE WHEN joins.rule IS NOT NULL THEN joins.rule
                     WHEN same_t_upn THEN 'upn'
                     WHEN same_t_nhs THEN 'nhs_number'
@@ -290,7 +290,7 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> None:
-    """Create `ids` (child, child_id) from `linked` (source, council, source_row, child), `child` being 0, 1, ...
+    """Create `ids` (child, child_id) from `linked` (source, council, row_key, child), `child` being 0, 1, ...
 
     With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them.
@@ -306,8 +306,8 @@ def _assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> No
         CREATE TABLE ids AS
         WITH claims AS (
             SELECT linked.child, previous.child_id, count(*) AS n,
-                   min((linked.source, linked.council, linked.source_row)) AS first_row
-              FROM linked JOIN previous USING (source, council, source_row) GROUP BY 1, 2),
+                   min((linked.source, linked.council, linked.row_key)) AS first_row
+              FROM linked JOIN previous USING (source, council, row_key) GROUP BY 1, 2),
         favourites AS (
             SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1),
         kept AS (
@@ -328,7 +328,7 @@ def _random_ids(count: int) -> pa.Array:
 
 def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:
     return con.sql(
-        f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, source_row"
+        f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, row_key"
     ).to_arrow_table()
 
 

@@ -1,10 +1,10 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
-`rows`: row, source, council, source_row, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
+`rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
 has_postcode, has_surname, has_forename, surname_band, forename_band, token columns; rows of one service
 that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
-hash of what the pattern says (and of the row's place in its file where demographics are incomplete); it settles ties,
-so that the order in which rows are read settles nothing.
+hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
+say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
 
 `find_entities` adds the units of each service: patterns that are one child by its own numbers, or by being the same in
 every respect. Three kinds of edges, in any council of one service:
@@ -16,9 +16,8 @@ The connected components are the entities. No row is compared with others in tur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import duckdb
 import numpy as np
@@ -26,7 +25,7 @@ import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from privacy.doors.sql import parquet, quoted
+from privacy.doors.sql import quoted
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
 from privacy.services import SERVICES
 
@@ -45,28 +44,35 @@ _EVIDENCE = (
 )  # fmt: skip
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
 
-Extract: TypeAlias = "Sequence[Path] | Any"
-"""Parquet files of one source, or an Arrow table of its rows."""
+Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
+"""The rows of one source."""
 
 
 def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> None:
     """Create `rows` and `patterns` from extracts by source name.
 
-    Each extract has council, source_row, sex and any of the token columns. Raises ValueError for an unknown source.
+    Each extract has council, row_key, sex and any of the token columns. Raises ValueError for an unknown source.
     """
     unknown = set(extracts) - set(SERVICES)
     if unknown:
         raise ValueError(f"not a linked source: {', '.join(sorted(unknown))}")
-    selects = [_select(con, source, extract) for source, extract in extracts.items() if len(extract)]
+    selects = [_select(con, source, extract) for source, extract in extracts.items()]
     if not selects:
         raise ValueError("no extract to link")
     con.execute(f"CREATE TABLE sent AS {' UNION ALL '.join(selects)}").fetchall()
     for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
         _forget_default_numbers(con, number)
     tokens = ", ".join(TOKEN_COLUMNS)
-    alone = f"CASE WHEN NOT ({COMPLETE}) THEN hash(source, council, source_row) END"
     con.execute(
-        f"CREATE TABLE contents AS SELECT row, hash(service, sex, {tokens}, {alone}) AS tie FROM sent"
+        f"""
+        CREATE TABLE contents AS
+        WITH said AS (SELECT row, source, council, row_key, {COMPLETE} AS complete,
+                             hash(service, sex, {tokens}) AS content FROM sent),
+        alone AS (SELECT row, hash(content, row_number() OVER (
+                             PARTITION BY content ORDER BY source, council, row_key)) AS tie
+                    FROM said WHERE NOT complete)
+        SELECT row, coalesce(alone.tie, content) AS tie FROM said LEFT JOIN alone USING (row)
+        """
     ).fetchall()
     con.execute(
         f"""
@@ -83,7 +89,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     con.execute(
         """
         CREATE TABLE rows AS
-        SELECT row, source, council, source_row, pattern
+        SELECT row, source, council, row_key, pattern
           FROM sent JOIN contents USING (row) JOIN patterns USING (tie)
         """
     ).fetchall()
@@ -92,18 +98,13 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
 
 
 def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> str:
-    if isinstance(extract, pa.Table):
-        relation = f"sent_{source}"
-        con.register(relation, extract)
-        present = set(extract.column_names)
-    else:
-        relation = parquet(extract, union_by_name=True)
-        present = {column[0] for column in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+    relation, present = f"sent_{source}", set(extract.schema.names)
+    con.register(relation, extract)
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     number = list(SERVICES).index(source)
     return f"""
         SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, {quoted(source)} AS source,
-               {quoted(SERVICES[source])} AS service, council, source_row::BIGINT AS source_row, {sex}::VARCHAR AS sex,
+               {quoted(SERVICES[source])} AS service, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex,
                {compared_sql(present)} FROM {relation}
     """
 

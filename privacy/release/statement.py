@@ -88,8 +88,12 @@ def privacy_record(
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    return _said("statement.yaml") | {
+    said = _said("statement.yaml")
+    counted = [approval for entry in cohorts for approval in entry["approvals"]]
+    signed = "demonstration" if any(each["demonstration"] for each in counted) else "people" if counted else "nobody"
+    return said | {
         "release": release,
+        "sign_off": said["sign_off"][signed],
         "privacy_parameters": largest["privacy_parameters"],
         "larger_changes": largest["larger_changes"],
         "inference": inference(float(largest["privacy_parameters"]["rho"])),
@@ -160,7 +164,11 @@ def _cohort(
 
 
 def _approval(signed: Signed) -> Record:
-    """Who approved a measurement; the name where the policy says that it is public."""
+    """Who approved a measurement; the name where the policy says that it is public.
+
+    The hash of the decision sheet is left out: the sheet has bands of rows set aside, and whoever guessed them could
+    tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
+    """
     approval = signed.approval
     return {
         "role": approval.role,
@@ -168,7 +176,6 @@ def _approval(signed: Signed) -> Record:
         "signed_at": approval.signed_at,
         "demonstration": approval.is_demonstration,
         "request_sha256": sha256_hex(canonical_json(approval.request)),
-        "sheet_sha256": approval.sheet_sha256,
         "ledger_line": signed.entry_hash,
     }
 

@@ -54,7 +54,7 @@ another date of birth is not found: that nothing was found says too little."""
 DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two records that are not linked may still be one child: that they are not is then less sure
 than a link of 0.95."""
-_ROW = ("source", "council", "source_row")
+_ROW = ("source", "council", "row_key")
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def facts_of(
     rule: NewChildren,
     on: dt.date,
 ) -> pa.Table:
-    """What is told of each row that `receiver` sent of `source`: `source_row`, `fact` (a JSON text), by `source_row`.
+    """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
-    Reads, from `con`, `records` (source, council, service, source_row, child_id, probability, last_contact as
-    `2022-05`, concern, findable, sex, the tokens of ALIKE_TOKENS, first_day, deliveries, at_start and numbered: since
-    when and in how many deliveries the row has stood, whether since the sender's first, and whether it has a number of
-    its own) and `doubts` (child_id, other_child_id, likely). A
-    row of which nothing can be told is left out. The JSON text is
+    Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
+    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), first_day,
+    deliveries, at_start and numbered: since when and in how many deliveries the row has stood, whether since the
+    sender's first, and whether it has a number of its own) and `doubts` (child_id, other_child_id, likely). A row of
+    which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
@@ -140,7 +140,7 @@ def _tellers(allowed: Permitted) -> pa.Table:
 
 
 _ALIKE = " UNION ".join(
-    f"""SELECT unfound.source_row FROM unfound JOIN strangers
+    f"""SELECT unfound.row_key FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
     for name in ALIKE_TOKENS
 )

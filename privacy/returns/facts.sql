@@ -20,47 +20,49 @@ WITH RECURSIVE seen AS (
 ), theirs AS (
     SELECT seen.*, tells_contact, tells_concern FROM seen JOIN told_by USING (council, service)
 ), linked AS (
-    SELECT mine.source_row, mine.numbered AS own_number, len(list_filter(senders, lambda each: each <>
-               (theirs.council, theirs.service))) > 0 AS held, theirs.* EXCLUDE (source_row, child_id, probability),
+    SELECT mine.row_key, mine.numbered AS own_number, len(list_filter(senders, lambda each: each <>
+               (theirs.council, theirs.service))) > 0 AS held, theirs.* EXCLUDE (row_key, child_id, probability),
            mine.probability * theirs.probability >= $least AS sure
       FROM mine JOIN theirs USING (child_id)
 ), perhaps AS (
-    SELECT mine.source_row, theirs.council, theirs.service, bool_or(likely) AS likely
+    SELECT mine.row_key, theirs.council, theirs.service, bool_or(likely) AS likely
       FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id GROUP BY ALL
 ), known AS (
-    SELECT source_row, council, service, any_value(tells_contact) AS tells_contact,
+    SELECT row_key, council, service, any_value(tells_contact) AS tells_contact,
            any_value(tells_concern) AS tells_concern, coalesce(any_value(linked.held), false) AS held,
            any_value(own_number) AS own_number,
            NOT bool_and(sure) OR coalesce(bool_or(perhaps.likely), false) AS unsettled,
            max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern
-      FROM linked LEFT JOIN perhaps USING (source_row, council, service)
-     GROUP BY source_row, council, service HAVING bool_or(sure)
+      FROM linked LEFT JOIN perhaps USING (row_key, council, service)
+     GROUP BY row_key, council, service HAVING bool_or(sure)
 ), told AS (
-    SELECT source_row, council, service,
+    SELECT row_key, council, service,
            CASE WHEN tells_contact AND NOT unsettled AND NOT held AND (own_number OR $bare_contact) THEN last_contact
                 END AS last_contact,
            CASE WHEN tells_concern AND (concern OR NOT unsettled) AND NOT held AND (own_number OR $bare_concern)
                 THEN concern END AS concern
       FROM known WHERE (NOT held OR $waiting_known) AND (own_number OR $bare_known)
 ), of_known AS (
-    SELECT source_row, list(json_merge_patch(
+    SELECT row_key, list(json_merge_patch(
                json_object('council', council, 'service', service),
                CASE WHEN last_contact IS NULL THEN json('{}') ELSE json_object('last_contact', last_contact) END,
                CASE WHEN concern IS NULL THEN json('{}') ELSE json_object('concern', concern) END
            ) ORDER BY council, service) AS known_to
-      FROM told GROUP BY source_row
+      FROM told GROUP BY row_key
 ), unfound AS (
     FROM mine WHERE $absence AND findable AND senders IS NULL AND (numbered OR $bare_absence)
-       AND source_row NOT IN (SELECT source_row FROM linked) AND source_row NOT IN (SELECT source_row FROM perhaps)
+       AND row_key NOT IN (SELECT row_key FROM linked) AND row_key NOT IN (SELECT row_key FROM perhaps)
 ), strangers AS (
     FROM theirs WHERE child_id NOT IN
         (SELECT child_id FROM seen WHERE council = $council AND service = $service AND stands)
 ), alike AS (
     ALIKE
+), numbers AS (
+    SELECT row_key, row FROM mine
 ), of_nobody AS (
-    SELECT source_row FROM unfound WHERE source_row NOT IN (SELECT source_row FROM alike)
+    SELECT row_key FROM unfound WHERE row_key NOT IN (SELECT row_key FROM alike)
 )
-SELECT source_row, json_object('row', source_row, 'known_to', known_to)::VARCHAR AS fact FROM of_known
+SELECT row, json_object('row', row, 'known_to', known_to)::VARCHAR AS fact FROM of_known JOIN numbers USING (row_key)
 UNION ALL
-SELECT source_row, json_object('row', source_row, 'known_to_no_other', true)::VARCHAR FROM of_nobody
-ORDER BY source_row
+SELECT row, json_object('row', row, 'known_to_no_other', true)::VARCHAR FROM of_nobody JOIN numbers USING (row_key)
+ORDER BY row

@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from privacy.doors import files
 
 FORMAT = "readiness-return-2"
+TOLD_FORMAT = "readiness-told-1"
+"""First word of a file that says who was told about a service's rows; one JSON document follows."""
 _SIGNATURE_DIGITS = 128
 _AGE_START = b"age-encryption.org/"
 

@@ -16,12 +16,16 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from assets.home.paths import Home
+from assets.linkage.row_numbers import RowNumbers
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
+from privacy.doors import sealed
 from privacy.keys import KeyRing
 from sources.reference.places import place
 from tests.support.extracts import append
 from tests.support.independent import GOALS, Truth, write_extracts
+from tests.support.intake.numbered import numbered_quarantine
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 
 COHORT = "202425"
@@ -99,7 +103,8 @@ def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
 
 
 def test_education_is_linked_to_health_visiting(run: Run) -> None:
-    links = pq.read_table(run.home / "restricted" / "linked" / f"cohort={COHORT}" / "links.parquet")
+    home, keys = Home(run.home), KeyRing.load(run.home.parent / "keys")
+    links = RowNumbers(home, keys, COHORT).numbered(pq.read_table(home.links(COHORT)))
     rows: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for link in links.to_pylist():
         rows[link["child_id"]][link["source"]].append((link["council"], link["source_row"]))
@@ -114,9 +119,12 @@ def test_no_identifier_leaves_landing(run: Run) -> None:
         text.encode() for word in IDENTIFIERS for text in (word, word.upper(), word.lower(), word.replace(" ", ""))
     }
     assert not [word for word in variants if word in run.output.encode()]
+    keys = KeyRing.load(run.home.parent / "keys")
     for path in (path for path in run.home.rglob("*") if path.is_file()):
         content = path.read_bytes()
-        if path.suffix == ".parquet":
+        if path.is_relative_to(run.home / "tokens"):
+            content += sealed.opened(path, keys.opens("tokens")).read().to_pandas().to_csv().encode()
+        elif path.suffix == ".parquet":
             content += pq.read_table(path).to_pandas().to_csv().encode()
         elif path.suffix in {".db", ".sqlite"}:
             content += "\n".join(sqlite3.connect(path).iterdump()).encode()
@@ -124,8 +132,9 @@ def test_no_identifier_leaves_landing(run: Run) -> None:
 
 
 def test_a_broken_row_is_quarantined_by_number_and_rule(run: Run) -> None:
-    path = run.home / "restricted" / "quarantine" / "source=eyfsp" / f"cohort={COHORT}" / "leeds.parquet"
-    broken = [row for row in pq.read_table(path).to_pylist() if not row["row_kept"]]
+    keys = KeyRing.load(run.home.parent / "keys")
+    lines = numbered_quarantine(Home(run.home), keys, "eyfsp", "leeds").to_pylist()
+    broken = [row for row in lines if not row["row_kept"]]
     assert [(row["source_row"], row["rule"]) for row in broken] == [
         (run.truth.children["leeds"] + 2, "com_e01-invalid")
     ]

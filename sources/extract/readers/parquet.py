@@ -78,7 +78,7 @@ def bounded_batches(
             stream, metadata=file.metadata, read_dictionary=_texts(schema), buffer_size=_BUFFER_BYTES, **options
         )
         for batch in reader.iter_batches(batch_size=rows, columns=list(names)):
-            columns = [_decoded(content.name, schema, name, batch.column(name)) for name in names]
+            columns = [decoded(content.name, schema, name, batch.column(name)) for name in names]
             yield pa.record_batch(columns, names=list(names))
 
 
@@ -128,7 +128,7 @@ def _check_type(file: str, schema: pa.Schema, name: str) -> None:
         raise stopped(file, LONG_VALUE, _column(schema, name), name)
 
 
-def _decoded(file: str, schema: pa.Schema, name: str, values: pa.Array) -> pa.Array:
+def decoded(file: str, schema: pa.Schema, name: str, values: pa.Array) -> pa.Array:
     """Values in the place of a dictionary and indices; raises `ExtractStopped` where they are too long together."""
     if not types.is_dictionary(values.type):
         return values

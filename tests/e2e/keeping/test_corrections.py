@@ -1,4 +1,4 @@
-"""A correction that lands between two steps: rows of one delivery never meet the row numbers of another."""
+"""A correction that lands between two steps: rows of one delivery never meet the row keys of another."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from sources.reference.goals import GOALS
 from tests.support.extracts import prepend, upn
 from tests.support.installation.released import COHORT, Place
 from tests.support.installation.traces import hashes
+from tests.support.intake.numbered import numbered
 from tests.support.planted import PROFILE
 
 pytestmark = pytest.mark.slow
@@ -56,13 +57,9 @@ def children(path: Path) -> list[tuple[object, ...]]:
 
 
 def ids_by_upn(place: Place) -> dict[int, str]:
-    extract = place.home.pseudonymised("eyfsp", COHORT, "leeds")
-    return dict(
-        duckdb.sql(
-            f"SELECT t_upn, child_id FROM '{extract}' JOIN '{place.home.links(COHORT)}' AS links"
-            " USING (council, source_row) WHERE links.source = 'eyfsp' AND t_upn IS NOT NULL"
-        ).fetchall()
-    )
+    named = {(e["council"], e["source"], e["source_row"]): e["child_id"] for e in place.links()}
+    rows = numbered(place.home, place.keys, "eyfsp", "leeds").select(["source_row", "t_upn"]).to_pylist()
+    return {row["t_upn"]: named["leeds", "eyfsp", row["source_row"]] for row in rows if row["t_upn"] is not None}
 
 
 def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
@@ -80,7 +77,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert instance.get_latest_materialization_event(LINKS)
     assert not_as_linked(home, COHORT, councils) == []
     made = children(home.confidential("pupil", COHORT))
-    link_cohort(home, COHORT, councils)
+    link_cohort(home, COHORT, councils, place.keys)
     build_confidential_tables(home.links(COHORT), extracts, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
@@ -136,7 +133,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     def other() -> None:
         try:
-            link_cohort(place.home, COHORT, ["leeds"])
+            link_cohort(place.home, COHORT, ["leeds"], place.keys)
         except at_work.Busy as busy:
             refused.append(str(busy))
 
@@ -153,18 +150,18 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
     correct(place)
     before = hashes(place.home.restricted / "pseudonymised")
     with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
-        forget(place.home, found)
+        forget(place.home, found, place.keys)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
+        rows_named(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        rows_of_pseudonym(place.home, child_id, None)
+        rows_of_pseudonym(place.home, child_id, None, place.keys)
     assert hashes(place.home.restricted / "pseudonymised") == before
     step(place, LINKS)
-    forget(place.home, rows_of_pseudonym(place.home, child_id, None))
+    forget(place.home, rows_of_pseudonym(place.home, child_id, None, place.keys), place.keys)
     assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
 
 
@@ -172,7 +169,7 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
     correct(place)
     rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
     with pytest.raises(CannotExplain, match="are not those of the extracts that are in; link the cohort again first"):
-        explain_link(place.home, COHORT, *rows)
+        explain_link(place.home, COHORT, *rows, place.keys)
 
 
 # --- A release that was published, run again
@@ -188,8 +185,8 @@ def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Pla
     ledger = [tuple(vars(entry).values()) for entry in Ledger(place.home.ledger).entries()]
     published = hashes(place.home.release / "2026.11.0")
     measured = hashes(place.home.restricted / "measurements")
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], linked=True)
-    forget(place.home, found)
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
+    forget(place.home, found, place.keys)
     again(place)
     assert hashes(place.home.release / "2026.11.0") == published
     assert hashes(place.home.restricted / "measurements") == measured

@@ -76,7 +76,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
     shutil.copytree(released.root / "keys", place.root / "keys")
     names = tuple(f"{name}.key" for name in ("linkage", "upn", "nhs", "linker", "input-mac"))
     intake_keys = keys_of(place, "restricted-keys", (*names, "epoch"))
-    release_keys = keys_of(place, "release-keys", ("input-mac.key", "signing.pem"))
+    release_keys = keys_of(place, "release-keys", ("input-mac.key", "signing.pem", "demo-approver.pem"))
     for folder, other in ((intake_keys, RELEASE), (release_keys, RESTRICTED), (intake_keys, PIPELINE)):
         with pytest.raises(KeyProblem, match="is missing"):
             KeyRing.load(folder, other)
@@ -94,7 +94,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}
-    spend = {"ops": {"release__measurements": config, "release__bundle": {"config": {"version": VERSION}}}}
+    spend = {"ops": {"release__measurements": config}}
     done.append(run(release, "release", storage, partition_key=COHORT, run_config=spend))
     done.append(run(release, "analyst_database", storage))
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from assets.home.at_work import InUse, RemovalUnfinished, alone, in_use
@@ -19,13 +18,14 @@ from assets.keeping.forgetting import CannotForget, finish, forget, rows_named, 
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
 from pipelines.opening import opened
-from privacy.keys import RESTRICTED, KeyRing
+from privacy.keys import KeyRing
 from sources.extract.landed import taking_part
 from tests.support import PROJECT
 from tests.support.daily import first
 from tests.support.extracts import append, prepend, upn
 from tests.support.installation.released import COHORT, PLANTED, Place
 from tests.support.installation.traces import hashes, traces
+from tests.support.intake.numbered import numbered, numbered_quarantine
 from tests.support.planted import PROFILE, REVIEW
 
 pytestmark = pytest.mark.slow
@@ -34,14 +34,14 @@ KEY = ("eyfsp", COHORT, "leeds")
 
 
 def planted(place: Place, linked: bool = True):
-    return rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], linked=linked)
+    return rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=linked)
 
 
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
     home, forgotten = place.home, place.home.restricted / "forgotten"
     assert len(tokens) > 10
-    before = traces(home.root, tokens, {child_id})
+    before = traces(home.root, tokens, {child_id}, place.keys)
     assert {Path(name).name for name in before} >= {
         "leeds.parquet",
         "halton.parquet",
@@ -51,18 +51,18 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
     ledger = [tuple(vars(entry).values()) for entry in _ledger(place)]
     (home.restricted / "staging-dead").mkdir()
-    (home.restricted / "staging-dead" / "kept.parquet").write_bytes(home.pseudonymised(*KEY).read_bytes())
+    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.tokens(*KEY).read_bytes())
 
     returned = home.return_file("eyfsp", COHORT, "leeds")
     returned.parent.mkdir(parents=True)
     returned.write_bytes(b"what nobody here can open")
 
-    found = forget(home, planted(place), place.keys)
+    found = forget(home, planted(place), place.keys, objection=True)
 
     assert not returned.exists()
     assert {f"{e.council}/{e.source}": e.rows for e in found.extracts} == {n: (place.row(n),) for n in PLANTED}
-    assert traces(home.root, tokens, {child_id}, but=forgotten) == []
-    assert traces(forgotten, tokens, {child_id}) == []
+    assert traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
+    assert traces(forgotten, tokens, {child_id}, place.keys) == []
     assert {part: hashes(home.root / part) for part in kept} == kept
     assert [tuple(vars(entry).values()) for entry in _ledger(place)] == ledger
     assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
@@ -78,7 +78,7 @@ def _ledger(place: Place):
 
 def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
     """Same rows, same figures of the extract, same links but for the ids."""
-    forget(place.home, planted(place))
+    forget(place.home, planted(place), place.keys)
     after = deliveries.read(place.home.quality(*KEY))
     assert after
     assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
@@ -99,9 +99,9 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         append(place.file("leeds/eyfsp"), broken)
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
-    link_cohort(place.home, COHORT, taking_part(place.landing))
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], linked=True)
-    forget(place.home, found)
+    link_cohort(place.home, COHORT, taking_part(place.landing), place.keys)
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+    forget(place.home, found, place.keys)
     after = deliveries.read(place.home.quality(*KEY))
     assert after
     assert not any(row in rule.first_rows for rule in after.rules)
@@ -110,11 +110,11 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
     report = json.loads((place.home.reports(COHORT, "leeds") / "eyfsp.json").read_text())
     assert "forgotten" in {finding["rule"] for finding in report["findings"]}
     assert not any(str(row) in finding["row_numbers"] for finding in report["findings"])
-    assert not duckdb.sql(f"FROM '{place.home.quarantine(*KEY)}' WHERE source_row = {row}").fetchall()
+    assert row not in numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
 
 
 def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
-    forget(place.home, planted(place))
+    forget(place.home, planted(place), place.keys)
     assert place.take("leeds/eyfsp").unchanged
     place.keys.rotate(place.root / "keys-2")
     again = place.take("leeds/eyfsp", KeyRing.load(place.root / "keys-2"))
@@ -125,7 +125,7 @@ def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
 def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
     for objects in (False, True):
         place = copied()
-        forget(place.home, planted(place), place.keys if objects else None)
+        forget(place.home, planted(place), place.keys, objection=objects)
         namesake = PROFILE | {"upn": upn(899_999_123_457), "postcode": "L98 9ZZ"}
         prepend(place.file("leeds/eyfsp"), PROFILE | {"postcode": "L1 1AA"}, namesake, drop_last=True)
         append(place.file("halton/hv_reviews"), REVIEW | {"nhs_number": "", "nhs_number_status": ""})
@@ -139,7 +139,7 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
 
 
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, planted(place), place.keys, objection=True)
     place.keys.rotate(place.root / "keys-2")
     keys = KeyRing.load(place.root / "keys-2")
     other = place.take("sefton/eyfsp", keys)
@@ -153,19 +153,18 @@ def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(
 def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> None:
     by_row = planted(place)
     child_id = place.child_id("leeds/eyfsp")
-    path = place.home.pseudonymised(*KEY)
-    tokens = duckdb.sql(f"SELECT t_upn, t_surname_dob FROM '{path}' ORDER BY source_row").fetchall()
-    assert rows_of_pseudonym(place.home, child_id, None) == by_row
-    assert rows_of_pseudonym(place.home, str(tokens[-1][0]), COHORT) == by_row
-    assert rows_of_pseudonym(place.home, f"{tokens[-1][0]:016x}", None) == by_row
+    last = numbered(place.home, place.keys, "eyfsp", "leeds").to_pylist()[-1]
+    assert rows_of_pseudonym(place.home, child_id, None, place.keys) == by_row
+    assert rows_of_pseudonym(place.home, str(last["t_upn"]), COHORT, place.keys) == by_row
+    assert rows_of_pseudonym(place.home, f"{last['t_upn']:016x}", None, place.keys) == by_row
     with pytest.raises(CannotForget, match="neither a child_id nor a token"):
-        rows_of_pseudonym(place.home, "5", None)
+        rows_of_pseudonym(place.home, "5", None, place.keys)
     with pytest.raises(CannotForget, match="more than one child"):
-        rows_of_pseudonym(place.home, str(tokens[-1][1]), COHORT)
+        rows_of_pseudonym(place.home, str(last["t_surname_dob"]), COHORT, place.keys)
 
 
 def test_one_row_alone(place: Place) -> None:
-    forget(place.home, planted(place, linked=False))
+    forget(place.home, planted(place, linked=False), place.keys)
     rows = place.linked_rows()
     assert [(name, place.row(name)) in rows for name in PLANTED] == [False, True, True]
 
@@ -180,7 +179,7 @@ def test_one_row_alone(place: Place) -> None:
 )
 def test_what_is_not_there(place: Place, council: str, source: str, row: int, sentence: str) -> None:
     with pytest.raises(CannotForget, match=sentence):
-        rows_named(place.home, COHORT, council, source, [row], linked=True)
+        rows_named(place.home, COHORT, council, source, [row], place.keys, linked=True)
 
 
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
@@ -212,8 +211,9 @@ from assets.home.paths import Home
 from assets.keeping.forgetting import forget, rows_named
 from privacy.keys import RESTRICTED, KeyRing
 home = Home(root / "home")
-found = rows_named(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], linked=True)
-forget(home, found, KeyRing.load(root / "keys", RESTRICTED))
+keys = KeyRing.load(root / "keys", RESTRICTED)
+found = rows_named(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], keys, linked=True)
+forget(home, found, keys, objection=True)
 """
 
 
@@ -227,14 +227,14 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
     if place.home.unfinished_removal.exists():
         with pytest.raises(RemovalUnfinished), in_use(place.home):
             pass
-        assert opened(place.home) == place.home
+        assert opened(place.home, place.root / "keys") == place.home
         with in_use(place.home):
             pass
     else:
         assert all(place.row(name) in place.rows(name) for name in PLANTED)
-        forget(place.home, planted(place), KeyRing.load(place.root / "keys", RESTRICTED))
-    finish(place.home)
-    assert traces(place.home.root, tokens, {child_id}, but=place.home.restricted / "forgotten") == []
+        forget(place.home, planted(place), place.keys, objection=True)
+    finish(place.home, place.keys)
+    assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
     assert place.home.confidential("pupil", COHORT).exists()
     verify(place.home)
 
@@ -250,7 +250,7 @@ def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
     row = place.row("leeds/eyfsp")
-    forget(place.home, planted(place))
+    forget(place.home, planted(place), place.keys)
     said = [entry for entry in entries(place.home) if entry.what == "rows removed on request"]
     assert [f"{entry.council}/{entry.source}" for entry in said] == sorted(PLANTED, key=lambda n: n.split("/"))
     assert all(entry.file_mac and entry.who and entry.note == "rows" for entry in said)

@@ -10,9 +10,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries, record, verify
-from assets.linkage.explanation import explain_link
+from assets.linkage.explanation import explain_link, parse_row
 from privacy.chained_log import LogBroken
-from privacy.linkage.explain import Row
 from tests.support.installation.released import COHORT, Place
 
 
@@ -33,10 +32,8 @@ def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
 
 
 def test_an_explanation_is_an_access(place: Place) -> None:
-    rows = [
-        Row(name.split("/")[1], name.split("/")[0], place.row(name)) for name in ("leeds/eyfsp", "leeds/hv_reviews")
-    ]
-    explain_link(place.home, COHORT, *rows)
+    rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
+    explain_link(place.home, COHORT, *rows, place.keys)
     last = verify(place.home)[-1]
     assert (last.what, last.note) == (Processing.EXPLANATION, "leeds/eyfsp and leeds/hv_reviews")
 

@@ -223,7 +223,7 @@ def test_republish_cannot_draw(installation: Installation) -> None:
     """It has no step that measures; of a release that was never measured it says so, and charges nothing."""
     job = build_definitions(installation).resolve_job_def("republish")
     assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
-    with pytest.raises(dg.DagsterInvalidConfigError, match="version"):
+    with pytest.raises(Exception, match="names no release version"):
         job.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
 
 

@@ -28,7 +28,7 @@ from ndl_export.publish.upload import PublishRefused
 from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
 from tests.support import PROJECT
-from tests.support.export.bundles import publish
+from tests.support.export.bundles import charged, publish
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 
@@ -340,3 +340,30 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(two: Path, tmp_
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="not a folder"):
         publish(two, FIRST, str(tmp_path / "file"))
+
+
+def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, place: str) -> None:
+    publish(own, FIRST, place)
+    ledger = own.parent / "ledger.sqlite"
+    ledger.rename(own.parent / "kept")
+    said = [asked(own, SECOND, place)]
+    charged(ledger, SECOND)
+    said.append(asked(own, SECOND, place, "--dry-run"))
+    (own.parent / "kept").rename(ledger)
+    fsspec.filesystem("memory").rm_file(f"{place}/{FIRST}/privacy_statement.json")
+    said.append(asked(own, SECOND, place))
+    assert [code for code, _ in said] == [1] * 3
+    for (_, output), words in zip(
+        said,
+        (
+            f"there is no ledger at {ledger}: restore it from a backup; nothing is published",
+            f"the ledger does not have the charge that {own / FIRST} states for pupil of release {FIRST}",
+            f"{place}/{FIRST}: privacy_statement.json is missing, so nobody can tell what it was charged",
+        ),
+        strict=True,
+    ):
+        assert output.startswith(f"readiness: {words}")
+        assert output.count("\n") == 1
+    assert open_store(place).read(f"{SECOND}/SHA256SUMS", 10**6) is None
+    publish(own, FIRST, place)
+    assert publish(own, SECOND, place).sent

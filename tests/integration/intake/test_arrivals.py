@@ -15,6 +15,7 @@ import pytest
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
+from assets.intake.one_pass import Staged
 from assets.intake.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from pipelines.reports.status import as_json, render
@@ -64,7 +65,10 @@ class Place:
             kept, quarantine = staging / "kept", staging / "quarantine"
             pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({MAC_KEY: "mac"}), kept)
             quarantine.write_bytes(b"")
-            deliveries.accept(self.home, quality, kept, quarantine)
+            tokens = staging / "tokens"
+            tokens.write_bytes(b"PAREPARE")
+            staged = Staged(kept, tokens, quarantine, {}, 17, 17, (), {})
+            deliveries.accept(self.home, quality, staged)
 
     def stop(self, landed: Landed, stopped_at: str) -> None:
         note = StoppedExtract(

@@ -29,6 +29,7 @@ from sources.extract.landed import find
 from sources.reference.places import PILOT, places
 from tests.support.intake import corpus_files, corpus_values
 from tests.support.intake.corpus import COHORT, PLANTED, Case, around, text
+from tests.support.intake.numbered import numbered, numbered_quarantine
 
 pytestmark = pytest.mark.slow
 """Some 250 cases, each taken in twice."""
@@ -53,6 +54,7 @@ class Seen:
     council: str
     landing: Path
     home: Home
+    keys: KeyRing
     before: dict[str, str] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     after: list[dict[str, str]] = field(default_factory=list)
@@ -65,20 +67,20 @@ class Seen:
     def held(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
         key = (self.case.source, COHORT, self.council)
-        paths = (self.home.pseudonymised(*key), self.home.quarantine(*key), self.home.quality(*key))
+        home = self.home
+        paths = (home.pseudonymised(*key), home.tokens(*key), home.quarantine(*key), home.quality(*key))
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
 
     def quarantined(self, *, kept: bool) -> dict[int, set[str]]:
         found: dict[int, set[str]] = {}
-        lines = pq.read_table(self.home.quarantine(self.case.source, COHORT, self.council), partitioning=None)
+        lines = numbered_quarantine(self.home, self.keys, self.case.source, self.council)
         for line in lines.to_pylist():
             if line["row_kept"] == kept:
                 found.setdefault(line["source_row"], set()).add(line["rule"])
         return found
 
     def kept(self) -> tuple[int, ...]:
-        path = self.home.pseudonymised(self.case.source, COHORT, self.council)
-        return tuple(pq.read_table(path, columns=["source_row"], partitioning=None)["source_row"].to_pylist())
+        return tuple(numbered(self.home, self.keys, self.case.source, self.council)["source_row"].to_pylist())
 
 
 @dataclass
@@ -114,7 +116,7 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
     directory = "postcode,lsoa21cd,imd_decile\nZE3 9JW,S01012403,4\nLS1 4AP,E01000001,1\n"
     (landing / "reference" / "postcode_directory.csv").write_text(directory)
     intake = Intake(landing, home, keys)
-    seen = [Seen(case, council, landing, home) for case, council in zip(cases, _COUNCILS, strict=False)]
+    seen = [Seen(case, council, landing, home, keys) for case, council in zip(cases, _COUNCILS, strict=False)]
     _take_a_good_one_before(intake, [one for one in seen if one.case.stops])
     for one in seen:
         one.before = one.held()

@@ -209,6 +209,7 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, mon
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
     desk.home.quality(*KEY).unlink()
     monkeypatch.setattr(assets.intake.one_pass, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(assets.intake.rows_apart, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.text, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
     assert desk.kept(columns=tokens) == at_once

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from sources.reference.places import PILOT, places
 from tests.support.daily import examples, first
 from tests.support.intake.corpus import COHORT, PLANTED, Row, Table, many, table
 from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, with_shared_strings, zipped
+from tests.support.intake.numbered import numbered, numbered_quarantine
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
 from tests.support.intake.standards import workbook as csds_workbook
 
@@ -145,7 +145,7 @@ def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, key
         outcomes = Intake(landing, home, keys).take_in_all(landed)
         for (name, form), one, outcome in zip(forms.items(), landed, outcomes, strict=True):
             if isinstance(outcome, ExtractQuality):
-                _adds_up(home, outcome, of_tables=form in STANDARDS.get("hv_reviews", {}).values())
+                _adds_up(home, keys, outcome, of_tables=form in STANDARDS.get("hv_reviews", {}).values())
             else:
                 _says_why(one, outcome, name)
         _holds_no_value(home)
@@ -162,15 +162,11 @@ def _land(landing: Path, council: str, source: str, form: tuple[str, Form], rng:
     return Landed(council, source, COHORT, path)
 
 
-def _adds_up(home: Home, quality: ExtractQuality, of_tables: bool) -> None:
+def _adds_up(home: Home, keys: KeyRing, quality: ExtractQuality, of_tables: bool) -> None:
     """Every row that was read is in place or in quarantine. Numbers of CSDS rows count in tables of their own."""
-    key = (quality.source, COHORT, quality.council)
-    kept = pq.read_table(home.pseudonymised(*key), columns=["source_row"], partitioning=None)["source_row"].to_pylist()
-    aside = {
-        line["source_row"]
-        for line in pq.read_table(home.quarantine(*key), partitioning=None).to_pylist()
-        if not line["row_kept"]
-    }
+    kept = numbered(home, keys, quality.source, quality.council)["source_row"].to_pylist()
+    lines = numbered_quarantine(home, keys, quality.source, quality.council).to_pylist()
+    aside = {line["source_row"] for line in lines if not line["row_kept"]}
     assert quality.rows_read == quality.rows_kept + quality.rows_rejected
     assert len(kept) == len(set(kept)) == quality.rows_kept > 0
     assert of_tables or len(aside) == quality.rows_rejected

@@ -43,7 +43,7 @@ def test_spark_gives_the_same_links_row_for_row(tokenise: Callable[[Frames], dic
     tables = tokenise(stress.extracts(1_500, seed=5))
     ours, sparks = link(tables), link(tables, backend=backends.backend("spark"))
     one, other = ours.links.to_pandas(), sparks.links.to_pandas()
-    plain = ["source", "council", "source_row", "match_rule"]
+    plain = ["source", "council", "row_key", "match_rule"]
     assert (one.match_rule == "probabilistic").sum() > 500
     assert one[plain].equals(other[plain])
     assert (pd.factorize(one.child_id)[0] == pd.factorize(other.child_id)[0]).all()

@@ -47,7 +47,7 @@ def case(
 
     def run(**rows: tuple[str, dict[str, Any]]) -> dict[str, str]:
         people = pd.DataFrame([{"source": source, **BASE, **changes} for source, changes in rows.values()])
-        people["source_row"] = FIRST_ROW + people.index
+        people["row_key"] = FIRST_ROW + people.index
         people["date_of_birth"] = pd.to_datetime(people.date_of_birth)
         added = tokenise({str(source): frame for source, frame in people.groupby("source")})
         tables = {
@@ -55,8 +55,8 @@ def case(
             for source, table in crowd_tokens.items()
         }
         links = link(tables).links.to_pandas()
-        ours = links[links.source_row >= FIRST_ROW].sort_values("source_row").child_id
-        strangers = links[links.source_row < FIRST_ROW].child_id
+        ours = links[links.row_key >= FIRST_ROW].sort_values("row_key").child_id
+        strangers = links[links.row_key < FIRST_ROW].child_id
         assert not set(ours) & set(strangers), "a case row was linked to a stranger"
         return dict(zip(rows, ours, strict=True))
 
@@ -237,17 +237,17 @@ def test_two_settings_with_a_typing_error(case: Callable[..., dict[str, str]]) -
 
 def test_the_same_file_sent_twice(crowd: Frames, linked: Callable[[Frames], LinkResult]) -> None:
     once = crowd["hv_reviews"].drop_duplicates("child")
-    twice = once.assign(source_row=once.source_row + 1_000_000)
+    twice = once.assign(row_key=once.row_key + 1_000_000)
     links = linked({"hv_reviews": pd.concat([once, twice])}).links.to_pandas()
-    links["row"] = links.source_row % 1_000_000
-    whole = once.dropna(subset=["nhs_number"]).set_index(["council", "source_row"]).index
+    links["row"] = links.row_key % 1_000_000
+    whole = once.dropna(subset=["nhs_number"]).set_index(["council", "row_key"]).index
     children = links.groupby(["council", "row"]).child_id.nunique()
     assert (children.loc[whole.intersection(children.index)] == 1).all()
 
 
 def test_a_row_without_anything_still_has_a_child() -> None:
     table = pa.table(
-        {"council": ["leeds"] * 2, "source_row": [1, 2], **{t: pa.nulls(2, pa.uint64()) for t in TOKEN_COLUMNS}}
+        {"council": ["leeds"] * 2, "row_key": [1, 2], **{t: pa.nulls(2, pa.uint64()) for t in TOKEN_COLUMNS}}
     )
     links = link({"eyfsp": table}).links
     assert len(set(links["child_id"].to_pylist())) == 2

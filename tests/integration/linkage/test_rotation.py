@@ -37,16 +37,16 @@ def take_in(landing: Path, home: Home, keys: KeyRing, councils: tuple[str, ...] 
 def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(landing: Path, tmp_path: Path) -> None:
     home, old = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
     take_in(landing, home, old)
-    link_cohort(home, COHORT, COUNCILS)
+    link_cohort(home, COHORT, COUNCILS, old)
     before = pyarrow.parquet.read_table(home.links(COHORT))
     new = old.rotate(tmp_path / "next")
     take_in(landing, home, new, ("halton",))
     with pytest.raises(CannotBeLinked, match=r"leeds/eyfsp|halton/eyfsp") as stopped:
-        link_cohort(home, COHORT, COUNCILS)
+        link_cohort(home, COHORT, COUNCILS, new)
     assert "take them in again" in str(stopped.value)
     assert pyarrow.parquet.read_table(home.links(COHORT)).equals(before)
     take_in(landing, home, new)
-    link_cohort(home, COHORT, COUNCILS)
+    link_cohort(home, COHORT, COUNCILS, new)
     assert pyarrow.parquet.read_table(home.links(COHORT)).equals(before)
 
 
@@ -54,8 +54,8 @@ def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(landin
 def test_tokens_of_another_version_are_not_linked(
     landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = Home(tmp_path / "home")
-    take_in(landing, home, KeyRing.create(tmp_path / "keys"))
+    home, keys = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
+    take_in(landing, home, keys)
     monkeypatch.setattr("privacy.pseudonyms.PSEUDONYM_VERSION", "next")
     with pytest.raises(CannotBeLinked, match=r"leeds/eyfsp.* and others hold tokens"):
-        link_cohort(home, COHORT, COUNCILS)
+        link_cohort(home, COHORT, COUNCILS, keys)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 Frames = dict[str, pd.DataFrame]
 CHILDREN = 12_000
-KEY = ["source", "council", "source_row"]
+KEY = ["source", "council", "row_key"]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_missing_nhs_numbers_on_thousands(frames: Frames, tables: dict[str, pa.T
 def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables: dict[str, pa.Table]) -> None:
     """The commonest token is taken for the commonest name, and so on down. Names themselves give 30% away; forms of
     names (sounds, starts) may be right by chance as often as two children share a name."""
-    known = frames["eyfsp"].merge(tables["eyfsp"].to_pandas(), on=["council", "source_row"])
+    known = frames["eyfsp"].merge(tables["eyfsp"].to_pandas(), on=["council", "row_key"])
     for name in ("surname", "forename"):
         names = known[name].str.upper()
         for token in (token for token in TOKEN_COLUMNS if token.startswith(f"t_{name}") and token in known):

@@ -41,7 +41,7 @@ def test_the_limits_hold_the_true_number_of_false_links(kind: Callable[[int, int
 
 def test_watching_changes_no_link(frames: Frames, keys: KeyRing) -> None:
     tokens = tokenised(frames, keys)
-    columns = ["source", "council", "source_row", "match_rule", "match_probability"]
+    columns = ["source", "council", "row_key", "match_rule", "match_probability"]
     assert link(tokens, watchers=[NegativeControl()]).links.select(columns).equals(link(tokens).links.select(columns))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import readers
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model
@@ -24,6 +28,8 @@ from tests.support.linkage.populations import Frames, tokenised
 from tests.support.linkage.stress import nhs_numbers, upns
 
 pytestmark = pytest.mark.slow
+
+Run: TypeAlias = Callable[..., Result]
 
 PEOPLE = [
     # surname, forename, sex, date of birth, postcode
@@ -50,7 +56,7 @@ def tokens(keys: KeyRing) -> dict[str, pa.Table]:
     def frame(people: list[tuple[str, ...]], **more: Any) -> pd.DataFrame:
         made = pd.DataFrame(people, columns=columns).assign(council="leeds", **more)
         made["date_of_birth"] = pd.to_datetime(made.date_of_birth)
-        return made.assign(source_row=range(len(made)))
+        return made.assign(row_key=range(len(made)))
 
     numbers = nhs_numbers(pd.RangeIndex(len(REVIEWS)).to_numpy())
     numbers[5:] = None
@@ -105,9 +111,9 @@ def test_rivals_are_named_by_their_rows(tokens: dict[str, pa.Table]) -> None:
     assert named == {"eyfsp/leeds/0": ["hv_reviews/leeds/0"], "hv_reviews/leeds/1": ["eyfsp/leeds/1"]}
 
 
-def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
+def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRing) -> None:
     """For a child with one review and no setting, the posterior of the link is that of the explanation."""
-    extracts = {
+    paths = {
         source: sorted(home.restricted.glob(f"pseudonymised/source={source}/cohort={COHORT}/*.parquet"))
         for source in frames
     }
@@ -115,8 +121,8 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
     con.register("links", pq.read_table(home.links(COHORT)))
     pairs = con.execute(
         """
-        SELECT any_value((source, council, source_row)) FILTER (source = 'eyfsp'),
-               any_value((source, council, source_row)) FILTER (source = 'hv_reviews'),
+        SELECT any_value((source, council, row_key)) FILTER (source = 'eyfsp'),
+               any_value((source, council, row_key)) FILTER (source = 'hv_reviews'),
                any_value(match_probability) FILTER (source = 'hv_reviews')
           FROM links GROUP BY child_id
         HAVING count(*) FILTER (source = 'eyfsp') = 1 AND count(*) FILTER (source = 'hv_reviews') = 1
@@ -127,7 +133,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home) -> None:
     ).fetchall()
     assert pairs
     for one, other, probability in pairs:
-        found = explain(extracts, Row(*one), Row(*other)).facts
+        found = explain(readers(home, keys, COHORT, paths), Row(*one), Row(*other)).facts
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
@@ -140,18 +146,23 @@ def test_a_row_that_is_not_there(tokens: dict[str, pa.Table]) -> None:
         _explain(tokens, ("eyfsp", 99), ("hv_reviews", 1))
 
 
-def _run(home: Home, *arguments: str) -> Any:
-    return CliRunner().invoke(main, ["link", "explain", "--home", str(home.root), "--cohort", COHORT, *arguments])
+@pytest.fixture(scope="module")
+def run(key_folder: Path) -> Run:
+    def _run(home: Home, *arguments: str) -> Result:
+        command = ["link", "explain", "--home", str(home.root), "--keys", str(key_folder), "--cohort", COHORT]
+        return CliRunner().invoke(main, [*command, *arguments])
+
+    return _run
 
 
-def test_the_command_says_it_in_words_and_as_json(home: Home) -> None:
-    links = pq.read_table(home.links(COHORT)).to_pandas()
+def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
+    links = RowNumbers(home, keys, COHORT).numbered(pq.read_table(home.links(COHORT))).to_pandas()
     linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
     rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
-    as_json = _run(home, *rows, "--json")
+    as_json = run(home, *rows, "--json")
     assert as_json.exit_code == 0, as_json.output
     assert json.loads(as_json.output)["linked"]
-    words = _run(home, *rows[::-1])
+    words = run(home, *rows[::-1])
     assert words.exit_code == 0
     assert f"{rows[1]} and {rows[0]}: linked" in words.output
     assert "match weight" in words.output
@@ -169,14 +180,14 @@ def test_the_command_says_it_in_words_and_as_json(home: Home) -> None:
         (("eyfsp/leeds/1", "eyfsp/leeds/1"), "is one row; name two"),
     ],
 )
-def test_the_command_stops_with_one_sentence(home: Home, rows: tuple[str, str], says: str) -> None:
-    found = _run(home, *rows)
+def test_the_command_stops_with_one_sentence(home: Home, run: Run, rows: tuple[str, str], says: str) -> None:
+    found = run(home, *rows)
     assert found.exit_code == 1
     assert says in found.output
     assert found.output.count("\n") == 1
 
 
-def test_a_cohort_that_was_not_linked(tmp_path: Any) -> None:
-    found = _run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1")
+def test_a_cohort_that_was_not_linked(tmp_path: Any, run: Run) -> None:
+    found = run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1")
     assert found.exit_code == 1
     assert "has not been linked yet" in found.output

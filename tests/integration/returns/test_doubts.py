@@ -26,7 +26,7 @@ def doubted(keys: KeyRing, education: pd.DataFrame, health: pd.DataFrame) -> Pai
     watcher = Doubts()
     links = link(tokenised(frames, keys), watchers=[watcher]).links
     truth = pd.concat([frame.assign(source=source) for source, frame in frames.items()])
-    child_of = links.to_pandas().merge(truth, on=["source", "council", "source_row"])[["child_id", "child"]]
+    child_of = links.to_pandas().merge(truth, on=["source", "council", "row_key"])[["child_id", "child"]]
     named = dict(child_of.drop_duplicates("child_id").itertuples(index=False))
     found = watcher.children(links).to_pylist()
     assert {(pair["other_child_id"], pair["child_id"]) for pair in found} == {
@@ -42,12 +42,12 @@ def population() -> pd.DataFrame:
     people.loc[1, ["surname", "date_of_birth", "postcode"]] = people.loc[0, ["surname", "date_of_birth", "postcode"]]
     people.loc[[0, 1], "sex"] = "F"
     people.loc[[0, 1], "forename"] = ["Olivia", "Harriet"]
-    return people.assign(child=people.index, source_row=people.index + 1).drop(columns=["family", "twin"])
+    return people.assign(child=people.index, row_key=people.index + 1).drop(columns=["family", "twin"])
 
 
 def written(people: pd.DataFrame, *, health: bool) -> pd.DataFrame:
     columns = {"upn": None} if health else {"nhs_number": None}
-    return people.assign(**columns, source_row=range(1, len(people) + 1))
+    return people.assign(**columns, row_key=range(1, len(people) + 1))
 
 
 @pytest.mark.slow

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from assets.returns.make import NothingToReturn
+from assets.returns.standing import forget_rows
 from pipelines.cli import main
 from privacy.chained_log import LogBroken, entries
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -67,7 +69,7 @@ def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pip
     made = {str(path.relative_to(pipeline.home.returns)) for path in files(pipeline)}
     of_leeds = {f"leeds/{source}/{COHORT}.age" for source in SERVICES}
     summaries = {f"leeds/summary-{COHORT}.{kind}" for kind in ("json", "html")}
-    told = {f"leeds/told-{service}/{COHORT}.age" for service in SERVICE_NAMES}
+    told = {f"leeds/told-{service}-{COHORT}.age" for service in SERVICE_NAMES}
     log = {"disclosures.jsonl", "disclosures.head.json"}
     assert made == {*of_leeds, *told, *summaries, *log, f"standing-{COHORT}.parquet"}
     assert {contact["council"] for f in pipeline.facts("leeds", "eyfsp") for contact in f.get("known_to", ())} == {
@@ -236,6 +238,24 @@ def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
     shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
     assert shown.exit_code == 1
     assert said in shown.output
+
+
+def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    path, links = pipeline.home.standing(COHORT), pipeline.home.links(COHORT)
+    before, linked = pq.read_table(path), pq.read_table(links)
+    gone = ("eyfsp", "leeds", 1)
+
+    def rows(table: pa.Table) -> list[tuple[str, str, int]]:
+        return list(zip(*(table[name].to_pylist() for name in ("source", "council", "source_row")), strict=True))
+
+    try:
+        pq.write_table(linked.filter(pa.array([row != gone for row in rows(linked)])), links)
+        forget_rows(pipeline.home, COHORT)
+        assert set(rows(before)) - set(rows(pq.read_table(path))) == {gone}
+    finally:
+        pq.write_table(linked, links)
 
 
 def test_links_of_other_files_are_refused(tmp_path: Path) -> None:

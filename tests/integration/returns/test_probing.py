@@ -203,7 +203,7 @@ def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tu
     facts = world.facts(None, day + dt.timedelta(days=28))
     plants = range(len(world.baseline) + 1, len(world.baseline) + TARGETS + 1)
     assert any(row in facts for row in plants)
-    told = world.pipeline.file(COUNCIL, "told-health")
+    told = world.pipeline.home.told_file("health", COHORT, COUNCIL)
     out = world.pipeline.root / "told"
     key = world.pipeline.recipients.key(COUNCIL, "health")
     options = ["--key", str(key), "--signer", str(world.pipeline.signer), "--out", str(out)]

@@ -39,6 +39,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory, own: Path) -> Pipeline:
     (own / "keys").mkdir(mode=0o700)
     for name in SENDER_KEYS:
         shutil.copy(made.root / "keys" / f"{name}.key", own / "keys")
+    shutil.copy(made.root / "keys" / "intake.pub.pem", own / "keys")
     command = ["pseudonymise", str(extract), "--council", COUNCIL, "--source", SOURCE, "--out", str(own / "to-send")]
     done = CliRunner().invoke(council_main, [*command, "--keys", str(own / "keys")], catch_exceptions=False)
     assert done.exit_code == 0, done.output

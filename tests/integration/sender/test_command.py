@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +12,7 @@ from assets.intake.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
 from tests.support.intake.desk import COHORT, EYFSP_HEADER
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews
+from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
 
 PLANTED = {
     "surname": "Zzyzxwick",
@@ -23,6 +22,7 @@ PLANTED = {
     "nhs_number": "9434765919",
     "local_patient_id": "PQ-77123",
 }
+SURNAME_TOKEN = b"t_surname_dob"
 WORDS = {
     variant.encode()
     for word in [*PLANTED.values(), "27/02/2020"]
@@ -30,7 +30,7 @@ WORDS = {
 }
 
 
-def test_no_identifier_is_written_or_said(sender: Sender) -> None:
+def test_no_identifier_is_written_or_said(sender: Sender, keys: KeyRing) -> None:
     rows = [PLANTED, PLANTED | {"review": PLANTED["surname"]}, PLANTED | {"asq3_communication": PLANTED["forename"]}]
     done = sender.run(sender.write(reviews(*[{}] * 9, *rows), "hv_reviews"))
     assert done.exit_code == 0
@@ -39,7 +39,9 @@ def test_no_identifier_is_written_or_said(sender: Sender) -> None:
     for path in written:
         content = path.read_bytes()
         if path.suffix == ".parquet":
-            content += pq.read_table(path).to_pandas().to_csv().encode() + str(pq.read_metadata(path).metadata).encode()
+            assert SURNAME_TOKEN not in content
+            file = unsealed(path, keys)
+            content += file.read().to_pandas().to_csv().encode() + str(file.metadata.metadata).encode()
         assert not [word for word in WORDS if word in content], path
     assert not [word for word in WORDS if word in done.output.encode()]
 
@@ -58,7 +60,7 @@ def test_the_summary_names_rules_and_rows(sender: Sender) -> None:
 
 def test_the_manifest_says_what_the_tokens_were_made_under(sender: Sender, keys: KeyRing) -> None:
     tokens = sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"})))
-    inside = json.loads(pq.read_metadata(tokens).metadata[MANIFEST_KEY.encode()])
+    inside = json.loads(unsealed(tokens, keys).metadata.metadata[MANIFEST_KEY.encode()])
     assert inside == json.loads((sender.out() / f"{COHORT}.manifest.json").read_text())
     assert inside["key_fingerprints"] == {name: keys.fingerprints[name] for name in SENDER_KEYS}
     assert (inside["council"], inside["source"], inside["cohort"]) == ("leeds", "eyfsp", COHORT)
@@ -67,16 +69,20 @@ def test_the_manifest_says_what_the_tokens_were_made_under(sender: Sender, keys:
     assert inside["postcode_directory_sha256"]
 
 
-def test_the_same_file_gives_the_same_bytes(sender: Sender) -> None:
+def test_the_same_file_gives_the_same_rows_sealed_anew(sender: Sender, keys: KeyRing) -> None:
     extract = sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))
+    sealed = set()
 
-    def state() -> dict[str, bytes]:
-        sender.pseudonymise(extract)
-        return {path.name: path.read_bytes() for path in sender.out().iterdir()}
+    def state() -> dict[str, object]:
+        tokens = sender.pseudonymise(extract)
+        sealed.add(tokens.read_bytes())
+        found: dict[str, object] = {path.name: path.read_bytes() for path in sender.out().iterdir()}
+        return found | {tokens.name: unsealed(tokens, keys).read()}
 
     first = state()
     assert sorted(first) == [f"{COHORT}.{end}" for end in ("manifest.json", "quarantine.csv", "tokens.parquet")]
     assert state() == first
+    assert len(sealed) == 2
 
 
 def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Place) -> None:
@@ -165,12 +171,12 @@ def test_a_tokens_file_is_not_pseudonymised_again(sender: Sender) -> None:
     assert "holds tokens already" in done.stderr
 
 
-def test_the_linker_key_is_not_used_and_its_presence_is_said(sender: Sender, key_folder: Path) -> None:
+def test_the_linker_key_is_not_used_and_its_presence_is_said(sender: Sender, key_folder: Path, keys: KeyRing) -> None:
     extract = sender.write(eyfsp())
-    before = sender.pseudonymise(extract).read_bytes()
+    before = unsealed(sender.pseudonymise(extract), keys).read()
     done = sender.run(extract, "--postcode-directory", str(sender.directory), keys=key_folder)
     assert "holds linker.key, which a sender must not have" in done.stderr
-    assert (sender.out() / f"{COHORT}.tokens.parquet").read_bytes() == before
+    assert unsealed(sender.out() / f"{COHORT}.tokens.parquet", keys).read() == before
 
 
 @pytest.mark.parametrize(

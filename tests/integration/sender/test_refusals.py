@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from tests.support.daily import first
 from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite
+from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite, unsealed
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +35,8 @@ def tokens(sender: Sender, pipeline: Place) -> Path:
     return put(sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))), pipeline)
 
 
-def manifest_of(path: Path) -> dict[str, Any]:
-    return json.loads(pq.read_metadata(path).metadata[MANIFEST_KEY.encode()])
+def manifest_of(path: Path, keys: KeyRing) -> dict[str, Any]:
+    return json.loads(unsealed(path, keys).metadata.metadata[MANIFEST_KEY.encode()])
 
 
 def refused(pipeline: Place, source: str = "eyfsp") -> str:
@@ -78,7 +79,7 @@ def refused(pipeline: Place, source: str = "eyfsp") -> str:
     ),
 )
 def test_a_manifest_that_does_not_fit(tokens: Path, pipeline: Place, change: dict[str, Any], message: str) -> None:
-    rewrite(tokens, manifest=json.dumps(manifest_of(tokens) | change))
+    rewrite(tokens, pipeline.keys, manifest=json.dumps(manifest_of(tokens, pipeline.keys) | change))
     sentence = refused(pipeline)
     assert sentence.startswith(NAME)
     assert message in sentence
@@ -101,9 +102,9 @@ def test_a_manifest_that_does_not_fit(tokens: Path, pipeline: Place, change: dic
     ),
 )
 def test_a_rule_that_cannot_be(tokens: Path, pipeline: Place, field: str, value: Any, message: str) -> None:
-    manifest = manifest_of(tokens)
+    manifest = manifest_of(tokens, pipeline.keys)
     manifest["rules"][0][field] = value
-    rewrite(tokens, manifest=json.dumps(manifest))
+    rewrite(tokens, pipeline.keys, manifest=json.dumps(manifest))
     assert message in refused(pipeline)
 
 
@@ -122,7 +123,7 @@ def test_a_rule_that_cannot_be(tokens: Path, pipeline: Place, field: str, value:
     ),
 )
 def test_a_manifest_that_is_none(tokens: Path, pipeline: Place, manifest: str | bytes, message: str) -> None:
-    rewrite(tokens, manifest=manifest)
+    rewrite(tokens, pipeline.keys, manifest=manifest)
     assert message in refused(pipeline)
 
 
@@ -132,6 +133,7 @@ def test_another_key(sender: Sender, pipeline: Place, keys: KeyRing, key: str, t
     KeyRing.create(other, at_sender=True)
     for name in {"linkage", "upn", "nhs"} - {key}:
         (other / f"{name}.key").write_bytes((sender.keys / f"{name}.key").read_bytes())
+    shutil.copy(sender.keys / "intake.pub.pem", other)
     theirs = KeyRing.load(other, SENDER).fingerprints[key]
     sender.run(sender.write(eyfsp()), keys=other)
     put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
@@ -158,16 +160,16 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
             (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
             (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
             (
-                lambda t: t.set_column(0, "source_row", t["source_row"].cast("int32")),
+                lambda t: t.set_column(0, "row_key", t["row_key"].cast("float64", safe=False)),
                 "another order or of another type",
             ),
             (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
             (lambda t: t.append_column("t_upn", t["t_upn"]), "another order or of another type"),
-            (_with("source_row", [*range(1, 9), None]), "source_row must rise"),
-            (_with("source_row", [*range(1, 9), 8]), "source_row must rise"),
-            (_with("source_row", list(range(9))), "source_row must rise"),
-            (_with("source_row", [-(2**63), *range(1, 9)]), "source_row must rise"),
-            (_with("source_row", [*range(1, 9), 2**63 - 1]), "past the rows that the manifest speaks of"),
+            (_with("row_key", [*range(1, 9), None]), "row_key must rise"),
+            (_with("row_key", [*range(1, 9), 8]), "row_key must rise"),
+            (_with("row_key", [*range(8, 0, -1), 2**64 - 1]), "row_key must rise"),
+            (_with("row_key", list(range(9))), "row_key names rows that the extract has not"),
+            (_with("row_key", [*range(1, 9), 2**64 - 1]), "row_key names rows that the extract has not"),
             (_with("term_of_birth", [SECRET] * 9), "term_of_birth holds values that it cannot have"),
             (_with("imd_quintile", [6] * 9), "imd_quintile holds values that it cannot have"),
             (_with("sex", [SECRET] * 9), "sex holds values outside its code list"),
@@ -181,7 +183,7 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
 def test_rows_that_no_sound_pass_writes(
     tokens: Path, pipeline: Place, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
-    rewrite(tokens, change(pq.ParquetFile(tokens).read()))
+    rewrite(tokens, pipeline.keys, change(unsealed(tokens, pipeline.keys).read()))
     assert message in refused(pipeline)
 
 
@@ -198,8 +200,23 @@ def test_rows_that_no_sound_pass_writes(
 )
 def test_numbers_that_are_none(sender: Sender, pipeline: Place, name: str, values: list[float], message: str) -> None:
     path = put(sender.pseudonymise(sender.write(reviews(), "hv_reviews")), pipeline, "hv_reviews")
-    rewrite(path, _with(name, values)(pq.ParquetFile(path).read()))
+    rewrite(path, pipeline.keys, _with(name, values)(unsealed(path, pipeline.keys).read()))
     assert message in refused(pipeline, "hv_reviews")
+
+
+def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Place) -> None:
+    """As an earlier version wrote them."""
+    pq.write_table(unsealed(tokens, pipeline.keys).read(), tokens)
+    assert "is not sealed to this pipeline" in refused(pipeline)
+
+
+def test_a_file_sealed_to_another_pipeline(sender: Sender, pipeline: Place, tmp_path: Path) -> None:
+    KeyRing.create(tmp_path / "other")
+    for key in ("linkage", "upn", "nhs"):
+        shutil.copy(sender.keys / f"{key}.key", tmp_path / "other")
+    sender.run(sender.write(eyfsp()), keys=tmp_path / "other")
+    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
+    assert "is sealed to another pipeline's key" in refused(pipeline)
 
 
 @pytest.mark.parametrize("cut", first(4, [0, 4, 100, 2000, -1, -8, -200]))
@@ -208,17 +225,17 @@ def test_a_file_cut_short(tokens: Path, pipeline: Place, cut: int) -> None:
     assert "send it again" in refused(pipeline)
 
 
-def test_damage_never_gives_other_rows(sender: Sender, tmp_path: Path) -> None:
-    """Tokens are random bits, in which only a checksum shows damage; the footer has bytes that nothing hangs from."""
+def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: Path) -> None:
+    """Tokens are random bits, in which only the tag of the cipher shows damage."""
     sound = sender.pseudonymise(sender.write(eyfsp(*[{}] * 9)))
     content, damaged = sound.read_bytes(), tmp_path / sound.name
     landed, contract = Landed("leeds", "eyfsp", COHORT, damaged), CONTRACTS["eyfsp"]
-    rows, found = pq.ParquetFile(sound).read(), 0
+    rows, found = unsealed(sound, keys).read(), 0
     for start in range(0, len(content), len(content) // 120):
         end = start + 16
         damaged.write_bytes(content[:start] + bytes(byte ^ 0x55 for byte in content[start:end]) + content[end:])
         try:
-            assert pa.concat_tables(token_rows(landed, contract)).equals(rows)
+            assert pa.concat_tables(token_rows(landed, keys, contract)).equals(rows)
         except ExtractStopped:
             found += 1
     assert found > 60
@@ -232,9 +249,13 @@ def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sende
 
 def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipeline: Place) -> None:
     """Whatever the sender's own tool let through."""
-    manifest = manifest_of(tokens)
+    manifest = manifest_of(tokens, pipeline.keys)
     rule = manifest["rules"][0] | {"rule": "another-council", "rows": 6, "first_rows": [1, 2, 3, 4, 5, 6]}
-    rewrite(tokens, manifest=json.dumps(manifest | {"rules": [*manifest["rules"], rule | {"severity": "warn"}]}))
+    rewrite(
+        tokens,
+        pipeline.keys,
+        manifest=json.dumps(manifest | {"rules": [*manifest["rules"], rule | {"severity": "warn"}]}),
+    )
     assert "6 of 10 rows break another-council" in refused(pipeline)
 
 
@@ -254,7 +275,7 @@ def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Place, giv
 def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Place) -> None:
     pipeline.take("eyfsp")
     before = pipeline.kept("eyfsp")
-    rewrite(tokens, _with("sex", [SECRET] * 9)(pq.ParquetFile(tokens).read()))
+    rewrite(tokens, pipeline.keys, _with("sex", [SECRET] * 9)(unsealed(tokens, pipeline.keys).read()))
     with pytest.raises(ExtractStopped):
         pipeline.take("eyfsp")
     assert pipeline.kept("eyfsp").equals(before)

@@ -21,7 +21,8 @@ from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn
 from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews
+from tests.support.intake.numbered import numbered_quarantine
+from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
 
 pytestmark = pytest.mark.slow
 
@@ -64,11 +65,11 @@ def test_every_synthetic_extract(
 ) -> None:
     directory = synthetic / "reference" / "postcode_directory.csv"
     sender = Sender(tmp_path / "out", sender_keys, directory)
-    ours = Place(synthetic, Home(tmp_path / "ours"), Intake(synthetic, Home(tmp_path / "ours"), keys))
+    ours = Place(synthetic, Home(tmp_path / "ours"), Intake(synthetic, Home(tmp_path / "ours"), keys), keys)
     landing = tmp_path / "landing"
     (landing / "reference").mkdir(parents=True)
     (landing / "reference" / directory.name).write_bytes(directory.read_bytes())
-    theirs = Place(landing, Home(tmp_path / "theirs"), Intake(landing, Home(tmp_path / "theirs"), keys))
+    theirs = Place(landing, Home(tmp_path / "theirs"), Intake(landing, Home(tmp_path / "theirs"), keys), keys)
     extracts = _landed(synthetic, source)
     for landed in extracts:
         put(sender.pseudonymise(landed.path), theirs, source, landed.council)
@@ -89,6 +90,7 @@ def test_odd_names_and_bad_rows(
     source: str, chunk: int, sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assets.intake.one_pass.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("assets.intake.rows_apart.CHUNK_ROWS", chunk)
     extract = sender.write(EXTRACTS[source], source)
     ours, theirs = place_at("ours"), place_at("theirs")
     put(extract, ours, source)
@@ -101,13 +103,15 @@ def test_odd_names_and_bad_rows(
     assert mine.rows_rejected
     assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
     assert mine.headings == other.headings
-    here, there = (p.home.quarantine(source, COHORT, "leeds") for p in (ours, theirs))
-    assert sorted(map(str, pq.read_table(here).to_pylist())) == sorted(map(str, pq.read_table(there).to_pylist()))
+    here, there = (numbered_quarantine(p.home, p.keys, source, "leeds") for p in (ours, theirs))
+    assert sorted(map(str, here.to_pylist())) == sorted(map(str, there.to_pylist()))
 
 
 @pytest.mark.parametrize("source", CONTRACTS)
-def test_a_tokens_file_has_the_columns_that_its_contract_gives(source: str, synthetic: Path, sender: Sender) -> None:
-    made = pq.read_schema(sender.pseudonymise(synthetic / "leeds" / source / f"{COHORT}.csv"))
+def test_a_tokens_file_has_the_columns_that_its_contract_gives(
+    source: str, synthetic: Path, sender: Sender, keys: KeyRing
+) -> None:
+    made = unsealed(sender.pseudonymise(synthetic / "leeds" / source / f"{COHORT}.csv"), keys).schema_arrow
     assert made.remove_metadata().equals(tokens_schema(CONTRACTS[source]))
     assert (source in PEOPLE) == any(name in TOKEN_COLUMNS for name in made.names)
 
@@ -127,7 +131,7 @@ def test_no_token_of_the_sender_is_one_of_the_pipeline(sender: Sender, pipeline:
     tokens = sender.pseudonymise(sender.write(EXTRACTS["eyfsp"]))
     put(tokens, pipeline)
     pipeline.take("eyfsp")
-    sent, kept = (_tokens(table) for table in (pq.read_table(tokens), pipeline.kept("eyfsp")))
+    sent, kept = (_tokens(table) for table in (unsealed(tokens, pipeline.keys).read(), pipeline.kept("eyfsp")))
     assert len(sent) == len(kept) > 50
     assert not sent & kept
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from assets.release import begin
+from assets.release import begin, sign_off
 from assets.release import measure as release
 from assets.release.noise_workload import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -169,14 +169,15 @@ class Bundles:
         self._made += 1
         captured: list[Any] = []
 
-        def capture(_: Path, facts: ReleaseFacts, tables: dict[str, pa.Table], __: Any) -> Path:
+        def capture(_: Path, facts: ReleaseFacts, tables: dict[str, pa.Table], *__: Any, **___: Any) -> Path:
             captured.extend((facts, tables))
-            return home.release
+            return home.release / facts.version
 
         with (
             patch.object(release, "write_bundle", capture),
             patch.object(release, "plan_family", self._plan),
             patch.object(begin, "_check_worth", lambda *_: None),
+            patch.object(sign_off, "write_sheet", lambda *_: "0" * 64),
         ):
             for family in FAMILIES:
                 begin.begin_release(home, COHORT, "2026.11.0", self._councils, begin.Asked(allow_missing=False))

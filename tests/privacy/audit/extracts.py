@@ -126,4 +126,4 @@ def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:
         for outcome in intake.take_in_all(landed):
             if isinstance(outcome, Exception):
                 raise outcome
-    link_cohort(home, COHORT, COUNCILS)
+    link_cohort(home, COHORT, COUNCILS, keys)

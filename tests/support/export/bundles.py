@@ -21,6 +21,7 @@ from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.ledger import Ledger
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, plan_sha256
+from tests.support.release.people import approve_publication
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +104,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey
     for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
         paid = charged(home / "ledger.sqlite", version)
         write_bundle(home / "release", fake_facts(version, paid=paid), fake_tables(seed=seed), signing_key)
+        approve_publication(Home(home), version)
     return home / "release"
 
 

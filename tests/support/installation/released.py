@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from assets.catalogue.runs import Installation
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
+from assets.linkage.row_numbers import RowNumbers
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -21,6 +23,7 @@ from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT, append, row, upn
 from tests.support.independent import write_extracts
+from tests.support.intake.numbered import numbered
 from tests.support.planted import CHILD, PROFILE, REVIEW
 
 TWIN = PROFILE | {"la_code": "343", "upn": upn(899_999_123_458), "forename": "Barnabus", "sex": "M"}
@@ -67,30 +70,32 @@ class Place:
 
     def rows(self, name: str) -> set[int]:
         council, source = name.split("/")
-        path = self.home.pseudonymised(source, COHORT, council)
-        return {row for (row,) in duckdb.sql(f"SELECT source_row FROM '{path}'").fetchall()}
+        return set(numbered(self.home, self.keys, source, council)["source_row"].to_pylist())
+
+    def links(self) -> list[dict[str, Any]]:
+        """The links by row number."""
+        return RowNumbers(self.home, self.keys, COHORT).numbered(pq.read_table(self.home.links(COHORT))).to_pylist()
 
     def linked_rows(self) -> set[tuple[str, int]]:
-        found = duckdb.sql(f"SELECT council, source, source_row FROM '{self.home.links(COHORT)}'").fetchall()
-        return {(f"{council}/{source}", row) for council, source, row in found}
+        return {(f"{link['council']}/{link['source']}", link["source_row"]) for link in self.links()}
 
     def child_id(self, name: str) -> str:
-        council, source = name.split("/")
-        sql = f"SELECT child_id FROM '{self.home.links(COHORT)}' WHERE (council, source, source_row) = (?, ?, ?)"
-        return str(duckdb.execute(sql, [council, source, self.row(name)]).fetchall()[0][0])
+        planted = (*name.split("/"), self.row(name))
+        (found,) = [e for e in self.links() if (e["council"], e["source"], e["source_row"]) == planted]
+        return str(found["child_id"])
 
     def own_tokens(self) -> set[int]:
         """Tokens that the planted child's rows carry, and no other row."""
         mine: set[int] = set()
         others: set[int] = set()
         for path in self.home.restricted.glob("pseudonymised/*/*/*.parquet"):
-            name = f"{path.stem}/{path.parent.parent.name.removeprefix('source=')}"
-            columns = [c for c in duckdb.sql(f"FROM '{path}' LIMIT 0").columns if c in TOKEN_COLUMNS]
-            if not columns:
-                continue
-            planted = self.row(name) if name in PLANTED else -1
-            for number, *tokens in duckdb.sql(f"SELECT source_row, {', '.join(columns)} FROM '{path}'").fetchall():
-                (mine if number == planted else others).update(token for token in tokens if token is not None)
+            source, council = path.parent.parent.name.removeprefix("source="), path.stem
+            rows = numbered(self.home, self.keys, source, council)
+            columns = [name for name in rows.column_names if name in TOKEN_COLUMNS]
+            planted = self.row(f"{council}/{source}") if f"{council}/{source}" in PLANTED else -1
+            for line in rows.select(["source_row", *columns]).to_pylist() if columns else ():
+                tokens = {line[name] for name in columns} - {None}
+                (mine if line["source_row"] == planted else others).update(tokens)
         return mine - others
 
 

@@ -198,7 +198,7 @@ def kept(site: Site) -> dict[str, bytes]:
 def check_books(site: Site, releases: int) -> None:
     """Ledger and stored measurements agree; what does not count was given back."""
     ledger = Ledger(site.ledger)
-    files = list((site.restricted / "measurements").glob("*/*/*.json"))
+    files = [*(site.restricted / "measurements").glob("*/*/*.json"), *(site.restricted / "drawn").glob("[!.]*.json")]
     ledger.check_known(store.charges(site.restricted, COHORT))
     entries = ledger.entries()
     assert len({charge.entry.release for charge in ledger.charges()}) <= releases
@@ -207,6 +207,14 @@ def check_books(site: Site, releases: int) -> None:
     assert committed <= set(found)
     paid = [content["measurement"]["ledger_entry"] for content in found.values()]
     assert len(set(paid)) == len(paid)
+
+
+def check_all_spent_is_kept(site: Site) -> None:
+    """Every charge that counts has its measurement, and nothing that was drawn without one is left."""
+    files = {sha256_hex(path.read_bytes()) for path in (site.restricted / "measurements").glob("*/*/*.json")}
+    ends = [charge.end for charge in Ledger(site.ledger).charges()]
+    assert all(end is not None and end.measurement_sha256 in files for end in ends)
+    assert list((site.restricted / "drawn").glob("*")) == []
 
 
 def check_nothing_leaked(site: Site) -> None:

@@ -11,12 +11,18 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet
 
+from privacy.doors import sealed
+from privacy.keys import KeyRing
 
-def traces(root: Path, tokens: Collection[int], texts: Collection[str], but: Path | None = None) -> list[str]:
-    """Files that hold a token, as a number or written, or a text; those below `but` are not looked at."""
+
+def traces(
+    root: Path, tokens: Collection[int], texts: Collection[str], keys: KeyRing, but: Path | None = None
+) -> list[str]:
+    """Files that hold a token, as a number or written, or a text, sealed ones too; those below `but` are not looked
+    at."""
     found = []
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not (but and path.is_relative_to(but))):
-        if _raw(path, tokens, texts) or _decoded(path, tokens, texts):
+        if _raw(path, tokens, texts) or _decoded(path, tokens, texts, keys):
             found.append(str(path.relative_to(root)))
     return found
 
@@ -35,10 +41,11 @@ def _raw(path: Path, tokens: Collection[int], texts: Collection[str]) -> bool:
     return any(form in content for form in (*looked_for, *(text.encode() for text in texts)))
 
 
-def _decoded(path: Path, tokens: Collection[int], texts: Collection[str]) -> bool:
+def _decoded(path: Path, tokens: Collection[int], texts: Collection[str], keys: KeyRing) -> bool:
     known = {*tokens, *texts}
     if path.suffix == ".parquet":
-        table = pyarrow.parquet.read_table(path)
+        is_open = sealed.is_open(path)
+        table = pyarrow.parquet.read_table(path) if is_open else sealed.opened(path, keys.opens("tokens")).read()
         return any(not known.isdisjoint(column.to_pylist()) for column in table.columns if not _nested(column))
     if path.suffix == ".duckdb":
         with duckdb.connect(str(path), read_only=True) as con:

@@ -18,6 +18,7 @@ from openpyxl.workbook.workbook import Workbook
 
 from assets.intake.sender import pseudonymise
 from assets.intake.tokens_file import MANIFEST_KEY
+from privacy.doors import sealed
 from privacy.keys import KeyRing
 from sources.councils.council_file import council_file
 from sources.extract.landed import Landed
@@ -671,22 +672,29 @@ def _tokens() -> Iterator[Case]:
     def changed(change: Callable[[pa.Table], pa.Table], **manifest: tuple[str, str]) -> Arrange:
         def arrange(folder: Path, keys: KeyRing) -> None:
             frame = _tokens_of(folder, keys)
-            pq.write_table(change(frame).replace_schema_metadata(frame.schema.metadata), folder / name)
+            _seal(change(frame).replace_schema_metadata(frame.schema.metadata), folder / name, keys)
 
         return arrange
 
-    def foreign_keys(folder: Path, _: KeyRing) -> None:
+    def foreign_keys(folder: Path, keys: KeyRing) -> None:
         other = KeyRing.create(Path(tempfile.mkdtemp()) / "keys")
-        pq.write_table(_tokens_of(folder, other), folder / name)
+        _seal(_tokens_of(folder, other), folder / name, keys)
+
+    def sealed_to_another(folder: Path, keys: KeyRing) -> None:
+        other = KeyRing.create(Path(tempfile.mkdtemp()) / "keys")
+        _seal(_tokens_of(folder, keys), folder / name, other)
+
+    def unsealed(folder: Path, keys: KeyRing) -> None:
+        pq.write_table(_tokens_of(folder, keys), folder / name)
 
     def tampered(folder: Path, keys: KeyRing) -> None:
-        pq.write_table(_tokens_of(folder, keys), folder / name, write_page_checksum=True)
+        _seal(_tokens_of(folder, keys), folder / name, keys)
         content = bytearray((folder / name).read_bytes())
         content[200] ^= 255
         (folder / name).write_bytes(content)
 
     def of_another(folder: Path, keys: KeyRing) -> None:
-        pq.write_table(_tokens_of(folder, keys, "leeds"), folder / name)
+        _seal(_tokens_of(folder, keys, "leeds"), folder / name, keys)
 
     def plain(folder: Path, _: KeyRing) -> None:
         (folder / name).write_bytes(as_parquet(SOUND))
@@ -703,8 +711,14 @@ def _tokens() -> Iterator[Case]:
     yield Case("tokens: foreign keys", "eyfsp", arrange=foreign_keys, stops="fingerprint.*keys of this pipeline")
     yield Case("tokens: tampered with", "eyfsp", arrange=tampered, stops="cannot be read|Parquet")
     yield Case("tokens: of another council", "eyfsp", arrange=of_another, stops="made for council leeds")
-    yield Case("tokens: identifiable", "eyfsp", arrange=plain, stops="carries no manifest")
+    yield Case("tokens: sealed to another", "eyfsp", arrange=sealed_to_another, stops="another pipeline's key")
+    yield Case("tokens: not sealed", "eyfsp", arrange=unsealed, stops="is not sealed to this pipeline")
+    yield Case("tokens: identifiable", "eyfsp", arrange=plain, stops="is not sealed to this pipeline")
     yield case("eyfsp", "tokens: text", CSV, ".tokens.parquet", stops="not a readable Parquet file")
+
+
+def _seal(table: pa.Table, path: Path, keys: KeyRing) -> None:
+    pq.write_table(table, path, encryption_properties=sealed.sealed_to(keys.seals_to("intake")))
 
 
 def _tokens_of(folder: Path, keys: KeyRing, council: str = "") -> pa.Table:
@@ -715,7 +729,7 @@ def _tokens_of(folder: Path, keys: KeyRing, council: str = "") -> pa.Table:
     landed = Landed(council, "eyfsp", COHORT, extract)
     made = pseudonymise(landed, council_file(council), None, None, keys, work / "out")
     assert made.stopped is None
-    frame = pq.ParquetFile(made.outputs.tokens)
+    frame = sealed.opened(made.outputs.tokens, keys.opens("intake"))
     held = frame.read().replace_schema_metadata({MANIFEST_KEY: frame.metadata.metadata[MANIFEST_KEY.encode()]})
     shutil.rmtree(work)
     return held

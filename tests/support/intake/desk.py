@@ -18,6 +18,7 @@ from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.extract.landed import find
 from tests.support.extracts import COHORT, PERSON, columns, row, text
+from tests.support.intake.numbered import numbered, numbered_quarantine
 
 EYFSP_HEADER = [name for name in columns("eyfsp") if name != "nhs_number"]
 EYFSP_ROW = {name: value for name, value in row("eyfsp").items() if name in EYFSP_HEADER}
@@ -38,6 +39,7 @@ class Desk:
     landing: Path
     home: Home
     intake: Intake
+    keys: KeyRing
 
     def land(self, content: bytes | str, source: str = "eyfsp", suffix: str = ".csv", council: str = "leeds") -> Path:
         path = self.landing / council / source / f"{COHORT}{suffix}"
@@ -52,13 +54,13 @@ class Desk:
         return self.intake.take_in(landed)
 
     def kept(self, source: str = "eyfsp", council: str = "leeds", columns: str = "source_row") -> list[Any]:
-        path = self.home.pseudonymised(source, COHORT, council)
-        rows = duckdb.sql(f"SELECT {columns} FROM '{path}' ORDER BY source_row").fetchall()
+        kept = duckdb.from_arrow(numbered(self.home, self.keys, source, council))
+        rows = kept.query("kept", f"SELECT {columns} FROM kept ORDER BY source_row").fetchall()
         return [row[0] if len(row) == 1 else row for row in rows]
 
     def quarantined(self, source: str = "eyfsp", council: str = "leeds") -> set[tuple[int, str]]:
-        path = self.home.quarantine(source, COHORT, council)
-        return set(duckdb.sql(f"SELECT source_row, rule FROM '{path}' WHERE NOT row_kept").fetchall())
+        found = duckdb.from_arrow(numbered_quarantine(self.home, self.keys, source, council))
+        return set(found.filter("NOT row_kept").project("source_row, rule").fetchall())
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -82,7 +84,7 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
         "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
     )
     home = Home(tmp_path / "home")
-    return Desk(landing, home, Intake(landing, home, keys))
+    return Desk(landing, home, Intake(landing, home, keys), keys)
 
 
 @pytest.fixture

@@ -17,11 +17,13 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.take_in import Intake
 from assets.intake.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
+from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.extract.landed import find
 from tests.support.extracts import text
 from tests.support.intake import desk as intake
 from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW
+from tests.support.intake.numbered import numbered
 
 DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
 
@@ -33,6 +35,7 @@ class Place:
     landing: Path
     home: Home
     intake: Intake
+    keys: KeyRing
 
     def take(self, source: str, council: str = "leeds") -> ExtractQuality:
         landed = find(self.landing, council, source, COHORT)
@@ -40,7 +43,7 @@ class Place:
         return self.intake.take_in(landed)
 
     def kept(self, source: str, council: str = "leeds") -> pa.Table:
-        return pq.read_table(self.home.pseudonymised(source, COHORT, council), partitioning=None)
+        return numbered(self.home, self.keys, source, council)
 
 
 @dataclass
@@ -91,6 +94,7 @@ def sender_keys(key_folder: Path) -> Path:
     folder.mkdir(mode=0o700)
     for name in SENDER_KEYS:
         shutil.copy(key_folder / f"{name}.key", folder)
+    shutil.copy(key_folder / "intake.pub.pem", folder)
     return folder
 
 
@@ -110,7 +114,7 @@ def place_at(tmp_path: Path, keys: KeyRing) -> Callable[[str], Place]:
         landing, home = tmp_path / name / "landing", Home(tmp_path / name / "home")
         (landing / "reference").mkdir(parents=True)
         (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
-        return Place(landing, home, Intake(landing, home, keys))
+        return Place(landing, home, Intake(landing, home, keys), keys)
 
     return make
 
@@ -138,9 +142,14 @@ def reviews(*changes: dict[str, str]) -> str:
     return intake.reviews(*(numbers | change for change in changes or ({},)))
 
 
-def rewrite(path: Path, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
+def unsealed(path: Path, keys: KeyRing) -> pq.ParquetFile:
+    """A tokens file as the pipeline's intake reads it."""
+    return sealed.opened(path, keys.opens("intake"))
+
+
+def rewrite(path: Path, keys: KeyRing, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
     """Change rows, or manifest, of a tokens file as a careless or hostile sender could."""
-    held = pq.ParquetFile(path)
+    held = unsealed(path, keys)
     text = held.metadata.metadata[MANIFEST_KEY.encode()] if manifest is None else manifest
     rows = (held.read() if table is None else table).replace_schema_metadata({MANIFEST_KEY: text} if text else None)
-    pq.write_table(rows, path)
+    pq.write_table(rows, path, encryption_properties=sealed.sealed_to(keys.seals_to("intake")))

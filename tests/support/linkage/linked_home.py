@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.profile import Profile
+from assets.intake.rows_apart import RowsApart
 from assets.linkage.link import link_cohort
 from privacy import normalise, pseudonyms
-from privacy.doors.files import write_json
+from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
+from privacy.row_keys import of_delivery
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
 from tests.support.linkage.populations import Frames, plain, tokenised
@@ -28,8 +30,15 @@ _TYPES = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32()
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys") / "set"
+    KeyRing.create(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keys(key_folder: Path) -> KeyRing:
+    return KeyRing.load(key_folder)
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +53,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
     rng = np.random.default_rng(1)
     for source, tokens in tokenised(frames, keys).items():
         table = with_payload(source, tokens, rng)
+        table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
-            path = made.pseudonymised(source, COHORT, council)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table.filter(pa.compute.equal(table["council"], council)), path)
+            _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
             write_json(made.quality(source, COHORT, council), asdict(_taken(source, council, keys)))
-    link_cohort(made, COHORT, sorted(frames["eyfsp"].council.unique()))
+    link_cohort(made, COHORT, sorted(frames["eyfsp"].council.unique()), keys)
     return made
 
 
@@ -62,6 +70,18 @@ def facts(home: Home) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def page(home: Home) -> str:
     return home.linkage_report(COHORT).with_suffix(".html").read_text(encoding="utf-8")
+
+
+def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing) -> None:
+    """Payload and tokens apart, as an intake puts them."""
+    row_keys = of_delivery(keys, source, COHORT, council, "")
+    with home.staging() as staging:
+        nothing_held = lambda table: np.zeros(len(table), bool)  # noqa: E731
+        with RowsApart(staging, row_keys, keys.seals_to("tokens"), {}, nothing_held) as out:
+            out.write(rows)
+        assert out.tokens
+        promote(out.kept, home.pseudonymised(source, COHORT, council))
+        promote(out.tokens, home.tokens(source, COHORT, council))
 
 
 def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:

@@ -69,12 +69,12 @@ def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonym
     con.register("frame", pa.Table.from_pandas(frame, preserve_index=False))
     sent = "(SELECT '202425' AS cohort, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM frame)"
     columns = set(frame.columns) & {*normalise.INPUTS, "local_patient_id"}
-    return pseudonyms.tokenise(con, sent, columns, ["council", "source_row", "sex"], keys)
+    return pseudonyms.tokenise(con, sent, columns, ["council", "row_key", "sex"], keys)
 
 
 def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
     """Children of `source` that are linked to another service, and those of them whose own records are not there."""
-    columns = ["source", "council", "source_row", "child"]
+    columns = ["source", "council", "row_key", "child"]
     truth = pd.concat([frame.assign(source=name)[columns] for name, frame in frames.items()])
     linked = links.to_pandas().merge(truth, on=columns[:3])
     others = EDUCATION if source == "early_years_census" else (*EDUCATION, "early_years_census")

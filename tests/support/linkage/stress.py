@@ -1,7 +1,7 @@
 """A small population of children seen by four services, with the errors that real records have, and the truth.
 
 Vectorised; a seed fixes everything. `extracts(children)` gives clear-text frames in contract columns, each with
-`child` (the truth) and `source_row`.
+`child` (the truth) and `row_key`.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
 
 
 def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dict[str, pd.DataFrame]:
-    """The four linked sources of one population, in contract columns, with `child`, `council`, `source_row`."""
+    """The four linked sources of one population, in contract columns, with `child`, `council`, `row_key`."""
     people = population(children, seed)
     rng = np.random.default_rng(seed + 1)
     eyfsp = _seen(rng, people, 0.985, moved=0.0, errors=0.4)
@@ -154,7 +154,7 @@ def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dic
             .sort_values("council", kind="stable")
             .reset_index(drop=True)
         )
-        shuffled["source_row"] = shuffled.groupby("council").cumcount() + 1
+        shuffled["row_key"] = shuffled.groupby("council").cumcount() + 1
         frames[name] = shuffled
     return frames
 

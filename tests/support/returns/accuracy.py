@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from assets.linkage.row_numbers import RowNumbers
 from privacy.returns.agreement import Fact
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Role
@@ -52,7 +53,7 @@ def stressed(folder: Path, seed: int, children: int) -> Pipeline:
     truths = []
     for source, frame in stress.extracts(children, seed).items():
         number = frame.child
-        said = frame.drop(columns=["child", "twin", "source_row"]).assign(**_PAYLOAD[source])
+        said = frame.drop(columns=["child", "twin", "row_key"]).assign(**_PAYLOAD[source])
         if source == "hv_reviews":
             said["review_date"] = ("2022-0" + (number % 9 + 1).astype(str)) + "-02"
             said["concern"] = (number % 4 == 0).map({True: "Y", False: "N"})
@@ -63,7 +64,7 @@ def stressed(folder: Path, seed: int, children: int) -> Pipeline:
             path.parent.mkdir(parents=True, exist_ok=True)
             code = {"la_code": place(str(council)).old_la_code} if source == "eyfsp" else {}
             rows.drop(columns="council").assign(**code).to_csv(path, index=False)
-        truths.append(frame[["council", "source_row"]].assign(source=source, person_id=number))
+        truths.append(frame[["council"]].assign(source_row=frame.row_key, source=source, person_id=number))
     pa.parquet.write_table(pa.Table.from_pandas(pd.concat(truths), preserve_index=False), folder / "truth.parquet")
     return _linked(pipeline, PILOT)
 
@@ -121,13 +122,17 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         ),
     }
     selects = " UNION ALL ".join(
-        f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, source_row, {contact} AS last_contact,"
+        f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, row_key, {contact} AS last_contact,"
         f" {concern} AS concern FROM read_parquet('{pipeline.home.restricted}/pseudonymised/source={source}"
         f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
         for source, (contact, concern) in said.items()
     )
+    links = pa.parquet.read_table(pipeline.home.links(COHORT))
+    numbers = RowNumbers(pipeline.home, pipeline.keys, COHORT).numbers(links)
+    con.register("numbered", links.append_column("source_row", numbers))
     con.execute(
-        f"CREATE TABLE rows AS SELECT person_id, said.* FROM ({selects}) AS said"
+        f"CREATE TABLE rows AS SELECT person_id, said.*, source_row FROM ({selects}) AS said"
+        " JOIN (SELECT source, council, row_key, source_row FROM numbered) USING (source, council, row_key)"
         f" JOIN '{pipeline.root / 'truth.parquet'}' USING (source, council, source_row)"
     )
 

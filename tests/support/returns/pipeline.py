@@ -62,7 +62,7 @@ class Pipeline:
                 assert not isinstance(outcome, Exception), outcome
 
     def link(self, councils: Iterable[str]) -> None:
-        link_cohort(self.home, COHORT, sorted(councils))
+        link_cohort(self.home, COHORT, sorted(councils), self.keys)
 
     def make(self, on: dt.date = TODAY) -> list[Made]:
         return make_returns(self.home, COHORT, load_all(self.agreements), self.keys, on)

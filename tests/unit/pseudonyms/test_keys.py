@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from privacy import keys
-from privacy.keys import LINKED_UNDER, PIPELINE_KEYS, SENDER_KEYS, KeyProblem, KeyRing
+from privacy.keys import (
+    INTAKE,
+    LINKAGE,
+    LINKED_UNDER,
+    PAIRS,
+    PIPELINE_KEYS,
+    SENDER,
+    SENDER_KEYS,
+    KeyProblem,
+    KeyRing,
+)
 
 
 @pytest.fixture
@@ -24,7 +34,7 @@ def _replace(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 def test_a_created_set_loads_and_is_private(directory: Path) -> None:
     ring = KeyRing.load(directory)
-    assert set(ring.fingerprints) == set(PIPELINE_KEYS)
+    assert set(ring.fingerprints) == {*PIPELINE_KEYS, *PAIRS}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
     assert len(ring.signing_key.sign(b"x")) == 64
@@ -35,7 +45,9 @@ def test_create_never_replaces(directory: Path) -> None:
         KeyRing.create(directory)
 
 
-@pytest.mark.parametrize("name", [*(f"{key}.key" for key in PIPELINE_KEYS), "signing.pem"])
+@pytest.mark.parametrize(
+    "name", [*(f"{key}.key" for key in PIPELINE_KEYS), "signing.pem", "tokens.pem", "intake.pub.pem"]
+)
 def test_a_missing_file_is_named_with_the_remedy(directory: Path, name: str) -> None:
     (directory / name).unlink()
     with pytest.raises(KeyProblem, match=rf"{name} is missing; `readiness keys create`"):
@@ -50,6 +62,33 @@ def test_a_sender_needs_no_linker_key(tmp_path: Path) -> None:
         ring.subkey("linker", "any")
     with pytest.raises(KeyProblem, match="missing"):
         KeyRing.load(tmp_path / "keys")
+    with pytest.raises(KeyProblem, match=r"intake\.pub\.pem is missing; ask whoever runs the pipeline"):
+        KeyRing.load(tmp_path / "keys", SENDER)
+
+
+def test_each_holder_has_what_it_needs_and_no_more(directory: Path) -> None:
+    for file in ("tokens.pem", "signing.pem"):
+        (directory / file).rename(directory.parent / file)
+    intake = KeyRing.load(directory, INTAKE)
+    assert intake.opens("intake")
+    assert intake.seals_to("tokens")
+    with pytest.raises(KeyProblem, match=r"tokens\.pem is needed here"):
+        intake.opens("tokens")
+    linkage = directory.parent / "linkage"
+    linkage.mkdir(mode=0o700)
+    (directory.parent / "tokens.pem").rename(linkage / "tokens.pem")
+    assert KeyRing.load(linkage, LINKAGE).opens("tokens").public_key() == intake.seals_to("tokens")
+
+
+def test_a_set_of_an_earlier_version_is_completed_and_keeps_its_keys(directory: Path) -> None:
+    before = KeyRing.load(directory).fingerprints
+    for file in ("row.key", "tokens.pem", "tokens.pub.pem", "intake.pem", "intake.pub.pem"):
+        (directory / file).unlink()
+    with pytest.raises(KeyProblem, match=r"row\.key is missing; .*`readiness keys complete`"):
+        KeyRing.load(directory)
+    after = KeyRing.complete(directory).fingerprints
+    assert {name for name in before if before[name] == after[name]} == set(PIPELINE_KEYS) - {"row"}
+    assert KeyRing.complete(directory).fingerprints == after
 
 
 @pytest.mark.parametrize(
@@ -118,7 +157,7 @@ def test_rotation_makes_the_next_epoch_and_keeps_what_says_nothing_of_a_person(d
     new = old.rotate(directory.parent / "next")
     assert (old.epoch, new.epoch, new.rotate(directory.parent / "third").epoch) == (1, 2, 3)
     same = {name for name in PIPELINE_KEYS if old.fingerprints[name] == new.fingerprints[name]}
-    assert same == set(PIPELINE_KEYS) - set(LINKED_UNDER) == {"input-mac"}
+    assert same == set(PIPELINE_KEYS) - set(LINKED_UNDER) == {"input-mac", "row"}
     assert old.signing_key.sign(b"x") == new.signing_key.sign(b"x")
     assert KeyRing.load(directory).fingerprints == old.fingerprints
     with pytest.raises(KeyProblem, match="never replaced in place"):
@@ -127,7 +166,7 @@ def test_rotation_makes_the_next_epoch_and_keeps_what_says_nothing_of_a_person(d
 
 def test_a_senders_set_is_not_rotated_by_the_sender(tmp_path: Path) -> None:
     ring = KeyRing.create(tmp_path / "keys", at_sender=True)
-    with pytest.raises(KeyProblem, match=r"input-mac\.key is missing"):
+    with pytest.raises(KeyProblem, match=r"row\.key is missing"):
         ring.rotate(tmp_path / "next")
     assert not (tmp_path / "next").exists()
 

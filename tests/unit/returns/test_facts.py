@@ -43,7 +43,7 @@ def record(
 ) -> tuple[Any, ...]:
     first_day = ON - dt.timedelta(days=stood)
     said = (last, concern, findable, sex, None, forename, None, None, first_day, deliveries, at_start, numbered)
-    return source, council, SERVICES[source], row, child, probability, *said
+    return source, council, SERVICES[source], row, row, child, probability, *said
 
 
 def told(
@@ -58,7 +58,8 @@ def told(
         "source": pa.string(),
         "council": pa.string(),
         "service": pa.string(),
-        "source_row": pa.int64(),
+        "row_key": pa.uint64(),
+        "row": pa.int64(),
         "child_id": pa.string(),
         "probability": pa.float64(),
         "last_contact": pa.string(),

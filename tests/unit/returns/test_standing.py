@@ -31,11 +31,11 @@ def observed(
 ) -> tuple[Stood, dict[tuple[str, str], Unusual]]:
     """Day, deliveries and start of each mark of the Profile; and what is unusual. All rows share the token `alike`."""
     rows: list[dict[str, Any]] = [
-        {"source": source, "council": council, "service": SERVICES[source], "source_row": number, "identity": mark}
+        {"source": source, "council": council, "service": SERVICES[source], "row_key": number, "identity": mark}
         for (council, source), (_, marks) in sent.items()
         for number, mark in enumerate(marks, 1)
     ]
-    kinds = {"source": pa.string(), "council": pa.string(), "service": pa.string(), "source_row": pa.int64()}
+    kinds = {"source": pa.string(), "council": pa.string(), "service": pa.string(), "row_key": pa.uint64()}
     table = pa.Table.from_pylist(rows, pa.schema([*kinds.items(), ("identity", pa.string())]))
     for name in (*ALIKE_TOKENS, "t_upn", "t_nhs"):
         value = alike if name == ALIKE_TOKENS[0] else None

@@ -1,0 +1,273 @@
+"""How the rows of an extract are written: payload in one file, tokens in another, both by row key.
+
+Neither file says where a row stood in the extract: the keys are a keyed permutation of row numbers
+(`privacy.row_keys`), and rows lie in the order of their keys. Dates of the payload are those of their month: the day of
+a visit to a newborn would tell the date of birth. Whoever reads the payload cannot read the tokens, which are sealed to
+the linkage.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from privacy import pseudonyms
+from privacy.doors import sealed
+from privacy.row_keys import ROW_KEY, RowKeys
+from sources.extract.table import SOURCE_ROW
+
+CHUNK_ROWS = 3 << 15
+"""Rows in work at once, and in a row group of what is written."""
+LINKED_PAYLOAD = ("council", "sex")
+"""Columns of the payload that the linkage compares as well."""
+_TOKENS = frozenset(pseudonyms.TOKEN_COLUMNS)
+_PIECES = 32
+"""Of a long extract, which is put in order a piece at a time."""
+_STARTS = np.arange(1, _PIECES, dtype=np.uint64) * np.uint64(2**64 // _PIECES)
+"""The first key of each piece but the first: keys are spread evenly over 64 bits."""
+_KEY_BYTES = 32
+
+
+class TableWriter:
+    """A Parquet file that is written a table at a time; it exists once a table, if an empty one, was written."""
+
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
+        self._path, self._encryption = path, encryption
+        self.metadata = dict(metadata or {})
+        """What the file says of itself; to be complete when it is closed."""
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self.rows = 0
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.add_key_value_metadata(self.metadata)
+            self._writer.close()
+            self._writer = None
+
+    def write(self, table: pa.Table) -> None:
+        if self._writer is None:
+            plain = self._encryption is not None  # who reads it need not trust what unpacks
+            text = [field.name for field in table.schema if pa.types.is_string(field.type) and not plain]
+            packed = {name: "none" if plain or name == ROW_KEY else "zstd" for name in table.column_names}
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self._path,
+                table.schema,
+                compression=packed,
+                use_dictionary=text,
+                store_schema=False,
+                write_statistics=[ROW_KEY],
+                write_page_checksum=not plain,  # what is encrypted is authenticated
+                encryption_properties=self._encryption,
+            )
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+
+class KeyedWriter:
+    """A Parquet file of rows in the order of their keys, in whatever order they come.
+
+    So many as `CHUNK_ROWS` are put in order in memory. Those of a longer extract are kept beside the file until the
+    end, encrypted under a key that is written nowhere; memory then holds a chunk, or one of `_PIECES` parts of all.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
+        self._out = TableWriter(path, metadata, encryption)
+        self.metadata = self._out.metadata
+        write_key, self._read_key = sealed.for_one_process(secrets.token_bytes(_KEY_BYTES))
+        self._aside = path.with_name(f"{path.name}.unordered")
+        self._unordered = TableWriter(self._aside, encryption=write_key)
+        self._of_piece: list[int] = []
+        self._held: list[pa.Table] = []
+        self.rows = 0
+
+    def __enter__(self) -> KeyedWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._out:
+            if kind is None and self.begun:
+                for table in self._ordered():
+                    self._out.write(table)
+        self._aside.unlink(missing_ok=True)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything, if an empty table, was written."""
+        return bool(self._held)
+
+    def write(self, table: pa.Table) -> None:
+        if sum(held.num_rows for held in self._held) >= CHUNK_ROWS:
+            self._put_aside()
+        self._held.append(table)
+        self.rows += table.num_rows
+
+    def _put_aside(self) -> None:
+        table = in_order(pa.concat_tables(self._held))
+        cuts = [0, *np.searchsorted(table[ROW_KEY].to_numpy(), _STARTS).tolist(), table.num_rows]
+        for piece, (start, end) in enumerate(pairwise(cuts)):
+            if end > start:
+                self._unordered.write(table.slice(start, end - start))
+                self._of_piece.append(piece)
+        self._held = []
+
+    def _ordered(self) -> Iterator[pa.Table]:
+        if not self._of_piece:
+            yield in_order(pa.concat_tables(self._held))
+            return
+        self._put_aside()
+        self._unordered.close()
+        file = pyarrow.parquet.ParquetFile(self._aside, decryption_properties=self._read_key)
+        for piece in sorted(set(self._of_piece)):
+            groups = [group for group, of in enumerate(self._of_piece) if of == piece]
+            yield in_order(file.read_row_groups(groups))
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """The rows by their keys."""
+    return table.take(pa.array(np.argsort(table[ROW_KEY].to_numpy())))
+
+
+def keyed(table: pa.Table, keys: RowKeys) -> pa.Table:
+    """The table with `row_key` in the place of `source_row`, as its first column."""
+    values = pa.array(keys.of(table[SOURCE_ROW].to_numpy()), pa.uint64())
+    return table.drop_columns([SOURCE_ROW]).add_column(0, ROW_KEY, values)
+
+
+def by_month(table: pa.Table) -> pa.Table:
+    """The table with every date at the first of its month."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_date(field.type):
+            first = pc.floor_temporal(table[field.name], unit="month").cast(field.type)
+            table = table.set_column(position, field, first)
+    return table
+
+
+class Out(Protocol):
+    """Where a pass writes the rows that it keeps, and what it found; open while it does."""
+
+    kept: Path
+    quarantine: Path
+
+    @property
+    def tokens(self) -> Path | None:
+        """None where no tokens were written apart from what is `kept`."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many were kept."""
+        ...
+
+    def write(self, table: pa.Table) -> None:
+        """Keep rows with `source_row`, payload and tokens."""
+        ...
+
+    def note(self, lines: pa.Table) -> None:
+        """Add lines to the quarantine."""
+        ...
+
+
+class RowsApart:
+    """Payload, tokens and quarantine of an extract, by row key, each in a file of a folder. `Out` of the pipeline.
+
+    `holder` is whose eyes alone the tokens are for, `held_back` gives a mask of the rows of a table that are not kept.
+    The metadata go into payload and tokens.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: RowKeys,
+        holder: X25519PublicKey,
+        metadata: Mapping[str, str],
+        held_back: Callable[[pa.Table], np.ndarray],
+    ) -> None:
+        self._keys, self._held_back = keys, held_back
+        self.kept, self._tokens_path, self.quarantine = (
+            folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine")
+        )
+        self._payload = KeyedWriter(self.kept, metadata)
+        self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.sealed_to(holder))
+        self._quarantine = KeyedWriter(self.quarantine)
+        self._open = ExitStack()
+
+    def __enter__(self) -> RowsApart:
+        for writer in (self._payload, self._tokens, self._quarantine):
+            self._open.enter_context(writer)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    @property
+    def tokens(self) -> Path | None:
+        return self._tokens_path if self._tokens.begun else None
+
+    @property
+    def rows(self) -> int:
+        return self._payload.rows
+
+    def write(self, table: pa.Table) -> None:
+        held = self._held_back(table)
+        table = keyed(table.filter(pa.array(~held)) if held.any() else table, self._keys)
+        tokens = [name for name in table.column_names if name in _TOKENS]
+        self._payload.write(by_month(table.drop_columns(tokens)))
+        if tokens:
+            compared = [name for name in LINKED_PAYLOAD if name in table.column_names]
+            self._tokens.write(table.select([ROW_KEY, *compared, *tokens]))
+
+    def note(self, lines: pa.Table) -> None:
+        self._quarantine.write(keyed(lines, self._keys))
+
+
+class RowsToSend:
+    """All that a sender hands over of an extract in one file, by row key and sealed to the pipeline's intake; the
+    quarantine, by row number, stays with the sender. `Out` of the sender. `columns` are those of the file, in order.
+    """
+
+    tokens: None = None
+
+    def __init__(self, folder: Path, keys: RowKeys, intake: X25519PublicKey, schema: pa.Schema) -> None:
+        self._keys, self._schema = keys, schema
+        self.kept, self.quarantine = folder / "rows.parquet", folder / "quarantine.parquet"
+        self._rows = KeyedWriter(self.kept, encryption=sealed.sealed_to(intake))
+        self._quarantine = TableWriter(self.quarantine)
+        self._open = ExitStack()
+
+    def __enter__(self) -> RowsToSend:
+        for writer in (self._rows, self._quarantine):
+            self._open.enter_context(writer)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    @property
+    def rows(self) -> int:
+        return self._rows.rows
+
+    def write(self, table: pa.Table) -> None:
+        self._rows.write(by_month(keyed(table, self._keys).select(self._schema.names).cast(self._schema)))
+
+    def note(self, lines: pa.Table) -> None:
+        self._quarantine.write(lines)
+
+    def say(self, metadata: Mapping[str, str]) -> None:
+        """What the file says of itself, under the same seal."""
+        self._rows.metadata.update(metadata)

@@ -1,0 +1,88 @@
+"""Row numbers for people: of links, explanations and audits, which know rows by their keys."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from assets.home.at_work import in_turn, while_in_use
+from assets.home.errors import check_readable
+from assets.home.paths import Home
+from assets.home.processing_log import Processing, record
+from assets.intake.deliveries import row_keys_of
+from assets.linkage.inputs import councils_in, named
+from assets.linkage.link import not_as_linked
+from privacy.doors import files
+from privacy.keys import KeyRing
+from privacy.linkage.explain import Row
+from privacy.row_keys import ROW_KEY, RowKeys
+from sources.extract.table import SOURCE_ROW
+
+
+class NotLinkedAsIs(Exception):
+    """The links are not of the extracts that are in; the message says what to do."""
+
+
+class RowNumbers:
+    """The numbers and keys of rows of the extracts of a cohort that are in. Methods raise `KeyProblem`."""
+
+    def __init__(self, home: Home, keys: KeyRing, cohort: str) -> None:
+        self._of = cache(lambda source, council: row_keys_of(home, keys, source, cohort, council))
+
+    def of_extract(self, source: str, council: str) -> RowKeys:
+        """The row keys of an extract."""
+        return self._of(source, council)
+
+    def row(self, source: str, council: str, number: int) -> Row:
+        """The row of this number."""
+        return Row(source, council, int(self._of(source, council).of(np.array([number]))[0]))
+
+    def name(self, row: Row) -> str:
+        """`SOURCE/COUNCIL/ROW`, with the number of the row."""
+        (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
+        return f"{row.source}/{row.council}/{number}"
+
+    def numbers(self, rows: pa.Table) -> pa.Array:
+        """The number of each of some rows (source, council, row_key)."""
+        keys = rows[ROW_KEY].to_numpy()
+        found = np.empty(len(keys), np.int64)
+        extracts = pc.binary_join_element_wise(rows["source"], rows["council"], "/")
+        for name in extracts.unique().to_pylist():
+            its = pc.equal(extracts, name).to_numpy()
+            found[its] = self._of(*name.split("/")).rows(keys[its])
+        return pa.array(found)
+
+    def numbered(self, links: pa.Table) -> pa.Table:
+        """The table with `source_row` in the place of `row_key`, by source, council and number."""
+        numbered = links.set_column(links.column_names.index(ROW_KEY), SOURCE_ROW, self.numbers(links))
+        return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
+
+
+@while_in_use
+@in_turn
+def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
+    """Write the links of a cohort by row number to `out` (CSV where it ends so, else Parquet), for its owner only; how
+    many rows. Recorded in the processing log. Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`."""
+    if not home.links(cohort).exists():
+        raise NotLinkedAsIs(f"cohort {cohort} has not been linked yet in {home.root}")
+    if moved := not_as_linked(home, cohort, councils_in(home, cohort)):
+        raise NotLinkedAsIs(
+            f"cohort {cohort}: {named(moved)} came in or changed since it was linked; link the cohort again first"
+        )
+    check_readable(home, home.links(cohort))
+    rows = RowNumbers(home, keys, cohort).numbered(pyarrow.parquet.read_table(home.links(cohort)))
+    rows = rows.replace_schema_metadata(None)
+    record(home, Processing.AUDIT, cohort=cohort, note="rows of every child, by number")
+    buffer = pa.BufferOutputStream()
+    if out.suffix.lower() == ".csv":
+        pyarrow.csv.write_csv(rows, buffer)
+    else:
+        pyarrow.parquet.write_table(rows, buffer, compression="zstd")
+    files.write(out, buffer.getvalue().to_pybytes())
+    return rows.num_rows

@@ -1,0 +1,47 @@
+"""`readiness ui`: Dagster's web interface and daemon over a home folder, which it makes ready first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pipelines.commands import console
+from pipelines.commands.console import stop
+from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, of_a_child, settings
+
+
+@click.command()
+@console.home("restricted/, release/, ledger.sqlite; made where it does not exist", required=False)
+@console.landing()
+@console.keys()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
+def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, port: int) -> None:
+    """The assets, jobs, schedules and sensors in Dagster, for scheduled use; ends with Ctrl-C.
+
+    Whoever can reach the address can start runs: keep to this machine, or put something that asks for a password
+    before it.
+    """
+    dg = Path(sys.executable).with_name("dg")
+    if not dg.exists():
+        stop(f"{dg} is not installed: install the project with its extra `ui` (`make setup` does)")
+    if not (PROJECT / "pyproject.toml").is_file():
+        stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
+    from assets.home.paths import Home
+    from pipelines.dagster.instance import prepared
+
+    place = Home((home or settings().home).resolve())
+    place.prepare()
+    environment = of_a_child(
+        DAGSTER_HOME=str(prepared(place)),
+        VIRTUAL_ENV=sys.prefix,
+        **{HOME: str(place.root)},
+        **{LANDING: str((landing or settings().landing).resolve())},
+        **{KEYS: str((keys or settings().keys).resolve())},
+    )
+    click.echo(f"http://{host}:{port}  (home {place.root})")
+    os.chdir(PROJECT)
+    os.execve(dg, [str(dg), "dev", "--host", host, "--port", str(port)], environment)

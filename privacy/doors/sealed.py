@@ -1,0 +1,107 @@
+"""The one way to write and read a Parquet file that one holder alone can read (Parquet modular encryption).
+
+Every file has a random key of its own (AES-256-GCM over footer, schema, statistics and pages), which stands in the file
+sealed to the holder's public key (HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM). Who writes needs no secret, and
+cannot read it again.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet
+import pyarrow.parquet.encryption as modular
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_INFO = b"readiness sealed Parquet 1"
+_OPEN_MAGIC, _SEALED_MAGIC = b"PAR1", b"PARE"
+_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 16}
+"""Of what a footer may claim."""
+
+
+class NotForThisKey(Exception):
+    """The file is sealed to another key, or to none."""
+
+
+class _Sealing(modular.KmsClient):
+    """Seals a file's key to a public key, or opens it with a private one."""
+
+    def __init__(self, public: X25519PublicKey | None = None, private: X25519PrivateKey | None = None) -> None:
+        super().__init__()
+        self._public, self._private = public, private
+
+    def wrap_key(self, key: bytes, _: str) -> bytes:
+        assert self._public is not None
+        return base64.b64encode(_SUITE.encrypt(key, self._public, info=_INFO))
+
+    def unwrap_key(self, wrapped: bytes, _: str) -> bytes:
+        assert self._private is not None
+        return bytes(_SUITE.decrypt(base64.b64decode(wrapped), self._private, info=_INFO))
+
+
+def sealed_to(key: X25519PublicKey) -> Any:
+    """Encryption properties of one file, for its holder's eyes only."""
+    how = modular.EncryptionConfiguration(
+        "holder", uniform_encryption=True, double_wrapping=False, data_key_length_bits=256
+    )
+    return modular.CryptoFactory(lambda _: _Sealing(public=key)).file_encryption_properties(
+        modular.KmsConnectionConfig(), how
+    )
+
+
+def for_one_process(key: bytes) -> tuple[Any, Any]:
+    """Encryption and decryption properties of files that the process which writes them reads again, under a key that
+    it keeps to itself."""
+    return modular.create_encryption_properties(key), modular.create_decryption_properties(key)
+
+
+def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
+    """The file, for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and what pyarrow raises over
+    a file that is damaged."""
+    if is_open(source):
+        raise NotForThisKey
+    factory = modular.CryptoFactory(lambda _: _Sealing(private=key))
+    how = factory.file_decryption_properties(modular.KmsConnectionConfig())
+    try:
+        return pyarrow.parquet.ParquetFile(source, decryption_properties=how, **_LIMITS, **options)
+    except InvalidTag:
+        raise NotForThisKey from None
+
+
+def is_open(source: Path | BinaryIO) -> bool:
+    """Whether a file is Parquet that anybody can read."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return is_open(file)
+    start = source.read(len(_OPEN_MAGIC))
+    source.seek(0)
+    return start == _OPEN_MAGIC
+
+
+def is_whole(path: Path) -> bool:
+    """Whether there is a sealed file at `path` that was not cut short; who cannot open it can see no more."""
+    if not path.exists() or path.stat().st_size < 2 * len(_SEALED_MAGIC):
+        return False
+    with path.open("rb") as file:
+        start = file.read(len(_SEALED_MAGIC))
+        file.seek(-len(_SEALED_MAGIC), os.SEEK_END)
+        return start == file.read() == _SEALED_MAGIC
+
+
+def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:
+    """What a file says of itself."""
+    found = file.metadata.metadata or {}
+    return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
+
+
+def schema(file: pyarrow.parquet.ParquetFile) -> pa.Schema:
+    """The file's columns, without what it says of itself."""
+    return file.schema_arrow.remove_metadata()

@@ -1,0 +1,78 @@
+"""`readiness ui` on a home folder that nobody made: it is prepared, and Dagster answers under our settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import PROJECT
+
+pytestmark = pytest.mark.slow
+
+READINESS = Path(sys.executable).with_name("readiness")
+ASKED = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
+
+
+@contextmanager
+def started(home: Path, said: Path) -> Iterator[str]:
+    """The address that `readiness ui` answers at, until it is interrupted."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    command = [READINESS, "ui", "--home", home, "--landing", home / "landing", "--keys", home / "keys"]
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], stdout=output, stderr=output, env=environment, cwd=home.parent
+        )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) is not None
+
+
+def ask(url: str) -> Any:
+    body = json.dumps({"query": ASKED}).encode()
+    for _ in range(240):
+        try:
+            request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read())["data"]
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.5)
+    raise AssertionError("the web server did not answer")
+
+
+def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:
+    home, said = tmp_path / "O'Brien's 100% höme", tmp_path / "said.txt"
+    with started(home, said) as url:
+        (entry,) = ask(url)["workspaceOrError"]["locationEntries"]
+    assert entry == {"name": "readiness", "loadStatus": "LOADED"}
+    settings = (home / "dagster" / "dagster.yaml").read_text()
+    assert settings == (PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text()
+    assert yaml.safe_load(settings)["telemetry"] == {"enabled": False}
+    assert not (home / "dagster" / ".telemetry").exists()
+    assert not re.search("Traceback|[Ss]upersed", said.read_text())
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    refused = subprocess.run([READINESS, "ui", "--home", tmp_path, "--port", "0"], capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "--port" in refused.stderr
+    assert not (tmp_path / "dagster").exists()

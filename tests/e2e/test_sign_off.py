@@ -1,0 +1,150 @@
+"""An installation with people of its own: the commands, their exit statuses, and Dagster, from hold to publication."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.catalogue.runs import Installation
+from assets.home.paths import Home
+from ndl_export.bundle.verify import verify
+from pipelines.dagster.sensors import approved_releases
+from pipelines.definitions import build_definitions
+from privacy.keys import KeyRing
+from privacy.release.ledger import Ledger
+from tests.support.independent import write_extracts
+from tests.support.release.people import ANNA, BRAM, write_policy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+COHORT, VERSION = "202425", "2026.11.0"
+
+
+class Site:
+    """Landing, home, keys and a policy that names two people."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.home = root, Home(root / "home")
+        self.variables = {
+            "READINESS_LANDING": str(root / "landing"),
+            "READINESS_HOME": str(root / "home"),
+            "READINESS_KEYS": str(root / "keys"),
+            "READINESS_POLICY": str(root / "policy.yaml"),
+        }
+
+    def readiness(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("readiness")), *arguments]
+        environment = os.environ | self.variables | more
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    def run(self, *more: str) -> subprocess.CompletedProcess[str]:
+        return self.readiness("run", "--cohort", COHORT, "--release", VERSION, *more)
+
+    def approve(self, *more: str) -> subprocess.CompletedProcess[str]:
+        return self.readiness("approve", "--cohort", COHORT, "--release", VERSION, *more)
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation up to its linkage; tests take a copy."""
+    root = tmp_path_factory.mktemp("site")
+    write_extracts(root / "landing", children=160, councils=("leeds", "wirral"))
+    write_policy(root / "policy.yaml", [ANNA, BRAM])
+    KeyRing.create(root / "keys")
+    done = Site(root).run("--until", "linkage")
+    assert done.returncode == 0, done.stderr
+    assert "ready up to its linkage; nothing was charged" in done.stdout
+    return root
+
+
+@pytest.fixture
+def site(linked: Path, tmp_path: Path) -> Site:
+    return Site(Path(shutil.copytree(linked, tmp_path / "site", symlinks=True)))
+
+
+def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
+    held = site.run()
+    assert held.returncode == 4
+    (sentence,) = (line for line in held.stderr.splitlines() if line.startswith("readiness: "))
+    assert "waits for the approval of its measurement by 1 person" in sentence
+    assert "readiness approve --home" in sentence
+    assert Ledger(site.home.ledger).entries() == []
+
+    key = ANNA.key_file(site.root / "people")
+    assert site.approve().returncode == 0
+    signed = site.approve("--key", str(key))
+    assert "1 of 1" in signed.stdout, signed.stderr
+    measured = site.run()
+    assert measured.returncode == 4
+    assert "its bundle is made and held" in measured.stderr
+    assert not (site.home.release / VERSION).exists()
+    assert not (site.home.release / "latest").exists()
+    assert not (site.home.release / "readiness.duckdb").exists()
+
+    assert site.approve("--publish", "--key", str(BRAM.key_file(site.root / "people"))).returncode == 0
+    published = site.run()
+    assert published.returncode == 0, published.stderr
+    assert verify(site.home.release / VERSION).ok
+    everything = held.stdout + held.stderr + measured.stdout + measured.stderr + signed.stdout + published.stdout
+    assert not [name for who in (ANNA, BRAM) for name in who.name.split() if name in everything]
+    budget = site.readiness("budget").stdout
+    assert "publication   signed by statistics lead" in budget
+
+
+def test_the_first_commands_keys_do_not_help_beside_a_policy_that_names_people(site: Site) -> None:
+    other = site.root / "demonstration-keys"
+    done = site.readiness("run", "--cohort", COHORT, "--release", VERSION, "--create-keys", READINESS_KEYS=str(other))
+    assert done.returncode == 4
+    unnamed = site.readiness("run", "--cohort", COHORT, READINESS_KEYS=str(other), READINESS_POLICY="")
+    assert unnamed.returncode == 4
+    assert Ledger(site.home.ledger).entries() == []
+
+
+def test_endings_are_told_apart(site: Site) -> None:
+    assert site.run("--share", "7").returncode == 1
+    assert site.readiness("run", "--cohort", COHORT, "--landing", str(site.root / "none")).returncode == 1
+    site.approve("--key", str(ANNA.key_file(site.root / "people")))
+    site.run()
+    spent = site.readiness("run", "--cohort", COHORT, "--release", "2026.11.1")
+    assert spent.returncode == 3
+    assert "which has rho" in spent.stderr
+
+
+def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in site.variables.items():
+        monkeypatch.setenv(name, value)
+    installation = Installation.at()
+    definitions = build_definitions(installation)
+
+    def release(job: str, **given: object) -> dg.ExecuteInProcessResult:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return definitions.resolve_job_def(job).execute_in_process(instance=instance, **given)  # type: ignore[arg-type]
+
+    def requested() -> list[dg.RunRequest]:
+        context = dg.build_sensor_context(resources={"installation": installation})
+        return [each for each in approved_releases(context) or () if isinstance(each, dg.RunRequest)]  # type: ignore[union-attr]
+
+    config = {"ops": {"release__measurements": {"config": {"version": VERSION}}}}
+    waits = release("release", partition_key=COHORT, run_config=config)
+    assert waits.success
+    (check,) = waits.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("approval", False)
+    assert "waits for the approval of its measurement" in str(check.description)
+    assert not waits.get_asset_materialization_events()
+    assert requested() == []
+
+    key = str(ANNA.key_file(site.root / "people"))
+    for options, job in (((), "release"), (("--publish",), "republish")):
+        assert site.approve("--key", key, *options).returncode == 0
+        (request,) = requested()
+        assert request.job_name == job
+        goes_on = release(job, partition_key=request.partition_key, run_config=request.run_config)
+        assert goes_on.success
+    assert requested() == []
+    assert verify(site.home.release / VERSION).ok

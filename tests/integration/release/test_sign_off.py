@@ -1,0 +1,337 @@
+"""A release waits for people at both points: nothing is charged before, and nothing of it is where readers look."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from assets.home.paths import Home
+from assets.linkage.inputs import Extract, LinkageRecord, write_record
+from assets.release import begin
+from assets.release.begin import Asked
+from assets.release.decision_sheet import render_sheet
+from assets.release.measure import measure_release, publish_bundle
+from assets.release.noise_workload import plan_family
+from assets.release.sign_off import check_publication, measurement_request, publish_approved, signed_and_waiting
+from ndl_export.bundle import make
+from ndl_export.bundle.make import contents
+from ndl_export.bundle.release_directory import versions
+from ndl_export.bundle.verify import verify
+from pipelines.cli import main
+from privacy.keys import KeyRing
+from privacy.release import session
+from privacy.release.approval import WaitsForApproval
+from privacy.release.canonical import sha256_hex
+from privacy.release.child_table import true_counts
+from privacy.release.ledger import Ledger
+from privacy.release.policy import Stage, load_policy
+from privacy.release.statement import privacy_page
+from sources.contracts import CONTRACTS
+from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.people import ANNA, BRAM, Signer, write_policy
+
+COUNCILS = ["halton", "leeds"]
+REVISION = "2026.11.1"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    """With the key of a demonstration, which must not help where people are named."""
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
+
+
+@pytest.fixture(autouse=True)
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_people(tmp_path, monkeypatch, [ANNA, BRAM])
+
+
+def name_people(folder: Path, monkeypatch: pytest.MonkeyPatch, signers: Sequence[Signer], **persons: int) -> None:
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers, **persons)))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = home_of(tmp_path / "home", 200, COUNCILS)
+    link(home, "1")
+    return home
+
+
+def link(home: Home, file_mac: str) -> None:
+    """The record of a linkage in which the deliveries have this MAC."""
+    sent = dict.fromkeys(CONTRACTS, COUNCILS)
+    extracts = {f"{council}/eyfsp": Extract(file_mac * 64, "e" * 64) for council in COUNCILS}
+    write_record(home, COHORT, LinkageRecord(COUNCILS, sent, extracts))
+
+
+def approve(home: Home, who: Signer, *options: str) -> Result:
+    key = str(who.key_file(home.root.parent / "people"))
+    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--key", key, "--release", VERSION, *options]
+    return CliRunner().invoke(main, command)
+
+
+def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
+    measure_release(home, keys, COHORT, version, COUNCILS, Asked(share=share))
+
+
+@pytest.fixture(autouse=True)
+def what_is_in_is_what_was_linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The homes here have confidential tables, and no extracts that they were made from."""
+    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+
+
+def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRing) -> None:
+    with pytest.raises(WaitsForApproval, match=r"run: readiness approve --home .* --cohort 202425 --release 2026"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
+    assert not list(home.restricted.glob("measurements/**/*.json"))
+    assert home.decision_sheet(VERSION, "measurement").exists()
+
+
+def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home: Home, keys: KeyRing) -> None:
+    assert "1 of 1" in approve(home, ANNA).output
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval, match=r"of its publication by 1 person, and has none: its bundle is made"):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert (home.held / VERSION / "SHA256SUMS").exists()
+    assert versions(home.release) == []
+    assert not [path for path in home.release.rglob("*") if path.is_file()]
+    assert not home.held.stat().st_mode & 0o077
+    assert "1 of 1" in approve(home, BRAM, "--publish").output
+    held = contents(home.held / VERSION)
+    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert bundle == home.release / VERSION
+    assert contents(bundle) == held
+    assert not list(home.held.iterdir())
+    check_publication(home, VERSION)
+
+
+@pytest.mark.slow
+def test_the_budget_is_approved_by_who_signs(home: Home, keys: KeyRing) -> None:
+    approve(home, ANNA)
+    measure(home, keys)
+    (cap, *charges) = Ledger(home.ledger).entries()
+    (signature,) = re.findall(r"approved by ([0-9a-f]{64})", cap.note)
+    assert cap.kind == "APPROVE"
+    assert signature in {line.entry_hash for line in Ledger(home.ledger).sign_offs()}
+    assert charges
+
+
+def test_another_delivery_after_the_signature_needs_another(home: Home, keys: KeyRing) -> None:
+    approve(home, ANNA)
+    link(home, "2")
+    with pytest.raises(WaitsForApproval, match="this differs: halton/eyfsp, leeds/eyfsp"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
+    assert approve(home, ANNA).exit_code == 0
+    measure(home, keys)
+
+
+def test_another_share_than_was_signed_waits(home: Home, keys: KeyRing) -> None:
+    approve(home, ANNA)
+    with pytest.raises(WaitsForApproval, match=r"the share \(1\.0, now 0\.9\)"):
+        measure(home, keys, share=0.9)
+    assert Ledger(home.ledger).entries() == []
+
+
+@pytest.mark.slow
+def test_two_people_where_the_policy_asks_for_two(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_people(tmp_path, monkeypatch, [ANNA, BRAM], measurement=2)
+    assert "1 of 2" in approve(home, ANNA).output
+    assert approve(home, ANNA).exit_code == 1
+    with pytest.raises(WaitsForApproval, match="by 2 people, and has 1"):
+        measure(home, keys)
+    assert "2 of 2" in approve(home, BRAM).output
+    measure(home, keys)
+
+
+def test_an_approver_who_was_removed_does_not_count(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approve(home, ANNA)
+    name_people(tmp_path, monkeypatch, [BRAM])
+    with pytest.raises(WaitsForApproval, match="a key that the policy does not name any more"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
+
+
+def test_a_demonstration_beside_a_real_policy_spends_nothing(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the policy is left out afterwards: the ledger knows that people sign."""
+    with pytest.raises(WaitsForApproval):
+        measure(home, keys)
+    monkeypatch.delenv("READINESS_POLICY")
+    with pytest.raises(WaitsForApproval, match="name people in the policy first"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
+
+
+@pytest.mark.slow
+def test_what_is_measured_is_read_back_and_published_again_without_anybody(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    approve(home, ANNA, "--publish")
+    before = contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS))
+    name_people(tmp_path, monkeypatch, [BRAM])
+    measure(home, keys)
+    assert contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS)) == before
+    shutil.rmtree(home.release)
+    assert contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS)) == before
+    with pytest.raises(WaitsForApproval, match=REVISION):
+        measure(home, keys, REVISION, 0.05)
+
+
+@pytest.mark.slow
+def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRing) -> None:
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    approve(home, ANNA, "--publish")
+    (home.held / VERSION / "README.md").write_text("Other figures.")
+    assert "is not as it was made" in approve(home, BRAM, "--publish").output
+    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert "Other figures." not in (bundle / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(home: Home, keys: KeyRing) -> None:
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    for path in home.held.iterdir():
+        path.replace(home.release / path.name)
+    target = home.root.parent / "target"
+    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target)])
+    assert sent.exit_code == 4
+    assert "waits for the approval of its publication" in sent.output
+    assert not target.exists()
+    with pytest.raises(WaitsForApproval, match="waits for the approval of its publication"):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert not (home.release / "latest").exists()
+
+
+def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
+    shown = approve(home, ANNA).output
+    sheet = home.decision_sheet(VERSION, "measurement")
+    assert sha256_hex(sheet.read_bytes()) in shown
+    request = measurement_request(home, VERSION, COUNCILS)
+    assert render_sheet(home, request) == sheet.read_text()
+    (line,) = (line for line in Ledger(home.ledger).sign_offs() if '"kind":"approval"' in line.content)
+    assert sha256_hex(sheet.read_bytes()) in line.content
+    measure(home, keys)
+    text = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", sheet.read_text(), flags=re.DOTALL)
+    shown_numbers = {int(found) for found in re.findall(r"(?<![\d.,])\d{2,}(?![\d.,%])", text.replace(",", ""))}
+    plan = plan_family("pupil", COUNCILS, load_policy())
+    counted = true_counts(home.confidential("pupil", COHORT), plan)
+    cells = {int(cell) for counts in counted.values() for cell in counts.ravel() if cell >= 60}
+    assert not shown_numbers & cells
+
+
+@pytest.mark.slow
+def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_is_public(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = Signer("Carla Openwood", "chief statistician", BRAM.key, public=True)
+    name_people(tmp_path, monkeypatch, [ANNA, public], measurement=2)
+    approve(home, ANNA)
+    approve(home, public)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
+    said = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
+    assert said == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
+    sheet = sha256_hex(home.decision_sheet(VERSION, "measurement").read_bytes())
+    assert not [name for name, content in contents(home.held / VERSION).items() if sheet[:16].encode() in content]
+    page = privacy_page(record)
+    assert "Carla Openwood" in page
+    assert not [
+        path for path in (home.held / VERSION).rglob("*") if path.is_file() and b"Quillfeather" in path.read_bytes()
+    ]
+
+
+@pytest.mark.slow
+def test_what_has_been_signed_waits_to_go_on_once(home: Home, keys: KeyRing) -> None:
+    assert signed_and_waiting(home) == []
+    approve(home, ANNA, "--share", "0.9")
+    (ready,) = signed_and_waiting(home)
+    assert (ready.stage, ready.release, ready.cohort, ready.asked.share) == (Stage.MEASUREMENT, VERSION, COHORT, 0.9)
+    measure(home, keys)
+    assert signed_and_waiting(home) == []
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    approve(home, ANNA, "--publish")
+    assert [each.stage for each in signed_and_waiting(home)] == [Stage.PUBLICATION]
+    publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert signed_and_waiting(home) == []
+
+
+def test_there_is_nothing_to_sign_of_what_is_measured_or_not_made(home: Home, keys: KeyRing) -> None:
+    assert "has no bundle" in approve(home, ANNA, "--publish").output
+    approve(home, ANNA)
+    measure(home, keys)
+    again = approve(home, BRAM)
+    assert again.exit_code == 1
+    assert "nothing left to measure: approve its bundle, with --publish" in again.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["_archive", "refresh", "_discard"])
+def test_a_publication_that_broke_off_is_finished(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """At whatever step: the next run finds it approved, and nobody has to sign again."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    approve(home, ANNA, "--publish")
+    with monkeypatch.context() as broken:
+        broken.setattr(make, step, killed)
+        with pytest.raises(Killed):
+            publish_approved(home, keys, COHORT, VERSION)
+    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert verify(bundle).ok
+    assert {path.name for path in home.release.iterdir()} >= {VERSION, f"{VERSION}.zip", f"{VERSION}.tar", "latest"}
+    assert not [path for path in home.held.iterdir() if VERSION in path.name]
+
+
+def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    approve(home, ANNA)
+    with monkeypatch.context() as broken:
+        broken.setattr(session, "measure", killed)
+        with pytest.raises(Killed):
+            measure(home, keys)
+    name_people(tmp_path, monkeypatch, [BRAM])
+    with pytest.raises(WaitsForApproval):
+        measure(home, keys)
+    assert not list(home.restricted.glob("measurements/**/*.json"))

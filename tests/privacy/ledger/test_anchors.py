@@ -1,0 +1,205 @@
+"""Whatever becomes of a ledger, what is published stays spent: bundles of the release directory and of the place of
+publication stop a ledger that does not know them, before a charge and before publication."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from assets.home.paths import Home
+from assets.release.anchors import SignedByAnother, check_known, published_charges, stated_charges
+from ndl_export.bundle.anchors import ANCHOR_FILES, UnreadableAnchor, anchors_at, anchors_in
+from ndl_export.files.archive import ARCHIVES
+from ndl_export.files.stores import StoreError, open_store
+from privacy.doors.environment import PUBLISH_TO
+from privacy.keys import KeyRing
+from privacy.release.ledger import BudgetExceeded, LedgerCorrupt
+from tests.support.release.anchored import COHORT, FAMILY, OTHER_KEY, PLAN, Books, sealed
+
+FIRST, SECOND, THIRD = "2026.11.0", "2026.11.1", "2026.11.2"
+UNKNOWN = "another ledger, or an old copy. Restore the newest copy of the ledger from a backup"
+
+
+@pytest.fixture
+def place() -> str:
+    return f"memory://{uuid.uuid4().hex}/readiness"
+
+
+@pytest.fixture
+def books(tmp_path: Path, place: str) -> Books:
+    """A home with one release of its cohort, published at the place that it is set to publish at."""
+    made = Books.at(tmp_path / "home", place)
+    made.release(FIRST)
+    made.publish(FIRST, place)
+    return made
+
+
+def kinds(books: Books) -> list[str]:
+    return [entry.kind for entry in books.ledger.entries()]
+
+
+def refused(books: Books, version: str = SECOND) -> str:
+    """Why nothing is charged; the ledger then has no charge more than it had."""
+    before = kinds(books)
+    with pytest.raises((LedgerCorrupt, UnreadableAnchor)) as stopped:
+        books.measure(version)
+    assert [kind for kind in kinds(books) if kind != "APPROVE"] == [kind for kind in before if kind != "APPROVE"]
+    return str(stopped.value)
+
+
+def test_a_ledger_that_knows_all_goes_on_to_its_cap(books: Books, place: str) -> None:
+    for version in (SECOND, "2026.12.0"):
+        books.release(version)
+        books.publish(version, place)
+    with pytest.raises(BudgetExceeded):
+        books.release("2027.01.0")
+
+
+def test_a_lost_ledger_with_the_release_directory_kept(tmp_path: Path) -> None:
+    books = Books.at(tmp_path / "home")
+    books.release(FIRST)
+    books.lose_ledger()
+    books.lose_measurements()
+    assert UNKNOWN in refused(books)
+    assert UNKNOWN in refused(books, FIRST)
+
+
+def test_a_lost_ledger_and_an_emptied_release_directory_with_the_place_kept(books: Books) -> None:
+    books.lose_ledger()
+    books.lose_measurements()
+    shutil.rmtree(books.home.release / FIRST)
+    assert f"{books.target}/{FIRST} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in refused(books)
+
+
+def test_a_second_home_is_stopped_before_its_charge_and_before_publication(books: Books, tmp_path: Path) -> None:
+    assert UNKNOWN in refused(Books.at(tmp_path / "second", books.target), FIRST)
+    unset = Books.at(tmp_path / "third")
+    unset.release(SECOND)  # it was not told of the place, and what it charges stays in its home
+    with pytest.raises(LedgerCorrupt, match="another ledger"):
+        unset.publish(SECOND, str(books.target))
+    assert open_store(str(books.target)).read(f"{SECOND}/SHA256SUMS", 10**6) is None
+
+
+def test_of_two_copies_of_a_ledger_one_may_publish(books: Books, tmp_path: Path) -> None:
+    shutil.copytree(books.home.root, tmp_path / "copy")
+    copy = Books.at(tmp_path / "copy")
+    books.release(SECOND)
+    copy.release(THIRD)
+    books.publish(SECOND, str(books.target))
+    with pytest.raises(LedgerCorrupt, match="another ledger"):
+        copy.publish(THIRD, str(books.target))
+    assert UNKNOWN in refused(Books(copy.home, books.target))
+
+
+def test_an_old_copy_of_the_ledger(books: Books, tmp_path: Path) -> None:
+    shutil.copy(Path(books.home.ledger), tmp_path / "backup")
+    books.release(SECOND)
+    books.lose_ledger()
+    books.lose_measurements()
+    shutil.copy(tmp_path / "backup", Path(books.home.ledger))
+    assert f"release/{SECOND} states for {FAMILY} of release {SECOND}" in refused(books, THIRD)
+    with pytest.raises(LedgerCorrupt, match="another ledger"):
+        books.publish(FIRST, str(books.target))
+
+
+def test_a_withdrawn_release_stays_spent(books: Books) -> None:
+    (books.home.release / "withdrawn.json").write_text(json.dumps({"withdrawn": [{"version": FIRST}]}))
+    books.lose_ledger()
+    books.lose_measurements()
+    assert UNKNOWN in refused(books)
+
+
+@pytest.mark.parametrize("suffix", ARCHIVES)
+def test_an_archive_alone_is_an_anchor(books: Books, suffix: str) -> None:
+    folder = books.home.release / FIRST
+    packed = ARCHIVES[suffix]({path.name: path.read_bytes() for path in folder.iterdir()}, FIRST)
+    shutil.rmtree(folder)
+    (books.home.release / f"{FIRST}.{suffix}").write_bytes(packed)
+    (anchor,) = anchors_in(books.home.release)
+    assert anchor.statement["release"] == FIRST
+    memory = fsspec.filesystem("memory")
+    memory.rm(f"{books.target}/{FIRST}", recursive=True)
+    memory.pipe_file(f"{books.target}/{FIRST}.{suffix}", packed)
+    assert [each.fingerprint for each in anchors_at(open_store(str(books.target)))] == [anchor.fingerprint]
+    books.lose_ledger()
+    books.lose_measurements()
+    assert UNKNOWN in refused(books)
+
+
+def test_a_bundle_under_another_name_is_an_anchor(books: Books) -> None:
+    (books.home.release / FIRST).rename(books.home.release / "kept")
+    books = Books(books.home)
+    books.lose_ledger()
+    books.lose_measurements()
+    assert "release/kept states" in refused(books)
+
+
+def test_a_statement_of_before_cohorts_stood_beside_each_other_is_read(books: Books) -> None:
+    paid = books.ledger.find(COHORT, FIRST, FAMILY)
+    assert paid is not None
+    family = {"family": FAMILY, "plan_sha256": PLAN.sha256, "ledger_entry": paid.entry.entry_hash}
+    sealed(books.home.release / FIRST, {"release": FIRST, "cohort": COHORT, "families": [family]})
+    books.release(SECOND)
+    sealed(books.home.release / FIRST, {"release": FIRST, "cohort": COHORT, "families": [{"family": FAMILY}]})
+    assert "its privacy statement does not say what it was charged" in refused(books, THIRD)
+
+
+@pytest.mark.parametrize("file", ANCHOR_FILES)
+def test_what_cannot_be_read_stops_as_well(books: Books, file: str) -> None:
+    damaged = books.home.release / FIRST / file
+    damaged.write_bytes(damaged.read_bytes()[:-9] + b"damaged!\n")
+    assert f"release/{FIRST}: " in (said := refused(books))
+    assert "nobody can tell what it was charged; put back a copy" in said
+
+
+def test_whatever_arrived_of_a_release_its_statement_did(books: Books) -> None:
+    """A publication that broke off after its first file is an anchor; one without a statement stops everyone else."""
+    memory, folder = fsspec.filesystem("memory"), f"{books.target}/{FIRST}"
+    for file in ANCHOR_FILES[1:]:
+        memory.rm_file(f"{folder}/{file}")
+    (anchor,) = anchors_at(open_store(str(books.target)))
+    assert stated_charges([anchor])[0].release == FIRST
+    assert anchor.fingerprint is None
+    memory.rm_file(f"{folder}/{ANCHOR_FILES[0]}")
+    memory.pipe_file(f"{folder}/README.md", b"arriving")
+    assert anchors_at(open_store(str(books.target)), arriving=FIRST) == []
+    assert f"{ANCHOR_FILES[0]} is missing, so nobody can tell" in refused(books)
+
+
+def test_a_bundle_that_another_key_signed(books: Books, tmp_path: Path) -> None:
+    keys = KeyRing.create(tmp_path / "keys")
+    with pytest.raises(
+        SignedByAnother, match=r"release/2026\.11\.0 is signed with another key than this installation's"
+    ):
+        published_charges(books.home, keys)
+    foreign = Books.at(tmp_path / "foreign", key=OTHER_KEY)
+    foreign.release(THIRD)
+    with pytest.raises(SignedByAnother):
+        foreign.publish(THIRD, str(books.target))
+
+
+def test_the_place_that_is_set_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, place = KeyRing.create(tmp_path / "keys"), tmp_path / "served"
+    monkeypatch.setenv(PUBLISH_TO, str(place))
+    assert published_charges(Home(tmp_path / "second"), keys) == []
+    books = Books.at(tmp_path / "home", key=keys.signing_key)
+    books.release(FIRST)
+    books.publish(FIRST, str(place))
+    (charge,) = published_charges(Home(tmp_path / "second"), keys)
+    assert (charge.place, charge.release) == (f"{place}/{FIRST}", FIRST)
+    assert len(published_charges(books.home, keys, but=FIRST)) == 1
+    monkeypatch.setenv(PUBLISH_TO, "nosuch://bucket/x")
+    with pytest.raises(StoreError, match="no kind of store is called nosuch"):
+        published_charges(books.home, keys)
+
+
+def test_publication_without_a_ledger_is_refused_and_makes_none(books: Books) -> None:
+    books.lose_ledger()
+    with pytest.raises(LedgerCorrupt, match=r"there is no ledger at .*ledger\.sqlite: restore it from a backup"):
+        check_known(books.home, anchors_in(books.home.release))
+    assert not Path(books.home.ledger).exists()

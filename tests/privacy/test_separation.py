@@ -1,0 +1,236 @@
+"""What lies in each zone tells nobody of the other: attacks on the place, the dates and the tokens of rows.
+
+The extract is sorted by surname, as exports are. The attacker knows how common every surname is, and the program.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from assets.intake import one_pass, rows_apart
+from assets.intake.one_pass import Tools, one_alone, tools_for
+from assets.intake.rows_apart import RowsApart, RowsToSend
+from assets.intake.tokens_file import tokens_schema
+from privacy import row_keys
+from privacy.doors import sealed
+from privacy.keys import KeyRing
+from privacy.pseudonyms import TOKEN_COLUMNS
+from privacy.row_keys import ROW_KEY, RowKeys
+from sources.contracts import CONTRACTS
+from sources.councils.council_file import council_file
+from sources.extract.landed import Landed
+from sources.extract.open import open_extract
+from tests.support.extracts import COHORT, row, text, upn
+
+CHILDREN, SURNAMES = 3_000, 400
+LIMIT = 0.01
+"""Beyond naming every child by the commonest surname."""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+@pytest.fixture(scope="module")
+def tools(keys: KeyRing) -> Tools:
+    return tools_for(keys, None)
+
+
+@dataclass(frozen=True)
+class Written:
+    """An extract, what the pipeline keeps of it, and what a sender hands over in its place."""
+
+    people: pd.DataFrame
+    kept: RowsApart
+    sent: RowsToSend
+
+
+def _people() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    letters = np.array([f"{a}{b}orn{c}" for a in "BCDFGHJKLMNPRSTW" for b in "aeiou" for c in "abcdefgh"])
+    names = np.char.capitalize(rng.permutation(letters)[:SURNAMES])
+    shares = np.arange(1, SURNAMES + 1) ** -0.9
+    people = pd.DataFrame(
+        {
+            "surname": rng.choice(names, CHILDREN, p=shares / shares.sum()),
+            "forename": rng.choice(["Amelia", "Noah", "Ruby", "Samuel", "Zachary"], CHILDREN),
+            "sex": rng.choice(["F", "M"], CHILDREN),
+            "date_of_birth": pd.Timestamp("2019-09-01") + pd.to_timedelta(rng.integers(0, 366, CHILDREN), unit="D"),
+            "postcode": [f"LS{n % 28 + 1} {n % 9}AB" for n in rng.integers(0, 5_000, CHILDREN)],
+        }
+    )
+    return people.sort_values("surname", kind="stable").reset_index(drop=True)
+
+
+def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools: Tools) -> Written:
+    said = [
+        row(source) | {name: str(value) for name, value in child.items()} | {"date_of_birth": f"{born:%Y-%m-%d}"}
+        for child, born in zip(people.to_dict("records"), people.date_of_birth, strict=True)
+    ]
+    if source == "hv_reviews":
+        visits = people.date_of_birth + pd.Timedelta(days=12)
+        said = [r | {"review": "NBV", "review_date": f"{day:%Y-%m-%d}"} for r, day in zip(said, visits, strict=True)]
+    else:
+        said = [r | {"upn": upn(800_000_000_000 + number)} for number, r in enumerate(said)]
+    path = folder / f"{COHORT}.csv"
+    path.write_text(text(said, list(said[0])), encoding="utf-8")
+    landed, contract = Landed("leeds", source, COHORT, path), CONTRACTS[source]
+
+    def passed(out: RowsApart | RowsToSend) -> None:
+        with out:
+            extract = open_extract(landed, contract, council_file("leeds").dialect(source))
+            one_alone(tools, extract, contract, out)
+
+    for name in ("kept", "sent"):
+        (folder / name).mkdir()
+    of_delivery, of_sent = (
+        row_keys.of_delivery(keys, *landed.key, "mac"),
+        row_keys.of_sent_file(keys, *landed.key, "sha"),
+    )
+    kept = RowsApart(folder / "kept", of_delivery, keys.seals_to("tokens"), {}, lambda t: np.zeros(len(t), bool))
+    sent = RowsToSend(folder / "sent", of_sent, keys.seals_to("intake"), tokens_schema(contract))
+    passed(kept)
+    passed(sent)
+    return Written(people, kept, sent)
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing, tools: Tools) -> Written:
+    return _write(tmp_path_factory.mktemp("eyfsp"), _people(), "eyfsp", keys, tools)
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing, tools: Tools) -> Written:
+    return _write(tmp_path_factory.mktemp("hv"), _people().head(400), "hv_reviews", keys, tools)
+
+
+def _aligned(order: np.ndarray, surnames: pd.Series) -> float:
+    """The share named right where rows, as they lie, are given the names of the public list in its order."""
+    guessed = np.sort(surnames.to_numpy())
+    return float((guessed == surnames.to_numpy()[order]).mean())
+
+
+def _blind(surnames: pd.Series) -> float:
+    """The share named right by giving rows the names of the list in no order."""
+    return float((surnames.value_counts(normalize=True) ** 2).sum())
+
+
+def _places(rows: pa.Table, of: RowKeys) -> np.ndarray:
+    """Where each row stood in the extract."""
+    return of.rows(rows[ROW_KEY].to_numpy()) - 1
+
+
+def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None:
+    """Aligned with a sorted list, the extract names everybody, and no file that is made of it anybody."""
+    surnames = profile.people.surname
+    key = ("eyfsp", COHORT, "leeds")
+    assert _aligned(np.arange(CHILDREN), surnames) == 1
+    of_delivery, of_sent = row_keys.of_delivery(keys, *key, "mac"), row_keys.of_sent_file(keys, *key, "sha")
+    assert profile.kept.tokens
+    found = {
+        "payload": _aligned(_places(pq.read_table(profile.kept.kept), of_delivery), surnames),
+        "tokens, with the linkage's key": _aligned(
+            _places(sealed.opened(profile.kept.tokens, keys.opens("tokens")).read(), of_delivery), surnames
+        ),
+        "sent, with the intake's key": _aligned(
+            _places(sealed.opened(profile.sent.kept, keys.opens("intake")).read(), of_sent), surnames
+        ),
+    }
+    assert max(found.values()) < _blind(surnames) + LIMIT, found
+
+
+def test_row_keys_follow_no_order_and_are_other_ones_for_every_delivery(keys: KeyRing) -> None:
+    rows = np.array([*range(1, 100_001), 609_000_001, 2**62])
+    one, other = (row_keys.of_delivery(keys, "eyfsp", COHORT, "leeds", mac) for mac in ("a", "b"))
+    made = one.of(rows)
+    assert len(np.unique(made)) == len(rows)
+    assert (one.rows(made) == rows).all()
+    assert not np.isin(made, other.of(rows)).any()
+    assert abs(np.corrcoef(rows[:100_000], made[:100_000].astype(float))[0, 1]) < 0.02
+
+
+def test_nobody_but_the_linkage_reads_a_token(profile: Written, keys: KeyRing, tmp_path: Path) -> None:
+    """Not a value, not the name of a column, not its least and greatest; and not what a sender hands over either."""
+    strangers = KeyRing.create(tmp_path / "strangers")
+    assert profile.kept.tokens
+    for path, holder in ((profile.kept.tokens, "tokens"), (profile.sent.kept, "intake")):
+        content = path.read_bytes()
+        assert not [name for name in (*TOKEN_COLUMNS, ROW_KEY, "leeds", "com_e01") if name.encode() in content]
+        with pytest.raises(OSError, match="no decryption found"):
+            pq.read_table(path)
+        with pytest.raises(sealed.NotForThisKey):
+            sealed.opened(path, strangers.opens(holder))
+        other = next(pair for pair in ("intake", "tokens") if pair != holder)
+        with pytest.raises(sealed.NotForThisKey):
+            sealed.opened(path, keys.opens(other))
+        assert sealed.opened(path, keys.opens(holder)).metadata.num_rows == CHILDREN
+
+
+def test_payload_holds_no_token_no_place_and_no_day(visits: Written) -> None:
+    rows = pq.read_table(visits.kept.kept)
+    assert not set(rows.column_names) & {*TOKEN_COLUMNS, "source_row"}
+    dates = [field.name for field in rows.schema if pa.types.is_date(field.type)]
+    assert dates == ["review_date"]
+    days = pc.day(rows["review_date"]).to_pylist()
+    assert set(days) == {1}
+
+
+def test_a_visit_to_a_newborn_no_longer_tells_its_date_of_birth(visits: Written, keys: KeyRing) -> None:
+    """Twelve days before the visit: right for every child where the day is kept, and for one in a month without it."""
+    of = row_keys.of_delivery(keys, "hv_reviews", COHORT, "leeds", "mac")
+    rows = pq.read_table(visits.kept.kept)
+    born = visits.people.date_of_birth.to_numpy()[_places(rows, of)]
+    middle = rows["review_date"].to_pandas().map(lambda day: pd.Timestamp(day) + dt.timedelta(days=14 - 12))
+    assert (middle.to_numpy() == born).mean() < 0.08
+
+
+def test_the_same_rows_give_the_same_payload_and_other_bytes_of_tokens(
+    profile: Written, keys: KeyRing, tools: Tools, tmp_path: Path
+) -> None:
+    again = _write(tmp_path, profile.people, "eyfsp", keys, tools)
+    assert again.kept.kept.read_bytes() == profile.kept.kept.read_bytes()
+    assert again.kept.tokens
+    assert profile.kept.tokens
+    assert again.kept.tokens.read_bytes() != profile.kept.tokens.read_bytes()
+    one, other = (sealed.opened(path, keys.opens("tokens")).read() for path in (again.kept.tokens, profile.kept.tokens))
+    assert one.equals(other)
+
+
+def test_a_long_extract_is_in_the_same_order_and_leaves_nothing_behind(
+    profile: Written, keys: KeyRing, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (one_pass, rows_apart):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 700)
+    monkeypatch.setattr("sources.extract.readers.text.BLOCK_BYTES", 50_000)
+    aside = _seen(monkeypatch)
+    long = _write(tmp_path, profile.people, "eyfsp", keys, tools)
+    assert pq.read_table(long.kept.kept).equals(pq.read_table(profile.kept.kept))
+    assert pq.ParquetFile(long.kept.kept).num_row_groups > 1
+    assert not list(tmp_path.rglob("*.unordered"))
+    assert aside
+    assert not [content for content in aside if b"com_e01" in content or b"t_upn" in content]
+
+
+def _seen(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What lay on disk before it was put in order."""
+    found: list[bytes] = []
+    unlink: Callable[..., None] = Path.unlink
+
+    def looked_at(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".unordered" and path.exists():
+            found.append(path.read_bytes())
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", looked_at)
+    return found

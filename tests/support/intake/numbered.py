@@ -1,0 +1,37 @@
+"""What the zones hold of an extract, put together by row number: for tests alone, which hold every key."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.home.paths import Home
+from assets.intake.deliveries import row_keys_of
+from assets.linkage.tokens import opened
+from privacy.keys import KeyRing
+from privacy.row_keys import ROW_KEY
+from privacy.services import SERVICES
+from tests.support.extracts import COHORT
+
+
+def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
+    """Payload and tokens, with `source_row`, by row number."""
+    rows = pq.read_table(home.pseudonymised(source, cohort, council), partitioning=None)
+    if source in SERVICES:
+        tokens = opened(home, keys, source, cohort, council).read()
+        assert tokens[ROW_KEY].equals(rows[ROW_KEY])
+        for name in tokens.column_names:
+            if name not in rows.column_names:
+                rows = rows.append_column(name, tokens[name])
+    return _by_number(rows, home, keys, source, council, cohort)
+
+
+def numbered_quarantine(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
+    """The quarantine by row number."""
+    found = pq.read_table(home.quarantine(source, cohort, council), partitioning=None)
+    return _by_number(found, home, keys, source, council, cohort)
+
+
+def _by_number(rows: pa.Table, home: Home, keys: KeyRing, source: str, council: str, cohort: str) -> pa.Table:
+    numbers = row_keys_of(home, keys, source, cohort, council).rows(rows[ROW_KEY].to_numpy())
+    return rows.drop_columns([ROW_KEY]).add_column(0, "source_row", pa.array(numbers)).sort_by("source_row")

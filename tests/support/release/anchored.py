@@ -1,0 +1,122 @@
+"""Homes of a small family, with bundles that are no more than what anchors the ledger: the signed statement."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from assets.home.paths import Home
+from assets.release.anchors import check_known, stated_charges
+from ndl_export.bundle.anchors import anchors_at, anchors_in
+from ndl_export.bundle.make import PRIVACY_RECORD_FILE
+from ndl_export.files import signing
+from ndl_export.files.stores import open_store
+from privacy.release.ledger import NANO, Ledger, StatedCharge
+from privacy.release.mechanism import Measurement, charge
+from privacy.release.plan import Plan
+from privacy.release.session import measure_once
+from tests.support.release.examples import small_plan
+
+COHORT, FAMILY = "202425", "small"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+CAP = 0.30
+PLAN: Plan = small_plan(0.1)
+COST = -(-charge(PLAN) * NANO // 1) / NANO
+
+
+@dataclass(frozen=True)
+class Books:
+    """A home: its ledger, its restricted zone, its release directory, and where it is set to publish."""
+
+    home: Home
+    target: str | None = None
+    key: Ed25519PrivateKey = KEY
+
+    @classmethod
+    def at(cls, root: Path, target: str | None = None, key: Ed25519PrivateKey = KEY) -> Books:
+        books = cls(Home(root), target, key)
+        books.home.prepare()
+        return books
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.home.ledger)
+
+    def published(self) -> list[StatedCharge]:
+        """As `published_charges`, without settings of the process."""
+        there = anchors_at(open_store(self.target)) if self.target else []
+        return stated_charges([*anchors_in(self.home.release), *there])
+
+    def measure(self, version: str, count: Callable[[], Any] | None = None) -> Measurement:
+        counts = {a: np.full(PLAN.family.shape(a), 7, dtype=np.int64) for a in PLAN.sigmas}
+        self.ledger.approve(COHORT, CAP)
+        return measure_once(
+            self.ledger,
+            self.home.restricted,
+            cohort=COHORT,
+            release=version,
+            family=FAMILY,
+            plan=PLAN,
+            input_mac="a" * 64,
+            count=count or (lambda: counts),
+            published=self.published,
+        )
+
+    def release(self, version: str) -> Path:
+        """Measure and write the bundle, as a run does."""
+        drawn = self.measure(version)
+        paid = self.ledger.find(COHORT, version, FAMILY)
+        assert paid is not None
+        statement = {
+            "release": version,
+            "cohorts": [{"cohort": COHORT, "measured_in": version}],
+            "families": [
+                {
+                    "cohort": COHORT,
+                    "family": FAMILY,
+                    "plan_sha256": PLAN.sha256,
+                    "ledger_entry": paid.entry.entry_hash,
+                    "rho": paid.rho,
+                    "drawn": [noisy.ravel().tolist() for noisy in drawn.noisy.values()],
+                }
+            ],
+        }
+        return sealed(self.home.release / version, statement, self.key)
+
+    def publish(self, version: str, url: str) -> None:
+        """Show the ledger what is here and there, then copy the bundle: what `upload.publish` does, in this order."""
+        store = open_store(url, to_write=True)
+        check_known(self.home, [*anchors_in(self.home.release), *anchors_at(store, arriving=version)])
+        for path in (self.home.release / version).iterdir():
+            store.system.makedirs(f"{store.root}/{version}", exist_ok=True)
+            store.system.pipe_file(f"{store.root}/{version}/{path.name}", path.read_bytes())
+
+    def lose_ledger(self) -> None:
+        for path in self.home.root.glob("ledger.sqlite*"):
+            path.unlink()
+
+    def lose_measurements(self) -> None:
+        for name in ("measurements", "drawn"):
+            shutil.rmtree(self.home.restricted / name, ignore_errors=True)
+
+
+def sealed(bundle: Path, statement: Any, key: Ed25519PrivateKey = KEY) -> Path:
+    """The files that say what a bundle cost, signed."""
+    bundle.mkdir(parents=True, exist_ok=True)
+    files = {
+        PRIVACY_RECORD_FILE: json.dumps(statement).encode(),
+        signing.PUBLIC_KEY_FILE: signing.public_pem(key),
+    }
+    files[signing.SUMS_FILE] = signing.sums(files)
+    files[signing.SIGNATURE_FILE] = signing.sign(key, files[signing.SUMS_FILE])
+    for name, content in files.items():
+        (bundle / name).write_bytes(content)
+    return bundle

@@ -1,0 +1,80 @@
+"""People who sign releases off: their keys, and a policy that names them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from assets.home.paths import Home
+from assets.release.sign_off import publication_request
+from privacy.release.approval import allow, sign_as_demonstration
+from privacy.release.ledger import Ledger
+from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, public_text
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Somebody with a key of their own."""
+
+    name: str
+    role: str
+    key: Ed25519PrivateKey
+    until: dt.date | None = None
+    public: bool = False
+
+    @classmethod
+    def new(cls, name: str, role: str = "privacy lead", **of: Any) -> Signer:
+        return cls(name, role, Ed25519PrivateKey.generate(), **of)
+
+    @property
+    def person(self) -> Person:
+        return Person(self.name, self.role, public_text(self.key.public_key()), self.public, self.until)
+
+    def key_file(self, folder: Path) -> Path:
+        """Their private key, as a file."""
+        path = folder / f"{self.name.split()[0]}.pem"
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_bytes(
+            self.key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return path
+
+
+ANNA, BRAM = Signer.new("Anna Quillfeather"), Signer.new("Bram Thistlewood", "statistics lead")
+
+
+def sign_off(*signers: Signer, measurement: int = 1, publication: int = 1) -> SignOff:
+    """A policy's part that names them."""
+    persons = {"measurement": measurement, "publication": publication}
+    return SignOff(persons, tuple(signer.person for signer in signers))
+
+
+def write_policy(path: Path, signers: Sequence[Signer], measurement: int = 1, publication: int = 1) -> Path:
+    """The project's policy with these people in it."""
+    content = yaml.safe_load(DEFAULT_PATH.read_text())
+    people = [
+        {"name": each.name, "role": each.role, "key": each.person.key, "public": each.public}
+        | ({"until": each.until} if each.until else {})
+        for each in signers
+    ]
+    content["sign_off"] = {"persons": {"measurement": measurement, "publication": publication}, "people": people}
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def approve_publication(home: Home, version: str) -> None:
+    """Let the bundle in the release directory be published, as a demonstration does."""
+    ledger, policy, request = Ledger(home.ledger), load_policy().sign_off, publication_request(home, version)
+    key, release_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    sign_as_demonstration(ledger, policy, request, "202425", "5" * 64, key)
+    allow(ledger, policy, request, public_text(release_key.public_key()), public_text(key.public_key()))
