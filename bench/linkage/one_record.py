@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from assets.linkage.children import build_confidential_tables
 from assets.release.noise_workload import plan_family
 from privacy.keys import KeyRing
-from privacy.linkage.link import LINK_COLUMNS, link
+from privacy.linkage.link import link
 from privacy.linkage.rows import MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -41,7 +41,6 @@ from tests.support.linkage.linked_home import with_payload
 from tests.support.linkage.populations import Frames, tokenised
 
 _PLANTED_NUMBERS = 4
-_KEY = LINK_COLUMNS[2]
 _ADDED = 1_000_000
 """Number, in its extract, of the record that is added."""
 Row: TypeAlias = tuple[str, ...]
@@ -80,8 +79,8 @@ class Cohort:
         self._sent: dict[str, list[Path]] = {source: [] for source in CONTRACTS}
         rng = np.random.default_rng(seed)
         for source, frame in self.frames.items():
-            rows = pd.concat([frame, frame.drop_duplicates("council").assign(source_row=_ADDED)])
-            places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), _KEY: rows.source_row})
+            rows = pd.concat([frame, frame.drop_duplicates("council").assign(row_key=_ADDED)])
+            places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), "row_key": rows.row_key})
             self._sent[source] = [folder / f"{source}.parquet"]
             pq.write_table(with_payload(source, places, rng), self._sent[source][0])
         self.links = self._linked(self.tokens).to_pandas()
@@ -100,7 +99,7 @@ class Cohort:
         """The tokens of the change's source after it."""
         frame = self.frames[change.source]
         if isinstance(change.row, pd.Series):
-            more = change.row.to_frame().T.assign(source_row=_ADDED)
+            more = change.row.to_frame().T.assign(row_key=_ADDED)
             return self._tokenised(change.source, pd.concat([frame, more], ignore_index=True).astype(frame.dtypes))
         return self._tokenised(change.source, frame.drop(index=change.row))
 
@@ -260,7 +259,7 @@ def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
     unsure = unsure[unsure.match_rule == "probabilistic"]
     link_ = unsure.iloc[rng.integers(len(unsure))]
     frame = cohort.frames[link_.source]
-    at = (frame.council == link_.council) & (frame.source_row == link_[_KEY])
+    at = (frame.council == link_.council) & (frame.row_key == link_.row_key)
     return Change("a record whose link is least sure", link_.source, int(np.flatnonzero(at)[0]))
 
 

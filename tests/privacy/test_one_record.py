@@ -16,13 +16,13 @@ import pytest
 
 from bench.linkage.one_record import Cohort, changes
 from privacy.keys import KeyRing
-from privacy.linkage.link import LINK_COLUMNS, link
+from privacy.linkage.link import link
 from privacy.linkage.rows import components
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
 from tests.support.linkage import stress
 from tests.support.linkage.populations import Frames, tokenised
 
-KEY = LINK_COLUMNS[2]
+KEY = "row_key"
 PLACE = ["source", "council", KEY]
 Tables = Mapping[str, pa.Table]
 BY_DOMAIN = {domain: [token for token in TOKENS if token.domain == domain] for domain in {t.domain for t in TOKENS}}
@@ -100,7 +100,7 @@ def test_parts_that_share_no_token_are_linked_as_if_each_were_alone(keys: KeyRin
 def test_a_stranger_who_makes_the_cohort_a_size_larger_changes_no_link(keys: KeyRing, source: str) -> None:
     frames = of_few(JUST_UNDER_A_DOUBLING, seed=1)
     unlike = {"surname": "Quillfeather", "forename": "Zebedee", "postcode": "ZE2 9XX", "council": "wirral"}
-    stranger = frames[source].head(1).assign(source_row=9_999, date_of_birth=pd.Timestamp("2020-02-29"), **unlike)
+    stranger = frames[source].head(1).assign(row_key=9_999, date_of_birth=pd.Timestamp("2020-02-29"), **unlike)
     stranger = without(stranger, *{"upn", "nhs_number", "local_patient_id"} & set(stranger))
     larger = frames | {source: pd.concat([frames[source], stranger], ignore_index=True)}
     before, after = (linked(tokenised(each, keys)) for each in (frames, larger))
@@ -112,7 +112,7 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
     health = frames["hv_reviews"]
     nameless = without(health, "date_of_birth").iloc[::2]
     frames["hv_reviews"] = pd.concat([nameless, health.iloc[1::2]], ignore_index=True).astype(health.dtypes)
-    first = stress.extracts(1_000, seed=9)["hv_reviews"].head(1).assign(source_row=9_999)
+    first = stress.extracts(1_000, seed=9)["hv_reviews"].head(1).assign(row_key=9_999)
     before, after = (
         linked(tokenised(frames | {"hv_reviews": each}, keys))
         for each in (frames["hv_reviews"], pd.concat([frames["hv_reviews"], first], ignore_index=True))
