@@ -9,7 +9,9 @@ import argparse
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet
 
+from assets.linkage.row_numbers import RowNumbers
 from privacy.doors.sql import parquet
 from tests.support.returns.accuracy import synthetic
 from tests.support.returns.pipeline import COHORT
@@ -17,7 +19,7 @@ from tests.support.returns.pipeline import COHORT
 _CHILDREN = """
 WITH of_rows AS (
     SELECT DISTINCT child_id, person_id
-      FROM {links} AS links JOIN {truth} AS truth USING (source, council, source_row) WHERE source = 'eyfsp'
+      FROM links JOIN {truth} AS truth USING (source, council, source_row) WHERE source = 'eyfsp'
 )
 SELECT count(*), count(*) FILTER (rows > 1)
   FROM (SELECT count(*) AS rows FROM of_rows GROUP BY person_id)
@@ -33,9 +35,12 @@ def main() -> None:
     for seed in given.seeds:
         folder = given.folder / str(seed)
         folder.mkdir(parents=True)
-        home = synthetic(folder, seed, scale=1.0).home
-        query = _CHILDREN.format(links=parquet(home.links(COHORT)), truth=parquet(folder / "truth.parquet"))
-        children, twice = duckdb.sql(query).fetchall()[0]
+        pipeline = synthetic(folder, seed, scale=1.0)
+        links = pyarrow.parquet.read_table(pipeline.home.links(COHORT))
+        with duckdb.connect() as con:
+            con.register("links", RowNumbers(pipeline.home, pipeline.keys, COHORT).numbered(links))
+            query = _CHILDREN.format(truth=parquet(folder / "truth.parquet"))
+            children, twice = con.execute(query).fetchall()[0]
         print(f"seed {seed}: {twice} of {children:,} children stand in the table twice")
 
 

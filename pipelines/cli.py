@@ -6,7 +6,7 @@ import click
 
 from pipelines.commands import linked, releases, runs
 from pipelines.commands.approve import approve
-from pipelines.commands.console import HELP, check_environment
+from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keeping import COMMANDS as KEEPING
 from pipelines.commands.keys import keys
@@ -15,7 +15,7 @@ from pipelines.commands.sender import pseudonymise
 from pipelines.commands.ui import ui
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=PlainGroup, context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
     if click.get_current_context().invoked_subcommand != runs.doctor.name:

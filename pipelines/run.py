@@ -138,9 +138,7 @@ def run_cohort(
     release = version or release_of(home, cohort)
     series = series_for(home, cohort.code, release, Asked(share=share, others=others, reuse=reuse))
     measured = [Cohort(code) for code in measured_now(series, release)]
-    if {each.code for each in measured} - (ledger := Ledger(home.ledger)).cohorts_charged(release):
-        keys = installation.key_ring(KEYS_OF_RELEASE)
-        settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
+    _check_ledger(installation, cohort, release, measured)
     for each in measured:
         check_may_be_held(each, dt.date.today())
         _check_landing(installation.landing_folder, home, each)
@@ -166,6 +164,14 @@ def run_cohort(
             _run(definitions, stage.job, dagster_instance, of_this_process, stage.given)
             say(f"      done in {time.monotonic() - started:.1f} s")
     return home.release / release
+
+
+def _check_ledger(installation: Installation, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
+    """Where something is to be charged, raise what `settle` does now, and not after intake and linkage."""
+    home, ledger = installation.home_folder, Ledger(installation.home_folder.ledger)
+    if {each.code for each in measured} - ledger.cohorts_charged(release):
+        keys = installation.key_ring(KEYS_OF_RELEASE)
+        settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
 def _made_ready(

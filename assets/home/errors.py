@@ -10,12 +10,14 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home.paths import Home
+from sources.contracts import CONTRACTS
+from sources.extract.landed import names_an_extract
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
 _DISK_FULL = re.compile(
@@ -52,13 +54,22 @@ def in_plain_words(error: Exception) -> str:
     return f"stopped by {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; please report this"
 
 
+def sentence_of(error: Exception) -> str:
+    """The message of an error of the project's own; of another one, what it comes to in plain words."""
+    return str(error) if _is_own(error) else in_plain_words(error)
+
+
+def _is_own(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in PACKAGES
+
+
 @contextmanager
 def plainly() -> Iterator[None]:
     """Raise `StepFailed` for errors in the block that are not of the project's own."""
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in (*PACKAGES, "dagster"):
+        if _is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
         raise StepFailed(in_plain_words(error)) from None
 
@@ -98,6 +109,13 @@ def _texts(error: BaseException) -> str:
 
 
 def _place(error: Exception) -> str:
-    """` (path)` where the error names one; a path never holds more than a council, a source and a cohort."""
+    """` (path)` where the error names one. What lies below a source's folder is called as its sender likes, and is left
+    out, but for a name that the contract gives."""
     name = getattr(error, "filename", None) or next((path for _, path in _QUOTED_PATH.findall(str(error))), None)
-    return f" ({name})" if name else ""
+    if not name:
+        return ""
+    path = PurePath(str(name))
+    below = next((at for at, part in enumerate(path.parts, 1) if part in CONTRACTS), len(path.parts))
+    sent = path.parts[below:]
+    shown = path if not sent or (len(sent) == 1 and names_an_extract(sent[0])) else PurePath(*path.parts[:below])
+    return f" ({shown})" if str(shown).isprintable() else ""

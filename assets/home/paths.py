@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ndl_export.tables import FAMILIES
 from privacy.doors.environment import settings
-from privacy.doors.files import OWNER_ONLY_FOLDER
+from privacy.doors.files import close_to_others, make_folder
 from privacy.doors.locks import scratch
 
 
@@ -35,6 +35,11 @@ class Home:
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
         return settings().ledger or self.root / "ledger.sqlite"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's storage: runs, events, schedules."""
+        return self.root / "dagster"
 
     @property
     def tokens_zone(self) -> Path:
@@ -165,11 +170,16 @@ class Home:
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
-        """Create the zones; all but the release for their owner only."""
-        for zone in (self.restricted, self.tokens_zone):
-            zone.mkdir(parents=True, exist_ok=True)
-            zone.chmod(OWNER_ONLY_FOLDER)
-        self.release.mkdir(parents=True, exist_ok=True)
+        """Create the home folder, for its owner only, whatever mode it had, and the zones in it.
+
+        Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). The root of a
+        mounted volume, which another owns, keeps its mode; what is made in it is closed.
+        """
+        private = (self.root, self.restricted, self.tokens_zone, self.dagster)
+        for folder in (*private, self.release):
+            make_folder(folder)
+        for folder in private:
+            close_to_others(folder)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

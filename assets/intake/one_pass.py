@@ -21,19 +21,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.intake.rows_apart import CHUNK_ROWS, Out
+from assets.intake.shared_numbers import SharedNumbers, hashes_sql
 from privacy import normalise, pseudonyms
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory
 from privacy.doors.sql import csv, quoted
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
-from sources.contracts import Role, Rule, Severity, SourceContract
+from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
+from sources.contracts.people import UPN_OF_TWO
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import BITS, Projection, project_extract
-from sources.extract.rules import MOVED_COLUMNS, stopped
+from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
 
@@ -56,8 +58,8 @@ MAX_EXAMPLE_ROWS = 100
 _MOST_OF_THE_ROWS = 0.5
 _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
-CHUNK_BYTES = 64 << 20
-"""Bytes of text in work at once: three times what `CHUNK_ROWS` rows usually take."""
+CHUNK_BYTES = 32 << 20
+"""Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
 _ROW_HASH, _PART = "row_hash", "part"
 QUARANTINE = pa.schema(
     {
@@ -81,6 +83,13 @@ class RuleCount:
     columns: tuple[str, ...]
     rows: int
     first_rows: tuple[int, ...]
+
+
+_SENTENCES = {
+    rule.sentence
+    for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
+}
+"""Of rules that are the same for every file; the others may speak of a column in the sender's words."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +121,14 @@ class Staged:
 
     @property
     def hints(self) -> tuple[str, str]:
-        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty where
-        there is nothing to say."""
+        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty
+        where there is nothing to say."""
         said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
         return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
 
     @property
     def why_rejected(self) -> tuple[str, str]:
-        """The rule that most of the rejected rows break, and the hints, for the end of a sentence, and for the sender."""
+        """The rule that most rejected rows break, and the hints, for the end of a sentence, and for the sender."""
         rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
         most = max(rejecting, key=lambda count: count.rows, default=None)
         said = self.how_often(most) if most else ("", "")
@@ -128,8 +137,9 @@ class Staged:
 
     def how_often(self, count: RuleCount) -> tuple[str, str]:
         """How many rows break a rule, in words; and for the sender, counted, with the rule in the file's own words."""
+        public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
-            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}.",
+            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
             f"{count.rows} of {self.rows_read} rows break {count.rule}: {count.sentence}",
         )
 
@@ -204,7 +214,7 @@ def one_pass(
     findings = _Findings(projection, contract)
     out.note(QUARANTINE.empty_table())
     with lent() as tools:
-        typed = _typed(tools.con, extract, contract, projection)
+        typed = findings.watched(_typed(tools.con, extract, contract, projection))
         first, second = next(typed), next(typed, None)
         if second is not None:
             chunks = chain([first, second], typed)
@@ -213,6 +223,7 @@ def one_pass(
     if second is None:
         _write((yield Untokenised(contract, first)), findings, out)
     findings.set_aside(extract.set_aside, out)
+    findings.note_shared_numbers(out)
     hints: tuple[Suspicion, ...] = ()
     if wrong := findings.mostly_wrong(contract):
         with lent() as tools:
@@ -269,7 +280,7 @@ def _typed(
     """The rows with their council and cohort, a chunk at a time; one empty table where there are none."""
     landed = extract.landed
     place = f"{quoted(landed.council)} AS council, {quoted(landed.cohort)} AS cohort"
-    sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH} FROM ({projection.sql})"
+    sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)} FROM ({projection.sql})"
     for chunk in ahead(_chunks(extract)):
         con.register("extract", chunk)
         yield con.sql(sql).to_arrow_table()
@@ -380,6 +391,7 @@ class _Findings:
         self._totals: dict[str, int] = {}
         self._first: dict[str, list[int]] = {}
         self._seen = np.empty(0, np.uint64)
+        self._shared = SharedNumbers()
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
@@ -402,6 +414,17 @@ class _Findings:
         for rule, found in broken.items():
             self._note(rule, rows[found], ~rejected[found], out)
         return pa.chunked_array([pa.array(~rejected)])
+
+    def watched(self, typed: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """The same tables, each looked at for numbers that two children share."""
+        for chunk in typed:
+            self._shared.see(chunk)
+            yield chunk
+
+    def note_shared_numbers(self, out: Out) -> None:
+        """Tell of rows whose number stands for two children; they are kept."""
+        if len(rows := self._shared.rows):
+            self._note(UPN_OF_TWO, rows, np.ones(len(rows), bool), out)
 
     def set_aside(self, rows: Mapping[Rule, list[int]], out: Out) -> None:
         """Add the rows that the reader could not give."""

@@ -31,9 +31,6 @@ OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}
 """Range drawn for a number whose contract names no maximum; the last bin holds everything from its lower end on."""
 BEFORE, AFTER = "before", "after"
 """Groups of dates outside the window of `months`."""
-ENGLISH, ANOTHER = "ENG", "another"
-"""Groups of `first_language`, whose values are not a list of the contract."""
-_ENGLISH_CODES = "('ENG', 'ENB')"
 
 
 @dataclass(frozen=True)
@@ -191,9 +188,6 @@ def _counted(column: Column, cohort: Cohort) -> _Counted:
             return _Months(name, months(cohort))
         case Kind.INTEGER | Kind.DECIMAL:
             return _Bins(name, bins(column)[:-1])
-        case Kind.TEXT if name == "first_language":
-            english = f"upper({name}) IN {_ENGLISH_CODES}"
-            return _Codes(name, {ENGLISH: english, ANOTHER: f"NOT {english}"})
         case Kind.TEXT:
             return _Codes(name, {})
 

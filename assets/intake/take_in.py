@@ -43,7 +43,7 @@ from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
-from sources.councils.council_file import council_file
+from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed, content_sha256, state
@@ -266,7 +266,13 @@ class Intake:
 
 
 def _dialect(landed: Landed) -> Dialect:
-    return council_file(landed.council).dialect(landed.source)
+    try:
+        return council_file(landed.council).dialect(landed.source)
+    except InvalidCouncilFile as invalid:
+        places = ", ".join(f"{problem.file}:{problem.line}:{problem.column}" for problem in invalid.problems)
+        raise ExtractStopped(
+            f"{landed.name}: its council file cannot be used: {places}; `readiness council check` says what is wrong"
+        ) from None
 
 
 def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> ExtractStopped:

@@ -13,6 +13,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
+from privacy.doors.counts import magnitude
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256, find
@@ -35,7 +36,7 @@ class Arrival:
     """One source of one council.
 
     `since` is the day on which it was taken, landed or stopped; of a missing one, the day on which it was due, and of
-    one that is not due yet, the day on which it will be. `in_since` and `rows` (the file's own number) are of the
+    one that is not due yet, the day on which it will be. `in_since` and `rows` (by order of size) are of the
     delivery that is in, whatever became of a newer one; None where none is. `why` says why it was stopped.
     """
 
@@ -44,7 +45,7 @@ class Arrival:
     state: State
     since: dt.date
     in_since: dt.date | None = None
-    rows: int | None = None
+    rows: str | None = None
     why: str = ""
 
     @property
@@ -125,7 +126,7 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         state,
         since,
         _date(taken.taken_at) if taken else None,
-        taken.rows_read if taken else None,
+        magnitude(taken.rows_read) if taken else None,
         why,
     )
 
@@ -148,8 +149,8 @@ _RESOLUTION = dt.timedelta(seconds=1)
 
 def _changed(path: Path) -> dt.datetime:
     """When a file, or the last of a folder's files, came to hold what it holds."""
-    last = max(file.stat().st_ctime for file in (path, *path.rglob("*")))
-    return dt.datetime.fromtimestamp(last, dt.UTC)
+    inside = (file.lstat() for file in path.rglob("*"))  # a link in it may lead nowhere
+    return dt.datetime.fromtimestamp(max(each.st_ctime for each in (path.stat(), *inside)), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

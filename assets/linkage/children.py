@@ -140,7 +140,7 @@ def _census_columns() -> dict[str, Derivation]:
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
     ethnicity = "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)"
-    language = _if("upper(first_language) IN ('ENG', 'ENB')", english, other)
+    language = _if("first_language = 'ENG'", english, other)
     last_language = f"last({language} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)"
     return {
         "fsm": _any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),

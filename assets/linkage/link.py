@@ -31,7 +31,7 @@ from assets.linkage.inputs import (
     named,
     write_record,
 )
-from assets.linkage.report import rates_by_group, render, weighted_figures
+from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote
@@ -119,7 +119,9 @@ def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], f
     build_confidential_tables(
         staging / "links.parquet", {source: [] for source in CONTRACTS} | extracts, {"pupil": children}
     )
-    report = {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
+    report = coarse(
+        {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
+    )
     (staging / "linkage.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 

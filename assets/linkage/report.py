@@ -1,4 +1,5 @@
-"""The linkage report of a cohort, for the project's staff in the restricted zone: true counts, agreement patterns.
+"""The linkage report of a cohort, for the project's staff in the restricted zone: rates, agreement patterns, and counts
+by order of size.
 
 The facts of the linkage come from `privacy.linkage.report`. Added here is how many children of each group are linked to
 a two-year review and to a setting, with Wilson's 95% intervals, and what missed links may do to the linked tables:
@@ -10,8 +11,9 @@ or row number is in the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
 from ndl_export.pages.words import capital
 from ndl_export.tables import Attribute, dimensions, pupil
+from privacy.doors.counts import EXACT_BELOW, magnitude
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.linkage.model import MISSING
@@ -202,6 +205,52 @@ def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, 
     return {category: (int(count), share) for category, count, share in found}
 
 
+_OF_CHILDREN = ("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule")
+"""Facts that count what is measured with noise."""
+_DIGITS = 2
+_OF_RATES = {"groups": 3, "weighted": 3, "thresholds": 3, "unlinkable": 3}
+"""Decimals of shares; other shares and limits of error have `_DIGITS` significant digits."""
+
+
+def coarse(facts: Facts) -> Facts:
+    """The facts as they are written: counts of children and rows, and every other of a hundred or more, by order of
+    size; rates rounded, so that no count can be worked out of them. What is drawn of the model stays as it is."""
+    changed = [
+        line | {"changed": (line["gained"] + line["lost"]) / line["links"] if line["links"] else None}
+        for line in facts["thresholds"]
+    ]
+    unlinkable = [
+        line | {"share": line["rows"] / facts["rows_by_source"][line["source"]]} for line in facts["unlinkable"]
+    ]
+    in_band = sum(step["in_review_band"] for step in facts["steps"])
+    facts = facts | {"thresholds": changed, "unlinkable": unlinkable, "pairs_in_review_band": in_band}
+    control = facts["negative_control"]
+    steps = [_coarse(step, always=False, rounded=_significant) for step in control["steps"]]
+    found = {
+        name: _coarse(value, always=name in _OF_CHILDREN, rounded=partial(_to, _OF_RATES.get(name)))
+        for name, value in facts.items()
+    }
+    return found | {"negative_control": control | {"steps": steps}}
+
+
+def _coarse(value: Any, *, always: bool, rounded: Callable[[float], float]) -> Any:
+    if isinstance(value, dict):
+        return {key: _coarse(each, always=always, rounded=rounded) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_coarse(each, always=always, rounded=rounded) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return magnitude(value) if always or value >= EXACT_BELOW else value
+    return rounded(value) if isinstance(value, float) else value
+
+
+def _to(decimals: int | None, value: float) -> float:
+    return value if decimals is None else round(value, decimals)
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
 """Patterns of the review band with a waterfall, and in the table; the JSON has all."""
 _LINKED_TO_WORDS = {"review": "a two-year review", "setting": "a setting"}
@@ -239,15 +288,15 @@ def render(report: Facts) -> str:
     )
 
 
-def _rows_by_rule(report: Facts) -> dict[str, dict[str, int]]:
+def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
     """Rows of each source, by its title, by the rule that brought them to their child."""
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, str]] = {}
     for line in report["rows_by_source_and_rule"]:
         found.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
     return found
 
 
-def _rules(by_source: dict[str, dict[str, int]]) -> dict[str, str]:
+def _rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
     """The rules that brought any row to its child, in words; those without words last."""
     met = {rule for counts in by_source.values() for rule in counts}
     return {rule: words for rule, words in _RULES.items() if rule in met} | dict.fromkeys(sorted(met - set(_RULES)), "")

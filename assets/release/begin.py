@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -147,10 +147,7 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
     for each, linked in tables.items():
         _check_missing(each, version, record[each].missing, linked.missing(councils))
-    new = [each for each in cohorts if each not in charged]
-    _check_free(home, version, new)
-    for share in {record[each].share for each in new if _is_held_to_accuracy(home, each, record[each].share)}:
-        _check_worth(councils, load_policy().scaled(share))
+    _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
     if record != before:
         files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
     return cohorts
@@ -303,14 +300,17 @@ def _listed(cohort: str, missing: Missing) -> str:
     return ", ".join(short({cohort: missing})) or "nothing"
 
 
-def _check_free(home: Home, version: str, new: Collection[str]) -> None:
-    """Raises `ReleaseConflict` where something lies already where a release that is to be charged would go."""
+def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
+    """Raises `ReleaseConflict` where something lies already where a release that is to be charged would go, and
+    `NotAccurateEnough`; `new` are the shares of the cohorts that it would be charged to."""
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
             f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a version of"
             " its own; nothing was charged"
         )
+    for share in {share for cohort, share in new.items() if _is_held_to_accuracy(home, cohort, share)}:
+        _check_worth(councils, load_policy().scaled(share))
 
 
 def _is_held_to_accuracy(home: Home, cohort: str, share: float) -> bool:

@@ -41,12 +41,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
 """Shares of rows, each with the words for what lies up to it."""
 _NAMED = 3
-_FINDINGS_SHOWN = 8
+_FINDINGS_SHOWN = 6
 
 
 @dataclass(frozen=True)
 class Usable:
-    """Of the rates of a table in councils: the share that can be used, is marked as unreliable, is withheld."""
+    """Of the rates of a table: the share that can be used, is marked as unreliable, is withheld."""
 
     title: str
     rates: int
@@ -74,6 +74,7 @@ def render_sheet(home: Home, request: Request) -> str:
     measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
+    set_aside = [line for cohort in measured for line in _set_aside(home, cohort)]
     if is_publication and not bundle.is_dir():
         bundle = home.release / version
     return kit.render(
@@ -89,7 +90,9 @@ def render_sheet(home: Home, request: Request) -> str:
         costs=[_cost(home, cohort, version, record) for cohort in measured],
         policy=load_policy(),
         missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
-        set_aside=[line for cohort in measured for line in _set_aside(home, cohort)],
+        set_aside=[line for line in set_aside if line["bands"]],
+        untouched=[line["source"] for line in set_aside if not line["bands"]],
+        bands=[words for _, words in _BANDS[1:]],
         findings=_findings(home, measured),
         outside=outside_the_guarantee(),
     )
@@ -140,7 +143,7 @@ def _in_words(tables: Sequence[Usable]) -> str:
     together = sum(line.rates * line.usable for line in tables) / rates
     most, least = max(tables, key=lambda line: line.usable), min(tables, key=lambda line: line.usable)
     return (
-        f"Of {rates:,} rates of councils, {together:.0%} can be used as they stand: most of the table"
+        f"Of {rates:,} rates, {together:.0%} can be used as they stand: most of the table"
         f" '{most.title}' ({most.usable:.0%}), least of '{least.title}' ({least.usable:.0%})."
     )
 
@@ -163,14 +166,15 @@ def _cost(home: Home, cohort: str, version: str, record: ReleaseRecord) -> dict[
 
 
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
-    """By source, in which band of its rows the intake set aside how many councils' extracts, the worst ones named."""
+    """By source, the councils of whose rows the intake set some aside, by the band of their share."""
     for source, about in SOURCES.items():
         shares = dict(_shares_set_aside(home, cohort, source))
         bands: dict[str, list[str]] = {}
         for council, share in shares.items():
-            bands.setdefault(_band(share), []).append(place(council).la_name)
+            if share:
+                bands.setdefault(_band(share), []).append(place(council).la_name)
         if shares:
-            yield {"source": about.title, "bands": {words: bands.get(words, []) for _, words in _BANDS}}
+            yield {"source": about.title, "bands": bands}
 
 
 def _shares_set_aside(home: Home, cohort: str, source: str) -> Iterator[tuple[str, float]]:

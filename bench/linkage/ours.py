@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.home.paths import Home
-from assets.intake.deliveries import row_keys_of
 from assets.intake.take_in import Intake
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import published_children
+from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import readers
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
@@ -60,20 +58,13 @@ def our_pairs(
                 raise outcome
         taken = time.perf_counter()
         extracts = {s: extracts_of(home, s, COHORT, sorted(set(councils))) for s in (left_source, right_source)}
-        links = link(readers(home, keys, COHORT, extracts), children=_children(left, right, councils)).links
+        found = link(readers(home, keys, COHORT, extracts), children=_children(left, right, councils)).links
+        links = RowNumbers(home, keys, COHORT).numbered(found).to_pandas()
         done = time.perf_counter()
-        a, b = (
-            _positions(home, keys, links.filter(pc.field("source") == landed_.source), landed_) for landed_ in landed
-        )
-    pairs = a.merge(b, on="child_id", suffixes=("_left", "_right"))
-    pairs = pd.DataFrame({"left": pairs.position_left, "right": pairs.position_right})
+    a, b = (links[links.source == source] for source in (left_source, right_source))
+    pairs = a.merge(b, on="child_id")
+    pairs = pd.DataFrame({"left": pairs.source_row_x - _FIRST_ROW, "right": pairs.source_row_y - _FIRST_ROW})
     return Timed(pairs, taken - began, done - taken)
-
-
-def _positions(home: Home, keys: KeyRing, links: pa.Table, landed: Landed) -> pd.DataFrame:
-    """Position in its frame, and child, of each row of an extract."""
-    rows = row_keys_of(home, keys, landed.source, landed.cohort, landed.council).rows(links["row_key"].to_numpy())
-    return pd.DataFrame({"position": rows - _FIRST_ROW, "child_id": links["child_id"]})
 
 
 def _children(left: pd.DataFrame, right: pd.DataFrame, councils: tuple[str, str]) -> int:

@@ -52,7 +52,7 @@ from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csv
 from ndl_export.tables.schema import arrow_schema, columns
-from privacy.doors.files import make_folder, sync
+from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
@@ -143,7 +143,9 @@ def write_bundle(
             make_folder(held_in)
             with alone(held_in):
                 _discard(held_in, facts.version)
-                return _write(held_in, release_dir, facts, ordered, signing_key)
+                bundle = _write(held_in, release_dir, facts, ordered, signing_key)
+                _set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
+                return bundle
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
         refresh(release_dir)
         if held_in is not None:
@@ -168,8 +170,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
         if sums_of(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
-        for path in (*folder.rglob("*"), folder):
-            sync(path)
+        _set_modes(folder, _FOLDER_MODE, _FILE_MODE)
         files = contents(folder)
         bundle = _promote(folder, release_dir)
         _archive(files, version, Path(scratch), release_dir)
@@ -257,10 +258,15 @@ def _fill(
     covered = sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
-    for path in (*folder.rglob("*"), folder):
-        path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
-        sync(path)
+    _set_modes(folder, _FOLDER_MODE, _FILE_MODE)
     return _read(folder)
+
+
+def _set_modes(folder: Path, of_folders: int, of_files: int) -> None:
+    """Give a folder and all in it these modes, durably."""
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(of_folders if path.is_dir() else of_files)
+        sync(path)
 
 
 def _write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> None:

@@ -6,8 +6,10 @@ import datetime as dt
 from collections.abc import Iterable
 
 
-def number(count: float | None, decimals: int = 0) -> str:
-    """With commas; a dash where there is none."""
+def number(count: float | str | None, decimals: int = 0) -> str:
+    """With commas; a dash where there is none. What is in words already stays as it is."""
+    if isinstance(count, str):
+        return count
     return "–" if count is None else f"{count:,.{decimals}f}"
 
 

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+class _HomeFolder(click.Path):
+    """A home folder, whose path must be one that all its databases can open."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        with stopping_at(environment.InvalidSettings):
+            return environment.check_home(Path(str(super().convert(value, param, ctx))))
+
+
+HOME_FOLDER = _HomeFolder(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 OUT = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
@@ -35,6 +46,21 @@ def stopping_at(*problems: type[Exception]) -> Iterator[None]:
         yield
     except problems as problem:
         stop(str(problem))
+
+
+class PlainGroup(click.Group):
+    """Commands that end with one sentence whatever happens: an error that none of them foresaw may quote a row, and so
+    may its stack trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            from assets.home.errors import sentence_of
+
+            stop(sentence_of(error))
 
 
 def things_to_change(problems: Sized) -> str:
@@ -131,7 +157,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def home(holds: str, **further: Any) -> Callable[..., Any]:
     """The home folder; `holds` says what of it the command uses."""
     given: dict[str, Any] = {"envvar": environment.HOME, "required": True, "help": f"Holds {holds}."} | further
-    return click.option("--home", type=FOLDER, **given)
+    return click.option("--home", type=HOME_FOLDER, **given)
 
 
 def landing(**further: Any) -> Callable[..., Any]:

@@ -79,6 +79,10 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     return found
 
 
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
 def _look(landed: Landed) -> Look:
     seen = state(landed.path)
     marker = landed.path.with_name(landed.path.name + READY)
@@ -87,6 +91,6 @@ def _look(landed: Landed) -> Look:
         landed,
         hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
         ready=marker.exists() and marker.stat().st_mtime_ns >= changed,
-        unfinished=not seen or any(is_unfinished(path.name) for path in landed.path.rglob("*")),
+        unfinished=_is_empty(landed.path) or any(is_unfinished(path.name) for path in landed.path.rglob("*")),
         changed=changed / 1e9,
     )

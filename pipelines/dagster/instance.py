@@ -41,8 +41,8 @@ _NOT_ENDED = [
 
 def prepared(home: Home) -> Path:
     """The folder of Dagster's storage in a home folder, with the project's settings; made where there is none."""
-    folder = home.root / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    home.prepare()
+    folder = home.dagster
     shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
     return folder
 
@@ -64,7 +64,7 @@ def instance(home: Home) -> dg.DagsterInstance:
 def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """The instance for runs that this process executes itself, and their tags. Runs of processes that died are closed
     first: Dagster would show them as at work for ever, and its queue would wait for them."""
-    processes = home.root / "dagster" / "processes"
+    processes = home.dagster / "processes"
     with instance(home) as opened, _alive(processes) as tags:
         _end_left_over(opened, processes)
         yield opened, tags
@@ -166,7 +166,7 @@ def expire_all(
     before = now - dt.timedelta(days=policy.dagster_days)
     if storage is not None:
         return said + _runs(home, storage, before, dry_run)
-    if (home.root / "dagster").is_dir():
+    if home.dagster.is_dir():
         with instance(home) as own:
             return said + _runs(home, own, before, dry_run)
     return said

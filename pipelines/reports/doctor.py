@@ -248,6 +248,8 @@ def _home(home: Home) -> Answers:
     if not os.access(there, os.W_OK | os.X_OK):
         yield State.MISSING, f"{there} cannot be written to by this user"
         return
+    if there == home.root and there.stat().st_mode & _MODE_OF_OTHERS:
+        yield State.LOOK, f"others can get into {there}: its next run closes it if it belongs to this user"
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists():
         yield from _privacy(home.restricted)

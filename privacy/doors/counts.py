@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+EXACT_BELOW = 100
+"""Counts of mistakes and doubts, which are not measured, may be told in numbers below this."""
 FEW = "under a hundred"
 _UNITS = ((100, 1000, "hundred"), (1000, 1_000_000, "thousand"), (1_000_000, None, "million"))
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import duckdb
 
 
-def in_memory() -> duckdb.DuckDBPyConnection:
+def in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
     """A database in memory that draws no progress bar and fails rather than spill: what is personal stays where it was
-    put."""
-    con = duckdb.connect(config={"temp_directory": "", "max_temp_directory_size": "0B"})
+    put. `limits` are settings of DuckDB, such as `memory_limit="1GiB"`."""
+    con = duckdb.connect(config={"temp_directory": "", "max_temp_directory_size": "0B", **limits})
     con.execute("SET enable_progress_bar = false").fetchall()
     return con

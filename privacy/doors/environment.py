@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -25,6 +26,7 @@ _PREFIX = "READINESS_"
 _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
 _BACKENDS = ("duckdb", "spark")
 
+_UNUSABLE = re.compile(r"[#?\\]")
 _CHECK = "check"
 """The key, in a field's metadata, of the function that checks a variable and gives the field's value."""
 
@@ -33,11 +35,26 @@ class InvalidSettings(ValueError):
     """A variable of the environment that cannot be used; the message names it, but never a secret value."""
 
 
+def check_home(folder: Path) -> Path:
+    """The folder; raises `InvalidSettings` where its path holds what the address of a database may not: `#`, `?`, a
+    backslash that separates nothing, or what cannot be printed."""
+    path = folder.absolute().as_posix()
+    wrong = _UNUSABLE.search(path)
+    if wrong or not path.isprintable():
+        shown = wrong[0] if wrong else "a character that cannot be printed"
+        raise InvalidSettings(f"a home folder may not have {shown} in its path, where databases lie; choose another")
+    return folder
+
+
 def _folder(variable: str, value: str) -> Path:
     path = Path(value)
     if path.exists() and not path.is_dir():
         raise InvalidSettings(f"{variable} must name a folder; {path} is a file")
     return path.resolve()
+
+
+def _home(variable: str, value: str) -> Path:
+    return _folder(variable, str(check_home(Path(value))))
 
 
 def _file(variable: str, value: str) -> Path:
@@ -82,7 +99,7 @@ class Settings:
     """What the environment says, checked; each field is filled by the variable of its name. Paths are absolute."""
 
     landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _folder})
-    home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _folder})
+    home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _home})
     keys: Path = field(default=PROJECT / "keys", metadata={_CHECK: _folder})
     linkage_backend: str = field(default=_BACKENDS[0], metadata={_CHECK: _backend})
     ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _ledger})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,13 @@ def make_folder(folder: Path) -> None:
     for each in reversed(missing):
         each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
         sync(each.parent)
+
+
+def close_to_others(folder: Path) -> None:
+    """Give a folder the mode of one for its owner only, unless it is another's, as the root of a mounted volume is."""
+    found = folder.stat()
+    if stat.S_IMODE(found.st_mode) != OWNER_ONLY_FOLDER and found.st_uid == os.geteuid():
+        folder.chmod(OWNER_ONLY_FOLDER)
 
 
 def create(path: Path) -> BinaryIO:

@@ -122,10 +122,9 @@ class SignOffs:
         return bool(counted) and all(approval.is_genuine for approval in counted)
 
     @property
-    def people(self) -> list[dict[str, Any]]:
-        """Whom the policy named when the ledger last saw it change; nobody in a demonstration."""
-        found = [content["people"] for content, _ in self._of(_PEOPLE)]
-        return list(found[-1]) if found else []
+    def people(self) -> dict[str, Any]:
+        """Whom the policy named when it last changed, and how many must sign; empty where none ever did."""
+        return next((content for content, _ in reversed(list(self._of(_PEOPLE)))), {})
 
     @property
     def has_seen_people(self) -> bool:
@@ -139,10 +138,11 @@ class SignOffs:
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:
-    """Record in the ledger whom the policy names, where that is new."""
-    people = [{"role": person.role, "key": person.key, "until": str(person.until or "")} for person in sign_off.people]
-    if people and people != SignOffs(ledger).people:
-        _add(ledger, _PEOPLE, {"people": people, "persons": dict(sign_off.persons)})
+    """Record in the ledger whom the policy names, and how many of them must sign, where that is new."""
+    people = [{"role": each.role, "key": each.key, "until": str(each.until or "")} for each in sign_off.people]
+    named = {"people": people, "persons": dict(sign_off.persons)}
+    if people and named != SignOffs(ledger).people:
+        _add(ledger, _PEOPLE, named)
 
 
 def sign(

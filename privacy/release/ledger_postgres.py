@@ -172,6 +172,11 @@ class PostgresStorage:
                 connection.execute("SET synchronous_commit = 'on'")
                 connection.execute(f"SET lock_timeout = {quoted(f'{LOCK_SECONDS}s')}")
                 yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise LedgerUnavailable(
+                "the ledger's database does not let this role in: grant it SELECT and INSERT on "
+                f"readiness_ledger.entries and readiness_ledger.sign_offs ({_sentence(error)})"
+            ) from None
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(
                 f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "

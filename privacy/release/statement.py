@@ -89,11 +89,9 @@ def privacy_record(
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
     said = _said("statement.yaml")
-    counted = [approval for entry in cohorts for approval in entry["approvals"]]
-    signed = "demonstration" if any(each["demonstration"] for each in counted) else "people" if counted else "nobody"
     return said | {
         "release": release,
-        "sign_off": said["sign_off"][signed],
+        "sign_off": said["sign_off"][_signed_by(cohorts)],
         "privacy_parameters": largest["privacy_parameters"],
         "larger_changes": largest["larger_changes"],
         "inference": inference(float(largest["privacy_parameters"]["rho"])),
@@ -161,6 +159,14 @@ def _cohort(
             "remaining_rho": round(cap - to_date, 9),
         },
     }
+
+
+def _signed_by(cohorts: Sequence[Record]) -> str:
+    """Who signed a release off: `people`, a `demonstration`, or `nobody`, before there were signatures."""
+    counted = [approval for entry in cohorts for approval in entry["approvals"]]
+    if any(approval["demonstration"] for approval in counted):
+        return "demonstration"
+    return "people" if counted else "nobody"
 
 
 def _approval(signed: Signed) -> Record:

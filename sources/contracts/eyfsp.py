@@ -1,7 +1,7 @@
 """`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
 
 from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, kept, reject
-from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN
+from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, UPN, UPN_OF_TWO
 from sources.reference.goals import GOALS
 
 GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
@@ -38,6 +38,7 @@ CONTRACT = SourceContract(
     ),
     rules=(
         *PEOPLE_RULES,
+        UPN_OF_TWO,
         reject(
             "goals-a-in-all-or-none",
             "A child not assessed (A) must be A in all 17 goals; this row mixes A with results.",

@@ -55,7 +55,7 @@ CONTRACT = SourceContract(
         kept("review_date", "Date of the review", Kind.DATE),
         kept("asq3_months", "Age of the ASQ-3 questionnaire, months", Kind.CODE, ASQ3_MONTHS, required=False),
         *(_score(domain, f"ASQ-3 score, {label.lower()}, 0 to 60", maximum=60) for domain, label in DOMAINS.items()),
-        _score("asq_se2_score", "ASQ:SE-2 total score"),
+        _score("asq_se2_score", "ASQ:SE-2 total score, at most 15 for each of 39 questions", maximum=585),
         kept("concern", "The reviewer recorded a concern", Kind.CODE, YES_NO, required=False),
         kept("referral", "The reviewer referred the child on", Kind.CODE, YES_NO, required=False),
     ),

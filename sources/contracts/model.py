@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -68,6 +69,18 @@ class Column:
     """Regular expression (RE2) that the whole of a text must match; letters are brought to upper case first."""
     note: str = ""
     """Added to the message about a wrong value."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Further values, each with the code that it stands for; with none, it counts as blank."""
+    other: str | None = None
+    """The code that stands for whatever else matches `pattern`: of a long list, no more is kept than is used."""
+
+    def code_of(self, value: str) -> str | None:
+        """The code that a value stands for, in upper case; empty where it counts as blank, None where it is wrong."""
+        if value in (self.codes or {}):
+            return value
+        if value in self.also:
+            return self.also[value]
+        return self.other if self.other and re.fullmatch(self.pattern or "", value) else None
 
 
 identifier = partial(Column, role=Role.IDENTIFIER)

@@ -82,4 +82,10 @@ NAMELESS = warn(
     ("surname", "forename"),
     "surname IS NULL AND forename IS NULL",
 )
+UPN_OF_TWO = warn(
+    "upn-of-two-children",
+    "Another row has the same UPN and another date of birth, surname and forename: one of the numbers is wrong. Both"
+    " rows are kept, and taken for one child until it is put right.",
+    ("upn", "date_of_birth", "surname", "forename"),
+)
 PEOPLE_RULES = (NO_REAL_DATE, BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, POSTCODE_FORM, NAMELESS)

@@ -1,7 +1,20 @@
 """`school_census`: the spring school census, Reception pupils. Reaches the Profile child by UPN."""
 
 from sources.contracts.model import Due, Kind, SourceContract, kept
-from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_PROVISION, UPN, YES_NO
+from sources.contracts.people import (
+    DEMOGRAPHICS,
+    ETHNICITY,
+    NHS_NUMBER,
+    PEOPLE_RULES,
+    SEN_PROVISION,
+    UPN,
+    UPN_OF_TWO,
+    YES_NO,
+)
+
+LANGUAGE_CODES = {"ENG": "English", "OTH": "Other than English"}
+"""Which other language is not used, so it is not kept. ENB and OTB are believed to be one or the other; refused, not
+obtained and pending are not known (DfE, Find and explore data in the National Pupil Database, `LANG1ST`)."""
 
 DUE = Due(2, 17, 1, "latest day on which the spring school census return can be due, four weeks after census day")
 """Of the second calendar year. Census day is the third Thursday of January and returns are due on the Wednesday in the
@@ -23,11 +36,14 @@ CONTRACT = SourceContract(
         SEN_PROVISION,
         kept(
             "first_language",
-            "First language: ENG, another CBDS language code, or blank = unknown",
-            Kind.TEXT,
+            "First language: ENG, another CBDS language code, or blank = unknown; kept as English or another",
+            Kind.CODE,
+            LANGUAGE_CODES,
+            also={"ENB": "ENG", "OTB": "OTH", "REF": "", "NOT": "", "PEN": ""},
+            other="OTH",
             pattern="[A-Z]{3,4}",
-            note="a CBDS language code of three or four letters, or a value that the council file maps",
+            note="or another CBDS language code of three or four letters",
         ),
     ),
-    rules=PEOPLE_RULES,
+    rules=(*PEOPLE_RULES, UPN_OF_TWO),
 )

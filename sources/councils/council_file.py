@@ -413,7 +413,11 @@ def _wrong_code(column: Column, code: str) -> str | None:
         return None
     if column.kind is Kind.CODE:
         accepted = tuple(column.codes or ())
-        return None if code in accepted else f"{code!r} is not a code of the contract{perhaps(code, accepted)}"
+        return (
+            None
+            if column.code_of(code) is not None
+            else f"{code!r} is not a code of the contract{perhaps(code, accepted)}"
+        )
     if column.role is Role.IDENTIFIER or column.kind is not Kind.TEXT:
         return f"{column.name} has no codes; a value can only be mapped to '', which makes it blank"
     return None
@@ -429,7 +433,8 @@ def _wrong_constant(
     match column.kind:
         case Kind.CODE:
             accepted = {**(column.codes or {}), **codes}
-            if value.lower() not in {code.lower() for code in accepted}:
+            known = value.lower() in {code.lower() for code in accepted}
+            if not known and column.code_of(value) is None:
                 return f"{value!r} is not a code of the contract{perhaps(value, tuple(accepted))}"
         case Kind.DATE if not is_date(value, formats):
             return f"{value!r} is not a date written {' or '.join(formats)}, or 2024-02-29"

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from privacy.doors.regular import leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
-from sources.extract.regular import leads_out, open_regular
 from sources.reference.cohorts import Cohort, InvalidCohort
 from sources.reference.places import places
 
@@ -59,7 +59,7 @@ class Landed:
         """How messages call it: the path below landing, if the file is called as the contract says. Another name is
         the sender's own, and may be a child's."""
         place = f"{self.council}/{self.source}"
-        return f"{place}/{self.path.name}" if _names_an_extract(self.path.name) else f"a file of {place}"
+        return f"{place}/{self.path.name}" if names_an_extract(self.path.name) else f"a file of {place}"
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -103,10 +103,11 @@ def not_read(landing: Path) -> list[str]:
 
 def _strays(folder: Path) -> list[Path]:
     paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in paths if not is_unfinished(path.name) and not _names_an_extract(path.name))
+    return sorted(path for path in paths if not is_unfinished(path.name) and not names_an_extract(path.name))
 
 
-def _names_an_extract(name: str) -> bool:
+def names_an_extract(name: str) -> bool:
+    """Whether a file is called as the contract says: by its cohort and the ending of its kind."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
     try:
         Cohort(cohort)

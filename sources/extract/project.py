@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
-from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql
+from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql, plausible
 from sources.councils.dialect import Dialect
 from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
@@ -16,6 +16,8 @@ from sources.reference.places import Place, place
 
 _WRONG_DATES_STOP = 0.5
 """A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""
+DECIMALS = 2
+"""Of a number that is kept: those of the cut-offs."""
 BITS = 62
 """Findings carried in one BIGINT."""
 
@@ -126,7 +128,8 @@ def _raw(column: Column, extract: OpenExtract) -> str:
             return quoted(dialect.constants[column.name])
         case "missing":
             return "NULL::VARCHAR"
-    blank = [quoted(value.lower()) for value, code in dialect.codes.get(column.name, {}).items() if not code]
+    codes = {**column.also, **dialect.codes.get(column.name, {})}
+    blank = [quoted(value.lower()) for value, code in codes.items() if not code]
     compared = _whole(text) if column.kind is Kind.CODE else text
     return f"CASE WHEN lower({compared}) IN ({', '.join(blank)}) THEN NULL ELSE {text} END" if blank else text
 
@@ -174,11 +177,12 @@ def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str
         case Kind.CODE:
             return _code(column, dialect.codes.get(column.name, {}))
         case Kind.DATE:
-            return date_sql(raw, dialect.formats_of(column.name))
+            date = date_sql(raw, dialect.formats_of(column.name))
+            return date if column.role is Role.IDENTIFIER else f"CASE WHEN {plausible(date)} THEN {date} END"
         case Kind.INTEGER:
             return _within(column, f"try_cast({raw} AS INTEGER)")
         case Kind.DECIMAL:
-            return _within(column, f"try_cast({raw} AS DOUBLE)")
+            return _within(column, f"round(try_cast({raw} AS DOUBLE), {DECIMALS})")
         case Kind.TEXT:
             mapped = _mapped(raw, dialect.codes.get(column.name, {}), otherwise=raw)
             if column.pattern:
@@ -193,10 +197,13 @@ def _code(column: Column, local: Mapping[str, str]) -> str:
 
     Values that are spelled as one expects, which are nearly all, are told apart first: it costs a tenth of the rest.
     """
-    mapping = {**{code: code for code in column.codes or ()}, **local}
+    own = {value: column.code_of(code.upper() if column.other else code) for value, code in local.items()}
+    mapping = {**{code: code for code in column.codes or ()}, **column.also, **own}
     folded = {value.lower(): code for value, code in mapping.items()}
     raw, exact = f"raw_{column.name}", {value: folded[value.lower()] for value in mapping}
-    return _cases(raw, exact, otherwise=_mapped(_whole(raw), mapping, otherwise="NULL"))
+    matches = f"regexp_full_match(upper({raw}), {quoted(column.pattern or '')})"
+    other = f"CASE WHEN {matches} THEN {quoted(column.other)} END" if column.other else "NULL"
+    return _cases(raw, exact, otherwise=_mapped(_whole(raw), mapping, otherwise=other))
 
 
 def _whole(text: str) -> str:
@@ -204,11 +211,11 @@ def _whole(text: str) -> str:
     return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')"
 
 
-def _mapped(raw: str, mapping: Mapping[str, str], otherwise: str) -> str:
+def _mapped(raw: str, mapping: Mapping[str, str | None], otherwise: str) -> str:
     return _cases(f"lower({raw})", {value.lower(): code for value, code in mapping.items()}, otherwise)
 
 
-def _cases(text: str, mapping: Mapping[str, str], otherwise: str) -> str:
+def _cases(text: str, mapping: Mapping[str, str | None], otherwise: str) -> str:
     cases = " ".join(f"WHEN {quoted(value)} THEN {quoted(code)}" for value, code in mapping.items() if code)
     return f"CASE {text} {cases} ELSE {otherwise} END" if cases else otherwise
 

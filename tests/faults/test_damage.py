@@ -59,6 +59,7 @@ LINKED = f"home/restricted/linked/cohort={COHORT}"
 CUTS = {
     "extract": Cut(EXTRACT, r"the file breaks off in its last row; send it again, whole"),
     "pseudonymised rows": Cut(ROWS),
+    "tokens": Cut(f"home/tokens/source=eyfsp/cohort={COHORT}/leeds.parquet"),
     "quality result": Cut(f"home/restricted/quality/source=eyfsp/cohort={COHORT}/leeds.json"),
     "links": Cut(
         f"{LINKED}/links.parquet",

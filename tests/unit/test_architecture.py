@@ -160,6 +160,7 @@ DOORS = (
         ("privacy.doors.files", "ndl_export.files.whole_files"),
         _durable,
     ),
+    Door("encrypt or decrypt rows", ("privacy.doors.sealed",), _mentions("pyarrow.parquet.encryption", "modular")),
     Door("take a lock", ("privacy.doors.locks",), _mentions("fcntl.flock", "fcntl.lockf", "flock")),
     Door(
         "read the environment",

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.intake.one_pass import DERIVED, TERM_OF_BIRTH
-from assets.intake.profile import ANOTHER, ENGLISH, Profile
+from assets.intake.profile import Profile
 from sources.contracts import SourceContract
+from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import profile_results
 from sources.reference.cohorts import Cohort
 from sources.reference.ethnicity import MAJOR_GROUP
@@ -62,7 +63,7 @@ _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "E": "Education, health and care plan",
         },
     ),
-    "first_language": (profile_results.FIRST_LANGUAGE, {ENGLISH: "English", ANOTHER: "Other than English"}),
+    "first_language": (profile_results.FIRST_LANGUAGE, LANGUAGE_CODES),
 }
 """Columns with a published breakdown: its topic, and the breakdown of each code; other codes count as not known."""
 MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Reviews"}

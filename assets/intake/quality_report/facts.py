@@ -12,7 +12,7 @@ from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH, RuleCount
-from assets.intake.profile import AFTER, ANOTHER, BEFORE, ENGLISH, OPEN_RANGES, ColumnProfile, bins
+from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
@@ -38,7 +38,6 @@ _DERIVED_COLUMNS = {
 }
 """Heading and description of what intake makes."""
 _DERIVED_LABELS = {IMD_QUINTILE: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
-_TEXT_LABELS = {ENGLISH: "English", ANOTHER: "Another language"}
 _CHECKS = {
     ROWS_ONCE.id: "Every row of the file was taken once",
     "codes": "Values are within their code list",
@@ -306,7 +305,7 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
         case Kind.INTEGER | Kind.DECIMAL:
             return _bin_labels(described)
         case Kind.TEXT:
-            return [_TEXT_LABELS[key] for key in keys]
+            return keys
 
 
 def _code_labels(codes: Mapping[str, str]) -> list[str]:

@@ -2,13 +2,12 @@
 
 Everything that reads a landed file does so through `Content.open`: it raises `ExtractStopped` and nothing else. Packed
 files, gzip and zip archives, are read in memory as they unpack, member by member; nothing is put on disk. A packed file
-may unpack to `MAX_UNPACKED` bytes, and to no more than `MAX_RATIO` times its own size beyond the first `FREE_BYTES`, all
-members of an archive together; what its directory says about sizes is held against it and not believed.
+may unpack to `MAX_UNPACKED` bytes, and to no more than `MAX_RATIO` times its own size beyond the first `FREE_BYTES`,
+all members of an archive together; what its directory says about sizes is held against it and not believed.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import lzma
 import struct
@@ -20,9 +19,9 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from privacy.doors.regular import NotRegular, open_regular
 from sources.contracts import Rule
 from sources.extract import rules
-from sources.extract.regular import NotRegular, open_regular
 
 MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""
@@ -35,6 +34,8 @@ ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz",
 MAX_MEMBERS = 1000
 MAX_IN_MEMORY = 256 << 20
 """A workbook or Parquet file inside an archive is held in memory, since it is not read from start to end."""
+_GZIP, _PACKED_BLOCK = 31, 256 << 10
+"""Window bits that say zlib to expect gzip's header and check sum; bytes that are unpacked at a time."""
 _MAX_DIRECTORY_BYTES = 4 << 20
 """Of a zip archive: some 50,000 entries."""
 _ENCRYPTED = 0x1
@@ -128,7 +129,7 @@ class Guarded(io.RawIOBase):
 
 
 class _Sparing(io.RawIOBase):
-    """A stream for `zipfile`, which reads the directory of an archive in one piece and makes an object of each entry."""
+    """A stream for `zipfile`, which reads an archive's directory in one piece and makes an object of each entry."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -147,6 +148,37 @@ class _Sparing(io.RawIOBase):
         if len(data) > _MAX_DIRECTORY_BYTES:
             raise ValueError
         return data
+
+
+class _Unzipped(io.RawIOBase):
+    """What gzip members hold, one after another. (`gzip.GzipFile` reads a file name in a header letter by letter.)"""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._unpack, self._rest = stream, zlib.decompressobj(_GZIP), b""
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._unpack.eof or self._next_member():
+            packed = self._rest or self._stream.read(_PACKED_BLOCK)
+            data = self._unpack.decompress(packed, size)
+            self._rest = self._unpack.unused_data or self._unpack.unconsumed_tail
+            if data:
+                return data
+            if not packed and not self._unpack.eof:
+                raise EOFError
+        return b""
+
+    def _next_member(self) -> bool:
+        """Whether another member follows; zeros between members are padding."""
+        while not (rest := self._rest.lstrip(b"\0")):
+            if not (packed := self._stream.read(_PACKED_BLOCK)):
+                return False
+            self._rest = packed
+        self._rest, self._unpack = rest, zlib.decompressobj(_GZIP)
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 @dataclass
@@ -317,7 +349,7 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
 def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
     def unpack() -> BinaryIO:
         packed = plain()
-        return Guarded(name, gzip.GzipFile(fileobj=packed), packed_size, packed)  # type: ignore[arg-type, return-value]
+        return Guarded(name, _Unzipped(packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     format = format_of(name, unpack)
     if format in (Format.GZIP, Format.ARCHIVE):

@@ -20,7 +20,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
+from privacy.doors.regular import leads_out
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
@@ -41,7 +42,6 @@ from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbook import Workbook, open_sheet
-from sources.extract.regular import leads_out
 from sources.extract.rules import LINK, OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
@@ -136,7 +136,8 @@ NOT_CARRIED = ("concern", "referral")
 """What the reviewer thought and did is not in these tables."""
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
-_BATCH_ROWS = 64 << 10
+_BATCH_ROWS, _LONGEST = 32 << 10, 500
+"""Rows at a time; characters of a value, of which no more are read: a person may have many reviews."""
 _MAX_MEMORY = "768MiB"
 """For the tables of one sender: a million rows that reviews need take a third of it."""
 _REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}
@@ -225,7 +226,8 @@ def _parts(content: Content) -> Iterator[TablePart]:
                 name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"
                 yield TablePart(table, name, called, partial(open_sheet, book, sheet, known_headings(table)))
     elif table := table_of(content.called):
-        yield TablePart(table, f"{content.name} ({table})", content.called, partial(_open_file, content, table))
+        named = replace(content, name=f"{content.name} ({table})")
+        yield TablePart(table, named.name, content.called, partial(_open_file, named, table))
 
 
 def _open_file(content: Content, table: str) -> TextTable:
@@ -242,8 +244,7 @@ def _batches(
     name: str, parts: list[TablePart], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     try:
-        with in_memory() as con:
-            con.execute(f"SET memory_limit = '{_MAX_MEMORY}'").fetchall()
+        with in_memory(memory_limit=_MAX_MEMORY) as con:
             con.execute("CREATE TABLE codes (tool VARCHAR, measure VARCHAR, months INTEGER)")
             con.executemany("INSERT INTO codes VALUES (?, ?, ?)", [(code, *of) for code, of in snomed_codes().items()])
             for table in _WANTED:
@@ -253,13 +254,12 @@ def _batches(
                 if rows := [row for (row,) in con.execute(f"SELECT DISTINCT row FROM {view} ORDER BY 1").fetchall()]:
                     set_aside[rule] = rows
             reviews = con.sql(f"SELECT {', '.join((*names, SOURCE_ROW))} FROM reviews ORDER BY {SOURCE_ROW}")
-            found = reviews.to_arrow_table()
+            yield from reviews.to_arrow_reader(_BATCH_ROWS)
     except duckdb.OutOfMemoryException:
         raise stopped(name, TABLES_TOO_LARGE) from None
     except duckdb.Error as error:
         kind = type(error).__name__
         raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
-    yield from found.to_batches(max_chunksize=_BATCH_ROWS)
 
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
@@ -300,7 +300,7 @@ def _keep(table: str) -> str:
 
 
 def _cleaned(item: Item) -> str:
-    text = trimmed(item.item)
+    text = f"left({trimmed(item.item)}, {_LONGEST})"
     return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if item.coded else text
 
 

@@ -17,8 +17,8 @@ from xml.parsers import expat
 import pyarrow as pa
 import yaml
 
-from sources.contracts import CONTRACTS
-from sources.contracts.model import stop
+from sources.contracts import CONTRACTS, Rule
+from sources.contracts.model import reject, stop
 from sources.extract.readers.content import Content
 from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
 from sources.extract.table import SOURCE_ROW, TextTable
@@ -36,6 +36,9 @@ NOT_RESULTS = frozenset({"T", "E"})
 """Result status of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
+ODD_YEAR = reject(
+    "year-of-no-return", "The year of the return, or the year or date of a result, is none from 2000 to 2099."
+)
 OLD_GOALS = stop("old-goals", next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".")
 
 _OLD_GOAL = "goal of before September 2021"
@@ -45,7 +48,8 @@ _COMPONENT = re.compile(r"(?:(com|pse|phy|lit|mat|utw|exp)[ _-]?)?([eg](?:0[1-9]
 _LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
 _HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
 _BLOCK_BYTES = 1 << 20
-_BATCH_ROWS = 4096
+_BATCH_ROWS, _BATCH_BYTES = 4096, 16 << 20
+_LONGEST_NAME = 64
 _MAX_DEPTH = 64
 _TEXT_BYTES = 8 << 10
 _MAX_TOKEN_BYTES = 8 << 20
@@ -66,24 +70,23 @@ class _Refused(Exception):
 
 def open_eyfsp_xml(content: Content) -> TextTable:
     """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element."""
-    return TextTable(list(COLUMNS), lambda names: _batches(content, names), in_contract_form=True)
+    set_aside: dict[Rule, list[int]] = {}
+    return TextTable(list(COLUMNS), lambda names: _batches(content, names, set_aside), set_aside, in_contract_form=True)
 
 
-def _batches(content: Content, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(content: Content, names: list[str], set_aside: dict[Rule, list[int]]) -> Iterator[pa.RecordBatch]:
     places = [COLUMNS.index(column) for column in names]
-    first = 1
     with content.open() as stream:
-        for rows in _rows(content.name, stream):
-            columns = list(zip(*rows, strict=True))
+        for rows in _rows(content.name, stream, set_aside):
+            *columns, numbers = zip(*rows, strict=True)
             arrays = [pa.array(columns[place], pa.string()) for place in places]
-            numbers = pa.array(range(first, first + len(rows)), pa.int64())
-            first += len(rows)
-            yield pa.record_batch([*arrays, numbers], names=[*names, SOURCE_ROW])
+            yield pa.record_batch([*arrays, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
 
 
-def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]:
-    """Pupils read, a few thousand at a time; raises `ExtractStopped` without a word of what the file says."""
-    pupils, fed = _Pupils(), 0
+def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iterator[list[_Row]]:
+    """Pupils read, each with its number last, a few thousand at a time; raises `ExtractStopped` without a word of what
+    the file says."""
+    pupils, fed, given = _Pupils(), 0, 0
     try:
         block = stream.read(_BLOCK_BYTES)
         parser = _parser(pupils, block)
@@ -92,7 +95,8 @@ def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
                 raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
-            if len(pupils.rows) >= _BATCH_ROWS:
+            if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - given >= _BATCH_BYTES):
+                given = fed
                 yield pupils.taken()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)
@@ -105,6 +109,8 @@ def _rows(name: str, stream: BinaryIO) -> Iterator[list[tuple[str | None, ...]]]
         raise stopped(name, NOT_WELL_FORMED, "line 1") from None
     except _Refused as refused:
         raise stopped(name, *refused.args) from None
+    if pupils.odd:
+        set_aside[ODD_YEAR] = pupils.odd
     if pupils.rows:
         yield pupils.taken()
 
@@ -125,9 +131,13 @@ def _misdeclared(start: bytes) -> str | None:
     return "utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None
 
 
-@lru_cache(4096)
 def _local(name: str) -> tuple[str, bool | None]:
     """Element name without its prefix, in lower case; True if it opens something, False if its text is read."""
+    return _known(name) if len(name) <= _LONGEST_NAME else ("", None)
+
+
+@lru_cache(4096)
+def _known(name: str) -> tuple[str, bool | None]:
     key = name.rpartition(":")[2].lower()
     return key, False if key in _LEAVES else True if key in _HOLDERS else None
 
@@ -154,8 +164,17 @@ def _starting(year: str) -> str:
     return _ending(str(int(year) + 1)) if re.fullmatch(r"[0-9]{4}", year) else year
 
 
+def _is_odd(year: str) -> bool:
+    """Whether a year, or the year that a date begins with, is none of this century."""
+    return bool(re.match("[0-9]{4}", year)) and not re.match("20[0-9]{2}", year)
+
+
+_Row = tuple[str | int | None, ...]
+
+
 class _Pupils:
-    """What Expat calls; `rows` fills with one tuple a pupil, in the order of `COLUMNS`.
+    """What Expat calls; `rows` fills with one tuple a pupil, in the order of `COLUMNS` and then its number, and `odd`
+    with the numbers of those that `ODD_YEAR` is about.
 
     `_path` holds the open elements, `_scopes` what each of those outside a pupil has said of its place, and while a
     pupil is open, `_pupil` holds its columns, `_results` its goals and `_stage_results` those of the open key stage:
@@ -163,12 +182,14 @@ class _Pupils:
     """
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str | None, ...]] = []
+        self.rows: list[_Row] = []
+        self.odd: list[int] = []
         self.seen = 0
         self._path: list[str] = []
         self._text: list[str] = []
         self._collecting = False
         self._header: dict[str, str] = {}
+        self._odd_header = self._is_odd = False
         self._scopes: list[dict[str, str]] = []
         self._depth = 0
         self._pupil: dict[str, str] = {}
@@ -177,7 +198,7 @@ class _Pupils:
         self._stage_results: dict[str, tuple[str, str, str]] = {}
         self._stage = ""
 
-    def taken(self) -> list[tuple[str | None, ...]]:
+    def taken(self) -> list[_Row]:
         """The rows so far, which are then forgotten."""
         rows, self.rows = self.rows, []
         return rows
@@ -229,6 +250,8 @@ class _Pupils:
             self._end_pupil()
 
     def _leaf(self, key: str, value: str) -> None:
+        if not self._depth and len(value) > _LONGEST_NAME:
+            raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
         if self._assessment is not None:
             if self._path[-1] in ASSESSMENTS and key in FACTS:
                 self._assessment[key] = value
@@ -244,7 +267,8 @@ class _Pupils:
             return
         if key in PLACE:
             self._header.setdefault(PLACE[key], value)
-        elif key == "academicyear":
+        self._odd_header |= key in ("academicyear", "year") and _is_odd(value)
+        if key == "academicyear":
             self._header.setdefault(ACADEMIC_YEAR, _starting(value))
         elif key == "year":
             self._header.setdefault(ACADEMIC_YEAR, _ending(value))
@@ -270,6 +294,7 @@ class _Pupils:
         for scope in self._scopes:
             self._pupil.update(scope)
         self._results, self._stage_results, self._stage = {}, {}, ""
+        self._is_odd = self._odd_header
 
     def _end_assessment(self, assessment: dict[str, str]) -> None:
         self._assessment = None
@@ -278,6 +303,7 @@ class _Pupils:
         if not result or not goal or stage not in STAGES or assessment.get("resultstatus") in NOT_RESULTS:
             return
         found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
+        self._is_odd |= any(map(_is_odd, found[:2]))
         results = self._stage_results if KEY_STAGE in self._path else self._results
         if goal not in results or found[:2] >= results[goal][:2]:
             results[goal] = found
@@ -294,9 +320,12 @@ class _Pupils:
             raise _Refused(OLD_GOALS)
         self.seen += 1
         self._depth = 0
+        if self._is_odd:
+            self.odd.append(self.seen)
+            return
         pupil = self._pupil
         for goal, (_, _, result) in self._results.items():
             pupil[goal] = result
         if year := max((year for year, _, _ in self._results.values()), default=""):
             pupil[ACADEMIC_YEAR] = _ending(year)
-        self.rows.append(tuple(map(pupil.get, COLUMNS)))
+        self.rows.append((*map(pupil.get, COLUMNS), self.seen))

@@ -35,6 +35,7 @@ _MAX_BATCH_TEXT = 64 << 20
 _EXACT_BELOW = float(1 << 53)
 """Whole numbers below this are exact as floating point."""
 _BYTE_TYPES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+_TEXT_TYPES = (types.is_string, types.is_large_string, types.is_string_view, *_BYTE_TYPES[:3])
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -72,13 +73,17 @@ def bounded_batches(
     if file.metadata.num_rows > MAX_ROWS:
         raise stopped(content.name, TOO_MANY_ROWS)
     with _in_words(content.name), content.open() as stream, content.open() as headers:
-        size = headers.seek(0, os.SEEK_END)
-        rows = batch_rows(headers, file.metadata, set(names), may_unpack_to(size))
+        left = may_unpack_to(headers.seek(0, os.SEEK_END))
+        rows, dictionaries = batch_rows(headers, file.metadata, set(names), left)
+        texts = [name for name in dictionaries if _is_text(schema.field(name).type)]
         reader = pyarrow.parquet.ParquetFile(
-            stream, metadata=file.metadata, read_dictionary=_texts(schema), buffer_size=_BUFFER_BYTES, **options
+            stream, metadata=file.metadata, read_dictionary=texts, buffer_size=_BUFFER_BYTES, **options
         )
         for batch in reader.iter_batches(batch_size=rows, columns=list(names)):
             columns = [decoded(content.name, schema, name, batch.column(name)) for name in names]
+            left -= sum(column.nbytes for column in columns)
+            if left < 0:
+                raise TooLarge
             yield pa.record_batch(columns, names=list(names))
 
 
@@ -112,10 +117,10 @@ def _column(schema: pa.Schema, name: str) -> str:
     return f"column {schema.names.index(name) + 1}"
 
 
-def _texts(schema: pa.Schema) -> list[str]:
-    """Columns of which a dictionary may repeat long values."""
-    kinds = (types.is_string, types.is_large_string, *_BYTE_TYPES[:2])
-    return [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+def _is_text(type: pa.DataType) -> bool:
+    """Whether a dictionary may repeat long values of the type."""
+    type = type.storage_type if isinstance(type, pa.BaseExtensionType) else type
+    return any(is_kind(type) for is_kind in _TEXT_TYPES)
 
 
 def _check_type(file: str, schema: pa.Schema, name: str) -> None:

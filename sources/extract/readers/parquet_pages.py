@@ -21,15 +21,17 @@ MAX_SCHEMA_ELEMENTS = 2000
 MAX_PAGES = 200_000
 BATCH_ROWS = 32 << 10
 _LEAST_BATCH_ROWS = 16
-MAX_BATCH_BYTES = 512 << 20
+MAX_BATCH_BYTES = 192 << 20
 """Of pages unpacked, and of values out of them, for a batch of rows in all columns that are read."""
 _HEADER_BYTES, _MAX_HEADER_BYTES = 1 << 10, 1 << 20
 _DEPTH = 16
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
-_DICTIONARY_PAGE = 2
-_DELTA_BYTE_ARRAY = 7
-_SIZE, _PACKED_SIZE, _DATA, _DATA_V2 = 2, 3, 5, 8
-_VALUES, _ENCODING = 1, {_DATA: 2, _DATA_V2: 4}
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
+_TYPE, _SIZE, _PACKED_SIZE = 1, 2, 3
+_HEADER, _VALUES, _ENCODING = {_DATA_PAGE: 5, _DATA_PAGE_V2: 8}, 1, {_DATA_PAGE: 2, _DATA_PAGE_V2: 4}
+_DELTAS = (6, 7)
+"""Encodings by which a column cannot be read as a dictionary; by the second, a value repeats the start of another."""
+_OF_A_DICTIONARY = -1
 _SCHEMA = 2
 _MAGIC_BYTES = 8
 
@@ -44,22 +46,31 @@ class TooLarge(ValueError):
 
 @dataclass(frozen=True)
 class _Pages:
-    """Of one column: the values and the unpacked bytes of each page, those of a dictionary with no value, and whether
-    values share prefixes."""
+    """Of one column: the values, the unpacked bytes and the encoding of each page; a dictionary has no value, and
+    -1 for its encoding."""
 
+    path: str
     values: np.ndarray
     sizes: np.ndarray
-    shares: np.ndarray
+    encodings: np.ndarray
     width: int
+
+    @property
+    def as_dictionary(self) -> bool:
+        """Whether the column can be read as a dictionary and indices, and has one."""
+        return bool((self.encodings == _OF_A_DICTIONARY).any() and not np.isin(self.encodings, _DELTAS).any())
 
     def most(self, rows: int) -> int:
         """Bytes that a batch of `rows` rows needs at most, wherever it begins."""
+        repeated = self.encodings == _DELTAS[-1]
+        if not self.as_dictionary:
+            repeated |= self.encodings == _OF_A_DICTIONARY
         ends = np.cumsum(self.values)
         until = np.searchsorted(ends, ends + rows, side="left") + 1
         total = np.concatenate([[0], np.cumsum(self.sizes)])
         pages = int((total[np.minimum(until, len(self.sizes))] - total[:-1]).max(initial=0))
-        shared = int((np.minimum(self.values, rows) * self.sizes * self.shares).max(initial=0))
-        return pages + shared + self.width * rows
+        values = np.where(self.encodings == _OF_A_DICTIONARY, rows, np.minimum(self.values, rows))
+        return pages + int((values * self.sizes)[repeated].max(initial=0)) + self.width * rows
 
 
 def check_footer(stream: BinaryIO) -> None:
@@ -79,8 +90,9 @@ def check_footer(stream: BinaryIO) -> None:
 
 def batch_rows(
     stream: BinaryIO, metadata: pyarrow.parquet.FileMetaData, columns: Collection[str], most_bytes: int
-) -> int:
-    """Rows that can be read at a time from the `columns` (paths) of a file, so that a batch keeps `MAX_BATCH_BYTES`.
+) -> tuple[int, list[str]]:
+    """Rows that can be read at a time from the `columns` (paths) of a file, so that a batch keeps `MAX_BATCH_BYTES` if
+    those columns that are returned with it are read as dictionaries.
 
     Raises `TooLarge` where that cannot be, or where the pages together unpack to more than `most_bytes`; `Malformed`.
     """
@@ -92,7 +104,7 @@ def batch_rows(
         rows //= 2
         if rows < _LEAST_BATCH_ROWS:
             raise TooLarge
-    return rows
+    return rows, [found.path for found in pages if found.as_dictionary]
 
 
 def _columns(stream: BinaryIO, metadata: pyarrow.parquet.FileMetaData, columns: Collection[str]) -> Iterator[_Pages]:
@@ -101,7 +113,7 @@ def _columns(stream: BinaryIO, metadata: pyarrow.parquet.FileMetaData, columns: 
         described = metadata.schema.column(index)
         if described.path not in columns:
             continue
-        found: list[tuple[int, int, bool]] = []
+        found: list[tuple[int, int, int]] = []
         for group in range(metadata.num_row_groups):
             for page in _chunk(stream, metadata.row_group(group).column(index), size):
                 found.append(page)
@@ -109,11 +121,14 @@ def _columns(stream: BinaryIO, metadata: pyarrow.parquet.FileMetaData, columns: 
                 if left < 0:
                     raise TooLarge
         table = np.array(found, np.int64).reshape(-1, 3)
-        yield _Pages(table[:, 0], table[:, 1], table[:, 2], max(described.length, 0))
+        values, sizes, encodings = table.T
+        yield _Pages(described.path, values, sizes, encodings, max(described.length, 0))
 
 
-def _chunk(stream: BinaryIO, chunk: pyarrow.parquet.ColumnChunkMetaData, size: int) -> Iterator[tuple[int, int, bool]]:
-    """Values, unpacked bytes and whether values share prefixes, of each page of a column chunk."""
+def _chunk(stream: BinaryIO, chunk: pyarrow.parquet.ColumnChunkMetaData, size: int) -> Iterator[tuple[int, int, int]]:
+    """Values, unpacked bytes and encoding of each page of a column chunk."""
+    if not chunk.num_values:
+        return
     at = chunk.data_page_offset
     if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < at:
         at = chunk.dictionary_page_offset
@@ -125,10 +140,11 @@ def _chunk(stream: BinaryIO, chunk: pyarrow.parquet.ColumnChunkMetaData, size: i
         packed, unpacked = header.get(_PACKED_SIZE, -1), header.get(_SIZE, -1)
         if packed < 0 or unpacked < 0:
             raise Malformed
-        kind = next((kind for kind in (_DATA, _DATA_V2) if kind in header), None)
-        data = header[kind] if kind else {}
-        values = max(data.get(_VALUES, 0), 0)
-        yield values, unpacked, bool(kind and data.get(_ENCODING[kind]) == _DELTA_BYTE_ARRAY)
+        if header.get(_TYPE) == _DICTIONARY_PAGE:
+            yield 0, unpacked, _OF_A_DICTIONARY
+        elif (kind := header.get(_TYPE)) in _HEADER:
+            data = header.get(_HEADER[kind], {})
+            yield max(data.get(_VALUES, 0), 0), unpacked, data.get(_ENCODING[kind], 0)
         at += length + packed
 
 

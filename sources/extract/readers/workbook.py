@@ -27,7 +27,7 @@ from xml.parsers import expat
 import pyarrow as pa
 
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, best_line
-from sources.extract.readers.content import DAMAGE, Content, open_member, zip_entries
+from sources.extract.readers.content import DAMAGE, Content, may_unpack_to, open_member, zip_entries
 from sources.extract.rules import (
     DAMAGED,
     DOCUMENT_TYPE,
@@ -49,13 +49,15 @@ MAX_ROWS = 1 << 20
 """Rows of a sheet (ECMA-376, as Excel has them)."""
 MAX_SHEETS = 100
 _BLOCK_BYTES = 256 << 10
-_HEADER_BLOCKS = 128
+_HEADER_BLOCKS = 64
 """Of a sheet, in which its header row is looked for."""
 _MAX_HELD = 256 << 20
 """Bytes of one part that is held in memory, as Python holds it: texts that cells share, elements of a small part."""
 _ELEMENT_BYTES, _POINTER_BYTES = 400, 8
 _BATCH_TEXT = 16 << 20
-_MAX_TEXT = 1 << 20
+_MAX_TEXT, _MAX_ROW_TEXT = 1 << 20, 4 << 20
+_MAX_NUMBER = 40
+"""Characters of a number; longer ones are texts."""
 _MAX_CELLS = 1 << 14
 _COLUMN = re.compile("[A-Z]{1,3}")
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
@@ -79,7 +81,8 @@ class Sheet:
 
 
 class Workbook:
-    """A workbook's parts; raises `ExtractStopped` where one is missing or damaged."""
+    """A workbook's parts; raises `ExtractStopped` where one is missing or damaged. Its cells may hold no more text than
+    `may_hold` bytes, however often they repeat one."""
 
     def __init__(self, content: Content) -> None:
         self.name = content.name
@@ -87,6 +90,7 @@ class Workbook:
         with content.open() as stream:
             self._entries = {entry.filename.lower(): entry for entry in zip_entries(content.name, stream)}
             self._size = stream.seek(0, io.SEEK_END)
+        self.may_hold = may_unpack_to(self._size)
         main = [part for kind, part in self._relations("").values() if kind == "officeDocument"]
         self._part = main[0] if main else "xl/workbook.xml"
         self._elements = elements(self.name, self._stream(self._part))
@@ -198,7 +202,7 @@ def _batches(
     book: Workbook, sheet: Sheet, header_row: int, columns: list[int], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     waiting: list[SheetRow] = []
-    size = 0
+    size, left = 0, book.may_hold
     for rows in book.rows(sheet):
         _refuse_formulas(book.name, sheet, [row for row in rows if row.number >= header_row and row.formulas], columns)
         for row in rows:
@@ -206,6 +210,9 @@ def _batches(
                 waiting.append(row)
                 size += sum(len(row.cells.get(column, "")) for column in columns)
             if len(waiting) >= _BATCH_ROWS or size > _BATCH_TEXT:
+                left -= size
+                if left < 0:
+                    raise stopped(book.name, UNPACKS_TOO_LARGE)
                 yield _batch(waiting, header_row, columns, names)
                 waiting, size = [], 0
     yield _batch(waiting, header_row, columns, names)
@@ -352,7 +359,7 @@ class _SheetReader:
     def __init__(self, name: str, strings: Sequence[str], date_styles: Sequence[bool], epoch_1904: bool) -> None:
         self.rows: list[SheetRow] = []
         self._name, self._strings, self._date_styles, self._epoch_1904 = name, strings, date_styles, epoch_1904
-        self._row = SheetRow(0)
+        self._row, self._length = SheetRow(0), 0
         self._column, self._type, self._style = -1, "n", ""
         self._pieces: list[str] = []
         self._inside = self._hint = False
@@ -373,7 +380,7 @@ class _SheetReader:
             number = int(attributes.get("r") or self._row.number + 1)
             if not self._row.number < number <= MAX_ROWS:
                 raise ValueError
-            self._row, self._column = SheetRow(number), -1
+            self._row, self._column, self._length = SheetRow(number), -1, 0
         elif tag == "rPh":
             self._hint = True
 
@@ -390,7 +397,11 @@ class _SheetReader:
             self._inside = False
         elif tag == "c":
             if self._pieces:
-                self._row.cells[self._column] = self._as_text("".join(self._pieces))
+                text = self._as_text("".join(self._pieces))
+                self._row.cells[self._column] = text
+                self._length += len(text)
+                if self._length > _MAX_ROW_TEXT:
+                    raise stopped(self._name, LONG_ROW)
                 self._pieces.clear()
         elif tag == "row":
             if len(self._row.cells) > _MAX_CELLS:
@@ -404,6 +415,8 @@ class _SheetReader:
             case "s":
                 return self._strings[int(value)]
             case "n":
+                if len(value) > _MAX_NUMBER:
+                    return value
                 if self._style and self._date_styles[int(self._style)]:
                     return serial_date(value, self._epoch_1904)
                 return value if value.isdigit() else number_text(value)

@@ -19,7 +19,7 @@ from assets.catalogue.runs import SHARE, Installation, one_run
 from assets.intake.assets import pseudonymised_extracts
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
-from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, PUBLISH_TO, PUBLISHER, RETENTION
+from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import taking_part
@@ -124,7 +124,7 @@ def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
     assert {key.partition("/")[0] for key in made[Part.RELEASE]} == {"release"}
     assert [schedule.name for schedule in of[Part.RELEASE].schedules or ()] == ["release_calendar"]
     sensors = {part: [sensor.name for sensor in d.sensors or ()] for part, d in of.items()}
-    assert sensors[Part.RELEASE] == ["failed_runs"]
+    assert sensors[Part.RELEASE] == ["approved_releases", "failed_runs"]
     assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
 
 
@@ -170,7 +170,7 @@ def test_the_chart_gives_each_location_its_own_secrets() -> None:
 
 def test_settings_reach_the_location_that_reads_them() -> None:
     """Those of publication and alerts: the release location, which alone gets out. Files lie where both read them."""
-    wanted = {"restricted": {RETENTION, COUNCILS}, "release": {PUBLISHER, CALENDAR, PUBLISH_TO, ALERT}}
+    wanted = {"restricted": {RETENTION, COUNCILS}, "release": {POLICY, PUBLISHER, CALENDAR, PUBLISH_TO, ALERT}}
     services = compose()["services"]
     for name, settings in wanted.items():
         given = {key: value for key, value in services[name]["environment"].items() if key.startswith("READINESS_")}
@@ -183,7 +183,7 @@ def test_settings_reach_the_location_that_reads_them() -> None:
     }
     assert optional == {"restricted": [], "release": ["readiness-alert"]}
     text = (CONTAINERS / "helm-values.yaml").read_text()
-    assert set(re.findall(r"name: (READINESS_\w+)", text)) == {RETENTION, COUNCILS, PUBLISHER, CALENDAR, PUBLISH_TO}
+    assert set(re.findall(r"name: (READINESS_\w+)", text)) == {*wanted["restricted"], *wanted["release"]} - {ALERT}
 
 
 def test_storage_and_runs_are_set_the_same_in_containers_and_chart() -> None:

@@ -74,10 +74,12 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
     kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
     assert kinds <= {"measurements", "turns"}
+    assert not [path for path in place.home.tokens_zone.rglob("*") if path.is_file()]
     assert {part: hashes(place.home.root / part) for part in stay} == before
     assert (place.home.root / "ledger.sqlite").read_bytes() == ledger
     assert {entry.note for entry in verify(place.home) if entry.what.startswith("removed at the end")} >= {
         "pseudonymised",
+        "tokens",
         "linked",
         "reports",
     }

@@ -77,7 +77,7 @@ def test_what_is_no_single_value_stops_it_where_it_is_read(landing: Landing, val
     landing.put(_written(_table().append_column("more", values)), ".parquet")
     assert len(landing.read().rows) == 3
     landing.put(_written(_table().set_column(SURNAME, "surname", values)), ".parquet")
-    with pytest.raises(ExtractStopped, match=r"not single values: surname \("):
+    with pytest.raises(ExtractStopped, match=r"not single values: column [0-9]+$"):
         landing.read()
 
 
@@ -85,7 +85,7 @@ def test_a_text_that_is_not_utf_8_stops_it(landing: Landing) -> None:
     """Arrow hands such bytes on as text."""
     content = _written(_table(), compression="none")
     landing.put(content.replace(b"Thornton", b"Thornt\xff\xff"), ".parquet")
-    with pytest.raises(ExtractStopped, match="not single values: surname"):
+    with pytest.raises(ExtractStopped, match=r"not single values: column [0-9]+$"):
         landing.read()
 
 
@@ -110,7 +110,7 @@ def test_a_dotted_heading_is_a_column(landing: Landing) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (_written(_table().append_column("sex", pa.array([1] * 3))), "column sex stands twice"),
+        (_written(_table().append_column("sex", pa.array([1] * 3))), "columns [0-9]+ and [0-9]+ have the same name"),
         (as_parquet(ROWS)[:-100], "not a readable Parquet file"),
         (as_parquet(ROWS)[:1000], "not a readable Parquet file"),
         (b"PAR1", "not a readable Parquet file"),

@@ -244,7 +244,7 @@ def test_a_file_whose_permission_goes_before_it_is_read(landing: Landing, monkey
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(ExtractStopped, match="may not be read; give the intake permission"):
         landing.read()
 

@@ -94,10 +94,10 @@ def test_the_message_about_exceeding_says_why(desk: Desk, eyfsp: Text) -> None:
         ("\n", "the file is empty"),
         ("a,b\n1,2\n", "missing column"),
         (",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n", "pre-2021 early learning goals"),
-        (",".join(EYFSP_HEADER).replace("forename", "surname") + "\n", "stands twice"),
+        (",".join(EYFSP_HEADER).replace("forename", "surname") + "\n", "columns [0-9]+ and [0-9]+ have the same name"),
         (
             ",".join(EYFSP_HEADER).replace("postcode", "postcode_of_home") + "\n",
-            "perhaps renamed to 'postcode_of_home'",
+            "perhaps renamed to column [0-9]+",
         ),
         (",".join(EYFSP_HEADER) + "\n", "no usable row"),
         (",".join([*EYFSP_HEADER, *(f"x{n}" for n in range(600))]) + "\n", "at most 500"),
@@ -123,7 +123,7 @@ def test_stops_a_file_that_is_not_what_it_says(desk: Desk, suffix: str, content:
 
 def test_stops_a_whole_file_of_another_council(desk: Desk, eyfsp: Text) -> None:
     desk.land(eyfsp(*[{"la_code": "340"}] * 6, {}))
-    with pytest.raises(ExtractStopped, match="6 of 7 rows break another-council"):
+    with pytest.raises(ExtractStopped, match="more than half of the rows break another-council"):
         desk.take()
 
 

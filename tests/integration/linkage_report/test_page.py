@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage.report import render
+from assets.linkage.report import coarse, render
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.integration.quality_report import test_pages
@@ -37,7 +37,7 @@ def test_fits_a_telephone_and_a_desk(page: str, tmp_path: Path) -> None:
 
 
 def test_is_what_the_facts_give(page: str, facts: dict[str, Any]) -> None:
-    assert render(facts) == page
+    assert render(coarse(facts)) == page
     for anchor in ("steps", "false", "thresholds", "groups", "weighted", "unlinkable", "review", "weights", "examples"):
         assert f'href="#{anchor}"' in page
 
@@ -64,6 +64,6 @@ def test_no_token_no_child_and_no_row_is_in_it(home: Home, page: str) -> None:
 def test_a_cohort_without_any_link_has_a_page(facts: dict[str, Any]) -> None:
     empty = facts | {"thresholds": [], "review_patterns": [], "weighted": [], "unlinkable": []}
     empty["negative_control"] = facts["negative_control"] | {"steps": []}
-    page = render(empty)
+    page = render(coarse(empty))
     test_pages.test_tables_and_drawings_have_words(page)
     assert "No step has a link" in page

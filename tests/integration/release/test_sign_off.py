@@ -101,12 +101,13 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert versions(home.release) == []
     assert not [path for path in home.release.rglob("*") if path.is_file()]
-    assert not home.held.stat().st_mode & 0o077
+    assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
     assert "1 of 1" in approve(home, BRAM, "--publish").output
     held = contents(home.held / VERSION)
     bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert bundle == home.release / VERSION
     assert contents(bundle) == held
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (bundle, *bundle.rglob("*")))
     assert not list(home.held.iterdir())
     check_publication(home, VERSION)
 

@@ -103,15 +103,38 @@ def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server)
         "GRANT SELECT, INSERT ON readiness_ledger.entries TO worker"
     )
     url = backend.location.replace(postgres.OWNER, "worker", 1)
+    with pytest.raises(LedgerUnavailable, match=r"SELECT and INSERT on .*sign_offs"):
+        Ledger(url).add_sign_off("{}")
+    backend.raw("GRANT SELECT, INSERT ON readiness_ledger.sign_offs TO worker")
     ledger = Ledger(url)
+    ledger.add_sign_off("{}")
     ledger.commit(ledger.reserve("202425", "1", "pupil", 0.1, "p" * 64, "m" * 64), "f" * 64)
     for statement in (
         "UPDATE readiness_ledger.entries SET nano_rho = 1",
+        "DELETE FROM readiness_ledger.sign_offs",
         "DROP TRIGGER never_update ON readiness_ledger.entries",
         "SET session_replication_role = replica",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(url) as connection:
             connection.execute(statement)
+
+
+def test_what_people_signed_is_only_added_to(backend):
+    import psycopg
+
+    ledger = approved(backend)
+    identity = ledger.identity()
+    ledger.add_sign_off('{"kind":"approval"}')
+    for statement in (
+        "UPDATE sign_offs SET content = '{}'",
+        "DELETE FROM sign_offs",
+        "TRUNCATE sign_offs",
+        "INSERT INTO sign_offs VALUES (7, '{}', '', '', 'a')",
+    ):
+        with pytest.raises(psycopg.IntegrityError):
+            backend.raw(statement)
+    assert (ledger.identity(), len(ledger.sign_offs())) == (identity, 2)
+    ledger.verify_chain()
 
 
 def test_a_table_without_its_triggers_is_refused(backend):

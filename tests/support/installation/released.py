@@ -23,7 +23,7 @@ from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT, append, row, upn
 from tests.support.independent import write_extracts
-from tests.support.intake.numbered import numbered
+from tests.support.intake.numbered import numbered, row_keys_by_number
 from tests.support.planted import CHILD, PROFILE, REVIEW
 
 TWIN = PROFILE | {"la_code": "343", "upn": upn(899_999_123_458), "forename": "Barnabus", "sex": "M"}
@@ -70,7 +70,7 @@ class Place:
 
     def rows(self, name: str) -> set[int]:
         council, source = name.split("/")
-        return set(numbered(self.home, self.keys, source, council)["source_row"].to_pylist())
+        return set(row_keys_by_number(self.home, self.keys, source, council)["source_row"].to_pylist())
 
     def links(self) -> list[dict[str, Any]]:
         """The links by row number."""

@@ -23,15 +23,21 @@ def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str =
         for name in tokens.column_names:
             if name not in rows.column_names:
                 rows = rows.append_column(name, tokens[name])
+    return _by_number(rows, home, keys, source, council, cohort).drop_columns([ROW_KEY])
+
+
+def row_keys_by_number(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
+    """`source_row` and `row_key` of the rows that are kept."""
+    rows = pq.read_table(home.pseudonymised(source, cohort, council), columns=[ROW_KEY], partitioning=None)
     return _by_number(rows, home, keys, source, council, cohort)
 
 
 def numbered_quarantine(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
     """The quarantine by row number."""
     found = pq.read_table(home.quarantine(source, cohort, council), partitioning=None)
-    return _by_number(found, home, keys, source, council, cohort)
+    return _by_number(found, home, keys, source, council, cohort).drop_columns([ROW_KEY])
 
 
 def _by_number(rows: pa.Table, home: Home, keys: KeyRing, source: str, council: str, cohort: str) -> pa.Table:
     numbers = row_keys_of(home, keys, source, cohort, council).rows(rows[ROW_KEY].to_numpy())
-    return rows.drop_columns([ROW_KEY]).add_column(0, "source_row", pa.array(numbers)).sort_by("source_row")
+    return rows.add_column(0, "source_row", pa.array(numbers)).sort_by("source_row")

@@ -1,4 +1,4 @@
-"""The one way to open what a sender has put somewhere: a regular file, or nothing.
+"""The one way to open what others have put somewhere: a regular file, or nothing.
 
 A pipe, a device or a socket would be waited for, or would never end.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -28,7 +28,7 @@ def open_regular(path: Path) -> BufferedReader:
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:
         _check(os.fstat(handle))
-        return os.fdopen(handle, "rb")
+        return BufferedReader(FileIO(handle))
     except BaseException:
         os.close(handle)
         raise

@@ -1,0 +1,53 @@
+"""A child's name in any place of a delivery is not repeated: not by the console, the event log, a tag or a log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sources.reference.places import places
+from tests.e2e.test_run import COHORT, readiness
+from tests.support.intake.corpus import PLANTED
+from tests.support.intake.plants import plants
+
+pytestmark = pytest.mark.slow
+
+SENDERS_OWN = ("reports", "stopped", "quality", "history")
+"""Folders of the restricted zone in which a sender's report, and what it is made of, hold its headings."""
+LANGUAGE = re.compile(r"(?<![A-Za-z])QWYJ(?![A-Za-z])", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("names")
+    for council, (source, put) in zip(places(), plants(), strict=False):
+        put(root / "landing" / council / source)
+    (root / "landing" / "Qwyjibo Zorblax").mkdir()
+    return root
+
+
+def test_there_are_many() -> None:
+    assert 64 <= len(list(plants())) <= len(places())
+
+
+def test_no_name_is_repeated(root: Path) -> None:
+    said = [readiness(root, "run", "--landing", str(root / "landing"), "--cohort", COHORT, "--create-keys")]
+    (root / "landing" / "Qwyjibo Zorblax").rmdir()
+    said += [readiness(root, "run", "--landing", str(root / "landing"), "--cohort", COHORT)]
+    for command in (["status", "--cohort", COHORT], ["status", "--cohort", COHORT, "--json"], ["doctor"], ["log"]):
+        said.append(readiness(root, *command, *(["--landing", str(root / "landing")] if command[0] != "log" else [])))
+    for each in said:
+        assert not PLANTED.search(each.stdout + each.stderr)
+        assert "Traceback" not in each.stdout + each.stderr
+    looked_at = 0
+    for path in (path for path in (root / "home").rglob("*") if path.is_file()):
+        own = path.relative_to(root / "home").parts[:2]
+        if own[0] == "restricted" and own[1] in SENDERS_OWN:
+            continue
+        content = path.read_bytes().decode("latin-1")
+        assert not PLANTED.search(content), path
+        assert path.suffix != ".parquet" or not LANGUAGE.search(content), path
+        looked_at += 1
+    assert looked_at > 10

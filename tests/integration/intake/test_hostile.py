@@ -1,0 +1,266 @@
+"""Files that would be waited for, or that claim more than they are: stopped in words, at once, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.cli import main
+from sources.contracts import CONTRACTS, Kind, Role, SourceContract
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed, find, not_read
+from sources.extract.readers.content import content_of
+from sources.extract.readers.parquet import open_parquet
+from tests.support import PROJECT
+from tests.support.intake.corpus import COHORT, many, rows, table, text
+from tests.support.intake.desk import Desk
+from tests.support.intake.files import as_csv, as_xlsx, with_shared_strings, zipped
+from tests.support.intake.standards import csds, csds_files, eyfsp_xml
+
+CSV, TABLE = text(many("eyfsp")), table(many("eyfsp"))
+MOST_MIB = 1024
+Put = Callable[[Path], None]
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # a socket's path may not be long
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def _itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("put", [_pipe, _socket, _itself, _device, _folder])
+@pytest.mark.parametrize("within", [False, True], ids=["an extract", "in a folder of tables"])
+def test_what_is_no_file_is_not_waited_for(desk: Desk, put: Put, within: bool) -> None:
+    folder = desk.landing / "leeds" / "hv_reviews"
+    place = folder / COHORT / "CYP201.csv" if within else folder / f"{COHORT}.csv"
+    place.parent.mkdir(parents=True)
+    if within:
+        for name, content in csds_files(csds(rows("hv_reviews", {}))).items():
+            if "CYP201" not in name:
+                (place.parent / name).write_text(content)
+    put(place)
+    with pytest.raises(ExtractStopped, match=r"^leeds/hv_reviews/202425"):
+        desk.take("hv_reviews")
+    assert not_read(desk.landing) == []
+
+
+def test_a_source_folder_that_is_a_link_is_not_followed(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / f"{COHORT}.csv").write_bytes(CSV)
+    (desk.landing / "leeds").mkdir()
+    (desk.landing / "leeds" / "eyfsp").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ExtractStopped, match="leaves its council's folder"):
+        find(desk.landing, "leeds", "eyfsp", COHORT)
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a\\b", "a\nb"])
+def test_a_home_folder_that_no_database_can_open_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    options = ["run", "--landing", str(tmp_path), "--home", str(tmp_path / name), "--cohort", COHORT, "--create-keys"]
+    done = CliRunner().invoke(main, options, env={"READINESS_KEYS": str(tmp_path / "keys")})
+    assert done.exit_code == 1
+    assert "a home folder may not have" in done.output
+    assert not (tmp_path / name).exists()
+    assert not (tmp_path / "keys").exists()
+
+
+def test_two_children_under_one_upn_are_told(desk: Desk) -> None:
+    first, second, third = rows("eyfsp", {}, {}, {})
+    other = {"upn": first["upn"], "surname": "Other", "forename": "Another", "date_of_birth": "2020-02-02"}
+    moved = {"upn": third["upn"], "surname": "Married", "postcode": ""}
+    desk.land(text([first, second | other, third, third | moved]))
+    found = {count.rule: count.first_rows for count in desk.take().rules}
+    assert found["upn-of-two-children"] == (1, 2)
+
+
+@pytest.mark.parametrize("where", ["header", "year", "date"])
+def test_a_year_9999_in_a_return_is_a_rule_broken(desk: Desk, where: str) -> None:
+    sound = eyfsp_xml(rows("eyfsp", {}, {}))
+    if where == "header":
+        odd = sound.replace(b"<Header>", b"<Header><AcademicYear>9999</AcademicYear>", 1)
+    else:
+        tag = b"Year" if where == "year" else b"ResultDate"
+        odd = sound.replace(b"<Result>", b"<%s>9999</%s><Result>" % (tag, tag), 1)
+    assert odd != sound
+    desk.land(odd, suffix=".xml")
+    try:
+        found = " ".join(count.rule for count in desk.take().rules)
+    except ExtractStopped as stopped:
+        found = str(stopped)
+    assert "year-of-no-return" in found
+
+
+def test_what_a_language_column_holds_is_not_kept(desk: Desk) -> None:
+    written = ("ENG", "enb", "LEE", "URD", "REF", "Zorblax", "")
+    census = zip(many("school_census", len(written)), written, strict=True)
+    desk.land(text([row | {"first_language": value} for row, value in census]), "school_census")
+    desk.take("school_census")
+    assert desk.kept("school_census", columns="first_language") == ["ENG", "ENG", "OTH", "OTH", None, None, None]
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
+def test_every_payload_column_is_a_code_a_bounded_number_or_a_date(contract: SourceContract) -> None:
+    for column in contract.with_role(Role.PAYLOAD):
+        bounded = column.minimum is not None and column.maximum is not None
+        assert (column.kind is Kind.CODE and column.codes) or column.kind is Kind.DATE or bounded, column.name
+
+
+def _bombs() -> Iterator[tuple[str, str, bytes]]:
+    """A name, an ending and the content of small files that stand for much."""
+    long, count = "Q" * 900_000, 20_000
+    plain = {name: [TABLE[1][index]] * count for index, name in enumerate(TABLE[0])}
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), [long])
+    yield "a dictionary that repeats", ".parquet", _parquet(plain | {"surname": repeated})
+    view = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([long], pa.large_string()))
+    yield "a dictionary of large strings", ".parquet", _parquet(plain | {"surname": view})
+    huge = {name: values[:200] for name, values in plain.items()} | {"surname": ["Q" * (8 << 20)] * 200}
+    yield "a dictionary of 1.6 GB", ".parquet", _parquet(huge, use_dictionary=False)
+    yield (
+        "values of 100 kB",
+        ".parquet",
+        _parquet(plain | {"surname": pa.array([b"Q" * 100_000] * count, pa.binary(100_000))}),
+    )
+    yield (
+        "prefixes",
+        ".parquet",
+        _parquet(
+            plain | {"surname": [long[:50_000]] * count},
+            use_dictionary=False,
+            column_encoding={"surname": "DELTA_BYTE_ARRAY"},
+        ),
+    )
+    nothing = {name: pa.nulls(30_000_000, pa.string()) for name in TABLE[0]}
+    yield "30 million empty rows", ".parquet", _parquet(nothing)
+    header = ",".join(TABLE[0]).encode() + b"\n"
+    row = ",".join(TABLE[1]).encode() + b"\n"
+    yield "blank lines", ".csv.gz", gzip.compress(header + row + b"\n" * 150_000_000, 1)
+    yield "unusable lines", ".csv.gz", gzip.compress(header + row + b"x\n" * 40_000_000, 1)
+    yield "a file name without end", ".csv.gz", b"\x1f\x8b\x08\x08" + bytes(6) + b"A" * 60_000_000
+    book = with_shared_strings(as_xlsx(TABLE))
+    yield "shared texts of 1 GB", ".xlsx", _with_strings(book, "<si><t>" + "Q" * 1000 + "</t></si>", 1_000_000)
+    yield "one shared text of 1 GB", ".xlsx", _with_strings(book, "<si><t>" + "Q" * 1_000_000_000 + "</t></si>", 1)
+    tables = {f"CYP{number}.csv": b"a,b\n" + b"\n" * 60_000_000 for number in ("001", "101", "201", "202", "612")}
+    yield "tables of 300 MB", ".zip", zipped(tables)
+    pupils = b"<Pupil><Surname>Q</Surname></Pupil>" * 100_000
+    head = b"<Message><Header><School><Estab>" + b"9" * 7000 + b"</Estab></School></Header><Pupils>"
+    yield "what is said of all pupils", ".xml", head + pupils + b"</Pupils></Message>"
+
+
+def _parquet(columns: dict[str, object], **options: object) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file, compression="zstd", **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _with_strings(book: bytes, text: str, times: int) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(
+                name, "<sst>" + text * times + "</sst>" if name.endswith("sharedStrings.xml") else old.read(name)
+            )
+    return made.getvalue()
+
+
+_TAKE = """
+import json, resource, sys
+from contextlib import suppress
+from pathlib import Path
+from assets.home.paths import Home
+from assets.intake import quality
+from assets.intake.take_in import Intake
+from privacy.keys import KeyRing
+from sources.errors import ExtractStopped
+from sources.extract.landed import find
+
+root, source = Path(sys.argv[1]), sys.argv[2]
+quality.load()
+intake = Intake(root / "landing", Home(root / "home"), KeyRing.create(root / "keys"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    said = f"taken: {intake.take_in(find(root / 'landing', 'leeds', source, '202425')).rows_read}"
+except ExtractStopped as stopped:
+    said = str(stopped)
+print(json.dumps([said, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bomb", range(13))
+def test_what_a_file_claims_is_bounded(tmp_path: Path, bomb: int) -> None:
+    name, suffix, content = next(made for number, made in enumerate(_bombs()) if number == bomb)
+    source = "hv_reviews" if suffix == ".zip" else "eyfsp"
+    folder = tmp_path / "landing" / "leeds" / source
+    folder.mkdir(parents=True)
+    (folder / f"{COHORT}{suffix}").write_bytes(content)
+    del content
+    command = [sys.executable, "-W", "ignore", "-c", _TAKE, str(tmp_path), source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=180)
+    assert done.returncode == 0, (name, done.stderr[-500:])
+    said, grown = json.loads(done.stdout.splitlines()[-1])
+    assert said.startswith(f"leeds/{source}/{COHORT}"), name
+    assert grown < MOST_MIB, (name, grown)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_changed_parquet_file_is_read_or_stopped(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    made = bytearray(_parquet({name: [row[index] for row in TABLE[1:]] for index, name in enumerate(TABLE[0])}))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(4, len(made) - 5))
+        made[at] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("changed") / f"{COHORT}.parquet"
+    path.write_bytes(made)
+    with suppress(ExtractStopped):
+        opened = open_parquet(content_of("a file", path))
+        for _ in opened.read(opened.header[:30]):
+            pass
+
+
+def test_a_name_that_is_not_the_contracts_is_not_repeated(tmp_path: Path) -> None:
+    assert Landed("leeds", "eyfsp", COHORT, tmp_path / f"{COHORT}.csv").name == f"leeds/eyfsp/{COHORT}.csv"
+    for name in ("Qwyjibo.csv", f"{COHORT}.Qwyjibo", f"{COHORT}.csv.Qwyjibo"):
+        assert Landed("leeds", "eyfsp", COHORT, tmp_path / name).name == "a file of leeds/eyfsp"
+
+
+def test_rows_without_end_in_one_column(desk: Desk) -> None:
+    """A long value here and there is a value; rows go on in chunks of a bounded size."""
+    desk.land(as_csv([TABLE[0], *([*row[:3], row[3] * 2000, *row[4:]] for row in TABLE[1:])]))
+    assert desk.take().rows_kept == len(TABLE) - 1

@@ -1,0 +1,122 @@
+"""Exact dates of birth from what lies in the zones, for someone who knows half of the children: our best attack.
+
+How long after a birth each review falls is learned from the children that are known. A child's reviews by month then
+say which days it may have been born on; with tokens, so do those of every row that shares its date of birth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from assets.home.paths import Home
+from assets.intake.take_in import Intake
+from assets.linkage.link import link_cohort
+from privacy.keys import KeyRing
+from privacy.services import SERVICES
+from sources.extract.landed import Landed, find, taking_part
+from sources.reference.cohorts import Cohort
+from sources.synthetic import generate
+from tests.support.intake.numbered import numbered, row_keys_by_number
+
+pytestmark = pytest.mark.slow
+
+COHORT, SCALE = "202425", 0.1
+BORN = pd.date_range(Cohort(COHORT).born_from, Cohort(COHORT).born_to)
+TERMS = {"Autumn-born": (9, 10, 11, 12), "Spring-born": (1, 2, 3), "Summer-born": (4, 5, 6, 7, 8)}
+NEVER = 1e-4
+"""Taken for the chance of what no known child shows."""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Every linked row: what is kept of it, its tokens, and its date of birth and day of review in the extract."""
+    root = tmp_path_factory.mktemp("dates")
+    generate(root / "landing", COHORT, scale=SCALE, contract_names=True)
+    home, keys = Home(root / "home"), KeyRing.create(root / "keys")
+    intake, councils = Intake(root / "landing", home, keys), taking_part(root / "landing")
+    parts = []
+    for source in SERVICES:
+        extracts = [found for council in councils if (found := find(root / "landing", council, source, COHORT))]
+        assert not [outcome for outcome in intake.take_in_all(extracts) if isinstance(outcome, Exception)]
+        parts += [_rows(landed, home, keys) for landed in extracts]
+    link_cohort(home, COHORT, councils, keys)
+    links = pq.read_table(home.links(COHORT)).to_pandas()
+    return pd.concat(parts, ignore_index=True).merge(links, on=["source", "council", "row_key"])
+
+
+def _rows(landed: Landed, home: Home, keys: KeyRing) -> pd.DataFrame:
+    key = home, keys, landed.source, landed.council
+    kept = numbered(*key).append_column("row_key", row_keys_by_number(*key)["row_key"])
+    frame = kept.to_pandas(integer_object_nulls=True)
+    sent = pd.read_parquet(landed.path) if landed.path.suffix == ".parquet" else pd.read_csv(landed.path, dtype=str)
+    sent = sent.iloc[frame.source_row.astype(int) - 1].reset_index(drop=True)
+    day = pd.to_datetime(sent["review_date"], errors="coerce") if "review_date" in sent else pd.NaT
+    return frame.assign(source=landed.source, born=pd.to_datetime(sent["date_of_birth"], errors="coerce"), day=day)
+
+
+@pytest.fixture(scope="module")
+def known(rows: pd.DataFrame) -> pd.Series:
+    """Whether the attacker knows the child of a row."""
+    children = pd.Series(rows.child_id.unique())
+    return rows.child_id.isin(children[np.random.default_rng(1).random(len(children)) < 0.5])
+
+
+def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: str) -> np.ndarray:
+    """Of each review, by what is `said` of its time (a month or a day), for each day of birth."""
+    learned = rows[known & rows.born.notna() & rows.day.notna() & rows.review.notna()]
+    chances: dict[tuple[str, pd.Period], np.ndarray] = {}
+    for review, of_review in learned.groupby("review"):
+        days = (of_review.day - of_review.born).dt.days.value_counts(normalize=True)
+        for at, born in enumerate(BORN):
+            periods = (born + pd.to_timedelta(days.index, unit="D")).to_period(step)
+            for period, chance in pd.Series(days.to_numpy(), periods).groupby(level=0).sum().items():
+                chances.setdefault((str(review), period), np.full(len(BORN), NEVER))[at] += chance
+    nothing = np.zeros(len(BORN))
+    pairs = zip(rows.review, said.dt.to_period(step), strict=True)
+    return np.stack([np.log(chances[pair]) if pair in chances else nothing for pair in pairs])
+
+
+def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, group: pd.Series) -> float:
+    """The share of unknown children with a Profile whose date of birth is the likeliest, of all in their group."""
+    codes, _ = pd.factorize(group)
+    of_group = np.zeros((codes.max() + 1, len(BORN)))
+    np.add.at(of_group, codes, log_chances)
+    wanted = ((rows.source == "eyfsp") & ~known & rows.born.notna()).to_numpy()
+    likely = of_group[codes[wanted]]
+    for term, months in TERMS.items():
+        in_term = (rows.term_of_birth[wanted] == term).to_numpy()[:, None]
+        likely = np.where(in_term & ~np.isin(BORN.month, months), -np.inf, likely)
+    return float((BORN[likely.argmax(axis=1)].to_numpy() == rows.born[wanted].to_numpy()).mean())
+
+
+def _one_date(rows: pd.DataFrame) -> pd.Series:
+    """The group of each row: rows that share a token with a date of birth are of one."""
+    at, values, offset = [], [], len(rows)
+    for name in rows.columns[rows.columns.str.match(r"^t_.*_dob$")]:
+        codes, distinct = pd.factorize(rows[name])
+        at.append(np.flatnonzero(codes >= 0))
+        values.append(codes[codes >= 0] + offset)
+        offset += len(distinct)
+    row, value = np.concatenate(at), np.concatenate(values)
+    joined = coo_array((np.ones(len(row)), (row, value)), shape=(offset, offset))
+    return pd.Series(connected_components(joined, directed=False)[1][: len(rows)])
+
+
+def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Series) -> None:
+    """No key: links join a child's reviews, whose months are all that is kept of their time."""
+    by_month = _log_chances(rows, known, pd.to_datetime(rows.review_date), "M")
+    assert _recovered(rows, known, by_month, rows.child_id) < 0.06
+
+
+def test_what_tokens_and_payload_give_away_together_is_why_they_lie_apart(rows: pd.DataFrame, known: pd.Series) -> None:
+    """Two who put them together learn more, and far less than if the days lay beside them."""
+    groups = _one_date(rows)
+    by_month = _recovered(rows, known, _log_chances(rows, known, pd.to_datetime(rows.review_date), "M"), groups)
+    by_day = _recovered(rows, known, _log_chances(rows, known, rows.day, "D"), groups)
+    assert by_month < 0.2
+    assert by_day > 2 * by_month

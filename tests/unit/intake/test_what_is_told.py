@@ -1,0 +1,101 @@
+"""What is told of counts and of stopped extracts, outside the restricted zone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from assets.home.errors import in_plain_words
+from assets.intake.assets import _metadata, _sentence, _warning
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.one_pass import RuleCount
+from assets.intake.profile import Profile
+from assets.linkage.report import coarse
+from privacy.doors.counts import magnitude, rows, share_of_rows
+from sources.contracts import CONTRACTS
+from sources.councils.dialect import CONTRACT_DIALECT
+from sources.errors import ExtractStopped
+from sources.extract.match import match
+from sources.extract.table import checked_header
+from tests.support.intake.corpus import COHORT, SOUND
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "none"),
+        (1, "under a hundred"),
+        (99, "under a hundred"),
+        (100, "1 to 2 hundred"),
+        (532, "5 to 10 hundred"),
+        (999, "5 to 10 hundred"),
+        (1000, "1 to 2 thousand"),
+        (26_132, "20 to 50 thousand"),
+        (999_999, "500 to 1000 thousand"),
+        (3_000_000, "2 to 5 million"),
+        (2_000_000_000, "over 1,000 million"),
+    ],
+)
+def test_a_count_is_told_by_its_order_of_size(count: int, told: str) -> None:
+    assert magnitude(count) == told
+
+
+def test_shares_are_words() -> None:
+    assert [share_of_rows(part, 1000) for part in (1, 50, 300, 700, 950, 1000)] == [
+        "few of the rows",
+        "under a tenth of the rows",
+        "under half of the rows",
+        "more than half of the rows",
+        "nearly all of the rows",
+        "all rows",
+    ]
+    assert rows(0) == "no row"
+
+
+def test_the_log_holds_no_count_of_an_extract() -> None:
+    rule = RuleCount("sex-blank", "warn", "sex is blank.", ("sex",), 457, (1, 2))
+    quality = ExtractQuality(
+        "leeds", "parent_experience", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
+        "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 48, 457, (rule,), (), Profile(4523, (), ()),
+    )  # fmt: skip
+    said = f"{_sentence(quality)} {_metadata(quality) | {'file_mac': ''}} {_warning(quality)}".replace(COHORT, "")
+    assert not re.search(r"\d{2,}", said)
+
+
+def test_the_written_linkage_report_has_no_count_of_children() -> None:
+    rate = {"linked": 668, "share": 0.8520408163265306, "lower": 0.8254718970087277, "upper": 0.8751766837682714}
+    facts = {
+        "children": 784,
+        "steps": [{"step": "a", "in_review_band": 3, "linked_one_to_one": 668}],
+        "thresholds": [{"links": 668, "gained": 2, "lost": 1}],
+        "rows_by_source": {"eyfsp": 788},
+        "rows_by_source_and_rule": [{"source": "eyfsp", "rows": 37}],
+        "unlinkable": [{"source": "eyfsp", "rows": 12}],
+        "negative_control": {"parts": 10, "steps": [{"links": 668, "share_of_links_at_most": 6.668 / 668}]},
+        "groups": [{"children": 41, "review": rate}],
+        "weighted": [{"children": 477, "unweighted": 0.7316561844863733}],
+    }
+    said = str(coarse(facts))
+    assert not {"784", "668", "788", "37", "41", "477"} & set(re.findall(r"\d+", said))
+    assert max(map(len, re.findall(r"\d\.\d+", said))) <= len("0.0000")
+
+
+def test_headings_are_for_the_sender_alone() -> None:
+    header = [f"{name} Qwyjibo" if name in ("upn", "surname") else name for name in SOUND["eyfsp"]]
+    with pytest.raises(ExtractStopped) as missing:
+        match("leeds/eyfsp/202425.csv", CONTRACTS["eyfsp"], CONTRACT_DIALECT, header)
+    with pytest.raises(ExtractStopped) as twice:
+        checked_header("leeds/eyfsp/202425.csv", ["a", "Qwyjibo", "Qwyjibo"])
+    for stopped in (missing.value, twice.value):
+        assert "Qwyjibo" not in str(stopped)
+        assert re.search("columns? [0-9]", str(stopped))
+        assert "Qwyjibo" in stopped.for_sender
+
+
+def test_a_path_in_an_error_ends_where_a_sender_names_files() -> None:
+    said = in_plain_words(PermissionError(13, "Permission denied", "/l/leeds/hv_reviews/202425/CYP001 Qwyjibo.csv"))
+    assert "(/l/leeds/hv_reviews)" in said
+    said = in_plain_words(PermissionError(13, "Permission denied", str(Path("/l/leeds/eyfsp/202425.csv"))))
+    assert "(/l/leeds/eyfsp/202425.csv)" in said
