@@ -134,7 +134,9 @@ def test_rows_with_too_little_to_compare(keys: KeyRing) -> None:
     reviews.loc[:2, ["forename", "postcode", "nhs_number"]] = None
     reviews.loc[:2, "date_of_birth"] = pd.NaT
     reviews.loc[3:4, ["postcode", "nhs_number"]] = None
-    common = [next(name for name, band in bands.items() if band == 0) for bands in (surname_bands(), given_name_bands())]
+    common = [
+        next(name for name, band in bands.items() if band == 0) for bands in (surname_bands(), given_name_bands())
+    ]
     reviews.loc[3:4, ["surname", "forename"]] = common
     reviews.loc[3:4, "date_of_birth"] = pd.NaT
     report = Report()
