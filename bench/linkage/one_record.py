@@ -30,18 +30,18 @@ import pyarrow.parquet as pq
 from assets.linkage.children import build_confidential_tables
 from assets.release.noise_workload import plan_family
 from privacy.keys import KeyRing
-from privacy.linkage.link import LINK_COLUMNS, link
+from privacy.linkage.link import link
 from privacy.linkage.rows import MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
+from sources.reference.asq3 import DOMAINS
 from sources.reference.places import PILOT
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import with_payload
 from tests.support.linkage.populations import Frames, tokenised
 
 _PLANTED_NUMBERS = 4
-_KEY = LINK_COLUMNS[2]
 _ADDED = 1_000_000
 """Number, in its extract, of the record that is added."""
 Row: TypeAlias = tuple[str, ...]
@@ -81,9 +81,9 @@ class Cohort:
         rng = np.random.default_rng(seed)
         for source, frame in self.frames.items():
             rows = pd.concat([frame, frame.drop_duplicates("council").assign(row_key=_ADDED)])
-            places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), _KEY: rows.row_key})
+            places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), "row_key": rows.row_key})
             self._sent[source] = [folder / f"{source}.parquet"]
-            pq.write_table(with_payload(source, places, rng), self._sent[source][0])
+            pq.write_table(_telling(with_payload(source, places, rng), rng), self._sent[source][0])
         self.links = self._linked(self.tokens).to_pandas()
         self._before = self._table(self._linked(self.tokens))
 
@@ -134,16 +134,33 @@ def rho_of(more: Counter[Row], less: Counter[Row]) -> float:
     )
 
 
+def _telling(extract: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """With scores, concerns and languages at random, so that hardly any two records say the same."""
+    size = extract.num_rows
+    said = {domain: rng.uniform(10, 60, size) for domain in DOMAINS} | {
+        "asq3_months": np.full(size, "24"),
+        "concern": rng.choice(["Y", "N"], size),
+        "progress_check_outcome": rng.choice(["concern", "no_concern"], size),
+        "first_language": rng.choice(["ENG", "POL"], size),
+    }
+    for name in said.keys() & set(extract.column_names):
+        extract = extract.set_column(extract.column_names.index(name), name, pa.array(said[name]))
+    return extract
+
+
 def _with_shared_numbers(frames: Frames) -> Frames:
-    """Each of some NHS numbers on the reviews of as many children as a number may have, two rows of each child that do
-    not read alike."""
+    """Each of some NHS numbers on the reviews of as many children as a number may have; nothing else joins the two
+    reviews of each, of which one has another child's surname and postcode."""
     health = frames["hv_reviews"].copy()
-    said = health.groupby("child")[["surname", "forename", "date_of_birth", "postcode"]]
-    apart = said.size()[(said.size() == 2) & (said.nunique().max(axis=1) == 2)]
-    children = sorted(apart.index)[: MAX_CHILDREN_A_NUMBER * _PLANTED_NUMBERS]
+    said = health.groupby("child")[["forename", "date_of_birth"]].nunique().max(axis=1)
+    alike = said.index[(said == 1) & (health.groupby("child").size() == 2)]
+    children = sorted(alike)[: MAX_CHILDREN_A_NUMBER * _PLANTED_NUMBERS]
     numbers = stress.nhs_numbers(_ADDED + np.arange(_PLANTED_NUMBERS)).repeat(MAX_CHILDREN_A_NUMBER)
-    health["nhs_number"] = health.child.map(dict(zip(children, numbers, strict=False))).fillna(health.nhs_number)
-    health["local_patient_id"] = health.local_patient_id.mask(health.child.isin(children))
+    chosen = health.child.isin(children)
+    health["nhs_number"] = health.child.map(dict(zip(children, numbers, strict=True))).fillna(health.nhs_number)
+    health["local_patient_id"] = health.local_patient_id.mask(chosen)
+    second = health.index[chosen & health.child.duplicated()]
+    health.loc[second, ["surname", "postcode"]] = health.loc[np.roll(second, 1), ["surname", "postcode"]].to_numpy()
     return frames | {"hv_reviews": health}
 
 
@@ -260,7 +277,7 @@ def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
     unsure = unsure[unsure.match_rule == "probabilistic"]
     link_ = unsure.iloc[rng.integers(len(unsure))]
     frame = cohort.frames[link_.source]
-    at = (frame.council == link_.council) & (frame.row_key == link_[_KEY])
+    at = (frame.council == link_.council) & (frame.row_key == link_.row_key)
     return Change("a record whose link is least sure", link_.source, int(np.flatnonzero(at)[0]))
 
 

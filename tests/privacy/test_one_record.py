@@ -16,13 +16,13 @@ import pytest
 
 from bench.linkage.one_record import Cohort, changes
 from privacy.keys import KeyRing
-from privacy.linkage.link import LINK_COLUMNS, link
+from privacy.linkage.link import link
 from privacy.linkage.rows import components
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
 from tests.support.linkage import stress
 from tests.support.linkage.populations import Frames, tokenised
 
-KEY = LINK_COLUMNS[2]
+KEY = "row_key"
 PLACE = ["source", "council", KEY]
 Tables = Mapping[str, pa.Table]
 BY_DOMAIN = {domain: [token for token in TOKENS if token.domain == domain] for domain in {t.domain for t in TOKENS}}

@@ -19,7 +19,7 @@ from privacy.linkage import model
 from privacy.linkage.link import link
 from privacy.linkage.model import MISSING, bits_of, examples, levels_of, probability_of, waterfall
 from privacy.linkage.report import Report
-from privacy.normalise import surname_bands
+from privacy.normalise import given_name_bands, surname_bands
 from tests.support.linkage.linked_home import COHORT
 from tests.support.linkage.populations import Frames, plain, tokenised
 
@@ -127,14 +127,17 @@ def test_rates_by_hand(tmp_path: Path) -> None:
 
 
 def test_rows_with_too_little_to_compare(keys: KeyRing) -> None:
-    """Three reviews lose all but a surname and sex, two all but names of which the surname is rather rare."""
+    """Three reviews lose all but a surname and sex, two all but common names."""
     frames = plain(600, seed=2)
     reviews = frames["hv_reviews"]
     reviews[["forename", "postcode"]] = reviews[["forename", "postcode"]].astype(object)
     reviews.loc[:2, ["forename", "postcode", "nhs_number"]] = None
     reviews.loc[:2, "date_of_birth"] = pd.NaT
     reviews.loc[3:4, ["postcode", "nhs_number"]] = None
-    reviews.loc[3:4, ["surname", "forename"]] = (next(n for n, band in surname_bands().items() if band == 3), "Olivia")
+    common = [
+        next(name for name, band in bands.items() if band == 0) for bands in (surname_bands(), given_name_bands())
+    ]
+    reviews.loc[3:4, ["surname", "forename"]] = common
     reviews.loc[3:4, "date_of_birth"] = pd.NaT
     report = Report()
     link(tokenised(frames, keys), watchers=report.watchers)
