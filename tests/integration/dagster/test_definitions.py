@@ -135,6 +135,7 @@ def test_what_should_move_has_a_freshness_policy(installation: Installation) -> 
 
 
 def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    KeyRing.create(Path(installation.keys_dir))
     (installation.landing_folder / "halton").mkdir()
     monkeypatch.setattr(linkage_assets, "link_cohort", lambda *_: None)
     result = dg.materialize(
