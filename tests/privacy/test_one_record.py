@@ -147,8 +147,8 @@ def lost_their_names(was: pa.Table, now: pa.Table, source: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_record_chosen_to_hurt_changes_few_rows_of_the_childrens_table(keys: KeyRing, tmp_path: Path) -> None:
-    cohort = Cohort(400, 4, keys, tmp_path)
-    effects = [cohort.effect(change) for change in changes(cohort, records=36, seed=4)]
+    cohort = Cohort(1_000, 1, keys, tmp_path)
+    effects = [cohort.effect(change) for change in changes(cohort, records=30, seed=1)]
     rows = np.array([effect.rows for effect in effects])
     assert rows.max() <= MOST_ROWS
     assert (rows <= 1).mean() >= 0.75
