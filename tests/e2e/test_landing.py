@@ -15,6 +15,7 @@ from pipelines.dagster import arriving
 from pipelines.dagster.arriving import looks, still_arriving
 from pipelines.dagster.sensors import landing_sensor
 from pipelines.run import RunStopped, run_cohort
+from privacy.keys import KeyRing
 from sources.extract.landed import is_unfinished
 from sources.reference.cohorts import Cohort
 
@@ -151,6 +152,7 @@ def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch
 
 
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    KeyRing.create(Path(installation.keys_dir))
     extract = put(installation)
     put(installation, "leeds/eyfsp/202425.csv")
     pauses: list[float] = []
@@ -169,6 +171,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
 
 @pytest.mark.parametrize("name", ["halton", "halton/census", "atlantis/eyfsp", "halton/eyfsp/202425"])
 def test_accept_fewer_takes_names_of_extracts_only(installation: Installation, name: str) -> None:
+    KeyRing.create(Path(installation.keys_dir))
     age(put(installation), 60)
     with pytest.raises(RunStopped, match=r"--accept-fewer: .* is not a council and source such as halton/eyfsp"):
         run_cohort(installation, Cohort("202425"), None, False, (name,), print)

@@ -23,7 +23,7 @@ from tests.support.returns.agreements import Recipients, write
 COHORT, VERSION, NEXT = "202425", "2026.11.0", "2026.11.1"
 COUNCILS = ("leeds", "wirral")
 NAME = "O'Brien's 100% höme"
-FURTHER_NAMES = ("a # b", "a?b=c&d", 'a "quoted" name', "[a-z]* {b}", "cohort=202324")
+FURTHER_NAMES = ("a & b", "a;b=c&d", 'a "quoted" name', "[a-z]* {b}", "cohort=202324")
 
 
 class Place:
@@ -135,7 +135,7 @@ def test_a_council_drafts_its_file_and_pseudonymises_an_extract_there(tmp_path: 
     (place.root / "draft").mkdir()
     place.says("council", "new", "leeds", "--sample", landed.path, "--out", place.root / "draft" / "leeds.yaml")
     assert (place.root / "draft" / "leeds.yaml").exists()
-    place.says("keys", "create", place.keys, "--at-sender")
+    place.says("keys", "create", place.keys)
     directory, out = place.landing / "reference" / "postcode_directory.csv", place.root / "out"
     place.says("pseudonymise", landed.path, "--council", file, "--postcode-directory", directory, "--out", out)
     assert (out / f"{COHORT}.tokens.parquet").exists()

@@ -173,8 +173,8 @@ def test_a_language_that_is_a_name_is_not_told(deliver: Deliver) -> None:
     report = extract_report(deliver(text, "school_census"), None)
     (language,) = [entry for entry in report["values"] if entry["column"] == "first_language"]
     assert [(group["label"], group["rows"]) for group in language["groups"]] == [
-        ("English", 20),
-        ("Another language", 20),
+        ("English (ENG)", 20),
+        ("Other than English (OTH)", 20),
     ]
     assert SECRET not in json.dumps(report) + render(report)
     ethnic = {figure["label"]: figure["share"] for figure in report["figures"] if figure["topic"] == "Ethnic group"}
