@@ -107,9 +107,8 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         description=(
             f"{contract.title} without identifiers: payload by row key and, apart from it and sealed to the linkage,"
             " the tokens in their place, beside the quarantine and the quality result. Taken in one streaming pass."
-            " Fresh where any extract"
-            f" was taken, or found unchanged, in the {WINDOW.days} days before its yearly due date; which council is"
-            " missing, of which cohort, is in the check `arrivals` of `links`."
+            f" Fresh where any extract was taken, or found unchanged, in the {WINDOW.days} days before its yearly due"
+            " date; which council is missing, of which cohort, is in the check `arrivals` of `links`."
         ),
     )
     @speaks_plainly

@@ -136,8 +136,8 @@ def _older(path: Path) -> None:
 LEDGERS = {
     "cut short": (cut, r"ledger.sqlite cannot be opened: .*; restore the newest copy"),
     "not a database": (_not_sqlite, r"ledger.sqlite cannot be opened: file is not a database; restore the newest copy"),
-    "empty": (_empty, r"the ledger has no entry .* Restore the newest"),
-    "gone": (Path.unlink, r"the ledger has no entry .* Restore the newest"),
+    "empty": (_empty, r"the ledger does not have the charge .* Restore the newest"),
+    "gone": (Path.unlink, r"the ledger does not have the charge .* Restore the newest"),
     "of another version": (_older, r"cannot be opened: no such column: note; another version of this software made it"),
 }
 

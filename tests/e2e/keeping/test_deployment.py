@@ -74,8 +74,9 @@ def test_each_part_does_its_work_with_its_own_secrets(
     place = Place(tmp_path)
     shutil.copytree(released.landing, place.landing)
     shutil.copytree(released.root / "keys", place.root / "keys")
-    names = tuple(f"{name}.key" for name in ("linkage", "upn", "nhs", "linker", "input-mac"))
-    intake_keys = keys_of(place, "restricted-keys", (*names, "epoch"))
+    names = tuple(f"{name}.key" for name in ("linkage", "upn", "nhs", "linker", "row", "input-mac"))
+    pairs = tuple(f"{name}{end}.pem" for name in ("intake", "tokens") for end in ("", ".pub"))
+    intake_keys = keys_of(place, "restricted-keys", (*names, *pairs, "epoch"))
     release_keys = keys_of(place, "release-keys", ("input-mac.key", "signing.pem", "demo-approver.pem"))
     for folder, other in ((intake_keys, RELEASE), (release_keys, RESTRICTED), (intake_keys, PIPELINE)):
         with pytest.raises(KeyProblem, match="is missing"):

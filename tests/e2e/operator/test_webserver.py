@@ -23,7 +23,7 @@ from tests.support.planted import IDENTIFIERS
 pytestmark = pytest.mark.slow
 
 SHOWN = {
-    "intake": ("every identifier replaced by tokens", "data-engineering", "docs/linkage.md"),
+    "intake": ("sealed to the linkage", "data-engineering", "docs/linkage.md"),
     "links": ("Which rows are of one child", "kept when the cohort is linked again"),
     "children": ("From restricted/eyfsp: com_e01, com_e02", "From restricted/school_census: ethnicity"),
     "release": ("The signed release bundle", "docs/releases.md"),
