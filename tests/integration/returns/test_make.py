@@ -245,11 +245,11 @@ def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
     pipeline.make()
     path, links = pipeline.home.standing(COHORT), pipeline.home.links(COHORT)
     before, linked = pq.read_table(path), pq.read_table(links)
-    gone = ("eyfsp", "leeds", 1)
 
     def rows(table: pa.Table) -> list[tuple[str, str, int]]:
-        return list(zip(*(table[name].to_pylist() for name in ("source", "council", "source_row")), strict=True))
+        return list(zip(*(table[name].to_pylist() for name in ("source", "council", "row_key")), strict=True))
 
+    gone = next(row for row in rows(linked) if row[:2] == ("eyfsp", "leeds"))
     try:
         pq.write_table(linked.filter(pa.array([row != gone for row in rows(linked)])), links)
         forget_rows(pipeline.home, COHORT)

@@ -718,7 +718,8 @@ def _tokens() -> Iterator[Case]:
 
 
 def _seal(table: pa.Table, path: Path, keys: KeyRing) -> None:
-    pq.write_table(table, path, encryption_properties=sealed.sealed_to(keys.seals_to("intake")))
+    properties = sealed.sealed_to(keys.seals_to("intake"))
+    pq.write_table(table, path, compression="none", encryption_properties=properties)
 
 
 def _tokens_of(folder: Path, keys: KeyRing, council: str = "") -> pa.Table:

@@ -152,4 +152,5 @@ def rewrite(path: Path, keys: KeyRing, table: pa.Table | None = None, manifest: 
     held = unsealed(path, keys)
     text = held.metadata.metadata[MANIFEST_KEY.encode()] if manifest is None else manifest
     rows = (held.read() if table is None else table).replace_schema_metadata({MANIFEST_KEY: text} if text else None)
-    pq.write_table(rows, path, encryption_properties=sealed.sealed_to(keys.seals_to("intake")))
+    properties = sealed.sealed_to(keys.seals_to("intake"))
+    pq.write_table(rows, path, compression="none", encryption_properties=properties)
