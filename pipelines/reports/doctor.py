@@ -323,7 +323,7 @@ def _removals(home: Home, keys: Path) -> Answers:
 
 def _dagster(home: Home) -> Answers:
     own = environment.dagster_home()
-    folder = own or home.root / "dagster"
+    folder = own or home.dagster
     file = folder / "dagster.yaml"
     if not file.is_file():
         said = "copy the project's dagster.yaml there" if own else "`readiness run` makes it"

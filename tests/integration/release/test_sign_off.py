@@ -290,19 +290,20 @@ def test_there_is_nothing_to_sign_of_what_is_measured_or_not_made(home: Home, ke
     assert "nothing left to measure: approve its bundle, with --publish" in again.output
 
 
+class Killed(BaseException):
+    """A process that ends at once."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["_archive", "refresh", "_discard"])
 def test_a_publication_that_broke_off_is_finished(
     home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """At whatever step: the next run finds it approved, and nobody has to sign again."""
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*_: object) -> None:
-        raise Killed
-
     approve(home, ANNA)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
@@ -321,12 +322,6 @@ def test_a_publication_that_broke_off_is_finished(
 def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(
     home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def killed(*_: object) -> None:
-        raise Killed
-
     approve(home, ANNA)
     with monkeypatch.context() as broken:
         broken.setattr(session, "measure", killed)
