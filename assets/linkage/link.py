@@ -29,6 +29,8 @@ from assets.linkage.inputs import (
     extracts_of,
     from_json,
     named,
+    read_record,
+    sha256_of,
     write_record,
 )
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
@@ -41,6 +43,7 @@ from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import Watcher, link
 from privacy.linkage.model import parameters_sha256
 from privacy.linkage.report import Report
+from privacy.program import program_sha256
 from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
@@ -59,10 +62,11 @@ class CannotBeLinked(Exception):
 @while_in_use
 @in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB) -> None:
-    """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
+    """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept. Where they
+    stand, of the same extracts and by the same program, nothing is done, and the processing log has no line.
 
-    `keys` open the tokens; `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked`,
-    `BackendUnavailable`, and what `tokens.readers` does.
+    `keys` open the tokens; `backend` names where candidate pairs are weighed, which changes no link. Raises
+    `NothingToLink`, `CannotBeLinked`, `BackendUnavailable`, and what `tokens.readers` does.
     """
     weigh = backends.backend(backend)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
@@ -72,15 +76,17 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         check_readable(home, path)
     check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     _check_comparable(home, cohort, extracts)
-    record(home, Processing.LINKAGE, cohort=cohort)
     now = extracts_in(home, cohort, councils, SERVICES)
+    made_from = _made_from(now, councils)
+    if _links_stand(home, cohort, made_from):
+        return
+    record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     previous = _earlier_links(home, cohort, now)
     children = published_children(councils)
     result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
     with home.staging() as staging:
-        made_from = {EXTRACTS_LINKED: as_json(now), PARAMETERS: parameters_sha256(), CHILDREN: str(children)}
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
@@ -89,6 +95,38 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+
+
+def links_stand(home: Home, cohort: str, councils: Sequence[str]) -> bool:
+    """Whether the links of a cohort and what is made with them are there, of the extracts that are in, by this
+    program: to link again would change nothing. Raises `Damaged` where the links are not whole."""
+    return _links_stand(home, cohort, _made_from(extracts_in(home, cohort, councils, SERVICES), councils))
+
+
+def _links_stand(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
+    report = home.linkage_report(cohort)
+    if not all(
+        path.is_file() for path in (home.links(cohort), home.doubts(cohort), report, report.with_suffix(".html"))
+    ):
+        return False
+    check_readable(home, home.links(cohort))
+    said = pyarrow.parquet.read_schema(home.links(cohort)).metadata or {}
+    return all(said.get(name.encode(), b"").decode() == value for name, value in made_from.items())
+
+
+def _made_from(extracts: Mapping[str, Extract], councils: Sequence[str]) -> dict[str, str]:
+    """What decides the links, as their metadata say it; what the tokens were made under is in the extracts' hashes."""
+    return {
+        EXTRACTS_LINKED: as_json(extracts),
+        PARAMETERS: parameters_sha256(),
+        CHILDREN: str(published_children(councils)),
+        PROGRAM: program(),
+    }
+
+
+def program() -> str:
+    """SHA-256 of the code that makes links and confidential tables."""
+    return program_sha256(_CODE, _LIBRARIES)
 
 
 def published_children(councils: Sequence[str]) -> int:
@@ -134,26 +172,42 @@ def derive_confidential_tables(
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
     Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
-    with other parameters, the cohort is linked again first; returns the names of such extracts. Raises what
-    `link_cohort` does.
+    with other parameters, the cohort is linked again first; returns the names of such extracts. Tables that are there,
+    of the same extracts and links and by the same program, stay as they are. Raises what `link_cohort` does.
     """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
     check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     came = not_as_linked(home, cohort, councils)
-    if came or not home.links(cohort).exists() or linked_with(home, cohort)[0] != parameters_sha256():
-        link_cohort(home, cohort, councils, keys, backend)
+    link_cohort(home, cohort, councils, keys, backend)
+    if tables_stand(home, cohort, councils):
+        return came
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)
         write_record(home, cohort, LinkageRecord(sorted(councils)))
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
-    sent = {source: [path.stem for path in paths] for source, paths in extracts.items()}
-    made_of = extracts_in(home, cohort, councils)
-    write_record(home, cohort, LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort)))
+    write_record(home, cohort, _record_now(home, cohort, councils))
     return came
+
+
+def tables_stand(home: Home, cohort: str, councils: Sequence[str]) -> bool:
+    """Whether the confidential tables of a cohort are there, whole, of the links and extracts that are in, by this
+    program."""
+    if not home.linkage_record(cohort).exists() or not home.links(cohort).exists():
+        return False
+    return read_record(home, cohort) == _record_now(home, cohort, councils)
+
+
+def _record_now(home: Home, cohort: str, councils: Sequence[str]) -> LinkageRecord:
+    """The record of tables that were made of what is in now."""
+    made_of = extracts_in(home, cohort, councils)
+    sent = {source: [path.stem for path in extracts_of(home, source, cohort, councils)] for source in CONTRACTS}
+    made = [home.links(cohort), *(home.confidential(family, cohort) for family in FAMILIES)]
+    files = {path.name: sha256_of(path) for path in made if path.exists()}
+    return LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort), program(), files)
 
 
 def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
@@ -209,6 +263,10 @@ EXTRACTS_LINKED = "extracts_linked"
 """Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
 PARAMETERS, CHILDREN = "linkage_parameters", "published_children"
 """Names, there, of what `linked_with` gives."""
+PROGRAM = "program"
+"""Name, there, of what `program` gives."""
+_CODE = ("assets/linkage", "ndl_export/tables", "privacy", "sources/contracts", "sources/reference")
+_LIBRARIES = ("duckdb", "numpy", "scipy", "splink")
 
 
 def _write(table: pa.Table, path: Path) -> None:

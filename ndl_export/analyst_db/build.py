@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -23,15 +22,15 @@ from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
 from privacy.doors.database import in_memory
-from privacy.doors.environment import PROJECT
 from privacy.doors.files import sync
 from privacy.doors.sql import quoted
+from privacy.program import digests, program_sha256
 
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
 """The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
-_PROGRAM, _SOURCE_SUFFIXES = ("ndl_export", "sources/reference"), (".py", ".sql", ".yaml", ".csv")
+_PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb",)
 SCHEMAS = ("releases", "latest", "dimension", "official", "help")
 
 
@@ -69,17 +68,8 @@ def _made_from(release_dir: Path) -> str:
     """SHA-256, hexadecimal, over what decides the content: checksums of each bundle, withdrawals, and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
-    program = (path for part in _PROGRAM for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
-    said = [duckdb.__version__, *_digests([*sums, withdrawn], release_dir), *_digests(program, PROJECT)]
+    said = [program_sha256(_PROGRAM, _LIBRARIES), *digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
-
-
-def _digests(files: Iterable[Path], folder: Path) -> list[str]:
-    return [
-        f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-        for path in sorted(files)
-        if path.is_file()
-    ]
 
 
 def _stands(place: Path, made_from: str) -> bool:
