@@ -74,6 +74,11 @@ def of_release(version: str, share: float | None) -> dict[str, str]:
     return {RELEASE: version, SHARE: "as begun, else 1" if share is None else f"{share:g}"}
 
 
+def versioned(data: str, code: str) -> dict[str, str]:
+    """Tags of a materialisation that a step reports besides its own: the versions by which Dagster compares them."""
+    return {"dagster/data_version": data, "dagster/code_version": code}
+
+
 class Installation(dg.ConfigurableResource):
     """Folders of one installation, as absolute paths, and where its candidate pairs are weighed
     (`privacy.linkage.backends`). `agreements_dir` is empty where nothing is returned, which is the default."""

@@ -19,21 +19,17 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import (
-    Extract,
-    LinkageRecord,
-    as_json,
-    changed,
-    delivered,
-    extracts_in,
-    extracts_of,
-    from_json,
-    named,
-    read_record,
-    sha256_of,
-    write_record,
-)
+from assets.linkage.inputs import Extract, LinkageRecord, delivered, extracts_in, extracts_of, named, write_record
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
+from assets.linkage.standing import (
+    not_as_linked,
+    noted_in,
+    published_children,
+    record_now,
+    said_of_links,
+    stand_as,
+    tables_stand,
+)
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote
@@ -41,14 +37,11 @@ from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import Watcher, link
-from privacy.linkage.model import parameters_sha256
 from privacy.linkage.report import Report
-from privacy.program import program_sha256
 from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
-from sources.reference.profile_results import council_size
 
 
 class NothingToLink(Exception):
@@ -77,8 +70,8 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     _check_comparable(home, cohort, extracts)
     now = extracts_in(home, cohort, councils, SERVICES)
-    made_from = _made_from(now, councils)
-    if _links_stand(home, cohort, made_from):
+    made_from = said_of_links(now, councils)
+    if stand_as(home, cohort, made_from):
         return
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts = Report(), Doubts()
@@ -97,43 +90,6 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
 
 
-def links_stand(home: Home, cohort: str, councils: Sequence[str]) -> bool:
-    """Whether the links of a cohort and what is made with them are there, of the extracts that are in, by this
-    program: to link again would change nothing. Raises `Damaged` where the links are not whole."""
-    return _links_stand(home, cohort, _made_from(extracts_in(home, cohort, councils, SERVICES), councils))
-
-
-def _links_stand(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
-    report = home.linkage_report(cohort)
-    if not all(
-        path.is_file() for path in (home.links(cohort), home.doubts(cohort), report, report.with_suffix(".html"))
-    ):
-        return False
-    check_readable(home, home.links(cohort))
-    said = pyarrow.parquet.read_schema(home.links(cohort)).metadata or {}
-    return all(said.get(name.encode(), b"").decode() == value for name, value in made_from.items())
-
-
-def _made_from(extracts: Mapping[str, Extract], councils: Sequence[str]) -> dict[str, str]:
-    """What decides the links, as their metadata say it; what the tokens were made under is in the extracts' hashes."""
-    return {
-        EXTRACTS_LINKED: as_json(extracts),
-        PARAMETERS: parameters_sha256(),
-        CHILDREN: str(published_children(councils)),
-        PROGRAM: program(),
-    }
-
-
-def program() -> str:
-    """SHA-256 of the code that makes links and confidential tables."""
-    return program_sha256(_CODE, _LIBRARIES)
-
-
-def published_children(councils: Sequence[str]) -> int:
-    """The size of a cohort as the linkage is to know it: from published numbers, whatever rows there are."""
-    return round(sum(map(council_size, councils)))
-
-
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
     """The links whose child ids are kept: those of rows that still have the same key, which a correction moves.
 
@@ -145,7 +101,7 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
     links = pyarrow.parquet.read_table(home.links(cohort))
     if ROW_KEY not in links.column_names:
         return None
-    before = delivered(_noted_in(home.links(cohort)))
+    before = delivered(noted_in(home.links(cohort)))
     moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
     extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
     return links.filter(pc.invert(pc.is_in(extract, value_set=moved)))
@@ -189,54 +145,8 @@ def derive_confidential_tables(
         write_record(home, cohort, LinkageRecord(sorted(councils)))
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
-    write_record(home, cohort, _record_now(home, cohort, councils))
+    write_record(home, cohort, record_now(home, cohort, councils))
     return came
-
-
-def tables_stand(home: Home, cohort: str, councils: Sequence[str]) -> bool:
-    """Whether the confidential tables of a cohort are there, whole, of the links and extracts that are in, by this
-    program."""
-    if not home.linkage_record(cohort).exists() or not home.links(cohort).exists():
-        return False
-    return read_record(home, cohort) == _record_now(home, cohort, councils)
-
-
-def _record_now(home: Home, cohort: str, councils: Sequence[str]) -> LinkageRecord:
-    """The record of tables that were made of what is in now."""
-    made_of = extracts_in(home, cohort, councils)
-    sent = {source: [path.stem for path in extracts_of(home, source, cohort, councils)] for source in CONTRACTS}
-    made = [home.links(cohort), *(home.confidential(family, cohort) for family in FAMILIES)]
-    files = {path.name: sha256_of(path) for path in made if path.exists()}
-    return LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort), program(), files)
-
-
-def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
-    """The extracts (`council/source`) that the links of a cohort are of; none where it was not linked to the end.
-
-    Raises `Damaged`.
-    """
-    if not home.links(cohort).exists() or not home.doubts(cohort).exists():
-        return {}
-    check_readable(home, home.links(cohort))
-    return _noted_in(home.links(cohort))
-
-
-def linked_with(home: Home, cohort: str) -> tuple[str, int]:
-    """SHA-256 of the parameters that the links of a cohort were made with, and the published number of children that
-    the linkage was told; an empty one and 0 where there are no such links, or of an earlier version."""
-    path = home.links(cohort)
-    metadata = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
-    return metadata.get(PARAMETERS.encode(), b"").decode(), int(metadata.get(CHILDREN.encode(), 0))
-
-
-def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
-    """Names of extracts that came, went or changed since the cohort was linked: the links are not of their rows."""
-    return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
-
-
-def _noted_in(links: Path) -> dict[str, Extract]:
-    metadata = pyarrow.parquet.read_schema(links).metadata or {}
-    return from_json(metadata.get(EXTRACTS_LINKED.encode(), b"{}"))
 
 
 def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
@@ -257,16 +167,6 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
             " hold tokens of other keys, pseudonyms or another normaliser than the rest: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )
-
-
-EXTRACTS_LINKED = "extracts_linked"
-"""Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
-PARAMETERS, CHILDREN = "linkage_parameters", "published_children"
-"""Names, there, of what `linked_with` gives."""
-PROGRAM = "program"
-"""Name, there, of what `program` gives."""
-_CODE = ("assets/linkage", "ndl_export/tables", "privacy", "sources/contracts", "sources/reference")
-_LIBRARIES = ("duckdb", "numpy", "scipy", "splink")
 
 
 def _write(table: pa.Table, path: Path) -> None:

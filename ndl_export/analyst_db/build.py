@@ -23,8 +23,8 @@ from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
 from privacy.doors.database import in_memory
 from privacy.doors.files import sync
+from privacy.doors.program import digests, program_sha256
 from privacy.doors.sql import quoted
-from privacy.program import digests, program_sha256
 
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"

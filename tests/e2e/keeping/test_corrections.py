@@ -15,7 +15,8 @@ from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.explanation import CannotExplain, explain_link, parse_row
 from assets.linkage.inputs import extracts_of
-from assets.linkage.link import link_cohort, linked_extracts, not_as_linked
+from assets.linkage.link import link_cohort
+from assets.linkage.standing import linked_extracts, not_as_linked
 from assets.release import measure as release
 from assets.release.begin import Asked
 from pipelines.definitions import build_definitions

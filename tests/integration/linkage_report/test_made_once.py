@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage import link as linkage
+from assets.linkage import standing
 from assets.linkage.inputs import councils_in
-from assets.linkage.link import derive_confidential_tables, link_cohort, links_stand, tables_stand
+from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.linkage.standing import links_stand, tables_stand
 from privacy.keys import KeyRing
 from tests.support.linkage.linked_home import COHORT
 
@@ -72,7 +73,7 @@ def test_another_program_or_other_parameters_make_all_again(linked: Home, monkey
     assert links_stand(linked, COHORT, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
-            patch.setattr(linkage, what, lambda: "another")
+            patch.setattr(standing, what, lambda: "another")
             assert not links_stand(linked, COHORT, councils)
     assert not links_stand(linked, COHORT, [*councils, "wirral", "kent"])
     assert not tables_stand(linked, COHORT, councils[:-1])
