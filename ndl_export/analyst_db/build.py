@@ -48,15 +48,15 @@ def build_database(release_dir: Path) -> Path:
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        found, made_from = releases(release_dir), _made_from(release_dir)
-        if _stands(place, made_from):
+        if database_stands(release_dir):
             return place
+        found, content = releases(release_dir), made_from(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with in_memory() as connection:
             target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
             add_all(connection, found)
-            connection.execute("INSERT INTO help.made_from VALUES (?)", [made_from])
+            connection.execute("INSERT INTO help.made_from VALUES (?)", [content])
             connection.execute("COMMIT; USE memory; DETACH building")
         sync(building)
         building.replace(place)
@@ -64,7 +64,7 @@ def build_database(release_dir: Path) -> Path:
     return place
 
 
-def _made_from(release_dir: Path) -> str:
+def made_from(release_dir: Path) -> str:
     """SHA-256, hexadecimal, over what decides the content: checksums of each bundle, withdrawals, and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
@@ -72,16 +72,18 @@ def _made_from(release_dir: Path) -> str:
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
-def _stands(place: Path, made_from: str) -> bool:
-    """Whether the file that is there was made from the same."""
+def database_stands(release_dir: Path) -> bool:
+    """Whether the database that is there was made from the same."""
+    place = release_dir / DATABASE_FILE
     if not place.is_file():
         return False
     try:
         with in_memory() as con:
             con.execute(f"ATTACH {quoted(place)} AS held (READ_ONLY)")
-            return con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall() == [(made_from,)]
+            said = con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall()
     except duckdb.Error:
         return False
+    return bool(said == [(made_from(release_dir),)])
 
 
 def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
