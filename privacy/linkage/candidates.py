@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
+from privacy.linkage.memory import Memory, Nothing, recall
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
@@ -61,6 +62,7 @@ _UNUSED_TOKENS = (
     *(f"t_{name}_{form}_postcode" for name in ("surname", "forename") for form in ("front", "rest")),
 )
 """Tokens by which no pair of two services is found: what is held of the two sides leaves them out."""
+NOTHING = Nothing()
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
@@ -157,20 +159,34 @@ def _blocks(children: int) -> list[str]:
     ]
 
 
-def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, backend: Backend = in_duckdb) -> None:
+def score(
+    con: duckdb.DuckDBPyConnection,
+    left: str,
+    right: str,
+    children: int,
+    backend: Backend = in_duckdb,
+    memory: Memory = NOTHING,
+    step: int = 1,
+) -> None:
     """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the pair has
     the weight of a household), nhs (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's
     order: an agreement pattern, without a token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides, of services of so many
-    `children`, as in `model.prior`. A pair of units takes its strongest pair of patterns. `backend` weighs the pairs.
+    `children`, as in `model.prior`. A pair of units takes its strongest pair of patterns. `backend` weighs the pairs;
+    those of patterns that are both known are recalled from the part `step` of the `memory`, which keeps all.
     """
     for side, condition in (("l", left), ("r", right)):
         looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns JOIN units USING (pattern)"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} WHERE {condition}").fetchall()
+        con.execute(
+            f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} JOIN marks USING (pattern) WHERE {condition}"
+        ).fetchall()
+    recall(con, memory, step)
+    con.execute(f"CREATE TABLE weighed AS {_recalled_units()}").fetchall()
+    con.execute("DROP TABLE recalled").fetchall()
     _find_pairs(con, children)
     (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
-    parts = max(math.ceil(found / _PAIRS_A_PART), 1)
+    parts = math.ceil(found / _PAIRS_A_PART)
     for part in range(parts):
         con.execute(
             f"""
@@ -179,10 +195,10 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, 
             """
         ).fetchall()
         predictions = backend(con, model.splink_settings(children))
-        con.execute(
-            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions)}"
-        ).fetchall()
+        con.execute(f"INSERT INTO weighed {_weighed_units(predictions)}").fetchall()
         con.execute(f"DROP TABLE {predictions}").fetchall()
+    evidence = ", ".join(f"evidence.{name}" for name in ("forename", "household", "nhs", "pattern"))
+    memory.keep(step, con.sql(f"SELECT mark_l, mark_r, weight, {evidence} FROM weighed").to_arrow_reader())
     con.execute(
         """
         CREATE OR REPLACE TABLE scored AS
@@ -190,14 +206,18 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, 
           FROM weighed GROUP BY unit_l, unit_r
         """
     ).fetchall()
-    for table in ("side_l", "side_r", "found", "pairs", "weighed"):
+    for table in ("side_l", "side_r", "found", "weighed"):
         con.execute(f"DROP TABLE {table}").fetchall()
+    con.execute("DROP TABLE IF EXISTS pairs").fetchall()
 
 
 def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
-    """Create `found` (l, r): the pairs of patterns of the two sides that are looked at."""
+    """Create `found` (l, r): the pairs of patterns of the two sides that are looked at, of which one is fresh."""
+    sides = ["(FROM side_l WHERE fresh)", "side_r"], ["(FROM side_l WHERE NOT fresh)", "(FROM side_r WHERE fresh)"]
+    (known,) = con.execute("SELECT count(*) FROM side_l WHERE NOT fresh").fetchall()[0]
     queries = [
-        f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
+        f"SELECT l.pattern AS l, r.pattern AS r FROM {left} l JOIN {right} r ON {condition} AND l.unit <> r.unit"
+        for left, right in sides[: 2 if known else 1]
         for condition in (
             _ONE_HOME,
             "l.t_nhs = r.t_nhs",
@@ -211,10 +231,20 @@ def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
     con.execute("DROP TABLE by_block").fetchall()
 
 
+def _recalled_units() -> str:
+    """SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
+    return """
+        SELECT l.unit AS unit_l, r.unit AS unit_r, mark_l, mark_r, weight, hash(l.tie, r.tie) AS tie,
+               {'forename': k.forename, 'household': k.household, 'nhs': k.nhs, 'pattern': k.pattern} AS evidence
+          FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
+        """
+
+
 def _weighed_units(predictions: str) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
-        SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
+        SELECT l.unit AS unit_l, r.unit AS unit_r, l.mark AS mark_l, r.mark AS mark_r, match_weight AS weight,
+               hash(l.tie, r.tie) AS tie,
                {{'forename': mw_forename, 'household': {_household()}, 'nhs': mw_nhs_number > 0,
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
