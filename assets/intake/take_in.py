@@ -128,15 +128,21 @@ class Intake:
             )
             yield from side_by_side(ways, self._give_tokens, judging.judge)
 
-    def stands(self, cohort: str, councils: Collection[str]) -> bool:
-        """Whether everything that these councils have sent for a cohort is in, and nothing would come of an intake."""
+    def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
+        """Those of the councils of which an intake would take, stop or look at something: of others, all that they have
+        sent for the cohort is in."""
+        return [
+            council for council in councils if not all(self._stands(council, source, cohort) for source in CONTRACTS)
+        ]
+
+    def _stands(self, council: str, source: str, cohort: str) -> bool:
         try:
-            found = [find(self._landing, council, source, cohort) for council in councils for source in CONTRACTS]
-            return all(map(self._stands, filter(None, found)))
+            landed = find(self._landing, council, source, cohort)
+            return landed is None or self._is_in(landed)
         except ExtractStopped:
             return False
 
-    def _stands(self, landed: Landed) -> bool:
+    def _is_in(self, landed: Landed) -> bool:
         sha256 = content_sha256(landed.path, landed.name)
         delivery = self._delivery(landed, sha256, deliveries.file_mac(self._keys, sha256))
         earlier = self._earlier(delivery)

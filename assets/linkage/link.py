@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.at_work import in_turn, while_in_use
@@ -34,7 +33,9 @@ from assets.linkage.standing import (
 from assets.linkage.weighed import WeighedPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
+from privacy.doors.database import in_memory
 from privacy.doors.files import promote
+from privacy.doors.sql import parquet
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
@@ -131,14 +132,16 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
     """
     if not home.links(cohort).exists():
         return None
-    check_readable(home, home.links(cohort))
-    links = pyarrow.parquet.read_table(home.links(cohort))
-    if ROW_KEY not in links.column_names:
+    links = home.links(cohort)
+    check_readable(home, links)
+    if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
-    before = delivered(noted_in(home.links(cohort)))
-    moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
-    extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
-    return links.filter(pc.invert(pc.is_in(extract, value_set=moved)))
+    before = delivered(noted_in(links))
+    moved = [name for name, mac in before.items() if delivered(now).get(name) != mac]
+    with in_memory() as con:
+        con.register("moved", pa.table({"name": pa.array(moved, pa.string())}))
+        kept = "concat(council, '/', source) NOT IN (FROM moved)"
+        return con.sql(f"FROM {parquet(links, hive_partitioning=False)} WHERE {kept}").to_arrow_table()
 
 
 def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:

@@ -177,26 +177,15 @@ def score(
     those of patterns that are both known are recalled from the part `step` of the `memory`, which keeps all.
     """
     for side, condition in (("l", left), ("r", right)):
-        looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns JOIN units USING (pattern)"
+        of_side = "FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
         con.execute(
-            f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} JOIN marks USING (pattern) WHERE {condition}"
+            f"CREATE TABLE side_{side} AS SELECT pattern, unit, tie, mark, fresh {of_side} WHERE {condition}"
         ).fetchall()
     recall(con, memory, step)
     con.execute(f"CREATE TABLE weighed AS {_recalled_units()}").fetchall()
     con.execute("DROP TABLE recalled").fetchall()
     _find_pairs(con, children)
-    (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
-    parts = math.ceil(found / _PAIRS_A_PART)
-    for part in range(parts):
-        con.execute(
-            f"""
-            CREATE OR REPLACE TABLE pairs AS
-            SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM found WHERE (l + r) % {parts} = {part}
-            """
-        ).fetchall()
-        predictions = backend(con, model.splink_settings(children))
-        con.execute(f"INSERT INTO weighed {_weighed_units(predictions)}").fetchall()
-        con.execute(f"DROP TABLE {predictions}").fetchall()
+    _weigh(con, children, backend)
     evidence = ", ".join(f"evidence.{name}" for name in ("forename", "household", "nhs", "pattern"))
     memory.keep(step, con.sql(f"SELECT mark_l, mark_r, weight, {evidence} FROM weighed").to_arrow_reader())
     con.execute(
@@ -206,29 +195,56 @@ def score(
           FROM weighed GROUP BY unit_l, unit_r
         """
     ).fetchall()
-    for table in ("side_l", "side_r", "found", "weighed"):
+    for table in ("side_l", "side_r", "weighed"):
         con.execute(f"DROP TABLE {table}").fetchall()
-    con.execute("DROP TABLE IF EXISTS pairs").fetchall()
 
 
 def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
     """Create `found` (l, r): the pairs of patterns of the two sides that are looked at, of which one is fresh."""
-    sides = ["(FROM side_l WHERE fresh)", "side_r"], ["(FROM side_l WHERE NOT fresh)", "(FROM side_r WHERE fresh)"]
-    (known,) = con.execute("SELECT count(*) FROM side_l WHERE NOT fresh").fetchall()[0]
+    looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns SEMI JOIN"
+    rows = {}
+    for side in "lr":
+        fresh = f"CREATE TABLE fresh_{side} AS {looked_for} (FROM side_{side} WHERE fresh) USING (pattern)"
+        (rows["fresh", side],) = con.execute(fresh).fetchall()[0]
+        known = f"CREATE TEMP VIEW known_{side} AS {looked_for} (FROM side_{side} WHERE NOT fresh) USING (pattern)"
+        con.execute(known).fetchall()
+        (rows["known", side],) = con.execute(f"SELECT count(*) FROM side_{side} WHERE NOT fresh").fetchall()[0]
     queries = [
-        f"SELECT l.pattern AS l, r.pattern AS r FROM {left} l JOIN {right} r ON {condition} AND l.unit <> r.unit"
-        for left, right in sides[: 2 if known else 1]
+        f"SELECT l.pattern AS l, r.pattern AS r FROM {left}_l l JOIN {right}_r r ON {condition}"
+        for left, right in (("fresh", "fresh"), ("fresh", "known"), ("known", "fresh"))
         for condition in (
             _ONE_HOME,
             "l.t_nhs = r.t_nhs",
             *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks(children)),
         )
+        if rows[left, "l"] and rows[right, "r"]
     ]
     con.execute("CREATE TABLE by_block (l BIGINT, r BIGINT)").fetchall()
     for start in range(0, len(queries), _BLOCKS_A_QUERY):
         con.execute(f"INSERT INTO by_block {' UNION '.join(queries[start : start + _BLOCKS_A_QUERY])}").fetchall()
     con.execute("CREATE TABLE found AS SELECT DISTINCT l, r FROM by_block").fetchall()
-    con.execute("DROP TABLE by_block").fetchall()
+    for table in ("by_block", "fresh_l", "fresh_r"):
+        con.execute(f"DROP TABLE {table}").fetchall()
+    for side in "lr":
+        con.execute(f"DROP VIEW known_{side}").fetchall()
+
+
+def _weigh(con: duckdb.DuckDBPyConnection, children: int, backend: Backend) -> None:
+    """Add the pairs `found` to those `weighed`."""
+    (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
+    parts = math.ceil(found / _PAIRS_A_PART)
+    for part in range(parts):
+        con.execute(
+            f"""
+            CREATE TABLE pairs AS
+            SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM found WHERE (l + r) % {parts} = {part}
+            """
+        ).fetchall()
+        predictions = backend(con, model.splink_settings(children))
+        con.execute(f"INSERT INTO weighed {_weighed_units(predictions)}").fetchall()
+        for table in (predictions, "pairs"):
+            con.execute(f"DROP TABLE {table}").fetchall()
+    con.execute("DROP TABLE found").fetchall()
 
 
 def _recalled_units() -> str:
