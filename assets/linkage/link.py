@@ -77,8 +77,8 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts = Report(), Doubts()
     with home.staging() as staging:
-        before, now = home.weighed(cohort), staging / "weighed.parquet"
-        with WeighedPairs(before, now, keys, said_of_weights(councils)) as memory:
+        now = staging / "weighed.parquet"
+        with WeighedPairs(home, cohort, now, keys, said_of_weights(councils)) as memory:
             result = link(
                 tokens.readers(home, keys, cohort, {source: extracts[source] for source in SERVICES}),
                 _earlier_links(home, cohort, sent),
@@ -87,7 +87,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
                 published_children(councils),
                 memory,
             )
-        promote(now, before)
+        promote(now, home.weighed(cohort))
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         tables = _build_tables(staging, staging / "links.parquet", extracts)

@@ -16,6 +16,8 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet
 
+from assets.home.errors import damaged
+from assets.home.paths import Home
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.linkage.memory import Memory
@@ -25,12 +27,15 @@ _PARTS = "row_groups"
 
 
 class WeighedPairs(Memory):
-    """Reads what was kept at `before`, where it is whole and was made with what `made_with` says, and writes `now`."""
+    """Reads what was kept of a cohort, where it was made with what `made_with` says, and writes `now`.
 
-    def __init__(self, before: Path, now: Path, keys: KeyRing, made_with: Mapping[str, str]) -> None:
-        self._now, self._made_with = now, dict(made_with)
+    `read` raises `Damaged` where the file has other bytes than were written.
+    """
+
+    def __init__(self, home: Home, cohort: str, now: Path, keys: KeyRing, made_with: Mapping[str, str]) -> None:
+        self._home, self._place, self._now, self._made_with = home, home.weighed(cohort), now, dict(made_with)
         self._key = keys.opens("tokens")
-        self._before = self._opened(before)
+        self._before = self._opened()
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._parts: dict[int, list[int]] = {}
 
@@ -45,9 +50,11 @@ class WeighedPairs(Memory):
     def read(self, part: int) -> pa.RecordBatchReader | None:
         if self._before is None:
             return None
-        file = self._before
-        groups = json.loads(sealed.metadata(file)[_PARTS])[str(part)]
-        return pa.RecordBatchReader.from_batches(sealed.schema(file), file.iter_batches(_BATCH_ROWS, row_groups=groups))
+        groups = json.loads(sealed.metadata(self._before)[_PARTS])[str(part)]
+        try:
+            return self._before.read_row_groups(groups).to_reader()
+        except (pa.ArrowException, OSError):
+            raise damaged(self._home, self._place) from None
 
     def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
         if self._writer is None:
@@ -61,15 +68,12 @@ class WeighedPairs(Memory):
             self._writer.write_table(pa.Table.from_batches([batch]), row_group_size=max(batch.num_rows, 1))
             self._parts[part].append(first + len(self._parts[part]))
 
-    def _opened(self, path: Path) -> pyarrow.parquet.ParquetFile | None:
+    def _opened(self) -> pyarrow.parquet.ParquetFile | None:
         """The file that was kept, if it can be read and used."""
         try:
-            file = sealed.opened(path, self._key)
-        except (sealed.NotForThisKey, pa.ArrowException, FileNotFoundError):
+            file = sealed.opened(self._place, self._key)
+        except (sealed.NotForThisKey, pa.ArrowException, OSError):
             return None
         said = sealed.metadata(file)
         usable = _PARTS in said and all(said.get(name) == value for name, value in self._made_with.items())
         return file if usable else None
-
-
-_BATCH_ROWS = 1 << 17
