@@ -18,7 +18,6 @@ from assets.catalogue.runs import Installation, one_run, started_by_command
 from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
-from assets.intake.assets import pseudonymised_extracts
 from assets.release import anchors
 from assets.release.anchors import published_charges
 from assets.release.assets import WAITS
@@ -38,7 +37,7 @@ from privacy.release.ledger_storage import LedgerUnavailable
 from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.session import settle
 from privacy.release.store import StoreError as MeasurementLost
-from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
+from sources.extract.landed import anything_arrived, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 
@@ -117,7 +116,6 @@ def run_cohort(
     cohort: Cohort,
     version: str | None,
     allow_missing: bool,
-    accept_fewer: Sequence[str],
     say: Callable[[str], None],
     share: float | None = None,
     with_cohorts: Sequence[Cohort] = (),
@@ -126,11 +124,11 @@ def run_cohort(
 ) -> Path:
     """Landing to bundle and database, or `until` the job of that name; returns the bundle's folder.
 
-    Raises `RunStopped`, also where the release waits for people to sign it.
+    Raises `RunStopped`, also where the release is held, or waits for people to sign it.
 
-    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
-    what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
-    earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
+    `share` is what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series:
+    from what an earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is
+    measured.
     """
     home, others = installation.home_folder, [each.code for each in with_cohorts]
     backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
@@ -150,7 +148,7 @@ def run_cohort(
     asked = Asked(allow_missing, share, others, reuse)
     spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
     stages = [
-        *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
+        *(stage for each in measured for stage in _made_ready(installation, each, len(measured) > 1)),
         _Stage("release", f"Release {release}: {spends}", run_of_release(cohort.code, release, asked)),
         _Stage("analyst_database", "Analyst database"),
     ]
@@ -174,12 +172,10 @@ def _check_ledger(installation: Installation, cohort: Cohort, release: str, meas
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(
-    installation: Installation, cohort: Cohort, accept_fewer: Sequence[str], several: bool
-) -> Iterator[_Stage]:
+def _made_ready(installation: Installation, cohort: Cohort, several: bool) -> Iterator[_Stage]:
     """Intake and linkage of a cohort."""
     councils, about = taking_part(installation.landing_folder), f" of {cohort.code}" if several else ""
-    yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", _of_intake(councils, cohort, accept_fewer))
+    yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", {"tags": one_run(councils, cohort.code)})
     yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code})
 
 
@@ -223,18 +219,6 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
     if moving := still_arriving(landing, cohort.code):
         raise RunStopped(f"{', '.join(moving)}: still being written; run again when it has arrived whole")
-
-
-def _of_intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) -> dict[str, Any]:
-    """Tags and configuration of the intake of a cohort; raises `RunStopped` for a name that is no extract's."""
-    try:
-        for name in accept_fewer:
-            check_extract_name(name)
-    except ValueError as error:
-        raise RunStopped(f"--accept-fewer: {error}") from None
-    config = {"config": {"accept_fewer": list(accept_fewer)}}
-    ops = {"__".join(asset.key.path): config for asset in pseudonymised_extracts}
-    return {"tags": one_run(councils, cohort.code), "run_config": {"ops": ops}}
 
 
 def _run(

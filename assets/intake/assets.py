@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
-from pydantic import Field, field_validator
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
@@ -17,22 +16,8 @@ from privacy.doors.counts import magnitude, rows
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, check_extract_name, find
+from sources.extract.landed import Landed, find
 from sources.reference.cohorts import Cohort
-
-
-class IntakeConfig(dg.Config):
-    """`accept_fewer` names extracts, as `council/source`, that may have far fewer rows than the last delivery."""
-
-    accept_fewer: list[str] = Field(default_factory=list)
-
-    @field_validator("accept_fewer")
-    @classmethod
-    def _are_extracts(cls, names: list[str]) -> list[str]:
-        for name in names:
-            check_extract_name(name)
-        return names
-
 
 GROUP = "intake"
 LANDING = "landing"
@@ -112,12 +97,10 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
         ),
     )
     @speaks_plainly
-    def intake(
-        context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
-    ) -> Iterator[dg.AssetCheckResult]:
+    def intake(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[dg.AssetCheckResult]:
         home, cohorts = installation.open_home(), {parts(partition)[1] for partition in context.partition_keys}
         with in_use(home), turn(home, cohorts):
-            taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
+            taken, stopped = _take_in_all(context, installation, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
@@ -140,14 +123,13 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
 def _take_in_all(
     context: dg.AssetExecutionContext,
     installation: Installation,
-    accept_fewer: list[str],
     source: str,
     key: dg.AssetKey,
 ) -> tuple[list[ExtractQuality], list[str]]:
     """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
     taken: list[ExtractQuality] = []
     stopped: list[str] = []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE), accept_fewer)
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
     for cohort in {parts(partition)[1] for partition in context.partition_keys}:
         check_may_be_held(Cohort(cohort), dt.date.today())

@@ -40,11 +40,15 @@ _EXTRACT_RESULTS = {
     "partial_unexpected_count": 0,
 }
 """Says which extracts fail: what this suite looks at are counts and shares, not values."""
+CRITICAL, HOLD, _WARNING = "critical", "hold", "warning"
+_SEVERITIES = {Severity.STOP: CRITICAL, Severity.HOLD: HOLD, Severity.WARN: _WARNING}
+"""What a finding is called; Great Expectations knows no hold, and calls it a warning."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation and its outcome; `rule` is its name in the contract's suite."""
+    """One expectation and its outcome; `rule` is its name in the contract's suite, `severity` critical, hold or
+    warning."""
 
     rule: str
     expectation: str
@@ -64,7 +68,7 @@ class Judged:
     rows_kept: int
     rejected_share: float | None
     rows_of_last: float | None
-    rows_of_published: float | None
+    rows_of_expected: float | None
     filled: Mapping[str, int]
     """Kept rows with a usable value, by column."""
 
@@ -81,6 +85,7 @@ class _Expected:
     column: str | None
     expectation: Any
     sentence: str
+    severity: str = CRITICAL
 
 
 def load() -> None:
@@ -157,7 +162,7 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
             "rows_repeated": _rows_repeated(extract),
             "rejected_share": extract.rejected_share,
             "rows_of_last": extract.rows_of_last,
-            "rows_of_published": extract.rows_of_published,
+            "rows_of_expected": extract.rows_of_expected,
             **{f"{column.name}_complete": extract.complete(column) for column in expected_complete(contract)},
         }
         for index, extract in enumerate(extracts)
@@ -194,7 +199,7 @@ def _run(
             rule=entry.rule,
             expectation=config.type,
             column=entry.column,
-            severity=str(getattr(config.severity, "value", config.severity)),
+            severity=entry.severity,
             passed=bool(outcome.success),
             unexpected_rows=outcome.result.get("unexpected_count"),
             sentence=entry.sentence,
@@ -268,8 +273,9 @@ def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
 
 def _of_extracts(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
     for rule in extract_rules(contract):
-        severity = "critical" if rule.severity is Severity.STOP else "warning"
+        severity = _SEVERITIES[rule.severity]
+        known = _WARNING if severity == HOLD else severity
         expectation = gxe.ExpectColumnValuesToBeBetween(
-            column=rule.fact, min_value=rule.low, max_value=rule.high, severity=severity
+            column=rule.fact, min_value=rule.low, max_value=rule.high, severity=known
         )
-        yield _Expected(rule.id, rule.column, expectation, rule.sentence)
+        yield _Expected(rule.id, rule.column, expectation, rule.sentence, severity)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,22 +42,17 @@ from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rek
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from sources.contracts import CONTRACTS, SourceContract
-from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
+from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed, content_sha256, state
 from sources.extract.open import open_extract
+from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
-from sources.reference.profile_results import number_of_children
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
-_SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
-"""Sources whose number of rows can be compared with the published number of children."""
-_PUBLISHED_COHORT = Cohort("202425")
-"""Whose published number of children that is, whatever the cohort."""
 
 Outcome: TypeAlias = ExtractQuality | ExtractStopped
 
@@ -83,17 +78,18 @@ class _Counted:
     profile: Profile
     rows_warned: int
     last: ExtractQuality | None
+    rows_last: int | None
+    rows_expected: int | None
     of_sender: tuple[Finding, ...]
 
 
 class Intake:
-    """Takes extracts in, over one database in memory that holds normaliser and look-ups.
+    """Takes extracts in, over one database in memory that holds normaliser and look-ups. Raises `InvalidExpectedRows`
+    for a file of expected numbers that cannot be read."""
 
-    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
-    """
-
-    def __init__(self, landing: Path, home: Home, keys: KeyRing, accept_fewer: Collection[str] = ()) -> None:
-        self._landing, self._home, self._keys, self._accept_fewer = landing, home, keys, accept_fewer
+    def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
+        self._landing, self._home, self._keys = landing, home, keys
+        self._expected = expected_rows.read(landing / REFERENCE / expected_rows.FILE)
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
         self._directory_sha256 = content_sha256(directory) if self._directory else None
@@ -172,7 +168,9 @@ class Intake:
             }
         else:
             of_sender = {"dialect": _dialect(landed).sha256}
-        made_under = self._made_under | {"contract": contract.sha256} | of_sender
+        expected = self._expected.get(landed.key)
+        of_operator = {} if expected is None else {"expected_rows": expected}
+        made_under = self._made_under | {"contract": contract.sha256} | of_sender | of_operator
         return _Delivery(landed, contract, sha256, mac, manifest, made_under)
 
     def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
@@ -212,20 +210,20 @@ class Intake:
         last = deliveries.last(self._home, *landed.key, delivery.mac)
         of_sender = _postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
         of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
-        return _Counted(staged, counts, rows_warned(staged.quarantine), last, of_sender)
+        stood = deliveries.last(self._home, *landed.key, delivery.mac, that_stood=True)
+        expected = self._expected.get(landed.key, expected_rows.published_rows(landed.source, landed.council))
+        warned = rows_warned(staged.quarantine)
+        return _Counted(staged, counts, warned, last, stood.rows_kept if stood else None, expected, of_sender)
 
     def _to_judge(self, delivery: _Delivery, counted: _Counted) -> Judged:
-        landed, staged, last = delivery.landed, counted.staged, counted.last
-        accepted = f"{landed.council}/{landed.source}" in self._accept_fewer
-        compared = landed.source in _SOURCES_OF_CHILDREN
-        published = number_of_children(place(landed.council), _PUBLISHED_COHORT) if compared else None
+        landed, staged = delivery.landed, counted.staged
         return Judged(
             landed.source,
             staged.kept,
             staged.rows_kept,
             staged.rejected_share,
-            rows_of_last=staged.rows_read / last.rows_read if last and last.rows_read and not accepted else None,
-            rows_of_published=staged.rows_read / published.value if published else None,
+            rows_of_last=share_of(staged.rows_kept, counted.rows_last),
+            rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
             filled={column.column: column.filled for column in counted.profile.columns},
         )
 
@@ -301,6 +299,8 @@ def _quality(delivery: _Delivery, counted: _Counted, findings: tuple[Finding, ..
         staged.rules,
         (*findings, *counted.of_sender),
         counted.profile,
+        counted.rows_expected,
+        counted.rows_last,
     )
 
 

@@ -10,7 +10,7 @@ from assets.catalogue.policies import linked_at_night, linked_freshness
 from assets.catalogue.runs import COHORTS, Installation, speaks_plainly
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
-from assets.linkage.arrivals import absent, arrivals, waiting
+from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
 from assets.linkage.children import derivations
 from assets.linkage.inputs import named
 from assets.linkage.link import derive_confidential_tables, link_cohort
@@ -69,6 +69,7 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
     ring = installation.key_ring(LINKAGE)
+    note_landing(installation.home_folder, installation.landing_folder)
     link_cohort(installation.open_home(), context.partition_key, councils, ring, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:

@@ -31,6 +31,7 @@ from assets.linkage.inputs import (
     named,
     write_record,
 )
+from assets.linkage.replaced import note_replaced
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
@@ -89,6 +90,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+    note_replaced(home, cohort, keys, now)
 
 
 def published_children(councils: Sequence[str]) -> int:

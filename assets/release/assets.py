@@ -16,10 +16,13 @@ from assets.catalogue import descriptions
 from assets.catalogue.runs import COHORTS, Installation, of_release, speaks_plainly
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.home.paths import Home
+from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.begin import Asked
+from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
+from assets.release.sign_off import WaitsForAcceptance
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import DATAPACKAGE_FILE
 from ndl_export.facts.missing import read_missing, short
@@ -39,6 +42,17 @@ _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
+class AcceptConfig(dg.Config):
+    """What a person accepts of what the release is held for. Everyone who can open Dagster reads it: no count, no name
+    of a person."""
+
+    hold: str = Field(description="Its name by the check `holds`, such as wirral/eyfsp/rows-far-from-expected.")
+    reason: str = Field(description="Why it is right as it is; the decision sheet repeats it.")
+    signature: str = Field(
+        "", description="As `readiness accept --for-dagster` prints it; a demonstration's key signs by itself."
+    )
+
+
 class ReleaseConfig(dg.Config):
     """What release a run makes."""
 
@@ -53,6 +67,7 @@ class ReleaseConfig(dg.Config):
         [], description="Earlier cohorts that stand beside the partition's, as a time series."
     )
     reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
+    accept: list[AcceptConfig] = Field([], description="What is held, and is right as it is.")
 
 
 class BundleConfig(dg.Config):
@@ -69,8 +84,8 @@ class VersionUnclear(Exception):
     """A run that names no release, or two; the message says where to name it."""
 
 
-WAITS = "approval"
-"""Name of the check that says whether a release waits for people."""
+WAITS, HOLDS = "approval", "holds"
+"""Names of the checks that say whether a release waits for people to sign, or to accept what was delivered."""
 
 
 def _measurement(family: str) -> dg.AssetSpec:
@@ -113,6 +128,19 @@ def _signed(
     )
 
 
+_NOTHING_HELD = "nothing is held that nobody has accepted"
+
+
+def _holds(*, passed: bool, description: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=MEASUREMENTS["pupil"],
+        check_name=HOLDS,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+    )
+
+
 def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=False,
@@ -126,7 +154,15 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
 @dg.multi_asset(
     name=_MEASURING,
     specs=[_measurement(family) for family in FAMILIES],
-    check_specs=[_waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT)],
+    check_specs=[
+        _waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
+        dg.AssetCheckSpec(
+            HOLDS,
+            asset=MEASUREMENTS["pupil"],
+            description="Whether a person has accepted each extract that is far from what was expected, each source"
+            " that was due and is missing, and what nobody has read",
+        ),
+    ],
 )
 @speaks_plainly
 def measurements(
@@ -135,7 +171,12 @@ def measurements(
     cohort, version, checked = context.partition_key, _version(context), MEASUREMENTS["pupil"]
     context.instance.add_run_tags(context.run.run_id, of_release(version, config.share))
     home = installation.open_home()
+    if installation.landing_folder.is_dir():
+        note_landing(home, installation.landing_folder)
     try:
+        for said in config.accept:
+            keys = installation.key_ring(KEYS_OF_RELEASE)
+            accept_configured(home, keys, cohort, said.hold, said.reason, said.signature)
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),
@@ -145,8 +186,11 @@ def measurements(
             Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
         )
     except WaitsForApproval as waiting:
+        is_held = isinstance(waiting, WaitsForAcceptance)
+        yield _holds(passed=not is_held, description=str(waiting) if is_held else _NOTHING_HELD)
         yield _held(waiting, checked)
         return
+    yield _holds(passed=True, description=_NOTHING_HELD)
     yield _signed(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
