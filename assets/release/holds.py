@@ -164,20 +164,13 @@ def _is_trial(home: Home, source: str, extracts: _Extracts) -> bool:
 
 def _of_rows(quality: ExtractQuality, rule: str) -> Hold:
     """Far fewer or far more rows than the last delivery, or than are expected."""
-    kept = quality.rows_kept
-    reference = quality.rows_last if rule == FAR_FROM_LAST.id else quality.rows_expected
+    kept, of_last = quality.rows_kept, rule == FAR_FROM_LAST.id
+    reference = quality.rows_last if of_last else quality.rows_expected
     share = about(kept / reference) if reference else "another number"
-    of_what = "of the rows of the last delivery" if rule == FAR_FROM_LAST.id else "of the rows that are expected"
-    return _about_extract(
-        quality,
-        rule,
-        f"{share} {of_what} ({rows(kept)})",
-        f"{kept:,} of about {reference or 0:,} {_units(quality.source)}, {of_what.removeprefix('of ')}",
-    )
-
-
-def _units(source: str) -> str:
-    return "children" if source in SOURCES_OF_CHILDREN else "rows"
+    of_what = "of the rows of the last delivery" if of_last else "of the rows that are expected"
+    unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
+    exactly = f"{kept:,} of about {reference or 0:,} {unit} {'last time' if of_last else 'that are expected'}"
+    return _about_extract(quality, rule, f"{share} {of_what} ({rows(kept)})", exactly)
 
 
 def _against_others(source: str, council: str, extracts: _Extracts, trials: set[str]) -> Iterator[Hold]:

@@ -35,7 +35,8 @@ HOLD_BELOW, HOLD_ABOVE = 0.8, 1.25
 """Shares of the last delivery, or of the expected number of rows, beyond which a release waits. Corrections move a file
 by a few per cent; from 2021/22 to 2024/25 the published numbers of the pilot councils fell by 7% to 10%."""
 MIN_SHARED_CHILDREN = 0.8
-"""Of the children of a delivery, in the one that replaces it. Corrections and movers change a few in a hundred; the file of another school, council or year shares hardly any."""
+"""Of the children of a delivery, in the one that replaces it. Corrections and movers change a few in a hundred; the
+file of another school, council or year shares hardly any."""
 SMALL_TRIAL = 0.2
 """Where every council of a demonstration sends less than this share of the expected number, the extracts are made up
 at a size of their own, which nobody expects to be the published one."""

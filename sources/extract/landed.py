@@ -106,8 +106,8 @@ def entries_not_read(landing: Path) -> dict[str, list[Path]]:
     found = {"landing": [landing / name for name in unknown_folders(landing)]}
     for council in taking_part(landing):
         entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
-        found[council] = [entry for entry in entries if entry.name not in CONTRACTS]
         found |= {f"{council}/{entry.name}": _strays(entry) for entry in entries if entry.name in CONTRACTS}
+        found[council] = [entry for entry in entries if entry.name not in CONTRACTS]
     return {folder: paths for folder, paths in found.items() if paths}
 
 

@@ -163,15 +163,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
 
     monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
     with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
-        run_cohort(installation, Cohort("202425"), None, False, (), print)
+        run_cohort(installation, Cohort("202425"), None, False, print)
     assert pauses == [arriving.PAUSE_SECONDS]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)
     assert still_arriving(installation.landing_folder, "202425") == []
-
-
-@pytest.mark.parametrize("name", ["halton", "halton/census", "atlantis/eyfsp", "halton/eyfsp/202425"])
-def test_accept_fewer_takes_names_of_extracts_only(installation: Installation, name: str) -> None:
-    KeyRing.create(Path(installation.keys_dir))
-    age(put(installation), 60)
-    with pytest.raises(RunStopped, match=r"--accept-fewer: .* is not a council and source such as halton/eyfsp"):
-        run_cohort(installation, Cohort("202425"), None, False, (name,), print)

@@ -18,8 +18,9 @@ from assets.intake.quality_report import compare
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import ROW_COUNT_RULES, ROWS_ONCE
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, ROW_COUNT_RULES, ROWS_ONCE
 from sources.reference.cohorts import Cohort
+from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
 
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
@@ -48,6 +49,7 @@ _CHECKS = {
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
 _LINE = (
+    "held",
     "source",
     "source_title",
     "row_per",
@@ -83,6 +85,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "rows_rejected": now.rows_rejected,
         "rows_warned": now.rows_warned,
         "last": _last(last),
+        "held": list(_held(now)),
         "findings": findings,
         "failed_checks": [_failed(finding, now.headings) for finding in now.findings if not finding.passed],
         "passed_checks": _passed(now.findings),
@@ -100,6 +103,18 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "values": values,
         "rule_for_a_look": compare.RULE,
     }
+
+
+def _held(now: ExtractQuality) -> Iterator[str]:
+    """`1,954 of about 3,209 children`, for every number of rows that a release waits for."""
+    kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
+    known = {FAR_FROM_EXPECTED.id: (now.rows_expected, unit), FAR_FROM_LAST.id: (now.rows_last, "rows last time")}
+    for finding in sorted(now.holds, key=lambda finding: list(known).index(finding.rule)):
+        reference, of = known[finding.rule]
+        if reference and kept < reference:
+            yield f"{kept:,} of about {reference:,} {of}"
+        elif reference:
+            yield f"{kept:,} rows, and about {reference:,} {of} are expected"
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import yaml
 
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.catalogue.runs import SHARE, Installation, one_run
-from assets.intake.assets import pseudonymised_extracts
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
@@ -89,9 +88,8 @@ def test_each_part_does_its_work_with_its_own_secrets(
     release = build_definitions(
         Installation(landing_dir=str(tmp_path / "not-mounted"), home_dir=home, keys_dir=str(release_keys)), Part.RELEASE
     )
-    ops = {"__".join(asset.key.path): {"config": {"accept_fewer": []}} for asset in pseudonymised_extracts}
     done = [
-        run(restricted, "intake", storage, tags=one_run(taking_part(place.landing), COHORT), run_config={"ops": ops}),
+        run(restricted, "intake", storage, tags=one_run(taking_part(place.landing), COHORT)),
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}

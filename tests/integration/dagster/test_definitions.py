@@ -13,14 +13,12 @@ import dagster as dg
 import pytest
 
 from assets.catalogue.runs import Installation
-from assets.intake.assets import IntakeConfig, pseudonymised_extracts
 from assets.linkage import assets as linkage_assets
 from pipelines.dagster.schedules import last_assessed
 from pipelines.dagster.sensors import landing_sensor
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from tests.support import PROJECT
-from tests.support.independent import write_extracts
 
 
 @pytest.fixture
@@ -147,30 +145,3 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
     assert (check.check_name, check.passed, check.severity) == ("arrivals", False, dg.AssetCheckSeverity.WARN)
     assert "Halton: no EYFS Profile since 31 July 2025; Halton: no school census since" in str(check.description)
     assert "Halton: no EYFS Profile since 31 July 2025" in str(check.metadata["missing"].value)
-
-
-def test_fewer_rows_are_taken_when_that_is_accepted(installation: Installation) -> None:
-    KeyRing.create(Path(installation.keys_dir))
-    write_extracts(installation.landing_folder, children=40, councils=("halton",))
-    asset = next(asset for asset in pseudonymised_extracts if asset.key.path[-1] == "eyfsp")
-
-    def take_in(*accept_fewer: str) -> dg.AssetCheckEvaluation:
-        result = dg.materialize(
-            [asset],
-            partition_key="202425|halton",
-            resources={"installation": installation},
-            run_config={"ops": {"restricted__eyfsp": {"config": {"accept_fewer": list(accept_fewer)}}}},
-            raise_on_error=False,
-        )
-        (check,) = [found for found in result.get_asset_check_evaluations() if found.check_name == "quality"]
-        return check
-
-    assert take_in().passed
-    extract = installation.landing_folder / "halton" / "eyfsp" / "202425.csv"
-    extract.write_text("".join(extract.read_text().splitlines(keepends=True)[:12]))
-    stopped = take_in()
-    assert not stopped.passed
-    assert "say so with --accept-fewer COUNCIL/SOURCE" in str(stopped.description)
-    assert take_in("halton/eyfsp").passed
-    with pytest.raises(ValueError, match="not a council and source such as halton/eyfsp"):
-        IntakeConfig(accept_fewer=["halton"])
