@@ -14,13 +14,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import Installation, one_run, started_by_command
+from assets.catalogue.runs import Installation, note_councils, one_run, started_by_command
 from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
 from assets.home.paths import Home
 from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
 from assets.release import anchors
 from assets.release.anchors import published_charges
-from assets.release.assets import WAITS
+from assets.release.assets import BUNDLE, MEASUREMENTS, WAITS
 from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
 from assets.release.expected_accuracy import NotAccurateEnough
 from ndl_export.bundle.release_directory import versions
@@ -146,16 +146,12 @@ def run_cohort(
         if origin != release:
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
     asked = Asked(allow_missing, share, others, reuse)
-    spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
-    stages = [
-        *(stage for each in measured for stage in _made_ready(installation, each, len(measured) > 1)),
-        _Stage("release", f"Release {release}: {spends}", run_of_release(cohort.code, release, asked)),
-        _Stage("analyst_database", "Analyst database"),
-    ]
-    if until is not None:
-        stages = stages[: max(number for number, stage in enumerate(stages, 1) if stage.job == until)]
     definitions = build_definitions(installation)
     with working_instance(home) as (dagster_instance, of_this_process):
+        known = note_councils(dagster_instance, taking_part(installation.landing_folder))
+        stages = list(_stages(installation, cohort, release, measured, asked, known))
+        if until is not None:
+            stages = stages[: max(number for number, stage in enumerate(stages, 1) if stage.job == until)]
         for number, stage in enumerate(stages, 1):
             say(f"[{number}/{len(stages)}] {stage.title}")
             started = time.monotonic()
@@ -172,11 +168,26 @@ def _check_ledger(installation: Installation, cohort: Cohort, release: str, meas
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(installation: Installation, cohort: Cohort, several: bool) -> Iterator[_Stage]:
-    """Intake and linkage of a cohort."""
-    councils, about = taking_part(installation.landing_folder), f" of {cohort.code}" if several else ""
-    yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", {"tags": one_run(councils, cohort.code)})
-    yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code})
+def _stages(
+    installation: Installation,
+    cohort: Cohort,
+    release: str,
+    measured: Sequence[Cohort],
+    asked: Asked,
+    known: Sequence[str],
+) -> Iterator[_Stage]:
+    """The jobs of a run: intake and linkage of every cohort that is measured, then the release and its database."""
+    councils = taking_part(installation.landing_folder)
+    for each in measured:
+        about = f" of {each.code}" if len(measured) > 1 else ""
+        tags = {"tags": one_run(councils, each.code, known)}
+        yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", tags)
+        yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": each.code})
+    spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
+    before_database = {"asset_selection": [*MEASUREMENTS.values(), BUNDLE]}
+    given = run_of_release(cohort.code, release, asked) | before_database
+    yield _Stage("release", f"Release {release}: {spends}", given)
+    yield _Stage("analyst_database", "Analyst database")
 
 
 def run_returns(installation: Installation, cohort: Cohort) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.catalogue.runs import COHORTS, WHY, Installation, council_cohort
+from assets.catalogue.runs import COHORTS, COUNCILS, WHY, Installation, council_cohort
 from assets.linkage.assets import GROUP as LINKAGE
 from assets.release.sign_off import signed_and_waiting
 from pipelines.dagster.arriving import Look, looks
 from pipelines.dagster.jobs import intake_job, release_job, republish_job, run_of_publication, run_of_release
 from privacy.doors.environment import ALERT, settings
 from privacy.release.policy import Stage
+from sources.extract.landed import taking_part
 
 INTERVAL_SECONDS = 60
 _PARTITION = "dagster/partition"
@@ -50,16 +51,14 @@ Identities = dict[str, dict[str, str]]
         " alone, and several files of a council give one run."
     ),
 )
-def landing_sensor(
-    context: dg.SensorEvaluationContext, installation: Installation
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def landing_sensor(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
     landing = installation.landing_folder
     if not landing.is_dir():
-        yield dg.SkipReason(f"{landing} does not exist")
-        return
+        return dg.SkipReason(f"{landing} does not exist")
     earlier = json.loads(context.cursor) if context.cursor else {}
     seen: Identities = {}
     requested: Identities = dict(earlier.get("requested", {}))
+    runs: list[dg.RunRequest] = []
     for partition, extracts in _by_partition(landing).items():
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
@@ -67,12 +66,18 @@ def landing_sensor(
         if whole and not now.items() <= requested.get(partition, {}).items():
             new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
-            yield dg.RunRequest(
-                run_key=f"{partition}:{_run_identity(now)}",
-                partition_key=partition,
-                tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+            runs.append(
+                dg.RunRequest(
+                    run_key=f"{partition}:{_run_identity(now)}",
+                    partition_key=partition,
+                    tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+                )
             )
-    context.update_cursor(json.dumps({"seen": seen, "requested": requested}, sort_keys=True))
+    return dg.SensorResult(
+        run_requests=runs,
+        cursor=json.dumps({"seen": seen, "requested": requested}, sort_keys=True),
+        dynamic_partitions_requests=[COUNCILS.build_add_request(taking_part(landing))],
+    )
 
 
 def _by_partition(landing: Path) -> dict[str, list[Look]]:

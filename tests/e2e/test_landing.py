@@ -37,9 +37,10 @@ def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
 
     def look() -> list[dg.RunRequest]:
         context = dg.build_sensor_context(cursor=cursor[0], resources={"installation": installation})
-        found = [request for request in landing_sensor(context) or () if isinstance(request, dg.RunRequest)]  # type: ignore[union-attr]
-        cursor[0] = context.cursor
-        return found
+        found = landing_sensor(context)
+        assert isinstance(found, dg.SensorResult)
+        cursor[0] = found.cursor
+        return list(found.run_requests or ())
 
     return look
 
