@@ -26,7 +26,7 @@ from assets.release.expected_accuracy import NotAccurateEnough
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from pipelines.dagster.arriving import still_arriving
-from pipelines.dagster.instance import working_instance
+from pipelines.dagster.instance import OF_LOCATION, place_in_history, working_instance
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
@@ -240,12 +240,13 @@ def _run(
     given: dict[str, Any],
 ) -> None:
     options = given | {
-        "tags": started_by_command("readiness run") | dict(tags) | given.get("tags", {}),
+        "tags": started_by_command("readiness run") | OF_LOCATION | dict(tags) | given.get("tags", {}),
         "run_config": {"loggers": {"console": {"config": {}}}} | given.get("run_config", {}),
     }
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=dagster_instance, raise_on_error=False, **options
     )
+    place_in_history(dagster_instance, result.dagster_run)
     waiting = [
         check for check in result.get_asset_check_evaluations() if check.check_name == WAITS and not check.passed
     ]

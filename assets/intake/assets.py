@@ -13,7 +13,7 @@ from assets.home.at_work import in_use, turn
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.rule_families import ALL_COUNCILS, FAMILIES, QUALITY, Outcome, outcomes, stopped_anywhere
+from assets.intake.rule_families import ALL_COUNCILS, FAMILIES, QUALITY, Outcome, outcomes, waiting_anywhere
 from assets.intake.take_in import Intake
 from privacy.doors.counts import magnitude, rows
 from privacy.keys import INTAKE
@@ -82,7 +82,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
                 for name, said in FAMILIES.items()
             ),
             dg.AssetCheckSpec(
-                ALL_COUNCILS, asset=key, description="Of no council and cohort was the newest delivery stopped"
+                ALL_COUNCILS, asset=key, description="Of no council was the newest delivery stopped, or holds a release"
             ),
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -95,15 +95,15 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             stopped = _take_in_all(context, installation, contract.name, key)
         for cohort in {cohort for _, cohort in partitions}:
             if _all_have_sent(installation, contract.name, cohort):
-                said = f"every council that takes part has sent it, of {Cohort(cohort).label}"
-                context.log_event(dg.AssetMaterialization(landing, description=said))
-        elsewhere = stopped_anywhere(home, contract.name)
+                whole = descriptions.checked({"cohort": cohort})
+                context.log_event(dg.AssetMaterialization(landing, metadata=whole))
+        waiting = waiting_anywhere(home, contract.name, {cohort for _, cohort in partitions})
         yield dg.AssetCheckResult(
             check_name=ALL_COUNCILS,
             asset_key=key,
-            passed=not elsewhere,
+            passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"stopped: {', '.join(elsewhere)}" if elsewhere else "no newest delivery is stopped",
+            description=_first(waiting) if waiting else "no newest delivery is stopped, or holds a release",
         )
         if stopped:
             raise ExtractsStopped(_first(stopped))
@@ -202,7 +202,7 @@ def _evaluation(
 
 
 def _first(sentences: list[str]) -> str:
-    more = f"; and {len(sentences) - _SENTENCES_SHOWN} more extracts" if len(sentences) > _SENTENCES_SHOWN else ""
+    more = f"; and {len(sentences) - _SENTENCES_SHOWN} more" if len(sentences) > _SENTENCES_SHOWN else ""
     return "; ".join(sentences[:_SENTENCES_SHOWN]) + more
 
 

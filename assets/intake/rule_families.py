@@ -6,12 +6,12 @@ are bands, and counts of rules and columns are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.intake.deliveries import ExtractQuality
+from assets.intake.deliveries import ExtractQuality, read
 from assets.intake.quality import Finding
 from privacy.doors.counts import about, magnitude, rows
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, share_of
@@ -24,8 +24,8 @@ FAMILIES = {
     VALUES: "Great Expectations over the payload: every rule of the contract that it can be judged by",
     FILLED: "Columns are as full as they should be",
 }
-ALL_COUNCILS = "no_council_stopped"
-"""Name of the check that looks at every council and cohort, and that no other council's good delivery makes green."""
+ALL_COUNCILS = "every_council"
+"""Name of the check that looks at every council, and that no other council's good delivery makes green."""
 _OF_SIZE = {FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id}
 _THIN = "-thin"
 
@@ -66,10 +66,15 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
     yield Outcome(FILLED, outcome.passed, outcome.sentence, outcome.numbers | fullest)
 
 
-def stopped_anywhere(home: Home, source: str) -> list[str]:
-    """`council/cohort` of every newest delivery of a source that was stopped."""
-    found: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
-    return [f"{path.stem}/{path.parent.name.removeprefix('cohort=')}" for path in found]
+def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
+    """What stands between a source and its release: `wirral/202425 stopped` for every newest delivery that was stopped,
+    of any cohort, and `wirral/202425 held` for what is in of these cohorts and holds a release."""
+    stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
+    found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
+    for cohort in sorted(cohorts):
+        taken = sorted(home.quality(source, cohort, "any").parent.glob("*.json"))
+        found += [f"{path.stem}/{cohort} held" for path in taken if (quality := read(path)) and quality.holds]
+    return found
 
 
 def _size(quality: ExtractQuality) -> Outcome:

@@ -174,8 +174,8 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
                 PLAN_CHECK,
                 asset=key,
                 partitions_def=COHORTS,
-                description="The stored measurement is that of the public plan: its hash, its charge, and a noisy number"
-                " for every cell. Looks at no true count",
+                description="The stored measurement is that of the public plan: its hash, its charge, and a noisy"
+                " number for every cell. Looks at no true count",
             )
             for key in MEASUREMENTS.values()
         ),
@@ -227,8 +227,7 @@ def _of_plan(key: dg.AssetKey, found: PlanCheck) -> dg.AssetCheckResult:
         asset_key=key,
         check_name=PLAN_CHECK,
         passed=found.ok,
-        description="; ".join(found.problems)
-        or ("it is that of the plan" if found.answers else "nothing was measured"),
+        description="; ".join(found.problems) or ("as planned" if found.answers else "nothing was measured"),
         metadata=descriptions.checked({"answers": found.answers, "rho": found.rho, "problems": len(found.problems)}),
     )
 
