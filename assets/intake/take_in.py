@@ -32,7 +32,7 @@ from assets.intake.one_pass import (
     stop_if_wrong,
     tools_for,
 )
-from assets.intake.profile import Profile, profile, rows_warned
+from assets.intake.profile import Profile, breaking, profile, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
 from assets.intake.rows_apart import RowsApart
@@ -76,6 +76,7 @@ class _Counted:
 
     staged: Staged
     profile: Profile
+    breaking: dict[str, int]
     rows_warned: int
     last: ExtractQuality | None
     rows_last: int | None
@@ -207,13 +208,14 @@ class Intake:
         landed, manifest = delivery.landed, delivery.manifest
         with self._tools() as tools:
             counts = profile(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
+            broken = breaking(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
         last = deliveries.last(self._home, *landed.key, delivery.mac)
         of_sender = _postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
         of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
         stood = deliveries.last(self._home, *landed.key, delivery.mac, that_stood=True)
         expected = self._expected.get(landed.key, expected_rows.published_rows(landed.source, landed.council))
         warned = rows_warned(staged.quarantine)
-        return _Counted(staged, counts, warned, last, stood.rows_kept if stood else None, expected, of_sender)
+        return _Counted(staged, counts, broken, warned, last, stood.rows_kept if stood else None, expected, of_sender)
 
     def _to_judge(self, delivery: _Delivery, counted: _Counted) -> Judged:
         landed, staged = delivery.landed, counted.staged
@@ -225,6 +227,7 @@ class Intake:
             rows_of_last=share_of(staged.rows_kept, counted.rows_last),
             rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
             filled={column.column: column.filled for column in counted.profile.columns},
+            breaking=counted.breaking,
         )
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:

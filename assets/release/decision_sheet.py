@@ -198,8 +198,9 @@ def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
         for source, about in SOURCES.items():
             for council in read_record(home, cohort).taking_part:
                 quality = deliveries.current(home, source, cohort, council)
+                of_rows = {rule.rule for rule in quality.rules} if quality else set()
                 for finding in quality.findings if quality else ():
-                    if not finding.passed:
+                    if not finding.passed and finding.rule not in of_rows:
                         sentence = f"{about.title}: {finding.sentence}"
                         found.setdefault(sentence, []).append(place(council).la_name)
     ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))

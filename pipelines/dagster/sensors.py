@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 from assets.catalogue.runs import COHORTS, COUNCILS, WHY, Installation, council_cohort
 from assets.linkage.assets import GROUP as LINKAGE
@@ -36,6 +37,12 @@ _ADVICE = {
     "publication": "Readers see what they saw before. Do what the log says, and start it again.",
 }
 _OTHER_ADVICE = "Do what the log says, and start it again."
+_BY_KIND: dict[str, str] = {
+    kind: advice
+    for kinds, advice in yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8")).items()
+    for kind in kinds.split(", ")
+}
+"""What to do by the kind of an error; of other kinds, by job."""
 
 Identities = dict[str, dict[str, str]]
 """By partition, the identity of each of its extracts."""
@@ -139,8 +146,13 @@ def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
     return (
         f"The run {run.run_id[:8]}, {run.job_name}{of}, failed at {at}. Its log in Dagster says why."
-        f" {_ADVICE.get(run.job_name, _OTHER_ADVICE)}"
+        f" {_advice(run.job_name, [kind for _, kind in steps])}"
     )
+
+
+def _advice(job: str, kinds: list[str]) -> str:
+    """What fits the gravest of the errors; where none is known, what fits the job."""
+    return next((advice for kind, advice in _BY_KIND.items() if kind in kinds), _ADVICE.get(job, _OTHER_ADVICE))
 
 
 def alert(text: str, to: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sources.contracts.model import Column, Role, Severity, SourceContract
+from sources.contracts.model import Column, Role, Rule, Severity, SourceContract
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class ExtractRule:
     Facts: `rows_kept`; `rows_repeated`, those among them with the row number of another; `rejected_share`, of the rows
     read, where at least `MANY_ROWS` were rejected; `rows_of_last` and `rows_of_expected`, rows kept as a share of the
     last delivery's and of the expected number, where that is at least `MANY_ROWS`; `<column>_complete`, share of kept
-    rows with a usable value. The rest are facts of a release, which the intake of one extract cannot know: see
-    `RELEASE_RULES`.
+    rows with a usable value; `<rule>_rows`, kept rows that break a rule across columns. The rest are facts of a
+    release, which the intake of one extract cannot know: see `RELEASE_RULES`.
     """
 
     id: str
@@ -130,6 +130,21 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
             low=MIN_COMPLETE_SHARE,
             column=column.name,
         )
+    for rule in judged_on_payload(contract):
+        severity = Severity.STOP if rule.severity is Severity.REJECT else rule.severity
+        yield ExtractRule(rule.id, severity, rule.sentence, broken_rows(rule), high=0)
+
+
+def judged_on_payload(contract: SourceContract) -> tuple[Rule, ...]:
+    """Rules across columns that can be judged again on the rows that were kept, by columns of the payload alone. Of a
+    date the payload has the month: a rule about days may find fewer rows than the intake did."""
+    payload = {column.name for column in contract.with_role(Role.PAYLOAD)}
+    return tuple(rule for rule in contract.rules if set(rule.columns) <= payload and rule.columns)
+
+
+def broken_rows(rule: Rule) -> str:
+    """Name of the fact that counts the kept rows which break a rule."""
+    return f"{rule.id.replace('-', '_')}_rows"
 
 
 def expected_complete(contract: SourceContract) -> tuple[Column, ...]:

@@ -48,6 +48,7 @@ _CHECKS = {
     **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
+_ACROSS_COLUMNS = "Values of several columns agree with each other"
 _LINE = (
     "held",
     "source",
@@ -87,7 +88,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "last": _last(last),
         "held": list(_held(now)),
         "findings": findings,
-        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if not finding.passed],
+        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if _is_of_the_file(finding, now)],
         "passed_checks": _passed(now.findings),
         "worth_a_look": [
             *_size_changes(now, last, size),
@@ -207,6 +208,11 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
+    """Whether a check failed that no rule about rows has told already."""
+    return not finding.passed and finding.rule not in {rule.rule for rule in now.rules}
+
+
 def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     kinds = Counter(_kind(finding) for finding in findings if finding.passed)
     return [{"check": check, "times": times} for check, times in kinds.items()]
@@ -214,7 +220,7 @@ def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
 
 def _kind(finding: Finding) -> str:
     rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
-    return _CHECKS[rule]
+    return _CHECKS.get(rule, _ACROSS_COLUMNS)
 
 
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
