@@ -7,13 +7,14 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import linked_at_night, linked_freshness
-from assets.catalogue.runs import COHORTS, Installation, speaks_plainly
+from assets.catalogue.runs import COHORTS, Installation, speaks_plainly, versioned
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
 from assets.linkage.children import derivations
-from assets.linkage.inputs import named
+from assets.linkage.inputs import named, sha256_of
 from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.linkage.standing import program
 from assets.linkage.table_checks import TableCheck, check_table
 from ndl_export.tables import FAMILIES, Family
 from privacy.doors.counts import magnitude
@@ -55,6 +56,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     ],
     freshness_policy=linked_freshness(),
     automation_condition=linked_at_night(),
+    code_version=program(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
@@ -71,15 +73,18 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
-    ring = installation.key_ring(LINKAGE)
-    note_landing(installation.home_folder, installation.landing_folder)
-    link_cohort(installation.open_home(), context.partition_key, councils, ring, installation.linkage_backend)
+    home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    note_landing(home, installation.landing_folder)
+    link_cohort(home, context.partition_key, councils, ring, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
-    report = installation.home_folder.linkage_report(context.partition_key).with_suffix(".html")
-    metadata = descriptions.lineage(_LINKS_METADATA) | descriptions.checked({"report": dg.MetadataValue.path(report)})
-    return dg.MaterializeResult(metadata=metadata, check_results=[check])
+    report = dg.MetadataValue.path(home.linkage_report(context.partition_key).with_suffix(".html"))
+    return dg.MaterializeResult(
+        metadata=descriptions.lineage(_LINKS_METADATA) | descriptions.checked({"report": report}),
+        check_results=[check],
+        data_version=dg.DataVersion(sha256_of(home.links(context.partition_key))),
+    )
 
 
 def _arrivals_check(
@@ -113,6 +118,7 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
             automation_condition=linked_at_night(),
+            code_version=program(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],
@@ -138,16 +144,25 @@ def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing_folder)
-    ring = installation.key_ring(LINKAGE)
-    came = derive_confidential_tables(installation.open_home(), cohort, councils, ring, installation.linkage_backend)
+    home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    came = derive_confidential_tables(home, cohort, councils, ring, installation.linkage_backend)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(
-            dg.AssetMaterialization(LINKS, partition=cohort, metadata=descriptions.lineage(_LINKS_METADATA))
+            dg.AssetMaterialization(
+                LINKS,
+                partition=cohort,
+                metadata=descriptions.lineage(_LINKS_METADATA),
+                tags=versioned(sha256_of(home.links(cohort)), program()),
+            )
         )
     for family, key in CONFIDENTIAL.items():
-        yield dg.MaterializeResult(asset_key=key, metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]))
-        yield _table_check(key, check_table(installation.home_folder.confidential(family, cohort), family))
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]),
+            data_version=dg.DataVersion(sha256_of(home.confidential(family, cohort))),
+        )
+        yield _table_check(key, check_table(home.confidential(family, cohort), family))
 
 
 def _table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:

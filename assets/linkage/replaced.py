@@ -55,40 +55,40 @@ def replaced(home: Home, cohort: str) -> dict[str, Replaced]:
 
 
 def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
-    """Compare the extracts that changed since the last linkage with what they replaced, and sample them anew."""
+    """Compare the extracts that changed since the last linkage with what they replaced, and sample them anew. What was
+    found is written before the samples: after a death between, nothing is compared with its own."""
     before, now = replaced(home, cohort), dict[str, Replaced]()
-    for name, extract in extracts.items():
-        council, source = name.split("/")
-        known = before.get(name)
-        if known and known.sha256 == extract.sha256:
-            now[name] = known
-            continue
-        shared = _sampled(home, keys, source, cohort, council)
-        if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed on request
-            shared = known.shared
-        now[name] = Replaced(extract.file_mac, extract.sha256, shared)
-    if now != before:
-        write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+    with home.staging() as staging:
+        for number, (name, extract) in enumerate(extracts.items()):
+            council, source = name.split("/")
+            known = before.get(name)
+            if known and known.sha256 == extract.sha256:
+                now[name] = known
+                continue
+            shared = _sampled(home, keys, source, cohort, council, staging / f"{number}.{source}.{council}")
+            if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
+                shared = known.shared
+            now[name] = Replaced(extract.file_mac, extract.sha256, shared)
+        if now != before:
+            write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+        for made in staging.iterdir():
+            _, source, council = made.name.split(".")
+            promote(made, home.token_sample(source, cohort, council))
 
 
-def _sampled(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> float | None:
-    """Write the sample of an extract in place of the last one; the share of that one's children that are in it, where
-    the two can be compared."""
+def _sampled(home: Home, keys: KeyRing, source: str, cohort: str, council: str, made: Path) -> float | None:
+    """Write the sample of an extract to `made`; the share of the children of the last sample that are in it, where the
+    two can be compared."""
     file = tokens.opened(home, keys, source, cohort, council)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
     least = {name: _least(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count}
-    path, shared = home.token_sample(source, cohort, council), None
-    if path.exists():
-        shared = _shared(_read(path, keys, made_under), least)
     said = {TOKENS_KEY: made_under} | {name: str(number) for name, (_, number) in least.items()}
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
-    with home.staging() as staging:
-        made = staging / path.name
-        seal = sealed.sealed_to(keys.opens("tokens").public_key())
-        pyarrow.parquet.write_table(listed.replace_schema_metadata(said), made, encryption_properties=seal)
-        promote(made, path)
-    return shared
+    seal = sealed.sealed_to(keys.opens("tokens").public_key())
+    pyarrow.parquet.write_table(listed.replace_schema_metadata(said), made, encryption_properties=seal)
+    last = home.token_sample(source, cohort, council)
+    return _shared(_read(last, keys, made_under), least) if last.exists() else None
 
 
 def _least(column: pa.ChunkedArray) -> _Sample:

@@ -25,8 +25,8 @@ from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.plan_check import PlanCheck, check_of_plan
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
-from ndl_export.analyst_db import build_database, releases_held
-from ndl_export.bundle.make import DATAPACKAGE_FILE
+from ndl_export.analyst_db import build_database, made_from, releases_held
+from ndl_export.bundle.make import DATAPACKAGE_FILE, sums_of
 from ndl_export.bundle.release_directory import versions
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import read_missing, short
@@ -270,6 +270,7 @@ def bundle(
         yield _held(waiting, BUNDLE)
         yield _verified(verify(bundle_of(home, version)))
         return
+    build_database(home.release)  # whatever is published, the database is of it
     yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
     yield _verified(verify(folder))
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
@@ -279,7 +280,8 @@ def bundle(
     yield dg.MaterializeResult(
         metadata=descriptions.checked(
             {"release": version, "path": dg.MetadataValue.path(folder), "missing": missing, "dagster/row_count": rows}
-        )
+        ),
+        data_version=dg.DataVersion(sums_of(folder)),
     )
 
 
@@ -320,7 +322,8 @@ def analyst_database(installation: Installation) -> dg.MaterializeResult:
         metadata=descriptions.checked({"problems": len(held ^ published)}),
     )
     metadata = descriptions.checked({"path": dg.MetadataValue.path(path)})
-    return dg.MaterializeResult(metadata=metadata, check_results=[check])
+    version = dg.DataVersion(made_from(release))
+    return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=version)
 
 
 def _version(context: dg.AssetExecutionContext) -> str:
