@@ -28,7 +28,7 @@ from privacy.keys import KeyRing
 
 SAMPLE = 1024
 _TELLING = ("t_upn", "t_nhs", "t_surname_dob")
-"""Tokens by which children of two deliveries of one sender are known again, the surest first."""
+"""Tokens by which children of two deliveries of one sender are known again."""
 _MOSTLY = 0.5
 """Share of its rows that must have a token for it to be compared."""
 
@@ -109,12 +109,17 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
 
 
 def _shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
-    """Estimated share of the children of `before` that are in `now`, by the surest token that both have."""
-    for name in _TELLING:
-        if name in before and name in now:
-            (mine, mine_all), (theirs, theirs_all) = before[name], now[name]
-            least = np.union1d(mine, theirs)[:SAMPLE]
-            both = np.isin(least, mine) & np.isin(least, theirs)
-            overlap = float(both.mean()) if len(least) else 0.0
-            return min(1.0, overlap / (1 + overlap) * (mine_all + theirs_all) / mine_all) if mine_all else None
-    return None
+    """Estimated share of the children of `before` that are in `now`: the least by any kind of token that both have,
+    since another child may have come under a number, and another number to a child."""
+    kinds = [name for name in _TELLING if name in before and name in now]
+    return min((_overlap(before[name], now[name]) for name in kinds), default=None)
+
+
+def _overlap(before: _Sample, now: _Sample) -> float:
+    """Share of the tokens of `before` that are in `now`, from the samples of both."""
+    (mine, mine_all), (theirs, theirs_all) = before, now
+    least = np.union1d(mine, theirs)[:SAMPLE]
+    if not mine_all or not len(least):
+        return 1.0
+    overlap = float((np.isin(least, mine) & np.isin(least, theirs)).mean())
+    return min(1.0, overlap / (1 + overlap) * (mine_all + theirs_all) / mine_all)

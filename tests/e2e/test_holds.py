@@ -12,7 +12,7 @@ import pytest
 
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
-from pipelines.run import Ending
+from pipelines.ending import Ending
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.synthetic import generate

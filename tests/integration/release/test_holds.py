@@ -252,6 +252,10 @@ def test_samples_of_tokens_say_how_many_children_are_shared(size: int, share: fl
 
     assert _shared(sample(before), sample(now)) == pytest.approx(share, abs=0.06)
     assert _shared({}, sample(now)) is None
+    others = {"t_surname_dob": (np.sort(now)[:SAMPLE], len(now))}
+    same = {"t_upn": (np.sort(before)[:SAMPLE], len(before))}
+    renamed = _shared(sample(before) | {"t_surname_dob": sample(before)["t_upn"]}, same | others)
+    assert renamed == pytest.approx(share, abs=0.06)  # the numbers of before, on other children
 
 
 def test_small_made_up_extracts_of_a_demonstration_are_not_laid_beside_published_numbers(
