@@ -19,12 +19,14 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
+from assets.catalogue.runs import note_councils
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
 from privacy.doors.locks import is_held, locked
 from privacy.keys import KeyRing
+from sources.extract.landed import taking_part
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -63,6 +65,13 @@ def instance(home: Home) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(
         InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})  # where Dagster's own would lie
     )
+
+
+def note_taking_part(home: Home, landing: Path) -> None:
+    """Make sure that there is a partition for each council with a folder in landing."""
+    if landing.is_dir():
+        with instance(home) as opened:
+            note_councils(opened, taking_part(landing))
 
 
 @contextmanager
