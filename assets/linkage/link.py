@@ -19,6 +19,7 @@ from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import Extract, LinkageRecord, delivered, extracts_in, extracts_of, named, write_record
+from assets.linkage.replaced import note_replaced
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from assets.linkage.standing import (
     not_as_linked,
@@ -38,8 +39,8 @@ from privacy.doors.files import promote
 from privacy.doors.sql import parquet
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
-from privacy.linkage.backends import DUCKDB
-from privacy.linkage.link import link
+from privacy.linkage.backends import DUCKDB, Backend
+from privacy.linkage.link import LinkResult, Watcher, link
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
@@ -76,18 +77,11 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         return
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts = Report(), Doubts()
+    watchers: list[Watcher] = [*report.watchers, doubts]
+    linked = {source: extracts[source] for source in SERVICES}
+    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort, sent), watchers, weigh)
+    note_replaced(home, cohort, keys, sent)
     with home.staging() as staging:
-        now = staging / "weighed.parquet"
-        with WeighedPairs(home, cohort, now, keys, said_of_weights(councils)) as memory:
-            result = link(
-                tokens.readers(home, keys, cohort, {source: extracts[source] for source in SERVICES}),
-                _earlier_links(home, cohort, sent),
-                [*report.watchers, doubts],
-                weigh,
-                published_children(councils),
-                memory,
-            )
-        promote(now, home.weighed(cohort))
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         tables = _build_tables(staging, staging / "links.parquet", extracts)
@@ -98,6 +92,26 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
         _promote_tables(home, cohort, councils, tables)
+
+
+def _linked(
+    home: Home,
+    cohort: str,
+    councils: Sequence[str],
+    keys: KeyRing,
+    extracts: Mapping[str, Sequence[Path]],
+    previous: pa.Table | None,
+    watchers: Sequence[Watcher],
+    weigh: Backend,
+) -> LinkResult:
+    """Link with what the linkage before kept, and keep what this one weighed."""
+    with home.staging() as staging:
+        kept = staging / "weighed.parquet"
+        with WeighedPairs(home, cohort, kept, keys, said_of_weights(councils)) as memory:
+            read, children = tokens.readers(home, keys, cohort, extracts), published_children(councils)
+            result = link(read, previous, watchers, weigh, children, memory)
+        promote(kept, home.weighed(cohort))
+    return result
 
 
 def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, list[Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,15 +90,25 @@ def not_read(landing: Path) -> list[str]:
 
     Hidden and unfinished files, and markers, are passed over.
     """
-    said = _misnamed("landing", unknown_folders(landing), "council", places())
+    return [not_read_sentence(folder, paths) for folder, paths in entries_not_read(landing).items()]
+
+
+def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
+    """What is said of entries of a folder that nobody reads."""
+    if "/" in folder:
+        return _no_extract(folder, len(paths))
+    known = ("council", places()) if folder == "landing" else ("source", CONTRACTS)
+    return _misnamed(folder, [path.name for path in paths], *known)
+
+
+def entries_not_read(landing: Path) -> dict[str, list[Path]]:
+    """What `not_read` is about, by the name of the folder that it lies in."""
+    found = {"landing": [landing / name for name in unknown_folders(landing)]}
     for council in taking_part(landing):
         entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
-        for folder in (entry for entry in entries if entry.name in CONTRACTS):
-            said += _no_extract(f"{council}/{folder.name}", len(_strays(folder)))
-        said += _misnamed(
-            council, [entry.name for entry in entries if entry.name not in CONTRACTS], "source", CONTRACTS
-        )
-    return said
+        found |= {f"{council}/{entry.name}": _strays(entry) for entry in entries if entry.name in CONTRACTS}
+        found[council] = [entry for entry in entries if entry.name not in CONTRACTS]
+    return {folder: paths for folder, paths in found.items() if paths}
 
 
 def _strays(folder: Path) -> list[Path]:
@@ -116,16 +126,16 @@ def names_an_extract(name: str) -> bool:
     return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
-def _no_extract(folder: str, files: int) -> list[str]:
+def _no_extract(folder: str, files: int) -> str:
     called = "an extract is called by its cohort and the ending of its kind, such as 202425.csv"
-    return [f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"] if files else []
+    return f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"
 
 
-def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> list[str]:
+def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> str:
     near = sorted({match for name in names for match in difflib.get_close_matches(name, known, n=1)})
     perhaps = f"; perhaps {' or '.join(near)}" if near else ""
     entries = _number(len(names), "entry", "entries")
-    return [f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"] if names else []
+    return f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"
 
 
 def _number(count: int, one: str, more: str = "") -> str:
