@@ -61,7 +61,7 @@ def test_the_log_holds_no_count_of_an_extract() -> None:
         "leeds", "parent_experience", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
         "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 48, 457, (rule,), (), Profile(4523, (), ()), 4612, 4498,
     )  # fmt: skip
-    told = [outcome for outcome in outcomes(quality)]
+    told = list(outcomes(quality))
     said = f"{_sentence(quality)} {_metadata(quality) | {'file_mac': ''}} {told}".replace(COHORT, "")
     counts = {4571, 4523, 48, 457, 4498, 4571 - 48}
     assert not {int(found) for found in re.findall(r"\d+", said)} & counts
