@@ -1,7 +1,8 @@
 """Row keys: what a row is called outside the pass that read it, so that neither its name nor its place tells where it
 stood in its file.
 
-A row key is the row's number under a keyed permutation of 64-bit numbers, another one for every delivery. It is a
+A row key is the row's number under a keyed permutation of 64-bit numbers, another one for every delivery; of an extract
+in parts, one for all of them, in which a part's number is the upper bits of its rows' numbers. It is a
 Feistel network of ten rounds, as in FF1 (NIST SP 800-38G), whose round function is AES-256 over whole columns: no two
 rows of a file share a key, and who holds the key has the number again without a table of them.
 """
@@ -44,6 +45,10 @@ class RowKeys:
             left, right = right ^ self._mixed(number, left), left
         return ((left << _HALF) | right).astype(np.int64)
 
+    def of_part(self, part: int) -> RowKeys:
+        """The row keys of one part (1 or more) of the extract, whose rows count from 1."""
+        return _OfPart(self, part)
+
     def _mixed(self, number: int, half: np.ndarray) -> np.ndarray:
         """32 bits of AES of each half beside the number of the round."""
         blocks = np.empty((len(half), 2), _LITTLE_ENDIAN)
@@ -53,6 +58,38 @@ class RowKeys:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("row keys cannot be pickled: make them where they are used")
+
+
+class _OfPart(RowKeys):
+    """Row keys that are shared with the other parts of an extract, by the number of a row within its part."""
+
+    def __init__(self, extract: RowKeys, part: int) -> None:
+        self._extract, self._part = extract, part
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        return self._extract.of(numbers_of(self._part, rows))
+
+    def rows(self, keys: np.ndarray) -> np.ndarray:
+        return self._extract.rows(keys) & _ROW_OF_PART
+
+
+_PART_BITS = 40
+_ROW_OF_PART = np.int64(2**_PART_BITS - 1)
+
+
+def numbers_of(part: int, rows: np.ndarray) -> np.ndarray:
+    """The numbers in the whole extract (int64) of rows of a part; those of a whole file are its own."""
+    return np.asarray(rows, np.int64) + (np.int64(part) << np.int64(_PART_BITS))
+
+
+def part_and_row(number: int) -> tuple[int, int]:
+    """The part and the row in it of a number in the whole extract; part 0 is a whole file."""
+    return number >> _PART_BITS, number & int(_ROW_OF_PART)
+
+
+def of_parts(keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
+    """The row keys of an extract that comes in parts: a row keeps its key as parts are added. Raises `KeyProblem`."""
+    return RowKeys(keys.subkey("row", f"row/{source}/{cohort}/{council}/parts"))
 
 
 def of_delivery(keys: KeyRing, source: str, cohort: str, council: str, file_mac: str) -> RowKeys:

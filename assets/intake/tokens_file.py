@@ -67,8 +67,10 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
-    tokens = [(token.name, pa.uint64()) for token in pseudonyms.token_columns(identifiers)] if of_birth else []
-    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *tokens])
+    tokens = pseudonyms.token_columns(identifiers) if of_birth else []
+    marks = pseudonyms.marks_of_rows(contract.name, contract.record, (), identifiers)
+    numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
+    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *numbers])
 
 
 def has_quintile(contract: SourceContract) -> bool:
@@ -330,7 +332,7 @@ def _is_map(value: Any, check: Any) -> bool:
 
 
 def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
-    tokens = [name for name in chunk.column_names if name in pseudonyms.TOKEN_COLUMNS]
+    tokens = [name for name in chunk.column_names if name in (*pseudonyms.TOKEN_COLUMNS, *pseudonyms.MARK_COLUMNS)]
     plain = chunk.drop_columns(tokens).add_column(0, "council", pa.repeat(council, len(chunk)))
     rekeyed = pseudonyms.rekey(chunk.select(tokens), tokens, keys)
     return pa.table([*plain.columns, *rekeyed.columns], names=[*plain.column_names, *tokens])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources.contracts import Rule, SourceContract
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect
+from sources.councils.council_file import Dialect
 from sources.extract.landed import Landed
 from sources.extract.match import known_keys, match
 from sources.extract.readers.content import Content, Format, content_of, members, only_member
@@ -65,7 +65,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     table = open_table(landed, contract, council_dialect)
     if table.doubt:
         raise stopped(landed.name, table.doubt)
-    dialect = CONTRACT_DIALECT if table.in_contract_form else council_dialect
+    dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
     dialect, headings, made_from = match(landed.name, contract, dialect, table.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(made_from)}
     wanted = dict.fromkeys((*headings.values(), *made_from.values()))
