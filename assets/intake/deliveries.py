@@ -32,9 +32,46 @@ from sources.reference.cohorts import Cohort
 _OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
 MAC_KEY = "file_mac"
 """Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
+PARTS_KEY = "parts"
+"""Name, in the metadata of the tokens of an extract in parts, of the stems of the files that its tokens lie in."""
 TOKENS_KEY = "tokens_made_under"
 """Name, in the metadata of payload and tokens, of what the tokens of their rows were made under: with the MAC, it says
 what they are, though no two encrypted files are the same."""
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """One part of an extract, and what became of its rows when the parts were put together.
+
+    Of the rows that were not set aside, some are `in_force`; others repeat what an earlier part says, or were
+    `replaced` or deleted by a later one. `deletions` are rows that delete a record, `of_nothing` those among them whose
+    record was not held. `sent_again` is the number of the part of the same name that took its place, or 0.
+    """
+
+    number: int
+    file: str
+    file_sha256: str
+    file_mac: str
+    read_at: str
+    rows_read: int
+    in_force: int
+    repeated: int
+    replaced: int
+    rejected: int
+    deletions: int
+    of_nothing: int
+    sent_again: int
+
+
+@dataclass(frozen=True)
+class FromParts:
+    """How an extract was put together: `how` its parts belong together, whether that was `seen` from them rather than
+    stated, what their order is by, and the parts in their order, those that were sent again first."""
+
+    how: str
+    seen: bool
+    order: str
+    parts: tuple[PartRows, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +79,8 @@ class ExtractQuality:
     """What intake found in one extract. Holds the file's own counts and row numbers, no values.
 
     `taken_at` is an ISO 8601 time. `headings` are the file's own names of contract columns, where they differ.
-    `rows_warned` counts kept rows with a warning.
+    `rows_warned` counts kept rows with a warning. Of an extract in parts, `rows_read` are the rows in force and those
+    set aside, and `file_mac` is of the parts together.
     """
 
     council: str
@@ -62,6 +100,7 @@ class ExtractQuality:
     findings: tuple[Finding, ...]
     profile: Profile
     unchanged: bool = field(default=False)
+    parts: FromParts | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -168,6 +207,8 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
             f"{council}/{source}/{cohort} was taken in under another row key: give the key set of that time, or take it"
             " in again"
         )
+    if quality and quality.parts:
+        return row_keys.of_parts(keys, source, cohort, council)
     return row_keys.of_delivery(keys, source, cohort, council, quality.file_mac if quality else "")
 
 

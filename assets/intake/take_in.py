@@ -20,8 +20,9 @@ from assets.home.at_work import in_use
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.software import software
-from assets.intake import deliveries, judging
-from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, StoppedExtract, tokens_made_under
+from assets.intake import deliveries, from_parts, judging, parts
+from assets.intake.composing import compose, sent_again
+from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, FromParts, StoppedExtract, tokens_made_under
 from assets.intake.one_pass import (
     IMD_QUINTILE,
     Staged,
@@ -35,16 +36,16 @@ from assets.intake.one_pass import (
 from assets.intake.profile import Profile, profile, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
-from assets.intake.rows_apart import RowsApart
+from assets.intake.rows_apart import PartApart, RowsApart
 from assets.intake.side_by_side import Way, side_by_side
 from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
 from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from sources.contracts import CONTRACTS, SourceContract
-from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
+from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import InvalidCouncilFile, council_file
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed, content_sha256, state
 from sources.extract.open import open_extract
@@ -56,6 +57,8 @@ POSTCODE_DIRECTORY = "postcode_directory.csv"
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
 """Sources whose number of rows can be compared with the published number of children."""
+_COMPARED = ("keys", "pseudonyms", "normaliser", "contract")
+"""What must be the same of all parts of an extract."""
 _PUBLISHED_COHORT = Cohort("202425")
 """Whose published number of children that is, whatever the cohort."""
 
@@ -122,9 +125,13 @@ class Intake:
         and normaliser is answered from its earlier result.
         """
         with in_use(self._home), self._home.staging() as staging:
+            landed = list(extracts)
+            stopped = self._read_parts([each for each in landed if each.parts], staging)
             ways = (
-                (_bytes(landed.path), self._on_its_way(landed, staging / str(number)))
-                for number, landed in enumerate(extracts)
+                (_bytes(each.path), self._together(each, staging / str(number), stopped.get(each.key)))
+                if each.parts
+                else (_bytes(each.path), self._on_its_way(each, staging / str(number)))
+                for number, each in enumerate(landed)
             )
             yield from side_by_side(ways, self._give_tokens, judging.judge)
 
@@ -152,14 +159,139 @@ class Intake:
         except Exception as error:
             stopped = error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
             return self._stop(landed, mac, stopped)
+        return (yield from self._judged(delivery, counted))
+
+    def _judged(self, delivery: _Delivery, counted: _Counted, told: FromParts | None = None) -> Way[Outcome]:
+        landed = delivery.landed
         findings = yield self._to_judge(delivery, counted)
-        quality = _quality(delivery, counted, findings)
+        quality = _quality(delivery, counted, findings, told)
         if quality.failures:
-            return self._stop(landed, mac, _stopped_by(quality.failures, landed, counted.staged))
-        record(self._home, Processing.INTAKE, *landed.key, file_mac=mac)
+            return self._stop(landed, delivery.mac, _stopped_by(quality.failures, landed, counted.staged))
+        record(self._home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         deliveries.accept(self._home, quality, counted.staged)
         report_extract(self._home, quality, counted.last)
         return quality
+
+    def _read_parts(self, extracts: Sequence[Landed], staging: Path) -> dict[parts.Key, ExtractStopped]:
+        """Read what has not been read of the parts of extracts; by extract, why one of its parts cannot be taken."""
+        stopped: dict[parts.Key, ExtractStopped] = {}
+        waiting: list[tuple[_Delivery, int]] = []
+        for landed in extracts:
+            try:
+                waiting += self._unread(landed)
+            except ExtractStopped as stop:
+                stopped[landed.key] = stop
+        ways = (
+            (_bytes(delivery.landed.path), self._part_on_its_way(delivery, arrived, staging / f"part-{number}"))
+            for number, (delivery, arrived) in enumerate(waiting)
+        )
+        outcomes = side_by_side(ways, self._give_tokens, judging.judge)
+        for (delivery, _), outcome in zip(waiting, outcomes, strict=True):
+            if outcome:
+                stopped.setdefault(delivery.landed.key, outcome)
+        return stopped
+
+    def _unread(self, landed: Landed) -> list[tuple[_Delivery, int]]:
+        """The parts that have not been read under these circumstances, each with the run that first found it."""
+        held = parts.held(self._home, landed.key)
+        known = {part.file_mac: part for part in held}
+        run, following = max((part.arrived for part in held), default=0) + 1, parts.first_free(self._home, landed.key)
+        found: dict[str, tuple[_Delivery, int]] = {}
+        for path in landed.parts:
+            sha256 = content_sha256(path, f"a part of {landed.name}")
+            mac = deliveries.file_mac(self._keys, sha256)
+            earlier = known.get(mac)
+            number = earlier.number if earlier else following
+            delivery = self._delivery(replace(landed, path=path, parts=(), part=number), sha256, mac)
+            if mac not in found and not (earlier and earlier.made_under == delivery.made_under):
+                found[mac] = delivery, earlier.arrived if earlier else run
+                following += 0 if earlier else 1
+        parts.give_numbers(self._home, landed.key, following)
+        return [*found.values()]
+
+    def _part_on_its_way(self, delivery: _Delivery, arrived: int, folder: Path) -> Way[ExtractStopped | None]:
+        """One part from its file to its place; why it cannot be taken, where it cannot."""
+        landed = delivery.landed
+        try:
+            seen = state(landed.path)
+            staged, marked = yield from self._stage_part(delivery, folder)
+            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
+                why = staged.why_rejected
+                raise ExtractStopped(*(f"{landed.name}: {TOO_MANY_REJECTED.sentence}{each}" for each in why))
+        except Exception as error:
+            return error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
+        record(self._home, Processing.INTAKE, *landed.key, file_mac=delivery.mac, note=f"part {landed.part}")
+        parts.keep(self._home, landed.key, _part(delivery, arrived, staged, marked.rows_deleted), staged, marked.marks)
+        return None
+
+    def _stage_part(
+        self, delivery: _Delivery, folder: Path
+    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartApart]]:
+        folder.mkdir()
+        landed = delivery.landed
+        held_back = HeldBack(self._home, self._keys, landed, delivery.mac)
+        keys = row_keys.of_parts(self._keys, *landed.key).of_part(landed.part)
+        said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
+        said[TOKENS_KEY] = tokens_made_under(self._keys)
+        to_linkage, to_intake = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
+        with PartApart(folder, keys, to_linkage, to_intake, said, held_back.mask) as out:
+            staged = yield from self._pass(delivery, out)
+        return left_out(staged, keys, held_back.rows), out
+
+    def _together(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
+        """One extract in parts, all of them read, to its place: put together, judged, promoted or stopped, reported."""
+        mac = ""
+        try:
+            if stopped:
+                raise stopped
+            held = self._parts_in_hand(landed)
+            stated = _dialect(landed).parts
+            sha256 = from_parts.identity(held, stated)
+            mac = deliveries.file_mac(self._keys, sha256)
+            dialect = {"dialect": _dialect(landed).sha256}
+            made_under = self._made_under | {"contract": CONTRACTS[landed.source].sha256} | dialect
+            delivery = _Delivery(landed, CONTRACTS[landed.source], sha256, mac, None, made_under)
+            if earlier := self._taken_before(delivery):
+                return earlier
+            judging.begin()
+            staged, told = self._put_together(delivery, held, stated, folder)
+            counted = self._count(delivery, staged)
+        except Exception as error:
+            return self._stop(
+                landed, mac, error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
+            )
+        return (yield from self._judged(delivery, counted, told))
+
+    def _parts_in_hand(self, landed: Landed) -> list[parts.Part]:
+        """Every part of an extract that has been read, in landing or not any more; raises `ExtractStopped` where one
+        cannot be laid beside the others."""
+        names = {content_sha256(path, landed.name): path.name for path in landed.parts}
+        found = parts.called_as_they_lie(parts.held(self._home, landed.key), names)
+        now = {**self._made_under, "contract": CONTRACTS[landed.source].sha256}
+        for part in found:
+            if any(part.made_under.get(what) != now[what] for what in _COMPARED):
+                raise ExtractStopped(
+                    f"{landed.name}: part {part.number} was read under other keys or by another version, and its file is"
+                    " no longer in landing; ask for it again"
+                )
+        for part in found:
+            parts.note(self._home, landed.key, part)
+        return found
+
+    def _put_together(
+        self, delivery: _Delivery, held: Sequence[parts.Part], stated: Parts | None, folder: Path
+    ) -> tuple[Staged, FromParts]:
+        landed, of_extract = delivery.landed, row_keys.of_parts(self._keys, *delivery.landed.key)
+        marks = from_parts.marks_of(self._home, self._keys, landed.key, held)
+        again = {} if stated is Parts.CHANGES else sent_again(held, marks)
+        ordered = parts.in_order([part for part in held if part.number not in again])
+        composed = compose(landed.name, ordered, marks, of_extract, stated)
+        said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
+        said[TOKENS_KEY] = tokens_made_under(self._keys)
+        staged = from_parts.write(folder, self._home, landed.key, composed, self._keys, of_extract, said)
+        replaced = [(part, again[part.number]) for part in held if part.number in again]
+        return staged, from_parts.described(composed, replaced)
 
     def _delivery(self, landed: Landed, sha256: str, mac: str) -> _Delivery:
         contract = CONTRACTS[landed.source]
@@ -190,20 +322,28 @@ class Intake:
     def _stage(self, delivery: _Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
         """Payload, tokens and quarantine in `folder`, without the rows that must not come back."""
         folder.mkdir()
-        landed, contract = delivery.landed, delivery.contract
+        landed = delivery.landed
         held_back = HeldBack(self._home, self._keys, landed, delivery.mac)
         keys = row_keys.of_delivery(self._keys, *landed.key, delivery.mac)
         said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
         said[TOKENS_KEY] = tokens_made_under(self._keys)
         with RowsApart(folder, keys, self._keys.seals_to("tokens"), said, held_back.mask) as out:
-            if delivery.manifest:
-                stop_if_foreign(landed, delivery.manifest, self._keys, contract)
-                with self._tools() as tools:
-                    staged = rekey(tools.keys, self._keys, landed, delivery.manifest, contract, out)
-            else:
-                extract = open_extract(landed, contract, _dialect(landed))
-                staged = yield from one_pass(self._tools, extract, contract, out)
+            staged = yield from self._pass(delivery, out)
         return left_out(staged, keys, held_back.rows)
+
+    def _pass(self, delivery: _Delivery, out: RowsApart) -> Generator[Untokenised, pa.Table, Staged]:
+        landed, contract = delivery.landed, delivery.contract
+        if delivery.manifest:
+            stop_if_foreign(landed, delivery.manifest, self._keys, contract)
+            with self._tools() as tools:
+                return rekey(tools.keys, self._keys, landed, delivery.manifest, contract, out)
+        extract = open_extract(landed, contract, _dialect(landed))
+        if out.of.marked and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
+            raise ExtractStopped(
+                f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
+                f"{landed.name}: the column {mark.heading!r}, which marks deleted records, is missing; add it",
+            )
+        return (yield from one_pass(self._tools, extract, contract, out))
 
     def _count(self, delivery: _Delivery, staged: Staged) -> _Counted:
         landed, manifest = delivery.landed, delivery.manifest
@@ -282,7 +422,28 @@ def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> 
     return ExtractStopped(f"{landed.name}: {sentences}{plain}", f"{landed.name}: {sentences}{own}")
 
 
-def _quality(delivery: _Delivery, counted: _Counted, findings: tuple[Finding, ...]) -> ExtractQuality:
+def _part(delivery: _Delivery, arrived: int, staged: Staged, rows_deleted: int) -> parts.Part:
+    return parts.Part(
+        delivery.landed.part,
+        delivery.landed.path.name,
+        delivery.sha256,
+        delivery.mac,
+        arrived,
+        _now(),
+        delivery.made_under,
+        {column: heading for column, heading in staged.headings.items() if heading != column},
+        staged.rows_read,
+        staged.rows_kept,
+        staged.rows_rejected,
+        rows_deleted,
+        staged.rules,
+        staged.rows_forgotten,
+    )
+
+
+def _quality(
+    delivery: _Delivery, counted: _Counted, findings: tuple[Finding, ...], told: FromParts | None
+) -> ExtractQuality:
     landed, staged = delivery.landed, counted.staged
     return ExtractQuality(
         landed.council,
@@ -301,6 +462,7 @@ def _quality(delivery: _Delivery, counted: _Counted, findings: tuple[Finding, ..
         staged.rules,
         (*findings, *counted.of_sender),
         counted.profile,
+        parts=told,
     )
 
 

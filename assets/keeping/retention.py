@@ -26,7 +26,7 @@ from sources.errors import ExtractStopped
 from sources.extract.landed import READY, Landed, content_sha256, files_in, find, taking_part
 from sources.reference.cohorts import Cohort, cohort_codes
 
-_FOLDERS_OF_COHORTS = ("pseudonymised", "quarantine", "quality", "stopped", "history", "forgotten")
+_FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone with a folder for each source, and in it one for each cohort."""
 _SHREDDING_PREFIX = ".shredding-"
 _LAST_YEAR = 2098

@@ -1,10 +1,17 @@
-"""What lies in the landing folder, `landing/<council>/<source>/<cohort>.<ext>`: found, named, and told from another."""
+"""What lies in the landing folder: found, named, and told from another.
+
+`<council>/<source>/<cohort>.<ext>` is a whole extract. So is a folder `<cohort>` of `hv_reviews` in which a file is named
+after a table of CSDS: it holds the tables of one. In any other folder `<cohort>` every file is a part, and so is every
+folder of such tables. A file of another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort of which
+it has rows.
+"""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,24 +49,41 @@ REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
 READY = ".ready"
 """Ends the name of the empty file that a sender may put beside an extract once it is complete."""
+TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
+"""In the name of a file that holds a table of CSDS."""
 _UNFINISHED_STARTS, _UNFINISHED_ENDS = (".", "~$"), (".part", ".filepart", ".tmp")
 
 
 @dataclass(frozen=True)
 class Landed:
-    """One extract as it lies in landing."""
+    """One extract as it lies in landing, or one part of it.
+
+    `parts` are the files that an extract in parts comes in, whose folder is `path`; none of a whole one. Of one part,
+    `path` is its file, and `part` its number.
+    """
 
     council: str
     source: str
     cohort: str
     path: Path
+    parts: tuple[Path, ...] = ()
+    part: int = 0
 
     @property
     def name(self) -> str:
         """How messages call it: the path below landing, if the file is called as the contract says. Another name is
         the sender's own, and may be a child's."""
         place = f"{self.council}/{self.source}"
+        if self.part:
+            return f"{place}/{self.cohort}, part {self.part}"
+        if self.parts:
+            return f"{place}/{self.cohort}"
         return f"{place}/{self.path.name}" if names_an_extract(self.path.name) else f"a file of {place}"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What it lies in: its parts, or itself."""
+        return self.parts or (self.path,)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -93,8 +117,10 @@ def not_read(landing: Path) -> list[str]:
     said = _misnamed("landing", unknown_folders(landing), "council", places())
     for council in taking_part(landing):
         entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
-        for folder in (entry for entry in entries if entry.name in CONTRACTS):
+        for folder in (entry for entry in entries if entry.name in CONTRACTS and entry.is_dir()):
             said += _no_extract(f"{council}/{folder.name}", len(_strays(folder)))
+            for inside in (path for path in sorted(folder.iterdir()) if _is_cohort(path.name) and path.is_dir()):
+                said += _no_part(f"{council}/{folder.name}/{inside.name}", len(_strays_inside(inside, folder.name)))
         said += _misnamed(
             council, [entry.name for entry in entries if entry.name not in CONTRACTS], "source", CONTRACTS
         )
@@ -102,7 +128,63 @@ def not_read(landing: Path) -> list[str]:
 
 
 def _strays(folder: Path) -> list[Path]:
-    paths = folder.iterdir() if folder.is_dir() else ()
+    """What is called neither as an extract nor as a file of several cohorts is."""
+    known = {*_of_several(folder)}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not is_unfinished(path.name) and not names_an_extract(path.name) and path not in known
+    )
+
+
+def _strays_inside(folder: Path, source: str) -> list[Path]:
+    """What is neither a part nor a table in a cohort's folder."""
+    tables = _holds_tables(folder, source)
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not is_unfinished(path.name)
+        and not path.name.endswith(READY)
+        and not (TABLE_NAME.search(path.name) if tables else _is_part(path, source) or _refusal(path.name))
+    ]
+
+
+def _is_cohort(name: str) -> bool:
+    try:
+        Cohort(name)
+    except InvalidCohort:
+        return False
+    return True
+
+
+def _holds_tables(path: Path, source: str) -> bool:
+    """Whether it is a folder of tables of CSDS: some file in it is named after one."""
+    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in path.iterdir())
+
+
+def _is_part(path: Path, source: str) -> bool:
+    return path.name.lower().endswith(SUFFIXES) if not path.is_dir() else _holds_tables(path, source)
+
+
+def _refusal(name: str) -> Rule | None:
+    """The rule by which a file is refused for the ending of its name."""
+    endings = (ending for ending in REFUSED_SUFFIXES if name.lower().endswith(ending))
+    return next((REFUSED_SUFFIXES[ending] for ending in endings), None)
+
+
+def parts_in(folder: Path, source: str) -> list[Path]:
+    """The parts in a cohort's folder, by name; with those that are refused, for their sender to hear of it."""
+    if not folder.is_dir() or _holds_tables(folder, source):
+        return []
+    paths = (path for path in folder.iterdir() if not is_unfinished(path.name) and not path.name.endswith(READY))
+    return sorted(path for path in paths if _is_part(path, source) or _refusal(path.name))
+
+
+def _of_several(folder: Path) -> list[Path]:
+    """The files of a source's folder that may hold several cohorts, by name."""
+    if not folder.is_dir():
+        return []
+    paths = (path for path in folder.iterdir() if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
     return sorted(path for path in paths if not is_unfinished(path.name) and not names_an_extract(path.name))
 
 
@@ -116,8 +198,13 @@ def names_an_extract(name: str) -> bool:
     return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
+def _no_part(folder: str, files: int) -> list[str]:
+    kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
+    return [f"{_number(files, 'entry', 'entries')} of {folder} {_not_read(files)}: {kinds}"] if files else []
+
+
 def _no_extract(folder: str, files: int) -> list[str]:
-    called = "an extract is called by its cohort and the ending of its kind, such as 202425.csv"
+    called = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
     return [f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"] if files else []
 
 
@@ -160,7 +247,13 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
     if not found:
         return None
-    landed = Landed(council, source, cohort, found[0])
+    parts = parts_in(found[0], source)
+    landed = Landed(council, source, cohort, found[0], tuple(parts))
+    for part in parts:
+        if rule := _refusal(part.name):
+            raise rules.stopped(f"a part of {landed.name}", rule)
+        if leads_out(part, landing / council):
+            raise rules.stopped(f"a part of {landed.name}", rules.LINK)
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
         raise rules.stopped(landed.name, refused)

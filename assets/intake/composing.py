@@ -1,0 +1,201 @@
+"""Which rows of the parts of an extract are in force: set-level, from the marks of their rows alone.
+
+A later part's record takes the place of an earlier one's. What says the same again is counted and left out, and the row
+that said so first stays, with its key. Within one part rows have no order, as in a whole file: several rows of one
+record stay side by side, except in `changes`, where the last of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from assets.intake.parts import Ordered, Part
+from assets.intake.rows_apart import CHUNK_ROWS
+from privacy.doors.database import in_memory
+from privacy.row_keys import ROW_KEY, RowKeys
+from sources.councils.dialect import Parts
+from sources.errors import ExtractStopped
+
+NEARLY_ALL = 0.95
+"""Share of the records of the part before that a part holds if parts are cumulative, each pair of them."""
+MOSTLY = 0.5
+"""Share of the records of an earlier part of the same name that a part holds if it is sent in its place."""
+_STATES = Path(__file__).with_suffix(".sql")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the rows of a part that were not set aside, in numbers."""
+
+    in_force: int
+    repeated: int
+    replaced: int
+    deletions_of_nothing: int = 0
+
+
+@dataclass(frozen=True)
+class Composed:
+    """`rows`: row_key and t_names of the rows in force, by key; `answered`: keys of rows set aside whose record a part
+    gives nevertheless. `seen` says that `how` was seen from the parts; `tallies` are by number."""
+
+    how: Parts
+    seen: bool
+    parts: Ordered
+    rows: pa.Table
+    answered: np.ndarray
+    tallies: dict[int, Tally]
+
+    @property
+    def counting(self) -> tuple[Part, ...]:
+        """The parts of which rows that were set aside still count."""
+        return self.parts.parts[-1:] if self.how is Parts.CUMULATIVE else self.parts.parts
+
+
+def compose(name: str, ordered: Ordered, marks: dict[int, pa.Table], keys: RowKeys, stated: Parts | None) -> Composed:
+    """Put parts together, in the way that is `stated` or as it is seen from them. `marks` are those of the rows of each
+    part by its number.
+
+    Raises `ExtractStopped` where parts that nothing puts in an order contradict one another.
+    """
+    with in_memory() as con:
+        _enter(con, ordered, marks, keys, last_row=stated is Parts.CHANGES)
+        how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(con, ordered) else Parts.INCREMENTAL)
+        con.execute(_STATES.read_text(encoding="utf-8")).fetchall()
+        _stop_at_contradictions(con, name, ordered, how)
+        if how is Parts.CUMULATIVE:
+            last = len(ordered.parts) - 1
+            con.execute(f"DELETE FROM counting WHERE last_place < {last}").fetchall()
+            con.execute(f"DELETE FROM entries WHERE state = 'rejected' AND place < {last}").fetchall()
+        con.execute(
+            "CREATE TABLE in_force AS SELECT part, key, content, min(row_key) AS row_key FROM entries"
+            " SEMI JOIN counting USING (key, place) WHERE state = 'kept' GROUP BY ALL"
+        ).fetchall()
+        answered = con.execute(
+            "SELECT row_key FROM entries SEMI JOIN in_force USING (key) WHERE state = 'rejected'"
+        ).fetchnumpy()["row_key"]
+        rows = _with_names(con)
+        return Composed(how, stated is None, ordered, rows, np.asarray(answered), _tallies(con, ordered))
+
+
+def _enter(
+    con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: dict[int, pa.Table], keys: RowKeys, *, last_row: bool
+) -> None:
+    """`entries`, of which in a log of changes the last row of a record in each part is left."""
+    for place, (part, tie) in enumerate(zip(ordered.parts, ordered.ties, strict=True)):
+        of_part = marks[part.number]
+        numbers = keys.of_part(part.number).rows(of_part[ROW_KEY].to_numpy())
+        con.register("of_part", of_part.append_column("number", pa.array(numbers)))
+        names = [name for name in ("sole_names", "sole_born", "sole_home") if name in of_part.column_names]
+        columns = ", ".join(names or ["NULL::UBIGINT AS sole_names"])
+        select = (
+            f"SELECT {place} AS place, {tie} AS tie, {part.number} AS part, row_key, number, state, content,"
+            f" CASE WHEN record IS NULL THEN hash(content) ELSE record END AS key, {columns} FROM of_part"
+        )
+        con.execute(f"INSERT INTO entries {select}" if place else f"CREATE TABLE entries AS {select}").fetchall()
+        con.unregister("of_part")
+    if last_row:
+        con.execute(
+            "DELETE FROM entries WHERE state <> 'rejected' AND row_key NOT IN (SELECT row_key FROM entries"
+            " WHERE state <> 'rejected' QUALIFY row_number() OVER (PARTITION BY key, place ORDER BY number DESC) = 1)"
+        ).fetchall()
+
+
+def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
+    """Whether every part but the first holds nearly all records of the one before it."""
+    if len(ordered.parts) < 2 or len(set(ordered.ties)) < len(ordered.parts):
+        return False
+    shares = con.execute(
+        "WITH held AS (SELECT DISTINCT place, key FROM entries WHERE state = 'kept')"
+        " SELECT a.place, count(b.key) / count(*) FROM held AS a"
+        " LEFT JOIN held AS b ON b.key = a.key AND b.place = a.place + 1"
+        f" WHERE a.place < {len(ordered.parts) - 1} GROUP BY a.place"
+    ).fetchall()
+    return len(shares) == len(ordered.parts) - 1 and all(share >= NEARLY_ALL for _, share in shares)
+
+
+def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: Ordered, how: Parts) -> None:
+    tied = len(set(ordered.ties)) < len(ordered.parts)
+    found = con.execute(
+        "SELECT list_sort(list(DISTINCT place)) FROM states WHERE (key, tie) IN (SELECT (key, tie) FROM states"
+        " GROUP BY key, tie HAVING count(DISTINCT said) > 1 OR (bool_or(gone) AND NOT bool_and(gone)))"
+    ).fetchall()[0][0]
+    if how is Parts.CUMULATIVE and tied and ordered.ties[-1] != len(ordered.parts) - 1:
+        found = [place for place, tie in enumerate(ordered.ties) if tie == ordered.ties[-1]]
+    if tied and found:
+        numbers = [ordered.parts[place].number for place in found]
+        raise ExtractStopped(
+            f"{name}: {_parts_named(numbers)} say different things of the same records, and nothing says which is the"
+            " later; put a date into their names, such as 2026-05.csv"
+        )
+
+
+def _parts_named(numbers: Sequence[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"parts {', '.join(others)} and {last}"
+
+
+def _with_names(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The rows in force, with `t_names` where a single child of the extract bears both names (`pseudonyms`).
+
+    It is looked for among all rows that a whole file would have had, those set aside included, and as in one, only of
+    an extract that is not too long for it.
+    """
+    ((count,),) = con.execute("SELECT count(*) FROM in_force").fetchall()
+    columns = {column for column, *_ in con.execute("DESCRIBE entries").fetchall()}
+    sole = "NULL::UBIGINT"
+    if "sole_born" in columns and count <= CHUNK_ROWS:
+        sole = (
+            "CASE WHEN coalesce(min(sole_born) OVER namesakes = max(sole_born) OVER namesakes, true)"
+            " AND (count(sole_born) OVER namesakes = count(*) OVER namesakes"
+            " OR coalesce(min(sole_home) OVER namesakes = max(sole_home) OVER namesakes, true)) THEN sole_names END"
+        )
+    return con.sql(
+        f"SELECT row_key, t_names FROM (SELECT row_key, {sole} AS t_names FROM entries"
+        " WHERE row_key IN (SELECT row_key FROM in_force) OR (state = 'rejected' AND key NOT IN (SELECT key FROM in_force))"
+        " WINDOW namesakes AS (PARTITION BY sole_names))"
+        " WHERE row_key IN (SELECT row_key FROM in_force) ORDER BY row_key"
+    ).to_arrow_table()
+
+
+def _tallies(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> dict[int, Tally]:
+    counted = con.execute(
+        """
+        WITH rows AS (
+            SELECT part, key, content, row_key, state, gone, coalesce(said = said_before AND NOT gone_before, false) AS
+                   again, said_before IS NULL AND gone AS of_nothing,
+                   row_number() OVER (PARTITION BY key, place, content ORDER BY row_key) > 1 AS twice
+              FROM entries JOIN before USING (key, place) WHERE state <> 'rejected'
+        )
+        SELECT part, count(*) FILTER (state = 'kept' AND in_force.row_key IS NOT NULL),
+               count(*) FILTER (state = 'kept' AND in_force.row_key IS NULL AND (again OR twice)),
+               count(*) FILTER (state = 'kept' AND in_force.row_key IS NULL AND NOT (again OR twice)),
+               count(*) FILTER (state = 'deleted' AND of_nothing)
+          FROM rows LEFT JOIN (SELECT row_key FROM in_force) AS in_force USING (row_key) GROUP BY part
+        """
+    ).fetchall()
+    found = {part: Tally(*numbers) for part, *numbers in counted}
+    return {part.number: found.get(part.number, Tally(0, 0, 0)) for part in ordered.parts}
+
+
+def sent_again(parts: Sequence[Part], marks: dict[int, pa.Table]) -> dict[int, int]:
+    """Parts that another part of the same name, found in a later run, took the place of: it holds most of their
+    records. Number by number."""
+    found: dict[int, int] = {}
+    for part in sorted(parts, key=lambda each: (each.arrived, each.number)):
+        for earlier in parts:
+            if earlier.file == part.file and earlier.arrived < part.arrived and earlier.number not in found:
+                before, now = (_records(marks[each.number]) for each in (earlier, part))
+                if len(before) and np.isin(before, now).mean() >= MOSTLY:
+                    found[earlier.number] = part.number
+    return found
+
+
+def _records(marks: pa.Table) -> np.ndarray:
+    named = marks["record"].drop_null() if marks["record"].null_count < len(marks) else marks["content"]
+    return np.unique(named.to_numpy())

@@ -1,0 +1,128 @@
+"""An extract in parts: put together by what identifies a record, whatever the parts are called and whenever they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from assets.intake import deliveries
+from privacy.row_keys import part_and_row
+from sources.errors import ExtractStopped
+from sources.extract.landed import find
+from tests.support.extracts import nhs_number, upn
+from tests.support.intake.desk import COHORT, Desk, reviews
+
+Text = Callable[..., str]
+KEY = ("eyfsp", COHORT, "leeds")
+
+
+def child(number: int, **changes: str) -> dict[str, str]:
+    return {"upn": upn(800_000_000_000 + number), "forename": f"Child{chr(97 + number % 26)}", **changes}
+
+
+def land(desk: Desk, name: str, text: str, source: str = "eyfsp") -> None:
+    path = desk.landing / "leeds" / source / COHORT / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def rows(desk: Desk, source: str = "eyfsp", columns: str = "source_row") -> list[tuple[object, ...]]:
+    found = desk.kept(source, columns=f"source_row, {columns}")
+    return [(*part_and_row(number), *rest) for number, *rest in found]
+
+
+def test_parts_that_hold_what_is_new_add_up(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(child(1), child(2), child(3)))
+    land(desk, "2026-06.csv", eyfsp(child(4), child(5)))
+    quality = desk.take()
+    assert quality.rows_kept == 5
+    assert quality.parts
+    assert (quality.parts.how, quality.parts.seen) == ("incremental", True)
+    assert {part.number for part in quality.parts.parts} == {1, 2}
+    assert [(part, row) for part, row, *_ in rows(desk)] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+
+
+def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_counted(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(child(1), child(2), child(3)))
+    land(desk, "2026-06.csv", eyfsp(child(2, sex="M"), child(3), child(4)))
+    quality = desk.take()
+    assert quality.parts
+    first, second = quality.parts.parts
+    assert (first.in_force, first.replaced, first.repeated) == (2, 1, 0)
+    assert (second.in_force, second.replaced, second.repeated) == (2, 0, 1)
+    assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F"), (2, 1, "M"), (2, 3, "F")]
+
+
+def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = type(desk.intake)._stage_part
+
+    def counted(self, delivery, folder):  # type: ignore[no-untyped-def]
+        read.append(delivery.landed.part)
+        return real(self, delivery, folder)
+
+    monkeypatch.setattr(type(desk.intake), "_stage_part", counted)
+    land(desk, "2026-05.csv", eyfsp(child(1)))
+    desk.take()
+    land(desk, "2026-06.csv", eyfsp(child(2)))
+    desk.take()
+    assert desk.take().unchanged
+    assert read == [1, 2]
+    assert len(rows(desk)) == 2
+
+
+def test_a_part_that_comes_late_stands_where_its_date_says(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-06.csv", eyfsp(child(1, sex="M"), child(2)))
+    desk.take()
+    land(desk, "2026-05.csv", eyfsp(child(1, sex="F"), child(3)))
+    desk.take()
+    assert sorted(row[2:] for row in rows(desk, columns="sex")) == [("F",), ("F",), ("M",)]
+
+
+def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "one.csv", eyfsp(child(1), child(2)))
+    land(desk, "other.csv", eyfsp(child(2, sex="M"), child(3)))
+    with pytest.raises(ExtractStopped, match="parts 1 and 2 say different things of the same records"):
+        desk.take()
+    landed = find(desk.landing, "leeds", "eyfsp", COHORT)
+    assert landed
+    assert deliveries.stopped(desk.home, *landed.key)
+    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    (folder / "one.csv").rename(folder / "2026-01.csv")
+    (folder / "other.csv").rename(folder / "2026-02.csv")
+    assert desk.take().rows_kept == 3
+
+
+def test_parts_that_each_hold_the_one_before_are_cumulative(desk: Desk, eyfsp: Text) -> None:
+    children = [child(number) for number in range(1, 61)]
+    land(desk, "2026-05.csv", eyfsp(*children[:40]))
+    land(desk, "2026-06.csv", eyfsp(*children[1:]))
+    quality = desk.take()
+    assert quality.parts
+    assert (quality.parts.how, quality.parts.seen) == ("cumulative", True)
+    assert quality.rows_kept == 59
+    assert [part.in_force for part in quality.parts.parts] == [39, 20]
+
+
+def test_a_file_of_the_same_name_replaces_it_if_it_holds_most_of_it_and_is_another_part_if_not(
+    desk: Desk, eyfsp: Text
+) -> None:
+    land(desk, "reviews.csv", eyfsp(child(1), child(2)))
+    desk.take()
+    land(desk, "reviews.csv", eyfsp(child(3)))
+    assert desk.take().rows_kept == 3
+    land(desk, "reviews.csv", eyfsp(child(3, sex="M"), child(4)))
+    quality = desk.take()
+    assert quality.parts
+    assert quality.rows_kept == 4
+    assert [part.sent_again for part in quality.parts.parts] == [3, 0, 0]
+
+
+def test_reviews_are_known_by_number_kind_and_date(desk: Desk) -> None:
+    one = {"nhs_number": str(nhs_number(1)), "local_patient_id": "P1"}
+    land(desk, "2026-05.csv", reviews(one, one | {"review": "12M", "review_date": "2021-03-01"}), "hv_reviews")
+    land(desk, "2026-06.csv", reviews(one | {"concern": "Y"}), "hv_reviews")
+    quality = desk.take("hv_reviews")
+    assert quality.rows_kept == 2
+    assert rows(desk, "hv_reviews", "review, concern") == [(1, 2, "12M", None), (2, 1, "2-2.5Y", "Y")]
