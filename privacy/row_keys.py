@@ -9,7 +9,7 @@ rows of a file share a key, and who holds the key has the number again without a
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -73,8 +73,8 @@ class _OfPart(RowKeys):
         return self._extract.rows(keys) & _ROW_OF_PART
 
 
-_PART_BITS = 40
-_ROW_OF_PART = np.int64(2**_PART_BITS - 1)
+_PART_BITS, _MOST_DIGITS = 40, 12
+_ROW_OF_PART, _MOST_PARTS = np.int64(2**_PART_BITS - 1), 2**23
 
 
 def numbers_of(part: int, rows: np.ndarray) -> np.ndarray:
@@ -82,9 +82,26 @@ def numbers_of(part: int, rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows, np.int64) + (np.int64(part) << np.int64(_PART_BITS))
 
 
-def part_and_row(number: int) -> tuple[int, int]:
-    """The part and the row in it of a number in the whole extract; part 0 is a whole file."""
+def part_and_row(number: Any) -> tuple[Any, Any]:
+    """The part and the row in it of a number in the whole extract, or of many (int64); part 0 is a whole file."""
     return number >> _PART_BITS, number & int(_ROW_OF_PART)
+
+
+def written(number: int) -> str:
+    """A row as people name it: `17`, or `3:17` for row 17 of part 3."""
+    part, row = part_and_row(number)
+    return f"{part}:{row}" if part else str(row)
+
+
+def number_of(text: str) -> int | None:
+    """The number in the whole extract of a row as people name it; None where the text names none."""
+    part, colon, row = text.rpartition(":")
+    digits = [row, *([part] if colon else [])]
+    if not all(each.isascii() and each.isdigit() and len(each) < _MOST_DIGITS for each in digits):
+        return None
+    if int(part or 0) >= _MOST_PARTS or int(row) > int(_ROW_OF_PART):
+        return None
+    return int(numbers_of(int(part or 0), np.array(int(row))))
 
 
 def of_parts(keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:

@@ -106,16 +106,22 @@ def note(home: Home, key: Key, part: Part) -> None:
     write_json(home.parts(*key) / f"{part.number}.json", asdict(part))
 
 
-def first_free(home: Home, key: Key) -> int:
-    """The first number that no part of the extract has ever had."""
-    path = home.parts(*key) / "next"
-    return int(path.read_text(encoding="ascii")) if path.exists() else 1
+def numbers(home: Home, key: Key) -> dict[str, int]:
+    """The number of every part that was ever found, by the MAC of its content; none is given twice."""
+    path = home.parts(*key) / "numbers"
+    found: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
+    return found
 
 
-def give_numbers(home: Home, key: Key, following: int) -> None:
-    """Remember that numbers before `following` have been given."""
-    if following != first_free(home, key):
-        write_json(home.parts(*key) / "next", following)
+def give_numbers(home: Home, key: Key, macs: Sequence[str]) -> dict[str, int]:
+    """The numbers of parts, of those that are new too: they count on."""
+    known = numbers(home, key)
+    new = [mac for mac in dict.fromkeys(macs) if mac not in known]
+    following = max(known.values(), default=0) + 1
+    if new:
+        known |= {mac: following + place for place, mac in enumerate(new)}
+        write_json(home.parts(*key) / "numbers", known)
+    return known
 
 
 def called_as_they_lie(parts: Iterable[Part], names: Mapping[str, str]) -> list[Part]:

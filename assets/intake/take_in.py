@@ -188,25 +188,23 @@ class Intake:
         outcomes = side_by_side(ways, self._give_tokens, judging.judge)
         for (delivery, _), outcome in zip(waiting, outcomes, strict=True):
             if outcome:
-                stopped.setdefault(delivery.landed.key, outcome)
+                own = f"{outcome.for_sender} (The file is called {delivery.landed.path.name!r}.)"
+                stopped.setdefault(delivery.landed.key, ExtractStopped(str(outcome), own))
         return stopped
 
     def _unread(self, landed: Landed) -> list[tuple[_Delivery, int]]:
         """The parts that have not been read under these circumstances, each with the run that first found it."""
-        held = parts.held(self._home, landed.key)
-        known = {part.file_mac: part for part in held}
-        run, following = max((part.arrived for part in held), default=0) + 1, parts.first_free(self._home, landed.key)
+        known = {part.file_mac: part for part in parts.held(self._home, landed.key)}
+        run = max((part.arrived for part in known.values()), default=0) + 1
+        hashes = {path: content_sha256(path, f"a part of {landed.name}") for path in landed.parts}
+        macs = {path: deliveries.file_mac(self._keys, sha256) for path, sha256 in hashes.items()}
+        numbers = parts.give_numbers(self._home, landed.key, [*macs.values()])
         found: dict[str, tuple[_Delivery, int]] = {}
-        for path in landed.parts:
-            sha256 = content_sha256(path, f"a part of {landed.name}")
-            mac = deliveries.file_mac(self._keys, sha256)
-            earlier = known.get(mac)
-            number = earlier.number if earlier else following
-            delivery = self._delivery(replace(landed, path=path, parts=(), part=number), sha256, mac)
+        for path, mac in macs.items():
+            part = replace(landed, path=path, parts=(), part=numbers[mac])
+            delivery, earlier = self._delivery(part, hashes[path], mac), known.get(mac)
             if mac not in found and not (earlier and earlier.made_under == delivery.made_under):
                 found[mac] = delivery, earlier.arrived if earlier else run
-                following += 0 if earlier else 1
-        parts.give_numbers(self._home, landed.key, following)
         return [*found.values()]
 
     def _part_on_its_way(self, delivery: _Delivery, arrived: int, folder: Path) -> Way[ExtractStopped | None]:
