@@ -45,10 +45,6 @@ class RowKeys:
             left, right = right ^ self._mixed(number, left), left
         return ((left << _HALF) | right).astype(np.int64)
 
-    def of_part(self, part: int) -> RowKeys:
-        """The row keys of one part (1 or more) of the extract, whose rows count from 1."""
-        return _OfPart(self, part)
-
     def _mixed(self, number: int, half: np.ndarray) -> np.ndarray:
         """32 bits of AES of each half beside the number of the round."""
         blocks = np.empty((len(half), 2), _LITTLE_ENDIAN)
@@ -60,31 +56,23 @@ class RowKeys:
         raise TypeError("row keys cannot be pickled: make them where they are used")
 
 
-class _OfPart(RowKeys):
-    """Row keys that are shared with the other parts of an extract, by the number of a row within its part."""
-
-    def __init__(self, extract: RowKeys, part: int) -> None:
-        self._extract, self._part = extract, part
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        return self._extract.of(numbers_of(self._part, rows))
-
-    def rows(self, keys: np.ndarray) -> np.ndarray:
-        return self._extract.rows(keys) & _ROW_OF_PART
-
-
 _PART_BITS, _MOST_DIGITS = 40, 12
 _ROW_OF_PART, _MOST_PARTS = np.int64(2**_PART_BITS - 1), 2**23
 
 
 def numbers_of(part: int, rows: np.ndarray) -> np.ndarray:
-    """The numbers in the whole extract (int64) of rows of a part; those of a whole file are its own."""
+    """The numbers in the whole extract (int64) of rows of a part; those of a whole file (part 0) are its own."""
     return np.asarray(rows, np.int64) + (np.int64(part) << np.int64(_PART_BITS))
 
 
 def part_and_row(number: Any) -> tuple[Any, Any]:
     """The part and the row in it of a number in the whole extract, or of many (int64); part 0 is a whole file."""
     return number >> _PART_BITS, number & int(_ROW_OF_PART)
+
+
+def part_sql(number: str) -> str:
+    """SQL of the part of a number in the whole extract."""
+    return f"({number} >> {_PART_BITS})"
 
 
 def written(number: int) -> str:

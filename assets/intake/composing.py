@@ -7,7 +7,7 @@ record stay side by side, except in `changes`, where the last of them counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,11 @@ import pyarrow as pa
 from assets.intake.parts import Ordered, Part
 from assets.intake.rows_apart import CHUNK_ROWS
 from privacy.doors.database import in_memory
-from privacy.row_keys import ROW_KEY, RowKeys
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
 
+NUMBER = "number"
+"""Name, among the marks of a row, of its number in its part."""
 NEARLY_ALL = 0.95
 """Share of the records of the part before that a part holds if parts are cumulative, each pair of them."""
 MOSTLY = 0.5
@@ -41,8 +42,8 @@ class Tally:
 
 @dataclass(frozen=True)
 class Composed:
-    """`rows`: row_key and t_names of the rows in force, by key; `answered`: keys of rows set aside whose record a part
-    gives nevertheless. `seen` says that `how` was seen from the parts; `tallies` are by number."""
+    """`rows`: row_key, part and t_names of the rows in force, by key; `answered`: keys of rows set aside whose record a
+    part gives nevertheless. `seen` says that `how` was seen from the parts; `tallies` are by number."""
 
     how: Parts
     seen: bool
@@ -57,14 +58,14 @@ class Composed:
         return self.parts.parts[-1:] if self.how is Parts.CUMULATIVE else self.parts.parts
 
 
-def compose(name: str, ordered: Ordered, marks: dict[int, pa.Table], keys: RowKeys, stated: Parts | None) -> Composed:
+def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: Parts | None) -> Composed:
     """Put parts together, in the way that is `stated` or as it is seen from them. `marks` are those of the rows of each
-    part by its number.
+    part by its number, with the number of each row in it.
 
     Raises `ExtractStopped` where parts that nothing puts in an order contradict one another.
     """
     with in_memory() as con:
-        _enter(con, ordered, marks, keys, last_row=stated is Parts.CHANGES)
+        _enter(con, ordered, marks, last_row=stated is Parts.CHANGES)
         how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(con, ordered) else Parts.INCREMENTAL)
         con.execute(_STATES.read_text(encoding="utf-8")).fetchall()
         _stop_at_contradictions(con, name, ordered, how)
@@ -83,14 +84,11 @@ def compose(name: str, ordered: Ordered, marks: dict[int, pa.Table], keys: RowKe
         return Composed(how, stated is None, ordered, rows, np.asarray(answered), _tallies(con, ordered))
 
 
-def _enter(
-    con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: dict[int, pa.Table], keys: RowKeys, *, last_row: bool
-) -> None:
+def _enter(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table], *, last_row: bool) -> None:
     """`entries`, of which in a log of changes the last row of a record in each part is left."""
     for place, (part, tie) in enumerate(zip(ordered.parts, ordered.ties, strict=True)):
         of_part = marks[part.number]
-        numbers = keys.of_part(part.number).rows(of_part[ROW_KEY].to_numpy())
-        con.register("of_part", of_part.append_column("number", pa.array(numbers)))
+        con.register("of_part", of_part)
         names = [name for name in ("sole_names", "sole_born", "sole_home") if name in of_part.column_names]
         columns = ", ".join(names or ["NULL::UBIGINT AS sole_names"])
         select = (
@@ -156,10 +154,15 @@ def _with_names(con: duckdb.DuckDBPyConnection) -> pa.Table:
             " OR coalesce(min(sole_home) OVER namesakes = max(sole_home) OVER namesakes, true)) THEN sole_names END"
         )
     return con.sql(
-        f"SELECT row_key, t_names FROM (SELECT row_key, {sole} AS t_names FROM entries"
-        " WHERE row_key IN (SELECT row_key FROM in_force) OR (state = 'rejected' AND key NOT IN (SELECT key FROM in_force))"
-        " WINDOW namesakes AS (PARTITION BY sole_names))"
-        " WHERE row_key IN (SELECT row_key FROM in_force) ORDER BY row_key"
+        f"""
+        WITH of_whole AS (
+            SELECT row_key, part, {sole} AS t_names FROM entries
+             WHERE row_key IN (SELECT row_key FROM in_force)
+                OR (state = 'rejected' AND key NOT IN (SELECT key FROM in_force))
+            WINDOW namesakes AS (PARTITION BY sole_names)
+        )
+        FROM of_whole WHERE row_key IN (SELECT row_key FROM in_force) ORDER BY row_key
+        """
     ).to_arrow_table()
 
 
@@ -183,7 +186,7 @@ def _tallies(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> dict[int, Tall
     return {part.number: found.get(part.number, Tally(0, 0, 0)) for part in ordered.parts}
 
 
-def sent_again(parts: Sequence[Part], marks: dict[int, pa.Table]) -> dict[int, int]:
+def sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
     """Parts that another part of the same name, found in a later run, took the place of: it holds most of their
     records. Number by number."""
     found: dict[int, int] = {}

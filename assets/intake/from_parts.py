@@ -15,14 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.paths import Home
-from assets.intake.composing import Composed
+from assets.intake.composing import NUMBER, Composed
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
 from assets.intake.one_pass import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
 from assets.intake.parts import Key, Part, kept
 from assets.intake.rows_apart import KeyedWriter
+from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
-from privacy.row_keys import ROW_KEY, RowKeys, numbers_of
+from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
 from privacy.services import SERVICES
 from sources.councils.dialect import Parts
 
@@ -32,19 +33,31 @@ _COMPOSED_UNDER = "1"
 
 def identity(parts: Sequence[Part], stated: Parts | None) -> str:
     """SHA-256 of all that an extract in parts is made of."""
-    said = [[part.number, part.file_mac, part.file, part.arrived, part.stem] for part in parts]
+    said = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
     return hashlib.sha256(json.dumps([_COMPOSED_UNDER, stated, said]).encode()).hexdigest()
 
 
 def marks_of(home: Home, keys: KeyRing, key: Key, parts: Iterable[Part]) -> dict[int, pa.Table]:
     """The marks of the rows of parts, by number."""
-    opens = keys.opens("intake")
-    return {part.number: sealed.opened(kept(home, key, part).marks, opens).read() for part in parts}
+    opens, of_extract = keys.opens("intake"), row_keys.of_parts(keys, *key)
+    found: dict[int, pa.Table] = {}
+    for stem, together in _by_stem(parts).items():
+        marks = sealed.opened(kept(home, key, stem).marks, opens).read()
+        of, numbers = part_and_row(of_extract.rows(marks[ROW_KEY].to_numpy()))
+        marks = marks.append_column(NUMBER, pa.array(numbers))
+        found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
+    return found
 
 
-def write(
-    folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing, row_keys: RowKeys, said: Mapping[str, str]
-) -> Staged:
+def _by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
+    """Parts by the files that their rows lie in."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(part.kept_in, []).append(part)
+    return found
+
+
+def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing, said: Mapping[str, str]) -> Staged:
     """Payload, quarantine and, for a linked source, which tokens are in force, in `folder`; `said` is their metadata.
 
     The tokens themselves stay where they are: the intake cannot read them.
@@ -52,17 +65,22 @@ def write(
     folder.mkdir()
     source, parts = key[0], composed.parts.parts
     payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
-    in_force = composed.rows[ROW_KEY].to_numpy()
+    rows, files = composed.rows, _by_stem(parts)
+    stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
+    lies_in = np.array([stem_of_part[part] for part in rows["part"].to_pylist()], np.uint16)
+    in_force = rows[ROW_KEY].to_numpy()
     with KeyedWriter(payload, said) as out:
-        for table in _tables([kept(home, key, part).payload for part in parts]):
-            out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force))))
-    rules, lines = _findings(home, key, composed, row_keys)
+        for place, stem in enumerate(files):
+            for table in _tables(kept(home, key, stem).payload):
+                out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
+    rules, lines = _findings(home, key, composed, row_keys.of_parts(keys, *key))
     with KeyedWriter(quarantine) as out:
         out.write(lines)
     if source in SERVICES:
-        stems = json.dumps([part.stem for part in parts])
-        with KeyedWriter(tokens, {**said, PARTS_KEY: stems}, sealed.sealed_to(keys.seals_to("tokens"))) as out:
-            out.write(composed.rows)
+        index = rows.select([ROW_KEY, "t_names"]).append_column("lies_in", pa.array(lies_in))
+        metadata = {**said, PARTS_KEY: json.dumps([*files])}
+        with KeyedWriter(tokens, metadata, sealed.sealed_to(keys.seals_to("tokens"))) as out:
+            out.write(index)
     rejected = sum(part.rows_rejected for part in composed.counting) - len(composed.answered)
     forgotten = sum(part.rows_forgotten for part in composed.counting)
     headings = {column: heading for part in parts for column, heading in part.headings.items()}
@@ -105,46 +123,50 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
     )
 
 
-def _tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """The rows of files, a row group at a time; the columns of each where it has no rows."""
-    for path in paths:
-        file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-        yield sealed.schema(file).empty_table()
-        yield from (file.read_row_group(group) for group in range(file.num_row_groups))
+def _tables(path: Path) -> Iterator[pa.Table]:
+    """The rows of a file, a row group at a time; before them its columns alone."""
+    file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+    yield sealed.schema(file).empty_table()
+    yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
 
-def _findings(home: Home, key: Key, composed: Composed, row_keys: RowKeys) -> tuple[tuple[RuleCount, ...], pa.Table]:
+def _findings(home: Home, key: Key, composed: Composed, of_extract: RowKeys) -> tuple[tuple[RuleCount, ...], pa.Table]:
     """Counts of broken rules, and their lines: of rows in force, and of those set aside that still count."""
-    in_force, counting = composed.rows[ROW_KEY].to_numpy(), {part.number for part in composed.counting}
+    in_force, counting = composed.rows[ROW_KEY].to_numpy(), [part.number for part in composed.counting]
     lines: list[pa.Table] = [_no_lines()]
-    rules: dict[str, RuleCount] = {}
     counts: Counter[str] = Counter()
-    for part in composed.parts.parts:
-        of_part = pa.concat_tables(_tables([kept(home, key, part).quarantine]))
-        still = np.where(
-            of_part["row_kept"].to_numpy(),
-            np.isin(of_part[ROW_KEY].to_numpy(), in_force),
-            (part.number in counting) & ~np.isin(of_part[ROW_KEY].to_numpy(), composed.answered),
+    for stem, parts in _by_stem(composed.parts.parts).items():
+        found = pa.concat_tables(_tables(kept(home, key, stem).quarantine))
+        keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
+        of, _ = part_and_row(of_extract.rows(keys))
+        still = np.isin(of, [part.number for part in parts]) & np.where(
+            kept_rows, np.isin(keys, in_force), np.isin(of, counting) & ~np.isin(keys, composed.answered)
         )
-        gone = of_part.filter(pa.array(~still))["rule"].value_counts().to_pylist()
-        lines.append(of_part.filter(pa.array(still)))
-        rules |= {rule.rule: rule for rule in part.rules}
-        counts += Counter({rule.rule: rule.rows for rule in part.rules if part.number in counting or _in_lines(rule)})
-        counts -= Counter({entry["values"]: entry["counts"] for entry in gone})
+        lines.append(found.filter(pa.array(still)))
+        counts += Counter(lines[-1]["rule"].to_pylist())
+        counts += _without_lines([part for part in parts if part.number in counting], found, of)
     together = pa.concat_tables(lines)
-    first = _first_rows(together, row_keys)
-    found = (replace(rules[rule], rows=rows, first_rows=first.get(rule, ())) for rule, rows in counts.items() if rows)
-    return tuple(sorted(found, key=lambda rule: rule.rule)), together
+    first = _first_rows(together, of_extract)
+    rules: dict[str, RuleCount] = {}
+    for part in composed.parts.parts:
+        rules |= {rule.rule: rule for rule in part.rules}
+    named = (replace(rules[rule], rows=rows, first_rows=first.get(rule, ())) for rule, rows in counts.items() if rows)
+    return tuple(sorted(named, key=lambda rule: rule.rule)), together
 
 
-def _in_lines(rule: RuleCount) -> bool:
-    """Whether each of its rows has a line of the quarantine, from which it can be seen whether it counts."""
-    return bool(rule.first_rows)
+def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Counter[str]:
+    """How often rules were broken in rows of which there is no line: a sender that hands over tokens keeps most of
+    them, and rows that are forgotten have none."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        there = Counter(lines.filter(pa.array(of == part.number))["rule"].to_pylist())
+        counts += Counter({rule.rule: rule.rows - there[rule.rule] for rule in part.rules})
+    return counts
 
 
-def _first_rows(lines: pa.Table, row_keys: RowKeys) -> dict[str, tuple[int, ...]]:
+def _first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
     """The first rows of each rule, by their numbers in the extract."""
-    numbers = pa.table({"rule": lines["rule"], "number": pa.array(row_keys.rows(lines[ROW_KEY].to_numpy()))})
+    numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
     numbers = numbers.sort_by("number")
     rules = pc.unique(numbers["rule"]).to_pylist()
     return {

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from assets.intake.rows_apart import CHUNK_ROWS, Out, RowState, Scope
 from assets.intake.shared_numbers import SharedNumbers, hashes_sql
-from privacy import normalise, pseudonyms
+from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory
 from privacy.doors.sql import csv, quoted
@@ -354,9 +354,10 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
 
 
 def _row_hash(contract: SourceContract) -> str:
+    part = row_keys.part_sql(SOURCE_ROW)
     if keys := contract.repeated.columns:
-        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join(keys)}) END"
-    return f"hash({', '.join(column.name for column in contract.columns)})"
+        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join((*keys, part))}) END"
+    return f"hash({', '.join((*(column.name for column in contract.columns), part))})"
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:

@@ -1,8 +1,9 @@
 """The parts of an extract that have been read, and what is kept of each.
 
-A part is read once: it is known by the MAC of its content, and read again only under other circumstances. Its payload,
-quarantine and marks lie in a folder of the extract, its tokens in the tokens zone, sealed to the linkage; the marks are
-sealed to the intake, which alone puts parts together (`composing`). A note of each, written last, says that it is in.
+A part is read once: it is known by the MAC of its content, and read again only under other circumstances. Parts that
+are found together go through one pass, and their rows lie in the same files: payload, quarantine and marks in a folder
+of the extract, tokens in the tokens zone, sealed to the linkage. The marks are sealed to the intake, which alone puts
+parts together (`composing`). A note of each part, written last, says that it is in.
 """
 
 from __future__ import annotations
@@ -47,12 +48,8 @@ class Part:
     rows_deleted: int
     rules: tuple[RuleCount, ...]
     rows_forgotten: int = 0
-
-    @property
-    def stem(self) -> str:
-        """Begins the names of what is kept of this reading of it."""
-        said = json.dumps([self.file_mac, self.made_under], sort_keys=True)
-        return f"{self.number}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    kept_in: str = ""
+    """How the names of the files begin in which its rows lie."""
 
 
 _PART = TypeAdapter(Part)
@@ -60,7 +57,7 @@ _PART = TypeAdapter(Part)
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the rows of a part lie."""
+    """Where the rows of parts lie that were read together."""
 
     payload: Path
     quarantine: Path
@@ -68,16 +65,18 @@ class Kept:
     tokens: Path
 
 
-def kept(home: Home, key: Key, part: Part) -> Kept:
-    """What is kept of a part; a source that is not linked has no tokens."""
-    folder = home.parts(*key)
-    payload, quarantine, marks = (folder / f"{part.stem}.{kind}.parquet" for kind in ("payload", "quarantine", "marks"))
-    return Kept(payload, quarantine, marks, tokens_of(home, key, part.stem))
+def kept(home: Home, key: Key, stem: str) -> Kept:
+    """The files whose names begin with `stem`; of a source that is not linked there are no tokens."""
+    payload, quarantine, marks = (
+        home.parts(*key) / f"{stem}.{kind}.parquet" for kind in ("payload", "quarantine", "marks")
+    )
+    return Kept(payload, quarantine, marks, home.tokens_of_parts(*key) / f"{stem}.parquet")
 
 
-def tokens_of(home: Home, key: Key, stem: str) -> Path:
-    """The tokens of the part whose files begin with `stem`."""
-    return home.tokens_of_parts(*key) / f"{stem}.parquet"
+def stem_of(parts: Sequence[Part]) -> str:
+    """How the names of files of these parts begin, read as they were."""
+    said = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
+    return f"{parts[0].number}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def held(home: Home, key: Key) -> list[Part]:
@@ -86,24 +85,29 @@ def held(home: Home, key: Key) -> list[Part]:
     return sorted(notes, key=lambda part: part.number)
 
 
-def keep(home: Home, key: Key, part: Part, staged: Staged, marks: Path) -> None:
-    """Put a part that was read in place; what an earlier reading of it left goes when this one is durable."""
-    place = kept(home, key, part)
+def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Path) -> None:
+    """Put parts that were read together in place; what an earlier reading left goes when this one is durable."""
+    stem = stem_of(parts)
+    place = kept(home, key, stem)
     promote(staged.kept, place.payload)
     promote(staged.quarantine, place.quarantine)
     promote(marks, place.marks)
     if staged.tokens:
         promote(staged.tokens, place.tokens)
-    note(home, key, part)
+    for part in parts:
+        note(home, key, replace(part, kept_in=stem))
+    in_use = {part.kept_in for part in held(home, key)}
     for folder in (home.parts(*key), home.tokens_of_parts(*key)):
-        for path in folder.glob(f"{part.number}-*"):
-            if not path.name.startswith(part.stem):
+        for path in folder.glob("*-*.parquet"):
+            if path.name.partition(".")[0] not in in_use:
                 path.unlink()
 
 
 def note(home: Home, key: Key, part: Part) -> None:
-    """Write what is known of a part."""
-    write_json(home.parts(*key) / f"{part.number}.json", asdict(part))
+    """Write what is known of a part, unless that is written."""
+    path = home.parts(*key) / f"{part.number}.json"
+    if not path.exists() or _PART.validate_json(path.read_bytes()) != part:
+        write_json(path, asdict(part))
 
 
 def numbers(home: Home, key: Key) -> dict[str, int]:

@@ -9,6 +9,7 @@ the linkage.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from privacy import pseudonyms
 from privacy.doors import sealed
-from privacy.row_keys import ROW_KEY, RowKeys
+from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
 from sources.extract.table import SOURCE_ROW
 
 CHUNK_ROWS = 3 << 15
@@ -275,8 +276,9 @@ class RowsApart:
         self._quarantine.write(keyed(lines, self._keys))
 
 
-class PartApart(RowsApart):
-    """The same of one part of an extract, with the marks of its rows in a file of their own, sealed to the `intake`."""
+class PartsApart(RowsApart):
+    """The same of parts of an extract that are read together, by the numbers of their rows in the extract; with the
+    marks of the rows in a file of their own, sealed to the `intake`."""
 
     of = Scope(whole=False, marked=True)
 
@@ -292,26 +294,38 @@ class PartApart(RowsApart):
         super().__init__(folder, keys, holder, metadata, held_back)
         self.marks = folder / "marks.parquet"
         self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake))
-        self.rows_deleted = 0
+        self.counts: Counter[tuple[int, str]] = Counter()
+        """How many rows of each part are in each state, or break each rule."""
 
-    def __enter__(self) -> PartApart:
+    def __enter__(self) -> PartsApart:
         super().__enter__()
         self._open.enter_context(self._marks)
         return self
 
     def write(self, table: pa.Table) -> None:
-        table = keyed(self._without_held_back(pseudonyms.without_sole_bearers(table)), self._keys)
-        self._keep_marks(table, RowState.KEPT)
+        table = self._marked(pseudonyms.without_sole_bearers(table), RowState.KEPT)
         self._write_keyed(_without_marks(table))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        self.rows_deleted += table.num_rows if state is RowState.DELETED else 0
-        self._keep_marks(keyed(self._without_held_back(table), self._keys), state)
+        self._marked(table, state)
 
-    def _keep_marks(self, table: pa.Table, state: RowState) -> None:
-        marks = [name for name in pseudonyms.MARK_COLUMNS if name in table.column_names]
+    def note(self, lines: pa.Table) -> None:
+        self._count(lines[SOURCE_ROW].to_numpy(), lines["rule"])
+        super().note(lines)
+
+    def _marked(self, table: pa.Table, state: RowState) -> pa.Table:
+        table = self._without_held_back(table)
         states = pa.repeat(str(state), table.num_rows)
+        self._count(table[SOURCE_ROW].to_numpy(), states)
+        table = keyed(table, self._keys)
+        marks = [name for name in pseudonyms.MARK_COLUMNS if name in table.column_names]
         self._marks.write(table.select([ROW_KEY, *marks]).append_column("state", states))
+        return table
+
+    def _count(self, numbers: np.ndarray, what: pa.Array) -> None:
+        parts, _ = part_and_row(numbers)
+        counted = pa.table({"part": parts, "what": what}).group_by(["part", "what"]).aggregate([([], "count_all")])
+        self.counts.update({(row["part"], row["what"]): row["count_all"] for row in counted.to_pylist()})
 
 
 class RowsToSend:

@@ -25,6 +25,7 @@ from assets.intake.composing import compose, sent_again
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, FromParts, StoppedExtract, tokens_made_under
 from assets.intake.one_pass import (
     IMD_QUINTILE,
+    RuleCount,
     Staged,
     Tools,
     Untokenised,
@@ -36,19 +37,20 @@ from assets.intake.one_pass import (
 from assets.intake.profile import Profile, profile, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
-from assets.intake.rows_apart import PartApart, RowsApart
+from assets.intake.rows_apart import PartsApart, RowsApart, RowState
 from assets.intake.side_by_side import Way, side_by_side
 from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
 from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
+from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed, content_sha256, state
-from sources.extract.open import open_extract
+from sources.extract.open import OpenExtract, open_extract, together
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 from sources.reference.profile_results import number_of_children
@@ -76,6 +78,15 @@ class _Delivery:
     mac: str
     manifest: Manifest | None
     made_under: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A part that is to be read, with the run that first found it; opened, unless it holds tokens."""
+
+    delivery: _Delivery
+    arrived: int
+    extract: OpenExtract | None = None
 
 
 @dataclass(frozen=True)
@@ -173,69 +184,113 @@ class Intake:
         return quality
 
     def _read_parts(self, extracts: Sequence[Landed], staging: Path) -> dict[parts.Key, ExtractStopped]:
-        """Read what has not been read of the parts of extracts; by extract, why one of its parts cannot be taken."""
+        """Read what has not been read of the parts of extracts; by extract, why one of its parts cannot be taken.
+
+        Parts that are written alike go through one pass together, and each by itself where one of them is wrong.
+        """
         stopped: dict[parts.Key, ExtractStopped] = {}
-        waiting: list[tuple[_Delivery, int]] = []
+        groups: list[list[_Unread]] = []
         for landed in extracts:
             try:
-                waiting += self._unread(landed)
-            except ExtractStopped as stop:
-                stopped[landed.key] = stop
-        ways = (
-            (_bytes(delivery.landed.path), self._part_on_its_way(delivery, arrived, staging / f"part-{number}"))
-            for number, (delivery, arrived) in enumerate(waiting)
-        )
-        outcomes = side_by_side(ways, self._give_tokens, judging.judge)
-        for (delivery, _), outcome in zip(waiting, outcomes, strict=True):
-            if outcome:
-                own = f"{outcome.for_sender} (The file is called {delivery.landed.path.name!r}.)"
-                stopped.setdefault(delivery.landed.key, ExtractStopped(str(outcome), own))
+                groups += self._alike(self._unread(landed))
+            except ExtractStopped as unreadable:
+                stopped[landed.key] = unreadable
+        wrong = self._read(groups, staging / "together")
+        several = [group for group, _ in wrong if len(group) > 1]
+        wrong = [each for each in wrong if len(each[0]) == 1]
+        wrong += self._read([[part] for group in several for part in group], staging / "alone")
+        for (part,), stop in wrong:
+            landed = part.delivery.landed
+            own = f"{stop.for_sender} (The file is called {landed.path.name!r}.)"
+            stopped.setdefault(landed.key, ExtractStopped(str(stop), own))
         return stopped
 
-    def _unread(self, landed: Landed) -> list[tuple[_Delivery, int]]:
+    def _read(self, groups: Sequence[list[_Unread]], staging: Path) -> list[tuple[list[_Unread], ExtractStopped]]:
+        """Read each group of parts in one pass; those that cannot be taken, and why."""
+        staging.mkdir()
+        ways = (
+            (sum(_bytes(part.delivery.landed.path) for part in group), self._group_on_its_way(group, staging / str(n)))
+            for n, group in enumerate(groups)
+        )
+        outcomes = side_by_side(ways, self._give_tokens, judging.judge)
+        return [(group, outcome) for group, outcome in zip(groups, outcomes, strict=True) if outcome]
+
+    def _unread(self, landed: Landed) -> list[_Unread]:
         """The parts that have not been read under these circumstances, each with the run that first found it."""
         known = {part.file_mac: part for part in parts.held(self._home, landed.key)}
         run = max((part.arrived for part in known.values()), default=0) + 1
         hashes = {path: content_sha256(path, f"a part of {landed.name}") for path in landed.parts}
         macs = {path: deliveries.file_mac(self._keys, sha256) for path, sha256 in hashes.items()}
         numbers = parts.give_numbers(self._home, landed.key, [*macs.values()])
-        found: dict[str, tuple[_Delivery, int]] = {}
+        found: dict[str, _Unread] = {}
         for path, mac in macs.items():
             part = replace(landed, path=path, parts=(), part=numbers[mac])
             delivery, earlier = self._delivery(part, hashes[path], mac), known.get(mac)
             if mac not in found and not (earlier and earlier.made_under == delivery.made_under):
-                found[mac] = delivery, earlier.arrived if earlier else run
+                found[mac] = _Unread(delivery, earlier.arrived if earlier else run)
         return [*found.values()]
 
-    def _part_on_its_way(self, delivery: _Delivery, arrived: int, folder: Path) -> Way[ExtractStopped | None]:
-        """One part from its file to its place; why it cannot be taken, where it cannot."""
+    def _alike(self, unread: Iterable[_Unread]) -> list[list[_Unread]]:
+        """The parts in groups of those that can be read together: their columns are the same."""
+        groups: dict[Any, list[_Unread]] = {}
+        for part in unread:
+            try:
+                opened = None if part.delivery.manifest else self._opened(part.delivery)
+            except ExtractStopped:  # told when it is read by itself
+                opened = None
+            groups.setdefault(opened.form if opened else part.delivery.mac, []).append(replace(part, extract=opened))
+        return [*groups.values()]
+
+    def _opened(self, delivery: _Delivery) -> OpenExtract:
         landed = delivery.landed
+        extract = open_extract(landed, delivery.contract, _dialect(landed))
+        if landed.part and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
+            raise ExtractStopped(
+                f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
+                f"{landed.name}: the column {mark.heading!r}, which marks deleted records, is missing; add it",
+            )
+        return extract
+
+    def _group_on_its_way(self, group: Sequence[_Unread], folder: Path) -> Way[ExtractStopped | None]:
+        """Parts from their files to their place; why one cannot be taken, and then none of them is."""
+        landed = group[0].delivery.landed
         try:
-            seen = state(landed.path)
-            staged, marked = yield from self._stage_part(delivery, folder)
-            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
-            if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
-                why = staged.why_rejected
-                raise ExtractStopped(*(f"{landed.name}: {TOO_MANY_REJECTED.sentence}{each}" for each in why))
+            seen = [state(part.delivery.landed.path) for part in group]
+            staged, out, held_back = yield from self._stage_parts(group, folder)
+            found = [_part(part, staged, out, held_back) for part in group]
+            for part, read, before in zip(group, found, seen, strict=True):
+                landed = part.delivery.landed
+                own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
+                stop_if_wrong(landed, own, moved=state(landed.path) != before)
+                if own.rejected_share is not None and own.rejected_share > MAX_REJECTED_SHARE:
+                    why = own.why_rejected
+                    raise ExtractStopped(*(f"{landed.name}: {TOO_MANY_REJECTED.sentence}{each}" for each in why))
         except Exception as error:
             return error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
-        record(self._home, Processing.INTAKE, *landed.key, file_mac=delivery.mac, note=f"part {landed.part}")
-        parts.keep(self._home, landed.key, _part(delivery, arrived, staged, marked.rows_deleted), staged, marked.marks)
+        for each in found:
+            record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
+        parts.keep(self._home, landed.key, found, staged, out.marks)
         return None
 
-    def _stage_part(
-        self, delivery: _Delivery, folder: Path
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartApart]]:
+    def _stage_parts(
+        self, group: Sequence[_Unread], folder: Path
+    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsApart, HeldBack]]:
         folder.mkdir()
-        landed = delivery.landed
-        held_back = HeldBack(self._home, self._keys, landed, delivery.mac)
-        keys = row_keys.of_parts(self._keys, *landed.key).of_part(landed.part)
-        said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
+        first = group[0].delivery
+        numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
+        held_back = HeldBack(self._home, self._keys, first.landed, numbers)
+        keys = row_keys.of_parts(self._keys, *first.landed.key)
+        said = {"council": first.landed.council, "source": first.landed.source}
         said[TOKENS_KEY] = tokens_made_under(self._keys)
         to_linkage, to_intake = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
-        with PartApart(folder, keys, to_linkage, to_intake, said, held_back.mask) as out:
-            staged = yield from self._pass(delivery, out)
-        return left_out(staged, keys, held_back.rows), out
+        with PartsApart(folder, keys, to_linkage, to_intake, said, held_back.mask) as out:
+            if first.manifest:
+                staged = self._rekeyed(first, out)
+            else:
+                opened = {each.delivery.landed.part: each.extract or self._opened(each.delivery) for each in group}
+                extract = together(opened, numbers_of)
+                staged = yield from one_pass(self._tools, extract, first.contract, out)
+        return left_out(staged, keys, held_back.rows), out, held_back
 
     def _together(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         """One extract in parts, all of them read, to its place: put together, judged, promoted or stopped, reported."""
@@ -270,8 +325,8 @@ class Intake:
         for part in found:
             if any(part.made_under.get(what) != now[what] for what in _COMPARED):
                 raise ExtractStopped(
-                    f"{landed.name}: part {part.number} was read under other keys or by another version, and its file is"
-                    " no longer in landing; ask for it again"
+                    f"{landed.name}: part {part.number} was read under other keys or by another version, and its file"
+                    " is no longer in landing; ask for it again"
                 )
         for part in found:
             parts.note(self._home, landed.key, part)
@@ -280,14 +335,14 @@ class Intake:
     def _put_together(
         self, delivery: _Delivery, held: Sequence[parts.Part], stated: Parts | None, folder: Path
     ) -> tuple[Staged, FromParts]:
-        landed, of_extract = delivery.landed, row_keys.of_parts(self._keys, *delivery.landed.key)
+        landed = delivery.landed
         marks = from_parts.marks_of(self._home, self._keys, landed.key, held)
         again = {} if stated is Parts.CHANGES else sent_again(held, marks)
         ordered = parts.in_order([part for part in held if part.number not in again])
-        composed = compose(landed.name, ordered, marks, of_extract, stated)
+        composed = compose(landed.name, ordered, marks, stated)
         said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
         said[TOKENS_KEY] = tokens_made_under(self._keys)
-        staged = from_parts.write(folder, self._home, landed.key, composed, self._keys, of_extract, said)
+        staged = from_parts.write(folder, self._home, landed.key, composed, self._keys, said)
         replaced = [(part, again[part.number]) for part in held if part.number in again]
         return staged, from_parts.described(composed, replaced)
 
@@ -321,27 +376,22 @@ class Intake:
         """Payload, tokens and quarantine in `folder`, without the rows that must not come back."""
         folder.mkdir()
         landed = delivery.landed
-        held_back = HeldBack(self._home, self._keys, landed, delivery.mac)
+        held_back = HeldBack(self._home, self._keys, landed, {delivery.mac: 0})
         keys = row_keys.of_delivery(self._keys, *landed.key, delivery.mac)
         said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
         said[TOKENS_KEY] = tokens_made_under(self._keys)
         with RowsApart(folder, keys, self._keys.seals_to("tokens"), said, held_back.mask) as out:
-            staged = yield from self._pass(delivery, out)
+            if delivery.manifest:
+                staged = self._rekeyed(delivery, out)
+            else:
+                staged = yield from one_pass(self._tools, self._opened(delivery), delivery.contract, out)
         return left_out(staged, keys, held_back.rows)
 
-    def _pass(self, delivery: _Delivery, out: RowsApart) -> Generator[Untokenised, pa.Table, Staged]:
-        landed, contract = delivery.landed, delivery.contract
-        if delivery.manifest:
-            stop_if_foreign(landed, delivery.manifest, self._keys, contract)
-            with self._tools() as tools:
-                return rekey(tools.keys, self._keys, landed, delivery.manifest, contract, out)
-        extract = open_extract(landed, contract, _dialect(landed))
-        if out.of.marked and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
-            raise ExtractStopped(
-                f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
-                f"{landed.name}: the column {mark.heading!r}, which marks deleted records, is missing; add it",
-            )
-        return (yield from one_pass(self._tools, extract, contract, out))
+    def _rekeyed(self, delivery: _Delivery, out: RowsApart) -> Staged:
+        assert delivery.manifest
+        stop_if_foreign(delivery.landed, delivery.manifest, self._keys, delivery.contract)
+        with self._tools() as tools:
+            return rekey(tools.keys, self._keys, delivery.landed, delivery.manifest, delivery.contract, out)
 
     def _count(self, delivery: _Delivery, staged: Staged) -> _Counted:
         landed, manifest = delivery.landed, delivery.manifest
@@ -420,23 +470,35 @@ def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> 
     return ExtractStopped(f"{landed.name}: {sentences}{plain}", f"{landed.name}: {sentences}{own}")
 
 
-def _part(delivery: _Delivery, arrived: int, staged: Staged, rows_deleted: int) -> parts.Part:
+def _part(unread: _Unread, staged: Staged, out: PartsApart, held_back: HeldBack) -> parts.Part:
+    """A part that was read, of those that were staged together: its own counts."""
+    delivery, number = unread.delivery, unread.delivery.landed.part
+    kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
+    forgotten = sum(part_and_row(row)[0] == number for row in held_back.rows)
+    aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
+    read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
     return parts.Part(
-        delivery.landed.part,
-        delivery.landed.path.name,
-        delivery.sha256,
-        delivery.mac,
-        arrived,
-        _now(),
-        delivery.made_under,
-        {column: heading for column, heading in staged.headings.items() if heading != column},
-        staged.rows_read,
-        staged.rows_kept,
-        staged.rows_rejected,
-        rows_deleted,
-        staged.rules,
-        staged.rows_forgotten,
+        number=number,
+        file=delivery.landed.path.name,
+        file_sha256=delivery.sha256,
+        file_mac=delivery.mac,
+        arrived=unread.arrived,
+        read_at=_now(),
+        made_under=delivery.made_under,
+        headings={column: heading for column, heading in staged.headings.items() if heading != column},
+        rows_read=read,
+        rows_kept=kept,
+        rows_rejected=read - kept,
+        rows_deleted=deleted,
+        rules=tuple(_rule_of(rule, number, out) for rule in staged.rules) if not delivery.manifest else staged.rules,
+        rows_forgotten=forgotten,
     )
+
+
+def _rule_of(rule: RuleCount, part: int, out: PartsApart) -> RuleCount:
+    """How often a rule was broken in one of the parts that were read together."""
+    first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
+    return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)
 
 
 def _quality(

@@ -227,8 +227,9 @@ def rekey(
         last = _checked_rows(landed, chunk, last)
         chunk = _numbered(landed, chunk, sent, manifest)
         noted.see(chunk)
+        chunk = _in_extract(chunk, landed.part)
         out.write(_second_keying(chunk, landed.council, token_keys))
-    out.note(noted.examples())
+    out.note(_in_extract(noted.examples(), landed.part))
     if noted.rows != manifest.rows_kept:
         raise ExtractStopped(f"{landed.name}: the file has not as many rows as its manifest says; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
@@ -360,6 +361,12 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {_MAKE_AGAIN}")
     chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))
     return chunk.take(pa.array(np.argsort(rows)))
+
+
+def _in_extract(rows: pa.Table, part: int) -> pa.Table:
+    """Rows of a part by their numbers in the whole extract."""
+    at = rows.column_names.index(SOURCE_ROW)
+    return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
 
 
 def _all_in(values: pa.ChunkedArray, known: tuple[str, ...]) -> bool:

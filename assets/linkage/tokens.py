@@ -19,7 +19,7 @@ import pyarrow.parquet
 from assets.home.errors import damaged
 from assets.home.paths import Home
 from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
-from assets.intake.parts import tokens_of
+from assets.intake.parts import kept
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY
@@ -55,18 +55,19 @@ def readers(
 
 
 class TokensOfParts:
-    """The tokens of an extract in parts, read like those of one file: the rows that are in force, by part."""
+    """The tokens of an extract in parts, read like those of one file. `in_force` says which rows are, and in which of
+    the `parts`, which are files, each lies."""
 
     def __init__(self, in_force: pa.Table, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
         self._parts, self._names = parts, in_force["t_names"].combine_chunks()
-        self._in_force = in_force[ROW_KEY].to_numpy()
+        self._in_force, self._lies_in = (in_force[name].to_numpy() for name in (ROW_KEY, "lies_in"))
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
     def iter_batches(self, batch_size: int = 1 << 16, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         wanted = list(columns or self.schema_arrow.names)
-        for part in self._parts:
+        for place, part in enumerate(self._parts):
             for batch in part.iter_batches(batch_size=batch_size, columns=list(dict.fromkeys((ROW_KEY, *wanted)))):
-                yield self._of_force(batch).select(wanted)
+                yield self._of_force(batch, place).select(wanted)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows in the order of their keys."""
@@ -75,11 +76,11 @@ class TokensOfParts:
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
-    def _of_force(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of a part that are in force; where a child alone has common names, with the token of both."""
+    def _of_force(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+        """The rows of a file that are in force; where a child alone has common names, with the token of both."""
         keys = batch[ROW_KEY].to_numpy()
         at = np.minimum(np.searchsorted(self._in_force, keys), max(len(self._in_force) - 1, 0))
-        found = self._in_force[at] == keys if len(self._in_force) else np.zeros(len(keys), bool)
+        found = (self._in_force[at] == keys) & (self._lies_in[at] == place) if len(self._in_force) else at > 0
         batch, at = batch.filter(pa.array(found)), at[found]
         if "t_names" not in batch.schema.names:
             return batch
@@ -99,7 +100,7 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
     try:
         tokens, rows = sealed.opened(path, keys.opens("tokens")), pyarrow.parquet.ParquetFile(payload)
         stems = json.loads(sealed.metadata(tokens).get(PARTS_KEY, "[]"))
-        paths = [tokens_of(home, (source, cohort, council), stem) for stem in stems]
+        paths = [kept(home, (source, cohort, council), stem).tokens for stem in stems]
         parts = [sealed.opened(path, keys.opens("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(

@@ -1,9 +1,9 @@
 """What lies in the landing folder: found, named, and told from another.
 
-`<council>/<source>/<cohort>.<ext>` is a whole extract. So is a folder `<cohort>` of `hv_reviews` in which a file is named
-after a table of CSDS: it holds the tables of one. In any other folder `<cohort>` every file is a part, and so is every
-folder of such tables. A file of another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort of which
-it has rows.
+`<council>/<source>/<cohort>.<ext>` is a whole extract. So is a folder `<cohort>` of `hv_reviews` in which a file is
+named after a table of CSDS: it holds the tables of one. In any other folder `<cohort>` every file is a part, and so is
+every folder of such tables. A file of another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort of
+which it has rows.
 """
 
 from __future__ import annotations

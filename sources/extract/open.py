@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,10 +55,31 @@ class OpenExtract:
         return "constant" if column in self.dialect.constants else "missing"
 
     @property
+    def form(self) -> tuple[Any, ...]:
+        """What is the same of parts that can be read together."""
+        return self.dialect.sha256, tuple(self.headings), tuple(self.inputs.items()), self.table.in_contract_form
+
+    @property
     def schema(self) -> pa.Schema:
         """Of the `batches`."""
         names = [*self.headings, *self.inputs.values()]
         return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+
+
+def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
+    """Parts of an extract that are written alike (`form`), by number, as one file. `numbered` gives the numbers in the
+    whole extract of rows of a part."""
+    first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for part, extract in parts.items():
+            for batch in extract.batches:
+                at = batch.schema.get_field_index(SOURCE_ROW)
+                yield batch.set_column(at, SOURCE_ROW, pa.array(numbered(part, batch.column(at).to_numpy())))
+            for rule, rows in extract.set_aside.items():
+                set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
+
+    return replace(first, batches=batches(), set_aside=set_aside)
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
