@@ -183,6 +183,7 @@ TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 
 MARKS: tuple[TokenColumn, ...] = (
     TokenColumn("record", "linkage", "record", (), ()),
+    *(TokenColumn(name, "linkage", name, (), ()) for name in ("record_born", "record_surname", "record_forename")),
     TokenColumn("content", "linkage", "content", (), ()),
     TokenColumn("sole_names", "linkage", "names", (), (), _BANDS),
     TokenColumn("sole_born", "linkage", "sole|dob", (), ()),
@@ -190,7 +191,8 @@ MARKS: tuple[TokenColumn, ...] = (
 )
 """Marks of a row, made like tokens, by which the parts of an extract are put together (`marks_of_rows`). The linkage is
 given none of them: `record` and `content` take in council and source, so that they join nothing outside one extract
-and its parts, and the others exist for common names alone. `sole_names` is what `t_names` is if a single child of the
+and its parts. A UPN may stand for two children: `record_born` and the like say, of rows of one UPN alone, whether they
+agree. The others exist for common names alone. `sole_names` is what `t_names` is if a single child of the
 extract bears both names, which no part can tell; `sole_born` and `sole_home` tell whether that is so."""
 MARK_COLUMNS = tuple(mark.name for mark in MARKS)
 
@@ -246,6 +248,9 @@ def marks_of_rows(
         "record": (*of_source, f"coalesce({', '.join(sets)})"),
         "content": (*of_source, *content),
     }
+    if "upn" in columns:
+        told = {"born": "n_dob_sorted", "surname": "n_surname", "forename": "n_forename"}
+        components |= {f"record_{name}": (*components["record"], part) for name, part in told.items()}
     if {"surname", "forename", "date_of_birth", "postcode"} <= columns:
         names = (_UNLESS_RARE, "n_forename")
         components |= {

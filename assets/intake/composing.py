@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from assets.intake.parts import Ordered, Part
 from assets.intake.rows_apart import CHUNK_ROWS
@@ -27,6 +30,10 @@ NEARLY_ALL = 0.95
 """Share of the records of the part before that a part holds if parts are cumulative, each pair of them."""
 MOSTLY = 0.5
 """Share of the records of an earlier part of the same name that a part holds if it is sent in its place."""
+_SOLE = ("sole_names", "sole_born", "sole_home")
+_TELLING = ("record_born", "record_surname", "record_forename")
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""Mixes two marks into one value."""
 _STATES = Path(__file__).with_suffix(".sql")
 
 
@@ -89,7 +96,7 @@ def _enter(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int,
     for place, (part, tie) in enumerate(zip(ordered.parts, ordered.ties, strict=True)):
         of_part = marks[part.number]
         con.register("of_part", of_part)
-        names = [name for name in ("sole_names", "sole_born", "sole_home") if name in of_part.column_names]
+        names = [name for name in (*_SOLE, *_TELLING) if name in of_part.column_names]
         columns = ", ".join(names or ["NULL::UBIGINT AS sole_names"])
         select = (
             f"SELECT {place} AS place, {tie} AS tie, {part.number} AS part, row_key, number, state, content,"
@@ -97,11 +104,54 @@ def _enter(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int,
         )
         con.execute(f"INSERT INTO entries {select}" if place else f"CREATE TABLE entries AS {select}").fetchall()
         con.unregister("of_part")
+    _tell_children_apart(con)
     if last_row:
         con.execute(
             "DELETE FROM entries WHERE state <> 'rejected' AND row_key NOT IN (SELECT row_key FROM entries"
             " WHERE state <> 'rejected' QUALIFY row_number() OVER (PARTITION BY key, place ORDER BY number DESC) = 1)"
         ).fetchall()
+
+
+def _tell_children_apart(con: duckdb.DuckDBPyConnection) -> None:
+    """Give rows of one UPN that agree in no two of date of birth, surname and forename keys of their own: they are of
+    two children, and neither replaces the other."""
+    if not set(_TELLING) <= _columns(con):
+        return
+    differ = " OR ".join(f"min({name}) <> max({name})" for name in _TELLING)
+    rows = con.sql(
+        f"SELECT row_key, key, {', '.join(_TELLING)} FROM entries WHERE key IN"
+        f" (SELECT key FROM entries WHERE record_born IS NOT NULL GROUP BY key HAVING {differ})"
+    ).to_arrow_table()
+    if not rows.num_rows:
+        return
+    known = [rows[name].fill_null(0).to_numpy() for name in _TELLING]
+    silent = np.logical_or.reduce([values == 0 for values in known])  # of one that lacks something nobody can say
+    keys = rows["key"].to_numpy()
+    pairs = [one * _ODD ^ other for one, other in combinations(known, 2)]
+    child = _components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
+    con.register("told_apart", pa.table({"row_key": rows["row_key"], "child": pa.array(child)}))
+    con.execute("UPDATE entries SET key = hash(key, child) FROM told_apart WHERE entries.row_key = told_apart.row_key")
+    con.unregister("told_apart")
+
+
+def _components(told: Sequence[np.ndarray]) -> np.ndarray:
+    """The component of each row, where two are joined by an equal value, other than 0, of one of the columns."""
+    count = len(told[0])
+    rows, nodes, first = [], [], count
+    for values in told:
+        there = np.flatnonzero(values)
+        _, node = np.unique(values[there], return_inverse=True)
+        rows.append(there)
+        nodes.append(node + first)
+        first += len(there)
+    graph = coo_array(
+        (np.ones(sum(map(len, rows)), np.int8), (np.concatenate(rows), np.concatenate(nodes))), (first, first)
+    )
+    return connected_components(graph, directed=False)[1][:count].astype(np.int64)
+
+
+def _columns(con: duckdb.DuckDBPyConnection) -> set[str]:
+    return {column for column, *_ in con.execute("DESCRIBE entries").fetchall()}
 
 
 def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
@@ -145,9 +195,8 @@ def _with_names(con: duckdb.DuckDBPyConnection) -> pa.Table:
     an extract that is not too long for it.
     """
     ((count,),) = con.execute("SELECT count(*) FROM in_force").fetchall()
-    columns = {column for column, *_ in con.execute("DESCRIBE entries").fetchall()}
     sole = "NULL::UBIGINT"
-    if "sole_born" in columns and count <= CHUNK_ROWS:
+    if set(_SOLE) <= _columns(con) and count <= CHUNK_ROWS:
         sole = (
             "CASE WHEN coalesce(min(sole_born) OVER namesakes = max(sole_born) OVER namesakes, true)"
             " AND (count(sole_born) OVER namesakes = count(*) OVER namesakes"
