@@ -25,7 +25,7 @@ from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyProblem, KeyRing
-from privacy.row_keys import RowKeys
+from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
 from sources.reference.cohorts import Cohort
 
@@ -106,6 +106,17 @@ class ExtractQuality:
     def key(self) -> tuple[str, str, str]:
         """Source, cohort and council, by which a home folder knows it."""
         return self.source, self.cohort, self.council
+
+    @property
+    def part_numbers(self) -> dict[str, int]:
+        """The number of each of its files by MAC: those of its parts, or 0 of a whole one."""
+        return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
+
+    def has_row(self, number: int) -> bool:
+        """Whether a row of this number in the whole extract was read."""
+        part, row = part_and_row(number)
+        read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
+        return 0 < row <= read.get(part, 0)
 
     @property
     def failures(self) -> tuple[Finding, ...]:

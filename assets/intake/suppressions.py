@@ -87,6 +87,12 @@ def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppr
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
+def listed(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
+    """Rows on the list by their numbers in the extract whose `parts` are given by the MACs of their files."""
+    rows = suppressed(home, *key)
+    return sorted(in_extract(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
+
+
 def suppress(home: Home, source: str, cohort: str, council: str, rows: Collection[Suppressed]) -> None:
     """Add rows to the list, durable on return."""
     known = {(row.file_mac, row.source_row): row for row in suppressed(home, source, cohort, council)}

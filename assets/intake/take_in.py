@@ -198,7 +198,7 @@ class Intake:
         wrong = self._read(groups, staging / "together")
         several = [group for group, _ in wrong if len(group) > 1]
         wrong = [each for each in wrong if len(each[0]) == 1]
-        wrong += self._read([[part] for group in several for part in group], staging / "alone")
+        wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
         for (part,), stop in wrong:
             landed = part.delivery.landed
             own = f"{stop.for_sender} (The file is called {landed.path.name!r}.)"
@@ -251,11 +251,16 @@ class Intake:
             )
         return extract
 
+    def _again(self, part: _Unread) -> _Unread:
+        """The part, opened if it is a file to be opened. Raises `ExtractStopped`."""
+        return part if part.delivery.manifest else replace(part, extract=self._opened(part.delivery))
+
     def _group_on_its_way(self, group: Sequence[_Unread], folder: Path) -> Way[ExtractStopped | None]:
         """Parts from their files to their place; why one cannot be taken, and then none of them is."""
         landed = group[0].delivery.landed
         try:
             seen = [state(part.delivery.landed.path) for part in group]
+            group = [part if part.extract else self._again(part) for part in group]
             staged, out, held_back = yield from self._stage_parts(group, folder)
             found = [_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
@@ -287,7 +292,7 @@ class Intake:
             if first.manifest:
                 staged = self._rekeyed(first, out)
             else:
-                opened = {each.delivery.landed.part: each.extract or self._opened(each.delivery) for each in group}
+                opened = {each.delivery.landed.part: each.extract for each in group if each.extract}
                 extract = together(opened, numbers_of)
                 staged = yield from one_pass(self._tools, extract, first.contract, out)
         return left_out(staged, keys, held_back.rows), out, held_back

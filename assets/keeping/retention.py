@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assets.home.at_work import alone
@@ -157,14 +157,19 @@ def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = No
             for code in [cohort] if cohort else _codes_in(landing / council / source):
                 try:
                     landed = find(landing, council, source, code)
-                    found = _looked_at(home, keys, landed) if landed else None
+                    looked_at = [_looked_at(home, keys, each) for each in _files_of(landed)]
                 except ExtractStopped as stopped:
-                    found = f"{stopped}; it stays"
-                if isinstance(found, Shreddable):
-                    ready.append(found)
-                elif found:
-                    kept.append(found)
+                    looked_at = [f"{stopped}; it stays"]
+                ready += [found for found in looked_at if isinstance(found, Shreddable)]
+                kept += [found for found in looked_at if isinstance(found, str)]
     return Looked(tuple(ready), tuple(kept))
+
+
+def _files_of(landed: Landed | None) -> list[Landed]:
+    """The extract, or each of its parts."""
+    if landed is None:
+        return []
+    return [replace(landed, path=path, parts=()) for path in landed.parts] or [landed]
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
@@ -173,7 +178,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
         found = shreddable(landing, home, keys, cohort)
         for file in found.ready:
             shred(home, file)
-        for left in landing.glob(f"*/*/{_SHREDDING_PREFIX}*"):
+        for left in (*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*")):
             _destroy(left)
     return found
 
@@ -186,6 +191,9 @@ def shred(home: Home, file: Shreddable) -> None:
     landed.path.rename(begun)
     _destroy(begun)
     landed.path.with_name(landed.path.name + READY).unlink(missing_ok=True)
+    folder = landed.path.parent
+    if folder.name == landed.cohort and not any(folder.iterdir()):
+        folder.rmdir()  # an empty one would look like an extract that is still to come
 
 
 def _destroy(path: Path) -> None:
@@ -209,9 +217,9 @@ def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     mac = deliveries.file_mac(keys, content_sha256(landed.path))
     if deliveries.stopped(home, *landed.key):
         return f"{landed.name} was stopped; it stays until a good one is in"
-    if quality is None or quality.file_mac != mac:
+    if quality is None or mac not in quality.part_numbers:
         return f"{landed.name} has not been taken in as it lies there; it stays"
-    return Shreddable(landed, mac, quality.taken_at)
+    return Shreddable(replace(landed, part=quality.part_numbers[mac]), mac, quality.taken_at)
 
 
 def _codes_in(folder: Path) -> Iterator[str]:

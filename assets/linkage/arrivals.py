@@ -113,7 +113,7 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
     elif landed and _is_newer(landed, taken, stopped):
-        state, since = State.LANDED, _changed(landed.path).date()
+        state, since = State.LANDED, _changed(landed).date()
     elif stopped:
         state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
     elif taken:
@@ -138,19 +138,22 @@ def _is_newer(
     looked_at = stopped.stopped_at if stopped else taken.taken_at if taken else None
     if looked_at is None:
         return True
-    if _changed(landed.path) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
+    if _changed(landed) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
         return False
-    return bool(stopped) or content_sha256(landed.path) != (taken.file_sha256 if taken else "")
+    known = {part.file_sha256 for part in taken.parts.parts} if taken and taken.parts else set()
+    known |= {taken.file_sha256} if taken else set()
+    return bool(stopped) or not {content_sha256(path) for path in landed.paths} <= known
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
 """Times of intake are kept in whole seconds."""
 
 
-def _changed(path: Path) -> dt.datetime:
-    """When a file, or the last of a folder's files, came to hold what it holds."""
-    inside = (file.lstat() for file in path.rglob("*"))  # a link in it may lead nowhere
-    return dt.datetime.fromtimestamp(max(each.st_ctime for each in (path.stat(), *inside)), dt.UTC)
+def _changed(landed: Landed) -> dt.datetime:
+    """When its file, or the last of its files, came to hold what it holds."""
+    inside = [file.lstat() for path in landed.paths for file in path.rglob("*")]  # a link in it may lead nowhere
+    times = [each.st_ctime for each in (*(path.stat() for path in landed.paths), *inside)]
+    return dt.datetime.fromtimestamp(max(times), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

@@ -314,9 +314,10 @@ def content_sha256(path: Path, name: str = "a file") -> str:
         raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 
 
-def state(path: Path) -> list[list[int]]:
+def state(*paths: Path) -> list[list[int]]:
     """Size and time of change of each file: equal over two looks when nothing is being written."""
-    return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files_in(path))]
+    files = (file for path in paths for file in files_in(path))
+    return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
 
 def _file_sha256(path: Path) -> str:

@@ -126,3 +126,69 @@ def test_reviews_are_known_by_number_kind_and_date(desk: Desk) -> None:
     quality = desk.take("hv_reviews")
     assert quality.rows_kept == 2
     assert rows(desk, "hv_reviews", "review, concern") == [(1, 2, "12M", None), (2, 1, "2-2.5Y", "Y")]
+
+
+def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(child(1), child(2, com_e01="9"), child(3, com_e01="9")))
+    land(desk, "2026-06.csv", eyfsp(child(2), child(4, com_e01="9")))
+    quality = desk.take()
+    (rule,) = [rule for rule in quality.rules if rule.rule == "com_e01-invalid"]
+    assert [part_and_row(number) for number in rule.first_rows] == [(1, 3), (2, 2)]
+    assert (quality.rows_kept, quality.rows_rejected, rule.rows) == (2, 2, 2)
+    report = desk.home.reports(COHORT, "leeds") / "eyfsp"
+    page = report.with_suffix(".html").read_text(encoding="utf-8")
+    assert "3 of part 1; 2 of part 2" in page
+    assert "2026-06.csv" in page
+
+
+def test_one_wrong_part_stops_the_extract_and_the_others_are_read(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(*map(child, range(1, 40))))
+    land(desk, "2026-06.csv", eyfsp(*(child(number, com_e01="9") for number in range(40, 80))))
+    with pytest.raises(ExtractStopped, match=r"leeds/eyfsp/202425, part 2: More than 20% of the rows") as stopped:
+        desk.take()
+    assert "2026-06" not in str(stopped.value)
+    assert "2026-06.csv" in stopped.value.for_sender
+    land(desk, "2026-06.csv", eyfsp(*map(child, range(40, 80))))
+    assert desk.take().rows_kept == 79
+
+
+def test_parts_of_any_format_and_form(desk: Desk, eyfsp: Text) -> None:
+    from tests.support.intake.files import as_gzip, as_parquet, as_xlsx, children, zipped
+
+    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "2026-01.xlsx").write_bytes(as_xlsx(children(child(1))))
+    (folder / "2026-02.parquet").write_bytes(as_parquet(children(child(2), child(1, sex="M"))))
+    (folder / "2026-03.csv.gz").write_bytes(as_gzip(eyfsp(child(3)).encode()))
+    (folder / "2026-04.zip").write_bytes(zipped({"any.csv": eyfsp(child(4))}))
+    (folder / "2026-05.txt").write_text(eyfsp(child(5), delimiter="|"), encoding="utf-16")
+    assert desk.take().rows_kept == 5
+    assert rows(desk, columns="sex")[1] == (2, 2, "M")
+
+
+def test_deletions_of_a_log_of_changes(
+    desk: Desk, eyfsp: Text, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assets.intake import take_in
+    from sources.councils.council_file import CouncilFile
+    from sources.councils.dialect import Deletion, Dialect, Parts
+
+    changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
+    monkeypatch.setattr(take_in, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
+
+    def log(*entries: tuple[str, dict[str, str]]) -> str:
+        header, *lines = eyfsp(*(said for _, said in entries)).splitlines()
+        marks = ["Status", *(mark for mark, _ in entries)]
+        return "\n".join(f"{mark},{line}" for mark, line in zip(marks, [header, *lines], strict=True)) + "\n"
+
+    land(desk, "2026-01.csv", log(("", child(1)), ("", child(2)), ("", child(3))))
+    land(desk, "2026-02.csv", log(("D", child(2, com_e01="")), ("D", child(9)), ("", child(1, sex="M")), ("", child(1))))
+    quality = desk.take()
+    assert quality.parts
+    first, second = quality.parts.parts
+    assert quality.rows_rejected == 0
+    assert (second.deletions, second.of_nothing) == (2, 1)
+    assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F")]
+    land(desk, "2026-03.csv", eyfsp(child(7)))
+    with pytest.raises(ExtractStopped, match="the column that the council file names under 'deleted' is missing"):
+        desk.take()
