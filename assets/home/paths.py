@@ -77,6 +77,10 @@ class Home:
         """Folder of the parts of an extract that have been read: what is kept of each, by its number."""
         return self._extract("parts", source, cohort, council, "d")
 
+    def several(self, source: str, council: str) -> Path:
+        """Of which cohorts each file was that held several."""
+        return self.restricted / "several" / f"source={source}" / f"{council}.json"
+
     def tokens_of_parts(self, source: str, cohort: str, council: str) -> Path:
         """Folder of the tokens of the parts of an extract, each encrypted to the linkage."""
         return self.tokens(source, cohort, council).with_suffix(".d")

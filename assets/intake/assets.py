@@ -163,6 +163,7 @@ def _take_in_all(
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
         if isinstance(outcome, ExtractStopped):
             stopped.append(str(outcome))
+        if not isinstance(outcome, ExtractQuality):
             continue
         taken.append(outcome)
         context.log_event(

@@ -254,6 +254,13 @@ def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out:
         (rows,) = tokenise(tools, [wanted.rows], contract, wanted.of)
 
 
+def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, projection: Projection) -> pa.Table:
+    """The marks of the rows of an extract that is small, by `source_row`."""
+    typed = pa.concat_tables(_typed(tools.con, extract, contract, projection))
+    (rows,) = tokenise(tools, [typed], contract, Scope(whole=False, marked=True))
+    return rows.select([SOURCE_ROW, "record"])
+
+
 def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
     """The rows with tokens, in order, or why they cannot be given any. Those of one form go through together, and each
     alone if that fails."""

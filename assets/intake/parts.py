@@ -50,6 +50,8 @@ class Part:
     rows_forgotten: int = 0
     kept_in: str = ""
     """How the names of the files begin in which its rows lie."""
+    of_several: bool = False
+    """Whether its file held rows of other cohorts too."""
 
 
 _PART = TypeAdapter(Part)
@@ -101,6 +103,13 @@ def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Pat
         for path in folder.glob("*-*.parquet"):
             if path.name.partition(".")[0] not in in_use:
                 path.unlink()
+
+
+def drop(home: Home, key: Key) -> None:
+    """Keep nothing of parts, because a whole file took their place; but which numbers were given."""
+    for folder in (home.parts(*key), home.tokens_of_parts(*key)):
+        for path in (*folder.glob("*.json"), *folder.glob("*.parquet")):
+            path.unlink()
 
 
 def note(home: Home, key: Key, part: Part) -> None:

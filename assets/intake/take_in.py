@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,13 +15,14 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from assets.home.at_work import in_use
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.software import software
-from assets.intake import deliveries, from_parts, judging, parts
+from assets.intake import deliveries, from_parts, judging, parts, several
 from assets.intake.composing import compose, sent_again
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, FromParts, StoppedExtract, tokens_made_under
 from assets.intake.one_pass import (
@@ -30,6 +32,7 @@ from assets.intake.one_pass import (
     Tools,
     Untokenised,
     give_tokens,
+    marked,
     one_pass,
     stop_if_wrong,
     tools_for,
@@ -49,8 +52,10 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, T
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import REFERENCE, Landed, content_sha256, state
+from sources.extract.landed import REFERENCE, Landed, cohorts_of_children, content_sha256, state
 from sources.extract.open import OpenExtract, open_extract, together
+from sources.extract.project import project_extract
+from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 from sources.reference.profile_results import number_of_children
@@ -64,7 +69,8 @@ _COMPARED = ("keys", "pseudonyms", "normaliser", "contract")
 _PUBLISHED_COHORT = Cohort("202425")
 """Whose published number of children that is, whatever the cohort."""
 
-Outcome: TypeAlias = ExtractQuality | ExtractStopped
+Outcome: TypeAlias = ExtractQuality | ExtractStopped | None
+"""None where the files that lie there hold several cohorts, and no row of this one."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,13 @@ class _Delivery:
 
 @dataclass(frozen=True)
 class _Unread:
-    """A part that is to be read, with the run that first found it; opened, unless it holds tokens."""
+    """A part that is to be read, with the run that first found it; opened, unless it holds tokens. `of_several` where
+    its file held rows of other cohorts too."""
 
     delivery: _Delivery
     arrived: int
     extract: OpenExtract | None = None
+    of_several: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,8 @@ class Intake:
     def take_in(self, landed: Landed) -> ExtractQuality:
         """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
         (outcome,) = self.take_in_all([landed])
+        if outcome is None:
+            raise ExtractStopped(f"{landed.name}: no row of the files of several cohorts is of this one")
         if isinstance(outcome, ExtractStopped):
             raise outcome
         return outcome
@@ -137,27 +147,32 @@ class Intake:
         """
         with in_use(self._home), self._home.staging() as staging:
             landed = list(extracts)
-            stopped = self._read_parts([each for each in landed if each.parts], staging)
+            stopped = self._read_parts([each for each in landed if each.in_parts or each.several], staging)
             ways = (
-                (_bytes(each.path), self._together(each, staging / str(number), stopped.get(each.key)))
-                if each.parts
-                else (_bytes(each.path), self._on_its_way(each, staging / str(number)))
+                (_bytes(each.path), self._way(each, staging / str(number), stopped.get(each.key)))
                 for number, each in enumerate(landed)
             )
             yield from side_by_side(ways, self._give_tokens, judging.judge)
+
+    def _way(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
+        if landed.in_parts:
+            return self._together(landed, folder, stopped)
+        return self._on_its_way(landed, folder, stopped)
 
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
         """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
         folder = self._landing / council / source
         self._stop(Landed(council, source, cohort, folder / cohort), "", stopped)
 
-    def _on_its_way(self, landed: Landed, folder: Path) -> Way[Outcome]:
+    def _on_its_way(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         """One extract from its file to its place: staged in `folder`, judged, then promoted or stopped, and reported.
 
         An extract that is stopped leaves the previous good one where it was. Waits for others twice: see `Way`.
         """
         mac = ""
         try:
+            if stopped:
+                raise stopped
             seen, sha256 = state(landed.path), content_sha256(landed.path, landed.name)
             mac = deliveries.file_mac(self._keys, sha256)
             delivery = self._delivery(landed, sha256, mac)
@@ -180,6 +195,8 @@ class Intake:
             return self._stop(landed, delivery.mac, _stopped_by(quality.failures, landed, counted.staged))
         record(self._home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         deliveries.accept(self._home, quality, counted.staged)
+        if told is None:
+            parts.drop(self._home, landed.key)
         report_extract(self._home, quality, counted.last)
         return quality
 
@@ -192,7 +209,8 @@ class Intake:
         groups: list[list[_Unread]] = []
         for landed in extracts:
             try:
-                groups += self._alike(self._unread(landed))
+                self._sort(landed, staging)
+                groups += self._alike(self._unread(landed)) if landed.in_parts else []
             except ExtractStopped as unreadable:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
@@ -204,6 +222,77 @@ class Intake:
             own = f"{stop.for_sender} (The file is called {landed.path.name!r}.)"
             stopped.setdefault(landed.key, ExtractStopped(str(stop), own))
         return stopped
+
+    def _sort(self, landed: Landed, staging: Path) -> None:
+        """Give the rows of files of several cohorts to their cohorts, as parts; each file once, whoever comes first."""
+        if not landed.several:
+            return
+        several.stop_if_it_cannot_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
+        with several.in_turn(self._home, landed.source, landed.council):
+            known = several.known(self._home, landed.source, landed.council)
+            for path in landed.several:
+                file = Landed(landed.council, landed.source, landed.cohort, path)
+                sha256 = content_sha256(path, file.name)
+                mac = deliveries.file_mac(self._keys, sha256)
+                delivery = self._delivery(file, sha256, mac)
+                if mac not in known or known[mac].made_under != delivery.made_under:
+                    known[mac] = self._sorted(delivery, staging)
+                    several.remember(self._home, landed.source, landed.council, mac, known[mac])
+                if landed.cohort in known[mac].cohorts and not landed.in_parts:
+                    raise ExtractStopped(
+                        f"{landed.name}: is whole, and a file of several cohorts has rows of the same one; put it into"
+                        f" the folder {landed.cohort}, as a part, or take the other away"
+                    )
+
+    def _sorted(self, delivery: _Delivery, staging: Path) -> several.Sorted:
+        """One file of several cohorts, whose rows go to their cohorts. Raises `ExtractStopped`."""
+        landed = delivery.landed
+        if delivery.manifest:
+            raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
+        extract = self._opened(delivery)
+        text = several.texts(landed.name, extract)
+        found = self._told_apart(delivery, extract, text)
+        if not found.of_cohort:
+            raise ExtractStopped(
+                f"{landed.name}: no row says of which cohort it is, by a date of birth or an academic year; send a file"
+                " for each cohort, called by it"
+            )
+        groups = []
+        for cohort, numbers in found.of_cohort.items():
+            of_cohort = several.of_cohort(extract, text, numbers, cohort)
+            number = parts.give_numbers(self._home, of_cohort.landed.key, [delivery.mac])[delivery.mac]
+            run = 1 + max((part.arrived for part in parts.held(self._home, of_cohort.landed.key)), default=0)
+            own = replace(delivery, landed=replace(of_cohort.landed, part=number))
+            groups.append([_Unread(own, run, of_cohort, of_several=True)])
+        for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
+            raise stop
+        aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
+        first = tuple(aside[: several.MAX_EXAMPLE_ROWS].astype(int).tolist())
+        return several.Sorted(delivery.sha256, delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first)
+
+    def _told_apart(self, delivery: _Delivery, extract: OpenExtract, text: pa.Table) -> several.Rows:
+        """The rows of a file by cohort: by what they say, else by where an earlier part has their record."""
+        contract = delivery.contract
+        projection = project_extract("extract", extract, contract, normalise.VALID)
+        with self._tools() as tools:
+            tools.con.register("extract", text)
+            found = several.told_apart(tools.con.sql(several.cohorts_sql(projection, contract)).to_arrow_table())
+            tools.con.unregister("extract")
+            if not len(found.of_none):
+                return found
+            silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found.of_none)))
+            records = marked(tools, replace(extract, batches=iter(silent.to_batches())), contract, projection)
+        return several.by_earlier_parts(found, records, self._marks_by_cohort(delivery.landed))
+
+    def _marks_by_cohort(self, landed: Landed) -> dict[str, pa.Table]:
+        """The marks of the rows of all parts of a council's source, by cohort."""
+        found = {}
+        for cohort in cohorts_of_children():
+            key = (landed.source, cohort, landed.council)
+            if held := parts.held(self._home, key):
+                marks = from_parts.marks_of(self._home, self._keys, key, held)
+                found[cohort] = pa.concat_tables(table.select(["record"]) for table in marks.values())
+        return found
 
     def _read(self, groups: Sequence[list[_Unread]], staging: Path) -> list[tuple[list[_Unread], ExtractStopped]]:
         """Read each group of parts in one pass; those that cannot be taken, and why."""
@@ -303,7 +392,8 @@ class Intake:
         try:
             if stopped:
                 raise stopped
-            held = self._parts_in_hand(landed)
+            if not (held := self._parts_in_hand(landed)):
+                return None
             stated = _dialect(landed).parts
             sha256 = from_parts.identity(held, stated)
             mac = deliveries.file_mac(self._keys, sha256)
@@ -324,7 +414,7 @@ class Intake:
     def _parts_in_hand(self, landed: Landed) -> list[parts.Part]:
         """Every part of an extract that has been read, in landing or not any more; raises `ExtractStopped` where one
         cannot be laid beside the others."""
-        names = {content_sha256(path, landed.name): path.name for path in landed.parts}
+        names = {content_sha256(path, landed.name): path.name for path in (*landed.parts, *landed.several)}
         found = parts.called_as_they_lie(parts.held(self._home, landed.key), names)
         now = {**self._made_under, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
@@ -497,6 +587,7 @@ def _part(unread: _Unread, staged: Staged, out: PartsApart, held_back: HeldBack)
         rows_deleted=deleted,
         rules=tuple(_rule_of(rule, number, out) for rule in staged.rules) if not delivery.manifest else staged.rules,
         rows_forgotten=forgotten,
+        of_several=unread.of_several,
     )
 
 

@@ -8,6 +8,7 @@ which it has rows.
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import hashlib
 import os
@@ -20,7 +21,7 @@ from privacy.doors.regular import leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
-from sources.reference.cohorts import Cohort, InvalidCohort
+from sources.reference.cohorts import Cohort, InvalidCohort, cohort_codes
 from sources.reference.places import places
 
 TOKENS_SUFFIX = ".tokens.parquet"
@@ -58,8 +59,9 @@ _UNFINISHED_STARTS, _UNFINISHED_ENDS = (".", "~$"), (".part", ".filepart", ".tmp
 class Landed:
     """One extract as it lies in landing, or one part of it.
 
-    `parts` are the files that an extract in parts comes in, whose folder is `path`; none of a whole one. Of one part,
-    `path` is its file, and `part` its number.
+    `parts` are the files that an extract in parts comes in, whose folder is `path`; none of a whole one. `several` are
+    files beside that folder that may hold rows of it among others. Of one part, `path` is its file, and `part` its
+    number.
     """
 
     council: str
@@ -68,6 +70,7 @@ class Landed:
     path: Path
     parts: tuple[Path, ...] = ()
     part: int = 0
+    several: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,14 +79,19 @@ class Landed:
         place = f"{self.council}/{self.source}"
         if self.part:
             return f"{place}/{self.cohort}, part {self.part}"
-        if self.parts:
+        if self.in_parts:
             return f"{place}/{self.cohort}"
         return f"{place}/{self.path.name}" if names_an_extract(self.path.name) else f"a file of {place}"
 
     @property
+    def in_parts(self) -> bool:
+        """Whether it is put together from files, however many."""
+        return bool(self.parts or (self.several and not self.path.exists()))
+
+    @property
     def paths(self) -> tuple[Path, ...]:
-        """What it lies in: its parts, or itself."""
-        return self.parts or (self.path,)
+        """What it lies in, or may: its parts, or itself."""
+        return (*self.parts, *self.several) if self.in_parts else (self.path,)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -245,10 +253,15 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
+    several = tuple(_of_several(landing / council / source))
+    for path in several:
+        if leads_out(path, landing / council):
+            raise rules.stopped(f"a file of {council}/{source}", rules.LINK)
     if not found:
-        return None
+        folder = landing / council / source / cohort
+        return Landed(council, source, cohort, folder, several=several) if several else None
     parts = parts_in(found[0], source)
-    landed = Landed(council, source, cohort, found[0], tuple(parts))
+    landed = Landed(council, source, cohort, found[0], tuple(parts), several=several)
     for part in parts:
         if rule := _refusal(part.name):
             raise rules.stopped(f"a part of {landed.name}", rule)
@@ -266,9 +279,15 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     return landed
 
 
+def cohorts_of_children() -> list[str]:
+    """The cohorts of which children have been born by now, that a file may hold beside one another."""
+    return [code for code in cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
+
+
 def anything_arrived(landing: Path, cohort: str) -> bool:
-    """Whether some council has sent something for a cohort, usable or not."""
-    return any(files_of(landing, council, source, cohort) for council in taking_part(landing) for source in CONTRACTS)
+    """Whether some council has sent something for a cohort, or that may be, usable or not."""
+    places = [(council, source) for council in taking_part(landing) for source in CONTRACTS]
+    return any(files_of(landing, *place, cohort) or _of_several(landing.joinpath(*place)) for place in places)
 
 
 def candidates(landing: Path) -> Iterator[Landed]:
@@ -279,6 +298,8 @@ def candidates(landing: Path) -> Iterator[Landed]:
             for path in sorted((landing / council / source).glob("*")):
                 if not is_unfinished(path.name) and not path.name.endswith(READY):
                     by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
+            if _of_several(landing / council / source):
+                by_cohort = {code: [] for code in cohorts_of_children()} | by_cohort
             for cohort, paths in by_cohort.items():
                 try:
                     found = find(landing, council, source, cohort)

@@ -192,3 +192,59 @@ def test_deletions_of_a_log_of_changes(
     land(desk, "2026-03.csv", eyfsp(child(7)))
     with pytest.raises(ExtractStopped, match="the column that the council file names under 'deleted' is missing"):
         desk.take()
+
+
+BEFORE, AFTER = "202324", "202526"
+
+
+def beside(desk: Desk, name: str, text: str, source: str = "eyfsp") -> None:
+    path = desk.landing / "leeds" / source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def born(number: int, year: int, **changes: str) -> dict[str, str]:
+    """A child born in October of a year."""
+    cohort = f"{year + 5}{(year + 6) % 100:02d}"
+    return child(number, date_of_birth=f"{year}-10-03", academic_year=cohort, **changes)
+
+
+def take(desk: Desk, cohort: str) -> int | None:
+    landed = find(desk.landing, "leeds", "eyfsp", cohort)
+    assert landed
+    return desk.intake.take_in(landed).rows_kept
+
+
+def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk, eyfsp: Text) -> None:
+    beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2019), born(3, 2019), born(4, 2020)))
+    assert [take(desk, cohort) for cohort in (COHORT, BEFORE, AFTER)] == [2, 1, 1]
+    assert rows(desk, columns="sex") == [(1, 2, "F"), (1, 3, "F")]
+    beside(desk, "2026-06.csv", eyfsp(born(2, 2019, sex="M"), born(5, 2019)))
+    assert take(desk, COHORT) == 3
+
+
+def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_is_set_aside(
+    desk: Desk, eyfsp: Text
+) -> None:
+    beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2019)))
+    take(desk, COHORT)
+    silent = {"date_of_birth": "", "academic_year": ""}
+    beside(
+        desk,
+        "2026-06.csv",
+        eyfsp(child(1, **silent, sex="M"), child(3, date_of_birth=""), child(4, **silent), born(5, 2019)),
+    )
+    assert take(desk, COHORT) == 3
+    landed = find(desk.landing, "leeds", "eyfsp", BEFORE)
+    assert landed
+    desk.intake.take_in(landed)
+    from assets.intake import several
+
+    entries = several.known(desk.home, "eyfsp", "leeds")
+    assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
+
+
+def test_a_file_that_says_no_cohort_is_stopped(desk: Desk, eyfsp: Text) -> None:
+    beside(desk, "2026-05.csv", eyfsp(child(1, date_of_birth="", academic_year="")))
+    with pytest.raises(ExtractStopped, match="no row says of which cohort it is"):
+        take(desk, COHORT)
