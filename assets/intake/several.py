@@ -21,7 +21,7 @@ from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import locked
 from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import cohorts_of_children
+from sources.extract.landed import Landed, cohorts_of_children, content_sha256
 from sources.extract.open import OpenExtract
 from sources.extract.project import Projection
 from sources.extract.table import SOURCE_ROW
@@ -50,6 +50,14 @@ def known(home: Home, source: str, council: str) -> dict[str, Sorted]:
     """What is known of files that were sorted, by MAC."""
     path = home.several(source, council)
     return _SORTED.validate_json(path.read_bytes()) if path.exists() else {}
+
+
+def waits(home: Home, landed: Landed) -> bool:
+    """Whether files of several cohorts lie there that have not been sorted, or were found to hold rows of this one."""
+    entries = known(home, landed.source, landed.council).values()
+    cohorts = {entry.file_sha256: entry.cohorts for entry in entries}
+    hashes = (content_sha256(path) for path in landed.several)
+    return any(landed.cohort in cohorts.get(sha256, (landed.cohort,)) for sha256 in hashes)
 
 
 def remember(home: Home, source: str, council: str, mac: str, entry: Sorted) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +52,7 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, T
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import REFERENCE, Landed, cohorts_of_children, content_sha256, state
+from sources.extract.landed import REFERENCE, Landed, cohorts_of_children, content_sha256, files_in, find, state
 from sources.extract.open import OpenExtract, open_extract, together
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
@@ -158,6 +158,22 @@ class Intake:
         if landed.in_parts:
             return self._together(landed, folder, stopped)
         return self._on_its_way(landed, folder, stopped)
+
+    def stands(self, cohort: str, councils: Collection[str]) -> bool:
+        """Whether everything that these councils have sent for a cohort is in, and nothing would come of an intake."""
+        try:
+            found = [find(self._landing, council, source, cohort) for council in councils for source in CONTRACTS]
+            return all(map(self._stands, filter(None, found)))
+        except ExtractStopped:
+            return False
+
+    def _stands(self, landed: Landed) -> bool:
+        if landed.several or landed.parts:
+            return self._stands_together(landed)
+        sha256 = content_sha256(landed.path, landed.name)
+        delivery = self._delivery(landed, sha256, deliveries.file_mac(self._keys, sha256))
+        earlier = self._earlier(delivery)
+        return earlier is not None and has_report(self._home, earlier) and not self._came_since(landed)
 
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
         """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
@@ -386,6 +402,35 @@ class Intake:
                 staged = yield from one_pass(self._tools, extract, first.contract, out)
         return left_out(staged, keys, held_back.rows), out, held_back
 
+    def _stands_together(self, landed: Landed) -> bool:
+        """Whether every file of an extract in parts was read, and what they make together is in."""
+        sorted_under = several.known(self._home, landed.source, landed.council)
+        read = {part.file_mac: part.made_under for part in parts.held(self._home, landed.key)}
+        if not all(self._was_read(landed, path, read) for path in landed.parts):
+            return False
+        of_several = {mac: entry.made_under for mac, entry in sorted_under.items()}
+        if not all(self._was_read(landed, path, of_several) for path in landed.several):
+            return False
+        if not landed.in_parts:
+            return self._stands(replace(landed, several=()))
+        if not (held := self._parts_in_hand(landed)):
+            return True
+        earlier = self._earlier(self._delivery_of_parts(landed, held))
+        return earlier is not None and has_report(self._home, earlier) and not self._came_since(landed)
+
+    def _was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any]]) -> bool:
+        """Whether a file is among those that were read, under the same circumstances."""
+        sha256 = content_sha256(path, landed.name)
+        mac = deliveries.file_mac(self._keys, sha256)
+        file = replace(landed, path=path, parts=(), several=())
+        return made_under.get(mac) == self._delivery(file, sha256, mac).made_under
+
+    def _delivery_of_parts(self, landed: Landed, held: Sequence[parts.Part]) -> _Delivery:
+        dialect, contract = _dialect(landed), CONTRACTS[landed.source]
+        sha256 = from_parts.identity(held, dialect.parts)
+        made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
+        return _Delivery(landed, contract, sha256, deliveries.file_mac(self._keys, sha256), None, made_under)
+
     def _together(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         """One extract in parts, all of them read, to its place: put together, judged, promoted or stopped, reported."""
         mac = ""
@@ -394,16 +439,12 @@ class Intake:
                 raise stopped
             if not (held := self._parts_in_hand(landed)):
                 return None
-            stated = _dialect(landed).parts
-            sha256 = from_parts.identity(held, stated)
-            mac = deliveries.file_mac(self._keys, sha256)
-            dialect = {"dialect": _dialect(landed).sha256}
-            made_under = self._made_under | {"contract": CONTRACTS[landed.source].sha256} | dialect
-            delivery = _Delivery(landed, CONTRACTS[landed.source], sha256, mac, None, made_under)
+            delivery = self._delivery_of_parts(landed, held)
+            mac = delivery.mac
             if earlier := self._taken_before(delivery):
                 return earlier
             judging.begin()
-            staged, told = self._put_together(delivery, held, stated, folder)
+            staged, told = self._put_together(delivery, held, folder)
             counted = self._count(delivery, staged)
         except Exception as error:
             return self._stop(
@@ -427,10 +468,8 @@ class Intake:
             parts.note(self._home, landed.key, part)
         return found
 
-    def _put_together(
-        self, delivery: _Delivery, held: Sequence[parts.Part], stated: Parts | None, folder: Path
-    ) -> tuple[Staged, FromParts]:
-        landed = delivery.landed
+    def _put_together(self, delivery: _Delivery, held: Sequence[parts.Part], folder: Path) -> tuple[Staged, FromParts]:
+        landed, stated = delivery.landed, _dialect(delivery.landed).parts
         marks = from_parts.marks_of(self._home, self._keys, landed.key, held)
         again = {} if stated is Parts.CHANGES else sent_again(held, marks)
         ordered = parts.in_order([part for part in held if part.number not in again])
@@ -455,16 +494,27 @@ class Intake:
         made_under = self._made_under | {"contract": contract.sha256} | of_sender
         return _Delivery(landed, contract, sha256, mac, manifest, made_under)
 
-    def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
+    def _earlier(self, delivery: _Delivery) -> ExtractQuality | None:
         """The earlier result of the same file under the same circumstances, whose rows are in."""
-        landed = delivery.landed
-        earlier = deliveries.current(self._home, *landed.key)
-        if not earlier or (earlier.file_mac, earlier.made_under) != (delivery.mac, delivery.made_under):
+        earlier = deliveries.current(self._home, *delivery.landed.key)
+        same = earlier and (earlier.file_mac, earlier.made_under) == (delivery.mac, delivery.made_under)
+        return earlier if same else None
+
+    def _came_since(self, landed: Landed) -> bool:
+        """Whether a file came, whatever it holds, after the extract was last looked at."""
+        looked_at = self._home.quality(*landed.key).stat().st_mtime
+        return any(path.stat().st_ctime > looked_at for each in landed.paths for path in files_in(each))
+
+    def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
+        """The same, with its reports."""
+        landed, earlier = delivery.landed, self._earlier(delivery)
+        if earlier is None:
             return None
         if not has_report(self._home, earlier):
             report_extract(self._home, earlier, deliveries.last(self._home, *landed.key, delivery.mac))
         report_council(self._home, landed.cohort, landed.council)
-        self._home.quality(*landed.key).touch()  # it was looked at
+        if self._came_since(landed):
+            self._home.quality(*landed.key).touch()  # it was looked at
         return replace(earlier, unchanged=True)
 
     def _stage(self, delivery: _Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:

@@ -17,13 +17,13 @@ from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
-from assets.intake import deliveries
+from assets.intake import deliveries, several
 from assets.intake.suppressions import objection_in
 from privacy.doors.files import overwrite
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import READY, Landed, content_sha256, files_in, find, taking_part
+from sources.extract.landed import READY, Landed, content_sha256, files_in, find, in_several, taking_part
 from sources.reference.cohorts import Cohort, cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
@@ -150,26 +150,43 @@ def _older(result: Path, days: int, now: dt.datetime) -> bool:
 
 def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
     """What of landing, of one cohort or of all, has been taken in as it lies there."""
-    ready: list[Shreddable] = []
-    kept: list[str] = []
+    found: list[Shreddable | str] = []
     for council in taking_part(landing):
         for source in CONTRACTS:
             for code in [cohort] if cohort else _codes_in(landing / council / source):
                 try:
                     landed = find(landing, council, source, code)
-                    looked_at = [_looked_at(home, keys, each) for each in _files_of(landed)]
                 except ExtractStopped as stopped:
-                    looked_at = [f"{stopped}; it stays"]
-                ready += [found for found in looked_at if isinstance(found, Shreddable)]
-                kept += [found for found in looked_at if isinstance(found, str)]
-    return Looked(tuple(ready), tuple(kept))
+                    found.append(f"{stopped}; it stays")
+                else:
+                    found += [_looked_at(home, keys, each) for each in _files_of(landed)]
+            found += [_of_several(home, keys, each, cohort) for each in in_several(landing, council, source)]
+    ready = tuple(each for each in found if isinstance(each, Shreddable))
+    return Looked(ready, tuple(each for each in found if isinstance(each, str) and each))
+
+
+def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
+    """A file of several cohorts, where each of them has taken it in; empty where it is of none that is asked for."""
+    entry = several.known(home, landed.source, landed.council).get(mac := _mac(keys, landed))
+    if entry is None:
+        return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
+    if cohort and cohort not in entry.cohorts:
+        return ""
+    looked_at = [_looked_at(home, keys, replace(landed, cohort=each)) for each in entry.cohorts]
+    kept = next((each for each in looked_at if isinstance(each, str)), "")
+    taken = [each.taken_at for each in looked_at if isinstance(each, Shreddable)]
+    return kept or Shreddable(replace(landed, cohort=entry.cohorts[0]), mac, max(taken))
+
+
+def _mac(keys: KeyRing, landed: Landed) -> str:
+    return deliveries.file_mac(keys, content_sha256(landed.path))
 
 
 def _files_of(landed: Landed | None) -> list[Landed]:
     """The extract, or each of its parts."""
-    if landed is None:
+    if landed is None or (landed.in_parts and not landed.parts):
         return []
-    return [replace(landed, path=path, parts=()) for path in landed.parts] or [landed]
+    return [replace(landed, path=path, parts=(), several=()) for path in landed.parts] or [landed]
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
@@ -214,7 +231,7 @@ def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
     quality = deliveries.current(home, *landed.key)
-    mac = deliveries.file_mac(keys, content_sha256(landed.path))
+    mac = _mac(keys, landed)
     if deliveries.stopped(home, *landed.key):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.intake import deliveries
+from assets.intake import deliveries, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import magnitude
@@ -107,12 +107,14 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         landed = find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
         landed, stopped_now = None, str(stop)
+    if landed and landed.in_parts and not landed.parts and not several.waits(home, landed):
+        landed = None
     key = (source, cohort.code, council)
     taken, stopped = deliveries.current(home, *key), deliveries.stopped(home, *key)
     state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
-    elif landed and _is_newer(landed, taken, stopped):
+    elif landed and _is_newer(home, landed, taken, stopped):
         state, since = State.LANDED, _changed(landed).date()
     elif stopped:
         state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
@@ -132,7 +134,7 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
 
 
 def _is_newer(
-    landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
+    home: Home, landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
     """Whether another file lies there than was last looked at; its content is read only where its times changed."""
     looked_at = stopped.stopped_at if stopped else taken.taken_at if taken else None
@@ -142,7 +144,8 @@ def _is_newer(
         return False
     known = {part.file_sha256 for part in taken.parts.parts} if taken and taken.parts else set()
     known |= {taken.file_sha256} if taken else set()
-    return bool(stopped) or not {content_sha256(path) for path in landed.paths} <= known
+    of_others = {entry.file_sha256 for entry in several.known(home, landed.source, landed.council).values()}
+    return bool(stopped) or not {content_sha256(path) for path in landed.paths} <= known | of_others
 
 
 _RESOLUTION = dt.timedelta(seconds=1)

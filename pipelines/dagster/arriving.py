@@ -72,6 +72,8 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
         landed, now = look.landed, time.time()
         key = (landed.source, landed.cohort, landed.council)
         results = [path.stat().st_mtime for path in (home.quality(*key), home.stopped(*key)) if path.exists()]
+        if landed.several and not home.parts(*key).exists() and (sorted_ := home.several(*key[::2])).exists():
+            results.append(sorted_.stat().st_mtime)  # of files that were found to hold no row of this cohort
         came = max((path.stat().st_ctime for each in landed.paths for path in files_in(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
         if settled and came > max(results, default=0.0):

@@ -196,6 +196,11 @@ def _of_several(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not is_unfinished(path.name) and not names_an_extract(path.name))
 
 
+def in_several(landing: Path, council: str, source: str) -> list[Landed]:
+    """The files of a council's source that may hold several cohorts; of which cohort they are is not said yet."""
+    return [Landed(council, source, "", path) for path in _of_several(landing / council / source)]
+
+
 def names_an_extract(name: str) -> bool:
     """Whether a file is called as the contract says: by its cohort and the ending of its kind."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
