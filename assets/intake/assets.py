@@ -117,7 +117,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         home, cohorts = installation.open_home(), {parts(partition)[1] for partition in context.partition_keys}
         with in_use(home), turn(home, cohorts):
-            taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
+            taken, stopped, not_read = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
         yield dg.AssetCheckResult(
             check_name=QUALITY_CHECK,
             asset_key=key,
@@ -125,7 +125,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
             severity=dg.AssetCheckSeverity.ERROR,
             description=_first(stopped) if stopped else "every extract was taken",
         )
-        warnings = [sentence for quality in taken if (sentence := _warning(quality))]
+        warnings = [*(sentence for quality in taken if (sentence := _warning(quality))), *not_read]
         yield dg.AssetCheckResult(
             check_name=ROWS_CHECK,
             asset_key=key,
@@ -143,8 +143,9 @@ def _take_in_all(
     accept_fewer: list[str],
     source: str,
     key: dg.AssetKey,
-) -> tuple[list[ExtractQuality], list[str]]:
-    """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
+) -> tuple[list[ExtractQuality], list[str], list[str]]:
+    """Take in each partition's extract; those that were taken, the sentences of those that were stopped, and those of
+    files that were not read."""
     taken: list[ExtractQuality] = []
     stopped: list[str] = []
     intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE), accept_fewer)
@@ -174,9 +175,9 @@ def _take_in_all(
                 metadata=descriptions.checked(_metadata(outcome)),
             )
         )
-    for sentence in stopped:
+    for sentence in (*stopped, *intake.not_read):
         context.log.error(sentence)
-    return taken, stopped
+    return taken, stopped, intake.not_read
 
 
 def _first(sentences: list[str]) -> str:

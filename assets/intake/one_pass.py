@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.intake.rows_apart import CHUNK_ROWS, Out, RowState, Scope
+from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
 from assets.intake.shared_numbers import SharedNumbers, hashes_sql
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
@@ -191,7 +191,7 @@ class Untokenised:
 
     contract: SourceContract
     rows: pa.Table
-    of: Scope
+    of: Scope = WHOLE
 
     @property
     def form(self) -> tuple[Any, ...]:

@@ -170,6 +170,9 @@ class Scope:
     marked: bool = False
 
 
+WHOLE = Scope()
+
+
 class RowState(StrEnum):
     """What became of a row of a part."""
 
@@ -220,7 +223,7 @@ class RowsApart:
     The metadata go into payload and tokens.
     """
 
-    of = Scope()
+    of = WHOLE
 
     def __init__(
         self,

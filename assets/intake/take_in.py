@@ -108,6 +108,10 @@ class _Counted:
     of_sender: tuple[Finding, ...]
 
 
+class _TwoWays(ExtractStopped):
+    """An extract lies there whole, and other files have rows of it."""
+
+
 class Intake:
     """Takes extracts in, over one database in memory that holds normaliser and look-ups.
 
@@ -126,6 +130,8 @@ class Intake:
             "keys": {name: keys.fingerprints[name] for name in (*PIPELINE_KEYS, "tokens")},
             "postcode_directory": self._directory_sha256,
         }
+        self.not_read: list[str] = []
+        """Sentences about files that lie beside whole extracts and cannot be read."""
         self._first: Tools | None = None
         self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._making = Lock()
@@ -225,7 +231,7 @@ class Intake:
         groups: list[list[_Unread]] = []
         for landed in extracts:
             try:
-                self._sort(landed, staging)
+                self._sort_if_it_can_be(landed, staging)
                 groups += self._alike(self._unread(landed)) if landed.in_parts else []
             except ExtractStopped as unreadable:
                 stopped[landed.key] = unreadable
@@ -238,6 +244,16 @@ class Intake:
             own = f"{stop.for_sender} (The file is called {landed.path.name!r}.)"
             stopped.setdefault(landed.key, ExtractStopped(str(stop), own))
         return stopped
+
+    def _sort_if_it_can_be(self, landed: Landed, staging: Path) -> None:
+        """Sort the files of several cohorts. What lies beside a whole extract and cannot be read does not stop that: it
+        is told. Raises `ExtractStopped`."""
+        try:
+            self._sort(landed, staging)
+        except ExtractStopped as stop:
+            if landed.in_parts or isinstance(stop, _TwoWays):
+                raise
+            self.not_read.append(str(stop))
 
     def _sort(self, landed: Landed, staging: Path) -> None:
         """Give the rows of files of several cohorts to their cohorts, as parts; each file once, whoever comes first."""
@@ -255,7 +271,7 @@ class Intake:
                     known[mac] = self._sorted(delivery, staging)
                     several.remember(self._home, landed.source, landed.council, mac, known[mac])
                 if landed.cohort in known[mac].cohorts and not landed.in_parts:
-                    raise ExtractStopped(
+                    raise _TwoWays(
                         f"{landed.name}: is whole, and a file of several cohorts has rows of the same one; put it into"
                         f" the folder {landed.cohort}, as a part, or take the other away"
                     )

@@ -135,6 +135,12 @@ def not_read(landing: Path) -> list[str]:
     return said
 
 
+def without_endings(name: str) -> str:
+    """A file's name without the ending of its kind."""
+    endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
+    return name[: -len(max(endings, key=len))] if endings else name
+
+
 def _strays(folder: Path) -> list[Path]:
     """What is called neither as an extract nor as a file of several cohorts is."""
     known = {*_of_several(folder)}

@@ -1,4 +1,4 @@
-"""An extract in parts: put together by what identifies a record, whatever the parts are called and whenever they come."""
+"""An extract in parts: put together by what identifies a record, whatever parts are called and whenever they come."""
 
 from __future__ import annotations
 
@@ -182,10 +182,12 @@ def test_deletions_of_a_log_of_changes(
         return "\n".join(f"{mark},{line}" for mark, line in zip(marks, [header, *lines], strict=True)) + "\n"
 
     land(desk, "2026-01.csv", log(("", child(1)), ("", child(2)), ("", child(3))))
-    land(desk, "2026-02.csv", log(("D", child(2, com_e01="")), ("D", child(9)), ("", child(1, sex="M")), ("", child(1))))
+    land(
+        desk, "2026-02.csv", log(("D", child(2, com_e01="")), ("D", child(9)), ("", child(1, sex="M")), ("", child(1)))
+    )
     quality = desk.take()
     assert quality.parts
-    first, second = quality.parts.parts
+    second = quality.parts.parts[1]
     assert quality.rows_rejected == 0
     assert (second.deletions, second.of_nothing) == (2, 1)
     assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F")]
