@@ -46,6 +46,8 @@ class PartRows:
     Of the rows that were not set aside, some are `in_force`; others repeat what an earlier part says, or were
     `replaced` or deleted by a later one. `deletions` are rows that delete a record, `of_nothing` those among them whose
     record was not held. `sent_again` is the number of the part of the same name that took its place, or 0.
+    `senders_sha256` is of the file that the sender holds, also where it handed over tokens in its place. Of a file of
+    several cohorts, `of_no_cohort` rows are in none of them, the first of them by number.
     """
 
     number: int
@@ -61,6 +63,9 @@ class PartRows:
     deletions: int
     of_nothing: int
     sent_again: int
+    senders_sha256: str
+    of_no_cohort: int = 0
+    first_of_no_cohort: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,17 @@ def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing,
     )
 
 
-def described(composed: Composed, sent_again: Iterable[tuple[Part, int]]) -> FromParts:
-    """What is told of the parts."""
-    parts = [_described(part, composed, 0) for part in composed.parts.parts]
-    before = [_described(part, None, number) for part, number in sent_again]
-    return FromParts(str(composed.how), composed.seen, composed.parts.by, (*before, *parts))
+def described(
+    composed: Composed, sent_again: Iterable[tuple[Part, int]], aside: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> FromParts:
+    """What is told of the parts. `aside` says, by MAC, how many rows of a file of several cohorts are of none, and which
+    are the first."""
+    told = [_described(part, None, number) for part, number in sent_again]
+    told += [_described(part, composed, 0) for part in composed.parts.parts]
+    for place, part in enumerate(told):
+        count, first = aside.get(part.file_mac, (0, ()))
+        told[place] = replace(part, of_no_cohort=count, first_of_no_cohort=first)
+    return FromParts(str(composed.how), composed.seen, composed.parts.by, tuple(told))
 
 
 def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRows:
@@ -120,6 +126,7 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
         deletions=part.rows_deleted,
         of_nothing=tally.deletions_of_nothing if tally else 0,
         sent_again=sent_again,
+        senders_sha256=str(part.made_under.get("extract_sha256") or part.file_sha256),
     )
 
 

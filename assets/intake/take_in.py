@@ -494,7 +494,9 @@ class Intake:
         said[TOKENS_KEY] = tokens_made_under(self._keys)
         staged = from_parts.write(folder, self._home, landed.key, composed, self._keys, said)
         replaced = [(part, again[part.number]) for part in held if part.number in again]
-        return staged, from_parts.described(composed, replaced)
+        files = several.known(self._home, landed.source, landed.council)
+        aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
+        return staged, from_parts.described(composed, replaced, aside)
 
     def _delivery(self, landed: Landed, sha256: str, mac: str) -> _Delivery:
         contract = CONTRACTS[landed.source]

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
+from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
 from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH, RuleCount
 from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
@@ -204,7 +204,11 @@ def _parts(parts: FromParts | None) -> dict[str, Any] | None:
     if parts is None:
         return None
     said = "We see this from the files." if parts.seen else "Your council file says so."
-    return {"how": f"{_HOW[Parts(parts.how)]} {said}", "order": parts.order, "files": list(map(asdict, parts.parts))}
+    return {"how": f"{_HOW[Parts(parts.how)]} {said}", "order": parts.order, "files": list(map(_part, parts.parts))}
+
+
+def _part(part: PartRows) -> dict[str, Any]:
+    return asdict(part) | {"of_no_cohort_numbers": row_ranges(part.first_of_no_cohort)}
 
 
 def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
