@@ -100,8 +100,8 @@ def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing,
 def described(
     composed: Composed, sent_again: Iterable[tuple[Part, int]], aside: Mapping[str, tuple[int, tuple[int, ...]]]
 ) -> FromParts:
-    """What is told of the parts. `aside` says, by MAC, how many rows of a file of several cohorts are of none, and which
-    are the first."""
+    """What is told of the parts. `aside` says, by MAC, how many rows of a file of several cohorts are of none, and
+    which are the first."""
     told = [_described(part, None, number) for part, number in sent_again]
     told += [_described(part, composed, 0) for part in composed.parts.parts]
     for place, part in enumerate(told):

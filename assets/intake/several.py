@@ -7,6 +7,7 @@ cohort in which an earlier part has its record. What is left is set aside, and c
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
+from assets.home.retention_policy import retention
 from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import locked
 from sources.contracts import SourceContract
@@ -25,6 +27,7 @@ from sources.extract.landed import Landed, cohorts_of_children, content_sha256
 from sources.extract.open import OpenExtract
 from sources.extract.project import Projection
 from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import Cohort
 
 MAX_BYTES = 1 << 30
 """Of the text of a file of several cohorts, which is held in memory until its rows are told apart."""
@@ -125,9 +128,9 @@ def told_apart(found: pa.Table) -> Rows:
 
 
 def _code(year: int) -> str | None:
-    """The cohort that begins in a year, if there is one and children of it have been born."""
-    code = f"{year}{(year + 1) % 100:02d}"
-    return code if code in cohorts_of_children() else None
+    """The cohort that begins in a year, if children of it have been born and their data may be held."""
+    code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
+    return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
 
 
 def of_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:

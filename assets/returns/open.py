@@ -91,8 +91,8 @@ def _parts(folder: Path, header: Header) -> dict[int, Landed]:
     missing = sorted(number for sha256, number in header.parts.items() if sha256 not in hashes)
     if missing:
         raise ReturnProblem(
-            f"{folder.name}: has no file that is, to the byte, part {missing[0]} of {of}; put every part there as it was"
-            " sent"
+            f"{folder.name}: has no file that is, to the byte, part {missing[0]} of {of}; put every part there as it"
+            " was sent"
         )
     return {
         number: Landed(header.council, header.source, header.cohort, hashes[sha256], part=number)
