@@ -62,7 +62,8 @@ class Composed:
     @property
     def counting(self) -> tuple[Part, ...]:
         """The parts of which rows that were set aside still count."""
-        return self.parts.parts[-1:] if self.how is Parts.CUMULATIVE else self.parts.parts
+        own = tuple(part for part in self.parts.parts if not part.moved)
+        return own[-1:] if self.how is Parts.CUMULATIVE else own
 
 
 def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: Parts | None) -> Composed:
@@ -77,7 +78,7 @@ def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         con.execute(_STATES.read_text(encoding="utf-8")).fetchall()
         _stop_at_contradictions(con, name, ordered, how)
         if how is Parts.CUMULATIVE:
-            last = len(ordered.parts) - 1
+            last = sum(not part.moved for part in ordered.parts) - 1
             con.execute(f"DELETE FROM counting WHERE last_place < {last}").fetchall()
             con.execute(f"DELETE FROM entries WHERE state = 'rejected' AND place < {last}").fetchall()
         con.execute(
@@ -93,16 +94,19 @@ def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
 
 def _enter(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table], *, last_row: bool) -> None:
     """`entries`, of which in a log of changes the last row of a record in each part is left."""
-    for place, (part, tie) in enumerate(zip(ordered.parts, ordered.ties, strict=True)):
+    con.execute("DROP TABLE IF EXISTS entries").fetchall()
+    for number, (part, tie, place) in enumerate(zip(ordered.parts, ordered.ties, _places(ordered), strict=True)):
         of_part = marks[part.number]
         con.register("of_part", of_part)
         names = [name for name in (*_SOLE, *_TELLING) if name in of_part.column_names]
         columns = ", ".join(names or ["NULL::UBIGINT AS sole_names"])
         select = (
-            f"SELECT {place} AS place, {tie} AS tie, {part.number} AS part, row_key, number, state, content,"
+            f"SELECT {place}::DOUBLE AS place, {tie} AS tie, {part.number} AS part, row_key, number, state, content,"
             f" CASE WHEN record IS NULL THEN hash(content) ELSE record END AS key, {columns} FROM of_part"
         )
-        con.execute(f"INSERT INTO entries {select}" if place else f"CREATE TABLE entries AS {select}").fetchall()
+        if number == 0:
+            con.execute(f"CREATE TABLE entries AS {select} LIMIT 0").fetchall()
+        con.execute(f"INSERT INTO entries BY NAME {select}").fetchall()
         con.unregister("of_part")
     _tell_children_apart(con)
     if last_row:
@@ -154,29 +158,37 @@ def _columns(con: duckdb.DuckDBPyConnection) -> set[str]:
     return {column for column, *_ in con.execute("DESCRIBE entries").fetchall()}
 
 
+def _places(ordered: Ordered) -> list[float]:
+    """The place of each part; of one that only says what others have now, between those of the parts around it."""
+    own = np.cumsum([not part.moved for part in ordered.parts]) - 1
+    return [place + 0.5 * part.moved for place, part in zip(own.tolist(), ordered.parts, strict=True)]
+
+
 def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
     """Whether every part but the first holds nearly all records of the one before it."""
-    if len(ordered.parts) < 2 or len(set(ordered.ties)) < len(ordered.parts):
+    own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if not part.moved]
+    if len(own) < 2 or len(set(own)) < len(own):
         return False
     shares = con.execute(
         "WITH held AS (SELECT DISTINCT place, key FROM entries WHERE state = 'kept')"
         " SELECT a.place, count(b.key) / count(*) FROM held AS a"
         " LEFT JOIN held AS b ON b.key = a.key AND b.place = a.place + 1"
-        f" WHERE a.place < {len(ordered.parts) - 1} GROUP BY a.place"
+        f" WHERE a.place < {len(own) - 1} GROUP BY a.place"
     ).fetchall()
-    return len(shares) == len(ordered.parts) - 1 and all(share >= NEARLY_ALL for _, share in shares)
+    return len(shares) == len(own) - 1 and all(share >= NEARLY_ALL for _, share in shares)
 
 
 def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: Ordered, how: Parts) -> None:
-    tied = len(set(ordered.ties)) < len(ordered.parts)
+    own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if not part.moved]
+    tied = len({tie for _, tie in own}) < len(own)
     found = con.execute(
         "SELECT list_sort(list(DISTINCT place)) FROM states WHERE (key, tie) IN (SELECT (key, tie) FROM states"
         " GROUP BY key, tie HAVING count(DISTINCT said) > 1 OR (bool_or(gone) AND NOT bool_and(gone)))"
     ).fetchall()[0][0]
-    if how is Parts.CUMULATIVE and tied and ordered.ties[-1] != len(ordered.parts) - 1:
-        found = [place for place, tie in enumerate(ordered.ties) if tie == ordered.ties[-1]]
+    if how is Parts.CUMULATIVE and tied and sum(tie == own[-1][1] for _, tie in own) > 1:
+        found = [place for place, (_, tie) in enumerate(own) if tie == own[-1][1]]
     if tied and found:
-        numbers = [ordered.parts[place].number for place in found]
+        numbers = [own[int(place)][0].number for place in found]
         raise ExtractStopped(
             f"{name}: {_parts_named(numbers)} say different things of the same records, and nothing says which is the"
             " later; put a date into their names, such as 2026-05.csv"

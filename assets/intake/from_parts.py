@@ -18,8 +18,8 @@ from assets.home.paths import Home
 from assets.intake.composing import NUMBER, Composed
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
 from assets.intake.one_pass import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
-from assets.intake.parts import Key, Part, kept
-from assets.intake.rows_apart import KeyedWriter
+from assets.intake.parts import Key, Part, keep_moved, kept
+from assets.intake.rows_apart import KeyedWriter, RowState
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
@@ -65,7 +65,9 @@ def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing,
     folder.mkdir()
     source, parts = key[0], composed.parts.parts
     payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
-    rows, files = composed.rows, _by_stem(parts)
+    rows = composed.rows
+    with_rows = {*pc.unique(rows["part"]).to_pylist()} or {next(part.number for part in parts if not part.moved)}
+    files = _by_stem([part for part in parts if part.number in with_rows])
     stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
     lies_in = np.array([stem_of_part[part] for part in rows["part"].to_pylist()], np.uint16)
     in_force = rows[ROW_KEY].to_numpy()
@@ -97,13 +99,33 @@ def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing,
     )
 
 
+def write_moved(
+    home: Home, keys: KeyRing, key: Key, part: Part, records: pa.Table, held: Sequence[Part], staged: Path
+) -> bool:
+    """Keep, as a part of an extract, which of its records other cohorts have now, if it has any of them. `records` are
+    `number`, `record` and the like of the rows that a file gives to others."""
+    known = pa.concat_tables(table.select(["record"]) for table in marks_of(home, keys, key, held).values())
+    there = records.filter(pc.is_in(records["record"], value_set=known["record"].drop_null().combine_chunks()))
+    there = there.filter(pc.is_valid(there["record"]))
+    if not there.num_rows:
+        return False
+    numbers = row_keys.numbers_of(part.number, there[NUMBER].to_numpy())
+    by_key = there.drop_columns([NUMBER, ROW_KEY, "state"])
+    by_key = by_key.append_column("state", pa.repeat(str(RowState.DELETED), there.num_rows))
+    by_key = by_key.add_column(0, ROW_KEY, pa.array(row_keys.of_parts(keys, *key).of(numbers), pa.uint64()))
+    with KeyedWriter(staged, encryption=sealed.sealed_to(keys.seals_to("intake"))) as out:
+        out.write(by_key)
+    keep_moved(home, key, replace(part, rows_deleted=there.num_rows), staged)
+    return True
+
+
 def described(
     composed: Composed, sent_again: Iterable[tuple[Part, int]], aside: Mapping[str, tuple[int, tuple[int, ...]]]
 ) -> FromParts:
     """What is told of the parts. `aside` says, by MAC, how many rows of a file of several cohorts are of none, and
     which are the first."""
     told = [_described(part, None, number) for part, number in sent_again]
-    told += [_described(part, composed, 0) for part in composed.parts.parts]
+    told += [_described(part, composed, 0) for part in composed.parts.parts if not part.moved]
     for place, part in enumerate(told):
         count, first = aside.get(part.file_mac, (0, ()))
         told[place] = replace(part, of_no_cohort=count, first_of_no_cohort=first)
@@ -142,7 +164,7 @@ def _findings(home: Home, key: Key, composed: Composed, of_extract: RowKeys) -> 
     in_force, counting = composed.rows[ROW_KEY].to_numpy(), [part.number for part in composed.counting]
     lines: list[pa.Table] = [_no_lines()]
     counts: Counter[str] = Counter()
-    for stem, parts in _by_stem(composed.parts.parts).items():
+    for stem, parts in _by_stem([part for part in composed.parts.parts if not part.moved]).items():
         found = pa.concat_tables(_tables(kept(home, key, stem).quarantine))
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
         of, _ = part_and_row(of_extract.rows(keys))

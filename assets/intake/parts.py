@@ -52,6 +52,8 @@ class Part:
     """How the names of the files begin in which its rows lie."""
     of_several: bool = False
     """Whether its file held rows of other cohorts too."""
+    moved: bool = False
+    """It has no row of its own: it says which records a file of several cohorts gives to others now."""
 
 
 _PART = TypeAdapter(Part)
@@ -103,6 +105,13 @@ def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Pat
         for path in folder.glob("*-*.parquet"):
             if path.name.partition(".")[0] not in in_use:
                 path.unlink()
+
+
+def keep_moved(home: Home, key: Key, part: Part, marks: Path) -> None:
+    """Put in place what says which records other cohorts have now."""
+    stem = stem_of([part])
+    promote(marks, kept(home, key, stem).marks)
+    note(home, key, replace(part, kept_in=stem))
 
 
 def drop(home: Home, key: Key) -> None:

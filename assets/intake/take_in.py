@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.home.at_work import in_use
 from assets.home.paths import Home
@@ -298,9 +300,36 @@ class Intake:
             groups.append([_Unread(own, run, of_cohort, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
+        self._tell_who_lost_records(delivery, found.of_cohort, staging)
         aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
         first = tuple(aside[: several.MAX_EXAMPLE_ROWS].astype(int).tolist())
         return several.Sorted(delivery.sha256, delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first)
+
+    def _tell_who_lost_records(self, delivery: _Delivery, of_cohort: Collection[str], staging: Path) -> None:
+        """A record that a file gives to one cohort is no longer one of another, whose earlier part has it: a date of
+        birth was put right."""
+        landed = delivery.landed
+        here: dict[str, pa.Table] = {}
+        for cohort in of_cohort:
+            key = (landed.source, cohort, landed.council)
+            own = [part for part in parts.held(self._home, key) if part.file_mac == delivery.mac]
+            here[cohort] = pa.concat_tables(from_parts.marks_of(self._home, self._keys, key, own).values())
+        mac = deliveries.file_mac(self._keys, hashlib.sha256(f"moved {delivery.sha256}".encode()).hexdigest())
+        for cohort in cohorts_of_children():
+            key = (landed.source, cohort, landed.council)
+            held = [part for part in parts.held(self._home, key) if part.file_mac not in (delivery.mac, mac)]
+            others = [table for code, table in here.items() if code != cohort]
+            if not held or not others:
+                continue
+            given = pa.concat_tables(others)
+            given = given.filter(pc.equal(given["state"], str(RowState.KEPT)))
+            if cohort in here:
+                own_records = here[cohort]["record"].combine_chunks()
+                given = given.filter(pc.invert(pc.is_in(given["record"], value_set=own_records)))
+            run = 1 + max(part.arrived for part in held)
+            number = parts.give_numbers(self._home, key, [mac])[mac]
+            part = _moved(delivery, number, mac, run)
+            from_parts.write_moved(self._home, self._keys, key, part, given, held, staging / f"moved-{cohort}")
 
     def _told_apart(self, delivery: _Delivery, extract: OpenExtract, text: pa.Table) -> several.Rows:
         """The rows of a file by cohort: by what they say, else by where an earlier part has their record."""
@@ -453,7 +482,8 @@ class Intake:
         try:
             if stopped:
                 raise stopped
-            if not (held := self._parts_in_hand(landed)):
+            held = self._parts_in_hand(landed)
+            if all(part.moved for part in held):
                 return None
             delivery = self._delivery_of_parts(landed, held)
             mac = delivery.mac
@@ -487,7 +517,8 @@ class Intake:
     def _put_together(self, delivery: _Delivery, held: Sequence[parts.Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, _dialect(delivery.landed).parts
         marks = from_parts.marks_of(self._home, self._keys, landed.key, held)
-        again = {} if stated is Parts.CHANGES else sent_again(held, marks)
+        own = [part for part in held if not part.moved]
+        again = {} if stated is Parts.CHANGES else sent_again(own, marks)
         ordered = parts.in_order([part for part in held if part.number not in again])
         composed = compose(landed.name, ordered, marks, stated)
         said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
@@ -656,6 +687,26 @@ def _part(unread: _Unread, staged: Staged, out: PartsApart, held_back: HeldBack)
         rules=tuple(_rule_of(rule, number, out) for rule in staged.rules) if not delivery.manifest else staged.rules,
         rows_forgotten=forgotten,
         of_several=unread.of_several,
+    )
+
+
+def _moved(delivery: _Delivery, number: int, mac: str, arrived: int) -> parts.Part:
+    """What is noted of a file of several cohorts in a cohort that it takes records from."""
+    return parts.Part(
+        number=number,
+        file=delivery.landed.path.name,
+        file_sha256="",
+        file_mac=mac,
+        arrived=arrived,
+        read_at=_now(),
+        made_under=delivery.made_under,
+        headings={},
+        rows_read=0,
+        rows_kept=0,
+        rows_rejected=0,
+        rows_deleted=0,
+        rules=(),
+        moved=True,
     )
 
 

@@ -56,7 +56,7 @@ from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
 from assets.returns.standing import forget_rows
-from privacy import marks
+from privacy import marks, row_keys
 from privacy.doors import sealed
 from privacy.doors.database import in_memory
 from privacy.doors.files import promote, write_json
@@ -66,6 +66,7 @@ from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, numbers_of, part_and_row, written
 from sources.contracts import CONTRACTS
+from sources.extract.landed import cohorts_of_children
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
@@ -201,8 +202,8 @@ def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[O
         row_keys_of(home, keys, *extract.key)
         if extract.source in SERVICES:
             opened(home, keys, *extract.key)
-    with_earlier = (replace(each, rows=_of_same_records(home, keys, each)) for each in found.extracts)
-    extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_earlier)
+    with_others = _merged([each for extract in found.extracts for each in _of_same_records(home, keys, extract)])
+    extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_others)
     return _Removal(tuple(extracts), tuple(objections))
 
 
@@ -223,24 +224,38 @@ def _finish(home: Home, keys: KeyRing) -> list[str]:
 
 def _listed(home: Home, extract: ExtractRows) -> list[Suppressed]:
     """Rows as the list knows them: by the MAC of the file that each stands in."""
-    quality = deliveries.read(home.quality(*extract.key))
-    macs = {number: mac for mac, number in quality.part_numbers.items()} if quality else {}
+    macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
     rows = (part_and_row(row) for row in extract.rows)
     return [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
 
 
-def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> tuple[int, ...]:
-    """The rows, and those of the same records in other parts, which they took the place of or that are the same."""
-    held = parts.held(home, extract.key)
-    quality = deliveries.read(home.quality(*extract.key))
-    if quality is None or not quality.parts:
-        return extract.rows
-    marks = marks_of_parts(home, keys, extract.key, held)
-    of_part = [(numbers_of(number, table[NUMBER].to_numpy()), table) for number, table in marks.items()]
-    records = [table["record"].filter(pa.array(np.isin(rows, extract.rows))).drop_null() for rows, table in of_part]
+def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
+    """The numbers of the parts that are held of an extract, by MAC; 0 of a whole file."""
+    if held := parts.held(home, key):
+        return {part.file_mac: part.number for part in held}
+    quality = deliveries.read(home.quality(*key))
+    return quality.part_numbers if quality else {}
+
+
+def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
+    """The rows, and those of the same records in other parts, of other cohorts too: which they took the place of, or
+    which are the same."""
+    yield extract
+    marks = marks_of_parts(home, keys, extract.key, parts.held(home, extract.key))
+    records = [
+        table["record"].filter(pa.array(np.isin(numbers_of(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
+        for part, table in marks.items()
+    ]
+    if not any(map(len, records)):
+        return
     known = np.concatenate([of.to_numpy() for of in records])
-    same = [rows[np.isin(table["record"].fill_null(0).to_numpy(), known)].tolist() for rows, table in of_part]
-    return tuple(sorted({*extract.rows, *(row for rows in same for row in rows)}))
+    for cohort in cohorts_of_children():
+        key = (extract.source, cohort, extract.council)
+        for part, table in marks_of_parts(home, keys, key, parts.held(home, key)).items():
+            same = np.isin(table["record"].fill_null(0).to_numpy(), known)
+            if same.any():
+                rows = numbers_of(part, table[NUMBER].to_numpy()[same]).tolist()
+                yield _extract_rows(home, cohort, extract.source, extract.council, rows)
 
 
 def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> None:
@@ -248,12 +263,12 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     key = (source, cohort, council)
     for path in home.history(*key).glob("*.json"):
         _forget_numbers(path)
-    quality = deliveries.read(home.quality(*key))
-    rows = listed(home, key, quality.part_numbers) if quality else []
-    if quality is None or not rows:
+    quality, held = deliveries.read(home.quality(*key)), parts.held(home, key)
+    rows = listed(home, key, _numbers_of_files(home, key))
+    if not rows:
         return
-    gone = row_keys_of(home, keys, *key).of(np.array(rows))
-    held = parts.held(home, key) if quality.parts else []
+    of_extract = row_keys.of_parts(keys, *key) if held else row_keys_of(home, keys, *key)
+    gone = of_extract.of(np.array(rows))
     kept = [parts.kept(home, key, stem) for stem in sorted({part.kept_in for part in held})]
     open_to_all = [home.pseudonymised(*key), home.quarantine(*key)]
     open_to_all += [path for each in kept for path in (each.payload, each.quarantine)]
@@ -269,6 +284,8 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
                 _without_sealed(path, staging / path.name, gone, keys, holder)
     for part in held:
         _note_without(home, keys, key, part, rows)
+    if quality is None:  # parts that have not been put together yet
+        return
     now = _counted(home, quality, rows)
     write_json(home.quality(*key), asdict(now))
     if stopped := deliveries.stopped(home, *key):

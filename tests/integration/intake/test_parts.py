@@ -252,3 +252,13 @@ def test_a_file_that_says_no_cohort_is_stopped(desk: Desk, eyfsp: Text) -> None:
     beside(desk, "2026-05.csv", eyfsp(child(1, date_of_birth="", academic_year="")))
     with pytest.raises(ExtractStopped, match="no row says of which cohort it is"):
         take(desk, COHORT)
+
+
+def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk: Desk, eyfsp: Text) -> None:
+    beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2018), born(3, 2019)))
+    assert [take(desk, cohort) for cohort in (BEFORE, COHORT)] == [2, 1]
+    beside(desk, "2026-06.csv", eyfsp(born(1, 2019), born(4, 2019)))
+    assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [3, 1]
+    beside(desk, "2026-07.csv", eyfsp(born(1, 2018)))
+    assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [2, 2]
+    assert [desk.intake.stands(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -115,7 +116,7 @@ def check(parts: list[list[Row]], found: Composed, how: Parts) -> None:
 @given(rows=st.lists(ROWS, min_size=1, max_size=12, unique_by=key), cuts=st.lists(st.integers(0, 12), max_size=4))
 def test_a_file_split_at_any_row_is_the_same_file(rows: list[Row], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    parts = [rows[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [rows[start:end] for start, end in pairwise(edges)]
     flat = [100 * number + place for number, part in enumerate(parts, 1) for place in range(len(part))]
     found = composed(parts, Parts.INCREMENTAL)
     whole = composed([rows], Parts.INCREMENTAL)
