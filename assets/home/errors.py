@@ -72,13 +72,14 @@ def _is_own(error: Exception) -> bool:
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Raise `StepFailed` for errors in the block that are not of the project's own."""
+    """Raise `StepFailed` for errors in the block that are not of the project's own, with their stack: places in the
+    code, and no value."""
     try:
         yield
     except Exception as error:
         if _is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
-        raise StepFailed(in_plain_words(error)) from None
+        raise StepFailed(in_plain_words(error)).with_traceback(error.__traceback__) from None
 
 
 def check_readable(home: _Rooted, path: Path) -> None:

@@ -109,6 +109,19 @@ class Home:
         return self._extract("forgotten", source, cohort, council, "json")
 
     @property
+    def landing_seen(self) -> Path:
+        """What of landing nobody reads, and for which sources it has folders, when it was last looked at."""
+        return self.restricted / "landing_seen.json"
+
+    def token_sample(self, source: str, cohort: str, council: str) -> Path:
+        """The least tokens of the children of an extract that was linked, sealed to the linkage."""
+        return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
+
+    def replaced(self, cohort: str) -> Path:
+        """Which share of the children of a replaced extract is in the one that replaced it."""
+        return self.linked(cohort) / "replaced.json"
+
+    @property
     def objections(self) -> Path:
         """Folder of keyed marks by which rows of children are known that no delivery may bring back."""
         return self.restricted / "forgotten" / "objections"

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.intake.one_pass import RuleCount, Staged
 from assets.intake.profile import Profile
-from assets.intake.quality import Finding
+from assets.intake.quality import CRITICAL, HOLD, Finding
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote, write_json
@@ -84,8 +84,9 @@ class ExtractQuality:
     """What intake found in one extract. Holds the file's own counts and row numbers, no values.
 
     `taken_at` is an ISO 8601 time. `headings` are the file's own names of contract columns, where they differ.
-    `rows_warned` counts kept rows with a warning. Of an extract in parts, `rows_read` are the rows in force and those
-    set aside, and `file_mac` is of the parts together.
+    `rows_warned` counts kept rows with a warning; `rows_expected` is how many there should be, where anybody knows, and
+    `rows_last` how many were kept of the last delivery that no release had to wait for. Of an extract in parts,
+    `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together.
     """
 
     council: str
@@ -104,6 +105,8 @@ class ExtractQuality:
     rules: tuple[RuleCount, ...]
     findings: tuple[Finding, ...]
     profile: Profile
+    rows_expected: int | None = None
+    rows_last: int | None = None
     unchanged: bool = field(default=False)
     parts: FromParts | None = None
 
@@ -125,7 +128,12 @@ class ExtractQuality:
 
     @property
     def failures(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "critical" and not finding.passed)
+        return tuple(finding for finding in self.findings if finding.severity == CRITICAL and not finding.passed)
+
+    @property
+    def holds(self) -> tuple[Finding, ...]:
+        """What a release waits for."""
+        return tuple(finding for finding in self.findings if finding.severity == HOLD and not finding.passed)
 
 
 @dataclass(frozen=True)
@@ -182,17 +190,20 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
     return quality if quality and quality.file_mac == held else None
 
 
-def last(home: Home, source: str, cohort: str, council: str, mac: str) -> ExtractQuality | None:
-    """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before."""
-    key = (source, cohort, council)
-    standing = read(home.quality(*key))
-    if standing and standing.file_mac != mac:
-        return standing  # whatever the clock said when it was taken
+def last(
+    home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
+) -> ExtractQuality | None:
+    """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before; with
+    `that_stood`, the newest that no release had to wait for."""
+    key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
-    if of_this_cohort := [quality for quality in superseded if quality.file_mac != mac]:
-        return max(of_this_cohort, key=lambda quality: quality.taken_at)
-    before = Cohort(cohort).previous
-    return read(home.quality(source, before.code, council)) if before else None
+    found = [
+        read(home.quality(*key)),  # whatever the clock said when it was taken
+        *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
+        read(home.quality(source, before.code, council)) if before else None,
+    ]
+    others = (quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort))
+    return next((quality for quality in others if not (that_stood and quality.holds)), None)
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:

@@ -39,7 +39,7 @@ from assets.intake.one_pass import (
     stop_if_wrong,
     tools_for,
 )
-from assets.intake.profile import Profile, profile, rows_warned
+from assets.intake.profile import Profile, breaking, profile, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
 from assets.intake.rows_apart import PartsApart, RowsApart, RowState
@@ -50,7 +50,7 @@ from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS, SourceContract
-from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
+from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
@@ -58,18 +58,13 @@ from sources.extract.landed import REFERENCE, Landed, cohorts_of_children, conte
 from sources.extract.open import OpenExtract, open_extract, together
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
+from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
-from sources.reference.profile_results import number_of_children
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
-_SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
-"""Sources whose number of rows can be compared with the published number of children."""
 _COMPARED = ("keys", "pseudonyms", "normaliser", "contract")
 """What must be the same of all parts of an extract."""
-_PUBLISHED_COHORT = Cohort("202425")
-"""Whose published number of children that is, whatever the cohort."""
 
 Outcome: TypeAlias = ExtractQuality | ExtractStopped | None
 """None where the files that lie there hold several cohorts, and no row of this one."""
@@ -105,8 +100,11 @@ class _Counted:
 
     staged: Staged
     profile: Profile
+    breaking: dict[str, int]
     rows_warned: int
     last: ExtractQuality | None
+    rows_last: int | None
+    rows_expected: int | None
     of_sender: tuple[Finding, ...]
 
 
@@ -115,13 +113,12 @@ class _TwoWays(ExtractStopped):
 
 
 class Intake:
-    """Takes extracts in, over one database in memory that holds normaliser and look-ups.
+    """Takes extracts in, over one database in memory that holds normaliser and look-ups. Raises `InvalidExpectedRows`
+    for a file of expected numbers that cannot be read."""
 
-    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery.
-    """
-
-    def __init__(self, landing: Path, home: Home, keys: KeyRing, accept_fewer: Collection[str] = ()) -> None:
-        self._landing, self._home, self._keys, self._accept_fewer = landing, home, keys, accept_fewer
+    def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
+        self._landing, self._home, self._keys = landing, home, keys
+        self._expected = expected_rows.read(landing / REFERENCE / expected_rows.FILE)
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
         self._directory_sha256 = content_sha256(directory) if self._directory else None
@@ -458,7 +455,8 @@ class Intake:
             return False
         if not landed.in_parts:
             return self._stands(replace(landed, several=()))
-        if not (held := self._parts_in_hand(landed)):
+        held = self._parts_in_hand(landed)
+        if all(part.moved for part in held):
             return True
         earlier = self._earlier(self._delivery_of_parts(landed, held))
         return earlier is not None and has_report(self._home, earlier) and not self._came_since(landed)
@@ -540,7 +538,9 @@ class Intake:
             }
         else:
             of_sender = {"dialect": _dialect(landed).sha256}
-        made_under = self._made_under | {"contract": contract.sha256} | of_sender
+        expected = self._expected.get(landed.key)
+        of_operator = {} if expected is None else {"expected_rows": expected}
+        made_under = self._made_under | {"contract": contract.sha256} | of_sender | of_operator
         return _Delivery(landed, contract, sha256, mac, manifest, made_under)
 
     def _earlier(self, delivery: _Delivery) -> ExtractQuality | None:
@@ -591,24 +591,26 @@ class Intake:
         landed, manifest = delivery.landed, delivery.manifest
         with self._tools() as tools:
             counts = profile(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
+            broken = breaking(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
         last = deliveries.last(self._home, *landed.key, delivery.mac)
         of_sender = _postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
         of_sender += (OTHER_KEYS,) if out_of_reach(self._home, self._keys) else ()
-        return _Counted(staged, counts, rows_warned(staged.quarantine), last, of_sender)
+        stood = deliveries.last(self._home, *landed.key, delivery.mac, that_stood=True)
+        expected = self._expected.get(landed.key, expected_rows.published_rows(landed.source, landed.council))
+        warned = rows_warned(staged.quarantine)
+        return _Counted(staged, counts, broken, warned, last, stood.rows_kept if stood else None, expected, of_sender)
 
     def _to_judge(self, delivery: _Delivery, counted: _Counted) -> Judged:
-        landed, staged, last = delivery.landed, counted.staged, counted.last
-        accepted = f"{landed.council}/{landed.source}" in self._accept_fewer
-        compared = landed.source in _SOURCES_OF_CHILDREN
-        published = number_of_children(place(landed.council), _PUBLISHED_COHORT) if compared else None
+        landed, staged = delivery.landed, counted.staged
         return Judged(
             landed.source,
             staged.kept,
             staged.rows_kept,
             staged.rejected_share,
-            rows_of_last=staged.rows_read / last.rows_read if last and last.rows_read and not accepted else None,
-            rows_of_published=staged.rows_read / published.value if published else None,
+            rows_of_last=share_of(staged.rows_kept, counted.rows_last),
+            rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
             filled={column.column: column.filled for column in counted.profile.columns},
+            breaking=counted.breaking,
         )
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
@@ -737,6 +739,8 @@ def _quality(
         staged.rules,
         (*findings, *counted.of_sender),
         counted.profile,
+        counted.rows_expected,
+        counted.rows_last,
         parts=told,
     )
 

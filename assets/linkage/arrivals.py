@@ -4,19 +4,24 @@ in landing. Reads no row of an extract."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake import deliveries, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import magnitude
+from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, content_sha256, find
+from sources.extract.landed import Landed, content_sha256, entries_not_read, find, not_read_sentence
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -77,6 +82,39 @@ def waiting(found: Sequence[Arrival]) -> list[str]:
         for entry in found
         if entry.is_in and entry.state is not State.TAKEN
     ]
+
+
+@dataclass(frozen=True)
+class LandingSeen:
+    """What landing held besides extracts: by folder, a sentence on what is not read and a hash of its sizes and times;
+    and `council/source` of every folder for a source."""
+
+    not_read: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+
+
+def note_landing(home: Home, landing: Path) -> None:
+    """Keep what landing holds besides extracts, for a release that is made where landing is not mounted."""
+    unread = entries_not_read(landing)
+    said = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
+    folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
+    now = LandingSeen(said, tuple(sorted(folders)))
+    if now != landing_seen(home):
+        write_json(home.landing_seen, asdict(now))
+
+
+def landing_seen(home: Home) -> LandingSeen:
+    """The newest such note; empty where landing was never looked at."""
+    return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes()) if home.landing_seen.exists() else LandingSeen()
+
+
+_LANDING_SEEN = TypeAdapter(LandingSeen)
+
+
+def _state_of(paths: Iterable[Path]) -> str:
+    """Hash of sizes and times of change, without a name."""
+    seen = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:

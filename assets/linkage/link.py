@@ -20,6 +20,7 @@ from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import Extract, LinkageRecord, delivered, extracts_in, extracts_of, named, write_record
+from assets.linkage.replaced import note_replaced
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from assets.linkage.standing import (
     not_as_linked,
@@ -79,6 +80,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     previous = _earlier_links(home, cohort, now)
     children = published_children(councils)
     result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
+    note_replaced(home, cohort, keys, now)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")

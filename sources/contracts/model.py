@@ -40,6 +40,8 @@ class Severity(StrEnum):
 
     STOP = "stop"
     """The extract is not taken; the previous good one stays in place."""
+    HOLD = "hold"
+    """The extract is taken; a release with it waits until a named person accepts it as it is."""
     REJECT = "reject"
     """The row goes to quarantine."""
     WARN = "warn"

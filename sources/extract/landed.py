@@ -13,7 +13,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,17 +122,28 @@ def not_read(landing: Path) -> list[str]:
 
     Hidden and unfinished files, and markers, are passed over.
     """
-    said = _misnamed("landing", unknown_folders(landing), "council", places())
+    return [not_read_sentence(folder, paths) for folder, paths in entries_not_read(landing).items()]
+
+
+def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
+    """What is said of entries of a folder that nobody reads."""
+    if "/" in folder:
+        return _no_part(folder, len(paths)) if _is_cohort(Path(folder).name) else _no_extract(folder, len(paths))
+    known = ("council", places()) if folder == "landing" else ("source", CONTRACTS)
+    return _misnamed(folder, [path.name for path in paths], *known)
+
+
+def entries_not_read(landing: Path) -> dict[str, list[Path]]:
+    """What `not_read` is about, by the name of the folder that it lies in."""
+    found = {"landing": [landing / name for name in unknown_folders(landing)]}
     for council in taking_part(landing):
         entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
-        for folder in (entry for entry in entries if entry.name in CONTRACTS and entry.is_dir()):
-            said += _no_extract(f"{council}/{folder.name}", len(_strays(folder)))
-            for inside in (path for path in sorted(folder.iterdir()) if _is_cohort(path.name) and path.is_dir()):
-                said += _no_part(f"{council}/{folder.name}/{inside.name}", len(_strays_inside(inside, folder.name)))
-        said += _misnamed(
-            council, [entry.name for entry in entries if entry.name not in CONTRACTS], "source", CONTRACTS
-        )
-    return said
+        for entry in (each for each in entries if each.name in CONTRACTS and each.is_dir()):
+            found[f"{council}/{entry.name}"] = _strays(entry)
+            for inside in (path for path in sorted(entry.iterdir()) if _is_cohort(path.name) and path.is_dir()):
+                found[f"{council}/{entry.name}/{inside.name}"] = _strays_inside(inside, entry.name)
+        found[council] = [entry for entry in entries if entry.name not in CONTRACTS]
+    return {folder: paths for folder, paths in found.items() if paths}
 
 
 def without_endings(name: str) -> str:
@@ -217,21 +228,21 @@ def names_an_extract(name: str) -> bool:
     return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
-def _no_part(folder: str, files: int) -> list[str]:
+def _no_part(folder: str, files: int) -> str:
     kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
-    return [f"{_number(files, 'entry', 'entries')} of {folder} {_not_read(files)}: {kinds}"] if files else []
+    return f"{_number(files, 'entry', 'entries')} of {folder} {_not_read(files)}: {kinds}"
 
 
-def _no_extract(folder: str, files: int) -> list[str]:
+def _no_extract(folder: str, files: int) -> str:
     called = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
-    return [f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"] if files else []
+    return f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"
 
 
-def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> list[str]:
+def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> str:
     near = sorted({match for name in names for match in difflib.get_close_matches(name, known, n=1)})
     perhaps = f"; perhaps {' or '.join(near)}" if near else ""
     entries = _number(len(names), "entry", "entries")
-    return [f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"] if names else []
+    return f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"
 
 
 def _number(count: int, one: str, more: str = "") -> str:

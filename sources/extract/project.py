@@ -244,17 +244,23 @@ def _within(column: Column, number: str) -> str:
     return f"CASE WHEN {' AND '.join(bounds)} THEN {number} END" if bounds else number
 
 
-def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
+def bound(condition: str, cohort: Cohort, place: Place | None = None) -> str:
+    """A rule's condition with its parameters, those of a council where one is given, in SQL."""
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
         "$cohort": quoted(cohort.code),
-        "$la_codes": f"({quoted(place.old_la_code)}, {quoted(place.new_la_code)})",
     }
-    terms = []
-    for check in checks:
-        broken = check.rule.broken
-        for name, value in values.items():
-            broken = broken.replace(name, value)
-        terms.append(f"CASE WHEN {broken} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END")
+    if place:
+        values["$la_codes"] = f"({quoted(place.old_la_code)}, {quoted(place.new_la_code)})"
+    for name, value in values.items():
+        condition = condition.replace(name, value)
+    return condition
+
+
+def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
+    terms = [
+        f"CASE WHEN {bound(check.rule.broken, cohort, place)} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END"
+        for check in checks
+    ]
     return " + ".join(terms) if terms else "0::BIGINT"

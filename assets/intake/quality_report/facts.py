@@ -20,9 +20,10 @@ from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import ROW_COUNT_RULES, ROWS_ONCE
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, ROW_COUNT_RULES, ROWS_ONCE
 from sources.councils.dialect import Parts
 from sources.reference.cohorts import Cohort
+from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
 
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
@@ -55,7 +56,9 @@ _CHECKS = {
     **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
+_ACROSS_COLUMNS = "Values of several columns agree with each other"
 _LINE = (
+    "held",
     "source",
     "source_title",
     "row_per",
@@ -92,8 +95,9 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "rows_warned": now.rows_warned,
         "last": _last(last),
         "parts": _parts(now.parts),
+        "held": list(_held(now)),
         "findings": findings,
-        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if not finding.passed],
+        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if _is_of_the_file(finding, now)],
         "passed_checks": _passed(now.findings),
         "worth_a_look": [
             *_size_changes(now, last, size),
@@ -109,6 +113,18 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "values": values,
         "rule_for_a_look": compare.RULE,
     }
+
+
+def _held(now: ExtractQuality) -> Iterator[str]:
+    """`1,954 of about 3,209 children`, for every number of rows that a release waits for."""
+    kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
+    known = {FAR_FROM_EXPECTED.id: (now.rows_expected, unit), FAR_FROM_LAST.id: (now.rows_last, "rows last time")}
+    for finding in sorted(now.holds, key=lambda finding: list(known).index(finding.rule)):
+        reference, of = known[finding.rule]
+        if reference and kept < reference:
+            yield f"{kept:,} of about {reference:,} {of}"
+        elif reference:
+            yield f"{kept:,} rows, and about {reference:,} {of} are expected"
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
@@ -221,6 +237,11 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
+    """Whether a check failed that no rule about rows has told already."""
+    return not finding.passed and finding.rule not in {rule.rule for rule in now.rules}
+
+
 def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     kinds = Counter(_kind(finding) for finding in findings if finding.passed)
     return [{"check": check, "times": times} for check, times in kinds.items()]
@@ -228,7 +249,7 @@ def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
 
 def _kind(finding: Finding) -> str:
     rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
-    return _CHECKS[rule]
+    return _CHECKS.get(rule, _ACROSS_COLUMNS)
 
 
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ def render_council(report: Facts) -> str:
         report=report,
         stopped=[line for line in extracts if line["outcome"] == STOPPED],
         taken=[line for line in extracts if line["outcome"] != STOPPED],
+        held=[line for line in extracts if line.get("held")],
         whole=all(line["outcome"] == TAKEN for line in extracts),
         fix=_to_fix(report),
         look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
