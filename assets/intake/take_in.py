@@ -106,6 +106,7 @@ class _Counted:
     rows_last: int | None
     rows_expected: int | None
     of_sender: tuple[Finding, ...]
+    adds_up: bool = False
 
 
 class _TwoWays(ExtractStopped):
@@ -210,6 +211,7 @@ class Intake:
 
     def _judged(self, delivery: _Delivery, counted: _Counted, told: FromParts | None = None) -> Way[Outcome]:
         landed = delivery.landed
+        counted = replace(counted, adds_up=told is not None and told.how != Parts.CUMULATIVE)
         findings = yield self._to_judge(delivery, counted)
         quality = _quality(delivery, counted, findings, told)
         if quality.failures:
@@ -607,7 +609,7 @@ class Intake:
             staged.kept,
             staged.rows_kept,
             staged.rejected_share,
-            rows_of_last=share_of(staged.rows_kept, counted.rows_last),
+            rows_of_last=_of_last(counted),
             rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
             filled={column.column: column.filled for column in counted.profile.columns},
             breaking=counted.breaking,
@@ -647,6 +649,12 @@ class Intake:
                 self._first = tools_for(self._keys, self._directory)
                 return self._first
             return self._first.another()
+
+
+def _of_last(counted: _Counted) -> float | None:
+    """Rows kept as a share of the last delivery's. That parts which add up have become more says nothing."""
+    share = share_of(counted.staged.rows_kept, counted.rows_last)
+    return min(share, 1.0) if counted.adds_up and share is not None else share
 
 
 def _dialect(landed: Landed) -> Dialect:

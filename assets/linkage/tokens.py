@@ -55,10 +55,11 @@ def readers(
 
 
 class TokensOfParts:
-    """The tokens of an extract in parts, read like those of one file. `in_force` says which rows are, and in which of
-    the `parts`, which are files, each lies."""
+    """The tokens of an extract in parts, read like those of one file. The `index` says which rows are in force, and in
+    which of the `parts`, which are files, each lies."""
 
-    def __init__(self, in_force: pa.Table, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
+    def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
+        in_force, self.metadata = index.read(), index.metadata
         self._parts, self._names = parts, in_force["t_names"].combine_chunks()
         self._in_force, self._lies_in = (in_force[name].to_numpy() for name in (ROW_KEY, "lies_in"))
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
@@ -115,7 +116,7 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
     said = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
     if said[0] != said[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
-    return TokensOfParts(tokens.read(), parts) if parts else tokens
+    return TokensOfParts(tokens, parts) if parts else tokens
 
 
 def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
