@@ -94,26 +94,27 @@ def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
 
 def _enter(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table], *, last_row: bool) -> None:
     """`entries`, of which in a log of changes the last row of a record in each part is left."""
-    con.execute("DROP TABLE IF EXISTS entries").fetchall()
-    for number, (part, tie, place) in enumerate(zip(ordered.parts, ordered.ties, _places(ordered), strict=True)):
-        of_part = marks[part.number]
-        con.register("of_part", of_part)
-        names = [name for name in (*_SOLE, *_TELLING) if name in of_part.column_names]
-        columns = ", ".join(names or ["NULL::UBIGINT AS sole_names"])
-        select = (
-            f"SELECT {place}::DOUBLE AS place, {tie} AS tie, {part.number} AS part, row_key, number, state, content,"
-            f" CASE WHEN record IS NULL THEN hash(content) ELSE record END AS key, {columns} FROM of_part"
-        )
-        if number == 0:
-            con.execute(f"CREATE TABLE entries AS {select} LIMIT 0").fetchall()
-        con.execute(f"INSERT INTO entries BY NAME {select}").fetchall()
-        con.unregister("of_part")
+    placed = zip(ordered.parts, ordered.ties, _places(ordered), strict=True)
+    tables = [_placed(marks[part.number], part.number, tie, place) for part, tie, place in placed]
+    con.register("marks", pa.concat_tables(tables, promote_options="default"))
+    con.execute(
+        "CREATE TABLE entries AS SELECT * EXCLUDE (record),"
+        " CASE WHEN record IS NULL THEN hash(content) ELSE record END AS key FROM marks"
+    ).fetchall()
+    con.unregister("marks")
     _tell_children_apart(con)
     if last_row:
         con.execute(
             "DELETE FROM entries WHERE state <> 'rejected' AND row_key NOT IN (SELECT row_key FROM entries"
             " WHERE state <> 'rejected' QUALIFY row_number() OVER (PARTITION BY key, place ORDER BY number DESC) = 1)"
         ).fetchall()
+
+
+def _placed(marks: pa.Table, part: int, tie: int, place: float) -> pa.Table:
+    columns = {"part": pa.scalar(part), "tie": pa.scalar(tie), "place": pa.scalar(float(place))}
+    for name, value in columns.items():
+        marks = marks.append_column(name, pa.repeat(value, marks.num_rows))
+    return marks
 
 
 def _tell_children_apart(con: duckdb.DuckDBPyConnection) -> None:
