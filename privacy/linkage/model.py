@@ -7,9 +7,10 @@ Nothing is trained on the records being linked.
 
 Some levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
 nothing: twins share all three. When postcode and surname agree, a forename that disagrees, or is alike only at one
-end, decides against the pair: a twin, a brother, a cousin. Somebody else of the same address, or born on the day that
-another's day and month make when exchanged, has names that differ, or share no more than a beginning or an end. Where the date of birth agrees as well, what is left is a
-child whose forename was replaced, or a twin whose own record is missing: `candidates` weighs these two.
+end, decides against the pair: a twin, a brother, a cousin. Somebody else of the same address, or whose day and month
+of birth are another's exchanged, has names that differ, or share no more than a beginning or an end. Where the date of
+birth agrees as well, what is left is a child whose forename was replaced, or a twin whose own record is missing:
+`candidates` weighs these two.
 
 `waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the model
 alone, so that it can be explained without a record.
