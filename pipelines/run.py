@@ -3,117 +3,53 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from assets.catalogue.runs import Installation, one_run, started_by_command
-from assets.home.errors import Damaged, StepFailed, in_plain_words, plainly
+from assets.home.installation import Folders
 from assets.home.paths import Home
-from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held
-from assets.intake.assets import pseudonymised_extracts
-from assets.release import anchors
+from assets.home.retention_policy import check_may_be_held
+from assets.intake.take_in import Intake
+from assets.linkage.standing import links_stand, tables_stand
 from assets.release.anchors import published_charges
-from assets.release.assets import WAITS
-from assets.release.begin import Asked, SeriesRefused, measured_now, series_for
-from assets.release.expected_accuracy import NotAccurateEnough
+from assets.release.begin import Asked, measured_now, series_for
+from assets.release.standing import release_stands
+from ndl_export.analyst_db import database_stands
 from ndl_export.bundle.release_directory import versions
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import Version
 from pipelines.dagster.arriving import still_arriving
-from pipelines.dagster.instance import working_instance
-from pipelines.dagster.jobs import run_of_release
-from pipelines.definitions import build_definitions
+from pipelines.ending import RunStopped, stopping_plainly
+from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends
 from privacy.release.approval import SignOffs, note_people
-from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, Ledger, LedgerCorrupt, ReleaseConflict
-from privacy.release.ledger_storage import LedgerUnavailable
-from privacy.release.policy import PolicyError, Stage, load_policy
+from privacy.release.ledger import Ledger
+from privacy.release.policy import Stage, load_policy
 from privacy.release.session import settle
-from privacy.release.store import StoreError as MeasurementLost
 from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
-from sources.reference.cohorts import Cohort, InvalidCohort
+from sources.reference.cohorts import Cohort
 
-
-class Ending(IntEnum):
-    """Why a run ended before its release was complete, as the command's exit status (2 is that of a wrong option)."""
-
-    INPUT = 1
-    BUDGET = 3
-    HOLD = 4
-    FAULT = 5
-
-
-class RunStopped(Exception):
-    """The run cannot go on; the message says why and what to do."""
-
-    def __init__(self, message: str, ending: Ending = Ending.INPUT) -> None:
-        super().__init__(message)
-        self.ending = ending
-
-
-_ENDINGS = {
-    Ending.BUDGET: (BudgetExceeded, BudgetNotApproved, NotAccurateEnough),
-    Ending.FAULT: (
-        *(StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
-        *(anchors.SignedByAnother, anchors.UnreadableAnchor),
-    ),
-}
-"""Errors by how a run ends with them; every other is about what was sent or asked."""
-
-
-def _ending(error: str) -> Ending:
-    """How a run ends that was stopped by an error of the class of this name."""
-    found = (ending for ending, kinds in _ENDINGS.items() if error in {kind.__name__ for kind in kinds})
-    return next(found, Ending.INPUT)
-
-
-_REFUSALS = (
-    SeriesRefused,
-    ReleaseConflict,
-    InvalidVersion,
-    InvalidCohort,
-    PolicyError,
-    *anchors.REFUSALS,
-    CohortExpired,
-    InvalidRetention,
-    backends.BackendUnavailable,
-    StepFailed,
-)
-"""Errors whose message is all that a person must know."""
-
-
-@contextmanager
-def _stopping_plainly() -> Iterator[None]:
-    """Raise `RunStopped` if a run cannot begin, or if the system or Dagster's storage stops it between steps."""
-    try:
-        with plainly():
-            yield
-    except _REFUSALS as error:
-        raise RunStopped(str(error), _ending(type(error).__name__)) from None
-    except dg.DagsterError as error:
-        raise RunStopped(in_plain_words(error), Ending.FAULT) from None
+if TYPE_CHECKING:
+    from pipelines.dagster.executing import Jobs
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """A job of a run, its title on the console, and its arguments."""
+class _Step:
+    """A part of a run: its name, its title on the console, whether what it would make stands, and what makes it."""
 
-    job: str
+    name: str
     title: str
-    given: dict[str, Any] = field(default_factory=dict)
+    stands: Callable[[], bool]
+    make: Callable[[Jobs], None]
 
 
-@_stopping_plainly()
+@stopping_plainly()
 def run_cohort(
-    installation: Installation,
+    folders: Folders,
     cohort: Cohort,
     version: str | None,
     allow_missing: bool,
@@ -124,7 +60,8 @@ def run_cohort(
     reuse: bool = False,
     until: str | None = None,
 ) -> Path:
-    """Landing to bundle and database, or `until` the job of that name; returns the bundle's folder.
+    """Landing to bundle and database, or `until` the step of that name; returns the bundle's folder. A step is run
+    where what it makes does not stand; where all of it does, nothing is written, and Dagster is not even loaded.
 
     Raises `RunStopped`, also where the release waits for people to sign it.
 
@@ -132,62 +69,98 @@ def run_cohort(
     what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
     earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
     """
-    home, others = installation.home_folder, [each.code for each in with_cohorts]
-    backends.backend(installation.linkage_backend)  # refused here, before the intake takes its time
+    home, others = folders.home, [each.code for each in with_cohorts]
+    home.prepare()
+    backends.backend(folders.linkage_backend)  # refused here, before the intake takes its time
     note_people(Ledger(home.ledger), load_policy().sign_off)
     release = version or release_of(home, cohort)
-    series = series_for(home, cohort.code, release, Asked(share=share, others=others, reuse=reuse))
+    asked = Asked(allow_missing, share, others, reuse)
+    series = series_for(home, cohort.code, release, asked)
     measured = [Cohort(code) for code in measured_now(series, release)]
-    _check_ledger(installation, cohort, release, measured)
+    _check_ledger(folders, cohort, release, measured)
     for each in measured:
         check_may_be_held(each, dt.date.today())
-        _check_landing(installation.landing_folder, home, each)
-    for sentence in not_read(installation.landing_folder):
+        _check_landing(folders.landing, home, each)
+    _check_named(accept_fewer)
+    for sentence in not_read(folders.landing):
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
-    asked = Asked(allow_missing, share, others, reuse)
-    spends = "charge the budget, add noise, write the bundle" if measured else "write the bundle"
-    stages = [
-        *(stage for each in measured for stage in _made_ready(installation, each, accept_fewer, len(measured) > 1)),
-        _Stage("release", f"Release {release}: {spends}", run_of_release(cohort.code, release, asked)),
-        _Stage("analyst_database", "Analyst database"),
+    steps = [
+        *(step for each in measured for step in _made_ready(folders, each, accept_fewer, len(measured) > 1)),
+        _of_release(folders, cohort, release, asked, spends=bool(measured)),
     ]
     if until is not None:
-        stages = stages[: max(number for number, stage in enumerate(stages, 1) if stage.job == until)]
-    definitions = build_definitions(installation)
-    with working_instance(home) as (dagster_instance, of_this_process):
-        for number, stage in enumerate(stages, 1):
-            say(f"[{number}/{len(stages)}] {stage.title}")
-            started = time.monotonic()
-            _run(definitions, stage.job, dagster_instance, of_this_process, stage.given)
-            say(f"      done in {time.monotonic() - started:.1f} s")
+        steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
+    _take(folders, steps, say)
     return home.release / release
 
 
-def _check_ledger(installation: Installation, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
+def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
+    """Run the steps, in order, of which what they make does not stand."""
+    with ExitStack() as opened:
+        jobs: Jobs | None = None
+        for number, step in enumerate(steps, 1):
+            say(f"[{number}/{len(steps)}] {step.title}")
+            started = time.monotonic()
+            if not folders.home.unfinished_removal.exists() and step.stands():
+                say("      unchanged")
+                continue
+            if jobs is None:
+                from pipelines.dagster.executing import jobs_of
+
+                jobs = opened.enter_context(jobs_of(folders))
+            step.make(jobs)
+            say(f"      done in {time.monotonic() - started:.1f} s")
+
+
+def _check_ledger(folders: Folders, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
     """Where something is to be charged, raise what `settle` does now, and not after intake and linkage."""
-    home, ledger = installation.home_folder, Ledger(installation.home_folder.ledger)
+    home, ledger = folders.home, Ledger(folders.home.ledger)
     if {each.code for each in measured} - ledger.cohorts_charged(release):
-        keys = installation.key_ring(KEYS_OF_RELEASE)
+        keys = folders.key_ring(KEYS_OF_RELEASE)
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(
-    installation: Installation, cohort: Cohort, accept_fewer: Sequence[str], several: bool
-) -> Iterator[_Stage]:
+def _made_ready(folders: Folders, cohort: Cohort, accept_fewer: Sequence[str], several: bool) -> Iterator[_Step]:
     """Intake and linkage of a cohort."""
-    councils, about = taking_part(installation.landing_folder), f" of {cohort.code}" if several else ""
-    yield _Stage("intake", f"Intake{about}: read, check, pseudonymise", _of_intake(councils, cohort, accept_fewer))
-    yield _Stage("linkage", f"Linkage{about}: who is who, without names", {"partition_key": cohort.code})
+    home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
+    about = f" of {cohort.code}" if several else ""
+    yield _Step(
+        "intake",
+        f"Intake{about}: read, check, pseudonymise",
+        lambda: Intake(landing, home, folders.key_ring(INTAKE)).stands(cohort.code, councils),
+        lambda jobs: jobs.intake(councils, cohort.code, accept_fewer),
+    )
+    yield _Step(
+        "linkage",
+        f"Linkage{about}: who is who, without names",
+        lambda: links_stand(home, cohort.code, councils) and tables_stand(home, cohort.code, councils),
+        lambda jobs: jobs.linkage(cohort.code),
+    )
 
 
-def run_returns(installation: Installation, cohort: Cohort) -> None:
+def _of_release(folders: Folders, cohort: Cohort, version: str, asked: Asked, *, spends: bool) -> _Step:
+    home, councils = folders.home, taking_part(folders.landing)
+    what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
+    return _Step(
+        "release",
+        f"Release {version}: {what}",
+        lambda: (
+            release_stands(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, asked)
+            and database_stands(home.release)
+        ),
+        lambda jobs: jobs.release(cohort.code, version, asked),
+    )
+
+
+def run_returns(folders: Folders, cohort: Cohort) -> None:
     """Make the returns of a cohort; raises `RunStopped`."""
-    with working_instance(installation.home_folder) as (dagster_instance, of_this_process):
-        given = {"partition_key": cohort.code}
-        _run(build_definitions(installation), "returns", dagster_instance, of_this_process, given)
+    from pipelines.dagster.executing import jobs_of
+
+    with jobs_of(folders) as jobs:
+        jobs.returns(cohort.code)
 
 
 def release_of(home: Home, cohort: Cohort) -> str:
@@ -225,59 +198,10 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{', '.join(moving)}: still being written; run again when it has arrived whole")
 
 
-def _of_intake(councils: list[str], cohort: Cohort, accept_fewer: Sequence[str]) -> dict[str, Any]:
-    """Tags and configuration of the intake of a cohort; raises `RunStopped` for a name that is no extract's."""
+def _check_named(extracts: Sequence[str]) -> None:
+    """Raises `RunStopped` for a name that is no extract's."""
     try:
-        for name in accept_fewer:
+        for name in extracts:
             check_extract_name(name)
     except ValueError as error:
         raise RunStopped(f"--accept-fewer: {error}") from None
-    config = {"config": {"accept_fewer": list(accept_fewer)}}
-    ops = {"__".join(asset.key.path): config for asset in pseudonymised_extracts}
-    return {"tags": one_run(councils, cohort.code), "run_config": {"ops": ops}}
-
-
-def _run(
-    definitions: dg.Definitions,
-    job: str,
-    dagster_instance: dg.DagsterInstance,
-    tags: Mapping[str, str],
-    given: dict[str, Any],
-) -> None:
-    options = given | {
-        "tags": started_by_command("readiness run") | dict(tags) | given.get("tags", {}),
-        "run_config": {"loggers": {"console": {"config": {}}}} | given.get("run_config", {}),
-    }
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=dagster_instance, raise_on_error=False, **options
-    )
-    waiting = [
-        check for check in result.get_asset_check_evaluations() if check.check_name == WAITS and not check.passed
-    ]
-    if waiting:
-        raise RunStopped(waiting[0].description or "", Ending.HOLD)
-    if not result.success:
-        raise _stopped(result)
-
-
-_OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
-"""The class name before the message of one of the project's own errors, whose message is enough."""
-
-
-def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
-    """The messages of failed checks, or of the error that stopped a step."""
-    failed = [
-        check.description or ""
-        for check in result.get_asset_check_evaluations()
-        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
-    ]
-    if failed:
-        return RunStopped("; ".join(failed))
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            while error.cause:
-                error = error.cause
-            ending = _ending((error.cls_name or "").rpartition(".")[2])
-            return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}", ending)
-    return RunStopped("the run failed; its events are in the Dagster instance of the home folder", Ending.FAULT)

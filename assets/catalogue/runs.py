@@ -18,9 +18,9 @@ from typing import Any, Self, TypeVar
 import dagster as dg
 
 from assets.home.errors import plainly
+from assets.home.installation import Folders
 from assets.home.paths import Home
 from assets.home.processing_log import of_run
-from privacy.doors.environment import settings
 from privacy.keys import PIPELINE, Holder, KeyRing
 from privacy.linkage.backends import DUCKDB
 from sources.reference.cohorts import cohort_codes
@@ -74,6 +74,11 @@ def of_release(version: str, share: float | None) -> dict[str, str]:
     return {RELEASE: version, SHARE: "as begun, else 1" if share is None else f"{share:g}"}
 
 
+def versioned(data: str, code: str) -> dict[str, str]:
+    """Tags of a materialisation that a step reports besides its own: the versions by which Dagster compares them."""
+    return {"dagster/data_version": data, "dagster/code_version": code}
+
+
 class Installation(dg.ConfigurableResource):
     """Folders of one installation, as absolute paths, and where its candidate pairs are weighed
     (`privacy.linkage.backends`). `agreements_dir` is empty where nothing is returned, which is the default."""
@@ -93,13 +98,23 @@ class Installation(dg.ConfigurableResource):
         agreements: Path | None = None,
     ) -> Self:
         """The installation that options describe, else the environment; raises `InvalidSettings`."""
-        found = settings()
+        return cls.of(Folders.at(landing, home, keys, agreements))
+
+    @classmethod
+    def of(cls, folders: Folders) -> Self:
+        """The installation of these folders, for the steps of a run."""
         return cls(
-            landing_dir=str((landing or found.landing).resolve()),
-            home_dir=str((home or found.home).resolve()),
-            keys_dir=str((keys or found.keys).resolve()),
-            linkage_backend=found.linkage_backend,
-            agreements_dir=str(agreements or found.agreements or ""),
+            landing_dir=str(folders.landing),
+            home_dir=str(folders.home.root),
+            keys_dir=str(folders.keys),
+            linkage_backend=folders.linkage_backend,
+            agreements_dir=str(folders.agreements or ""),
+        )
+
+    @property
+    def folders(self) -> Folders:
+        return Folders(
+            self.landing_folder, self.home_folder, Path(self.keys_dir), self.linkage_backend, self.agreements_folder
         )
 
     @property

@@ -156,6 +156,10 @@ class Home:
         """What was fixed with a release before its first charge, for each of its cohorts."""
         return self.restricted / "releases" / f"release={version}.json"
 
+    def release_made(self, version: str) -> Path:
+        """What a release was made from, and what lay there once it was published, by hash."""
+        return self.restricted / "releases" / f"made={version}.json"
+
     @property
     def held(self) -> Path:
         """Bundles that were made and wait to be approved for publication."""

@@ -46,7 +46,7 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import REFERENCE, Landed, content_sha256, state
+from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, state
 from sources.extract.open import open_extract
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -128,6 +128,20 @@ class Intake:
             )
             yield from side_by_side(ways, self._give_tokens, judging.judge)
 
+    def stands(self, cohort: str, councils: Collection[str]) -> bool:
+        """Whether everything that these councils have sent for a cohort is in, and nothing would come of an intake."""
+        try:
+            found = [find(self._landing, council, source, cohort) for council in councils for source in CONTRACTS]
+            return all(map(self._stands, filter(None, found)))
+        except ExtractStopped:
+            return False
+
+    def _stands(self, landed: Landed) -> bool:
+        sha256 = content_sha256(landed.path, landed.name)
+        delivery = self._delivery(landed, sha256, deliveries.file_mac(self._keys, sha256))
+        earlier = self._earlier(delivery)
+        return earlier is not None and has_report(self._home, earlier) and not self._came_since(landed)
+
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
         """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
         folder = self._landing / council / source
@@ -175,16 +189,27 @@ class Intake:
         made_under = self._made_under | {"contract": contract.sha256} | of_sender
         return _Delivery(landed, contract, sha256, mac, manifest, made_under)
 
-    def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
+    def _earlier(self, delivery: _Delivery) -> ExtractQuality | None:
         """The earlier result of the same file under the same circumstances, whose rows are in."""
-        landed = delivery.landed
-        earlier = deliveries.current(self._home, *landed.key)
-        if not earlier or (earlier.file_mac, earlier.made_under) != (delivery.mac, delivery.made_under):
+        earlier = deliveries.current(self._home, *delivery.landed.key)
+        same = earlier and (earlier.file_mac, earlier.made_under) == (delivery.mac, delivery.made_under)
+        return earlier if same else None
+
+    def _came_since(self, landed: Landed) -> bool:
+        """Whether a file came, whatever it holds, after the extract was last looked at."""
+        looked_at = self._home.quality(*landed.key).stat().st_mtime
+        return any(path.stat().st_ctime > looked_at for path in files_in(landed.path))
+
+    def _taken_before(self, delivery: _Delivery) -> ExtractQuality | None:
+        """The same, with its reports."""
+        landed, earlier = delivery.landed, self._earlier(delivery)
+        if earlier is None:
             return None
         if not has_report(self._home, earlier):
             report_extract(self._home, earlier, deliveries.last(self._home, *landed.key, delivery.mac))
         report_council(self._home, landed.cohort, landed.council)
-        self._home.quality(*landed.key).touch()  # it was looked at
+        if self._came_since(landed):
+            self._home.quality(*landed.key).touch()  # it was looked at
         return replace(earlier, unchanged=True)
 
     def _stage(self, delivery: _Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:

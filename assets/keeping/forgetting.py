@@ -49,9 +49,9 @@ from assets.linkage.link import (
     NothingToLink,
     derive_confidential_tables,
     link_cohort,
-    not_as_linked,
 )
 from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
 from assets.returns.standing import forget_rows
 from privacy import marks

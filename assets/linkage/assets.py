@@ -7,13 +7,14 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import linked_at_night, linked_freshness
-from assets.catalogue.runs import COHORTS, Installation, speaks_plainly
+from assets.catalogue.runs import COHORTS, Installation, speaks_plainly, versioned
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
 from assets.linkage.arrivals import absent, arrivals, waiting
 from assets.linkage.children import derivations
-from assets.linkage.inputs import named
+from assets.linkage.inputs import named, sha256_of
 from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.linkage.standing import program
 from ndl_export.tables import FAMILIES, Family
 from privacy.keys import LINKAGE
 from privacy.services import SERVICES
@@ -52,6 +53,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     ],
     freshness_policy=linked_freshness(),
     automation_condition=linked_at_night(),
+    code_version=program(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
@@ -68,12 +70,16 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
-    ring = installation.key_ring(LINKAGE)
-    link_cohort(installation.open_home(), context.partition_key, councils, ring, installation.linkage_backend)
+    home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    link_cohort(home, context.partition_key, councils, ring, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
-    return dg.MaterializeResult(metadata=descriptions.lineage(_LINKS_METADATA), check_results=[check])
+    return dg.MaterializeResult(
+        metadata=descriptions.lineage(_LINKS_METADATA),
+        check_results=[check],
+        data_version=dg.DataVersion(sha256_of(home.links(context.partition_key))),
+    )
 
 
 def _arrivals_check(
@@ -107,6 +113,7 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
             automation_condition=linked_at_night(),
+            code_version=program(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],
@@ -122,12 +129,21 @@ def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
 ) -> Iterator[dg.MaterializeResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing_folder)
-    ring = installation.key_ring(LINKAGE)
-    came = derive_confidential_tables(installation.open_home(), cohort, councils, ring, installation.linkage_backend)
+    home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    came = derive_confidential_tables(home, cohort, councils, ring, installation.linkage_backend)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(
-            dg.AssetMaterialization(LINKS, partition=cohort, metadata=descriptions.lineage(_LINKS_METADATA))
+            dg.AssetMaterialization(
+                LINKS,
+                partition=cohort,
+                metadata=descriptions.lineage(_LINKS_METADATA),
+                tags=versioned(sha256_of(home.links(cohort)), program()),
+            )
         )
     for family, key in CONFIDENTIAL.items():
-        yield dg.MaterializeResult(asset_key=key, metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]))
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]),
+            data_version=dg.DataVersion(sha256_of(home.confidential(family, cohort))),
+        )

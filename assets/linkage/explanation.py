@@ -12,8 +12,8 @@ import pyarrow.parquet
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import extracts_of
-from assets.linkage.link import linked_with, not_as_linked
 from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.standing import linked_with, not_as_linked
 from assets.linkage.tokens import readers
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet

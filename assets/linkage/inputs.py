@@ -47,7 +47,8 @@ Extracts = Mapping[str, Extract]
 class LinkageRecord:
     """Which councils took part in a linkage, and of whose rows, by source, and of which extracts its confidential
     tables are. `sent` is empty while the tables are written. `parameters` is the SHA-256 of the parameters that they
-    were linked with, and `children` the published number of children that the linkage was told.
+    were linked with, and `children` the published number of children that the linkage was told. `program` is the one
+    that made the tables, and `files` has the SHA-256 of the links and of each table, by name.
     """
 
     taking_part: Sequence[str]
@@ -55,6 +56,8 @@ class LinkageRecord:
     extracts: Extracts = field(default_factory=dict)
     parameters: str = ""
     children: int = 0
+    program: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """By source, those of the councils whose rows are not in the confidential tables."""
@@ -101,7 +104,7 @@ def extracts_in(
     home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
     """The extracts of these councils and sources that are in. Reads all of each."""
-    return {name: Extract(mac_of(path), _sha256(path)) for name, path in _paths(home, cohort, councils, sources)}
+    return {name: Extract(mac_of(path), sha256_of(path)) for name, path in _paths(home, cohort, councils, sources)}
 
 
 def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
@@ -132,6 +135,12 @@ def from_json(content: bytes | str) -> dict[str, Extract]:
     return _EXTRACTS.validate_json(content)
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 _NAMES_SHOWN = 5
 
 
@@ -139,8 +148,3 @@ def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[s
     for source in sources:
         for path in extracts_of(home, source, cohort, councils):
             yield f"{path.stem}/{source}", path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

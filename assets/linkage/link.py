@@ -19,19 +19,17 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import (
-    Extract,
-    LinkageRecord,
-    as_json,
-    changed,
-    delivered,
-    extracts_in,
-    extracts_of,
-    from_json,
-    named,
-    write_record,
-)
+from assets.linkage.inputs import Extract, LinkageRecord, delivered, extracts_in, extracts_of, named, write_record
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
+from assets.linkage.standing import (
+    not_as_linked,
+    noted_in,
+    published_children,
+    record_now,
+    said_of_links,
+    stand_as,
+    tables_stand,
+)
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote
@@ -39,13 +37,11 @@ from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB
 from privacy.linkage.link import Watcher, link
-from privacy.linkage.model import parameters_sha256
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
-from sources.reference.profile_results import council_size
 
 
 class NothingToLink(Exception):
@@ -59,10 +55,11 @@ class CannotBeLinked(Exception):
 @while_in_use
 @in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB) -> None:
-    """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept.
+    """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept. Where they
+    stand, of the same extracts and by the same program, nothing is done, and the processing log has no line.
 
-    `keys` open the tokens; `backend` names where candidate pairs are weighed. Raises `NothingToLink`, `CannotBeLinked`,
-    `BackendUnavailable`, and what `tokens.readers` does.
+    `keys` open the tokens; `backend` names where candidate pairs are weighed, which changes no link. Raises
+    `NothingToLink`, `CannotBeLinked`, `BackendUnavailable`, and what `tokens.readers` does.
     """
     weigh = backends.backend(backend)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
@@ -72,15 +69,17 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         check_readable(home, path)
     check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     _check_comparable(home, cohort, extracts)
-    record(home, Processing.LINKAGE, cohort=cohort)
     now = extracts_in(home, cohort, councils, SERVICES)
+    made_from = said_of_links(now, councils)
+    if stand_as(home, cohort, made_from):
+        return
+    record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     previous = _earlier_links(home, cohort, now)
     children = published_children(councils)
     result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
     with home.staging() as staging:
-        made_from = {EXTRACTS_LINKED: as_json(now), PARAMETERS: parameters_sha256(), CHILDREN: str(children)}
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
         _write_report(staging, cohort, extracts, report.facts(result))
@@ -89,11 +88,6 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
-
-
-def published_children(councils: Sequence[str]) -> int:
-    """The size of a cohort as the linkage is to know it: from published numbers, whatever rows there are."""
-    return round(sum(map(council_size, councils)))
 
 
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
@@ -107,7 +101,7 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
     links = pyarrow.parquet.read_table(home.links(cohort))
     if ROW_KEY not in links.column_names:
         return None
-    before = delivered(_noted_in(home.links(cohort)))
+    before = delivered(noted_in(home.links(cohort)))
     moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
     extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
     return links.filter(pc.invert(pc.is_in(extract, value_set=moved)))
@@ -134,55 +128,25 @@ def derive_confidential_tables(
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
     Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
-    with other parameters, the cohort is linked again first; returns the names of such extracts. Raises what
-    `link_cohort` does.
+    with other parameters, the cohort is linked again first; returns the names of such extracts. Tables that are there,
+    of the same extracts and links and by the same program, stay as they are. Raises what `link_cohort` does.
     """
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in (path for paths in extracts.values() for path in paths):
         check_readable(home, path)
     check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
     came = not_as_linked(home, cohort, councils)
-    if came or not home.links(cohort).exists() or linked_with(home, cohort)[0] != parameters_sha256():
-        link_cohort(home, cohort, councils, keys, backend)
+    link_cohort(home, cohort, councils, keys, backend)
+    if tables_stand(home, cohort, councils):
+        return came
     with home.staging() as staging:
         staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(home.links(cohort), extracts, staged)
         write_record(home, cohort, LinkageRecord(sorted(councils)))
         for family, path in staged.items():
             promote(path, home.confidential(family, cohort))
-    sent = {source: [path.stem for path in paths] for source, paths in extracts.items()}
-    made_of = extracts_in(home, cohort, councils)
-    write_record(home, cohort, LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort)))
+    write_record(home, cohort, record_now(home, cohort, councils))
     return came
-
-
-def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
-    """The extracts (`council/source`) that the links of a cohort are of; none where it was not linked to the end.
-
-    Raises `Damaged`.
-    """
-    if not home.links(cohort).exists() or not home.doubts(cohort).exists():
-        return {}
-    check_readable(home, home.links(cohort))
-    return _noted_in(home.links(cohort))
-
-
-def linked_with(home: Home, cohort: str) -> tuple[str, int]:
-    """SHA-256 of the parameters that the links of a cohort were made with, and the published number of children that
-    the linkage was told; an empty one and 0 where there are no such links, or of an earlier version."""
-    path = home.links(cohort)
-    metadata = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
-    return metadata.get(PARAMETERS.encode(), b"").decode(), int(metadata.get(CHILDREN.encode(), 0))
-
-
-def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
-    """Names of extracts that came, went or changed since the cohort was linked: the links are not of their rows."""
-    return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
-
-
-def _noted_in(links: Path) -> dict[str, Extract]:
-    metadata = pyarrow.parquet.read_schema(links).metadata or {}
-    return from_json(metadata.get(EXTRACTS_LINKED.encode(), b"{}"))
 
 
 def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
@@ -203,12 +167,6 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
             " hold tokens of other keys, pseudonyms or another normaliser than the rest: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )
-
-
-EXTRACTS_LINKED = "extracts_linked"
-"""Name, in the metadata of a cohort's links, of the extracts that were linked (JSON)."""
-PARAMETERS, CHILDREN = "linkage_parameters", "published_children"
-"""Names, there, of what `linked_with` gives."""
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -17,7 +17,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import row_keys_of
 from assets.linkage.inputs import councils_in, named
-from assets.linkage.link import not_as_linked
+from assets.linkage.standing import not_as_linked
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.explain import Row

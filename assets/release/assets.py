@@ -20,8 +20,8 @@ from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.begin import Asked
 from assets.release.measure import measure_release, publish_bundle
-from ndl_export.analyst_db import build_database
-from ndl_export.bundle.make import DATAPACKAGE_FILE
+from ndl_export.analyst_db import build_database, made_from
+from ndl_export.bundle.make import DATAPACKAGE_FILE, sums_of
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
@@ -185,6 +185,7 @@ def bundle(
     except WaitsForApproval as waiting:
         yield _held(waiting, BUNDLE)
         return
+    build_database(home.release)  # whatever is published, the database is of it
     yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
@@ -192,7 +193,8 @@ def bundle(
     yield dg.MaterializeResult(
         metadata=descriptions.checked(
             {"release": version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
-        )
+        ),
+        data_version=dg.DataVersion(sums_of(folder)),
     )
 
 
@@ -209,7 +211,10 @@ def bundle(
 @speaks_plainly
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
     path = build_database(installation.home_folder.release)
-    return dg.MaterializeResult(metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}))
+    return dg.MaterializeResult(
+        metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}),
+        data_version=dg.DataVersion(made_from(path.parent)),
+    )
 
 
 def _version(context: dg.AssetExecutionContext) -> str:

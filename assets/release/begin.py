@@ -223,11 +223,17 @@ def check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
     for each in (cohort, *asked.others):
         Cohort(each)
     if asked.share is not None:
-        load_policy().scaled(asked.share)
-        if asked.share < LEAST_SHARE:
-            raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {asked.share:g}")
+        _policy_at(asked.share)
     if not Ledger(home.ledger).cohorts_charged(version) and not read_record(home, version):
         parsed.check_is_new(dt.date.today())
+
+
+def _policy_at(share: float) -> Policy:
+    """The policy with a share of its split; raises `PolicyError` for what is no share, or too small to be spent."""
+    policy = load_policy().scaled(share)
+    if share < LEAST_SHARE:
+        raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
+    return policy
 
 
 def measured_now(series: Series, version: str) -> list[str]:
@@ -359,7 +365,7 @@ def room_for(home: Home, cohort: str, share: float) -> Room:
     Raises `PolicyError` for what is no share, and `LedgerError`.
     """
     policy = load_policy()
-    asked, left = _nano(policy.scaled(share)), round(_left(home, cohort, policy) * NANO)
+    asked, left = _nano(_policy_at(share)), round(_left(home, cohort, policy) * NANO)
     return Room(share, asked / NANO, left / NANO, asked <= left, _largest_share(policy, left / NANO))
 
 

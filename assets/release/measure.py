@@ -26,6 +26,7 @@ from assets.release.begin import (
 )
 from assets.release.noise_workload import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
+from assets.release.standing import bundle_stands, note_published
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -105,7 +106,7 @@ def measure_family(
 @in_turn
 def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements, and publish it once people have approved it;
-    returns its folder.
+    returns its folder. What stands is not made again.
 
     `councils` take part in the cohorts that the release measured itself. Raises `InvalidVersion`, `NotBegun`,
     `StoreError` where a measurement is not there, or not the one that the ledger recorded, `NotGiven` for one that does
@@ -113,10 +114,14 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     `WaitsForApproval`: then the bundle is held.
     """
     Version.parse(version)
-    Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
-    check_again(home, version)
-    made = _make_bundle(home, cohort, keys, version, councils)
-    return made if made.parent == home.release else publish_approved(home, keys, cohort, version)
+    if not bundle_stands(home, keys, version, councils):
+        Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+        check_again(home, version)
+        made = _make_bundle(home, cohort, keys, version, councils)
+        if made.parent != home.release:
+            publish_approved(home, keys, cohort, version)
+        note_published(home, keys, version, councils)
+    return home.release / version
 
 
 def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:

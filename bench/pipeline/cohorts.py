@@ -22,7 +22,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Folders
 from bench.pipeline.commands import READINESS, memory_gib
 from bench.pipeline.stored import stored
 from pipelines.run import run_cohort
@@ -37,7 +37,7 @@ def main() -> None:
     root.mkdir(parents=True)
     os.environ[RETENTION] = str(_long_retention(root))
     KeyRing.create(root / "keys", demonstration=True)
-    installation = Installation.at(root / "landing", root / "home", root / "keys")
+    folders = Folders.at(root / "landing", root / "home", root / "keys")
     print("| cohort | seconds | memory after, GiB | peak | Dagster, MiB | restricted, GiB | release, GiB |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for number, cohort in enumerate(_cohorts(options.last, options.cohorts), 1):
@@ -46,7 +46,7 @@ def main() -> None:
         _forget_peak()
         began = time.monotonic()
         with redirect_stdout(io.StringIO()):
-            run_cohort(installation, cohort, f"2026.11.{number}", False, (), lambda _: None)
+            run_cohort(folders, cohort, f"2026.11.{number}", False, (), lambda _: None)
         seconds = time.monotonic() - began
         shutil.rmtree(root / "landing")
         gc.collect()

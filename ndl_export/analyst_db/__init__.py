@@ -14,6 +14,13 @@ Tables that do not follow from the table definitions are written out in `tables.
 means of `ddl`; `document` writes docs/analyst-database.md from the same.
 """
 
-from ndl_export.analyst_db.build import DATABASE_FILE, STORAGE_VERSION, NothingReleased, build_database
+from ndl_export.analyst_db.build import (
+    DATABASE_FILE,
+    STORAGE_VERSION,
+    NothingReleased,
+    build_database,
+    database_stands,
+    made_from,
+)
 
-__all__ = ["DATABASE_FILE", "STORAGE_VERSION", "NothingReleased", "build_database"]
+__all__ = ["DATABASE_FILE", "STORAGE_VERSION", "NothingReleased", "build_database", "database_stands", "made_from"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -23,15 +22,15 @@ from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
 from privacy.doors.database import in_memory
-from privacy.doors.environment import PROJECT
 from privacy.doors.files import sync
+from privacy.doors.program import digests, program_sha256
 from privacy.doors.sql import quoted
 
 DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
 """The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
-_PROGRAM, _SOURCE_SUFFIXES = ("ndl_export", "sources/reference"), (".py", ".sql", ".yaml", ".csv")
+_PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb",)
 SCHEMAS = ("releases", "latest", "dimension", "official", "help")
 
 
@@ -49,15 +48,15 @@ def build_database(release_dir: Path) -> Path:
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        found, made_from = releases(release_dir), _made_from(release_dir)
-        if _stands(place, made_from):
+        if database_stands(release_dir):
             return place
+        found, content = releases(release_dir), made_from(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with in_memory() as connection:
             target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
             add_all(connection, found)
-            connection.execute("INSERT INTO help.made_from VALUES (?)", [made_from])
+            connection.execute("INSERT INTO help.made_from VALUES (?)", [content])
             connection.execute("COMMIT; USE memory; DETACH building")
         sync(building)
         building.replace(place)
@@ -65,33 +64,26 @@ def build_database(release_dir: Path) -> Path:
     return place
 
 
-def _made_from(release_dir: Path) -> str:
+def made_from(release_dir: Path) -> str:
     """SHA-256, hexadecimal, over what decides the content: checksums of each bundle, withdrawals, and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
-    program = (path for part in _PROGRAM for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
-    said = [duckdb.__version__, *_digests([*sums, withdrawn], release_dir), *_digests(program, PROJECT)]
+    said = [program_sha256(_PROGRAM, _LIBRARIES), *digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
-def _digests(files: Iterable[Path], folder: Path) -> list[str]:
-    return [
-        f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-        for path in sorted(files)
-        if path.is_file()
-    ]
-
-
-def _stands(place: Path, made_from: str) -> bool:
-    """Whether the file that is there was made from the same."""
+def database_stands(release_dir: Path) -> bool:
+    """Whether the database that is there was made from the same."""
+    place = release_dir / DATABASE_FILE
     if not place.is_file():
         return False
     try:
         with in_memory() as con:
             con.execute(f"ATTACH {quoted(place)} AS held (READ_ONLY)")
-            return con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall() == [(made_from,)]
+            said = con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall()
     except duckdb.Error:
         return False
+    return bool(said == [(made_from(release_dir),)])
 
 
 def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:

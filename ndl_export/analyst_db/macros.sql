@@ -1,7 +1,9 @@
 -- The macros of the analyst database, for DuckDB 1.2 and later: it is the reader's version that parses them. Above each:
 -- what it answers, how its figures are made, and a call that runs as it stands. `help.py` puts them into the database.
 --
--- Intervals cover the noise added for privacy alone, as in the tables, except where a macro says that it adds chance.
+-- Two questions have two intervals. "What was it for these children?" is uncertain by the noise alone: rates have that
+-- interval, as in the tables. "Would it be so for children like these?" is uncertain by chance as well: differences,
+-- changes, ranks and the funnel answer that one, because nobody acts on a difference that chance would make.
 -- 1.959964 and 3.090232 are the normal quantiles of intervals of 95% and of 99.8%.
 
 -- A name without letter case and punctuation.
@@ -75,6 +77,24 @@ CREATE MACRO standard_error(figure, lower_end, upper_end) AS (
 CREATE MACRO combined_arm(one, other, correlation) AS (
     sqrt(greatest(one ^ 2 + other ^ 2 + 2 * correlation * one * other, 0)));
 
+-- Variance by chance of a percentage of so many children, in squared percentage points.
+--
+-- Binomial: as if the children of a cohort were drawn from many who live like them. A cohort is no such sample; the
+-- variance says how far a rate moves between cohorts of this size though nothing else changes. A rate that is withheld
+-- is taken for 50%, which varies most.
+--
+--     SELECT chance_variance(64.1, 9000)
+CREATE MACRO chance_variance(percentage, children) AS (
+    greatest(coalesce(percentage * (100 - percentage), 2500), 0) / greatest(children, 1));
+
+-- One side of an interval for noise and chance together, from the side for noise and the variance by chance.
+--
+-- The two are independent: squares add.
+--
+--     SELECT arm_with_chance(1.2, chance_variance(64.1, 9000))
+CREATE MACRO arm_with_chance(arm, variance) AS (
+    sqrt(arm ^ 2 + 1.959964 ^ 2 * variance));
+
 -- Probability that a standard normal value is below z.
 --
 -- Abramowitz and Stegun 26.2.17; off by less than 1e-7.
@@ -116,10 +136,12 @@ ORDER BY f.position;
 
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --
--- Where gld_differences has the pair, its exact interval. Two councils: MOVER with the bound on the correlation of
--- their noise in releases.release. Two cohorts: independent noise. Any other pair (two groups of one area without a
--- published comparison, an area and one that it is part of): the sum of both sides, which holds whatever the
--- correlation.
+-- lower_ci, upper_ci and is_certain are for children like these: noise and chance. these_children_lower_ci and _upper_ci
+-- are for the children of the cohorts themselves: noise alone. Of the noise: where gld_differences has the pair, its
+-- exact interval; two councils, MOVER with the bound on the correlation of their noise in releases.release; two cohorts,
+-- independent noise; any other pair (two groups of one area without a published comparison, an area and one that it is
+-- part of), the sum of both sides, which holds whatever the correlation. Of chance: two groups of children who are not
+-- the same are independent; children who stand in both of a group or council and of what it is part of are counted so.
 --
 --     FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')
 CREATE MACRO gld_difference(area, child_group, less_area, less_group, cohort := NULL, less_cohort := NULL) AS TABLE
@@ -137,6 +159,15 @@ pair AS (
            one.gld_children_percent_upper_ci AS u1,
            two.gld_children_percent AS p2, two.gld_children_percent_lower_ci AS l2,
            two.gld_children_percent_upper_ci AS u2,
+           chance_variance(p1, one.children_count_estimate) AS v1,
+           chance_variance(p2, two.children_count_estimate) AS v2,
+           -- Those of the smaller are among those of the larger: their covariance is the smaller's variance by its share.
+           CASE WHEN k.c1 = k.c2 AND ((k.a1 = k.a2 AND 'Total' IN (one.characteristic, two.characteristic))
+                                      OR (k.g1 = k.g2 AND (one.is_all_together OR two.is_all_together)))
+                THEN least(one.children_count_estimate, two.children_count_estimate)
+                     / greatest(one.children_count_estimate, two.children_count_estimate, 1)
+                     * CASE WHEN one.children_count_estimate < two.children_count_estimate THEN v1 ELSE v2 END
+                ELSE 0 END AS shared,
            CASE WHEN k.c1 <> k.c2 THEN 0
                 WHEN k.a1 <> k.a2 AND one.geographic_level = 'Local authority'
                      AND two.geographic_level = 'Local authority' THEN r.council_noise_correlation
@@ -175,11 +206,16 @@ answer AS (
                 WHEN p.correlation = 0 THEN 'other children, other noise: independent'
                 WHEN p.correlation = 1 THEN 'widest: whatever the correlation of their noise'
                 ELSE concat('two councils: noise correlated by at most ', p.correlation) END AS basis
-    FROM pair AS p LEFT JOIN published AS q ON true)
+    FROM pair AS p LEFT JOIN published AS q ON true),
+both_questions AS (
+    SELECT *, greatest(points - arm_with_chance(points - low, greatest(v1 + v2 - 2 * shared, 0)), -100) AS lower_end,
+           least(points + arm_with_chance(high - points, greatest(v1 + v2 - 2 * shared, 0)), 100) AS upper_end
+    FROM answer)
 SELECT name AS area_name, grp AS child_group, period AS time_period, less_name AS less_area_name,
-       less_grp AS less_child_group, less_period AS less_time_period, points, round(low, 2) AS lower_ci,
-       round(high, 2) AS upper_ci, low > 0 OR high < 0 AS is_certain, basis
-FROM answer;
+       less_grp AS less_child_group, less_period AS less_time_period, points, round(lower_end, 2) AS lower_ci,
+       round(upper_end, 2) AS upper_ci, lower_end > 0 OR upper_end < 0 AS is_certain,
+       round(low, 2) AS these_children_lower_ci, round(high, 2) AS these_children_upper_ci, basis
+FROM both_questions;
 
 -- Councils against all of them together, with the control limits of a funnel plot at 95% and 99.8%.
 --
@@ -199,8 +235,7 @@ figures AS (
     WHERE f.group_key = a.group_key AND f.time_period = a.time_period),
 limits AS (
     SELECT f.*, t.gld_children_percent AS target,
-           sqrt(t.gld_children_percent * (100 - t.gld_children_percent) / greatest(f.children_count_estimate, 1)
-                + f.noise ^ 2) AS spread
+           sqrt(chance_variance(t.gld_children_percent, f.children_count_estimate) + f.noise ^ 2) AS spread
     FROM figures AS f JOIN figures AS t ON t.is_all_together
     WHERE f.geographic_level = 'Local authority')
 SELECT area_name, round(children_count_estimate) AS children, gld_children_percent AS gld_percent,
@@ -220,9 +255,9 @@ FROM limits ORDER BY children DESC;
 -- Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of being
 -- the highest or the lowest.
 --
--- best_rank and worst_rank count the councils that are surely ahead or behind, pair by pair at 95%. The chances come
--- from normal noise, taken as independent from council to council, by numerical integration. They are about the
--- children of this cohort: they do not say who will be last next year. Councils without a figure are left out.
+-- Noise and chance: where children like these would place a council. best_rank and worst_rank count the councils that
+-- are surely ahead or behind, pair by pair at 95%. chance_highest and chance_lowest come from normal errors, taken as
+-- independent from council to council, by numerical integration. Councils without a figure are left out.
 --
 --     FROM gld_rank('Eligible for free school meals')
 CREATE MACRO gld_rank(child_group, cohort := NULL) AS TABLE
@@ -234,7 +269,8 @@ figures AS (
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     WHERE f.group_key = a.group_key AND f.time_period = a.time_period),
 councils AS (
-    SELECT f.*, f.gld_children_percent AS p, greatest(f.noise, 0.01) AS s, r.council_noise_correlation AS correlation
+    SELECT f.*, f.gld_children_percent AS p, chance_variance(p, f.children_count_estimate) AS chance,
+           greatest(sqrt(f.noise ^ 2 + chance), 0.01) AS s, r.council_noise_correlation AS correlation
     FROM figures AS f JOIN releases.release AS r ON r.release_version = f.release_version
     WHERE f.geographic_level = 'Local authority' AND f.gld_children_percent IS NOT NULL),
 nodes AS (SELECT i / 50.0 - 5 AS node FROM range(501) AS t(i)),
@@ -250,10 +286,12 @@ chances AS (SELECT area_code, sum(weight * none_lower) AS lowest, sum(weight * n
             FROM each_node GROUP BY area_code),
 certain AS (
     SELECT o.area_code, count(*) AS councils,
-           count(*) FILTER (e.p - o.p > combined_arm(e.p - e.gld_children_percent_lower_ci,
-                                                     o.gld_children_percent_upper_ci - o.p, o.correlation)) AS ahead,
-           count(*) FILTER (o.p - e.p > combined_arm(o.p - o.gld_children_percent_lower_ci,
-                                                     e.gld_children_percent_upper_ci - e.p, o.correlation)) AS behind
+           count(*) FILTER (e.p - o.p > arm_with_chance(
+               combined_arm(e.p - e.gld_children_percent_lower_ci, o.gld_children_percent_upper_ci - o.p, o.correlation),
+               e.chance + o.chance)) AS ahead,
+           count(*) FILTER (o.p - e.p > arm_with_chance(
+               combined_arm(o.p - o.gld_children_percent_lower_ci, e.gld_children_percent_upper_ci - e.p, o.correlation),
+               e.chance + o.chance)) AS behind
     FROM councils AS o, councils AS e GROUP BY o.area_code)
 SELECT c.area_name, c.p AS gld_percent, round(c.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(c.gld_children_percent_upper_ci, 1) AS upper_ci, c.gld_children_percent_flag AS flag,
@@ -266,8 +304,10 @@ ORDER BY c.p DESC, c.area_name;
 --
 -- One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the change
 -- is between those. Where series_break is b, figures are not comparable with the cohort before: the methodology says
--- why. Cohorts are other children with noise of their own, so the interval of a change is that of independent figures.
--- An earlier and a later release of one cohort are about the same children.
+-- why. lower_ci and upper_ci are of the noise: what the figure was for that cohort. Cohorts are other children with
+-- noise of their own, so the interval of a change takes in the noise of both and the chance of both, and is_certain
+-- says that the change is more than these would make. An earlier and a later release of one cohort are about the same
+-- children.
 --
 --     FROM gld_over_time('Liverpool City Region', 'Total')
 CREATE MACRO gld_over_time(area, child_group) AS TABLE
@@ -280,15 +320,20 @@ series AS (
     WHERE r.withdrawn_on IS NULL),
 before AS (
     SELECT s.time_period, lag(s.gld_children_percent) OVER w AS p, lag(s.gld_children_percent_lower_ci) OVER w AS l,
-           lag(s.gld_children_percent_upper_ci) OVER w AS u
-    FROM series AS s WHERE s.is_current WINDOW w AS (ORDER BY s.time_period))
+           lag(s.gld_children_percent_upper_ci) OVER w AS u, lag(s.children_count_estimate) OVER w AS children
+    FROM series AS s WHERE s.is_current WINDOW w AS (ORDER BY s.time_period)),
+changes AS (
+    SELECT s.*, s.gld_children_percent - b.p AS change,
+           chance_variance(s.gld_children_percent, s.children_count_estimate) + chance_variance(b.p, b.children) AS chance,
+           change - arm_with_chance(combined_arm(s.gld_children_percent - s.gld_children_percent_lower_ci, b.u - b.p, 0),
+                                    chance) AS change_low,
+           change + arm_with_chance(combined_arm(s.gld_children_percent_upper_ci - s.gld_children_percent, b.p - b.l, 0),
+                                    chance) AS change_high
+    FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period)
 SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_group,
        s.gld_children_percent AS gld_percent, round(s.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
-       round(s.gld_children_percent - b.p, 1) AS change_points,
-       round(s.gld_children_percent - b.p - combined_arm(
-           s.gld_children_percent - s.gld_children_percent_lower_ci, b.u - b.p, 0), 2) AS change_lower_ci,
-       round(s.gld_children_percent - b.p + combined_arm(
-           s.gld_children_percent_upper_ci - s.gld_children_percent, b.p - b.l, 0), 2) AS change_upper_ci
-FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period
+       round(s.change, 1) AS change_points, round(s.change_low, 2) AS change_lower_ci,
+       round(s.change_high, 2) AS change_upper_ci, s.change_low > 0 OR s.change_high < 0 AS is_certain
+FROM changes AS s
 ORDER BY s.time_period, s.release_position;

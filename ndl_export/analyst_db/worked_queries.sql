@@ -31,12 +31,20 @@ ORDER BY gld_difference_points DESC;
 --
 -- Which councils' gaps are surely wider or narrower than others'?
 --
--- A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the others.
--- Councils with nothing in either column cannot be told apart. Councils whose gap is withheld are left out.
-WITH gap AS (
+-- A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the others, by
+-- more than noise and chance explain. Councils with nothing in either column cannot be told apart; lower_ci and upper_ci
+-- are of the noise alone. Councils whose gap is withheld are left out.
+WITH chances AS (
+    SELECT area_name, sum(chance_variance(gld_children_percent, children_count_estimate)) AS chance
+    FROM latest.gld_headline
+    WHERE time_period = latest_cohort() AND geographic_level = 'Local authority' AND sex = 'Total'
+      AND breakdown_topic = 'Free school meal eligibility'
+      AND breakdown IN ('Eligible for free school meals', 'Not eligible for free school meals')
+    GROUP BY area_name
+), gap AS (
     SELECT area_name, gld_difference_points AS points, gld_difference_points_lower_ci AS low,
-           gld_difference_points_upper_ci AS high
-    FROM latest.gld_differences
+           gld_difference_points_upper_ci AS high, chance
+    FROM latest.gld_differences JOIN chances USING (area_name)
     WHERE time_period = latest_cohort()
       AND geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
       AND gld_difference_points IS NOT NULL
@@ -45,11 +53,11 @@ WITH gap AS (
     FROM releases.release JOIN releases.current USING (release_version) WHERE time_period = latest_cohort())
 SELECT one.area_name, any_value(one.points) AS points, round(any_value(one.low), 1) AS lower_ci,
        round(any_value(one.high), 1) AS upper_ci,
-       count(*) FILTER (one.points - other.points
-                        > combined_arm(one.points - one.low, other.high - other.points, correlation))
+       count(*) FILTER (one.points - other.points > arm_with_chance(
+           combined_arm(one.points - one.low, other.high - other.points, correlation), one.chance + other.chance))
            AS surely_wider_than,
-       count(*) FILTER (other.points - one.points
-                        > combined_arm(other.points - other.low, one.high - one.points, correlation))
+       count(*) FILTER (other.points - one.points > arm_with_chance(
+           combined_arm(other.points - other.low, one.high - one.points, correlation), one.chance + other.chance))
            AS surely_narrower_than,
        count(*) - 1 AS other_councils
 FROM gap AS one, gap AS other, bound
@@ -60,30 +68,43 @@ ORDER BY points DESC;
 --
 -- Which councils are surely ahead of or behind all councils together?
 --
--- Those named are ahead of (above 0) or behind all councils by more than the noise explains. It is about the children
--- of this cohort: gld_funnel asks whether chance would explain it too.
-SELECT area_name, gld_difference_points AS points, round(gld_difference_points_lower_ci, 1) AS lower_ci,
-       round(gld_difference_points_upper_ci, 1) AS upper_ci
-FROM latest.gld_differences
-WHERE time_period = latest_cohort()
-  AND geographic_level = 'Local authority' AND comparison = 'All children: area less all councils together'
-  AND (gld_difference_points_lower_ci > 0 OR gld_difference_points_upper_ci < 0)
-ORDER BY gld_difference_points DESC;
+-- Those named are ahead of (above 0) or behind all councils by more than noise and chance explain. The table
+-- gld_differences has the interval of the noise alone, for the children of this cohort.
+WITH everyone AS (
+    SELECT geographic_level, area_name, is_all_together, children_count_estimate AS children,
+           chance_variance(gld_children_percent, children_count_estimate) AS chance
+    FROM latest.gld_headline
+    WHERE time_period = latest_cohort() AND breakdown = 'Total' AND sex = 'Total'
+), ahead AS (
+    SELECT d.area_name, d.gld_difference_points AS points, d.gld_difference_points_lower_ci AS low,
+           d.gld_difference_points_upper_ci AS high,
+           -- A council's children are among all: they count in both of the rates that are compared.
+           greatest(own.chance * (1 - 2 * own.children / greatest(together.children, 1)) + together.chance, 0) AS chance
+    FROM latest.gld_differences AS d JOIN everyone AS own USING (geographic_level, area_name), everyone AS together
+    WHERE d.time_period = latest_cohort() AND d.geographic_level = 'Local authority' AND together.is_all_together
+      AND d.comparison = 'All children: area less all councils together'
+)
+SELECT area_name, points, round(points - arm_with_chance(points - low, chance), 1) AS lower_ci,
+       round(points + arm_with_chance(high - points, chance), 1) AS upper_ci
+FROM ahead
+WHERE abs(points) > CASE WHEN points > 0 THEN arm_with_chance(points - low, chance)
+                         ELSE arm_with_chance(high - points, chance) END
+ORDER BY points DESC;
 
 -- # Difference of two councils
 --
 -- How far is one council ahead of another, and how sure is it?
 --
--- is_certain says whether the interval leaves out 0; basis says how it was made. The macro takes any two groups, areas
--- and cohorts.
+-- is_certain says whether the interval for noise and chance, lower_ci to upper_ci, leaves out 0: it would be so for
+-- children like these too. basis says how the noise was reckoned. The macro takes any two groups, areas and cohorts.
 FROM gld_difference('Leeds', 'Total', 'Liverpool', 'Total');
 
 -- # Rank councils with their uncertainty
 --
 -- Which council is highest and which lowest, and how likely is each to be so?
 --
--- Any rank from best_rank to worst_rank is possible. A council is the lowest for certain only where chance_lowest is
--- near 1; otherwise say which share the place. It is about this cohort's children.
+-- Any rank from best_rank to worst_rank is possible for children like these. A council is the lowest for certain only
+-- where chance_lowest is near 1; otherwise say which share the place.
 FROM gld_rank('Total');
 
 -- # Funnel of councils
@@ -98,15 +119,19 @@ FROM gld_funnel('Total');
 --
 -- How do the councils together compare with the official figure for England?
 --
--- England's figure is exact, ours has noise: the difference is certain where England lies outside our interval. These
--- councils are not a sample of England. Nothing stands in england where nothing is published yet.
+-- England's figure is exact, ours has noise. lower_ci and upper_ci are of the noise; is_certain says that England lies
+-- further from our figure than noise and the chance of our number of children explain. These councils are not a sample
+-- of England. Nothing stands in england where nothing is published yet.
 SELECT ours.time_period, ours.breakdown_topic, ours.breakdown, ours.gld_children_percent AS ours,
        round(ours.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(ours.gld_children_percent_upper_ci, 1) AS upper_ci,
        round(official.gld_children_percent, 2) AS england,
        round(ours.gld_children_percent - official.gld_children_percent, 2) AS points_ahead,
-       official.gld_children_percent NOT BETWEEN ours.gld_children_percent_lower_ci
-                                             AND ours.gld_children_percent_upper_ci AS is_certain
+       abs(ours.gld_children_percent - official.gld_children_percent) > arm_with_chance(
+           CASE WHEN ours.gld_children_percent > official.gld_children_percent
+                THEN ours.gld_children_percent - ours.gld_children_percent_lower_ci
+                ELSE ours.gld_children_percent_upper_ci - ours.gld_children_percent END,
+           chance_variance(ours.gld_children_percent, ours.children_count_estimate)) AS is_certain
 FROM latest.gld_headline AS ours
 LEFT JOIN official.gld AS official
        ON official.area_code = ours.country_code AND official.time_period = ours.time_period

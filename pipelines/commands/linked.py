@@ -87,9 +87,10 @@ def rows(home: Path, cohort: Cohort, out: Path, keys: Path | None) -> None:
 @console.keys()
 def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from assets.catalogue.runs import Installation
+    from assets.home.installation import Folders
     from assets.returns.agreements import InvalidAgreement, load_all
-    from pipelines.run import RunStopped, run_returns
+    from pipelines.ending import RunStopped
+    from pipelines.run import run_returns
 
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
@@ -100,7 +101,7 @@ def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> Non
     except InvalidAgreement as invalid:
         stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
     with stopping_at(RunStopped):
-        run_returns(Installation.at(home=home, keys=keys, agreements=agreements), cohort)
+        run_returns(Folders.at(home=home, keys=keys, agreements=agreements), cohort)
 
 
 @click.command()

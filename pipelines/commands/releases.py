@@ -130,9 +130,9 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
     from ndl_export.publish import upload
+    from pipelines.ending import Ending
     from pipelines.release_calendar import InvalidCalendar, NotPublished, check_may_be_published
     from pipelines.reports.releases import published
-    from pipelines.run import Ending
     from privacy.release.approval import WaitsForApproval
     from privacy.release.ledger import LedgerError
 

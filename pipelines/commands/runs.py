@@ -99,14 +99,15 @@ def run(
         KeyRing.load(directory)
     if not Home(home).any_taken(cohort.code):
         judging.begin()  # and let it load while the rest does
-    from assets.catalogue.runs import Installation
-    from pipelines.run import Ending, RunStopped, run_cohort
+    from assets.home.installation import Folders
+    from pipelines.ending import Ending, RunStopped
+    from pipelines.run import run_cohort
     from privacy.release.ledger import LedgerError
     from privacy.release.policy import PolicyError
 
     try:
         bundle = run_cohort(
-            Installation.at(landing, home, directory),
+            Folders.at(landing, home, directory),
             cohort,
             version,
             allow_missing,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtr
 
 FALSE_ALARMS = 0.05
 QUESTIONS = (
@@ -54,7 +54,7 @@ def guessed_in_100(rho: float) -> int:
     Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with the privacy
     loss distribution of the discrete noise that is drawn.
     """
-    return math.ceil(100 * float(norm.cdf(math.sqrt(2 * rho) / 2)))
+    return math.ceil(100 * float(ndtr(math.sqrt(2 * rho) / 2)))
 
 
 def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:

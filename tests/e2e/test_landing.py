@@ -14,7 +14,8 @@ from assets.catalogue.runs import Installation
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import looks, still_arriving
 from pipelines.dagster.sensors import landing_sensor
-from pipelines.run import RunStopped, run_cohort
+from pipelines.ending import RunStopped
+from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from sources.extract.landed import is_unfinished
 from sources.reference.cohorts import Cohort
@@ -163,7 +164,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
 
     monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
     with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
-        run_cohort(installation, Cohort("202425"), None, False, (), print)
+        run_cohort(installation.folders, Cohort("202425"), None, False, (), print)
     assert pauses == [arriving.PAUSE_SECONDS]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)
     assert still_arriving(installation.landing_folder, "202425") == []
@@ -174,4 +175,4 @@ def test_accept_fewer_takes_names_of_extracts_only(installation: Installation, n
     KeyRing.create(Path(installation.keys_dir))
     age(put(installation), 60)
     with pytest.raises(RunStopped, match=r"--accept-fewer: .* is not a council and source such as halton/eyfsp"):
-        run_cohort(installation, Cohort("202425"), None, False, (name,), print)
+        run_cohort(installation.folders, Cohort("202425"), None, False, (name,), print)

@@ -137,18 +137,33 @@ def _chunk(stream: BinaryIO, chunk: pyarrow.parquet.ColumnChunkMetaData, size: i
         raise Malformed
     while at < end:
         header, length = _header(stream, at)
-        packed, unpacked = header.get(_PACKED_SIZE, -1), header.get(_SIZE, -1)
-        if packed < 0 or unpacked < 0:
-            raise Malformed
-        if header.get(_TYPE) == _DICTIONARY_PAGE:
+        kind, packed, unpacked = (header.number(field) for field in (_TYPE, _PACKED_SIZE, _SIZE))
+        if kind == _DICTIONARY_PAGE:
             yield 0, unpacked, _OF_A_DICTIONARY
-        elif (kind := header.get(_TYPE)) in _HEADER:
-            data = header.get(_HEADER[kind], {})
-            yield max(data.get(_VALUES, 0), 0), unpacked, data.get(_ENCODING[kind], 0)
+        elif kind in _HEADER:
+            data = header.part(_HEADER[kind])
+            yield data.number(_VALUES), unpacked, data.number(_ENCODING[kind])
         at += length + packed
 
 
-def _header(stream: BinaryIO, at: int) -> tuple[dict[int, Any], int]:
+class _Struct(dict[int, Any]):
+    """Fields of a structure, by id: whole numbers and structures. Raises `Malformed` for one that is not as it must."""
+
+    def number(self, field: int) -> int:
+        """A whole number of 32 bits that is not negative."""
+        value = self.get(field)
+        if not isinstance(value, int) or not 0 <= value < 1 << 31:
+            raise Malformed
+        return value
+
+    def part(self, field: int) -> _Struct:
+        value = self.get(field)
+        if not isinstance(value, _Struct):
+            raise Malformed
+        return value
+
+
+def _header(stream: BinaryIO, at: int) -> tuple[_Struct, int]:
     """The header of the page at `at`, and its length."""
     length = _HEADER_BYTES
     while True:
@@ -168,9 +183,9 @@ class _Thrift:
     def __init__(self, data: bytes) -> None:
         self._data, self.at = data, 0
 
-    def struct(self, depth: int = 0) -> dict[int, Any]:
+    def struct(self, depth: int = 0) -> _Struct:
         """Whole numbers and structures among the fields, by id; the others are passed over."""
-        found: dict[int, Any] = {}
+        found = _Struct()
         for field, kind in self._fields():
             value = self._value(kind, depth)
             if value is not None:

@@ -15,11 +15,13 @@ from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.explanation import CannotExplain, explain_link, parse_row
 from assets.linkage.inputs import extracts_of
-from assets.linkage.link import link_cohort, linked_extracts, not_as_linked
+from assets.linkage.link import link_cohort
+from assets.linkage.standing import linked_extracts, not_as_linked
 from assets.release import measure as release
 from assets.release.begin import Asked
 from pipelines.definitions import build_definitions
-from pipelines.run import RunStopped, run_cohort
+from pipelines.ending import RunStopped
+from pipelines.run import run_cohort
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
@@ -177,7 +179,7 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
 
 def again(place: Place, version: str = "2026.11.0", share: float | None = None) -> list[str]:
     said: list[str] = []
-    run_cohort(place.installation, Cohort(COHORT), version, False, (), said.append, share)
+    run_cohort(place.installation.folders, Cohort(COHORT), version, False, (), said.append, share)
     return said
 
 

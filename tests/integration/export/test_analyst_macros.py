@@ -51,6 +51,19 @@ def ends(row: dict[str, Any]) -> tuple[float, float, float]:
     return row[name], row[f"{name}_lower_ci"], row[f"{name}_upper_ci"]
 
 
+def chance(row: dict[str, Any]) -> float:
+    """Binomial variance of a row's rate, in squared percentage points."""
+    percent = 50 if row["gld_children_percent"] is None else row["gld_children_percent"]
+    return max(percent * (100 - percent), 0.0) / max(row["children_count_estimate"], 1.0)
+
+
+def with_chance(arm: float, variance: float) -> float:
+    return math.hypot(arm, norm.ppf(0.975) * math.sqrt(variance))
+
+
+THESE = ("these_children_lower_ci", "these_children_upper_ci")
+
+
 @pytest.mark.parametrize("macro", MACROS, ids=lambda macro: macro.name)
 def test_examples_run(macro: Macro, reader: duckdb.DuckDBPyConnection) -> None:
     assert reader.execute(macro.example).fetchall()
@@ -128,9 +141,18 @@ def test_a_difference_that_is_published_is_exact_either_way_round(
         [found] = answer(reader, f"FROM gld_difference('{area}', '{OTHERS}', '{area}', '{ELIGIBLE}')")
         [turned] = answer(reader, f"FROM gld_difference('{area}', '{ELIGIBLE}', '{area}', '{OTHERS}')")
         assert found["basis"] == turned["basis"] == "exact: gld_differences"
-        assert (found["points"], found["lower_ci"], found["upper_ci"]) == (points, round(low, 2), round(high, 2))
-        assert (turned["lower_ci"], turned["upper_ci"]) == (-round(high, 2), -round(low, 2))
-        assert found["is_certain"] == (low > 0 or high < 0)
+        assert [found[end] for end in ("points", *THESE)] == [points, round(low, 2), round(high, 2)]
+        assert [turned[end] for end in THESE] == [-round(high, 2), -round(low, 2)]
+        if points is None:  # withheld: nothing is certain
+            assert not found["is_certain"]
+            continue
+        groups = published(tables, "gld_headline", la_name=area, breakdown_topic=FSM, sex="Total")
+        of_both = sum(chance(row) for row in groups if row["breakdown"] in (ELIGIBLE, OTHERS))
+        lower = points - with_chance(points - low, of_both)
+        upper = points + with_chance(high - points, of_both)
+        assert found["lower_ci"] == pytest.approx(lower, abs=0.006) == pytest.approx(-turned["upper_ci"], abs=0.006)
+        assert found["upper_ci"] == pytest.approx(upper, abs=0.006)
+        assert found["is_certain"] == (lower > 0 or upper < 0)
 
 
 def test_a_council_less_all_together_is_exact(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
@@ -139,8 +161,17 @@ def test_a_council_less_all_together_is_exact(reader: duckdb.DuckDBPyConnection,
     [found] = answer(reader, f"FROM gld_difference('Wirral', '{ELIGIBLE}', 'all councils', '{ELIGIBLE}')")
     [turned] = answer(reader, f"FROM gld_difference('Pilot councils', '{ELIGIBLE}', 'Wirral', '{ELIGIBLE}')")
     low, high = own["gld_difference_points_lower_ci"], own["gld_difference_points_upper_ci"]
-    assert (found["lower_ci"], found["upper_ci"]) == (round(low, 2), round(high, 2))
-    assert (turned["lower_ci"], turned["upper_ci"]) == (-round(high, 2), -round(low, 2))
+    assert [found[end] for end in THESE] == [round(low, 2), round(high, 2)]
+    assert [turned[end] for end in THESE] == [-round(high, 2), -round(low, 2)]
+    rows = published(tables, "gld_headline", breakdown=ELIGIBLE, sex="Total")
+    [council], [together] = (
+        [row for row in rows if row[name] == wanted]
+        for name, wanted in (("la_name", "Wirral"), ("geographic_level", "Pilot councils"))
+    )
+    among = council["children_count_estimate"] / together["children_count_estimate"]
+    variance = chance(council) * (1 - 2 * among) + chance(together)
+    expected = own["gld_difference_points"] - with_chance(own["gld_difference_points"] - low, variance)
+    assert found["lower_ci"] == pytest.approx(expected, abs=0.006)
 
 
 def test_two_councils_take_the_bound_on_their_correlation(
@@ -153,10 +184,12 @@ def test_two_councils_take_the_bound_on_their_correlation(
     down = math.sqrt((p - pl) ** 2 + (qu - q) ** 2 + 2 * c * (p - pl) * (qu - q))
     up = math.sqrt((pu - p) ** 2 + (q - ql) ** 2 + 2 * c * (pu - p) * (q - ql))
     assert found["points"] == pytest.approx(p - q, abs=0.051)
-    assert (found["lower_ci"], found["upper_ci"]) == (
+    assert [found[end] for end in THESE] == [
         pytest.approx(max(p - q - down, -100), abs=0.006),
         pytest.approx(min(p - q + up, 100), abs=0.006),
-    )
+    ]
+    of_both = chance(rows[one]) + chance(rows[other])
+    assert found["lower_ci"] == pytest.approx(max(p - q - with_chance(down, of_both), -100), abs=0.06)
     assert found["basis"] == "two councils: noise correlated by at most 0.05"
 
 
@@ -170,7 +203,7 @@ def test_a_pair_without_a_published_comparison_takes_the_widest_interval(
     assert found["basis"] == "widest: whatever the correlation of their noise"
     if found["points"] is not None:
         (p, pl, _), (q, _, qu) = ends(own), ends(top)
-        assert found["lower_ci"] == pytest.approx(max(p - q - (p - pl) - (qu - q), -100), abs=0.006)
+        assert found[THESE[0]] == pytest.approx(max(p - q - (p - pl) - (qu - q), -100), abs=0.006)
     [groups] = answer(reader, "FROM gld_difference('Leeds', 'Quintile 2', 'Leeds', 'Quintile 4')")
     assert groups["basis"].startswith(("widest", "no figure"))
 
@@ -190,7 +223,23 @@ def test_two_cohorts_are_independent(reader: duckdb.DuckDBPyConnection) -> None:
         assert found["basis"] == "other children, other noise: independent"
         down = math.hypot(now["gld_percent"] - now["lower_ci"], before["upper_ci"] - before["gld_percent"])
         expected = now["gld_percent"] - before["gld_percent"] - down
-        assert found["lower_ci"] == pytest.approx(max(expected, -100), abs=0.2)
+        assert found[THESE[0]] == pytest.approx(max(expected, -100), abs=0.2)
+        assert found["lower_ci"] < found[THESE[0]]
+
+
+def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_give() -> None:
+    """Two councils of 900 and 2,500 children, whose rates do not differ though the children drawn do; noise of .8."""
+    rng, draws, (n, m), noise = np.random.default_rng(1), 20_000, (900, 2500), 0.8
+    one, other = (100 * rng.binomial(size, 0.64, draws) / size + rng.normal(0, noise, draws) for size in (n, m))
+    with duckdb.connect() as con:
+        for macro in ("chance_variance", "arm_with_chance", "combined_arm"):
+            con.execute(next(each.definition for each in MACROS if each.name == macro))
+        con.register("drawn", pa.table({"p": one, "q": other}))
+        held = con.execute(
+            f"""SELECT avg((abs(p - q) <= arm_with_chance(combined_arm({1.959964 * noise}, {1.959964 * noise}, 0),
+                   chance_variance(p, {n}) + chance_variance(q, {m})))::INTEGER) FROM drawn"""
+        ).fetchall()
+    assert held[0][0] == pytest.approx(0.95, abs=0.008)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +284,10 @@ def test_chances_of_ranks(reader: duckdb.DuckDBPyConnection, tables: dict[str, p
     found = answer(reader, "FROM gld_rank('Total')")
     rows = [row for row in council_rows(tables) if row["gld_children_percent"] is not None]
     figures = {row["la_name"]: ends(row) for row in rows}
-    sigma = {name: max(u - p, p - low) / norm.ppf(0.975) for name, (p, low, u) in figures.items()}
+    sigma = {
+        row["la_name"]: math.hypot(max(u - p, p - low) / norm.ppf(0.975), math.sqrt(chance(row)))
+        for row, (p, low, u) in zip(rows, figures.values(), strict=True)
+    }
     assert [row["area_name"] for row in found] == sorted(figures, key=lambda name: -figures[name][0])
     for row in found:
         own, (p, *_) = row["area_name"], figures[row["area_name"]]
@@ -272,3 +324,6 @@ def test_a_figure_over_time(reader: duckdb.DuckDBPyConnection) -> None:
     if first["gld_percent"] is not None and last["gld_percent"] is not None:
         assert last["change_points"] == pytest.approx(last["gld_percent"] - first["gld_percent"], abs=0.051)
         assert last["change_lower_ci"] < last["change_points"] < last["change_upper_ci"]
+        assert last["is_certain"] == (last["change_lower_ci"] > 0 or last["change_upper_ci"] < 0)
+        noise = math.hypot(last["gld_percent"] - last["lower_ci"], first["upper_ci"] - first["gld_percent"])
+        assert last["change_points"] - last["change_lower_ci"] > noise

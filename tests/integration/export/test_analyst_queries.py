@@ -59,6 +59,12 @@ def test_councils_compared(two_releases: Path, tables: dict[str, pa.Table]) -> N
     assert {row["area_name"]: (row["percent"], row["flag"]) for row in found} == expected
 
 
+def binomial(row: dict[str, Any]) -> float:
+    """Variance by chance of a row's rate, in squared percentage points."""
+    percent = 50 if row["gld_children_percent"] is None else row["gld_children_percent"]
+    return max(percent * (100 - percent), 0.0) / max(row["children_count_estimate"], 1.0)
+
+
 def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
     gaps = {
         row["la_name"]: [row[f"gld_difference_points{end}"] for end in ("", "_lower_ci", "_upper_ci")]
@@ -66,13 +72,19 @@ def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
         if row["geographic_level"] == "Local authority" and row["comparison"] == "Not eligible less eligible"
     }
     gaps = {name: gap for name, gap in gaps.items() if gap[0] is not None}
+    chance = dict.fromkeys(gaps, 0.0)
+    for row in tables["gld_headline"].to_pylist():
+        of_pair = row["breakdown"] in ("Eligible for free school meals", "Not eligible for free school meals")
+        if row["la_name"] in gaps and of_pair and row["sex"] == "Total":
+            chance[row["la_name"]] += binomial(row)
     found = {row["area_name"]: row for row in run(two_releases, "Widest free school meal gap, with certainty")}
     assert set(found) == set(gaps)
     for name, (points, low, _) in gaps.items():
         wider = 0
         for other, (less, _, high) in gaps.items():
             down, up = points - low, high - less
-            arm = (down**2 + up**2 + 2 * 0.05 * down * up) ** 0.5
+            noise = down**2 + up**2 + 2 * 0.05 * down * up
+            arm = (noise + 1.959964**2 * (chance[name] + chance[other])) ** 0.5
             wider += other != name and points - less > arm
         assert found[name]["surely_wider_than"] == wider
 
@@ -106,9 +118,35 @@ def test_all_councils_against_england(two_releases: Path, tables: dict[str, pa.T
     assert {(row["breakdown_topic"], row["breakdown"]) for row in found} == set(official) & set(ours)
     for row in found:
         key = (row["breakdown_topic"], row["breakdown"])
-        low, high = (ours[key][f"gld_children_percent_{end}_ci"] for end in ("lower", "upper"))
+        percent, low, high = (ours[key][f"gld_children_percent{end}"] for end in ("", "_lower_ci", "_upper_ci"))
+        if percent is None:
+            assert row["is_certain"] is None
+            continue
+        arm = percent - low if percent > official[key] else high - percent
         assert row["england"] == pytest.approx(official[key], abs=0.051)
-        assert row["is_certain"] == (not low <= official[key] <= high)
+        assert row["is_certain"] == (abs(percent - official[key]) > (arm**2 + 1.959964**2 * binomial(ours[key])) ** 0.5)
+
+
+def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
+    two_releases: Path, tables: dict[str, pa.Table]
+) -> None:
+    headline = [
+        row for row in tables["gld_headline"].to_pylist() if row["breakdown"] == "Total" and row["sex"] == "Total"
+    ]
+    [together] = [row for row in headline if row["geographic_level"] == "Pilot councils"]
+    of = {row["la_name"] or "together": row for row in headline}
+    variance = {name: binomial(row) for name, row in of.items()}
+    expected = set()
+    for row in tables["gld_differences"].to_pylist():
+        name, points = row["la_name"], row["gld_difference_points"]
+        if row["comparison"] == "All children: area less all councils together" and name and points is not None:
+            share = of[name]["children_count_estimate"] / together["children_count_estimate"]
+            chance = variance[name] * (1 - 2 * share) + variance["together"]
+            end = row["gld_difference_points_lower_ci" if points > 0 else "gld_difference_points_upper_ci"]
+            if abs(points) > ((points - end) ** 2 + 1.959964**2 * chance) ** 0.5:
+                expected.add(name)
+    found = run(two_releases, "Which councils differ from all together")
+    assert {row["area_name"] for row in found} == expected
 
 
 def test_figures_not_to_be_used(two_releases: Path, tables: dict[str, pa.Table]) -> None:

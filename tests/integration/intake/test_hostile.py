@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,10 +24,10 @@ from hypothesis import strategies as st
 
 from pipelines.cli import main
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
+from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find, not_read
-from sources.extract.readers.content import content_of
-from sources.extract.readers.parquet import open_parquet
+from sources.extract.open import open_extract
 from tests.support import PROJECT
 from tests.support.intake.corpus import COHORT, many, rows, table, text
 from tests.support.intake.desk import Desk
@@ -218,11 +219,13 @@ def _with_strings(book: bytes, text: str, times: int) -> bytes:
 _TAKE = """
 import json, resource, sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from assets.home.paths import Home
 from assets.intake import quality
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
+from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
 
@@ -257,21 +260,82 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, name: str) -> None:
     assert grown < MOST_MIB, (name, grown)
 
 
+def _plain_parquet() -> bytes:
+    return _parquet({name: [row[index] for row in TABLE[1:]] for index, name in enumerate(TABLE[0])})
+
+
+def _csds_tables() -> dict[str, bytes]:
+    return {name: content.encode() for name, content in csds_files(csds(rows("hv_reviews", {}, {}))).items()}
+
+
+SOUND: dict[str, tuple[str, str, Callable[[], bytes | dict[str, bytes]]]] = {
+    "delimited": ("eyfsp", ".csv", lambda: CSV),
+    "packed": ("eyfsp", ".csv.gz", lambda: gzip.compress(CSV)),
+    "parquet": ("eyfsp", ".parquet", _plain_parquet),
+    "workbook": ("eyfsp", ".xlsx", lambda: as_xlsx(TABLE)),
+    "parts of a workbook": ("eyfsp", ".xlsx", lambda: _members(with_shared_strings(as_xlsx(TABLE)))),
+    "return": ("eyfsp", ".xml", lambda: eyfsp_xml(rows("eyfsp", {}, {}))),
+    "archive": ("eyfsp", ".zip", lambda: zipped({"one.csv": CSV})),
+    "tables": ("hv_reviews", ".zip", _csds_tables),
+}
+"""What is sound before it is changed: source, ending, and the file, or the members of an archive to be changed in."""
+_INSERTED = (
+    b"\0",
+    b'"',
+    b"\n",
+    b"\r",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b",",
+    b"<",
+    b"&#0;",
+    b"]]>",
+    b"9" * 400,
+    b"-1",
+    b"\x1a",
+)
+
+
+def _members(archive: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+@cache
+def _sound(name: str) -> bytes | dict[str, bytes]:
+    return SOUND[name][2]()
+
+
+@st.composite
+def _changed(draw: st.DrawFn, sound: bytes) -> bytes:
+    """The bytes with some replaced, cut out, said twice or put in."""
+    made = bytearray(sound)
+    for _ in range(draw(st.integers(1, 6))):
+        at, length = draw(st.integers(0, len(made))), draw(st.integers(1, 40))
+        piece = bytes(made[at : at + length])
+        other = draw(st.sampled_from([b"", piece * 2, *_INSERTED]) | st.binary(max_size=8))
+        made[at : at + draw(st.sampled_from([0, 1, length]))] = other
+    return bytes(made)
+
+
+@pytest.mark.parametrize("name", SOUND)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_a_changed_parquet_file_is_read_or_stopped(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+def test_a_changed_file_is_read_or_stopped(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:
-    made = bytearray(_parquet({name: [row[index] for row in TABLE[1:]] for index, name in enumerate(TABLE[0])}))
-    for _ in range(data.draw(st.integers(1, 6))):
-        at = data.draw(st.integers(4, len(made) - 5))
-        made[at] = data.draw(st.integers(0, 255))
-    path = tmp_path_factory.mktemp("changed") / f"{COHORT}.parquet"
+    (source, suffix, _), sound = SOUND[name], _sound(name)
+    if isinstance(sound, dict):
+        which = data.draw(st.sampled_from(sorted(sound)))
+        made = zipped(sound | {which: data.draw(_changed(sound[which]))})
+    else:
+        made = data.draw(_changed(sound))
+    path = tmp_path_factory.mktemp("changed") / f"{COHORT}{suffix}"
     path.write_bytes(made)
     with suppress(ExtractStopped):
-        opened = open_parquet(content_of("a file", path))
-        for _ in opened.read(opened.header[:30]):
-            pass
+        extract = open_extract(Landed("leeds", source, COHORT, path), CONTRACTS[source], CONTRACT_DIALECT)
+        for batch in extract.batches:
+            batch.validate(full=True)
 
 
 def test_a_name_that_is_not_the_contracts_is_not_repeated(tmp_path: Path) -> None:

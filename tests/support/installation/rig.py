@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle.verify import verify
 from pipelines.cli import main
-from pipelines.run import Ending
+from pipelines.ending import Ending
 from privacy.keys import KeyRing
 from privacy.release import store
 from privacy.release.canonical import sha256_hex
@@ -42,7 +42,7 @@ COUNCILS = ("leeds", "liverpool")
 FIRST, NEXT = "2026.11.0", "2026.11.1"
 SMALL_SHARE = "0.05"
 REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
-STAGES = {"intake": 1, "linkage": 2, "release": 3, "analyst_database": 4}
+STAGES = {"intake": 1, "linkage": 2, "release": 3}
 _LONG = 240
 
 Case = TypeVar("Case")

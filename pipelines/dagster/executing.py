@@ -1,0 +1,94 @@
+"""Jobs of an installation that a command executes itself, in its own process, in the history that Dagster shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from assets.catalogue.runs import Installation, one_run, started_by_command
+from assets.home.errors import in_plain_words
+from assets.home.installation import Folders
+from assets.intake.assets import pseudonymised_extracts
+from assets.release.assets import WAITS
+from assets.release.begin import Asked
+from pipelines.dagster.instance import working_instance
+from pipelines.dagster.jobs import run_of_release
+from pipelines.definitions import build_definitions
+from pipelines.ending import Ending, RunStopped, ending_of
+
+
+class Jobs:
+    """Each method executes the job of its name, and raises `RunStopped` where it does not complete."""
+
+    def __init__(self, folders: Folders, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
+        self._definitions = build_definitions(Installation.of(folders))
+        self._instance, self._tags = instance, tags
+
+    def intake(self, councils: Sequence[str], cohort: str, accept_fewer: Sequence[str]) -> None:
+        config = {"config": {"accept_fewer": list(accept_fewer)}}
+        ops = {"__".join(asset.key.path): config for asset in pseudonymised_extracts}
+        self._execute("intake", {"tags": one_run(councils, cohort), "run_config": {"ops": ops}})
+
+    def linkage(self, cohort: str) -> None:
+        self._execute("linkage", {"partition_key": cohort})
+
+    def release(self, cohort: str, version: str, asked: Asked) -> None:
+        self._execute("release", run_of_release(cohort, version, asked))
+
+    def returns(self, cohort: str) -> None:
+        self._execute("returns", {"partition_key": cohort})
+
+    def _execute(self, job: str, given: dict[str, Any]) -> None:
+        options = given | {
+            "tags": started_by_command("readiness run") | self._tags | given.get("tags", {}),
+            "run_config": {"loggers": {"console": {"config": {}}}} | given.get("run_config", {}),
+        }
+        try:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance, raise_on_error=False, **options
+            )
+        except dg.DagsterError as error:
+            raise RunStopped(in_plain_words(error), Ending.FAULT) from None
+        checks = result.get_asset_check_evaluations()
+        if waiting := [check for check in checks if check.check_name == WAITS and not check.passed]:
+            raise RunStopped(waiting[0].description or "", Ending.HOLD)
+        if not result.success:
+            raise _stopped(result)
+
+
+@contextmanager
+def jobs_of(folders: Folders) -> Iterator[Jobs]:
+    """The jobs of an installation, with Dagster's storage of its home folder open. Raises `RunStopped` where that
+    cannot be used."""
+    try:
+        with working_instance(folders.home) as (instance, of_this_process):
+            yield Jobs(folders, instance, of_this_process)
+    except dg.DagsterError as error:
+        raise RunStopped(in_plain_words(error), Ending.FAULT) from None
+
+
+_OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
+"""The class name before the message of one of the project's own errors, whose message is enough."""
+
+
+def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
+    """The messages of failed checks, or of the error that stopped a step."""
+    failed = [
+        check.description or ""
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    if failed:
+        return RunStopped("; ".join(failed))
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            while error.cause:
+                error = error.cause
+            ending = ending_of((error.cls_name or "").rpartition(".")[2])
+            return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}", ending)
+    return RunStopped("the run failed; its events are in the Dagster instance of the home folder", Ending.FAULT)

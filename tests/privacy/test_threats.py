@@ -1,0 +1,138 @@
+"""What is left to those whom no key keeps out: an analyst, and a council with somebody who reads the stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.intake.one_pass import one_alone, tools_for
+from assets.intake.rows_apart import RowsToSend
+from assets.intake.take_in import Intake
+from assets.intake.tokens_file import tokens_schema
+from assets.release.noise_workload import plan_family
+from ndl_export.tables import FAMILIES
+from privacy import row_keys
+from privacy.doors import sealed
+from privacy.keys import KeyRing
+from privacy.pseudonyms import TOKEN_COLUMNS
+from privacy.release.inference import guessed_in_100
+from privacy.release.mechanism import charge
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from privacy.release.session import OpenDPNoise
+from privacy.row_keys import ROW_KEY
+from sources.contracts import CONTRACTS
+from sources.councils.dialect import CONTRACT_DIALECT
+from sources.extract.landed import find
+from sources.extract.open import open_extract
+from sources.reference.places import PILOT
+from sources.synthetic import generate
+
+COHORT, COUNCIL = "202425", "leeds"
+RELEASES = 4000
+
+
+def _right(plan: Plan, cells: int) -> float:
+    """How often the likelihood says rightly which of two tables was measured that differ by one in `cells` cells of
+    every marginal: a row more (one), or another row (two)."""
+    sigmas = np.array(list(plan.sigmas.values())).repeat(cells)
+    truth = np.random.default_rng(1).integers(0, 2, RELEASES)
+    noise = OpenDPNoise(2 * cells * charge(plan))  # the filter counts every cell as a table of its own
+    seen = noise.add([truth] * len(sigmas), list(sigmas))
+    evidence = sum((noisy - 0.5) / sigma**2 for noisy, sigma in zip(seen, sigmas, strict=True))
+    return float(((evidence > 0) == truth).mean())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("cells", [1, 2], ids=["whether counted", "which category"])
+def test_an_analyst_who_knows_all_but_one_child_guesses_as_often_as_is_told(family: str, cells: int) -> None:
+    plan = plan_family(family, sorted(PILOT), load_policy())
+    told, chance = guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
+    assert told - 0.01 - chance < _right(plan, cells) < told + chance
+
+
+@dataclass(frozen=True)
+class Own:
+    """A council's own rows, in the order of its file: tokens made with its keys, tokens as stored, and payload."""
+
+    made: pd.DataFrame
+    stored: pd.DataFrame
+    payload: pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
+    root = tmp_path_factory.mktemp("council")
+    generate(root / "landing", COHORT, contract_names=True)
+    home, keys = Home(root / "home"), KeyRing.create(root / "keys")
+    landed = find(root / "landing", COUNCIL, "eyfsp", COHORT)
+    assert landed
+    taken, contract = Intake(root / "landing", home, keys).take_in(landed), CONTRACTS["eyfsp"]
+    of_sent = row_keys.of_sent_file(keys, *landed.key, "sha")
+    with RowsToSend(root, of_sent, keys.seals_to("intake"), tokens_schema(contract)) as out:
+        one_alone(
+            tools_for(keys.of_sender(), None, second_keying=False),
+            open_extract(landed, contract, CONTRACT_DIALECT),
+            contract,
+            out,
+        )
+    of_stored = row_keys.of_delivery(keys, *landed.key, taken.file_mac)
+    made, stored, payload = (
+        table.to_pandas(integer_object_nulls=True)
+        for table in (
+            sealed.opened(out.kept, keys.opens("intake")).read(),
+            sealed.opened(home.tokens(*landed.key), keys.opens("tokens")).read(),
+            pq.read_table(home.pseudonymised(*landed.key)),
+        )
+    )
+    in_order = [
+        frame.assign(at=of.rows(frame.pop(ROW_KEY).to_numpy(np.uint64))).sort_values("at", ignore_index=True)
+        for frame, of in ((made, of_sent), (stored, of_stored), (payload, of_stored))
+    ]
+    return Own(*(frame.drop(columns="at") for frame in in_order))
+
+
+def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[[name for name in TOKEN_COLUMNS if name in frame]]
+
+
+def _looks(tokens: pd.DataFrame) -> np.ndarray:
+    """How each row looks to who cannot make tokens: which it has, with whom it shares them, and how these look."""
+    has = tokens.notna()
+    looks = pd.util.hash_pandas_object(has, index=False)
+    for _ in range(3):
+        shared = {name: looks.groupby(tokens[name]).transform("sum").where(has[name], 0) for name in tokens}
+        looks = pd.util.hash_pandas_object(pd.DataFrame(shared).assign(own=looks).astype(np.uint64), index=False)
+    return looks.to_numpy()
+
+
+def _named(known: np.ndarray, seen: np.ndarray) -> float:
+    """The share of rows that look like no other, each of which is the child who is known to look so."""
+    alone = ~pd.Series(seen).duplicated(keep=False).to_numpy()
+    return float((alone & (known == seen)).mean())
+
+
+@pytest.mark.slow
+def test_what_a_council_makes_with_its_keys_is_not_what_is_stored(own: Own) -> None:
+    made, stored = _tokens(own.made), _tokens(own.stored)
+    assert len(made) == len(stored) > 8000
+    common = [set(made[name].dropna()) & set(stored[name].dropna()) for name in made]
+    assert not any(common)
+
+
+@pytest.mark.slow
+def test_a_council_with_the_holder_of_the_linkages_key_names_its_own_rows(own: Own) -> None:
+    """By which rows share a token: why the key and what it opens are for the linkage alone."""
+    assert _named(_looks(_tokens(own.made)), _looks(_tokens(own.stored))) > 0.5
+
+
+@pytest.mark.slow
+def test_a_council_with_a_reader_of_the_restricted_zone_names_its_own_rows(own: Own) -> None:
+    """By the payload, which both know: why the zone is for nobody else."""
+    looks = pd.util.hash_pandas_object(own.payload.astype(str), index=False).to_numpy()
+    assert _named(looks, looks) > 0.3
