@@ -262,3 +262,26 @@ def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk
     beside(desk, "2026-07.csv", eyfsp(born(1, 2018)))
     assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [2, 2]
     assert [desk.intake.stands(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [True, True]
+
+
+def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(desk: Desk) -> None:
+    from tests.integration.intake.test_csds import REVIEW
+    from tests.support.intake.files import zipped
+    from tests.support.intake.standards import csds, csds_files, workbook, write_folder
+
+    folder = desk.landing / "leeds" / "hv_reviews" / COHORT
+    first, second = (REVIEW | {"local_patient_id": number} for number in ("P1", "P2"))
+    write_folder(folder / "2022-05", csds_files(csds([first])))
+    (folder / "2022-06.zip").write_bytes(zipped(csds_files(csds([second]))))
+    (folder / "2022-07.xlsx").write_bytes(workbook(csds([first | {"asq3_gross_motor": "10"}])))
+    quality = desk.take("hv_reviews")
+    assert quality.parts
+    assert [part.in_force for part in quality.parts.parts] == [0, 1, 1]
+    for path in (folder / "2022-06.zip", folder / "2022-07.xlsx"):
+        path.unlink()
+    for path in (folder / "2022-05").iterdir():
+        path.rename(folder / path.name)
+    (folder / "2022-05").rmdir()
+    landed = find(desk.landing, "leeds", "hv_reviews", COHORT)
+    assert landed
+    assert not landed.in_parts
