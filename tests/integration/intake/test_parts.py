@@ -285,3 +285,34 @@ def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(des
     landed = find(desk.landing, "leeds", "hv_reviews", COHORT)
     assert landed
     assert not landed.in_parts
+
+
+def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk, eyfsp: Text) -> None:
+    from pipelines.dagster.arriving import looks, not_taken, still_arriving
+
+    land(desk, "2026-05.csv", eyfsp(child(1)))
+    (only,) = looks(desk.landing)
+    land(desk, "2026-06.csv", eyfsp(child(2)))
+    (both,) = looks(desk.landing)
+    assert both.identity != only.identity
+    assert not both.ready
+    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    for name in ("2026-05.csv.ready", "2026-06.csv.ready"):
+        (folder / name).touch()
+    (marked,) = looks(desk.landing)
+    assert marked.ready
+    assert not still_arriving(desk.landing, COHORT)
+    assert not_taken(desk.landing, desk.home) == {COHORT: {"leeds"}}
+    desk.take()
+    assert not not_taken(desk.landing, desk.home)
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    beside(desk, "2026-07.csv", eyfsp(born(3, 2019), born(4, 2020)))
+    (desk.landing / "leeds" / "eyfsp" / "2026-07.csv.ready").touch()
+    assert {look.landed.cohort for look in looks(desk.landing)} >= {COHORT, AFTER}
+    take(desk, COHORT)
+    waiting = not_taken(desk.landing, desk.home)
+    assert waiting == {AFTER: {"leeds"}}
+    take(desk, AFTER)
+    assert not not_taken(desk.landing, desk.home)
