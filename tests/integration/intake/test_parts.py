@@ -262,3 +262,57 @@ def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk
     beside(desk, "2026-07.csv", eyfsp(born(1, 2018)))
     assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [2, 2]
     assert [desk.intake.stands(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [True, True]
+
+
+def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(desk: Desk) -> None:
+    from tests.integration.intake.test_csds import REVIEW
+    from tests.support.intake.files import zipped
+    from tests.support.intake.standards import csds, csds_files, workbook, write_folder
+
+    folder = desk.landing / "leeds" / "hv_reviews" / COHORT
+    first, second = (REVIEW | {"local_patient_id": number} for number in ("P1", "P2"))
+    write_folder(folder / "2022-05", csds_files(csds([first])))
+    (folder / "2022-06.zip").write_bytes(zipped(csds_files(csds([second]))))
+    (folder / "2022-07.xlsx").write_bytes(workbook(csds([first | {"asq3_gross_motor": "10"}])))
+    quality = desk.take("hv_reviews")
+    assert quality.parts
+    assert [part.in_force for part in quality.parts.parts] == [0, 1, 1]
+    for path in (folder / "2022-06.zip", folder / "2022-07.xlsx"):
+        path.unlink()
+    for path in (folder / "2022-05").iterdir():
+        path.rename(folder / path.name)
+    (folder / "2022-05").rmdir()
+    landed = find(desk.landing, "leeds", "hv_reviews", COHORT)
+    assert landed
+    assert not landed.in_parts
+
+
+def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk, eyfsp: Text) -> None:
+    from pipelines.dagster.arriving import looks, not_taken, still_arriving
+
+    land(desk, "2026-05.csv", eyfsp(child(1)))
+    (only,) = looks(desk.landing)
+    land(desk, "2026-06.csv", eyfsp(child(2)))
+    (both,) = looks(desk.landing)
+    assert both.identity != only.identity
+    assert not both.ready
+    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    for name in ("2026-05.csv.ready", "2026-06.csv.ready"):
+        (folder / name).touch()
+    (marked,) = looks(desk.landing)
+    assert marked.ready
+    assert not still_arriving(desk.landing, COHORT)
+    assert not_taken(desk.landing, desk.home) == {COHORT: {"leeds"}}
+    desk.take()
+    assert not not_taken(desk.landing, desk.home)
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    beside(desk, "2026-07.csv", eyfsp(born(3, 2019), born(4, 2020)))
+    (desk.landing / "leeds" / "eyfsp" / "2026-07.csv.ready").touch()
+    assert {look.landed.cohort for look in looks(desk.landing)} >= {COHORT, AFTER}
+    take(desk, COHORT)
+    waiting = not_taken(desk.landing, desk.home)
+    assert waiting == {AFTER: {"leeds"}}
+    take(desk, AFTER)
+    assert not not_taken(desk.landing, desk.home)

@@ -1,0 +1,96 @@
+"""What is kept of parts keeps tokens, payload and marks apart, and marks join nothing beyond one council's source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.intake import parts
+from assets.intake.from_parts import marks_of
+from assets.intake.take_in import Intake
+from privacy.doors import sealed
+from privacy.keys import KeyRing
+from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
+from privacy.row_keys import ROW_KEY
+from sources.extract.landed import find
+from tests.support.extracts import COHORT, Row, nhs_number, row, text, upn
+
+COMMON = ("Smith", "Oliver")
+PLACES = (("leeds", "eyfsp"), ("leeds", "school_census"), ("wirral", "eyfsp"), ("leeds", "hv_reviews"))
+
+
+def child(source: str, council: str, number: int, names: tuple[str, str] | None = None) -> Row:
+    surname, forename = names or (f"Quill{chr(97 + number)}", f"Ottoline{chr(97 + number)}")
+    said = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(11 * number + 1))}
+    said |= {"surname": surname, "forename": forename, "la_code": {"leeds": "383", "wirral": "344"}[council]}
+    born = {"date_of_birth": f"2020-03-{number + 1:02d}"}
+    return row(source, {name: value for name, value in said.items() if name in row(source)}, born)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
+    """The same children in every place, in two parts; two of them bear the same common names, one in each part."""
+    root = tmp_path_factory.mktemp("apart")
+    keys, landing, home = KeyRing.create(root / "keys"), root / "landing", Home(root / "home")
+    for council, source in PLACES:
+        folder = landing / council / source / COHORT
+        folder.mkdir(parents=True)
+        first = [child(source, council, number) for number in range(1, 6)] + [child(source, council, 6, COMMON)]
+        second = [child(source, council, 7), child(source, council, 8, COMMON), child(source, council, 1)]
+        (folder / "2026-01.csv").write_text(text(first))
+        (folder / "2026-02.csv").write_text(text(second))
+        landed = find(landing, council, source, COHORT)
+        assert landed
+        Intake(landing, home, keys).take_in(landed)
+    return home, keys
+
+
+def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(place: tuple[Home, KeyRing]) -> None:
+    home, keys = place
+    for council, source in PLACES:
+        key = (source, COHORT, council)
+        for stem in {part.kept_in for part in parts.held(home, key)}:
+            kept = parts.kept(home, key, stem)
+            assert not {*pq.read_schema(kept.payload).names} & {*TOKEN_COLUMNS, *MARK_COLUMNS, "source_row"}
+            assert {*sealed.opened(kept.marks, keys.opens("intake")).schema_arrow.names} <= {
+                *MARK_COLUMNS,
+                ROW_KEY,
+                "state",
+            }
+            for path, other in ((kept.marks, "tokens"), (kept.tokens, "intake"), (home.tokens(*key), "intake")):
+                with pytest.raises(OSError, match="no decryption found"):
+                    pq.read_table(path)
+                with pytest.raises(sealed.NotForThisKey):
+                    sealed.opened(path, keys.opens(other))
+                assert not [name for name in (*TOKEN_COLUMNS, *MARK_COLUMNS) if name.encode() in path.read_bytes()]
+
+
+def test_marks_join_no_rows_of_two_services_sources_or_councils(place: tuple[Home, KeyRing]) -> None:
+    home, keys = place
+    seen: dict[tuple[str, str], set[int]] = {}
+    for council, source in PLACES:
+        key = (source, COHORT, council)
+        marks = marks_of(home, keys, key, parts.held(home, key)).values()
+        values = (table[name].to_pylist() for table in marks for name in ("record", "content"))
+        seen[council, source] = {value for column in values for value in column if value is not None}
+        assert len(seen[council, source]) > 10
+    for one in PLACES:
+        for other in PLACES:
+            assert one == other or not seen[one] & seen[other]
+
+
+def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[Home, KeyRing]) -> None:
+    """Neither in the tokens of a part, in which each stands alone, nor among those that are linked."""
+    home, keys = place
+    from assets.linkage.tokens import opened
+
+    for council, source in PLACES:
+        key = (source, COHORT, council)
+        for stem in {part.kept_in for part in parts.held(home, key)}:
+            rows = sealed.opened(parts.kept(home, key, stem).tokens, keys.opens("tokens")).read()
+            assert rows["t_names"].null_count == 2
+        linked = opened(home, keys, *key).read()
+        assert (len(linked), linked["t_names"].null_count) == (8, 2)
