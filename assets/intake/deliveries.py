@@ -46,13 +46,12 @@ class PartRows:
     Of the rows that were not set aside, some are `in_force`; others repeat what an earlier part says, or were
     `replaced` or deleted by a later one. `deletions` are rows that delete a record, `of_nothing` those among them whose
     record was not held. `sent_again` is the number of the part of the same name that took its place, or 0.
-    `senders_sha256` is of the file that the sender holds, also where it handed over tokens in its place. Of a file of
+    `sender_mac` is of the file that the sender holds, also where it handed over tokens in its place. Of a file of
     several cohorts, `of_no_cohort` rows are in none of them, the first of them by number.
     """
 
     number: int
     file: str
-    file_sha256: str
     file_mac: str
     read_at: str
     rows_read: int
@@ -63,7 +62,7 @@ class PartRows:
     deletions: int
     of_nothing: int
     sent_again: int
-    senders_sha256: str
+    sender_mac: str
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()
 
@@ -86,14 +85,15 @@ class ExtractQuality:
     `taken_at` is an ISO 8601 time. `headings` are the file's own names of contract columns, where they differ.
     `rows_warned` counts kept rows with a warning; `rows_expected` is how many there should be, where anybody knows, and
     `rows_last` how many were kept of the last delivery that no release had to wait for. Of an extract in parts,
-    `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together.
+    `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together. `sender_mac` is of
+    the file that the sender holds, also where it handed over tokens in its place.
     """
 
     council: str
     source: str
     cohort: str
     file: str
-    file_sha256: str
+    sender_mac: str
     file_mac: str
     made_under: dict[str, Any]
     taken_at: str

@@ -137,7 +137,6 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
     return PartRows(
         number=part.number,
         file=part.file,
-        file_sha256=part.file_sha256,
         file_mac=part.file_mac,
         read_at=part.read_at,
         rows_read=part.rows_read + part.rows_deleted,
@@ -148,7 +147,7 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
         deletions=part.rows_deleted,
         of_nothing=tally.deletions_of_nothing if tally else 0,
         sent_again=sent_again,
-        senders_sha256=str(part.made_under.get("extract_sha256") or part.file_sha256),
+        sender_mac=part.sender_mac,
     )
 
 

@@ -36,7 +36,7 @@ class Part:
 
     number: int
     file: str
-    file_sha256: str
+    sender_mac: str
     file_mac: str
     arrived: int
     read_at: str
@@ -147,8 +147,8 @@ def give_numbers(home: Home, key: Key, macs: Sequence[str]) -> dict[str, int]:
 
 
 def called_as_they_lie(parts: Iterable[Part], names: Mapping[str, str]) -> list[Part]:
-    """Parts under the names that their files have now (by SHA-256), where they still lie in landing."""
-    return [replace(part, file=names.get(part.file_sha256, part.file)) for part in parts]
+    """Parts under the names that their files have now (by MAC), where they still lie in landing."""
+    return [replace(part, file=names.get(part.file_mac, part.file)) for part in parts]
 
 
 @dataclass(frozen=True)

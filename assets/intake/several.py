@@ -23,7 +23,7 @@ from privacy.doors.files import make_folder, write_json
 from privacy.doors.locks import locked
 from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, cohorts_of_children, content_sha256
+from sources.extract.landed import Landed, cohorts_of_children, state
 from sources.extract.open import OpenExtract
 from sources.extract.project import Projection
 from sources.extract.table import SOURCE_ROW
@@ -37,9 +37,10 @@ _BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 EL
 
 @dataclass(frozen=True)
 class Sorted:
-    """A file that held several cohorts: of which its rows were, and those set aside, the first of them by number."""
+    """A file that held several cohorts: of which its rows were, and those set aside, the first of them by number.
+    `state` is its size and time of change, by which it is known without a key until it is written anew."""
 
-    file_sha256: str
+    state: list[list[int]]
     made_under: dict[str, Any]
     cohorts: tuple[str, ...]
     rows_set_aside: int
@@ -57,10 +58,9 @@ def known(home: Home, source: str, council: str) -> dict[str, Sorted]:
 
 def waits(home: Home, landed: Landed) -> bool:
     """Whether files of several cohorts lie there that have not been sorted, or were found to hold rows of this one."""
-    entries = known(home, landed.source, landed.council).values()
-    cohorts = {entry.file_sha256: entry.cohorts for entry in entries}
-    hashes = (content_sha256(path) for path in landed.several)
-    return any(landed.cohort in cohorts.get(sha256, (landed.cohort,)) for sha256 in hashes)
+    entries = list(known(home, landed.source, landed.council).values())
+    of_files = ([entry.cohorts for entry in entries if entry.state == state(path)] for path in landed.several)
+    return any(not found or any(landed.cohort in cohorts for cohorts in found) for found in of_files)
 
 
 def remember(home: Home, source: str, council: str, mac: str, entry: Sorted) -> None:

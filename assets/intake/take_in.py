@@ -48,6 +48,7 @@ from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_re
 from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
+from privacy.returns.own_file import sender_key, sender_mac
 from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
@@ -77,7 +78,7 @@ class _Delivery:
 
     landed: Landed
     contract: SourceContract
-    sha256: str
+    sender_mac: str
     mac: str
     manifest: Manifest | None
     made_under: dict[str, Any]
@@ -268,7 +269,8 @@ class Intake:
             return
         several.stop_if_it_cannot_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
         with several.in_turn(self._home, landed.source, landed.council):
-            known = several.known(self._home, landed.source, landed.council)
+            before = several.known(self._home, landed.source, landed.council)
+            known = dict(before)
             for path in landed.several:
                 file = Landed(landed.council, landed.source, landed.cohort, path)
                 sha256 = content_sha256(path, file.name)
@@ -276,6 +278,8 @@ class Intake:
                 delivery = self._delivery(file, sha256, mac)
                 if mac not in known or known[mac].made_under != delivery.made_under:
                     known[mac] = self._sorted(delivery, staging)
+                if known[mac].state != (now := state(path)) or mac not in before:
+                    known[mac] = replace(known[mac], state=now)
                     several.remember(self._home, landed.source, landed.council, mac, known[mac])
                 if landed.cohort in known[mac].cohorts and not landed.in_parts:
                     raise _TwoWays(
@@ -308,7 +312,9 @@ class Intake:
         self._tell_who_lost_records(delivery, found.of_cohort, staging)
         aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
         first = tuple(aside[: several.MAX_EXAMPLE_ROWS].astype(int).tolist())
-        return several.Sorted(delivery.sha256, delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first)
+        return several.Sorted(
+            state(landed.path), delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first
+        )
 
     def _tell_who_lost_records(self, delivery: _Delivery, of_cohort: Collection[str], staging: Path) -> None:
         """A record that a file gives to one cohort is no longer one of another, whose earlier part has it: a date of
@@ -319,7 +325,7 @@ class Intake:
             key = (landed.source, cohort, landed.council)
             own = [part for part in parts.held(self._home, key) if part.file_mac == delivery.mac]
             here[cohort] = pa.concat_tables(from_parts.marks_of(self._home, self._keys, key, own).values())
-        mac = deliveries.file_mac(self._keys, hashlib.sha256(f"moved {delivery.sha256}".encode()).hexdigest())
+        mac = deliveries.file_mac(self._keys, hashlib.sha256(f"moved {delivery.mac}".encode()).hexdigest())
         for cohort in cohorts_of_children():
             key = (landed.source, cohort, landed.council)
             held = [part for part in parts.held(self._home, key) if part.file_mac not in (delivery.mac, mac)]
@@ -480,7 +486,7 @@ class Intake:
         dialect, contract = _dialect(landed), CONTRACTS[landed.source]
         sha256 = from_parts.identity(held, dialect.parts)
         made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
-        return _Delivery(landed, contract, sha256, deliveries.file_mac(self._keys, sha256), None, made_under)
+        return _Delivery(landed, contract, "", deliveries.file_mac(self._keys, sha256), None, made_under)
 
     def _together(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         """One extract in parts, all of them read, to its place: put together, judged, promoted or stopped, reported."""
@@ -507,7 +513,8 @@ class Intake:
     def _parts_in_hand(self, landed: Landed) -> list[parts.Part]:
         """Every part of an extract that has been read, in landing or not any more; raises `ExtractStopped` where one
         cannot be laid beside the others."""
-        names = {content_sha256(path, landed.name): path.name for path in (*landed.parts, *landed.several)}
+        files = (*landed.parts, *landed.several)
+        names = {deliveries.file_mac(self._keys, content_sha256(path, landed.name)): path.name for path in files}
         found = parts.called_as_they_lie(parts.held(self._home, landed.key), names)
         now = {**self._made_under, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
@@ -541,7 +548,7 @@ class Intake:
         if manifest:
             of_sender = {
                 "sender_software": manifest.software,
-                "extract_sha256": manifest.extract_sha256,
+                "extract_mac": deliveries.file_mac(self._keys, manifest.extract_sha256),
                 "postcode_directory": manifest.postcode_directory_sha256,
             }
         else:
@@ -549,7 +556,11 @@ class Intake:
         expected = self._expected.get(landed.key)
         of_operator = {} if expected is None else {"expected_rows": expected}
         made_under = self._made_under | {"contract": contract.sha256} | of_sender | of_operator
-        return _Delivery(landed, contract, sha256, mac, manifest, made_under)
+        of_senders = sender_mac(self._sender_key(landed), manifest.extract_sha256 if manifest else sha256)
+        return _Delivery(landed, contract, of_senders, mac, manifest, made_under)
+
+    def _sender_key(self, landed: Landed) -> bytes:
+        return sender_key(self._keys, landed.source, landed.council)
 
     def _earlier(self, delivery: _Delivery) -> ExtractQuality | None:
         """The earlier result of the same file under the same circumstances, whose rows are in."""
@@ -690,7 +701,7 @@ def _part(unread: _Unread, staged: Staged, out: PartsApart, held_back: HeldBack)
     return parts.Part(
         number=number,
         file=delivery.landed.path.name,
-        file_sha256=delivery.sha256,
+        sender_mac=delivery.sender_mac,
         file_mac=delivery.mac,
         arrived=unread.arrived,
         read_at=_now(),
@@ -711,7 +722,7 @@ def _moved(delivery: _Delivery, number: int, mac: str, arrived: int) -> parts.Pa
     return parts.Part(
         number=number,
         file=delivery.landed.path.name,
-        file_sha256="",
+        sender_mac="",
         file_mac=mac,
         arrived=arrived,
         read_at=_now(),
@@ -741,7 +752,7 @@ def _quality(
         landed.source,
         landed.cohort,
         landed.path.name,
-        delivery.sha256,
+        delivery.sender_mac,
         delivery.mac,
         delivery.made_under,
         _now(),

@@ -21,7 +21,7 @@ from privacy.doors.counts import magnitude
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, content_sha256, entries_not_read, find, not_read_sentence
+from sources.extract.landed import Landed, entries_not_read, find, not_read_sentence, state
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -153,7 +153,7 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
     elif landed and _is_newer(home, landed, taken, stopped):
-        state, since = State.LANDED, _changed(landed).date()
+        state, since = State.LANDED, _changed(landed.paths).date()
     elif stopped:
         state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
     elif taken:
@@ -174,27 +174,29 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
 def _is_newer(
     home: Home, landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
-    """Whether another file lies there than was last looked at; its content is read only where its times changed."""
-    looked_at = stopped.stopped_at if stopped else taken.taken_at if taken else None
-    if looked_at is None:
+    """Whether something lies there that was written after the intake last looked: it may say what it said before."""
+    if not stopped and not taken:
         return True
-    if _changed(landed) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
-        return False
-    known = {part.file_sha256 for part in taken.parts.parts} if taken and taken.parts else set()
-    known |= {taken.file_sha256} if taken else set()
-    of_others = {entry.file_sha256 for entry in several.known(home, landed.source, landed.council).values()}
-    return bool(stopped) or not {content_sha256(path) for path in landed.paths} <= known | of_others
+    looked_at = dt.datetime.fromisoformat(stopped.stopped_at) if stopped else _looked_at(home, landed)
+    of_others = [entry.state for entry in several.known(home, landed.source, landed.council).values()]
+    own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]
+    return _changed(own) > looked_at + _RESOLUTION
+
+
+def _looked_at(home: Home, landed: Landed) -> dt.datetime:
+    return dt.datetime.fromtimestamp(home.quality(*landed.key).stat().st_mtime, dt.UTC)
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
 """Times of intake are kept in whole seconds."""
 
 
-def _changed(landed: Landed) -> dt.datetime:
-    """When its file, or the last of its files, came to hold what it holds."""
-    inside = [file.lstat() for path in landed.paths for file in path.rglob("*")]  # a link in it may lead nowhere
-    times = [each.st_ctime for each in (*(path.stat() for path in landed.paths), *inside)]
-    return dt.datetime.fromtimestamp(max(times), dt.UTC)
+def _changed(paths: Iterable[Path]) -> dt.datetime:
+    """When the last of the files came to hold what it holds."""
+    found = list(paths)
+    inside = [file.lstat() for path in found for file in path.rglob("*")]  # a link in it may lead nowhere
+    times = [each.st_ctime for each in (*(path.stat() for path in found), *inside)]
+    return dt.datetime.fromtimestamp(max(times, default=0), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

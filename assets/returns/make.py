@@ -38,6 +38,7 @@ from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
 from privacy.returns.disclosures import Disclosure, ReturnState, Told
 from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.own_file import sender_key
 from privacy.returns.seal import TOLD_FORMAT, Header, content, seal, seal_document
 from privacy.returns.traits import traits
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -203,7 +204,8 @@ class _Making:
             cohort=self.cohort,
             recipient=recipient.key,
             recipient_name=recipient.name,
-            extract_sha256=_senders_file(extract),
+            sender_key=sender_key(self.keys, source, own.council).hex(),
+            sender_mac=extract.sender_mac,
             extract_mac=extract.file_mac,
             extract_rows=_rows_of_files(extract),
             parts=_senders_parts(extract),
@@ -277,15 +279,10 @@ def _named(sender: Sender) -> str:
     return f"{sender.council}/{sender.service}"
 
 
-def _senders_file(extract: ExtractQuality) -> str:
-    """SHA-256 of the extract that the sender holds, also where it sent tokens in its place."""
-    return str(extract.made_under.get("extract_sha256") or extract.file_sha256)
-
-
 def _senders_parts(extract: ExtractQuality) -> dict[str, int]:
-    """The number of each file of the sender's that has rows in force, by its SHA-256; none of a whole extract."""
+    """The number of each file of the sender's that has rows in force, by its MAC; none of a whole extract."""
     parts = extract.parts.parts if extract.parts else ()
-    return {part.senders_sha256: part.number for part in parts if part.in_force}
+    return {part.sender_mac: part.number for part in parts if part.in_force}
 
 
 def _rows_of_files(extract: ExtractQuality) -> int:

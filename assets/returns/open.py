@@ -16,6 +16,7 @@ from assets.returns.team_files import Line, write_csv, write_page, write_workboo
 from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
 from privacy.doors import files
 from privacy.doors.database import in_memory
+from privacy.returns.own_file import sender_mac
 from privacy.returns.seal import Header, ReturnProblem, unseal
 from privacy.row_keys import numbers_of
 from sources.contracts import CONTRACTS, Role, SourceContract
@@ -63,7 +64,7 @@ def open_return(
         raise ReturnProblem(f"{extract.name}: holds tokens; give the extract that they were made from")
     if header.parts:
         parts = _parts(extract, header)
-    elif content_sha256(extract) == header.extract_sha256:
+    elif _mac(header, extract) == header.sender_mac:
         parts = {0: landed}
     else:
         raise ReturnProblem(
@@ -87,17 +88,21 @@ def _parts(folder: Path, header: Header) -> dict[int, Landed]:
     of = f"{header.source} of {header.council}, cohort {header.cohort}"
     if not folder.is_dir():
         raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
-    hashes = {content_sha256(path): path for path in sorted(folder.iterdir()) if not is_unfinished(path.name)}
-    missing = sorted(number for sha256, number in header.parts.items() if sha256 not in hashes)
+    files = {_mac(header, path): path for path in sorted(folder.iterdir()) if not is_unfinished(path.name)}
+    missing = sorted(number for mac, number in header.parts.items() if mac not in files)
     if missing:
         raise ReturnProblem(
             f"{folder.name}: has no file that is, to the byte, part {missing[0]} of {of}; put every part there as it"
             " was sent"
         )
     return {
-        number: Landed(header.council, header.source, header.cohort, hashes[sha256], part=number)
-        for sha256, number in header.parts.items()
+        number: Landed(header.council, header.source, header.cohort, files[mac], part=number)
+        for mac, number in header.parts.items()
     }
+
+
+def _mac(header: Header, file: Path) -> str:
+    return sender_mac(bytes.fromhex(header.sender_key), content_sha256(file))
 
 
 def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ...]) -> Written:

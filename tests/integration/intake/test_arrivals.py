@@ -20,7 +20,7 @@ from assets.intake.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from pipelines.reports.status import as_json, render
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, content_sha256, not_read
+from sources.extract.landed import Landed, not_read
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
@@ -42,13 +42,12 @@ class Place:
         return Landed(council, source, COHORT.code, path)
 
     def take(self, landed: Landed, taken_at: str) -> None:
-        sha256 = content_sha256(landed.path)
         quality = ExtractQuality(
             landed.council,
             landed.source,
             landed.cohort,
             landed.path.name,
-            sha256,
+            "sender's mac",
             "mac",
             {},
             taken_at,
@@ -69,6 +68,8 @@ class Place:
             tokens.write_bytes(b"PAREPARE")
             staged = Staged(kept, tokens, quarantine, {}, 17, 17, (), {})
             deliveries.accept(self.home, quality, staged)
+        looked_at = dt.datetime.fromisoformat(taken_at).timestamp()
+        os.utime(self.home.quality(*landed.key), (looked_at, looked_at))
 
     def stop(self, landed: Landed, stopped_at: str) -> None:
         note = StoppedExtract(
@@ -133,10 +134,12 @@ def test_taken_even_when_landing_is_empty_again(at: Place) -> None:
     assert at.find() == Arrival("halton", "eyfsp", State.TAKEN, day, day, "under a hundred")
 
 
-def test_the_same_bytes_touched_again_are_still_taken(at: Place) -> None:
+def test_the_same_bytes_sent_again_wait_until_they_are_looked_at(at: Place) -> None:
     landed = at.send()
     at.take(landed, "2025-07-10T08:00:00+00:00")
     os.utime(landed.path)
+    assert at.find().state is State.LANDED
+    at.home.quality(*landed.key).touch()
     assert at.find().state is State.TAKEN
 
 
@@ -178,14 +181,14 @@ def test_two_files_of_one_extract_stop_each_other(at: Place) -> None:
 
 def test_the_meaning_for_the_release_is_said(at: Place) -> None:
     for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
-        at.take(at.send(source), "2025-07-10T08:00:00+00:00")
+        at.take(at.send(source), _now())
     found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
     assert meaning(found, COHORT).splitlines() == [
         "the release of 202425 would need --allow-missing for: Halton (no EYFS Profile since 31 July 2025)",
         "the release of 202425 would state as not sent: Halton (no health-visitor reviews since 31 May 2023)",
     ]
     for source in ("eyfsp", "hv_reviews"):
-        at.take(at.send(source), "2025-07-10T08:00:00+00:00")
+        at.take(at.send(source), _now())
     found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
     assert meaning(found, COHORT) == "every council has sent every source of 202425"
     at.send(text="a,corrected\n")

@@ -21,7 +21,7 @@ from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, find
+from sources.extract.landed import Landed, content_sha256, find
 from sources.reference.expected_rows import InvalidExpectedRows
 from tests.support.intake.desk import COHORT, Desk
 
@@ -62,8 +62,11 @@ def test_the_mac_tells_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path
     desk.land(children(eyfsp, 3))
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
-    assert quality.file_mac != quality.file_sha256
-    assert deliveries.file_mac(other, quality.file_sha256) != quality.file_mac
+    sha256 = content_sha256(desk.landing / "leeds" / "eyfsp" / "202425.csv")
+    assert deliveries.file_mac(desk.keys, sha256) == quality.file_mac != deliveries.file_mac(other, sha256)
+    kept = [path for path in desk.home.root.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if sha256.encode() in path.read_bytes()]
 
 
 def test_a_crash_between_rows_and_result_is_mended(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
