@@ -50,6 +50,10 @@ class Home:
         """Tokens of the rows of an extract, encrypted to the linkage; none of a source that is not linked."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
 
+    def weighed(self, cohort: str) -> Path:
+        """Pairs that the linkage weighed, encrypted to it."""
+        return self.tokens("weighed", cohort, "pairs")
+
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
         """Payload of the rows of an extract."""
         return self._extract("pseudonymised", source, cohort, council, "parquet")

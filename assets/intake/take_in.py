@@ -132,15 +132,21 @@ class Intake:
             return self._together(landed, folder, stopped)
         return self._on_its_way(landed, folder, stopped)
 
-    def stands(self, cohort: str, councils: Collection[str]) -> bool:
-        """Whether everything that these councils have sent for a cohort is in, and nothing would come of an intake."""
+    def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
+        """Those of the councils of which an intake would take, stop or look at something: of others, all that they have
+        sent for the cohort is in."""
+        return [
+            council for council in councils if not all(self._stands(council, source, cohort) for source in CONTRACTS)
+        ]
+
+    def _stands(self, council: str, source: str, cohort: str) -> bool:
         try:
-            found = [find(self._landing, council, source, cohort) for council in councils for source in CONTRACTS]
-            return all(map(self._stands, filter(None, found)))
+            landed = find(self._landing, council, source, cohort)
+            return landed is None or self._is_in(landed)
         except ExtractStopped:
             return False
 
-    def _stands(self, landed: Landed) -> bool:
+    def _is_in(self, landed: Landed) -> bool:
         if landed.several or landed.parts:
             return self._stands_together(landed)
         sha256 = content_sha256(landed.path, landed.name)
@@ -210,7 +216,7 @@ class Intake:
         if not all(self._reader.was_read(landed, path, of_several) for path in landed.several):
             return False
         if not landed.in_parts:
-            return self._stands(replace(landed, several=()))
+            return self._is_in(replace(landed, several=()))
         held = self._parts_in_hand(landed)
         if all(part.moved for part in held):
             return True

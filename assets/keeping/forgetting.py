@@ -358,6 +358,7 @@ def _link_again(home: Home, keys: KeyRing, cohort: str) -> list[str]:
     _drop_links(home, keys, cohort)
     forget_rows(home, cohort)
     write_record(home, cohort, LinkageRecord(councils))
+    home.weighed(cohort).unlink(missing_ok=True)
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.linkage_record(cohort)):
             path.unlink()
