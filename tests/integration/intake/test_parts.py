@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from assets.intake import deliveries
+from assets.intake.part_reader import PartsReader
 from privacy.row_keys import part_and_row
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
@@ -56,13 +57,13 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
 
 def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    real = type(desk.intake)._stage_parts
+    real = PartsReader._stage_parts
 
     def counted(self, group, folder):  # type: ignore[no-untyped-def]
         read.extend(each.delivery.landed.part for each in group)
         return real(self, group, folder)
 
-    monkeypatch.setattr(type(desk.intake), "_stage_parts", counted)
+    monkeypatch.setattr(PartsReader, "_stage_parts", counted)
     land(desk, "2026-05.csv", eyfsp(child(1)))
     desk.take()
     land(desk, "2026-06.csv", eyfsp(child(2)))
