@@ -177,10 +177,10 @@ def _is_newer(
     """Whether something lies there that was written after the intake last looked: it may say what it said before."""
     if not stopped and not taken:
         return True
-    looked_at = dt.datetime.fromisoformat(stopped.stopped_at) if stopped else _looked_at(home, landed)
+    looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION if stopped else _looked_at(home, landed)
     of_others = [entry.state for entry in several.known(home, landed.source, landed.council).values()]
     own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]
-    return _changed(own) > looked_at + _RESOLUTION
+    return _changed(own) > looked_at
 
 
 def _looked_at(home: Home, landed: Landed) -> dt.datetime:
@@ -188,7 +188,7 @@ def _looked_at(home: Home, landed: Landed) -> dt.datetime:
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
-"""Times of intake are kept in whole seconds."""
+"""Times of a stop are kept in whole seconds."""
 
 
 def _changed(paths: Iterable[Path]) -> dt.datetime:

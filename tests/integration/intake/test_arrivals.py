@@ -96,7 +96,7 @@ def at(tmp_path: Path) -> Place:
 
 
 def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat()
 
 
 def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
