@@ -68,7 +68,8 @@ def test_every_synthetic_extract(
     ours = Place(synthetic, Home(tmp_path / "ours"), Intake(synthetic, Home(tmp_path / "ours"), keys), keys)
     landing = tmp_path / "landing"
     (landing / "reference").mkdir(parents=True)
-    (landing / "reference" / directory.name).write_bytes(directory.read_bytes())
+    for path in directory.parent.iterdir():
+        (landing / "reference" / path.name).write_bytes(path.read_bytes())
     theirs = Place(landing, Home(tmp_path / "theirs"), Intake(landing, Home(tmp_path / "theirs"), keys), keys)
     extracts = _landed(synthetic, source)
     for landed in extracts:
