@@ -46,6 +46,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
+    run(place)  # the copy's files came now
     command = (
         "import sys; from pipelines.cli import main\n"
         "try: main()\n"
