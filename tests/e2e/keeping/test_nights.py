@@ -37,7 +37,7 @@ NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "for
 
 def run(place: Place, version: str = VERSION, share: float | None = None) -> list[str]:
     said: list[str] = []
-    run_cohort(place.installation.folders, Cohort(COHORT), version, False, (), said.append, share)
+    run_cohort(place.installation.folders, Cohort(COHORT), version, False, said.append, share)
     return said
 
 
@@ -87,7 +87,10 @@ def test_the_job_release_leaves_no_database_behind(place: Place) -> None:
     done = definitions.resolve_job_def("release").execute_in_process(instance=instance, **given)
     assert done.success
     with duckdb.connect(str(place.home.release / DATABASE_FILE), read_only=True) as con:
-        assert con.execute("SELECT version FROM releases.release ORDER BY 1").fetchall() == [(VERSION,), ("2026.11.1",)]
+        assert con.execute("SELECT release_version FROM releases.release ORDER BY 1").fetchall() == [
+            (VERSION,),
+            ("2026.11.1",),
+        ]
     (place.home.release / DATABASE_FILE).unlink()
     again = definitions.resolve_job_def("republish").execute_in_process(
         instance=instance,
