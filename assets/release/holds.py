@@ -233,11 +233,11 @@ def _stopped(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]
 
 
 def _missing(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
-    """Sources that were due, of whatever kind but the EYFS Profile, without which `--allow-missing` alone releases."""
+    """Sources that were due. Without an EYFS Profile, a release is refused before this unless that is allowed."""
     sent, folders, before = record_of_tables(home, cohort).sent, landing_seen(home).folders, Cohort(cohort).previous
     for source, contract in CONTRACTS.items():
         due = contract.due.on(Cohort(cohort))
-        if source == PROFILE or due >= dt.date.today():
+        if due >= dt.date.today():
             continue
         for council in sorted(set(councils) - set(sent.get(source, ()))):
             earlier = before is not None and home.quality(source, before.code, council).exists()

@@ -43,9 +43,6 @@ rest is caution: many people share an address or a surname, so agreement says le
 link does more harm than a missed one. The same in every cohort."""
 LEAST_BITS = -8.0
 """Pairs lighter than this are let go: they are links under no threshold, and weigh next to nothing as rivals."""
-NAMES_ALONE_BANDS = 6
-"""A record that has neither date nor postcode, of a source that has columns for both, is looked at only where its
-names are this rare (sum of their bands): something is wrong with it."""
 LARGE_SERVICE_CHILDREN = 100_000
 """In services of so many children, pairs with one name that need the raised prior are too many to look at."""
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
@@ -108,11 +105,7 @@ def _rare_pair(children: int, **levels: str) -> str:
         for forename, of_forename in model.EXACT["forename"].items()
         if model.weight("surname", of_surname) + model.weight("forename", of_forename) >= needed
     ]
-    return _sum_of_bands(min(enough, default=2 * RAREST_BAND + 1))
-
-
-def _sum_of_bands(least: int) -> str:
-    return f"l.surname_band + l.forename_band >= {least}"
+    return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
 
 
 def _blocks(children: int) -> list[str]:
@@ -128,8 +121,7 @@ def _blocks(children: int) -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        f"l.t_names = r.t_names AND (NOT (l.names_alone OR r.names_alone) OR {_sum_of_bands(NAMES_ALONE_BANDS)})"
-        f" AND (NOT (l.has_dob AND r.has_dob) AND {_rare_pair(children)}"
+        f"l.t_names = r.t_names AND (NOT (l.has_dob AND r.has_dob) AND {_rare_pair(children)}"
         f" OR {_rare_pair(children, date_of_birth='different')})",
         *(
             f"l.t_names_{part} = r.t_names_{part} AND (l.surname_band < {RARE_SURNAME}"

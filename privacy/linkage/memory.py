@@ -62,7 +62,7 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, memory: Memory) -> None:
         """
         CREATE TABLE marks AS
         SELECT pattern, mark, mark NOT IN (FROM known) AS fresh
-          FROM (SELECT pattern, hash(tie, names_alone, surname_band, forename_band, unit IN (FROM numbered)) AS mark
+          FROM (SELECT pattern, hash(tie, surname_band, forename_band, unit IN (FROM numbered)) AS mark
                   FROM patterns JOIN units USING (pattern))
         """
     ).fetchall()

@@ -212,6 +212,14 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert "Wirral: no EYFS Profile since 31 July 2025" in refused.stdout
     asked = readiness(root, "status", "--landing", str(root / "landing"), "--cohort", COHORT)
     assert "would need --allow-missing for: Wirral (no EYFS Profile since 31 July 2025)" in asked.stdout
+    held = run_release(root, "--allow-missing")
+    assert held.returncode == 4
+    names = ("wirral/eyfsp/due-and-missing", "sefton/hv_reviews/due-and-missing")
+    assert all(name in held.stderr for name in names)
+    options = [option for name in names for option in ("--hold", name)]
+    key = str(root / "keys" / "demo-approver.pem")
+    accepted = readiness(root, "accept", "--cohort", COHORT, *options, "--reason", "They will not come.", "--key", key)
+    assert accepted.returncode == 0, accepted.stderr
     allowed = run_release(root, "--allow-missing")
     assert allowed.returncode == 0, allowed.stderr
     assert verify(bundle).ok, str(verify(bundle))

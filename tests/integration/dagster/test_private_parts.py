@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import tomllib
 
 import dagster as dg
 import pytest
+import yaml
 
+from pipelines.dagster.instance import LOCATION, OF_LOCATION, REPOSITORY, place_in_history
+from tests.support import PROJECT
 from tests.support.architecture import modules
 
 PARTS = {
@@ -53,3 +57,26 @@ def test_they_are_called_as_before() -> None:
         assert callable(getattr(SqliteEventLogStorage, method))
     assert list(inspect.signature(RunStorage.replace_job_origin).parameters) == ["self", "run", "job_origin"]
     assert isinstance(inspect.getattr_static(dg.DagsterInstance, "run_storage"), property)
+
+
+def test_a_run_of_the_command_stands_where_dagsters_own_do() -> None:
+    """The web server draws on its timeline the runs whose origin it knows, and lists a job's by the tag."""
+
+    @dg.asset
+    def made() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([made], instance=instance, tags=OF_LOCATION)
+        place_in_history(instance, done.dagster_run)
+        (run,) = instance.get_runs(dg.RunsFilter(tags=OF_LOCATION))
+        assert run.remote_job_origin is not None
+        assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+
+
+def test_the_location_is_called_as_the_workspace_calls_it() -> None:
+    (entry,) = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]
+    assert entry["python_module"]["location_name"] == LOCATION
+    assert project["dagster"]["code_location_name"] == LOCATION
+    assert project["dg"]["project"]["code_location_name"] == LOCATION
