@@ -12,6 +12,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from assets.catalogue.runs import council_cohort
 from assets.home.paths import Home
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.link import derive_confidential_tables
@@ -127,6 +128,24 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
     ]
     parents = CONFIDENTIAL["parents"].to_user_string()
     assert second[parents] == first[parents]
+
+
+def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -> None:
+    job = build_definitions(place.installation).resolve_job_def("intake")
+
+    def versions() -> dict[str, str]:
+        done = job.execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(), partition_key=council_cohort("leeds", COHORT)
+        )
+        found = (event.materialization for event in done.get_asset_materialization_events())
+        return {each.asset_key.to_user_string(): (each.tags or {}).get("dagster/data_version", "") for each in found}
+
+    first = versions()
+    assert first["restricted/eyfsp"]
+    assert versions() == first
+    prepend(place.file("leeds/eyfsp"), NEWCOMER)
+    second = versions()
+    assert {key for key in first if second[key] != first[key]} == {"restricted/eyfsp"}
 
 
 def _tables(home: Home) -> list[object]:
