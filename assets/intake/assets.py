@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
-from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly
+from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly, versioned
 from assets.home.at_work import in_use, turn
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
@@ -183,7 +183,13 @@ def _say_taken(
     report = installation.home_folder.reports(quality.cohort, quality.council) / f"{quality.source}.html"
     metadata = descriptions.checked(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     context.log_event(
-        dg.AssetMaterialization(key, description=_sentence(quality), partition=partition, metadata=metadata)
+        dg.AssetMaterialization(
+            key,
+            description=_sentence(quality),
+            partition=partition,
+            metadata=metadata,
+            tags=versioned(deliveries.made_of(quality), quality.made_under["contract"]),
+        )
     )
     for outcome in outcomes(quality):
         context.log_event(_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))

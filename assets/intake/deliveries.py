@@ -155,6 +155,12 @@ def file_mac(keys: KeyRing, sha256: str) -> str:
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
+def made_of(quality: ExtractQuality) -> str:
+    """SHA-256 of what an extract that is in was made of: the delivery by its keyed MAC, and what its rows depend on
+    besides."""
+    return hashlib.sha256(json.dumps([quality.file_mac, quality.made_under], sort_keys=True).encode()).hexdigest()
+
+
 def tokens_made_under(keys: KeyRing) -> str:
     """What tokens of the same identifiers depend on."""
     return json.dumps(pseudonyms.manifest(keys), sort_keys=True)

@@ -25,6 +25,7 @@ from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.plan_check import PlanCheck, check_of_plan
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
+from assets.release.standing import note_sound
 from ndl_export.analyst_db import build_database, made_from, releases_held
 from ndl_export.bundle.make import DATAPACKAGE_FILE, sums_of
 from ndl_export.bundle.release_directory import versions
@@ -272,7 +273,9 @@ def bundle(
         return
     build_database(home.release)  # whatever is published, the database is of it
     yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
-    yield _verified(verify(folder))
+    if (found := verify(folder)).ok:
+        note_sound(home, keys, version, councils)
+    yield _verified(found)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")

@@ -26,7 +26,7 @@ from assets.release.begin import (
 )
 from assets.release.noise_workload import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
-from assets.release.standing import bundle_stands, note_published
+from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -120,7 +120,6 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
         made = _make_bundle(home, cohort, keys, version, councils)
         if made.parent != home.release:
             publish_approved(home, keys, cohort, version)
-        note_published(home, keys, version, councils)
     return home.release / version
 
 

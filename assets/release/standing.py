@@ -1,7 +1,7 @@
 """Whether a release stands as it was made: measured of what is in, published, and everything in the release directory
 as it was then.
 
-What decides a bundle, and what became of it, is kept by hash when it is published. A release that stands is not made
+What decides a bundle, and what became of it, is kept by hash once it is verified. A release that stands is not made
 again: the same bytes would come of it.
 """
 
@@ -62,8 +62,8 @@ def release_stands(home: Home, keys: KeyRing, cohort: str, version: str, council
 
 
 def bundle_stands(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
-    """Whether the bundle of a release, and everything beside it, is as it was when it was published, and would come out
-    the same. Raises `LedgerError`, and what `published_charges` does."""
+    """Whether the bundle of a release, and everything beside it, is as it was when the bundle was last verified, and
+    would come out the same. Raises `LedgerError`, and what `published_charges` does."""
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
@@ -73,8 +73,8 @@ def bundle_stands(home: Home, keys: KeyRing, version: str, councils: Sequence[st
     return True
 
 
-def note_published(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
-    """Keep what `bundle_stands` compares with. To be called once the bundle and all beside it are in place."""
+def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
+    """Keep what `bundle_stands` compares with, of a bundle that was verified and all that is beside it."""
     files.write_json(home.release_made(version), asdict(_made(home, keys, version, councils)))
 
 

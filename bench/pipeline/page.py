@@ -34,6 +34,7 @@ class Size:
     stages: list[Measured]
     again: Measured | None
     verified: Measured | None
+    corrected: Measured | None
     stored: dict[str, float]
 
     @property
@@ -66,7 +67,7 @@ def page(arguments: Sequence[str], sizes: list[Size], start: Measured, large: li
 
 
 def _of_size(size: Size) -> str:
-    extra = [found for found in (size.again, size.verified) if found]
+    extra = [found for found in (size.again, size.verified, size.corrected) if found]
     rows = [size.floor, size.usual, size.whole, *size.stages, *extra]
     lines = [_line(row, size) for row in rows]
     stored = ", ".join(f"{name} {gib:.2f}" for name, gib in size.stored.items())

@@ -117,22 +117,29 @@ def run(
     except LedgerError as problem:
         stop(str(problem), int(Ending.FAULT))
     if until is None:
-        report_release(bundle, landing.resolve(), directory)
+        from assets.release.standing import bundle_stands
+        from sources.extract.landed import taking_part
+
+        sound = bundle_stands(Home(home.resolve()), KeyRing.load(directory), bundle.name, taking_part(landing))
+        report_release(bundle, landing.resolve(), directory, sound=sound)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
 
-def report_release(bundle: Path, landing: Path, keys: Path) -> None:
-    """Verify a bundle that was just made, and print where everything is; stop if the bundle is not sound."""
-    from ndl_export.bundle.verify import verify
+def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> None:
+    """Verify a bundle, unless it was found `sound` and has not changed since, and print where everything is; stop if
+    it is not sound."""
+    from ndl_export.facts.withdrawals import withdrawals
 
-    report = verify(bundle)
-    if not report.ok:
-        stop(str(report))
+    if not sound:
+        from ndl_export.bundle.verify import verify
+
+        if not (report := verify(bundle)).ok:
+            stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
     tools = Path(sys.executable).parent
-    if report.withdrawn:
-        click.echo(f"\n{report.withdrawn}")
+    if withdrawal := withdrawals(release).get(bundle.name):
+        click.echo(f"\n{withdrawal.sentence}")
     folders = " ".join(
         f"--{name} {_short(path)}" for name, path in (("home", home), ("landing", landing), ("keys", keys))
     )

@@ -18,10 +18,13 @@ from assets.linkage.link import derive_confidential_tables
 from assets.linkage.standing import program
 from assets.release.begin import Asked
 from ndl_export.analyst_db import DATABASE_FILE
+from pipelines.dagster.executing import jobs_of
+from pipelines.dagster.instance import instance
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
+from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import prepend, upn
@@ -37,7 +40,7 @@ NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "for
 
 def run(place: Place, version: str = VERSION, share: float | None = None) -> list[str]:
     said: list[str] = []
-    run_cohort(place.installation.folders, Cohort(COHORT), version, False, (), said.append, share)
+    run_cohort(place.installation.folders, Cohort(COHORT), version, False, said.append, share)
     return said
 
 
@@ -46,6 +49,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
+    run(place)  # the copy's files came now
     command = (
         "import sys; from pipelines.cli import main\n"
         "try: main()\n"
@@ -86,7 +90,10 @@ def test_the_job_release_leaves_no_database_behind(place: Place) -> None:
     done = definitions.resolve_job_def("release").execute_in_process(instance=instance, **given)
     assert done.success
     with duckdb.connect(str(place.home.release / DATABASE_FILE), read_only=True) as con:
-        assert con.execute("SELECT version FROM releases.release ORDER BY 1").fetchall() == [(VERSION,), ("2026.11.1",)]
+        assert con.execute("SELECT release_version FROM releases.release ORDER BY 1").fetchall() == [
+            (VERSION,),
+            ("2026.11.1",),
+        ]
     (place.home.release / DATABASE_FILE).unlink()
     again = definitions.resolve_job_def("republish").execute_in_process(
         instance=instance,
@@ -123,6 +130,28 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
     ]
     parents = CONFIDENTIAL["parents"].to_user_string()
     assert second[parents] == first[parents]
+
+
+def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -> None:
+    def versions() -> dict[str, str]:
+        with jobs_of(place.installation.folders) as jobs:
+            jobs.intake(["leeds"], COHORT)
+        with instance(place.home) as opened:
+            events = {
+                source: opened.get_latest_materialization_event(dg.AssetKey(["restricted", source]))
+                for source in CONTRACTS
+            }
+        materialised = {source: event.asset_materialization for source, event in events.items() if event}
+        return {
+            source: (each.tags or {}).get("dagster/data_version", "") for source, each in materialised.items() if each
+        }
+
+    first = versions()
+    assert first["eyfsp"]
+    assert versions() == first
+    prepend(place.file("leeds/eyfsp"), NEWCOMER)
+    second = versions()
+    assert {key for key in first if second[key] != first[key]} == {"eyfsp"}
 
 
 def _tables(home: Home) -> list[object]:

@@ -204,7 +204,7 @@ def test_repeating_a_withdrawn_release_says_that_it_is_withdrawn(
     taken_back: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for version, told in ((SECOND, True), (FIRST, False)):
-        report_release(taken_back / version, taken_back, taken_back)
+        report_release(taken_back / version, taken_back, taken_back, sound=False)
         assert (f"Release {SECOND} was withdrawn" in capsys.readouterr().out) == told
 
 

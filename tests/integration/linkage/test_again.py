@@ -9,9 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from privacy.doors.database import in_memory
+from privacy.linkage import rows
 from privacy.linkage.link import LinkResult, link
 from privacy.linkage.memory import PAIR, Memory
 from privacy.linkage.rows import MAX_CHILDREN_A_NUMBER
+from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.linkage import stress
 
 Tables = dict[str, pa.Table]
@@ -100,6 +103,17 @@ def after_changes(tables: Tables, rng: np.random.Generator, changes: int) -> Non
         the_same(scratch, again, previous)
         assert memory.pairs() == fresh.pairs()
         previous, sent = again.links, changed(sent, all_sent, rng)
+
+
+def test_a_mark_holds_all_that_a_pattern_says(tokenise: Callable[[dict[str, pd.DataFrame]], Tables]) -> None:
+    """A column that is neither hashed into the tie, nor follows from those that are, nor is in the mark, would let
+    pairs be recalled that weigh otherwise today."""
+    with in_memory() as con:
+        rows.load(con, tokenise(stress.extracts(20, seed=1)))
+        columns = {name for name, *_ in con.execute("DESCRIBE patterns").fetchall()}
+    hashed = {"service", "sex", *TOKEN_COLUMNS}
+    follow = {"pattern", "tie", "has_dob", "has_postcode", "has_surname", "has_forename"}
+    assert columns - hashed - follow == {"surname_band", "forename_band"}
 
 
 def test_after_two_changes(tokenise: Callable[[dict[str, pd.DataFrame]], Tables]) -> None:
