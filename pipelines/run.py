@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,11 +128,16 @@ def _made_ready(folders: Folders, cohort: Cohort, several: bool) -> Iterator[_St
     """Intake and linkage of a cohort."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
     about = f" of {cohort.code}" if several else ""
+
+    @cache
+    def to_take() -> list[str]:
+        return Intake(landing, home, folders.key_ring(INTAKE)).to_take(cohort.code, councils)
+
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
-        lambda: Intake(landing, home, folders.key_ring(INTAKE)).stands(cohort.code, councils),
-        lambda jobs: jobs.intake(councils, cohort.code),
+        lambda: not to_take(),
+        lambda jobs: jobs.intake(to_take() or councils, cohort.code),
     )
     yield _Step(
         "linkage",

@@ -101,6 +101,7 @@ _LINK_AGAIN = "run the linkage of the cohort again, which makes it anew; nothing
 _TAKE_IN_AGAIN = "put the extract into landing and run its intake again, or restore the file from a backup"
 _REMEDY = {
     "links.parquet": "restore it from a backup, or remove it and link again, and every child gets a new child_id",
+    "pairs.parquet": "remove it and run the linkage of the cohort again, which weighs every pair anew",
     "children.parquet": _LINK_AGAIN,
     "reviewed_children.parquet": _LINK_AGAIN,
     "responses.parquet": _LINK_AGAIN,

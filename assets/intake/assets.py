@@ -159,8 +159,10 @@ def _take_in_all(
         partition = council_cohort(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_say_stopped(context, key, partition, outcome))
-        else:
+        elif outcome:
             _say_taken(context, installation, key, partition, outcome)
+    for sentence in intake.not_read:
+        context.log.error(sentence)
     return stopped
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake import deliveries
+from assets.intake import deliveries, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import magnitude
@@ -145,13 +145,15 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         landed = find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
         landed, stopped_now = None, str(stop)
+    if landed and landed.in_parts and not landed.parts and not several.waits(home, landed):
+        landed = None
     key = (source, cohort.code, council)
     taken, stopped = deliveries.current(home, *key), deliveries.stopped(home, *key)
     state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
-    elif landed and _is_newer(landed, taken, stopped):
-        state, since = State.LANDED, _changed(landed.path).date()
+    elif landed and _is_newer(home, landed, taken, stopped):
+        state, since = State.LANDED, _changed(landed).date()
     elif stopped:
         state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
     elif taken:
@@ -170,25 +172,29 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
 
 
 def _is_newer(
-    landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
+    home: Home, landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
     """Whether another file lies there than was last looked at; its content is read only where its times changed."""
     looked_at = stopped.stopped_at if stopped else taken.taken_at if taken else None
     if looked_at is None:
         return True
-    if _changed(landed.path) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
+    if _changed(landed) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
         return False
-    return bool(stopped) or content_sha256(landed.path) != (taken.file_sha256 if taken else "")
+    known = {part.file_sha256 for part in taken.parts.parts} if taken and taken.parts else set()
+    known |= {taken.file_sha256} if taken else set()
+    of_others = {entry.file_sha256 for entry in several.known(home, landed.source, landed.council).values()}
+    return bool(stopped) or not {content_sha256(path) for path in landed.paths} <= known | of_others
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
 """Times of intake are kept in whole seconds."""
 
 
-def _changed(path: Path) -> dt.datetime:
-    """When a file, or the last of a folder's files, came to hold what it holds."""
-    inside = (file.lstat() for file in path.rglob("*"))  # a link in it may lead nowhere
-    return dt.datetime.fromtimestamp(max(each.st_ctime for each in (path.stat(), *inside)), dt.UTC)
+def _changed(landed: Landed) -> dt.datetime:
+    """When its file, or the last of its files, came to hold what it holds."""
+    inside = [file.lstat() for path in landed.paths for file in path.rglob("*")]  # a link in it may lead nowhere
+    times = [each.st_ctime for each in (*(path.stat() for path in landed.paths), *inside)]
+    return dt.datetime.fromtimestamp(max(times), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

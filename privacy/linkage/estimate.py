@@ -72,11 +72,16 @@ SET: dict[str, dict[str, list[float]]] = yaml.safe_load(
 """m and u of the levels that are set by hand, by comparison."""
 OF_A_FAMILY = frozenset(
     {
+        "day and month exchanged",
         "alike, one household",
         "same, one family",
         "different, one family",
         "all but its start or end the same, one family",
         "starts or ends the same, one family",
+        "starts or ends the same, one address, another date",
+        "starts or ends the same, another forename and home",
+        "ends the same, one address and date",
+        "different, one address, another date",
         "different, one household",
         "different, one address and date",
         "different, and so is the date",

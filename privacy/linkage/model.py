@@ -7,8 +7,10 @@ Nothing is trained on the records being linked.
 
 Some levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
 nothing: twins share all three. When postcode and surname agree, a forename that disagrees, or is alike only at one
-end, decides against the pair: a twin, a brother, a cousin. Where the date of birth agrees as well, what is left is a
-child whose forename was replaced, or a twin whose own record is missing: `candidates` weighs these two.
+end, decides against the pair: a twin, a brother, a cousin. Somebody else of the same address, or whose day and month
+of birth are another's exchanged, has names that differ, or share no more than a beginning or an end. Where the date of
+birth agrees as well, what is left is a child whose forename was replaced, or a twin whose own record is missing:
+`candidates` weighs these two.
 
 `waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the model
 alone, so that it can be explained without a record.
@@ -117,11 +119,13 @@ _SAME_POSTCODE = _any(
     ),
     _EXCHANGED_AT_HOME,
 )
+_ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_known(_SAME_DOB)}"
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
 """Not Ahmed Ahmed and Ahmed Ahmed."""
 _COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
 _ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_known(_BOTH)}"
 _ANOTHER_HOME = f"NOT {_known(_any(_SAME_POSTCODE, _SAME_OUTWARD))}"
+_END_SURNAME = _any(_STARTS["surname"], _ENDS["surname"])
 _LIKE_SURNAME = _any(
     _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
 )
@@ -143,6 +147,7 @@ NULL_LEVELS: dict[str, str] = {
 
 LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
+        "day and month exchanged": f"t_dob_postcode_l <> t_dob_postcode_r AND {_SAME_DOB} AND {_SAME_POSTCODE}",
         "same": _SAME_DOB,
         "same day of the month": _any(_equal("day_postcode"), _equal("names_day")),
         "same month": _any(_equal("month_postcode"), _equal("names_month")),
@@ -158,9 +163,17 @@ LEVELS: dict[str, dict[str, str]] = {
         "all but its start or end the same": _NEARLY["surname"],
         "sounds the same": _equal("surname_sound_dob"),
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
+        "starts or ends the same, one address, another date": (
+            f"{_END_SURNAME} AND {_ANOTHER_DATE} AND NOT {_known(_equal('day_postcode'))}"
+        ),
+        "starts or ends the same, another forename and home": (
+            f"{_END_SURNAME} AND {_ANOTHER_HOME} AND NOT {_known(_SAME['forename'])}"
+        ),
         "starts the same": _STARTS["surname"],
+        "ends the same, one address and date": f"{_ENDS['surname']} AND {_BOTH}",
         "ends the same": _ENDS["surname"],
         "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['forename'])}",
+        "different, one address, another date": _ANOTHER_DATE,
         "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
         "different, at another home": _ANOTHER_HOME,
     },
@@ -181,6 +194,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
         "starts or ends the same, one family": f"{_any(_STARTS['forename'], _ENDS['forename'])} AND {_ONE_FAMILY}",
         "starts the same": _STARTS["forename"],
+        "ends the same, one address and date": f"{_ENDS['forename']} AND {_BOTH}",
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _equal("surname_postcode"),
@@ -246,20 +260,21 @@ def level_name(comparison: str, number: int) -> str | None:
 
 def prior(records: int) -> float:
     """Probability that two random records of two services are one child, for services of this many children, as it is
-    publicly known: one over that number, rounded to a power of two."""
-    return 2.0 ** -round(math.log2(max(records, 2)))
+    publicly known: one over that number."""
+    return 1 / max(records, 2)
 
 
 def share_by_chance(comparison: str, level: str, records: int) -> float:
     """u of one level for services of this many children.
 
     As many children share a postcode, or its outward part, in a large country as in a small one; so those two shares
-    are as small as the prior. The numbers of `model.json` are those of `REFERENCE_RECORDS` children.
+    are in proportion to the prior, in powers of two: they are known no better. The numbers of `model.json` are those
+    of `REFERENCE_RECORDS` children.
     """
     u: float = parameters()["comparisons"][comparison][level][1]
     if comparison != "postcode":
         return u
-    scale = prior(records) / prior(REFERENCE_RECORDS)
+    scale = 2.0 ** (round(math.log2(REFERENCE_RECORDS)) - round(math.log2(max(records, 2))))
     agree = {
         name: min(parameters()["comparisons"][comparison][name][1] * scale, _MOST_BY_CHANCE)
         for name in LEVELS[comparison]

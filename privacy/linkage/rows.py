@@ -1,7 +1,7 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
-has_postcode, has_surname, has_forename, names_alone, surname_band, forename_band, token columns; rows of one service
+has_postcode, has_surname, has_forename, surname_band, forename_band, token columns; rows of one service
 that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
 hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
 say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
@@ -35,8 +35,6 @@ MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
 
-SAYS_BOTH = "t_dob_postcode"
-"""A source that has this token, by its columns, is one whose records say date of birth and postcode."""
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
 
@@ -83,7 +81,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
                {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
                {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
                {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
-               NOT has_dob AND NOT has_postcode AND says_both AS names_alone, surname_band, forename_band, {tokens}
+               surname_band, forename_band, {tokens}
           FROM sent JOIN contents USING (row)
          WHERE row IN (SELECT min(row) FROM contents GROUP BY tie)
         """
@@ -107,7 +105,7 @@ def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> st
     return f"""
         SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, {quoted(source)} AS source,
                {quoted(SERVICES[source])} AS service, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex,
-               {SAYS_BOTH in present} AS says_both, {compared_sql(present)} FROM {relation}
+               {compared_sql(present)} FROM {relation}
     """
 
 

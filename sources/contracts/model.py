@@ -141,6 +141,9 @@ class SourceContract:
     row_per: str
     due: Due
     columns: tuple[Column, ...]
+    record: tuple[tuple[str, ...], ...]
+    """What identifies a record: the first of these sets of columns that a row fills. A row that fills none can be told
+    from others by all that it says alone."""
     rules: tuple[Rule, ...] = ()
     repeated: Rule = REPEATED_ROW
     """What becomes of a row with the values of an earlier one in the rule's columns, or in all if it names none."""

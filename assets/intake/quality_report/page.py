@@ -77,8 +77,9 @@ def _with_rows(finding: Facts) -> Facts:
 
 
 def _shortened(numbers: str) -> str:
-    short = len(numbers) <= _LONGEST_NUMBERS
-    return numbers if short else numbers[: numbers.rindex(",", 0, _LONGEST_NUMBERS)] + " and more"
+    if len(numbers) <= _LONGEST_NUMBERS:
+        return numbers
+    return numbers[: max(numbers.rfind(end, 0, _LONGEST_NUMBERS) for end in ",;")] + " and more"
 
 
 def _check_sentence(check: Facts) -> str:

@@ -16,6 +16,7 @@ import sources.extract.readers.text
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.one_pass import Tools, Untokenised
+from assets.intake.rows_apart import Scope
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import SourceContract
@@ -213,10 +214,12 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 ) -> None:
     real = assets.intake.one_pass.tokenise
 
-    def fails_for_wirral(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
+    def fails_for_wirral(
+        tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, of: Scope
+    ) -> list[pa.Table]:
         if any("wirral" in table["council"].to_pylist() for table in typed):
             raise RuntimeError("Thornton")
-        return real(tools, typed, contract)
+        return real(tools, typed, contract, of)
 
     monkeypatch.setattr(assets.intake.one_pass, "tokenise", fails_for_wirral)
     desk.land(children(eyfsp, 3))

@@ -87,6 +87,7 @@ SAME_CHILD: dict[str, dict[str, Any]] = {
     "moved within the town, and two typing errors": {"surname": "Fenwik", "forename": "Olivr", "postcode": "LS6 4AA"},
     "another day of birth and a typing error": {"surname": "Fenwik", "date_of_birth": "2020-03-19"},
     "an uncommon name, moved, no date of birth": {"postcode": "LS6 4AA", "date_of_birth": None},
+    "only a name, which nobody else of the extract bears": {"date_of_birth": None, "postcode": None},
 }
 
 
@@ -124,8 +125,13 @@ DIFFERENT_CHILD: dict[str, dict[str, Any]] = {
     "a sibling": {"forename": "George", "date_of_birth": "2019-10-02"},
     "a neighbour": {"surname": "Okafor", "forename": "George", "date_of_birth": "2019-10-02"},
     "nobody": {"surname": "Unknown", "forename": "Baby", "date_of_birth": "1900-01-01", "postcode": "ZZ99 3VZ"},
-    "only a name": {"date_of_birth": None, "postcode": None},
-}
+    "at the same address, born on the day that day and month make when exchanged": {
+        "surname": "Fenn", "forename": "George", "date_of_birth": "2020-09-03",
+    },
+    "at the same address before, with a surname that ends the same": {
+        "surname": "Warwick", "date_of_birth": "2020-06-21",
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", first(4, DIFFERENT_CHILD.values()), ids=DIFFERENT_CHILD)
@@ -153,6 +159,22 @@ def test_twins_whose_names_are_forms_of_one_go_to_themselves(
     assert found["a"] == found["y"]
     assert found["b"] == found["x"]
     assert found["a"] != found["b"]
+
+
+def test_only_a_common_name_says_nothing_in_another_council(case: Callable[..., dict[str, str]]) -> None:
+    smith = {"surname": "Smith"}
+    alone = smith | {"date_of_birth": None, "postcode": None, "council": "liverpool"}
+    ids = case(profile=("eyfsp", {"upn": UPN[0]} | smith), other=("hv_reviews", alone))
+    assert ids["profile"] != ids["other"]
+
+
+def test_only_a_name_that_two_children_bear_is_not_guessed(case: Callable[..., dict[str, str]]) -> None:
+    other = {"upn": UPN[1], "postcode": "LS7 4AA", "date_of_birth": "2019-12-01"}
+    ids = case(
+        a=("eyfsp", {"upn": UPN[0]}), b=("eyfsp", other),
+        seen=("hv_reviews", {"date_of_birth": None, "postcode": None}),
+    )  # fmt: skip
+    assert len(set(ids.values())) == 3
 
 
 def test_an_absent_twin(case: Callable[..., dict[str, str]]) -> None:

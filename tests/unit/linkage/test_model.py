@@ -73,9 +73,9 @@ def test_the_parameters_in_force_are_the_estimated_ones() -> None:
     assert estimate() == model.parameters()["comparisons"]
 
 
-def test_the_prior_is_an_order_of_magnitude() -> None:
-    assert model.prior(26_000) == model.prior(30_000) == 2.0**-15
-    assert model.prior(600_000) == 2.0**-19
+def test_the_prior_is_one_over_the_published_number() -> None:
+    assert model.prior(26_000) == 1 / 26_000
+    assert model.prior(0) == 1 / 2
 
 
 def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:
