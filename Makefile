@@ -100,7 +100,7 @@ validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest note
 	@touch $@
 
 ui: setup  ## the Dagster UI over the demo's home folder
-	DAGSTER_HOME=$(CURDIR)/$(DEMO)/home/dagster $(RUN) dagster dev -w workspace.yaml
+	$(RUN) readiness ui --home $(DEMO)/home --landing $(DEMO)/landing
 
 council-wheel: setup  ## the tool for councils, as a wheel in dist/
 	$(UV) build --quiet --wheel --out-dir dist packaging/council

@@ -29,8 +29,11 @@ from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy, public_text
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import (
+    FAR_FROM_CENSUS,
     FAR_FROM_EXPECTED,
     FAR_FROM_LAST,
+    HOLD_ABOVE,
+    HOLD_BELOW,
     MANY_ROWS,
     MIN_SHARED_CHILDREN,
     MISSING,
@@ -143,6 +146,7 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
             if not (finding.rule == FAR_FROM_EXPECTED.id and source in trials):
                 yield _of_rows(quality, finding.rule)
         yield from _against_others(source, council, extracts, trials)
+        yield from _against_census(source, council, extracts)
     yield from _replaced(home, cohort, extracts)
     yield from _stopped(home, cohort, councils)
     yield from _missing(home, cohort, councils)
@@ -194,6 +198,21 @@ def _against_others(source: str, council: str, extracts: _Extracts, trials: set[
             ROWS_OF_OTHERS.id,
             f"for each child {about(share)} of the rows that other councils have ({rows(quality.rows_kept)})",
             f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
+        )
+
+
+def _against_census(source: str, council: str, extracts: _Extracts) -> Iterator[Hold]:
+    """A Profile of a council whose number of children nobody has published, beside its school census."""
+    profile, census = extracts.get((PROFILE, council)), extracts.get(("school_census", council))
+    if source != PROFILE or not profile or not census or profile.rows_expected:
+        return
+    share = share_of(profile.rows_kept, census.rows_kept)
+    if share is not None and not HOLD_BELOW <= share <= HOLD_ABOVE:
+        yield _about_extract(
+            profile,
+            FAR_FROM_CENSUS.id,
+            f"{about(share)} of the rows of the school census ({rows(profile.rows_kept)})",
+            f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
         )
 
 

@@ -84,6 +84,15 @@ ROWS_OF_OTHERS = ExtractRule(
     + f". At least {OTHER_COUNCILS} others must have sent the source.",
     "rows_of_others",
 )
+FAR_FROM_CENSUS = ExtractRule(
+    "profile-far-from-census",
+    Severity.HOLD,
+    f"The EYFS Profile has fewer than {HOLD_BELOW:.0%} or more than {HOLD_ABOVE:.0%} of the rows of the council's"
+    " school census, which should be of the same children. For councils without an expected number.",
+    "rows_of_census",
+    low=HOLD_BELOW,
+    high=HOLD_ABOVE,
+)
 OTHER_CHILDREN = ExtractRule(
     "other-children-than-before",
     Severity.HOLD,
@@ -113,7 +122,7 @@ NOT_READ = ExtractRule(
     "entries_not_read",
     high=0,
 )
-RELEASE_RULES = (ROWS_OF_OTHERS, OTHER_CHILDREN, STOPPED, MISSING, NOT_READ)
+RELEASE_RULES = (FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, STOPPED, MISSING, NOT_READ)
 """What else a release waits for."""
 
 

@@ -14,9 +14,8 @@ import pytest
 
 from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import BY, RELEASE, WHY
-from sources.reference.places import PILOT
 from tests.support.browser import IN_A_BROWSER, started
-from tests.support.installation.rig import COHORT, FIRST, Site, check_nothing_leaked
+from tests.support.installation.rig import COHORT, COUNCILS, FIRST, Site, check_nothing_leaked
 from tests.support.installation.server import Server, served
 from tests.support.planted import IDENTIFIERS
 
@@ -175,7 +174,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
 
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:
     """Launched from the server, carried out by the daemon."""
-    names = [f"{COHORT}|{council}" for council in PILOT]
+    names = [f"{COHORT}|{council}" for council in COUNCILS]
     selection = [{"path": ["restricted", source]} for source in ("eyfsp", "school_census")]
     answer = server.ask(BACKFILL, params={"assetSelection": selection, "partitionNames": names})
     backfill = answer["launchPartitionBackfill"]["backfillId"]

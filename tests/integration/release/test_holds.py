@@ -190,6 +190,15 @@ def test_a_source_without_a_published_number_is_laid_beside_the_other_councils(
     assert names(home) == (["leeds/hv_reviews/rows-far-from-other-councils"] if is_held else [])
 
 
+@pytest.mark.parametrize(("rows", "is_held"), [(600, True), (900, False), (1300, True)])
+def test_a_profile_without_an_expected_number_is_laid_beside_the_census(home: Home, rows: int, is_held: bool) -> None:
+    put(home, "leeds", "school_census", 1000)
+    put(home, "leeds", "eyfsp", rows)
+    assert names(home) == (["leeds/eyfsp/profile-far-from-census"] if is_held else [])
+    put(home, "leeds", "eyfsp", rows, expected=rows)
+    assert names(home) == []
+
+
 def test_few_others_say_nothing_of_a_council(home: Home) -> None:
     for council, rows in (("halton", 1000), ("leeds", 100), ("wirral", 1000)):
         put(home, council, "eyfsp", 1000)
