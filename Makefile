@@ -69,6 +69,7 @@ docs: setup  ## the pages that are made from the code
 	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
 	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
 	$(RUN) python -m tests.support.architecture > docs/stages.svg
+	$(RUN) python -m assets.intake.suites
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m bench.pipeline

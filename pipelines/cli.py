@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipelines.commands import linked, releases, runs
+from pipelines.commands.accept import accept
 from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
@@ -24,7 +25,7 @@ def main() -> None:
 
 for command in (
     *(runs.synth, runs.run, runs.status, runs.doctor, ui),
-    *(releases.plan, approve, releases.budget, releases.verify, releases.recompute),
+    *(releases.plan, accept, approve, releases.budget, releases.verify, releases.recompute),
     *(releases.publish, releases.withdraw, releases.diff),
     *(council, pseudonymise, keys, linked.link, returns, *KEEPING),
 ):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from assets.home.installation import Folders
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.take_in import Intake
+from assets.linkage.arrivals import note_landing
 from assets.linkage.standing import links_stand, tables_stand
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, measured_now, series_for
@@ -30,7 +32,7 @@ from privacy.release.approval import SignOffs, note_people
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.session import settle
-from sources.extract.landed import anything_arrived, check_extract_name, not_read, taking_part, unknown_folders
+from sources.extract.landed import anything_arrived, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
 
 if TYPE_CHECKING:
@@ -53,7 +55,6 @@ def run_cohort(
     cohort: Cohort,
     version: str | None,
     allow_missing: bool,
-    accept_fewer: Sequence[str],
     say: Callable[[str], None],
     share: float | None = None,
     with_cohorts: Sequence[Cohort] = (),
@@ -63,11 +64,11 @@ def run_cohort(
     """Landing to bundle and database, or `until` the step of that name; returns the bundle's folder. A step is run
     where what it makes does not stand; where all of it does, nothing is written, and Dagster is not even loaded.
 
-    Raises `RunStopped`, also where the release waits for people to sign it.
+    Raises `RunStopped`, also where the release is held, or waits for people to sign it.
 
-    `accept_fewer` names extracts (`council/source`) that may have far fewer rows than the last delivery; `share` is
-    what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series: from what an
-    earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is measured.
+    `share` is what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series:
+    from what an earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is
+    measured.
     """
     home, others = folders.home, [each.code for each in with_cohorts]
     home.prepare()
@@ -81,14 +82,14 @@ def run_cohort(
     for each in measured:
         check_may_be_held(each, dt.date.today())
         _check_landing(folders.landing, home, each)
-    _check_named(accept_fewer)
+    note_landing(home, folders.landing)
     for sentence in not_read(folders.landing):
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
     steps = [
-        *(step for each in measured for step in _made_ready(folders, each, accept_fewer, len(measured) > 1)),
+        *(step for each in measured for step in _made_ready(folders, each, len(measured) > 1)),
         _of_release(folders, cohort, release, asked, spends=bool(measured)),
     ]
     if until is not None:
@@ -123,15 +124,20 @@ def _check_ledger(folders: Folders, cohort: Cohort, release: str, measured: Sequ
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(folders: Folders, cohort: Cohort, accept_fewer: Sequence[str], several: bool) -> Iterator[_Step]:
+def _made_ready(folders: Folders, cohort: Cohort, several: bool) -> Iterator[_Step]:
     """Intake and linkage of a cohort."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
     about = f" of {cohort.code}" if several else ""
+
+    @cache
+    def to_take() -> list[str]:
+        return Intake(landing, home, folders.key_ring(INTAKE)).to_take(cohort.code, councils)
+
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
-        lambda: Intake(landing, home, folders.key_ring(INTAKE)).stands(cohort.code, councils),
-        lambda jobs: jobs.intake(councils, cohort.code, accept_fewer),
+        lambda: not to_take(),
+        lambda jobs: jobs.intake(to_take() or councils, cohort.code),
     )
     yield _Step(
         "linkage",
@@ -196,12 +202,3 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
     if moving := still_arriving(landing, cohort.code):
         raise RunStopped(f"{', '.join(moving)}: still being written; run again when it has arrived whole")
-
-
-def _check_named(extracts: Sequence[str]) -> None:
-    """Raises `RunStopped` for a name that is no extract's."""
-    try:
-        for name in extracts:
-            check_extract_name(name)
-    except ValueError as error:
-        raise RunStopped(f"--accept-fewer: {error}") from None

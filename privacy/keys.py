@@ -186,6 +186,8 @@ class KeyRing:
 
     def seals_to(self, pair: str) -> X25519PublicKey:
         """The public key to which files for the holder of a pair are sealed."""
+        if pair not in self._public and pair in self._private:
+            return self._private[pair].public_key()
         if pair not in self._public:
             raise KeyProblem(f"{_public_file(self._directory, pair)} is needed here and is not in this key set")
         return self._public[pair]

@@ -22,8 +22,8 @@ Missing stays missing: a NULL component gives a NULL token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import duckdb
@@ -33,11 +33,12 @@ import polars_hash
 import pyarrow as pa
 
 from privacy import normalise
+from privacy.doors.sql import quoted
 from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
 PSEUDONYM_VERSION = "6"
 
-_UNIT_SEPARATOR = 31  # ASCII; no component can hold it, so joined components cannot be confused
+_UNIT_SEPARATOR, _MISSING = 31, 30  # ASCII; no component can hold them, so joined components cannot be confused
 BAND_BITS = 3
 _HEX_DIGITS, _BYTES = 16, 8
 """Of 64 bits."""
@@ -109,10 +110,10 @@ def _or_where_common(component: str, place: str) -> str:
 
 
 _SEPARATED = f" || chr({_UNIT_SEPARATOR}) || "
-_SURNAME_ALONE = (
-    f"CASE WHEN n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR} THEN n_surname"
-    f" WHEN only_bearer THEN {_SEPARATED.join(('n_surname', 'council', 'cohort'))} END"
-)
+_RARE = f"n_surname_band >= {RARE_SURNAME} AND n_surname_band + n_forename_band >= {RARE_PAIR}"
+_OF_EXTRACT = _SEPARATED.join(("n_surname", "council", "cohort"))
+_SURNAME_ALONE = f"CASE WHEN {_RARE} THEN n_surname WHEN only_bearer THEN {_OF_EXTRACT} END"
+_UNLESS_RARE = f"CASE WHEN NOT ({_RARE}) THEN n_surname END"
 _ONLY_BEARER = """
     coalesce(min(n_dob_sorted) OVER namesakes = max(n_dob_sorted) OVER namesakes, true)
     AND (count(n_dob_sorted) OVER namesakes = count(*) OVER namesakes
@@ -180,12 +181,27 @@ BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
 """Domains whose tokens are compared without their last bits: see `bare_sql`."""
 TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 
+MARKS: tuple[TokenColumn, ...] = (
+    TokenColumn("record", "linkage", "record", (), ()),
+    *(TokenColumn(name, "linkage", name, (), ()) for name in ("record_born", "record_surname", "record_forename")),
+    TokenColumn("content", "linkage", "content", (), ()),
+    TokenColumn("sole_names", "linkage", "names", (), (), _BANDS),
+    TokenColumn("sole_born", "linkage", "sole|dob", (), ()),
+    TokenColumn("sole_home", "linkage", "sole|postcode", (), ()),
+)
+"""Marks of a row, made like tokens, by which the parts of an extract are put together (`marks_of_rows`). The linkage is
+given none of them: `record` and `content` take in council and source, so that they join nothing outside one extract
+and its parts. A UPN may stand for two children: `record_born` and the like say, of rows of one UPN alone, whether they
+agree. The others exist for common names alone. `sole_names` is what `t_names` is if a single child of the
+extract bears both names, which no part can tell; `sole_born` and `sole_home` tell whether that is so."""
+MARK_COLUMNS = tuple(mark.name for mark in MARKS)
+
 
 class TokenKeys:
     """The sub-keys of every domain under the first keying and, where the ring holds `linker.key`, under the second."""
 
     def __init__(self, keys: KeyRing) -> None:
-        self._first = {token.domain: keys.subkey(token.key, f"token/{token.domain}") for token in TOKENS}
+        self._first = {token.domain: keys.subkey(token.key, f"token/{token.domain}") for token in (*TOKENS, *MARKS)}
         self._second = (
             {domain: keys.subkey("linker", f"token/{domain}") for domain in self._first} if keys.holds("linker") else {}
         )
@@ -220,6 +236,63 @@ def token_columns(source_columns: set[str]) -> list[TokenColumn]:
     return [token for token in TOKENS if source_columns.issuperset(token.inputs)]
 
 
+def marks_of_rows(
+    source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
+) -> list[TokenColumn]:
+    """The marks of the rows of a source. `record` are the sets of columns of which the first that is filled identifies
+    a record, `said` all columns of a row; `columns` as in `tokenise`."""
+    of_source = [quoted(source), "council"]
+    sets = (_joined_sql([str(number), *map(_as_compared, names)]) for number, names in enumerate(record))
+    content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
+    components = {
+        "record": (*of_source, f"coalesce({', '.join(sets)})"),
+        "content": (*of_source, *content),
+    }
+    if "upn" in columns:
+        told = {"born": "n_dob_sorted", "surname": "n_surname", "forename": "n_forename"}
+        components |= {f"record_{name}": (*components["record"], part) for name, part in told.items()}
+    if {"surname", "forename", "date_of_birth", "postcode"} <= columns:
+        names = (_UNLESS_RARE, "n_forename")
+        components |= {
+            "sole_names": (_UNLESS_RARE.replace("THEN n_surname", f"THEN {_OF_EXTRACT}"), "n_forename"),
+            "sole_born": (*names, "n_dob_sorted"),
+            "sole_home": (*names, "n_postcode"),
+        }
+    return [replace(mark, components=components[mark.name]) for mark in MARKS if mark.name in components]
+
+
+_NUMBERS = {
+    "upn": "coalesce(n_upn, n_upn_temporary)",
+    "nhs_number": "n_nhs",
+    "surname": "n_surname",
+    "forename": "n_forename",
+    "date_of_birth": "n_dob",
+}
+"""Columns that are compared in their normalised form."""
+
+
+def _as_compared(column: str) -> str:
+    return f"({_NUMBERS.get(column) or f'upper(trim({column}::VARCHAR))'})::VARCHAR"
+
+
+def _joined_sql(texts: Sequence[str]) -> str:
+    return f"({_SEPARATED.join(texts)})"
+
+
+def without_sole_bearers(table: pa.Table) -> pa.Table:
+    """The rows of an extract as those of a part: `t_names` stays where the names are rare by public lists alone."""
+    if "t_names" not in table.column_names:
+        return table
+    values, missing = with_mask(_one_chunk(table["t_names"]))
+    surname, forename = (values >> np.uint64(BAND_BITS)) & _BAND, values & _BAND
+    rare = (surname >= RARE_SURNAME) & (surname + forename >= RARE_PAIR)
+    kept = pa.array(values, pa.uint64(), mask=missing | ~rare)
+    return table.set_column(table.column_names.index("t_names"), "t_names", kept)
+
+
+_BAND = np.uint64(2**BAND_BITS - 1)
+
+
 def tokenise(
     con: duckdb.DuckDBPyConnection,
     relation: str,
@@ -227,6 +300,7 @@ def tokenise(
     passthrough: list[str],
     keys: TokenKeys,
     *,
+    marks: Sequence[TokenColumn] = (),
     second_keying: bool = True,
     whole: bool = True,
 ) -> pa.Table:
@@ -234,11 +308,12 @@ def tokenise(
 
     `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth; its columns `council`
     and `cohort` say which extract of one source a row is of. With `whole=False` the relation is a part of an extract:
-    which child alone has its names cannot be seen there, and no token rests on it. With `second_keying=False` the
+    which child alone has its names cannot be seen there, and no token rests on it. `marks` are made beside the tokens
+    (`marks_of_rows`). With `second_keying=False` the
     result is what a sender hands over; `rekey` turns it into what the pipeline makes itself. Needs `prepare` on the
     connection.
     """
-    tokens = token_columns(columns)
+    tokens = [*token_columns(columns), *marks]
     rows = con.sql(_messages_sql(relation, columns, tokens, passthrough, whole)).to_arrow_table()
     kept = rows.select(passthrough)
     messages = {token.name: _one_chunk(rows[token.name]) for token in tokens}
@@ -251,7 +326,7 @@ def tokenise(
 
 def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
     """`table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
-    tokens = {token.name: token for token in TOKENS if token.name in columns}
+    tokens = {token.name: token for token in (*TOKENS, *MARKS) if token.name in columns}
     first = {name: _one_chunk(table[name]) for name in tokens}
     bare = {name: as_bytes(_bare(first[name], token)) for name, token in tokens.items()}
     hashed = hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})

@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, ROW_COUNT_RULES
+from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, RELEASE_RULES, ROW_COUNT_RULES
 from sources.extract.rules import FILE_RULES
 from sources.reference.cohorts import Cohort
 
@@ -23,6 +23,7 @@ def render() -> str:
         becomes={"identifier": "token", "payload": "kept", "check": "checked"},
         complete=MIN_COMPLETE_SHARE,
         extract_rules=ROW_COUNT_RULES,
+        release_rules=RELEASE_RULES,
         file_rules=FILE_RULES,
     )
 

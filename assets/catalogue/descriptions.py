@@ -24,6 +24,10 @@ ALLOWED = (
     DOCUMENTS,
     *("rows_read", "rows_rejected", "file_mac", "contract"),  # of one landed file, as its sender knows it
     *("cohort", "missing", "not_taken", "not_read"),  # names of councils and sources
+    *("share_rejected", "share_warned", "rows_of_expected", "rows_of_last", "least_filled"),  # shares, rounded
+    *("expected_rows", "rules", "rules_broken"),  # published, or the operator's; and counts of rules
+    *("report", "dagster/row_count"),  # a path; rows of published tables alone
+    *("rows_outside_their_domain", "units_twice", "problems"),  # of checks that must find none
     *("release", "path"),
     *(r"rho( of \d{6})?", r"plan_sha256( of \d{6})?"),
 )

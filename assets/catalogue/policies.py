@@ -1,8 +1,9 @@
 """When the catalogue calls an asset stale, and what Dagster starts by itself inside the restricted zone.
 
-Dagster judges a partitioned asset by its newest materialisation, whichever the partition. A policy here therefore says
-whether a source, or the linkage, has moved at all when it should have; which council and cohort is late is said by the
-check `arrivals`. Nothing of the release has a policy of either kind.
+Dagster judges a partitioned asset by its newest materialisation, whichever the partition. The policy of a source is
+therefore that of its landing, which is materialised only when every council that takes part has sent it; that of the
+linkage says whether any cohort was linked. Which council and cohort is late is said by the check `arrivals`. Nothing of
+the release has a policy of either kind.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _TIMEZONE = "Europe/London"
 
 
 def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
-    """Stale from the end of the source's due date, every year, until an extract is taken or found unchanged."""
+    """Stale from the end of the source's due date, every year, until every council that takes part has sent it."""
     return dg.FreshnessPolicy.cron(
         deadline_cron=f"59 23 {contract.due.day} {contract.due.month} *",
         lower_bound_delta=WINDOW,

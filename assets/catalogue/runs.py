@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import getpass
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -24,14 +24,12 @@ from assets.home.processing_log import of_run
 from privacy.keys import PIPELINE, Holder, KeyRing
 from privacy.linkage.backends import DUCKDB
 from sources.reference.cohorts import cohort_codes
-from sources.reference.places import PILOT, places
 
 LAST_COHORT_YEAR = 2030
 
 COHORTS = dg.StaticPartitionsDefinition(cohort_codes(LAST_COHORT_YEAR))
-COUNCIL_NAMES = (*PILOT, *(council for council in places() if council not in PILOT))
-"""The pilot first, so that a range of partitions that holds the pilot holds nothing else."""
-COUNCILS = dg.StaticPartitionsDefinition(COUNCIL_NAMES)
+COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
+"""Those that take part: each is added when it first has a folder in landing."""
 COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -55,12 +53,23 @@ def parts(key: str) -> tuple[str, str]:
     return council, cohort
 
 
-def one_run(councils: Iterable[str], cohort: str) -> dict[str, str]:
-    """Run tags that ask for the smallest range of partitions holding these councils of a cohort, as one run."""
-    positions = [COUNCIL_NAMES.index(council) for council in councils]
+def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
+    """Make sure that there are partitions of these councils; all that there are, in their order."""
+    name = str(COUNCILS.name)
+    known = instance.get_dynamic_partitions(name)
+    if new := [council for council in councils if council not in known]:
+        instance.add_dynamic_partitions(name, new)
+        known = instance.get_dynamic_partitions(name)
+    return list(known)
+
+
+def one_run(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[str, str]:
+    """Run tags that ask for the smallest range of partitions holding these councils of a cohort, as one run; `known`
+    are all councils in the order of their partitions."""
+    positions = [known.index(council) for council in councils]
     return {
-        RANGE_START: council_cohort(COUNCIL_NAMES[min(positions)], cohort),
-        RANGE_END: council_cohort(COUNCIL_NAMES[max(positions)], cohort),
+        RANGE_START: council_cohort(known[min(positions)], cohort),
+        RANGE_END: council_cohort(known[max(positions)], cohort),
     }
 
 

@@ -121,7 +121,18 @@ def _clear(home: Home) -> None:
     """Remove what steps that died have left half-made."""
     for folder in home.restricted.glob("staging-*"):
         shutil.rmtree(folder)
-    kinds = ("pseudonymised", "quarantine", "quality", "history", "stopped", "reports", "linked", "forgotten")
+    kinds = (
+        "pseudonymised",
+        "parts",
+        "several",
+        "quarantine",
+        "quality",
+        "history",
+        "stopped",
+        "reports",
+        "linked",
+        "forgotten",
+    )
     for folder in (home.tokens_zone, *(home.restricted / kind for kind in kinds)):
         for left in ("*.new", ".*.unfinished"):  # the first is what earlier releases left
             for path in folder.rglob(left):

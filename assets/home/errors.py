@@ -72,13 +72,14 @@ def _is_own(error: Exception) -> bool:
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Raise `StepFailed` for errors in the block that are not of the project's own."""
+    """Raise `StepFailed` for errors in the block that are not of the project's own, with their stack: places in the
+    code, and no value."""
     try:
         yield
     except Exception as error:
         if _is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
-        raise StepFailed(in_plain_words(error)) from None
+        raise StepFailed(in_plain_words(error)).with_traceback(error.__traceback__) from None
 
 
 def check_readable(home: _Rooted, path: Path) -> None:
@@ -100,6 +101,7 @@ _LINK_AGAIN = "run the linkage of the cohort again, which makes it anew; nothing
 _TAKE_IN_AGAIN = "put the extract into landing and run its intake again, or restore the file from a backup"
 _REMEDY = {
     "links.parquet": "restore it from a backup, or remove it and link again, and every child gets a new child_id",
+    "pairs.parquet": "remove it and run the linkage of the cohort again, which weighs every pair anew",
     "children.parquet": _LINK_AGAIN,
     "reviewed_children.parquet": _LINK_AGAIN,
     "responses.parquet": _LINK_AGAIN,

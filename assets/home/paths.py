@@ -50,6 +50,10 @@ class Home:
         """Tokens of the rows of an extract, encrypted to the linkage; none of a source that is not linked."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
 
+    def weighed(self, cohort: str) -> Path:
+        """Pairs that the linkage weighed, encrypted to it."""
+        return self.tokens("weighed", cohort, "pairs")
+
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
         """Payload of the rows of an extract."""
         return self._extract("pseudonymised", source, cohort, council, "parquet")
@@ -73,6 +77,18 @@ class Home:
         """Folder of the quality results of deliveries that were superseded, by MAC of the file."""
         return self._extract("history", source, cohort, council, "d")
 
+    def parts(self, source: str, cohort: str, council: str) -> Path:
+        """Folder of the parts of an extract that have been read: what is kept of each, by its number."""
+        return self._extract("parts", source, cohort, council, "d")
+
+    def several(self, source: str, council: str) -> Path:
+        """Of which cohorts each file was that held several."""
+        return self.restricted / "several" / f"source={source}" / f"{council}.json"
+
+    def tokens_of_parts(self, source: str, cohort: str, council: str) -> Path:
+        """Folder of the tokens of the parts of an extract, each encrypted to the linkage."""
+        return self.tokens(source, cohort, council).with_suffix(".d")
+
     def reports(self, cohort: str, council: str) -> Path:
         """Folder of the quality reports for one council, fit to send to it."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
@@ -95,6 +111,19 @@ class Home:
     def forgotten(self, source: str, cohort: str, council: str) -> Path:
         """Row numbers of deliveries that were removed on request, by MAC of the file."""
         return self._extract("forgotten", source, cohort, council, "json")
+
+    @property
+    def landing_seen(self) -> Path:
+        """What of landing nobody reads, and for which sources it has folders, when it was last looked at."""
+        return self.restricted / "landing_seen.json"
+
+    def token_sample(self, source: str, cohort: str, council: str) -> Path:
+        """The least tokens of the children of an extract that was linked, sealed to the linkage."""
+        return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
+
+    def replaced(self, cohort: str) -> Path:
+        """Which share of the children of a replaced extract is in the one that replaced it."""
+        return self.linked(cohort) / "replaced.json"
 
     @property
     def objections(self) -> Path:

@@ -2,44 +2,36 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
-from pydantic import Field, field_validator
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
 from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly
 from assets.home.at_work import in_use, turn
 from assets.home.retention_policy import check_may_be_held
+from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
+from assets.intake.rule_families import ALL_COUNCILS, FAMILIES, QUALITY, Outcome, outcomes, waiting_anywhere
 from assets.intake.take_in import Intake
 from privacy.doors.counts import magnitude, rows
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, check_extract_name, find
+from sources.extract.landed import Landed, find, taking_part
 from sources.reference.cohorts import Cohort
-
-
-class IntakeConfig(dg.Config):
-    """`accept_fewer` names extracts, as `council/source`, that may have far fewer rows than the last delivery."""
-
-    accept_fewer: list[str] = Field(default_factory=list)
-
-    @field_validator("accept_fewer")
-    @classmethod
-    def _are_extracts(cls, names: list[str]) -> list[str]:
-        for name in names:
-            check_extract_name(name)
-        return names
-
 
 GROUP = "intake"
 LANDING = "landing"
 RESTRICTED = "restricted"
-QUALITY_CHECK, ROWS_CHECK = "quality", "rows"
 _SENTENCES_SHOWN = 3
-"""Stopped extracts named in the outcome of a check; the log names every one."""
+"""Stopped extracts named in the error of a run; its log names every one."""
+
+
+class ExtractsStopped(Exception):
+    """Extracts that were not taken; the message says which, and why."""
+
 
 postcode_directory = dg.AssetSpec(
     [LANDING, "postcode_directory"],
@@ -67,87 +59,90 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
         group_name=LANDING,
         description=(
             f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
-            " Identifiable; read by intake alone."
+            " Identifiable; read by intake alone. Fresh where every council that takes part had sent it, of one cohort,"
+            f" in the {WINDOW.days} days before its yearly due date."
         ),
         kinds={"csv"},
         owners=["team:councils"],
         tags={"zone": LANDING},
         metadata=descriptions.landed(contract),
+        freshness_policy=due_freshness(contract),
     )
 
 
 def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
-    key = dg.AssetKey([RESTRICTED, contract.name])
+    key, landing = dg.AssetKey([RESTRICTED, contract.name]), dg.AssetKey([LANDING, contract.name])
 
-    @dg.asset(
-        key=key,
-        deps=[dg.AssetKey([LANDING, contract.name]), postcode_directory.key],
-        partitions_def=COUNCIL_COHORTS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+    @dg.multi_asset(
+        name="__".join(key.path),
+        specs=[_pseudonymised_spec(contract, key, landing)],
         check_specs=[
-            dg.AssetCheckSpec(
-                QUALITY_CHECK,
-                asset=key,
-                blocking=True,
-                description="No extract was stopped: rules of intake and Great Expectations over the payload",
+            *(
+                dg.AssetCheckSpec(name, asset=key, description=said, partitions_def=COUNCIL_COHORTS)
+                for name, said in FAMILIES.items()
             ),
             dg.AssetCheckSpec(
-                ROWS_CHECK,
-                asset=key,
-                description="No row was set aside and nothing of an extract as a whole is worth a warning",
+                ALL_COUNCILS, asset=key, description="Of no council was the newest delivery stopped, or holds a release"
             ),
         ],
-        output_required=False,
-        freshness_policy=due_freshness(contract),
-        group_name=GROUP,
-        kinds={"duckdb", "parquet", "greatexpectations"},
-        owners=["team:data-engineering"],
-        tags={"zone": RESTRICTED},
-        metadata=descriptions.pseudonymised(contract, dg.AssetKey([LANDING, contract.name]), postcode_directory.key),
-        description=(
-            f"{contract.title} without identifiers: payload by row key and, apart from it and sealed to the linkage,"
-            " the tokens in their place, beside the quarantine and the quality result. Taken in one streaming pass."
-            f" Fresh where any extract was taken, or found unchanged, in the {WINDOW.days} days before its yearly due"
-            " date; which council is missing, of which cohort, is in the check `arrivals` of `links`."
-        ),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
     )
     @speaks_plainly
-    def intake(
-        context: dg.AssetExecutionContext, config: IntakeConfig, installation: Installation
-    ) -> Iterator[dg.AssetCheckResult]:
-        home, cohorts = installation.open_home(), {parts(partition)[1] for partition in context.partition_keys}
-        with in_use(home), turn(home, cohorts):
-            taken, stopped = _take_in_all(context, installation, config.accept_fewer, contract.name, key)
+    def intake(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[dg.AssetCheckResult]:
+        home, partitions = installation.open_home(), [parts(partition) for partition in context.partition_keys]
+        with in_use(home), turn(home, {cohort for _, cohort in partitions}):
+            stopped = _take_in_all(context, installation, contract.name, key)
+        for cohort in {cohort for _, cohort in partitions}:
+            if _all_have_sent(installation, contract.name, cohort):
+                whole = descriptions.checked({"cohort": cohort})
+                context.log_event(dg.AssetMaterialization(landing, metadata=whole))
+        waiting = waiting_anywhere(home, contract.name, {cohort for _, cohort in partitions})
         yield dg.AssetCheckResult(
-            check_name=QUALITY_CHECK,
+            check_name=ALL_COUNCILS,
             asset_key=key,
-            passed=not stopped,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=_first(stopped) if stopped else "every extract was taken",
-        )
-        warnings = [sentence for quality in taken if (sentence := _warning(quality))]
-        yield dg.AssetCheckResult(
-            check_name=ROWS_CHECK,
-            asset_key=key,
-            passed=not warnings,
+            passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_first(warnings) if warnings else "every row was kept",
+            description=_first(waiting) if waiting else "no newest delivery is stopped, or holds a release",
         )
+        if stopped:
+            raise ExtractsStopped(_first(stopped))
 
     return intake
 
 
+def _pseudonymised_spec(contract: SourceContract, key: dg.AssetKey, landing: dg.AssetKey) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        deps=[landing, postcode_directory.key],
+        partitions_def=COUNCIL_COHORTS,
+        skippable=True,
+        group_name=GROUP,
+        kinds={"duckdb", "parquet", "greatexpectations"},
+        owners=["team:data-engineering"],
+        tags={"zone": RESTRICTED},
+        metadata=descriptions.pseudonymised(contract, landing, postcode_directory.key),
+        description=(
+            f"{contract.title} without identifiers: payload by row key and, apart from it and sealed to the linkage,"
+            " the tokens in their place, beside the quarantine and the quality result. Taken in one streaming pass."
+            " Its checks are of one council and cohort each; which council is missing, of which cohort, is in the check"
+            " `arrivals` of `links`."
+        ),
+    )
+
+
+def _all_have_sent(installation: Installation, source: str, cohort: str) -> bool:
+    councils = taking_part(installation.landing_folder)
+    return all(deliveries.current(installation.home_folder, source, cohort, council) for council in councils)
+
+
 def _take_in_all(
-    context: dg.AssetExecutionContext,
-    installation: Installation,
-    accept_fewer: list[str],
-    source: str,
-    key: dg.AssetKey,
-) -> tuple[list[ExtractQuality], list[str]]:
-    """Take in each partition's extract; those that were taken, and the sentences of those that were stopped."""
-    taken: list[ExtractQuality] = []
+    context: dg.AssetExecutionContext, installation: Installation, source: str, key: dg.AssetKey
+) -> list[str]:
+    """Take in each partition's extract, and say how it fared by every family of rules; the sentences of those that
+    were stopped."""
     stopped: list[str] = []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE), accept_fewer)
+    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
     for cohort in {parts(partition)[1] for partition in context.partition_keys}:
         check_may_be_held(Cohort(cohort), dt.date.today())
@@ -157,37 +152,60 @@ def _take_in_all(
             found = find(installation.landing_folder, council, source, cohort)
         except ExtractStopped as stop:
             intake.refuse(council, source, cohort, stop)
-            stopped.append(str(stop))
+            stopped.append(_say_stopped(context, key, partition, stop))
         else:
             landed += [found] if found else []
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
+        partition = council_cohort(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
-            stopped.append(str(outcome))
-            continue
-        taken.append(outcome)
-        context.log_event(
-            dg.AssetMaterialization(
-                key,
-                description=_sentence(outcome),
-                partition=council_cohort(extract.council, extract.cohort),
-                metadata=descriptions.checked(_metadata(outcome)),
-            )
-        )
-    for sentence in stopped:
+            stopped.append(_say_stopped(context, key, partition, outcome))
+        elif outcome:
+            _say_taken(context, installation, key, partition, outcome)
+    for sentence in intake.not_read:
         context.log.error(sentence)
-    return taken, stopped
+    return stopped
+
+
+def _say_stopped(context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, stopped: ExtractStopped) -> str:
+    context.log.error(str(stopped))
+    failed = Outcome(QUALITY, False, str(stopped))
+    context.log_event(_evaluation(key, partition, failed, dg.AssetCheckSeverity.ERROR))
+    return str(stopped)
+
+
+def _say_taken(
+    context: dg.AssetExecutionContext,
+    installation: Installation,
+    key: dg.AssetKey,
+    partition: str,
+    quality: ExtractQuality,
+) -> None:
+    report = installation.home_folder.reports(quality.cohort, quality.council) / f"{quality.source}.html"
+    metadata = descriptions.checked(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
+    context.log_event(
+        dg.AssetMaterialization(key, description=_sentence(quality), partition=partition, metadata=metadata)
+    )
+    for outcome in outcomes(quality):
+        context.log_event(_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
+
+
+def _evaluation(
+    key: dg.AssetKey, partition: str, outcome: Outcome, severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=outcome.family,
+        passed=outcome.passed,
+        severity=severity,
+        description=outcome.sentence,
+        metadata=descriptions.checked(outcome.numbers),
+        partition=partition,
+    )
 
 
 def _first(sentences: list[str]) -> str:
-    more = f"; and {len(sentences) - _SENTENCES_SHOWN} more extracts" if len(sentences) > _SENTENCES_SHOWN else ""
+    more = f"; and {len(sentences) - _SENTENCES_SHOWN} more" if len(sentences) > _SENTENCES_SHOWN else ""
     return "; ".join(sentences[:_SENTENCES_SHOWN]) + more
-
-
-def _warning(quality: ExtractQuality) -> str:
-    """What a person should look at of an extract that was taken; empty where there is nothing."""
-    found = [f"{rows(quality.rows_rejected)} set aside"] if quality.rows_rejected else []
-    found += [finding.sentence.removesuffix(".") for finding in quality.findings if not finding.passed]
-    return f"{quality.council}: {', '.join(found)}" if found else ""
 
 
 def _sentence(quality: ExtractQuality) -> str:
@@ -199,7 +217,7 @@ def _sentence(quality: ExtractQuality) -> str:
     )
 
 
-def _metadata(quality: ExtractQuality) -> dict[str, str]:
+def _metadata(quality: ExtractQuality) -> dict[str, Any]:
     """What the event log may hold: how many rows there are by order of size, and the MAC of the file."""
     return {
         "rows_read": magnitude(quality.rows_read),

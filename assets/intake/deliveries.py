@@ -20,21 +20,63 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.intake.one_pass import RuleCount, Staged
 from assets.intake.profile import Profile
-from assets.intake.quality import Finding
+from assets.intake.quality import CRITICAL, HOLD, Finding
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyProblem, KeyRing
-from privacy.row_keys import RowKeys
+from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
 from sources.reference.cohorts import Cohort
 
 _OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
 MAC_KEY = "file_mac"
 """Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
+PARTS_KEY = "parts"
+"""Name, in the metadata of the tokens of an extract in parts, of the stems of the files that its tokens lie in."""
 TOKENS_KEY = "tokens_made_under"
 """Name, in the metadata of payload and tokens, of what the tokens of their rows were made under: with the MAC, it says
 what they are, though no two encrypted files are the same."""
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """One part of an extract, and what became of its rows when the parts were put together.
+
+    Of the rows that were not set aside, some are `in_force`; others repeat what an earlier part says, or were
+    `replaced` or deleted by a later one. `deletions` are rows that delete a record, `of_nothing` those among them whose
+    record was not held. `sent_again` is the number of the part of the same name that took its place, or 0.
+    `senders_sha256` is of the file that the sender holds, also where it handed over tokens in its place. Of a file of
+    several cohorts, `of_no_cohort` rows are in none of them, the first of them by number.
+    """
+
+    number: int
+    file: str
+    file_sha256: str
+    file_mac: str
+    read_at: str
+    rows_read: int
+    in_force: int
+    repeated: int
+    replaced: int
+    rejected: int
+    deletions: int
+    of_nothing: int
+    sent_again: int
+    senders_sha256: str
+    of_no_cohort: int = 0
+    first_of_no_cohort: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class FromParts:
+    """How an extract was put together: `how` its parts belong together, whether that was `seen` from them rather than
+    stated, what their order is by, and the parts in their order, those that were sent again first."""
+
+    how: str
+    seen: bool
+    order: str
+    parts: tuple[PartRows, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +84,9 @@ class ExtractQuality:
     """What intake found in one extract. Holds the file's own counts and row numbers, no values.
 
     `taken_at` is an ISO 8601 time. `headings` are the file's own names of contract columns, where they differ.
-    `rows_warned` counts kept rows with a warning.
+    `rows_warned` counts kept rows with a warning; `rows_expected` is how many there should be, where anybody knows, and
+    `rows_last` how many were kept of the last delivery that no release had to wait for. Of an extract in parts,
+    `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together.
     """
 
     council: str
@@ -61,7 +105,10 @@ class ExtractQuality:
     rules: tuple[RuleCount, ...]
     findings: tuple[Finding, ...]
     profile: Profile
+    rows_expected: int | None = None
+    rows_last: int | None = None
     unchanged: bool = field(default=False)
+    parts: FromParts | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -69,8 +116,24 @@ class ExtractQuality:
         return self.source, self.cohort, self.council
 
     @property
+    def part_numbers(self) -> dict[str, int]:
+        """The number of each of its files by MAC: those of its parts, or 0 of a whole one."""
+        return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
+
+    def has_row(self, number: int) -> bool:
+        """Whether a row of this number in the whole extract was read."""
+        part, row = part_and_row(number)
+        read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
+        return 0 < row <= read.get(part, 0)
+
+    @property
     def failures(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "critical" and not finding.passed)
+        return tuple(finding for finding in self.findings if finding.severity == CRITICAL and not finding.passed)
+
+    @property
+    def holds(self) -> tuple[Finding, ...]:
+        """What a release waits for."""
+        return tuple(finding for finding in self.findings if finding.severity == HOLD and not finding.passed)
 
 
 @dataclass(frozen=True)
@@ -127,17 +190,20 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
     return quality if quality and quality.file_mac == held else None
 
 
-def last(home: Home, source: str, cohort: str, council: str, mac: str) -> ExtractQuality | None:
-    """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before."""
-    key = (source, cohort, council)
-    standing = read(home.quality(*key))
-    if standing and standing.file_mac != mac:
-        return standing  # whatever the clock said when it was taken
+def last(
+    home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
+) -> ExtractQuality | None:
+    """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before; with
+    `that_stood`, the newest that no release had to wait for."""
+    key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
-    if of_this_cohort := [quality for quality in superseded if quality.file_mac != mac]:
-        return max(of_this_cohort, key=lambda quality: quality.taken_at)
-    before = Cohort(cohort).previous
-    return read(home.quality(source, before.code, council)) if before else None
+    found = [
+        read(home.quality(*key)),  # whatever the clock said when it was taken
+        *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
+        read(home.quality(source, before.code, council)) if before else None,
+    ]
+    others = (quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort))
+    return next((quality for quality in others if not (that_stood and quality.holds)), None)
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
@@ -168,6 +234,8 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
             f"{council}/{source}/{cohort} was taken in under another row key: give the key set of that time, or take it"
             " in again"
         )
+    if quality and quality.parts:
+        return row_keys.of_parts(keys, source, cohort, council)
     return row_keys.of_delivery(keys, source, cohort, council, quality.file_mac if quality else "")
 
 

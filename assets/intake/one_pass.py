@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.intake.rows_apart import CHUNK_ROWS, Out
+from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
 from assets.intake.shared_numbers import SharedNumbers, hashes_sql
-from privacy import normalise, pseudonyms
+from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory
 from privacy.doors.sql import csv, quoted
@@ -34,7 +34,7 @@ from sources.contracts.people import UPN_OF_TWO
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
-from sources.extract.project import BITS, Projection, project_extract
+from sources.extract.project import BITS, DELETED, Projection, project_extract
 from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
@@ -191,11 +191,12 @@ class Untokenised:
 
     contract: SourceContract
     rows: pa.Table
+    of: Scope = WHOLE
 
     @property
-    def form(self) -> tuple[str, ...]:
+    def form(self) -> tuple[Any, ...]:
         """What is the same of rows that one statement can give tokens to."""
-        return self.contract.name, *self.rows.column_names
+        return self.of, self.contract.name, *self.rows.column_names
 
 
 def one_pass(
@@ -218,10 +219,10 @@ def one_pass(
         first, second = next(typed), next(typed, None)
         if second is not None:
             chunks = chain([first, second], typed)
-            for chunk in ahead(tokenise(tools, [each], contract, whole=False)[0] for each in chunks):
+            for chunk in ahead(tokenise(tools, [each], contract, replace(out.of, whole=False))[0] for each in chunks):
                 _write(chunk, findings, out)
     if second is None:
-        _write((yield Untokenised(contract, first)), findings, out)
+        _write((yield Untokenised(contract, first, out.of)), findings, out)
     findings.set_aside(extract.set_aside, out)
     findings.note_shared_numbers(out)
     hints: tuple[Suspicion, ...] = ()
@@ -250,7 +251,14 @@ def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out:
             wanted = steps.send(rows)
         except StopIteration as end:
             return end.value
-        (rows,) = tokenise(tools, [wanted.rows], contract)
+        (rows,) = tokenise(tools, [wanted.rows], contract, wanted.of)
+
+
+def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, projection: Projection) -> pa.Table:
+    """The marks of the rows of an extract that is small, by `source_row`."""
+    typed = pa.concat_tables(_typed(tools.con, extract, contract, projection))
+    (rows,) = tokenise(tools, [typed], contract, Scope(whole=False, marked=True))
+    return rows.select([SOURCE_ROW, "record"])
 
 
 def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
@@ -267,7 +275,7 @@ def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | 
 
 def _of_one_form(tools: Tools, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:
     try:
-        return tokenise(tools, [entry.rows for entry in wanted], wanted[0].contract)
+        return tokenise(tools, [entry.rows for entry in wanted], wanted[0].contract, wanted[0].of)
     except Exception as failure:
         if len(wanted) == 1:
             return [failure]
@@ -289,33 +297,46 @@ def _typed(
 
 def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
     """Count what is wrong in rows that have been given tokens, and write what is kept."""
+    if DELETED in chunk.column_names:
+        deletions = chunk[DELETED]
+        out.mark(chunk.filter(deletions), RowState.DELETED)
+        chunk = chunk.filter(pc.invert(deletions)).drop_columns([DELETED])
     good = findings.add(chunk, out)
     chunk = chunk.drop_columns([_ROW_HASH, *findings.issue_columns])
-    out.write(chunk if pc.all(good).as_py() else chunk.filter(good))
+    if pc.all(good, min_count=0).as_py():
+        return out.write(chunk)
+    out.write(chunk.filter(good))
+    out.mark(chunk.filter(pc.invert(good)), RowState.REJECTED)
 
 
-def tokenise(
-    tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, *, whole: bool = True
-) -> list[pa.Table]:
+def tokenise(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, of: Scope) -> list[pa.Table]:
     """`typed` tables of one source, of one schema, with tokens in the place of identifiers; rows by `source_row`.
 
-    What a statement costs to plan does not depend on the rows, so that small extracts go through it together. Each
-    table is a `whole` extract, or a chunk of a long one.
+    What a statement costs to plan does not depend on the rows, so that small extracts go through it together.
     """
     kept = ["council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
     kept += [name for name in typed[0].column_names if name.startswith("issues_")] + [_ROW_HASH]
+    kept += [DELETED] if DELETED in typed[0].column_names else []
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    if "date_of_birth" not in identifiers:
+    of_people = "date_of_birth" in identifiers
+    if not of_people and not of.marked:
         return [_in_order(table).select(kept) for table in typed]
     parts = [table.append_column(_PART, pa.repeat(part, len(table))) for part, table in enumerate(typed)]
     tools.con.register("typed_rows", pa.concat_tables(parts))
-    relation = (
-        f"(SELECT typed.*, {_TERM_SQL} AS {TERM_OF_BIRTH}, {IMD_QUINTILE} FROM typed_rows AS typed"
-        " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
-    )
-    kept += [*DERIVED, _PART]
+    relation = "typed_rows"
+    if of_people:
+        relation = (
+            f"(SELECT typed.*, {_TERM_SQL} AS {TERM_OF_BIRTH}, {IMD_QUINTILE} FROM typed_rows AS typed"
+            " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
+        )
+        kept += DERIVED
+    said = [column.name for column in contract.columns]
+    marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers) if of.marked else ()
     rows = pseudonyms.tokenise(
-        tools.con, relation, identifiers, kept, tools.keys, second_keying=tools.second_keying, whole=whole
+        *(tools.con, relation, identifiers, [*kept, _PART], tools.keys),
+        marks=marks,
+        second_keying=tools.second_keying,
+        whole=of.whole,
     )
     tools.con.unregister("typed_rows")
     rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
@@ -340,9 +361,10 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
 
 
 def _row_hash(contract: SourceContract) -> str:
+    part = row_keys.part_sql(SOURCE_ROW)
     if keys := contract.repeated.columns:
-        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join(keys)}) END"
-    return f"hash({', '.join(column.name for column in contract.columns)})"
+        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join((*keys, part))}) END"
+    return f"hash({', '.join((*(column.name for column in contract.columns), part))})"
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:

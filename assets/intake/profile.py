@@ -21,7 +21,9 @@ from assets.intake.one_pass import DERIVED
 from privacy.doors.sql import parquet, quoted
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
+from sources.contracts.extract_rules import judged_on_payload
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.extract.project import bound
 from sources.reference.asq3 import DOMAINS
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
@@ -90,6 +92,16 @@ def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract
         tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
         tuple(Measure(name, next(counted), next(counted)) for name in measures),
     )
+
+
+def breaking(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract, cohort: Cohort) -> dict[str, int]:
+    """How many rows of `kept` break each rule across columns that can be judged on the payload."""
+    rules = judged_on_payload(contract)
+    if not rules:
+        return {}
+    counted = ", ".join(_count(bound(rule.broken, cohort)) for rule in rules)
+    found = con.execute(f"SELECT {counted} FROM {parquet(kept, hive_partitioning=False)}").fetchall()[0]
+    return {rule.id: rows for rule, rows in zip(rules, found, strict=True)}
 
 
 def rows_warned(quarantine: Path) -> int:

@@ -24,7 +24,7 @@ import pyarrow.parquet
 from privacy.doors import environment
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import expected_complete, extract_rules
+from sources.contracts.extract_rules import broken_rows, expected_complete, extract_rules, judged_on_payload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +40,15 @@ _EXTRACT_RESULTS = {
     "partial_unexpected_count": 0,
 }
 """Says which extracts fail: what this suite looks at are counts and shares, not values."""
+CRITICAL, HOLD, _WARNING = "critical", "hold", "warning"
+_SEVERITIES = {Severity.STOP: CRITICAL, Severity.HOLD: HOLD, Severity.WARN: _WARNING}
+"""What a finding is called; Great Expectations knows no hold, and calls it a warning."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation and its outcome; `rule` is its name in the contract's suite."""
+    """One expectation and its outcome; `rule` is its name in the contract's suite, `severity` critical, hold or
+    warning."""
 
     rule: str
     expectation: str
@@ -64,9 +68,11 @@ class Judged:
     rows_kept: int
     rejected_share: float | None
     rows_of_last: float | None
-    rows_of_published: float | None
+    rows_of_expected: float | None
     filled: Mapping[str, int]
     """Kept rows with a usable value, by column."""
+    breaking: Mapping[str, int]
+    """Kept rows that break a rule across columns of the payload, by rule."""
 
     def complete(self, column: Column) -> float | None:
         """Share of the kept rows with a usable value of a column."""
@@ -81,6 +87,7 @@ class _Expected:
     column: str | None
     expectation: Any
     sentence: str
+    severity: str = CRITICAL
 
 
 def load() -> None:
@@ -135,17 +142,19 @@ def _batches(contract: SourceContract, extract: Judged) -> Iterator[pa.RecordBat
 
 
 def _findings(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
-    outcomes = _run(_row_suite(contract.name), rows.to_pandas(), _ROW_RESULTS)
+    outcomes = _run(_rows(contract.name), rows.to_pandas())
     return {name: finding for name, (finding, _) in outcomes.items()}
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, Finding]]:
-    findings = _run(
-        _extract_suite(contract.name), pa.Table.from_pylist(_facts(contract, extracts)).to_pandas(), _EXTRACT_RESULTS
-    )
+    facts = pa.Table.from_pylist(_facts(contract, extracts)).to_pandas()
+    findings = _run(_extract(contract.name), facts)
     return [
-        {name: replace(finding, passed=index not in failed) for name, (finding, failed) in findings.items()}
-        for index in range(len(extracts))
+        {
+            name: replace(finding, passed=index not in failed, unexpected_rows=extract.breaking.get(name))
+            for name, (finding, failed) in findings.items()
+        }
+        for index, extract in enumerate(extracts)
     ]
 
 
@@ -157,8 +166,9 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
             "rows_repeated": _rows_repeated(extract),
             "rejected_share": extract.rejected_share,
             "rows_of_last": extract.rows_of_last,
-            "rows_of_published": extract.rows_of_published,
+            "rows_of_expected": extract.rows_of_expected,
             **{f"{column.name}_complete": extract.complete(column) for column in expected_complete(contract)},
+            **{broken_rows(rule): extract.breaking.get(rule.id) for rule in judged_on_payload(contract)},
         }
         for index, extract in enumerate(extracts)
     ]
@@ -178,23 +188,20 @@ def _both(one: Finding | None, other: Finding) -> Finding:
     return replace(one, passed=one.passed and other.passed, unexpected_rows=rows)
 
 
-def _run(
-    suite: tuple[Any, Mapping[str, _Expected]], frame: pd.DataFrame, result_format: Mapping[str, Any]
-) -> dict[str, tuple[Finding, set[int]]]:
+def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
     """By rule, its finding and the extracts that break it, where the format says which."""
-    expectations, expected = suite
-    batch = _batch_definition().get_batch(batch_parameters={"dataframe": frame})
     found = {}
-    for outcome in batch.validate(expectations, result_format=dict(result_format)).results:
+    (validated,) = checked.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+    for outcome in validated.results:
         config = outcome.expectation_config
-        entry = expected[config.meta["rule"]]
+        entry = checked.expected[config.meta["rule"]]
         if outcome.exception_info.get("raised_exception"):
             raise RuntimeError(f"expectation {entry.rule} could not be evaluated")
         finding = Finding(
             rule=entry.rule,
             expectation=config.type,
             column=entry.column,
-            severity=str(getattr(config.severity, "value", config.severity)),
+            severity=entry.severity,
             passed=bool(outcome.success),
             unexpected_rows=outcome.result.get("unexpected_count"),
             sentence=entry.sentence,
@@ -218,35 +225,67 @@ def _great_expectations() -> Any:
 
 
 @cache
-def _batch_definition() -> Any:
-    """Where frames go in; made first, for suites need the context that it makes."""
+def _context() -> Any:
     context = _great_expectations().get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    source = context.data_sources.add_pandas("extracts")
+    return context
+
+
+@cache
+def _batch_definition() -> Any:
+    """Where frames go in; made first, for suites need the context that it makes."""
+    source = _context().data_sources.add_pandas("extracts")
     return source.add_dataframe_asset("extract").add_batch_definition_whole_dataframe("whole")
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """A suite by its checkpoint, and the rules that its expectations hold up."""
+
+    suite: Any
+    checkpoint: Any
+    expected: Mapping[str, _Expected]
+
+
 @cache
-def _row_suite(source: str) -> tuple[Any, dict[str, _Expected]]:
+def _rows(source: str) -> _Checked:
     payload = CONTRACTS[source].with_role(Role.PAYLOAD)
     gxe = _great_expectations().expectations
-    return _suite(f"{source} rows", chain.from_iterable(_of_values(column, gxe) for column in payload))
+    expected = chain.from_iterable(_of_values(column, gxe) for column in payload)
+    return _checked(f"{source} rows", expected, _ROW_RESULTS)
 
 
 @cache
-def _extract_suite(source: str) -> tuple[Any, dict[str, _Expected]]:
-    return _suite(f"{source} extracts", _of_extracts(CONTRACTS[source], _great_expectations().expectations))
+def _extract(source: str) -> _Checked:
+    expected = _of_extracts(CONTRACTS[source], _great_expectations().expectations)
+    return _checked(f"{source} extract", expected, _EXTRACT_RESULTS)
 
 
-def _suite(title: str, expected: Iterator[_Expected]) -> tuple[Any, dict[str, _Expected]]:
-    _batch_definition()
-    suite = _great_expectations().ExpectationSuite(name=title)
-    by_rule = {}
+def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, Any]) -> _Checked:
+    """A suite, the validation definition over the frames that come, and the checkpoint that runs it."""
+    data, gx, by_rule = _batch_definition(), _great_expectations(), {}
+    suite = gx.ExpectationSuite(name=title)
     for entry in expected:
-        entry.expectation.meta = {"rule": entry.rule}
+        entry.expectation.meta = {"rule": entry.rule, "severity": entry.severity, "sentence": entry.sentence}
         suite.add_expectation(entry.expectation)
         by_rule[entry.rule] = entry
-    return suite, by_rule
+    suite = _context().suites.add(suite)
+    validation = gx.ValidationDefinition(name=title, data=data, suite=suite)
+    definitions = [_context().validation_definitions.add(validation)]
+    checkpoint = gx.Checkpoint(name=title, validation_definitions=definitions, result_format=dict(results))
+    return _Checked(suite, _context().checkpoints.add(checkpoint), by_rule)
+
+
+def suites(source: str) -> dict[str, dict[str, Any]]:
+    """The suites of a source as Great Expectations writes them, by the name of their file; without ids, which are
+    random."""
+    found = {}
+    for checked in (_rows(source), _extract(source)):
+        content = checked.suite.to_json_dict()
+        for part in (content, *content["expectations"]):
+            part.pop("id", None)
+        found[f"{checked.suite.name.replace(' ', '.')}.json"] = content
+    return found
 
 
 def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
@@ -268,8 +307,9 @@ def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
 
 def _of_extracts(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
     for rule in extract_rules(contract):
-        severity = "critical" if rule.severity is Severity.STOP else "warning"
+        severity = _SEVERITIES[rule.severity]
+        known = _WARNING if severity == HOLD else severity
         expectation = gxe.ExpectColumnValuesToBeBetween(
-            column=rule.fact, min_value=rule.low, max_value=rule.high, severity=severity
+            column=rule.fact, min_value=rule.low, max_value=rule.high, severity=known
         )
-        yield _Expected(rule.id, rule.column, expectation, rule.sentence)
+        yield _Expected(rule.id, rule.column, expectation, rule.sentence, severity)

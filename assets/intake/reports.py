@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,23 @@ def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: E
     `last` is the delivery before it, or the one that stays in place of a stopped one.
     """
     folder = home.reports(outcome.cohort, outcome.council)
+    if isinstance(outcome, ExtractQuality):
+        files.write_json(folder / f"{outcome.source}.expectations.json", _expectations(outcome))
     report = stopped_report(outcome, last) if isinstance(outcome, StoppedExtract) else extract_report(outcome, last)
     _write(folder, outcome.source, report, render(report))
     report_council(home, outcome.cohort, outcome.council)
+
+
+def _expectations(quality: ExtractQuality) -> dict[str, Any]:
+    """What came of each expectation, without a value of a row: by its rule, as the suite's file has it."""
+    return {
+        "source": quality.source,
+        "council": quality.council,
+        "cohort": quality.cohort,
+        "file_mac": quality.file_mac,
+        "success": all(finding.passed for finding in quality.findings),
+        "results": [asdict(finding) for finding in quality.findings],
+    }
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:

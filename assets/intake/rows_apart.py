@@ -9,8 +9,11 @@ the linkage.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,14 +26,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from privacy import pseudonyms
 from privacy.doors import sealed
-from privacy.row_keys import ROW_KEY, RowKeys
+from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
 from sources.extract.table import SOURCE_ROW
 
 CHUNK_ROWS = 3 << 15
 """Rows in work at once, and in a row group of what is written."""
 LINKED_PAYLOAD = ("council", "sex")
 """Columns of the payload that the linkage compares as well."""
-_TOKENS = frozenset(pseudonyms.TOKEN_COLUMNS)
+_TOKENS, _MARKS = frozenset(pseudonyms.TOKEN_COLUMNS), frozenset(pseudonyms.MARK_COLUMNS)
 _PIECES = 32
 """Of a long extract, which is put in order a piece at a time."""
 _STARTS = np.arange(1, _PIECES, dtype=np.uint64) * np.uint64(2**64 // _PIECES)
@@ -158,11 +161,37 @@ def by_month(table: pa.Table) -> pa.Table:
     return table
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What rows that are given tokens are of: a `whole` extract, or a piece of one in which it cannot be seen which
+    child alone has its names; and whether they are given the marks by which parts are put together."""
+
+    whole: bool = True
+    marked: bool = False
+
+
+WHOLE = Scope()
+
+
+class RowState(StrEnum):
+    """What became of a row of a part."""
+
+    KEPT = "kept"
+    REJECTED = "rejected"
+    DELETED = "deleted"
+    """It says that the record it names is no longer held."""
+
+
+def _without_marks(table: pa.Table) -> pa.Table:
+    return table.drop_columns([name for name in table.column_names if name in _MARKS])
+
+
 class Out(Protocol):
     """Where a pass writes the rows that it keeps, and what it found; open while it does."""
 
     kept: Path
     quarantine: Path
+    of: Scope
 
     @property
     def tokens(self) -> Path | None:
@@ -178,6 +207,10 @@ class Out(Protocol):
         """Keep rows with `source_row`, payload and tokens."""
         ...
 
+    def mark(self, table: pa.Table, state: RowState) -> None:
+        """Remember the marks of rows that are not kept, where marks are."""
+        ...
+
     def note(self, lines: pa.Table) -> None:
         """Add lines to the quarantine."""
         ...
@@ -189,6 +222,8 @@ class RowsApart:
     `holder` is whose eyes alone the tokens are for, `held_back` gives a mask of the rows of a table that are not kept.
     The metadata go into payload and tokens.
     """
+
+    of = WHOLE
 
     def __init__(
         self,
@@ -224,8 +259,16 @@ class RowsApart:
         return self._payload.rows
 
     def write(self, table: pa.Table) -> None:
+        self._write_keyed(keyed(self._without_held_back(_without_marks(table)), self._keys))
+
+    def mark(self, table: pa.Table, state: RowState) -> None:
+        pass
+
+    def _without_held_back(self, table: pa.Table) -> pa.Table:
         held = self._held_back(table)
-        table = keyed(table.filter(pa.array(~held)) if held.any() else table, self._keys)
+        return table.filter(pa.array(~held)) if held.any() else table
+
+    def _write_keyed(self, table: pa.Table) -> None:
         tokens = [name for name in table.column_names if name in _TOKENS]
         self._payload.write(by_month(table.drop_columns(tokens)))
         if tokens:
@@ -236,12 +279,65 @@ class RowsApart:
         self._quarantine.write(keyed(lines, self._keys))
 
 
+class PartsApart(RowsApart):
+    """The same of parts of an extract that are read together, by the numbers of their rows in the extract; with the
+    marks of the rows in a file of their own, sealed to the `intake`."""
+
+    of = Scope(whole=False, marked=True)
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: RowKeys,
+        holder: X25519PublicKey,
+        intake: X25519PublicKey,
+        metadata: Mapping[str, str],
+        held_back: Callable[[pa.Table], np.ndarray],
+    ) -> None:
+        super().__init__(folder, keys, holder, metadata, held_back)
+        self.marks = folder / "marks.parquet"
+        self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake))
+        self.counts: Counter[tuple[int, str]] = Counter()
+        """How many rows of each part are in each state, or break each rule."""
+
+    def __enter__(self) -> PartsApart:
+        super().__enter__()
+        self._open.enter_context(self._marks)
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        table = self._marked(pseudonyms.without_sole_bearers(table), RowState.KEPT)
+        self._write_keyed(_without_marks(table))
+
+    def mark(self, table: pa.Table, state: RowState) -> None:
+        self._marked(table, state)
+
+    def note(self, lines: pa.Table) -> None:
+        self._count(lines[SOURCE_ROW].to_numpy(), lines["rule"])
+        super().note(lines)
+
+    def _marked(self, table: pa.Table, state: RowState) -> pa.Table:
+        table = self._without_held_back(table)
+        states = pa.repeat(str(state), table.num_rows)
+        self._count(table[SOURCE_ROW].to_numpy(), states)
+        table = keyed(table, self._keys)
+        marks = [name for name in pseudonyms.MARK_COLUMNS if name in table.column_names]
+        self._marks.write(table.select([ROW_KEY, *marks]).append_column("state", states))
+        return table
+
+    def _count(self, numbers: np.ndarray, what: pa.Array) -> None:
+        parts, _ = part_and_row(numbers)
+        counted = pa.table({"part": parts, "what": what}).group_by(["part", "what"]).aggregate([([], "count_all")])
+        self.counts.update({(row["part"], row["what"]): row["count_all"] for row in counted.to_pylist()})
+
+
 class RowsToSend:
     """All that a sender hands over of an extract in one file, by row key and sealed to the pipeline's intake; the
     quarantine, by row number, stays with the sender. `Out` of the sender. `columns` are those of the file, in order.
     """
 
     tokens: None = None
+    of = Scope(marked=True)
 
     def __init__(self, folder: Path, keys: RowKeys, intake: X25519PublicKey, schema: pa.Schema) -> None:
         self._keys, self._schema = keys, schema
@@ -264,6 +360,9 @@ class RowsToSend:
 
     def write(self, table: pa.Table) -> None:
         self._rows.write(by_month(keyed(table, self._keys).select(self._schema.names).cast(self._schema)))
+
+    def mark(self, table: pa.Table, state: RowState) -> None:
+        pass
 
     def note(self, lines: pa.Table) -> None:
         self._quarantine.write(lines)

@@ -26,31 +26,32 @@ from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import CouncilFile
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state
+from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
 from sources.extract.open import open_extract
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of one extract in the folder that the sender chose."""
+    """The files of one extract, or one part, in the folder that the sender chose. They are called by the cohort, those
+    of a part as its own file is."""
 
     folder: Path
-    cohort: str
+    called: str
 
     @property
     def tokens(self) -> Path:
         """The one file to send, sealed to the pipeline."""
-        return self.folder / f"{self.cohort}{TOKENS_SUFFIX}"
+        return self.folder / f"{self.called}{TOKENS_SUFFIX}"
 
     @property
     def manifest(self) -> Path:
         """The manifest that the tokens file carries, for people; stays with the sender."""
-        return self.folder / f"{self.cohort}.manifest.json"
+        return self.folder / f"{self.called}.manifest.json"
 
     @property
     def quarantine(self) -> Path:
         """Each row and rule broken, by number and name; stays with the sender."""
-        return self.folder / f"{self.cohort}.quarantine.csv"
+        return self.folder / f"{self.called}.quarantine.csv"
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,13 @@ def pseudonymise(
     Raises `ExtractStopped` where the file cannot be read. Where it can, and its rows show that the pipeline would not
     take it, the quarantine is written and the tokens are not.
     """
-    outputs = Outputs(folder, landed.cohort)
+    outputs = Outputs(folder, without_endings(landed.path.name) if landed.part else landed.cohort)
     _stop_if_it_cannot_be(landed, outputs)
+    if landed.part and council_file.dialect(landed.source).deleted:
+        raise ExtractStopped(
+            f"{landed.path.name}: rows that delete a record cannot be handed over as tokens; send whole files, or parts"
+            " with what is new or corrected"
+        )
     try:
         seen, sha256 = state(landed.path), content_sha256(landed.path)
         contract = CONTRACTS[landed.source]
@@ -134,7 +140,7 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
         stop_if_wrong(landed, staged, moved=moved)
     except ExtractStopped as stopped:
         return stopped.for_sender
-    if not staged.rows_kept:
+    if not staged.rows_kept and not landed.part:
         return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}"
     if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
         return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected[1]}"

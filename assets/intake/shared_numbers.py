@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from privacy import row_keys
 from sources.contracts import SourceContract
 from sources.extract.table import SOURCE_ROW
 
@@ -19,8 +20,10 @@ def hashes_sql(contract: SourceContract) -> str:
     if _NUMBER not in contract:
         return ""
     names = zip(_HASHES, (_NUMBER, *_TELLING), strict=True)
+    part = row_keys.part_sql(SOURCE_ROW)
     return "".join(
-        f", CASE WHEN {name} IS NULL THEN 0 ELSE hash(lower({name}::VARCHAR)) END AS {hashed}" for hashed, name in names
+        f", CASE WHEN {name} IS NULL THEN 0 ELSE hash(lower({name}::VARCHAR), {part}) END AS {hashed}"
+        for hashed, name in names
     )
 
 

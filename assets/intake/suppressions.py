@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from privacy.doors import sealed
 from privacy.doors.database import in_memory
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
-from privacy.row_keys import ROW_KEY, RowKeys
+from privacy.row_keys import ROW_KEY, RowKeys, numbers_of
 from sources.contracts import Severity
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
@@ -76,10 +76,21 @@ class Objection:
 _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
 
 
+def in_extract(row: Suppressed, part: int) -> Suppressed:
+    """A row of a part by its number in the whole extract."""
+    return replace(row, source_row=int(numbers_of(part, np.array(row.source_row))))
+
+
 def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:
     """Rows of the deliveries of an extract that were removed."""
     path = home.forgotten(source, cohort, council)
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
+
+
+def listed(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
+    """Rows on the list by their numbers in the extract whose `parts` are given by the MACs of their files."""
+    rows = suppressed(home, *key)
+    return sorted(in_extract(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
 
 
 def suppress(home: Home, source: str, cohort: str, council: str, rows: Collection[Suppressed]) -> None:
@@ -158,15 +169,16 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
 
 
 class HeldBack:
-    """The rows of a delivery that must not come back, told a table of them at a time.
+    """The rows of a delivery that must not come back, told a table of them at a time. `parts` are the numbers of its
+    parts by the MACs of their files; 0 of a whole file.
 
     Where a removed row belongs to an objection, the marks that it has under the keys now in use are kept first.
     """
 
-    def __init__(self, home: Home, keys: KeyRing, landed: Landed, mac: str) -> None:
+    def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
         self._home, self._keys, self._cohort = home, keys, landed.cohort
         listed = suppressed(home, landed.source, landed.cohort, landed.council)
-        self._listed = [row for row in listed if row.file_mac == mac]
+        self._listed = [in_extract(row, parts[row.file_mac]) for row in listed if row.file_mac in parts]
         self._any_objection = any(home.objections.glob("*.json"))
         self.rows: set[int] = set()
         """Numbers of those that were found."""

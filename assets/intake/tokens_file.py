@@ -67,8 +67,10 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
-    tokens = [(token.name, pa.uint64()) for token in pseudonyms.token_columns(identifiers)] if of_birth else []
-    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *tokens])
+    tokens = pseudonyms.token_columns(identifiers) if of_birth else []
+    marks = pseudonyms.marks_of_rows(contract.name, contract.record, (), identifiers)
+    numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
+    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *numbers])
 
 
 def has_quintile(contract: SourceContract) -> bool:
@@ -225,8 +227,9 @@ def rekey(
         last = _checked_rows(landed, chunk, last)
         chunk = _numbered(landed, chunk, sent, manifest)
         noted.see(chunk)
+        chunk = _in_extract(chunk, landed.part)
         out.write(_second_keying(chunk, landed.council, token_keys))
-    out.note(noted.examples())
+    out.note(_in_extract(noted.examples(), landed.part))
     if noted.rows != manifest.rows_kept:
         raise ExtractStopped(f"{landed.name}: the file has not as many rows as its manifest says; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
@@ -330,7 +333,7 @@ def _is_map(value: Any, check: Any) -> bool:
 
 
 def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
-    tokens = [name for name in chunk.column_names if name in pseudonyms.TOKEN_COLUMNS]
+    tokens = [name for name in chunk.column_names if name in (*pseudonyms.TOKEN_COLUMNS, *pseudonyms.MARK_COLUMNS)]
     plain = chunk.drop_columns(tokens).add_column(0, "council", pa.repeat(council, len(chunk)))
     rekeyed = pseudonyms.rekey(chunk.select(tokens), tokens, keys)
     return pa.table([*plain.columns, *rekeyed.columns], names=[*plain.column_names, *tokens])
@@ -358,6 +361,12 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {_MAKE_AGAIN}")
     chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))
     return chunk.take(pa.array(np.argsort(rows)))
+
+
+def _in_extract(rows: pa.Table, part: int) -> pa.Table:
+    """Rows of a part by their numbers in the whole extract."""
+    at = rows.column_names.index(SOURCE_ROW)
+    return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
 
 
 def _all_in(values: pa.ChunkedArray, known: tuple[str, ...]) -> bool:

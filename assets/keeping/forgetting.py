@@ -24,22 +24,24 @@ from pydantic import TypeAdapter
 from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries
+from assets.intake import deliveries, parts
+from assets.intake.composing import NUMBER
 from assets.intake.deliveries import ExtractQuality, row_keys_of
+from assets.intake.from_parts import marks_of as marks_of_parts
 from assets.intake.profile import profile, rows_warned
 from assets.intake.reports import report_extract
-from assets.intake.rows_apart import TableWriter
+from assets.intake.rows_apart import RowState, TableWriter
 from assets.intake.suppressions import (
     Objection,
     Suppressed,
     add_objection,
     copy_without,
     holds_any,
+    listed,
     marks_of,
     objected,
     prepared,
     suppress,
-    suppressed,
     without,
     without_rows,
 )
@@ -54,7 +56,7 @@ from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
 from assets.returns.standing import forget_rows
-from privacy import marks
+from privacy import marks, row_keys
 from privacy.doors import sealed
 from privacy.doors.database import in_memory
 from privacy.doors.files import promote, write_json
@@ -62,8 +64,9 @@ from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
-from privacy.row_keys import ROW_KEY
+from privacy.row_keys import ROW_KEY, numbers_of, part_and_row, written
 from sources.contracts import CONTRACTS
+from sources.extract.landed import cohorts_of_children
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
@@ -122,8 +125,9 @@ def rows_named(
     quality = deliveries.current(home, source, cohort, council)
     if quality is None:
         raise CannotForget(f"no {source} extract of {council} is in for cohort {cohort} in {home.root}")
-    if beyond := [row for row in rows if not 0 < row <= quality.rows_read]:
-        raise CannotForget(f"{council}/{source}/{cohort} has rows 1 to {quality.rows_read}, and no row {beyond[0]}")
+    if beyond := [row for row in rows if not quality.has_row(row)]:
+        has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
+        raise CannotForget(f"{council}/{source}/{cohort} has no row {written(beyond[0])}: {has}")
     found = [_extract_rows(home, cohort, source, council, rows)]
     if linked and source in SERVICES and home.links(cohort).exists():
         _check_links(home, cohort)
@@ -198,7 +202,8 @@ def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[O
         row_keys_of(home, keys, *extract.key)
         if extract.source in SERVICES:
             opened(home, keys, *extract.key)
-    extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in found.extracts)
+    with_others = _merged([each for extract in found.extracts for each in _of_same_records(home, keys, extract)])
+    extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_others)
     return _Removal(tuple(extracts), tuple(objections))
 
 
@@ -209,7 +214,7 @@ def _finish(home: Home, keys: KeyRing) -> list[str]:
     for objection in removal.objections:
         add_objection(home, objection)
     for extract in removal.extracts:
-        suppress(home, *extract.key, [Suppressed(extract.file_mac, row, extract.objection) for row in extract.rows])
+        suppress(home, *extract.key, _listed(home, extract))
         _remove(home, keys, *extract.key)
     cohorts = sorted({extract.cohort for extract in removal.extracts})
     not_linked = [sentence for cohort in cohorts for sentence in _link_again(home, keys, cohort)]
@@ -217,34 +222,103 @@ def _finish(home: Home, keys: KeyRing) -> list[str]:
     return not_linked
 
 
+def _listed(home: Home, extract: ExtractRows) -> list[Suppressed]:
+    """Rows as the list knows them: by the MAC of the file that each stands in."""
+    macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
+    rows = (part_and_row(row) for row in extract.rows)
+    return [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
+
+
+def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
+    """The numbers of the parts that are held of an extract, by MAC; 0 of a whole file."""
+    if held := parts.held(home, key):
+        return {part.file_mac: part.number for part in held}
+    quality = deliveries.read(home.quality(*key))
+    return quality.part_numbers if quality else {}
+
+
+def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
+    """The rows, and those of the same records in other parts, of other cohorts too: which they took the place of, or
+    which are the same."""
+    yield extract
+    marks = marks_of_parts(home, keys, extract.key, parts.held(home, extract.key))
+    records = [
+        table["record"].filter(pa.array(np.isin(numbers_of(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
+        for part, table in marks.items()
+    ]
+    if not any(map(len, records)):
+        return
+    known = np.concatenate([of.to_numpy() for of in records])
+    for cohort in cohorts_of_children():
+        key = (extract.source, cohort, extract.council)
+        for part, table in marks_of_parts(home, keys, key, parts.held(home, key)).items():
+            same = np.isin(table["record"].fill_null(0).to_numpy(), known)
+            if same.any():
+                rows = numbers_of(part, table[NUMBER].to_numpy()[same]).tolist()
+                yield _extract_rows(home, cohort, extract.source, extract.council, rows)
+
+
 def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> None:
     """Rewrite whatever is held of one extract without its rows on the list."""
     key = (source, cohort, council)
-    listed = suppressed(home, *key)
     for path in home.history(*key).glob("*.json"):
         _forget_numbers(path)
-    quality = deliveries.read(home.quality(*key))
-    rows = {row.source_row for row in listed if quality and row.file_mac == quality.file_mac}
-    if quality is None or not rows:
+    quality, held = deliveries.read(home.quality(*key)), parts.held(home, key)
+    rows = listed(home, key, _numbers_of_files(home, key))
+    if not rows:
         return
-    gone = row_keys_of(home, keys, *key).of(np.array(sorted(rows)))
+    of_extract = row_keys.of_parts(keys, *key) if held else row_keys_of(home, keys, *key)
+    gone = of_extract.of(np.array(rows))
+    kept = [parts.kept(home, key, stem) for stem in sorted({part.kept_in for part in held})]
+    open_to_all = [home.pseudonymised(*key), home.quarantine(*key)]
+    open_to_all += [path for each in kept for path in (each.payload, each.quarantine)]
+    sealed_files = [(home.tokens(*key), "tokens"), *((each.tokens, "tokens") for each in kept)]
+    sealed_files += [(each.marks, "intake") for each in kept]
     with home.staging() as staging:
-        for path in (home.pseudonymised(*key), home.quarantine(*key)):
+        for path in open_to_all:
             if path.exists() and holds_any(path, gone):
                 without(path, staging / path.name, gone)
                 promote(staging / path.name, path)
-        if home.tokens(*key).exists():
-            tokens = sealed.opened(home.tokens(*key), keys.opens("tokens"))
-            to_linkage = sealed.sealed_to(keys.seals_to("tokens"))
-            with TableWriter(staging / "tokens.parquet", sealed.metadata(tokens), to_linkage) as writer:
-                copy_without(tokens, writer, gone)
-            promote(staging / "tokens.parquet", home.tokens(*key))
+        for path, holder in sealed_files:
+            if path.exists():
+                _without_sealed(path, staging / path.name, gone, keys, holder)
+    for part in held:
+        _note_without(home, keys, key, part, rows)
+    if quality is None:  # parts that have not been put together yet
+        return
     now = _counted(home, quality, rows)
     write_json(home.quality(*key), asdict(now))
     if stopped := deliveries.stopped(home, *key):
         report_extract(home, stopped, now)
     else:
         report_extract(home, now, deliveries.last(home, *key, now.file_mac))
+
+
+def _without_sealed(path: Path, staged: Path, gone: np.ndarray, keys: KeyRing, holder: str) -> None:
+    file = sealed.opened(path, keys.opens(holder))
+    with TableWriter(staged, sealed.metadata(file), sealed.sealed_to(keys.seals_to(holder))) as writer:
+        copy_without(file, writer, gone)
+    promote(staged, path)
+
+
+def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
+    """What is known of a part, as if these rows of the extract had been left out when it was read."""
+    own = {row for of, row in map(part_and_row, rows) if of == part.number}
+    if not own:
+        return
+    (marks,) = marks_of_parts(home, keys, key, [part]).values()
+    kept = int(np.sum(marks["state"].to_numpy(zero_copy_only=False) == str(RowState.KEPT)))
+    parts.note(
+        home,
+        key,
+        replace(
+            part,
+            rows_kept=kept,
+            rows_rejected=part.rows_read - kept,
+            rows_forgotten=len(own),
+            rules=without_rows(part.rules, own),
+        ),
+    )
 
 
 def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
@@ -284,6 +358,7 @@ def _link_again(home: Home, keys: KeyRing, cohort: str) -> list[str]:
     _drop_links(home, keys, cohort)
     forget_rows(home, cohort)
     write_record(home, cohort, LinkageRecord(councils))
+    home.weighed(cohort).unlink(missing_ok=True)
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.linkage_record(cohort)):
             path.unlink()
@@ -304,8 +379,8 @@ def _drop_links(home: Home, keys: KeyRing, cohort: str) -> None:
     links = pyarrow.parquet.read_table(home.links(cohort))
     gone = [_no_rows()]
     for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
-        mac = _mac(home, source, cohort, council)
-        rows = [row.source_row for row in suppressed(home, source, cohort, council) if row.file_mac == mac]
+        quality = deliveries.read(home.quality(source, cohort, council))
+        rows = listed(home, (source, cohort, council), quality.part_numbers) if quality else []
         if rows:
             gone.append(_by_key(source, council, row_keys_of(home, keys, source, cohort, council).of(np.array(rows))))
     with in_memory() as con:

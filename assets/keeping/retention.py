@@ -10,23 +10,23 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
-from assets.intake import deliveries
+from assets.intake import deliveries, several
 from assets.intake.suppressions import objection_in
 from privacy.doors.files import overwrite
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import READY, Landed, content_sha256, files_in, find, taking_part
+from sources.extract.landed import READY, Landed, content_sha256, files_in, find, in_several, taking_part
 from sources.reference.cohorts import Cohort, cohort_codes
 
-_FOLDERS_OF_COHORTS = ("pseudonymised", "quarantine", "quality", "stopped", "history", "forgotten")
+_FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone with a folder for each source, and in it one for each cohort."""
 _SHREDDING_PREFIX = ".shredding-"
 _LAST_YEAR = 2098
@@ -150,21 +150,43 @@ def _older(result: Path, days: int, now: dt.datetime) -> bool:
 
 def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
     """What of landing, of one cohort or of all, has been taken in as it lies there."""
-    ready: list[Shreddable] = []
-    kept: list[str] = []
+    found: list[Shreddable | str] = []
     for council in taking_part(landing):
         for source in CONTRACTS:
             for code in [cohort] if cohort else _codes_in(landing / council / source):
                 try:
                     landed = find(landing, council, source, code)
-                    found = _looked_at(home, keys, landed) if landed else None
                 except ExtractStopped as stopped:
-                    found = f"{stopped}; it stays"
-                if isinstance(found, Shreddable):
-                    ready.append(found)
-                elif found:
-                    kept.append(found)
-    return Looked(tuple(ready), tuple(kept))
+                    found.append(f"{stopped}; it stays")
+                else:
+                    found += [_looked_at(home, keys, each) for each in _files_of(landed)]
+            found += [_of_several(home, keys, each, cohort) for each in in_several(landing, council, source)]
+    ready = tuple(each for each in found if isinstance(each, Shreddable))
+    return Looked(ready, tuple(each for each in found if isinstance(each, str) and each))
+
+
+def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
+    """A file of several cohorts, where each of them has taken it in; empty where it is of none that is asked for."""
+    entry = several.known(home, landed.source, landed.council).get(mac := _mac(keys, landed))
+    if entry is None:
+        return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
+    if cohort and cohort not in entry.cohorts:
+        return ""
+    looked_at = [_looked_at(home, keys, replace(landed, cohort=each)) for each in entry.cohorts]
+    kept = next((each for each in looked_at if isinstance(each, str)), "")
+    taken = [each.taken_at for each in looked_at if isinstance(each, Shreddable)]
+    return kept or Shreddable(replace(landed, cohort=entry.cohorts[0]), mac, max(taken))
+
+
+def _mac(keys: KeyRing, landed: Landed) -> str:
+    return deliveries.file_mac(keys, content_sha256(landed.path))
+
+
+def _files_of(landed: Landed | None) -> list[Landed]:
+    """The extract, or each of its parts."""
+    if landed is None or (landed.in_parts and not landed.parts):
+        return []
+    return [replace(landed, path=path, parts=(), several=()) for path in landed.parts] or [landed]
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
@@ -173,7 +195,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
         found = shreddable(landing, home, keys, cohort)
         for file in found.ready:
             shred(home, file)
-        for left in landing.glob(f"*/*/{_SHREDDING_PREFIX}*"):
+        for left in (*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*")):
             _destroy(left)
     return found
 
@@ -186,6 +208,9 @@ def shred(home: Home, file: Shreddable) -> None:
     landed.path.rename(begun)
     _destroy(begun)
     landed.path.with_name(landed.path.name + READY).unlink(missing_ok=True)
+    folder = landed.path.parent
+    if folder.name == landed.cohort and not any(folder.iterdir()):
+        folder.rmdir()  # an empty one would look like an extract that is still to come
 
 
 def _destroy(path: Path) -> None:
@@ -206,12 +231,12 @@ def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
     quality = deliveries.current(home, *landed.key)
-    mac = deliveries.file_mac(keys, content_sha256(landed.path))
+    mac = _mac(keys, landed)
     if deliveries.stopped(home, *landed.key):
         return f"{landed.name} was stopped; it stays until a good one is in"
-    if quality is None or quality.file_mac != mac:
+    if quality is None or mac not in quality.part_numbers:
         return f"{landed.name} has not been taken in as it lies there; it stays"
-    return Shreddable(landed, mac, quality.taken_at)
+    return Shreddable(replace(landed, part=quality.part_numbers[mac]), mac, quality.taken_at)
 
 
 def _codes_in(folder: Path) -> Iterator[str]:

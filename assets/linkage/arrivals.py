@@ -4,19 +4,24 @@ in landing. Reads no row of an extract."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from assets.home.paths import Home
-from assets.intake import deliveries
+from assets.intake import deliveries, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import magnitude
+from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, content_sha256, find
+from sources.extract.landed import Landed, content_sha256, entries_not_read, find, not_read_sentence
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -79,6 +84,39 @@ def waiting(found: Sequence[Arrival]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class LandingSeen:
+    """What landing held besides extracts: by folder, a sentence on what is not read and a hash of its sizes and times;
+    and `council/source` of every folder for a source."""
+
+    not_read: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+
+
+def note_landing(home: Home, landing: Path) -> None:
+    """Keep what landing holds besides extracts, for a release that is made where landing is not mounted."""
+    unread = entries_not_read(landing)
+    said = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
+    folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
+    now = LandingSeen(said, tuple(sorted(folders)))
+    if now != landing_seen(home):
+        write_json(home.landing_seen, asdict(now))
+
+
+def landing_seen(home: Home) -> LandingSeen:
+    """The newest such note; empty where landing was never looked at."""
+    return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes()) if home.landing_seen.exists() else LandingSeen()
+
+
+_LANDING_SEEN = TypeAdapter(LandingSeen)
+
+
+def _state_of(paths: Iterable[Path]) -> str:
+    """Hash of sizes and times of change, without a name."""
+    seen = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
 def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
     """What the arrivals mean for a release of the cohort, in a sentence or two."""
     landed = [entry for entry in found if entry.state is State.LANDED]
@@ -107,13 +145,15 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         landed = find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
         landed, stopped_now = None, str(stop)
+    if landed and landed.in_parts and not landed.parts and not several.waits(home, landed):
+        landed = None
     key = (source, cohort.code, council)
     taken, stopped = deliveries.current(home, *key), deliveries.stopped(home, *key)
     state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
-    elif landed and _is_newer(landed, taken, stopped):
-        state, since = State.LANDED, _changed(landed.path).date()
+    elif landed and _is_newer(home, landed, taken, stopped):
+        state, since = State.LANDED, _changed(landed).date()
     elif stopped:
         state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
     elif taken:
@@ -132,25 +172,29 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
 
 
 def _is_newer(
-    landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
+    home: Home, landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
     """Whether another file lies there than was last looked at; its content is read only where its times changed."""
     looked_at = stopped.stopped_at if stopped else taken.taken_at if taken else None
     if looked_at is None:
         return True
-    if _changed(landed.path) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
+    if _changed(landed) <= dt.datetime.fromisoformat(looked_at) + _RESOLUTION:
         return False
-    return bool(stopped) or content_sha256(landed.path) != (taken.file_sha256 if taken else "")
+    known = {part.file_sha256 for part in taken.parts.parts} if taken and taken.parts else set()
+    known |= {taken.file_sha256} if taken else set()
+    of_others = {entry.file_sha256 for entry in several.known(home, landed.source, landed.council).values()}
+    return bool(stopped) or not {content_sha256(path) for path in landed.paths} <= known | of_others
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
 """Times of intake are kept in whole seconds."""
 
 
-def _changed(path: Path) -> dt.datetime:
-    """When a file, or the last of a folder's files, came to hold what it holds."""
-    inside = (file.lstat() for file in path.rglob("*"))  # a link in it may lead nowhere
-    return dt.datetime.fromtimestamp(max(each.st_ctime for each in (path.stat(), *inside)), dt.UTC)
+def _changed(landed: Landed) -> dt.datetime:
+    """When its file, or the last of its files, came to hold what it holds."""
+    inside = [file.lstat() for path in landed.paths for file in path.rglob("*")]  # a link in it may lead nowhere
+    times = [each.st_ctime for each in (*(path.stat() for path in landed.paths), *inside)]
+    return dt.datetime.fromtimestamp(max(times), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

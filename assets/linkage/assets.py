@@ -10,19 +10,21 @@ from assets.catalogue.policies import linked_at_night, linked_freshness
 from assets.catalogue.runs import COHORTS, Installation, speaks_plainly, versioned
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import RESTRICTED, pseudonymised_extracts
-from assets.linkage.arrivals import absent, arrivals, waiting
+from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
 from assets.linkage.children import derivations
 from assets.linkage.inputs import named, sha256_of
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.standing import program
+from assets.linkage.table_checks import TableCheck, check_table
 from ndl_export.tables import FAMILIES, Family
+from privacy.doors.counts import magnitude
 from privacy.keys import LINKAGE
 from privacy.services import SERVICES
 from sources.extract.landed import not_read, taking_part
 from sources.reference.cohorts import Cohort
 
 GROUP = "linkage"
-ARRIVALS_CHECK = "arrivals"
+ARRIVALS_CHECK, TABLE_CHECK = "arrivals", "fit_to_count"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
 EXTRACTS = {asset.key.path[-1]: asset.key for asset in pseudonymised_extracts}
 CONFIDENTIAL = {name: dg.AssetKey([RESTRICTED, family.confidential_table]) for name, family in FAMILIES.items()}
@@ -48,6 +50,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
         dg.AssetCheckSpec(
             ARRIVALS_CHECK,
             asset=LINKS,
+            partitions_def=COHORTS,
             description="Every council that takes part has sent every source of the cohort that was due",
         )
     ],
@@ -71,12 +74,14 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing_folder)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    note_landing(home, installation.landing_folder)
     link_cohort(home, context.partition_key, councils, ring, installation.linkage_backend)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
+    report = dg.MetadataValue.path(home.linkage_report(context.partition_key).with_suffix(".html"))
     return dg.MaterializeResult(
-        metadata=descriptions.lineage(_LINKS_METADATA),
+        metadata=descriptions.lineage(_LINKS_METADATA) | descriptions.checked({"report": report}),
         check_results=[check],
         data_version=dg.DataVersion(sha256_of(home.links(context.partition_key))),
     )
@@ -122,12 +127,22 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
             description=FAMILIES[family].confidential_description,
         )
         for family, key in CONFIDENTIAL.items()
-    ]
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            TABLE_CHECK,
+            asset=key,
+            partitions_def=COHORTS,
+            blocking=True,
+            description="Every unit stands in it once, and every value is of its public domain",
+        )
+        for key in CONFIDENTIAL.values()
+    ],
 )
 @speaks_plainly
 def confidential_tables(
     context: dg.AssetExecutionContext, installation: Installation
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing_folder)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
     came = derive_confidential_tables(home, cohort, councils, ring, installation.linkage_backend)
@@ -147,3 +162,19 @@ def confidential_tables(
             metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]),
             data_version=dg.DataVersion(sha256_of(home.confidential(family, cohort))),
         )
+        yield _table_check(key, check_table(home.confidential(family, cohort), family))
+
+
+def _table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=TABLE_CHECK,
+        passed=found.ok,
+        description="each unit once, each value of its domain" if found.ok else "it must not be counted: link again",
+        metadata=descriptions.checked(
+            {
+                "rows_outside_their_domain": magnitude(found.rows_outside_their_domain),
+                "units_twice": magnitude(found.units_twice),
+            }
+        ),
+    )

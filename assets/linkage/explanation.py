@@ -20,7 +20,7 @@ from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
-from privacy.row_keys import ROW_KEY
+from privacy.row_keys import ROW_KEY, number_of, written
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 
@@ -33,27 +33,28 @@ class CannotExplain(Exception):
 
 @dataclass(frozen=True)
 class NamedRow:
-    """A row of an extract as people name it: by its number in the file."""
+    """A row of an extract as people name it: by its number in the file, or in a part (`privacy.row_keys`)."""
 
     source: str
     council: str
     source_row: int
 
     def __str__(self) -> str:
-        return f"{self.source}/{self.council}/{self.source_row}"
+        return f"{self.source}/{self.council}/{written(self.source_row)}"
 
 
 def parse_row(text: str) -> NamedRow:
-    """`SOURCE/COUNCIL/ROW`; raises `CannotExplain`."""
+    """`SOURCE/COUNCIL/ROW`, ROW being `12`, or `3:12` for row 12 of part 3; raises `CannotExplain`."""
     source, _, rest = text.partition("/")
-    council, _, number = rest.partition("/")
-    if not number.isascii() or not number.isdigit() or not council:
-        raise CannotExplain(f"{text!r} is not SOURCE/COUNCIL/ROW, such as hv_reviews/leeds/12")
+    council, _, row = rest.partition("/")
+    number = number_of(row)
+    if number is None or not council:
+        raise CannotExplain(f"{text!r} is not SOURCE/COUNCIL/ROW, such as hv_reviews/leeds/12, or 3:12 of part 3")
     if source not in CONTRACTS:
         raise CannotExplain(f"there is no source {source!r}; linked are {', '.join(SERVICES)}")
     if source not in SERVICES:
         raise CannotExplain(f"{source} is never linked to children; linked are {', '.join(SERVICES)}")
-    return NamedRow(source, council, int(number))
+    return NamedRow(source, council, number)
 
 
 def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, numbers: Ro
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )
-    raise CannotExplain(f"row {row.source_row} of {extract} is not linked: {why}")
+    raise CannotExplain(f"row {written(row.source_row)} of {extract} is not linked: {why}")
 
 
 def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:

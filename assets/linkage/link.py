@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.at_work import in_turn, while_in_use
@@ -20,6 +19,7 @@ from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import Extract, LinkageRecord, delivered, extracts_in, extracts_of, named, write_record
+from assets.linkage.replaced import note_replaced
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from assets.linkage.standing import (
     not_as_linked,
@@ -27,16 +27,20 @@ from assets.linkage.standing import (
     published_children,
     record_now,
     said_of_links,
+    said_of_weights,
     stand_as,
     tables_stand,
 )
+from assets.linkage.weighed import WeighedPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
+from privacy.doors.database import in_memory
 from privacy.doors.files import promote
+from privacy.doors.sql import parquet
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
-from privacy.linkage.backends import DUCKDB
-from privacy.linkage.link import Watcher, link
+from privacy.linkage.backends import DUCKDB, Backend
+from privacy.linkage.link import LinkResult, Watcher, link
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
@@ -55,39 +59,84 @@ class CannotBeLinked(Exception):
 @while_in_use
 @in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB) -> None:
-    """Write `links.parquet` and the linkage report of a cohort; child ids of an earlier linkage are kept. Where they
-    stand, of the same extracts and by the same program, nothing is done, and the processing log has no line.
+    """Write links, linkage report and confidential tables of a cohort; child ids of an earlier linkage are kept, and
+    pairs that it weighed are not weighed again. Where the links stand, of the same extracts and by the same program,
+    nothing is done, and the processing log has no line.
 
     `keys` open the tokens; `backend` names where candidate pairs are weighed, which changes no link. Raises
     `NothingToLink`, `CannotBeLinked`, `BackendUnavailable`, and what `tokens.readers` does.
     """
     weigh = backends.backend(backend)
-    extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
-    if not any(extracts.values()):
+    extracts = _readable_extracts(home, cohort, councils)
+    if not any(extracts[source] for source in SERVICES):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    for path in (path for paths in extracts.values() for path in paths):
-        check_readable(home, path)
-    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
-    _check_comparable(home, cohort, extracts)
-    now = extracts_in(home, cohort, councils, SERVICES)
-    made_from = said_of_links(now, councils)
+    _check_comparable(home, cohort, {source: extracts[source] for source in SERVICES})
+    sent = extracts_in(home, cohort, councils, SERVICES)
+    made_from = said_of_links(sent, councils)
     if stand_as(home, cohort, made_from):
         return
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
-    previous = _earlier_links(home, cohort, now)
-    children = published_children(councils)
-    result = link(tokens.readers(home, keys, cohort, extracts), previous, watchers, weigh, children)
+    linked = {source: extracts[source] for source in SERVICES}
+    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort, sent), watchers, weigh)
+    note_replaced(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(doubts.children(result.links), staging / "doubts.parquet")
-        _write_report(staging, cohort, extracts, report.facts(result))
+        tables = _build_tables(staging, staging / "links.parquet", extracts)
+        _write_report(staging, cohort, tables["pupil"], report.facts(result))
         home.doubts(cohort).unlink(missing_ok=True)
         promote(staging / "links.parquet", home.links(cohort))
         promote(staging / "doubts.parquet", home.doubts(cohort))
         for kind in ("json", "html"):
             promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+        _promote_tables(home, cohort, councils, tables)
+
+
+def _linked(
+    home: Home,
+    cohort: str,
+    councils: Sequence[str],
+    keys: KeyRing,
+    extracts: Mapping[str, Sequence[Path]],
+    previous: pa.Table | None,
+    watchers: Sequence[Watcher],
+    weigh: Backend,
+) -> LinkResult:
+    """Link with what the linkage before kept, and keep what this one weighed."""
+    with home.staging() as staging:
+        kept = staging / "weighed.parquet"
+        with WeighedPairs(home, cohort, kept, keys, said_of_weights(councils)) as memory:
+            read, children = tokens.readers(home, keys, cohort, extracts), published_children(councils)
+            result = link(read, previous, watchers, weigh, children, memory)
+        promote(kept, home.weighed(cohort))
+    return result
+
+
+def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, list[Path]]:
+    """Pseudonymised extracts by source. Raises `Damaged`, and what `check_apart` does."""
+    extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
+    paths = [path for paths in extracts.values() for path in paths]
+    for path in paths:
+        check_readable(home, path)
+    check_apart(home, cohort, paths)
+    return extracts
+
+
+def _build_tables(staging: Path, links: Path, extracts: Mapping[str, list[Path]]) -> dict[str, Path]:
+    """The confidential table of every family, in `staging`."""
+    staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
+    build_confidential_tables(links, extracts, staged)
+    return staged
+
+
+def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
+    """Put confidential tables into their places, and then say of what they are."""
+    write_record(home, cohort, LinkageRecord(sorted(councils)))
+    for family, path in staged.items():
+        promote(path, home.confidential(family, cohort))
+    write_record(home, cohort, record_now(home, cohort, councils))
 
 
 def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
@@ -97,22 +146,20 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
     """
     if not home.links(cohort).exists():
         return None
-    check_readable(home, home.links(cohort))
-    links = pyarrow.parquet.read_table(home.links(cohort))
-    if ROW_KEY not in links.column_names:
+    links = home.links(cohort)
+    check_readable(home, links)
+    if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
-    before = delivered(noted_in(home.links(cohort)))
-    moved = pa.array([name for name, mac in before.items() if delivered(now).get(name) != mac], pa.string())
-    extract = pc.binary_join_element_wise(links["council"], links["source"], "/")
-    return links.filter(pc.invert(pc.is_in(extract, value_set=moved)))
+    before = delivered(noted_in(links))
+    moved = [name for name, mac in before.items() if delivered(now).get(name) != mac]
+    with in_memory() as con:
+        con.register("moved", pa.table({"name": pa.array(moved, pa.string())}))
+        kept = "concat(council, '/', source) NOT IN (FROM moved)"
+        return con.sql(f"FROM {parquet(links, hive_partitioning=False)} WHERE {kept}").to_arrow_table()
 
 
-def _write_report(staging: Path, cohort: str, extracts: dict[str, list[Path]], facts: dict[str, Any]) -> None:
-    """Write `linkage.json` and `linkage.html` into `staging`, which holds the links."""
-    children = staging / "children.parquet"
-    build_confidential_tables(
-        staging / "links.parquet", {source: [] for source in CONTRACTS} | extracts, {"pupil": children}
-    )
+def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:
+    """Write `linkage.json` and `linkage.html` into `staging`; `children` is the confidential table of family pupil."""
     report = coarse(
         {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
     )
@@ -131,21 +178,12 @@ def derive_confidential_tables(
     with other parameters, the cohort is linked again first; returns the names of such extracts. Tables that are there,
     of the same extracts and links and by the same program, stay as they are. Raises what `link_cohort` does.
     """
-    extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
-    for path in (path for paths in extracts.values() for path in paths):
-        check_readable(home, path)
-    check_apart(home, cohort, (path for paths in extracts.values() for path in paths))
+    extracts = _readable_extracts(home, cohort, councils)
     came = not_as_linked(home, cohort, councils)
     link_cohort(home, cohort, councils, keys, backend)
-    if tables_stand(home, cohort, councils):
-        return came
-    with home.staging() as staging:
-        staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
-        build_confidential_tables(home.links(cohort), extracts, staged)
-        write_record(home, cohort, LinkageRecord(sorted(councils)))
-        for family, path in staged.items():
-            promote(path, home.confidential(family, cohort))
-    write_record(home, cohort, record_now(home, cohort, councils))
+    if not tables_stand(home, cohort, councils):
+        with home.staging() as staging:
+            _promote_tables(home, cohort, councils, _build_tables(staging, home.links(cohort), extracts))
     return came
 
 

@@ -21,7 +21,7 @@ from assets.linkage.standing import not_as_linked
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.explain import Row
-from privacy.row_keys import ROW_KEY, RowKeys
+from privacy.row_keys import ROW_KEY, RowKeys, part_and_row, written
 from sources.extract.table import SOURCE_ROW
 
 
@@ -44,9 +44,9 @@ class RowNumbers:
         return Row(source, council, int(self._of(source, council).of(np.array([number]))[0]))
 
     def name(self, row: Row) -> str:
-        """`SOURCE/COUNCIL/ROW`, with the number of the row."""
+        """`SOURCE/COUNCIL/ROW`, with the number of the row, or `PART:ROW`."""
         (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
-        return f"{row.source}/{row.council}/{number}"
+        return f"{row.source}/{row.council}/{written(int(number))}"
 
     def numbers(self, rows: pa.Table) -> pa.Array:
         """The number of each of some rows (source, council, row_key)."""
@@ -64,6 +64,15 @@ class RowNumbers:
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
 
+def _by_part(rows: pa.Table) -> pa.Table:
+    """The rows with the number that each has in its file and, where an extract came in parts, `part`: 0 for the rows
+    of whole files."""
+    parts, numbers = part_and_row(rows[SOURCE_ROW].to_numpy())
+    at = rows.column_names.index(SOURCE_ROW)
+    rows = rows.set_column(at, SOURCE_ROW, pa.array(numbers))
+    return rows.add_column(at, "part", pa.array(parts)) if parts.any() else rows
+
+
 @while_in_use
 @in_turn
 def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
@@ -77,7 +86,7 @@ def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
         )
     check_readable(home, home.links(cohort))
     rows = RowNumbers(home, keys, cohort).numbered(pyarrow.parquet.read_table(home.links(cohort)))
-    rows = rows.replace_schema_metadata(None)
+    rows = _by_part(rows.replace_schema_metadata(None))
     record(home, Processing.AUDIT, cohort=cohort, note="rows of every child, by number")
     buffer = pa.BufferOutputStream()
     if out.suffix.lower() == ".csv":

@@ -60,8 +60,12 @@ def stand_as(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
 
 def said_of_links(extracts: Mapping[str, Extract], councils: Sequence[str]) -> dict[str, str]:
     """What decides the links, as their metadata say it; what the tokens were made under is in the extracts' hashes."""
+    return {EXTRACTS_LINKED: as_json(extracts), **said_of_weights(councils)}
+
+
+def said_of_weights(councils: Sequence[str]) -> dict[str, str]:
+    """What decides which pairs of given tokens are looked at, and what each weighs."""
     return {
-        EXTRACTS_LINKED: as_json(extracts),
         PARAMETERS: parameters_sha256(),
         CHILDREN: str(published_children(councils)),
         PROGRAM: program(),

@@ -1,18 +1,28 @@
-"""The tokens that a linkage reads: the one place that opens them, with the key that the linkage alone holds."""
+"""The tokens that a linkage reads: the one place that opens them, with the key that the linkage alone holds.
+
+Of an extract in parts, the file of its tokens says which rows are in force, and each part's tokens lie in a file of
+their own.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.errors import damaged
 from assets.home.paths import Home
-from assets.intake.deliveries import MAC_KEY, TOKENS_KEY
+from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
+from assets.intake.parts import kept
 from privacy.doors import sealed
 from privacy.keys import KeyRing
+from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
@@ -44,7 +54,45 @@ def readers(
     return found
 
 
-def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> pyarrow.parquet.ParquetFile:
+class TokensOfParts:
+    """The tokens of an extract in parts, read like those of one file. The `index` says which rows are in force, and in
+    which of the `parts`, which are files, each lies."""
+
+    def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
+        in_force, self.metadata = index.read(), index.metadata
+        self._parts, self._names = parts, in_force["t_names"].combine_chunks()
+        self._in_force, self._lies_in = (in_force[name].to_numpy() for name in (ROW_KEY, "lies_in"))
+        self.schema_arrow: pa.Schema = parts[0].schema_arrow
+
+    def iter_batches(self, batch_size: int = 1 << 16, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        wanted = list(columns or self.schema_arrow.names)
+        for place, part in enumerate(self._parts):
+            for batch in part.iter_batches(batch_size=batch_size, columns=list(dict.fromkeys((ROW_KEY, *wanted)))):
+                yield self._of_force(batch, place).select(wanted)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows in the order of their keys."""
+        wanted = list(columns or self.schema_arrow.names)
+        schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys((ROW_KEY, *wanted))])
+        rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
+        return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
+
+    def _of_force(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+        """The rows of a file that are in force; where a child alone has common names, with the token of both."""
+        keys = batch[ROW_KEY].to_numpy()
+        at = np.minimum(np.searchsorted(self._in_force, keys), max(len(self._in_force) - 1, 0))
+        found = (self._in_force[at] == keys) & (self._lies_in[at] == place) if len(self._in_force) else at > 0
+        batch, at = batch.filter(pa.array(found)), at[found]
+        if "t_names" not in batch.schema.names:
+            return batch
+        names = pc.coalesce(batch["t_names"], self._names.take(pa.array(at)))
+        return batch.set_column(batch.schema.get_field_index("t_names"), "t_names", names)
+
+
+Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
+
+
+def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
     """The tokens of an extract that is in, for reading. Raises what `readers` does."""
     path, payload = home.tokens(source, cohort, council), home.pseudonymised(source, cohort, council)
     name = f"{council}/{source}/{cohort}"
@@ -52,10 +100,15 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
         raise TokensUnusable(f"{name} has no tokens apart from its payload, as this version keeps them: {_AGAIN}")
     try:
         tokens, rows = sealed.opened(path, keys.opens("tokens")), pyarrow.parquet.ParquetFile(payload)
+        stems = json.loads(sealed.metadata(tokens).get(PARTS_KEY, "[]"))
+        paths = [kept(home, (source, cohort, council), stem).tokens for stem in stems]
+        parts = [sealed.opened(path, keys.opens("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(
             f"{name}: its tokens are sealed to another key than tokens.pem: give the key set of that time, or {_AGAIN}"
         ) from None
+    except FileNotFoundError:
+        raise TokensUnusable(f"{name}: the tokens of one of its parts are gone: {_AGAIN}") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -63,10 +116,10 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
     said = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
     if said[0] != said[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
-    return tokens
+    return TokensOfParts(tokens, parts) if parts else tokens
 
 
-def _batches(files: Sequence[pyarrow.parquet.ParquetFile], columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
     for file in files:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
             yield batch.select(columns)

@@ -10,18 +10,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import dagster as dg
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from assets.catalogue import descriptions
 from assets.catalogue.runs import COHORTS, Installation, of_release, speaks_plainly
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.home.paths import Home
+from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.begin import Asked
+from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
-from ndl_export.analyst_db import build_database, made_from
+from assets.release.plan_check import PlanCheck, check_of_plan
+from assets.release.sign_off import WaitsForAcceptance, bundle_of
+from ndl_export.analyst_db import build_database, made_from, releases_held
 from ndl_export.bundle.make import DATAPACKAGE_FILE, sums_of
+from ndl_export.bundle.release_directory import versions
+from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
@@ -39,6 +46,17 @@ _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
+class AcceptConfig(dg.Config):
+    """What a person accepts of what the release is held for. Everyone who can open Dagster reads it: no count, no name
+    of a person."""
+
+    hold: str = Field(description="Its name by the check `holds`, such as wirral/eyfsp/rows-far-from-expected.")
+    reason: str = Field(description="Why it is right as it is; the decision sheet repeats it.")
+    signature: str = Field(
+        "", description="As `readiness accept --for-dagster` prints it; a demonstration's key signs by itself."
+    )
+
+
 class ReleaseConfig(dg.Config):
     """What release a run makes."""
 
@@ -53,6 +71,7 @@ class ReleaseConfig(dg.Config):
         [], description="Earlier cohorts that stand beside the partition's, as a time series."
     )
     reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
+    accept: list[AcceptConfig] = Field([], description="What is held, and is right as it is.")
 
 
 class BundleConfig(dg.Config):
@@ -69,8 +88,9 @@ class VersionUnclear(Exception):
     """A run that names no release, or two; the message says where to name it."""
 
 
-WAITS = "approval"
-"""Name of the check that says whether a release waits for people."""
+WAITS, HOLDS = "approval", "holds"
+"""Names of the checks that say whether a release waits for people to sign, or to accept what was delivered."""
+PLAN_CHECK, VERIFY_CHECK, OPENS_CHECK = "plan", "verify", "opens"
 
 
 def _measurement(family: str) -> dg.AssetSpec:
@@ -94,7 +114,8 @@ def _measurement(family: str) -> dg.AssetSpec:
 
 
 def _waits(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(WAITS, asset=key, description=f"Whether enough people have signed the {stage} off.")
+    said = f"Whether enough people have signed the {stage} off."
+    return dg.AssetCheckSpec(WAITS, asset=key, partitions_def=COHORTS, description=said)
 
 
 def _signed(
@@ -113,6 +134,19 @@ def _signed(
     )
 
 
+_NOTHING_HELD = "nothing is held that nobody has accepted"
+
+
+def _holds(*, passed: bool, description: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=MEASUREMENTS["pupil"],
+        check_name=HOLDS,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+    )
+
+
 def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=False,
@@ -126,7 +160,26 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
 @dg.multi_asset(
     name=_MEASURING,
     specs=[_measurement(family) for family in FAMILIES],
-    check_specs=[_waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT)],
+    check_specs=[
+        _waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
+        dg.AssetCheckSpec(
+            HOLDS,
+            asset=MEASUREMENTS["pupil"],
+            partitions_def=COHORTS,
+            description="Whether a person has accepted each extract that is far from what was expected, each source"
+            " that was due and is missing, and what nobody has read",
+        ),
+        *(
+            dg.AssetCheckSpec(
+                PLAN_CHECK,
+                asset=key,
+                partitions_def=COHORTS,
+                description="The stored measurement is that of the public plan: its hash, its charge, and a noisy"
+                " number for every cell. Looks at no true count",
+            )
+            for key in MEASUREMENTS.values()
+        ),
+    ],
 )
 @speaks_plainly
 def measurements(
@@ -135,7 +188,12 @@ def measurements(
     cohort, version, checked = context.partition_key, _version(context), MEASUREMENTS["pupil"]
     context.instance.add_run_tags(context.run.run_id, of_release(version, config.share))
     home = installation.open_home()
+    if installation.landing_folder.is_dir():
+        note_landing(home, installation.landing_folder)
     try:
+        for said in config.accept:
+            keys = installation.key_ring(KEYS_OF_RELEASE)
+            accept_configured(home, keys, cohort, said.hold, said.reason, said.signature)
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),
@@ -145,8 +203,12 @@ def measurements(
             Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
         )
     except WaitsForApproval as waiting:
+        is_held = isinstance(waiting, WaitsForAcceptance)
+        yield _holds(passed=not is_held, description=str(waiting) if is_held else _NOTHING_HELD)
         yield _held(waiting, checked)
+        yield from (_of_plan(key, PlanCheck(0, 0.0, ())) for key in MEASUREMENTS.values())
         return
+    yield _holds(passed=True, description=_NOTHING_HELD)
     yield _signed(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
@@ -154,6 +216,20 @@ def measurements(
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.checked(metadata))
+        own = made.get((cohort, family))
+        councils = _councils(installation, cohort)
+        found = check_of_plan(home, cohort, version, councils, family, own) if own else PlanCheck(0, 0.0, ())
+        yield _of_plan(key, found)
+
+
+def _of_plan(key: dg.AssetKey, found: PlanCheck) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=PLAN_CHECK,
+        passed=found.ok,
+        description="; ".join(found.problems) or ("as planned" if found.answers else "nothing was measured"),
+        metadata=descriptions.checked({"rho": found.rho, "problems": len(found.problems)}),
+    )
 
 
 @dg.asset(
@@ -166,7 +242,15 @@ def measurements(
     tags={"zone": RELEASE},
     metadata=descriptions.documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
     output_required=False,
-    check_specs=[_waits(BUNDLE, Stage.PUBLICATION)],
+    check_specs=[
+        _waits(BUNDLE, Stage.PUBLICATION),
+        dg.AssetCheckSpec(
+            VERIFY_CHECK,
+            asset=BUNDLE,
+            partitions_def=COHORTS,
+            description="What `readiness verify` finds: checksums, signature, schema, consistency",
+        ),
+    ],
     description=(
         "The signed release bundle: tables as Parquet and CSV, metadata, privacy statement, checksums. Made from the"
         " stored measurements alone, and held in the restricted zone until people have signed it."
@@ -184,17 +268,30 @@ def bundle(
         folder = publish_bundle(home, context.partition_key, keys, version, councils)
     except WaitsForApproval as waiting:
         yield _held(waiting, BUNDLE)
+        yield _verified(verify(bundle_of(home, version)))
         return
     build_database(home.release)  # whatever is published, the database is of it
     yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
+    yield _verified(verify(folder))
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
+    rows = sum(pq.read_metadata(folder / f"{name}.parquet").num_rows for name in TABLES)
     yield dg.MaterializeResult(
         metadata=descriptions.checked(
-            {"release": version, "path": dg.MetadataValue.path(str(folder)), "missing": missing}
+            {"release": version, "path": dg.MetadataValue.path(folder), "missing": missing, "dagster/row_count": rows}
         ),
         data_version=dg.DataVersion(sums_of(folder)),
+    )
+
+
+def _verified(found: Verification) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=BUNDLE,
+        check_name=VERIFY_CHECK,
+        passed=found.ok,
+        description=f"{found.bundle} is sound" if found.ok else str(found),
+        metadata=descriptions.checked({"problems": len(found.faults)}),
     )
 
 
@@ -207,14 +304,26 @@ def bundle(
     tags={"zone": RELEASE},
     metadata=descriptions.documents("docs/releases.md"),
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
+    check_specs=[
+        dg.AssetCheckSpec(
+            OPENS_CHECK, asset=DATABASE, description="It opens, and holds every release that is published, and no other"
+        )
+    ],
 )
 @speaks_plainly
 def analyst_database(installation: Installation) -> dg.MaterializeResult:
-    path = build_database(installation.home_folder.release)
-    return dg.MaterializeResult(
-        metadata=descriptions.checked({"path": dg.MetadataValue.path(str(path))}),
-        data_version=dg.DataVersion(made_from(path.parent)),
+    release = installation.home_folder.release
+    path = build_database(release)
+    held, published = releases_held(path), {str(version) for version in versions(release)}
+    check = dg.AssetCheckResult(
+        check_name=OPENS_CHECK,
+        passed=held == published,
+        description=f"it holds {', '.join(sorted(held)) or 'no release'}",
+        metadata=descriptions.checked({"problems": len(held ^ published)}),
     )
+    metadata = descriptions.checked({"path": dg.MetadataValue.path(path)})
+    version = dg.DataVersion(made_from(release))
+    return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=version)
 
 
 def _version(context: dg.AssetExecutionContext) -> str:

@@ -1,8 +1,9 @@
 """The page that people decide by before they sign a release off: one sheet of A4, in the restricted zone.
 
 What the release can say, what it costs and what is left, what is wrong or missing in what was taken in, and what lies
-outside the guarantee. Everything on it is public, or in bands: no number of rows or children of an extract is on it.
-It depends on what is signed and what was taken in alone, so that its SHA-256, which is signed too, can be checked.
+outside the guarantee. Everything on it is public, or in bands, but for what the release is held for: there the sender's
+own numbers stand. It depends on what is signed, accepted and taken in alone, so that its SHA-256, which is signed too,
+can be checked.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.begin import ReleaseRecord, fixed_record, policy_of
 from assets.release.expected_accuracy import expected_accuracy
+from assets.release.holds import state
 from ndl_export.facts.missing import SOURCES, short
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
@@ -94,6 +96,7 @@ def render_sheet(home: Home, request: Request) -> str:
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
         findings=_findings(home, measured),
+        held=None if is_publication else state(home, measured),
         outside=outside_the_guarantee(),
     )
 
@@ -195,8 +198,9 @@ def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
         for source, about in SOURCES.items():
             for council in read_record(home, cohort).taking_part:
                 quality = deliveries.current(home, source, cohort, council)
+                of_rows = {rule.rule for rule in quality.rules} if quality else set()
                 for finding in quality.findings if quality else ():
-                    if not finding.passed:
+                    if not finding.passed and finding.rule not in of_rows:
                         sentence = f"{about.title}: {finding.sentence}"
                         found.setdefault(sentence, []).append(place(council).la_name)
     ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))

@@ -20,6 +20,7 @@ from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
+from assets.release.holds import State, state, state_of_release
 from assets.release.noise_workload import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE, BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
@@ -39,6 +40,10 @@ from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Policy, Stage, load_policy, public_text
 from privacy.release.session import settle
+
+
+class WaitsForAcceptance(WaitsForApproval):
+    """A release that is held for what was delivered; the message says why, in bands, and which command to run."""
 
 
 class NothingToSign(Exception):
@@ -71,8 +76,11 @@ def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish:
 
 
 def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, key: Ed25519PrivateKey) -> Count:
-    """Record a person's signature in the ledger. Raises `MayNotSign` and `LedgerError`."""
+    """Record a person's signature in the ledger. Raises `WaitsForAcceptance` where the release is held, `MayNotSign`
+    and `LedgerError`."""
     ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
+    if request["stage"] == Stage.MEASUREMENT:
+        _check_holds(home, cohort, state_of_release(home, request["release"]))
     signed = sign(ledger, sign_off, request, cohort, sheet_sha256, key).approval
     same = {each.approval.key for each in SignOffs(ledger).approvals if each.request == request}
     return Count(signed.role, len(same), sign_off.persons[request["stage"]])
@@ -101,11 +109,30 @@ def bundle_of(home: Home, version: str) -> Path:
 def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> str:
     """Pass where enough people have signed what the release is about to measure; returns who, for the ledger.
 
-    Raises `WaitsForApproval`; then the page that they decide by lies ready.
+    Raises `WaitsForAcceptance` where something is held that nobody has accepted, and `WaitsForApproval`; then the page
+    that they decide by lies ready.
     """
-    _gate(home, keys, cohort, measurement_request(home, version, councils))
+    held, request = state_of_release(home, version, keys), measurement_request(home, version, councils)
+    if held.open:
+        write_sheet(home, request)
+    _check_holds(home, cohort, held)
+    _gate(home, keys, cohort, request)
     signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
     return "approved by " + ", ".join(each.entry_hash for each in signed)
+
+
+def _check_holds(home: Home, cohort: str, held: State) -> None:
+    """Raises `WaitsForAcceptance`, which names the holds and the command."""
+    if held.open:
+        names = [hold.name for hold in held.open]
+        of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
+        more = f"; and {len(names) - _HOLDS_TOLD} more" if len(names) > _HOLDS_TOLD else ""
+        told = "; ".join(f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD])
+        command = f"readiness accept --home {shlex.quote(str(home.root))} --cohort {', '.join(of_cohorts)}"
+        raise WaitsForAcceptance(
+            f"cohort {cohort} is held, and nothing was charged: {told}{more}. Send what is right, or let a named person"
+            f" accept each as it is: {command} --hold NAME --reason TEXT --key FILE"
+        )
 
 
 def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:
@@ -229,7 +256,8 @@ def _of_cohort(
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in}
     linked = record_of_tables(home, cohort)
-    return {
+    accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
+    return ({"accepted": accepted} if accepted else {}) | {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,
@@ -248,6 +276,7 @@ def _plan_sha256(family: str, councils: tuple[str, ...], share: float, policy: P
     return _PLANS[key]
 
 
+_HOLDS_TOLD = 5
 _PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
 
 

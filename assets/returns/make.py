@@ -205,7 +205,8 @@ class _Making:
             recipient_name=recipient.name,
             extract_sha256=_senders_file(extract),
             extract_mac=extract.file_mac,
-            extract_rows=extract.rows_read,
+            extract_rows=_rows_of_files(extract),
+            parts=_senders_parts(extract),
             reference=own.reference,
             legal_basis=own.legal_basis,
             impact_assessment=own.impact_assessment,
@@ -279,6 +280,19 @@ def _named(sender: Sender) -> str:
 def _senders_file(extract: ExtractQuality) -> str:
     """SHA-256 of the extract that the sender holds, also where it sent tokens in its place."""
     return str(extract.made_under.get("extract_sha256") or extract.file_sha256)
+
+
+def _senders_parts(extract: ExtractQuality) -> dict[str, int]:
+    """The number of each file of the sender's that has rows in force, by its SHA-256; none of a whole extract."""
+    parts = extract.parts.parts if extract.parts else ()
+    return {part.senders_sha256: part.number for part in parts if part.in_force}
+
+
+def _rows_of_files(extract: ExtractQuality) -> int:
+    """How many rows the sender's files have that the return is about."""
+    if not extract.parts:
+        return extract.rows_read
+    return sum(part.rows_read for part in extract.parts.parts if part.in_force)
 
 
 def _same(file: Path, before: Disclosure | None, what: ReturnState, mac: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.returns.seal import Header, ReturnProblem, unseal
+from privacy.row_keys import numbers_of
 from sources.contracts import CONTRACTS, Role, SourceContract
 from sources.councils.council_file import council_file as shipped_council_file
 from sources.councils.council_file import load as load_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, content_sha256
-from sources.extract.open import OpenExtract, open_extract
+from sources.extract.landed import Landed, content_sha256, is_unfinished
+from sources.extract.open import OpenExtract, open_extract, together
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
@@ -59,18 +61,43 @@ def open_return(
     landed = Landed(header.council, header.source, header.cohort, extract)
     if landed.holds_tokens:
         raise ReturnProblem(f"{extract.name}: holds tokens; give the extract that they were made from")
-    if content_sha256(extract) != header.extract_sha256:
+    if header.parts:
+        parts = _parts(extract, header)
+    elif content_sha256(extract) == header.extract_sha256:
+        parts = {0: landed}
+    else:
         raise ReturnProblem(
             f"{extract.name}: is not the file that {file.name} is about, which is {header.source} of"
             f" {header.council}, cohort {header.cohort}, to the byte; give that extract as it was sent (saving it again"
             " in a spreadsheet program changes it)"
         )
-    lines = _lines(landed, _dialect(header, council_file), header, opened.facts)
+    lines = _lines(parts, _dialect(header, council_file), header, opened.facts)
     newest = _newest_opened(key, header)
     try:
         return _write(out, header, lines, _warnings(header, today, newest))
     except OSError as error:
         raise ReturnProblem(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+def _parts(folder: Path, header: Header) -> dict[int, Landed]:
+    """The files that a return about an extract in parts is about, by their numbers, wherever in `folder` they lie.
+
+    Raises `ReturnProblem`.
+    """
+    of = f"{header.source} of {header.council}, cohort {header.cohort}"
+    if not folder.is_dir():
+        raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
+    hashes = {content_sha256(path): path for path in sorted(folder.iterdir()) if not is_unfinished(path.name)}
+    missing = sorted(number for sha256, number in header.parts.items() if sha256 not in hashes)
+    if missing:
+        raise ReturnProblem(
+            f"{folder.name}: has no file that is, to the byte, part {missing[0]} of {of}; put every part there as it"
+            " was sent"
+        )
+    return {
+        number: Landed(header.council, header.source, header.cohort, hashes[sha256], part=number)
+        for sha256, number in header.parts.items()
+    }
 
 
 def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ...]) -> Written:
@@ -134,15 +161,18 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
     return found.dialect(header.source)
 
 
-def _lines(landed: Landed, dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
+def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
     """A line for each row, those to contact first on top."""
-    contract = CONTRACTS[landed.source]
+    contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
+    given = {*dialect.derived, *dialect.constants}
     try:
-        extract = open_extract(landed, contract, dialect)
         with in_memory() as con:
-            _read(con, extract, contract)
+            for number, landed in parts.items():
+                extract = open_extract(landed, contract, dialect)
+                _read(con, together({number: extract}, numbers_of), contract)
+                given |= {*extract.headings}
             _stop_if_rows_differ(con, landed, header)
-            return _joined(con, contract, extract, header, facts)
+            return _joined(con, contract, given, header, facts)
     except ExtractStopped:
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -150,15 +180,17 @@ def _lines(landed: Landed, dialect: Dialect, header: Header, facts: tuple[str, .
 
 
 def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract) -> None:
-    """`own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
+    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
-    con.execute("CREATE TEMP TABLE extract AS FROM streamed")
+    con.execute("CREATE OR REPLACE TEMP TABLE extract AS FROM streamed")
     projection, concern = project_extract("extract", extract, contract, {}), contract.concern or "false"
-    con.execute(
-        f"CREATE TEMP TABLE own AS SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
+    rows = (
+        f"SELECT texts.*, typed.concern FROM ({projection.texts}) AS texts"
         f" JOIN (SELECT {SOURCE_ROW}, {concern} AS concern FROM ({projection.sql})) AS typed"
         f" USING ({SOURCE_ROW})"
     )
+    con.execute(f"CREATE TEMP TABLE IF NOT EXISTS own AS {rows} LIMIT 0")
+    con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
 def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header: Header) -> None:
@@ -174,11 +206,10 @@ def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header:
 def _joined(
     con: duckdb.DuckDBPyConnection,
     contract: SourceContract,
-    extract: OpenExtract,
+    given: Container[str],
     header: Header,
     facts: tuple[str, ...],
 ) -> list[Line]:
-    given = {*extract.headings, *extract.dialect.derived, *extract.dialect.constants}
     shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in given}
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))

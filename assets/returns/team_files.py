@@ -15,9 +15,10 @@ from typing import Any
 
 from assets.returns.words import TITLES, TO_CONTACT, Situation, about_new_children, next_step, sender
 from ndl_export.pages import kit
-from ndl_export.pages.words import listed
+from ndl_export.pages.words import listed, row_ranges
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
+from privacy.row_keys import part_and_row, written
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -89,7 +90,16 @@ def _headings(lines: Sequence[Line]) -> list[str]:
 
 
 def _cells(line: Line) -> list[int | str]:
-    return [line.situation.value, line.row, *line.own.values(), TITLES[line.situation], line.why, line.next_step]
+    return [line.situation.value, _row(line.row), *line.own.values(), TITLES[line.situation], line.why, line.next_step]
+
+
+def _row(number: int) -> int | str:
+    """A row as the team finds it: its number, or that of part and row."""
+    return written(number) if part_and_row(number)[0] else number
+
+
+def _places(rows: Sequence[int]) -> str:
+    return row_ranges(rows) if not part_and_row(rows[0])[0] else ", ".join(map(written, rows))
 
 
 def _harmless(cell: int | str) -> int | str:
@@ -129,6 +139,7 @@ def _child(rows: list[Line]) -> dict[str, Any]:
         "name": " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "No name in the extract",
         "born": first.get(_BORN),
         "rows": [line.row for line in rows],
+        "places": _places([line.row for line in rows]),
         "numbers": {label: values for label, values in numbers.items() if values and label not in _IN_THE_NAME},
         "why": rows[0].why,
     }

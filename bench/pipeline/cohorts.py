@@ -46,7 +46,7 @@ def main() -> None:
         _forget_peak()
         began = time.monotonic()
         with redirect_stdout(io.StringIO()):
-            run_cohort(folders, cohort, f"2026.11.{number}", False, (), lambda _: None)
+            run_cohort(folders, cohort, f"2026.11.{number}", False, lambda _: None)
         seconds = time.monotonic() - began
         shutil.rmtree(root / "landing")
         gc.collect()

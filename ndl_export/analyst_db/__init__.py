@@ -21,6 +21,15 @@ from ndl_export.analyst_db.build import (
     build_database,
     database_stands,
     made_from,
+    releases_held,
 )
 
-__all__ = ["DATABASE_FILE", "STORAGE_VERSION", "NothingReleased", "build_database", "database_stands", "made_from"]
+__all__ = [
+    "DATABASE_FILE",
+    "STORAGE_VERSION",
+    "NothingReleased",
+    "build_database",
+    "database_stands",
+    "made_from",
+    "releases_held",
+]

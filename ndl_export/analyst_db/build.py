@@ -64,6 +64,13 @@ def build_database(release_dir: Path) -> Path:
     return place
 
 
+def releases_held(database: Path) -> set[str]:
+    """Versions of the releases that a database holds."""
+    with in_memory() as con:
+        con.execute(f"ATTACH {quoted(database)} AS held (READ_ONLY)")
+        return {version for (version,) in con.execute("SELECT release_version FROM held.releases.release").fetchall()}
+
+
 def made_from(release_dir: Path) -> str:
     """SHA-256, hexadecimal, over what decides the content: checksums of each bundle, withdrawals, and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]

@@ -68,7 +68,7 @@ def approve(
     if key_file is None:
         click.echo("Nothing was signed: run the same command with --key FILE.")
         return
-    with stopping_at(KeyProblem, MayNotSign, LedgerError, PolicyError):
+    with stopping_at(KeyProblem, MayNotSign, LedgerError, PolicyError, sign_off.WaitsForAcceptance):
         key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
         found = sign_off.sign_request(folder, cohort.code, request, sheet_sha256, key)
     click.echo(_said(found, release, publish, folder.root))

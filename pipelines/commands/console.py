@@ -111,6 +111,16 @@ def _source(name: str) -> str:
     return name
 
 
+def _row(text: str) -> int:
+    from privacy.row_keys import number_of
+
+    if not (number := number_of(text)):
+        raise ValueError(f"{text!r} is not a row: write 17, or 3:17 for row 17 of part 3")
+    return number
+
+
+ROW = Checked(_row)
+"""The number of a row in its extract, by its number in the file or in a part."""
 COHORT = Checked(_cohort)
 """A `Cohort`, by its code."""
 COUNCIL = Checked(_council)

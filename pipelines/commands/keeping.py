@@ -35,7 +35,7 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be remove
 )
 @click.option("--council", help="Whose extract, as leeds.")
 @click.option("--source", help="Which extract, as hv_reviews.")
-@click.option("--row", "rows", type=click.IntRange(1), multiple=True, help="Data row of it, 1 for the first.")
+@click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row of it, 1 for the first; 3:17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
 @click.option("--objection", is_flag=True, help="Leave the child out of later deliveries as well.")
@@ -83,15 +83,27 @@ def forget(
         if not dry_run:
             found = remove_rows(place, found, ring, objection=objection)
     if as_json:
-        click.echo(json.dumps(asdict(found) | {"removed": not dry_run, "objection": objection}, indent=1))
+        click.echo(json.dumps(_as_named(found) | {"removed": not dry_run, "objection": objection}, indent=1))
     else:
         click.echo(_forgotten(found, dry_run, objection, place, landing))
 
 
+def _as_named(found: Forgotten) -> dict[str, Any]:
+    """The facts, with rows of parts as people name them."""
+    from privacy.row_keys import part_and_row, written
+
+    facts = asdict(found)
+    for extract in facts["extracts"]:
+        extract["rows"] = [written(row) if part_and_row(row)[0] else row for row in extract["rows"]]
+    return facts
+
+
 def _forgotten(found: Forgotten, dry_run: bool, objection: bool, home: Home, landing: Path | None) -> str:
+    from privacy.row_keys import written
+
     lines = ["Would be removed, with what depends on them:" if dry_run else "Removed, with what depended on them:"]
     for extract in found.extracts:
-        numbers = ", ".join(map(str, extract.rows))
+        numbers = ", ".join(map(written, extract.rows))
         lines.append(f"  {extract.cohort}  {extract.council}/{extract.source}: row {numbers}")
     lines += [f"! {sentence}" for sentence in found.not_linked]
     lines.append("Ledger, stored measurements and releases stay as they are: they hold noise, not rows.")

@@ -50,12 +50,6 @@ def synth(landing: Path, cohort: Cohort, scale: float, seed: int | None, england
 @console.keys()
 @release
 @console.allow_missing
-@click.option(
-    "--accept-fewer",
-    multiple=True,
-    metavar="COUNCIL/SOURCE",
-    help="Take this extract though it has far fewer rows than the last delivery; may be repeated.",
-)
 @console.share
 @console.with_cohorts
 @console.reuse
@@ -74,7 +68,6 @@ def run(
     keys: Path | None,
     version: str | None,
     allow_missing: bool,
-    accept_fewer: tuple[str, ...],
     share: float | None,
     with_cohorts: tuple[Cohort, ...],
     reuse: bool,
@@ -84,7 +77,7 @@ def run(
     """Intake, linkage, release: from landing to a signed bundle and the analyst database.
 
     Exit status: 0 when the release is complete, 1 where an input is missing or wrong, 3 where the budget does not allow
-    it, 4 where it waits for people to sign it (readiness approve), 5 after a fault of the machine.
+    it, 4 where it is held or waits for people (readiness accept, readiness approve), 5 after a fault of the machine.
     """
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
@@ -111,7 +104,6 @@ def run(
             cohort,
             version,
             allow_missing,
-            accept_fewer,
             click.echo,
             share,
             with_cohorts,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
 
 _ROWS_SHOWN = 10
+_COHORT = re.compile(r"\d{6}")
 _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 
@@ -48,22 +49,24 @@ def pseudonymise(
     """Replace the identifiers of EXTRACT by tokens, here, so that they need not be sent.
 
     Writes <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the rows set aside.
+    The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
     """
     from assets.intake.sender import pseudonymise as run
     from privacy.keys import SENDER, KeyProblem, KeyRing
     from sources.errors import ExtractStopped
 
     council_file, path = _council(council or _folder(extract, 2) or _ask("council"))
-    landed = _landed(extract, council_file.council, source, cohort)
+    files = _landed(extract, council_file.council, source, cohort)
     with stopping_at(KeyProblem):
         ring = KeyRing.load(keys, SENDER)
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
-    with stopping_at(ExtractStopped):
-        done = run(landed, council_file, path, postcode_directory, ring, out)
-    click.echo(_summary(landed, done))
-    if done.stopped:
-        stop(f"{done.stopped}; no tokens were written")
+    for landed in files:
+        with stopping_at(ExtractStopped):
+            done = run(landed, council_file, path, postcode_directory, ring, out)
+        click.echo(_summary(landed, done))
+        if done.stopped:
+            stop(f"{done.stopped}; no tokens were written")
 
 
 def _council(named: str) -> tuple[CouncilFile, Path | None]:
@@ -82,26 +85,40 @@ def _council(named: str) -> tuple[CouncilFile, Path | None]:
     return read, path
 
 
-def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> Landed:
-    from sources.extract.landed import Landed
+def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> list[Landed]:
+    """The extract, or the parts that it is one of or the folder of."""
+    from sources.extract.landed import Landed, parts_in
 
     source = source or _folder(extract, 1) or _ask("source")
     year = cohort or COHORT.convert(_year(extract) or _ask("cohort"), None, None)
-    return Landed(council, source, year.code, extract)
+    if _is_part(extract):
+        return [Landed(council, source, year.code, extract, part=1)]
+    parts = enumerate(parts_in(extract, source), 1)
+    return [Landed(council, source, year.code, path, part=number) for number, path in parts] or [
+        Landed(council, source, year.code, extract)
+    ]
+
+
+def _is_part(extract: Path) -> bool:
+    """Whether it lies in the folder of a cohort, in the folder of a source."""
+    from sources.contracts import CONTRACTS
+
+    parents = extract.resolve().parents
+    return len(parents) > 1 and bool(_COHORT.fullmatch(parents[0].name)) and parents[1].name in CONTRACTS
 
 
 def _folder(extract: Path, above: int) -> str | None:
     """The name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
     from sources.contracts import CONTRACTS
 
-    parents = extract.resolve().parents
-    in_landing = len(parents) > 1 and parents[0].name in CONTRACTS
-    return parents[above - 1].name if in_landing else None
+    of = extract.resolve().parent if _is_part(extract) else extract.resolve()
+    in_landing = len(of.parents) > 1 and of.parents[0].name in CONTRACTS
+    return of.parents[above - 1].name if in_landing else None
 
 
 def _year(extract: Path) -> str | None:
-    name = extract.name.partition(".")[0]
-    return name if re.fullmatch(r"\d{6}", name) else None
+    name = extract.resolve().parent.name if _is_part(extract) else extract.name.partition(".")[0]
+    return name if _COHORT.fullmatch(name) else None
 
 
 def _ask(option: str) -> str:

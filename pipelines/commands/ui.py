@@ -31,15 +31,17 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
     if not (PROJECT / "pyproject.toml").is_file():
         stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
     from assets.home.paths import Home
-    from pipelines.dagster.instance import prepared
+    from pipelines.dagster.instance import note_taking_part, prepared
 
     place = Home((home or settings().home).resolve())
     place.prepare()
+    folder = (landing or settings().landing).resolve()
+    note_taking_part(place, folder)
     environment = of_a_child(
         DAGSTER_HOME=str(prepared(place)),
         VIRTUAL_ENV=sys.prefix,
         **{HOME: str(place.root)},
-        **{LANDING: str((landing or settings().landing).resolve())},
+        **{LANDING: str(folder)},
         **{KEYS: str((keys or settings().keys).resolve())},
     )
     click.echo(f"http://{host}:{port}  (home {place.root})")

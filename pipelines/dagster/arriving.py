@@ -72,7 +72,9 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
         landed, now = look.landed, time.time()
         key = (landed.source, landed.cohort, landed.council)
         results = [path.stat().st_mtime for path in (home.quality(*key), home.stopped(*key)) if path.exists()]
-        came = max((path.stat().st_ctime for path in files_in(landed.path)), default=now)
+        if landed.several and not home.parts(*key).exists() and (sorted_ := home.several(*key[::2])).exists():
+            results.append(sorted_.stat().st_mtime)  # of files that were found to hold no row of this cohort
+        came = max((path.stat().st_ctime for each in landed.paths for path in files_in(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
         if settled and came > max(results, default=0.0):
             found.setdefault(landed.cohort, set()).add(landed.council)
@@ -83,14 +85,19 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
+def _is_marked(path: Path) -> bool:
+    """Whether a marker beside it says that it is complete."""
+    marker, changed = path.with_name(path.name + READY), max((times[1] for times in state(path)), default=0)
+    return marker.exists() and marker.stat().st_mtime_ns >= changed
+
+
 def _look(landed: Landed) -> Look:
-    seen = state(landed.path)
-    marker = landed.path.with_name(landed.path.name + READY)
+    seen = state(*landed.paths)
     changed = max((times[1] for times in seen), default=0)
     return Look(
         landed,
         hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
-        ready=marker.exists() and marker.stat().st_mtime_ns >= changed,
+        ready=all(_is_marked(path) for path in landed.paths),
         unfinished=_is_empty(landed.path) or any(is_unfinished(path.name) for path in landed.path.rglob("*")),
         changed=changed / 1e9,
     )

@@ -9,13 +9,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import Installation, one_run, started_by_command
+from assets.catalogue.runs import Installation, note_councils, one_run, started_by_command
 from assets.home.errors import in_plain_words
 from assets.home.installation import Folders
-from assets.intake.assets import pseudonymised_extracts
 from assets.release.assets import WAITS
 from assets.release.begin import Asked
-from pipelines.dagster.instance import working_instance
+from pipelines.dagster.instance import OF_LOCATION, place_in_history, working_instance
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
 from pipelines.ending import Ending, RunStopped, ending_of
@@ -28,10 +27,9 @@ class Jobs:
         self._definitions = build_definitions(Installation.of(folders))
         self._instance, self._tags = instance, tags
 
-    def intake(self, councils: Sequence[str], cohort: str, accept_fewer: Sequence[str]) -> None:
-        config = {"config": {"accept_fewer": list(accept_fewer)}}
-        ops = {"__".join(asset.key.path): config for asset in pseudonymised_extracts}
-        self._execute("intake", {"tags": one_run(councils, cohort), "run_config": {"ops": ops}})
+    def intake(self, councils: Sequence[str], cohort: str) -> None:
+        known = note_councils(self._instance, councils)
+        self._execute("intake", {"tags": one_run(councils, cohort, known)})
 
     def linkage(self, cohort: str) -> None:
         self._execute("linkage", {"partition_key": cohort})
@@ -44,7 +42,7 @@ class Jobs:
 
     def _execute(self, job: str, given: dict[str, Any]) -> None:
         options = given | {
-            "tags": started_by_command("readiness run") | self._tags | given.get("tags", {}),
+            "tags": started_by_command("readiness run") | OF_LOCATION | self._tags | given.get("tags", {}),
             "run_config": {"loggers": {"console": {"config": {}}}} | given.get("run_config", {}),
         }
         try:
@@ -53,6 +51,7 @@ class Jobs:
             )
         except dg.DagsterError as error:
             raise RunStopped(in_plain_words(error), Ending.FAULT) from None
+        place_in_history(self._instance, result.dagster_run)
         checks = result.get_asset_check_evaluations()
         if waiting := [check for check in checks if check.check_name == WAITS and not check.passed]:
             raise RunStopped(waiting[0].description or "", Ending.HOLD)

@@ -14,22 +14,29 @@ from typing import Any
 import dagster as dg
 import sqlalchemy
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
+from assets.catalogue.runs import note_councils
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
 from privacy.doors.locks import is_held, locked
 from privacy.keys import KeyRing
+from sources.extract.landed import taking_part
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _RUNS_AT_ONCE = 500
 PROCESS = "readiness/process"
 """Tag of a run that a command works off itself: the name of a file that is locked as long as the command lives."""
+LOCATION, REPOSITORY = "readiness", "__repository__"
+"""Names of the code location in workspace.yaml and pyproject.toml, and of what Dagster makes of its definitions."""
+OF_LOCATION = {".dagster/repository": f"{REPOSITORY}@{LOCATION}"}
+"""Tag by which the web server finds the runs of a code location."""
 _ALIVE = ".alive"
 _NOT_ENDED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -60,6 +67,13 @@ def instance(home: Home) -> dg.DagsterInstance:
     )
 
 
+def note_taking_part(home: Home, landing: Path) -> None:
+    """Make sure that there is a partition for each council with a folder in landing."""
+    if landing.is_dir():
+        with instance(home) as opened:
+            note_councils(opened, taking_part(landing))
+
+
 @contextmanager
 def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """The instance for runs that this process executes itself, and their tags. Runs of processes that died are closed
@@ -84,11 +98,19 @@ def _alive(folder: Path) -> Iterator[dict[str, str]]:
             place.unlink(missing_ok=True)
 
 
+def place_in_history(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Let the web server show a run that a command executed itself where it shows those that Dagster launched: on the
+    timeline, and among the runs of its job."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
+    instance.run_storage.replace_job_origin(run, RemoteJobOrigin(repository, run.job_name))
+
+
 def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
     """Mark as failed the runs of processes that are gone."""
     for run in instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED)):
         if (name := run.tags.get(PROCESS)) and not is_held(folder / name):
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
+            place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
     for place in folder.glob(f"*{_ALIVE}"):
         if not is_held(place):
             place.unlink(missing_ok=True)

@@ -35,11 +35,12 @@ release_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(measurements, bundle, analyst_database),
     tags={SPENDS_BUDGET: "true"},
     description=(
-        "Charge the privacy budget, draw the noise, write the bundle of a cohort and build the analyst database. The"
-        " run must name the release version, once. Refused before anything is drawn where the budget does not allow"
-        " the whole release, where a table would not be worth it, where a council is missing, or where a published"
-        " bundle is not in the ledger. It waits, and draws nothing, until people have signed it, and the bundle is"
-        " held until they have signed again. A release that was made is found again, and spends nothing."
+        "Charge the privacy budget, draw the noise, write the bundle of a cohort and rebuild the analyst database. The"
+        " run must name the release version, once. Refused before anything is drawn where the budget does not allow the"
+        " whole release, where a table would not be worth it, where a council is missing, or where a published bundle"
+        " is not in the ledger. It is held, and draws nothing, until people have accepted what was delivered and signed"
+        " it, and the bundle is held until they have signed again. A release that was made is found again, and spends"
+        " nothing."
     ),
 )
 republish_job = dg.define_asset_job(

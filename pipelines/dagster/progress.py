@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.catalogue.runs import STOPPED
 
-_OF_THE_ENGINE = ("Dependencies for step", "Skipping step")
+_OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
 
 def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:

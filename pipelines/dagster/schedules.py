@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.catalogue.runs import COHORTS, RELEASE, WHY, Installation, one_run
+from assets.catalogue.runs import COHORTS, RELEASE, WHY, Installation, note_councils, one_run
 from pipelines.dagster.arriving import not_taken
 from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
 from pipelines.release_calendar import TIMEZONE, calendar
@@ -25,11 +25,12 @@ def nightly_intake(
     context: dg.ScheduleEvaluationContext, installation: Installation
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     waiting = not_taken(installation.landing_folder, installation.home_folder)
+    known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
     for cohort, councils in sorted(waiting.items()):
         if cohort in COHORTS.get_partition_keys():
             yield dg.RunRequest(
                 run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",
-                tags=one_run(councils, cohort) | {WHY: "landed, and neither taken nor stopped since"},
+                tags=one_run(councils, cohort, known) | {WHY: "landed, and neither taken nor stopped since"},
             )
     if not waiting:
         yield dg.SkipReason("everything that has landed is in, or was stopped")

@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
-from assets.catalogue.runs import COHORTS, WHY, Installation, council_cohort
+from assets.catalogue.runs import COHORTS, COUNCILS, WHY, Installation, council_cohort
 from assets.linkage.assets import GROUP as LINKAGE
 from assets.release.sign_off import signed_and_waiting
 from pipelines.dagster.arriving import Look, looks
 from pipelines.dagster.jobs import intake_job, release_job, republish_job, run_of_publication, run_of_release
 from privacy.doors.environment import ALERT, settings
 from privacy.release.policy import Stage
+from sources.extract.landed import taking_part
 
 INTERVAL_SECONDS = 60
 _PARTITION = "dagster/partition"
@@ -35,6 +37,12 @@ _ADVICE = {
     "publication": "Readers see what they saw before. Do what the log says, and start it again.",
 }
 _OTHER_ADVICE = "Do what the log says, and start it again."
+_BY_KIND: dict[str, str] = {
+    kind: advice
+    for kinds, advice in yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8")).items()
+    for kind in kinds.split(", ")
+}
+"""What to do by the kind of an error; of other kinds, by job."""
 
 Identities = dict[str, dict[str, str]]
 """By partition, the identity of each of its extracts."""
@@ -50,16 +58,14 @@ Identities = dict[str, dict[str, str]]
         " alone, and several files of a council give one run."
     ),
 )
-def landing_sensor(
-    context: dg.SensorEvaluationContext, installation: Installation
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def landing_sensor(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
     landing = installation.landing_folder
     if not landing.is_dir():
-        yield dg.SkipReason(f"{landing} does not exist")
-        return
+        return dg.SkipReason(f"{landing} does not exist")
     earlier = json.loads(context.cursor) if context.cursor else {}
     seen: Identities = {}
     requested: Identities = dict(earlier.get("requested", {}))
+    runs: list[dg.RunRequest] = []
     for partition, extracts in _by_partition(landing).items():
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
@@ -67,12 +73,18 @@ def landing_sensor(
         if whole and not now.items() <= requested.get(partition, {}).items():
             new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
-            yield dg.RunRequest(
-                run_key=f"{partition}:{_run_identity(now)}",
-                partition_key=partition,
-                tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+            runs.append(
+                dg.RunRequest(
+                    run_key=f"{partition}:{_run_identity(now)}",
+                    partition_key=partition,
+                    tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+                )
             )
-    context.update_cursor(json.dumps({"seen": seen, "requested": requested}, sort_keys=True))
+    return dg.SensorResult(
+        run_requests=runs,
+        cursor=json.dumps({"seen": seen, "requested": requested}, sort_keys=True),
+        dynamic_partitions_requests=[COUNCILS.build_add_request(taking_part(landing))],
+    )
 
 
 def _by_partition(landing: Path) -> dict[str, list[Look]]:
@@ -134,8 +146,13 @@ def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
     return (
         f"The run {run.run_id[:8]}, {run.job_name}{of}, failed at {at}. Its log in Dagster says why."
-        f" {_ADVICE.get(run.job_name, _OTHER_ADVICE)}"
+        f" {_advice(run.job_name, [kind for _, kind in steps])}"
     )
+
+
+def _advice(job: str, kinds: list[str]) -> str:
+    """What fits the gravest of the errors; where none is known, what fits the job."""
+    return next((advice for kind, advice in _BY_KIND.items() if kind in kinds), _ADVICE.get(job, _OTHER_ADVICE))
 
 
 def alert(text: str, to: str) -> None:

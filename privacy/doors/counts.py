@@ -42,3 +42,10 @@ def share_of_rows(part: int, whole: int) -> str:
         if part < bound * whole:
             return f"{words} of the rows"
     return "nearly all of the rows"
+
+
+def about(share: float) -> str:
+    """A share of a number that is known, in steps of a tenth: `about 60%`, `under 10%`, `over 2 times`."""
+    if share < 0.1:
+        return "under 10%"
+    return f"over {int(share)} times" if share >= 2 else f"about {round(share * 10) * 10}%"

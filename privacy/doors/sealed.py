@@ -102,6 +102,6 @@ def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
 
-def schema(file: pyarrow.parquet.ParquetFile) -> pa.Schema:
+def schema(file: Any) -> pa.Schema:
     """The file's columns, without what it says of itself."""
     return file.schema_arrow.remove_metadata()

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
+from privacy.linkage.memory import Memory, Nothing, recall
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
@@ -53,6 +54,7 @@ _UNUSED_TOKENS = (
     *(f"t_{name}_{form}_postcode" for name in ("surname", "forename") for form in ("front", "rest")),
 )
 """Tokens by which no pair of two services is found: what is held of the two sides leaves them out."""
+NOTHING = Nothing()
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
@@ -212,32 +214,35 @@ def _blocks(children: int) -> list[str]:
     ]
 
 
-def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, backend: Backend = in_duckdb) -> None:
+def score(
+    con: duckdb.DuckDBPyConnection,
+    left: str,
+    right: str,
+    children: int,
+    backend: Backend = in_duckdb,
+    memory: Memory = NOTHING,
+    step: int = 1,
+) -> None:
     """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the pair has
     the weight of a household), nhs (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's
     order: an agreement pattern, without a token).
 
     `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides, of services of so many
-    `children`, as in `model.prior`. A pair of units takes its strongest pair of patterns. `backend` weighs the pairs.
+    `children`, as in `model.prior`. A pair of units takes its strongest pair of patterns. `backend` weighs the pairs;
+    those of patterns that are both known are recalled from the part `step` of the `memory`, which keeps all.
     """
     for side, condition in (("l", left), ("r", right)):
-        looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns JOIN units USING (pattern)"
-        con.execute(f"CREATE OR REPLACE TABLE side_{side} AS {looked_for} WHERE {condition}").fetchall()
+        of_side = "FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
+        con.execute(
+            f"CREATE TABLE side_{side} AS SELECT pattern, unit, tie, mark, fresh {of_side} WHERE {condition}"
+        ).fetchall()
+    recall(con, memory, step)
+    con.execute(f"CREATE TABLE weighed AS {_recalled_units()}").fetchall()
+    con.execute("DROP TABLE recalled").fetchall()
     _find_pairs(con, children)
-    (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
-    parts = max(math.ceil(found / _PAIRS_A_PART), 1)
-    for part in range(parts):
-        con.execute(
-            f"""
-            CREATE OR REPLACE TABLE pairs AS
-            SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM found WHERE (l + r) % {parts} = {part}
-            """
-        ).fetchall()
-        predictions = backend(con, model.splink_settings(children))
-        con.execute(
-            f"{'INSERT INTO weighed' if part else 'CREATE TABLE weighed AS'} {_weighed_units(predictions)}"
-        ).fetchall()
-        con.execute(f"DROP TABLE {predictions}").fetchall()
+    _weigh(con, children, backend)
+    evidence = ", ".join(f"evidence.{name}" for name in ("forename", "household", "nhs", "pattern"))
+    memory.keep(step, con.sql(f"SELECT mark_l, mark_r, weight, {evidence} FROM weighed").to_arrow_reader())
     con.execute(
         """
         CREATE OR REPLACE TABLE scored AS
@@ -245,31 +250,72 @@ def score(con: duckdb.DuckDBPyConnection, left: str, right: str, children: int, 
           FROM weighed GROUP BY unit_l, unit_r
         """
     ).fetchall()
-    for table in ("side_l", "side_r", "found", "pairs", "weighed"):
+    for table in ("side_l", "side_r", "weighed"):
         con.execute(f"DROP TABLE {table}").fetchall()
 
 
 def _find_pairs(con: duckdb.DuckDBPyConnection, children: int) -> None:
-    """Create `found` (l, r): the pairs of patterns of the two sides that are looked at."""
+    """Create `found` (l, r): the pairs of patterns of the two sides that are looked at, of which one is fresh."""
+    looked_for = f"SELECT * EXCLUDE ({', '.join(_UNUSED_TOKENS)}) FROM patterns SEMI JOIN"
+    rows = {}
+    for side in "lr":
+        fresh = f"CREATE TABLE fresh_{side} AS {looked_for} (FROM side_{side} WHERE fresh) USING (pattern)"
+        (rows["fresh", side],) = con.execute(fresh).fetchall()[0]
+        known = f"CREATE TEMP VIEW known_{side} AS {looked_for} (FROM side_{side} WHERE NOT fresh) USING (pattern)"
+        con.execute(known).fetchall()
+        (rows["known", side],) = con.execute(f"SELECT count(*) FROM side_{side} WHERE NOT fresh").fetchall()[0]
     queries = [
-        f"SELECT l.pattern AS l, r.pattern AS r FROM side_l l JOIN side_r r ON {condition} AND l.unit <> r.unit"
+        f"SELECT l.pattern AS l, r.pattern AS r FROM {left}_l l JOIN {right}_r r ON {condition}"
+        for left, right in (("fresh", "fresh"), ("fresh", "known"), ("known", "fresh"))
         for condition in (
             _ONE_HOME,
             "l.t_nhs = r.t_nhs",
             *(f"({block}) AND NOT coalesce({_ONE_HOME}, false)" for block in _blocks(children)),
         )
+        if rows[left, "l"] and rows[right, "r"]
     ]
     con.execute("CREATE TABLE by_block (l BIGINT, r BIGINT)").fetchall()
     for start in range(0, len(queries), _BLOCKS_A_QUERY):
         con.execute(f"INSERT INTO by_block {' UNION '.join(queries[start : start + _BLOCKS_A_QUERY])}").fetchall()
     con.execute("CREATE TABLE found AS SELECT DISTINCT l, r FROM by_block").fetchall()
-    con.execute("DROP TABLE by_block").fetchall()
+    for table in ("by_block", "fresh_l", "fresh_r"):
+        con.execute(f"DROP TABLE {table}").fetchall()
+    for side in "lr":
+        con.execute(f"DROP VIEW known_{side}").fetchall()
+
+
+def _weigh(con: duckdb.DuckDBPyConnection, children: int, backend: Backend) -> None:
+    """Add the pairs `found` to those `weighed`."""
+    (found,) = con.execute("SELECT count(*) FROM found").fetchall()[0]
+    parts = math.ceil(found / _PAIRS_A_PART)
+    for part in range(parts):
+        con.execute(
+            f"""
+            CREATE TABLE pairs AS
+            SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r FROM found WHERE (l + r) % {parts} = {part}
+            """
+        ).fetchall()
+        predictions = backend(con, model.splink_settings(children))
+        con.execute(f"INSERT INTO weighed {_weighed_units(predictions)}").fetchall()
+        for table in (predictions, "pairs"):
+            con.execute(f"DROP TABLE {table}").fetchall()
+    con.execute("DROP TABLE found").fetchall()
+
+
+def _recalled_units() -> str:
+    """SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
+    return """
+        SELECT l.unit AS unit_l, r.unit AS unit_r, mark_l, mark_r, weight, hash(l.tie, r.tie) AS tie,
+               {'forename': k.forename, 'household': k.household, 'nhs': k.nhs, 'pattern': k.pattern} AS evidence
+          FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
+        """
 
 
 def _weighed_units(predictions: str) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
-        SELECT l.unit AS unit_l, r.unit AS unit_r, match_weight AS weight, hash(l.tie, r.tie) AS tie,
+        SELECT l.unit AS unit_l, r.unit AS unit_r, l.mark AS mark_l, r.mark AS mark_r, match_weight AS weight,
+               hash(l.tie, r.tie) AS tie,
                {{'forename': mw_forename, 'household': {_household()}, 'nhs': mw_nhs_number > 0,
                  'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})

@@ -23,6 +23,7 @@ import pyarrow as pa
 from privacy.doors.database import in_memory
 from privacy.linkage import assignment, candidates, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
+from privacy.linkage.memory import MARKS, Memory, mark_patterns
 from privacy.linkage.model import bits_of
 
 THRESHOLD = 0.5
@@ -98,6 +99,7 @@ def link(
     watchers: Sequence[Watcher] = (),
     backend: Backend = in_duckdb,
     children: int = model.REFERENCE_RECORDS,
+    memory: Memory = candidates.NOTHING,
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
@@ -107,7 +109,8 @@ def link(
     `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
     were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
     is where pairs are weighed; it changes no link. `children` is the size of the cohort in these councils, as it is
-    publicly known: it is never counted from the rows.
+    publicly known: it is never counted from the rows. `memory` has what an earlier linkage kept: the links are the same
+    without it, and take longer.
     """
     with in_memory() as con:
         load_beside()
@@ -116,7 +119,11 @@ def link(
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
-        steps = [_step(con, *step, children, watchers, backend) for step in STEPS]
+        mark_patterns(con, memory)
+        steps = [
+            _step(con, *step, children, watchers, backend, memory, number)
+            for number, step in enumerate(STEPS, MARKS + 1)
+        ]
         _number_children(con)
         _assign_ids(con, previous)
         return LinkResult(_links(con), steps, _review_patterns(con))
@@ -151,9 +158,11 @@ def _step(
     children: int,
     watchers: Sequence[Watcher],
     backend: Backend,
+    memory: Memory,
+    number: int,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    candidates.score(con, left, right, children, backend)
+    candidates.score(con, left, right, children, backend, memory, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
     for watch in watchers:

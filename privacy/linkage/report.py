@@ -35,9 +35,7 @@ _PARTS = {
     "has_dob": "date of birth",
     "has_postcode": "postcode",
 }
-_SAID = ", ".join(
-    [*(f"({token} IS NULL)::UTINYINT" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"]
-)
+_SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _HAS_NUMBER = " OR ".join(f"{number} IS NOT NULL" for number in OWN_NUMBERS)
 _LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quoted(name)} END" for flag, name in _PARTS.items())
 
@@ -143,7 +141,7 @@ class Comparable:
             return
         self.rows = dict(con.execute("SELECT source, count(*) FROM rows GROUP BY source ORDER BY source").fetchall())
         con.execute(
-            f"CREATE TEMP TABLE kinds AS SELECT min(pattern) AS kind, [{_SAID}] AS said FROM patterns GROUP BY said"
+            f"CREATE TEMP TABLE kinds AS SELECT min(pattern) AS kind, hash({_SAID}) AS said FROM patterns GROUP BY said"
         )
         kinds = [kind for (kind,) in con.execute("SELECT kind FROM kinds").fetchall()]
         con.register("too_little", pa.table({"kind": _too_little(con, kinds, step.children)}))
@@ -151,7 +149,7 @@ class Comparable:
             f"""
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                    count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
-              FROM rows JOIN patterns USING (pattern) JOIN kinds ON said = [{_SAID}] JOIN too_little USING (kind)
+              FROM rows JOIN patterns USING (pattern) JOIN kinds ON said = hash({_SAID}) JOIN too_little USING (kind)
              GROUP BY source, lacks ORDER BY source, rows DESC, lacks
             """
         )

@@ -17,7 +17,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,8 +29,6 @@ from privacy.release.policy import Person, SignOff, Stage, public_key, public_te
 Request = Mapping[str, Any]
 """What is signed, JSON-ready: `stage`, `release`, and what would be done."""
 
-_PURPOSE = b"readiness sign-off 1\n"
-"""Before every message, so that no other signature of a key can be taken for one of these."""
 DEMONSTRATION = Person("demonstration key", "demonstration", "", public=True)
 
 
@@ -42,8 +40,38 @@ class MayNotSign(Exception):
     """A signature that would not count; nothing was recorded."""
 
 
+class OfAPerson:
+    """What a person has signed: a dataclass with the public `key`, the time and the signature (hexadecimal)."""
+
+    purpose: ClassVar[bytes]
+    """Stands before every message, so that no other signature of a key can be taken for one of this kind."""
+    key: str
+    signed_at: str
+    signature: str
+
+    @property
+    def message(self) -> bytes:
+        """What the signature is of."""
+        content = asdict(self)  # type: ignore[call-overload]
+        del content["signature"]
+        return self.purpose + canonical_json(content)
+
+    @property
+    def is_genuine(self) -> bool:
+        """Whether the key signed it."""
+        try:
+            public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
+        except (ValueError, InvalidSignature):
+            return False
+        return True
+
+    @property
+    def day(self) -> str:
+        return self.signed_at[:10]
+
+
 @dataclass(frozen=True)
-class Approval:
+class Approval(OfAPerson):
     """One person's signature under a request. `cohort` is the one that the release was asked for, `sheet_sha256` of the
     page that was shown, `signed_at` ISO 8601 in UTC."""
 
@@ -58,25 +86,7 @@ class Approval:
     signed_at: str
     signature: str = ""
 
-    @property
-    def message(self) -> bytes:
-        """What the signature is of."""
-        content = asdict(self)
-        del content["signature"]
-        return _PURPOSE + canonical_json(content)
-
-    @property
-    def is_genuine(self) -> bool:
-        """Whether the key signed it."""
-        try:
-            public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
-        except (ValueError, InvalidSignature):
-            return False
-        return True
-
-    @property
-    def day(self) -> str:
-        return self.signed_at[:10]
+    purpose: ClassVar[bytes] = b"readiness sign-off 1\n"
 
 
 @dataclass(frozen=True)
@@ -103,12 +113,12 @@ class SignOffs:
     @property
     def approvals(self) -> list[Signed]:
         """Every signature, oldest first."""
-        return [Signed(Approval(**content), line) for content, line in self._of(_APPROVAL)]
+        return [Signed(Approval(**content), line) for content, line in self.of(_APPROVAL)]
 
     def allowed(self, stage: Stage, release: str) -> list[Signed]:
         """The signatures by which the release was allowed."""
         about = (stage, release)
-        mine = (content for content, _ in self._of(_ALLOWED) if (content["stage"], content["release"]) == about)
+        mine = (content for content, _ in self.of(_ALLOWED) if (content["stage"], content["release"]) == about)
         counted = {line for content in mine for line in content["approvals"]}
         return [signed for signed in self.approvals if signed.entry_hash in counted]
 
@@ -124,14 +134,15 @@ class SignOffs:
     @property
     def people(self) -> dict[str, Any]:
         """Whom the policy named when it last changed, and how many must sign; empty where none ever did."""
-        return next((content for content, _ in reversed(list(self._of(_PEOPLE)))), {})
+        return next((content for content, _ in reversed(list(self.of(_PEOPLE)))), {})
 
     @property
     def has_seen_people(self) -> bool:
         """Whether a policy that names people was ever at work on this ledger."""
-        return any(True for _ in self._of(_PEOPLE))
+        return any(True for _ in self.of(_PEOPLE))
 
-    def _of(self, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
+    def of(self, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
+        """The content of every line of a kind, oldest first, and its hash."""
         for content, line in self._lines:
             if content["kind"] == kind:
                 yield {key: value for key, value in content.items() if key != "kind"}, line
@@ -142,7 +153,7 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
     people = [{"role": each.role, "key": each.key, "until": str(each.until or "")} for each in sign_off.people]
     named = {"people": people, "persons": dict(sign_off.persons)}
     if people and named != SignOffs(ledger).people:
-        _add(ledger, _PEOPLE, named)
+        add_line(ledger, _PEOPLE, named)
 
 
 def sign(
@@ -195,7 +206,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, release_key: str,
     lines = sorted(signed.entry_hash for signed in counting.values())
     if lines != sorted(signed.entry_hash for signed in books.allowed(request["stage"], request["release"])):
         allowed = {"stage": request["stage"], "release": request["release"], "approvals": lines}
-        _add(ledger, _ALLOWED, allowed | {"request_sha256": sha256_hex(canonical_json(request))})
+        add_line(ledger, _ALLOWED, allowed | {"request_sha256": sha256_hex(canonical_json(request))})
 
 
 @dataclass(frozen=True)
@@ -250,6 +261,7 @@ def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         "share": f"the share ({before.get('share')}, now {now.get('share')})",
         "charged_besides_nano_rho": "what other releases have charged",
         "missing": "which councils have sent nothing",
+        "accepted": "what was accepted of what is held",
     }
     yield from (said for what, said in words.items() if before.get(what) != now.get(what))
     for what, said in (("plans", "the plan of {}"), ("inputs", "{}")):
@@ -298,10 +310,11 @@ def _signed(
         _now().isoformat(timespec="seconds"),
     )
     approval = replace(unsigned, signature=key.sign(unsigned.message).hex())
-    return Signed(approval, _add(ledger, _APPROVAL, asdict(approval)))
+    return Signed(approval, add_line(ledger, _APPROVAL, asdict(approval)))
 
 
-def _add(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
+def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
+    """Record what somebody signed, or what it allowed, in the ledger; returns the hash of the line."""
     return ledger.add_sign_off(canonical_json({"kind": kind, **content}).decode()).entry_hash
 
 

@@ -172,7 +172,7 @@ def _signed_by(cohorts: Sequence[Record]) -> str:
 def _approval(signed: Signed) -> Record:
     """Who approved a measurement; the name where the policy says that it is public.
 
-    The hash of the decision sheet is left out: the sheet has bands of rows set aside, and whoever guessed them could
+    The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and whoever guessed them could
     tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
     """
     approval = signed.approval

@@ -43,8 +43,9 @@ class Header:
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
     (SHA-256) of each agreement by council. `absence_of` are the services that the child is not among where a row says
     so; `absence_why_not` is a sentence where no row can. `extract_sha256` and `extract_mac` are those of the sender's
-    file. `new_children` is the rule about rows that have not stood. `serial` counts the returns of a council, source
-    and cohort: a higher one takes the place of every lower one. `made_on` is a day.
+    file; where it came in parts, `parts` has the number of each file by its SHA-256, and row 17 of part 3 is numbered
+    3 x 2^40 + 17. `new_children` is the rule about rows that have not stood. `serial` counts the returns of a council,
+    source and cohort: a higher one takes the place of every lower one. `made_on` is a day.
     """
 
     council: str
@@ -56,6 +57,7 @@ class Header:
     extract_sha256: str
     extract_mac: str
     extract_rows: int
+    parts: dict[str, int]
     reference: str
     legal_basis: str
     impact_assessment: str

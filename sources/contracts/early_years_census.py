@@ -37,6 +37,7 @@ CONTRACT = SourceContract(
         kept("progress_check_date", "Date of the progress check at age two", Kind.DATE, required=False),
         kept("progress_check_outcome", "Outcome of the progress check at age two", Kind.CODE, PROGRESS_CHECK_CODES),
     ),
+    record=(("setting_urn", "nhs_number"), ("setting_urn", "surname", "forename", "date_of_birth")),
     rules=(
         *PEOPLE_RULES,
         warn(

@@ -36,6 +36,7 @@ CONTRACT = SourceContract(
             for goal, label in GOALS.items()
         ),
     ),
+    record=(("upn",),),
     rules=(
         *PEOPLE_RULES,
         UPN_OF_TWO,

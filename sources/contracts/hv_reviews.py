@@ -59,6 +59,7 @@ CONTRACT = SourceContract(
         kept("concern", "The reviewer recorded a concern", Kind.CODE, YES_NO, required=False),
         kept("referral", "The reviewer referred the child on", Kind.CODE, YES_NO, required=False),
     ),
+    record=(("nhs_number", "review", "review_date"), ("local_patient_id", "review", "review_date")),
     rules=(
         *PEOPLE_RULES,
         warn(

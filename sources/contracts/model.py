@@ -40,6 +40,8 @@ class Severity(StrEnum):
 
     STOP = "stop"
     """The extract is not taken; the previous good one stays in place."""
+    HOLD = "hold"
+    """The extract is taken; a release with it waits until a named person accepts it as it is."""
     REJECT = "reject"
     """The row goes to quarantine."""
     WARN = "warn"
@@ -139,6 +141,9 @@ class SourceContract:
     row_per: str
     due: Due
     columns: tuple[Column, ...]
+    record: tuple[tuple[str, ...], ...]
+    """What identifies a record: the first of these sets of columns that a row fills. A row that fills none can be told
+    from others by all that it says alone."""
     rules: tuple[Rule, ...] = ()
     repeated: Rule = REPEATED_ROW
     """What becomes of a row with the values of an earlier one in the rule's columns, or in all if it names none."""

@@ -23,6 +23,7 @@ CONTRACT = SourceContract(
         *(kept(name, f"Used: {label}", Kind.CODE, _USED, required=False) for name, label in SERVICES.items()),
         *(kept(name, question.wording, Kind.CODE, question.answers) for name, question in QUESTIONS.items()),
     ),
+    record=(("response_id", "wave"), ("response_id",)),
     repeated=reject(
         "response-sent-twice",
         "An earlier row has the same response number and wave; the first is kept.",

@@ -45,5 +45,6 @@ CONTRACT = SourceContract(
             note="or another CBDS language code of three or four letters",
         ),
     ),
+    record=(("upn",),),
     rules=(*PEOPLE_RULES, UPN_OF_TWO),
 )

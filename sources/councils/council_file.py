@@ -12,6 +12,8 @@ All of it is checked, so that whoever writes it hears of every mistake at once.
         codes: {sex: {Male: M}}            # contract column: {the council's value: contract code}
         constants: {la_code: 383}
         derived: {surname: {from: Child name, pattern: '^([^,]+),'}}
+        parts: changes                     # or cumulative, incremental; seen from the parts where it is not said
+        deleted: {Record status: D}        # with changes: the council's column and the value that deletes a record
 
 Every value is read as text, so `No`, `0383` and `1` mean what they say. docs/council-files.md has all of it.
 """
@@ -34,11 +36,13 @@ from sources.councils.date_formats import ambiguity, format_fault, is_date
 from sources.councils.dialect import (
     CONTRACT_DIALECT,
     Characters,
+    Deletion,
     Derived,
     Dialect,
     Filled,
     FirstOf,
     Join,
+    Parts,
     Pattern,
     pattern_fault,
 )
@@ -60,6 +64,8 @@ _SOURCE_KEYS = (
     "codes",
     "constants",
     "derived",
+    "parts",
+    "deleted",
 )
 _OPERATIONS = {
     "pattern": ("from", "pattern"),
@@ -202,6 +208,8 @@ class _Source:
                 ),
             ),
             derived=self._each(entries, "derived", self._derived),
+            parts=self._parts(entries),
+            deleted=self._deletion(entries),
         )
         self._one_origin_each(entries)
         self._one_column_each(entries, columns)
@@ -224,6 +232,31 @@ class _Source:
             self.nodes.problem(entries[key], f"{self.where}.{key} {sentence}")
             return None
         return text
+
+    def _parts(self, entries: Mapping[str, Node]) -> Parts | None:
+        known = ", ".join(Parts)
+        text = self._plain(entries, "parts", lambda said: None if said in set(Parts) else f"must be one of {known}")
+        if text == Parts.CHANGES and "deleted" not in entries:
+            self.nodes.problem(
+                entries["parts"],
+                f"{self.where}.parts: changes need 'deleted': {{Heading: value}}, the column and value that delete a"
+                " record; where none does, write incremental",
+            )
+        return Parts(text) if text else None
+
+    def _deletion(self, entries: Mapping[str, Node]) -> Deletion | None:
+        if "deleted" not in entries:
+            return None
+        node, where = entries["deleted"], f"{self.where}.deleted"
+        said = self.nodes.mapping(node, where, "the column that marks deletions to its value, or a list of values")
+        if len(said) != 1:
+            self.nodes.problem(node, f"{where} must name one column, as {{Record status: D}}")
+            return None
+        if "parts" not in entries or self.nodes.text(entries["parts"], f"{self.where}.parts") != Parts.CHANGES:
+            self.nodes.problem(node, f"{where} goes with 'parts: changes' alone")
+        ((heading, (_, values)),) = said.items()
+        texts = tuple(text.strip() for _, text in self.nodes.texts(values, f"{where}.{heading}"))
+        return Deletion(heading.strip(), texts) if all(texts) and texts else None
 
     def _formats(self, node: Node, key: str) -> tuple[str, ...]:
         where = f"{self.where}.{key}"

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from functools import cached_property, lru_cache
 
 import duckdb
@@ -105,13 +106,34 @@ def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bo
     return True
 
 
+class Parts(StrEnum):
+    """How the parts of an extract belong together."""
+
+    CUMULATIVE = "cumulative"
+    """Each holds everything up to its day: the latest counts alone."""
+    INCREMENTAL = "incremental"
+    """Each holds what is new or corrected."""
+    CHANGES = "changes"
+    """The same, and rows that delete a record; of several rows of one record in a part the last counts."""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """The column of the council's own (`heading`) that marks a row as the deletion of its record, by these `values`."""
+
+    heading: str
+    values: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How one source is written by one council; the defaults are the contract's own form.
 
     `columns` maps contract column to the council's heading. `codes` maps, for a contract column, the council's value
     to the contract's code, or to "" where it means that nothing is known. `column_date_formats` are those of a column
-    that differs from the rest of its file. `derived` are contract columns made from others of the file.
+    that differs from the rest of its file. `derived` are contract columns made from others of the file. `parts` says
+    how several files of one extract belong together, None where that is to be seen from them; `deleted` marks rows of
+    `changes`.
     """
 
     delimiter: str = ","
@@ -122,6 +144,8 @@ class Dialect:
     codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    parts: Parts | None = None
+    deleted: Deletion | None = None
 
     @property
     def date_format(self) -> str:
@@ -133,9 +157,15 @@ class Dialect:
         return self.column_date_formats.get(column, self.date_formats)
 
     @property
+    def in_contract_form(self) -> Dialect:
+        """That of a file of the same council under the contract's own names."""
+        return Dialect(parts=self.parts, deleted=self.deleted)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
-        """The council's own names of the columns that derived ones are made from."""
-        return tuple(dict.fromkeys(name for derived in self.derived.values() for name in derived.inputs))
+        """The council's own names of the columns that are read beside those of the contract."""
+        names = [name for derived in self.derived.values() for name in derived.inputs]
+        return tuple(dict.fromkeys([*names, *([self.deleted.heading] if self.deleted else [])]))
 
     def local_name(self, column: str) -> str:
         """The council's own name of a contract column."""
@@ -145,6 +175,7 @@ class Dialect:
     def sha256(self) -> str:
         """Hash of everything that the council file says of the source: an extract read under another is read anew."""
         content = asdict(self) | {"derived": {name: repr(derived) for name, derived in self.derived.items()}}
+        content.pop("parts")  # does not change how a file is read
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

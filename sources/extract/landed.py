@@ -1,11 +1,19 @@
-"""What lies in the landing folder, `landing/<council>/<source>/<cohort>.<ext>`: found, named, and told from another."""
+"""What lies in the landing folder: found, named, and told from another.
+
+`<council>/<source>/<cohort>.<ext>` is a whole extract. So is a folder `<cohort>` of `hv_reviews` in which a file is
+named after a table of CSDS: it holds the tables of one. In any other folder `<cohort>` every file is a part, and so is
+every folder of such tables. A file of another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort of
+which it has rows.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +21,7 @@ from privacy.doors.regular import leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
-from sources.reference.cohorts import Cohort, InvalidCohort
+from sources.reference.cohorts import Cohort, InvalidCohort, cohort_codes
 from sources.reference.places import places
 
 TOKENS_SUFFIX = ".tokens.parquet"
@@ -42,24 +50,48 @@ REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
 READY = ".ready"
 """Ends the name of the empty file that a sender may put beside an extract once it is complete."""
+TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
+"""In the name of a file that holds a table of CSDS."""
 _UNFINISHED_STARTS, _UNFINISHED_ENDS = (".", "~$"), (".part", ".filepart", ".tmp")
 
 
 @dataclass(frozen=True)
 class Landed:
-    """One extract as it lies in landing."""
+    """One extract as it lies in landing, or one part of it.
+
+    `parts` are the files that an extract in parts comes in, whose folder is `path`; none of a whole one. `several` are
+    files beside that folder that may hold rows of it among others. Of one part, `path` is its file, and `part` its
+    number.
+    """
 
     council: str
     source: str
     cohort: str
     path: Path
+    parts: tuple[Path, ...] = ()
+    part: int = 0
+    several: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
         """How messages call it: the path below landing, if the file is called as the contract says. Another name is
         the sender's own, and may be a child's."""
         place = f"{self.council}/{self.source}"
+        if self.part:
+            return f"{place}/{self.cohort}, part {self.part}"
+        if self.in_parts:
+            return f"{place}/{self.cohort}"
         return f"{place}/{self.path.name}" if names_an_extract(self.path.name) else f"a file of {place}"
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it is put together from files, however many."""
+        return bool(self.parts or (self.several and not self.path.exists()))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What it lies in, or may: its parts, or itself."""
+        return (*self.parts, *self.several) if self.in_parts else (self.path,)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -90,20 +122,100 @@ def not_read(landing: Path) -> list[str]:
 
     Hidden and unfinished files, and markers, are passed over.
     """
-    said = _misnamed("landing", unknown_folders(landing), "council", places())
+    return [not_read_sentence(folder, paths) for folder, paths in entries_not_read(landing).items()]
+
+
+def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
+    """What is said of entries of a folder that nobody reads."""
+    if "/" in folder:
+        return _no_part(folder, len(paths)) if _is_cohort(Path(folder).name) else _no_extract(folder, len(paths))
+    known = ("council", places()) if folder == "landing" else ("source", CONTRACTS)
+    return _misnamed(folder, [path.name for path in paths], *known)
+
+
+def entries_not_read(landing: Path) -> dict[str, list[Path]]:
+    """What `not_read` is about, by the name of the folder that it lies in."""
+    found = {"landing": [landing / name for name in unknown_folders(landing)]}
     for council in taking_part(landing):
         entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
-        for folder in (entry for entry in entries if entry.name in CONTRACTS):
-            said += _no_extract(f"{council}/{folder.name}", len(_strays(folder)))
-        said += _misnamed(
-            council, [entry.name for entry in entries if entry.name not in CONTRACTS], "source", CONTRACTS
-        )
-    return said
+        for entry in (each for each in entries if each.name in CONTRACTS and each.is_dir()):
+            found[f"{council}/{entry.name}"] = _strays(entry)
+            for inside in (path for path in sorted(entry.iterdir()) if _is_cohort(path.name) and path.is_dir()):
+                found[f"{council}/{entry.name}/{inside.name}"] = _strays_inside(inside, entry.name)
+        found[council] = [entry for entry in entries if entry.name not in CONTRACTS]
+    return {folder: paths for folder, paths in found.items() if paths}
+
+
+def without_endings(name: str) -> str:
+    """A file's name without the ending of its kind."""
+    endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
+    return name[: -len(max(endings, key=len))] if endings else name
 
 
 def _strays(folder: Path) -> list[Path]:
-    paths = folder.iterdir() if folder.is_dir() else ()
+    """What is called neither as an extract nor as a file of several cohorts is."""
+    known = {*_of_several(folder)}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not is_unfinished(path.name) and not names_an_extract(path.name) and path not in known
+    )
+
+
+def _strays_inside(folder: Path, source: str) -> list[Path]:
+    """What is neither a part nor a table in a cohort's folder."""
+    tables = _holds_tables(folder, source)
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not is_unfinished(path.name)
+        and not path.name.endswith(READY)
+        and not (TABLE_NAME.search(path.name) if tables else _is_part(path, source) or _refusal(path.name))
+    ]
+
+
+def _is_cohort(name: str) -> bool:
+    try:
+        Cohort(name)
+    except InvalidCohort:
+        return False
+    return True
+
+
+def _holds_tables(path: Path, source: str) -> bool:
+    """Whether it is a folder of tables of CSDS: some file in it is named after one."""
+    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in path.iterdir())
+
+
+def _is_part(path: Path, source: str) -> bool:
+    return path.name.lower().endswith(SUFFIXES) if not path.is_dir() else _holds_tables(path, source)
+
+
+def _refusal(name: str) -> Rule | None:
+    """The rule by which a file is refused for the ending of its name."""
+    endings = (ending for ending in REFUSED_SUFFIXES if name.lower().endswith(ending))
+    return next((REFUSED_SUFFIXES[ending] for ending in endings), None)
+
+
+def parts_in(folder: Path, source: str) -> list[Path]:
+    """The parts in a cohort's folder, by name; with those that are refused, for their sender to hear of it."""
+    if not folder.is_dir() or _holds_tables(folder, source):
+        return []
+    paths = (path for path in folder.iterdir() if not is_unfinished(path.name) and not path.name.endswith(READY))
+    return sorted(path for path in paths if _is_part(path, source) or _refusal(path.name))
+
+
+def _of_several(folder: Path) -> list[Path]:
+    """The files of a source's folder that may hold several cohorts, by name."""
+    if not folder.is_dir():
+        return []
+    paths = (path for path in folder.iterdir() if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
     return sorted(path for path in paths if not is_unfinished(path.name) and not names_an_extract(path.name))
+
+
+def in_several(landing: Path, council: str, source: str) -> list[Landed]:
+    """The files of a council's source that may hold several cohorts; of which cohort they are is not said yet."""
+    return [Landed(council, source, "", path) for path in _of_several(landing / council / source)]
 
 
 def names_an_extract(name: str) -> bool:
@@ -116,16 +228,21 @@ def names_an_extract(name: str) -> bool:
     return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
-def _no_extract(folder: str, files: int) -> list[str]:
-    called = "an extract is called by its cohort and the ending of its kind, such as 202425.csv"
-    return [f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"] if files else []
+def _no_part(folder: str, files: int) -> str:
+    kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
+    return f"{_number(files, 'entry', 'entries')} of {folder} {_not_read(files)}: {kinds}"
 
 
-def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> list[str]:
+def _no_extract(folder: str, files: int) -> str:
+    called = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
+    return f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"
+
+
+def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> str:
     near = sorted({match for name in names for match in difflib.get_close_matches(name, known, n=1)})
     perhaps = f"; perhaps {' or '.join(near)}" if near else ""
     entries = _number(len(names), "entry", "entries")
-    return [f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"] if names else []
+    return f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"
 
 
 def _number(count: int, one: str, more: str = "") -> str:
@@ -158,9 +275,20 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
+    several = tuple(_of_several(landing / council / source))
+    for path in several:
+        if leads_out(path, landing / council):
+            raise rules.stopped(f"a file of {council}/{source}", rules.LINK)
     if not found:
-        return None
-    landed = Landed(council, source, cohort, found[0])
+        folder = landing / council / source / cohort
+        return Landed(council, source, cohort, folder, several=several) if several else None
+    parts = parts_in(found[0], source)
+    landed = Landed(council, source, cohort, found[0], tuple(parts), several=several)
+    for part in parts:
+        if rule := _refusal(part.name):
+            raise rules.stopped(f"a part of {landed.name}", rule)
+        if leads_out(part, landing / council):
+            raise rules.stopped(f"a part of {landed.name}", rules.LINK)
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
         raise rules.stopped(landed.name, refused)
@@ -173,9 +301,15 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     return landed
 
 
+def cohorts_of_children() -> list[str]:
+    """The cohorts of which children have been born by now, that a file may hold beside one another."""
+    return [code for code in cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
+
+
 def anything_arrived(landing: Path, cohort: str) -> bool:
-    """Whether some council has sent something for a cohort, usable or not."""
-    return any(files_of(landing, council, source, cohort) for council in taking_part(landing) for source in CONTRACTS)
+    """Whether some council has sent something for a cohort, or that may be, usable or not."""
+    places = [(council, source) for council in taking_part(landing) for source in CONTRACTS]
+    return any(files_of(landing, *place, cohort) or _of_several(landing.joinpath(*place)) for place in places)
 
 
 def candidates(landing: Path) -> Iterator[Landed]:
@@ -186,6 +320,8 @@ def candidates(landing: Path) -> Iterator[Landed]:
             for path in sorted((landing / council / source).glob("*")):
                 if not is_unfinished(path.name) and not path.name.endswith(READY):
                     by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
+            if _of_several(landing / council / source):
+                by_cohort = {code: [] for code in cohorts_of_children()} | by_cohort
             for cohort, paths in by_cohort.items():
                 try:
                     found = find(landing, council, source, cohort)
@@ -221,9 +357,10 @@ def content_sha256(path: Path, name: str = "a file") -> str:
         raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 
 
-def state(path: Path) -> list[list[int]]:
+def state(*paths: Path) -> list[list[int]]:
     """Size and time of change of each file: equal over two looks when nothing is being written."""
-    return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files_in(path))]
+    files = (file for path in paths for file in files_in(path))
+    return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
 
 def _file_sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from sources.contracts import SourceContract
-from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped
 from sources.extract.table import columns, stop_at_values
 
@@ -57,6 +57,8 @@ def match(
         for local in derived.inputs
         if (heading := _heading(name, header, column, local))
     }
+    if (mark := dialect.deleted) and (heading := _heading(name, header, "a mark of deletion", mark.heading)):
+        inputs[mark.heading] = heading
     missing = missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
@@ -99,7 +101,7 @@ def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str
 def dialect_of(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
     """The contract's own for a file in contract form where the council file maps headings; else the council's."""
     own_headings = council_dialect.columns or council_dialect.derived
-    return CONTRACT_DIALECT if own_headings and in_contract_form(contract, header) else council_dialect
+    return council_dialect.in_contract_form if own_headings and in_contract_form(contract, header) else council_dialect
 
 
 def in_contract_form(contract: SourceContract, header: list[str]) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources.contracts import Rule, SourceContract
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect
+from sources.councils.council_file import Dialect
 from sources.extract.landed import Landed
 from sources.extract.match import known_keys, match
 from sources.extract.readers.content import Content, Format, content_of, members, only_member
@@ -54,10 +55,31 @@ class OpenExtract:
         return "constant" if column in self.dialect.constants else "missing"
 
     @property
+    def form(self) -> tuple[Any, ...]:
+        """What is the same of parts that can be read together."""
+        return self.dialect.sha256, tuple(self.headings), tuple(self.inputs.items()), self.table.in_contract_form
+
+    @property
     def schema(self) -> pa.Schema:
         """Of the `batches`."""
         names = [*self.headings, *self.inputs.values()]
         return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
+
+
+def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
+    """Parts of an extract that are written alike (`form`), by number, as one file. `numbered` gives the numbers in the
+    whole extract of rows of a part."""
+    first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for part, extract in parts.items():
+            for batch in extract.batches:
+                at = batch.schema.get_field_index(SOURCE_ROW)
+                yield batch.set_column(at, SOURCE_ROW, pa.array(numbered(part, batch.column(at).to_numpy())))
+            for rule, rows in extract.set_aside.items():
+                set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
+
+    return replace(first, batches=batches(), set_aside=set_aside)
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
@@ -65,7 +87,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     table = open_table(landed, contract, council_dialect)
     if table.doubt:
         raise stopped(landed.name, table.doubt)
-    dialect = CONTRACT_DIALECT if table.in_contract_form else council_dialect
+    dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
     dialect, headings, made_from = match(landed.name, contract, dialect, table.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(made_from)}
     wanted = dict.fromkeys((*headings.values(), *made_from.values()))

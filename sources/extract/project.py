@@ -16,6 +16,8 @@ from sources.reference.places import Place, place
 
 _WRONG_DATES_STOP = 0.5
 """A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""
+DELETED = "deleted"
+"""Name of the column that says whether a row only tells that its record is no longer held."""
 DECIMALS = 2
 """Of a number that is kept: those of the cut-offs."""
 BITS = 62
@@ -68,9 +70,11 @@ def project_extract(
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
     issues = ", ".join(f"{_mask(group, cohort, council)} AS issues_{index}" for index, group in enumerate(masks))
     columns = ", ".join(column.name for column in contract.columns)
-    rows = f"SELECT {SOURCE_ROW}, {raw} FROM {relation}"
+    deleted = f", {_deleted(extract)} AS {DELETED}" if extract.dialect.deleted else ""
+    rows = f"SELECT {SOURCE_ROW}, {raw}{deleted} FROM {relation}"
     dated = _with_dates(rows, contract, extract.dialect, valid)
-    sql = f"SELECT {SOURCE_ROW}, {columns}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
+    kept = f"{columns}, {DELETED}" if deleted else columns
+    sql = f"SELECT {SOURCE_ROW}, {kept}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 
@@ -132,6 +136,16 @@ def _raw(column: Column, extract: OpenExtract) -> str:
     blank = [quoted(value.lower()) for value, code in codes.items() if not code]
     compared = _whole(text) if column.kind is Kind.CODE else text
     return f"CASE WHEN lower({compared}) IN ({', '.join(blank)}) THEN NULL ELSE {text} END" if blank else text
+
+
+def _deleted(extract: OpenExtract) -> str:
+    """SQL condition of the rows that delete a record, by what the council file says; false where the file has no such
+    column."""
+    mark = extract.dialect.deleted
+    if mark is None or mark.heading not in extract.inputs:
+        return "false"
+    values = ", ".join(quoted(value.lower()) for value in mark.values)
+    return f"coalesce(lower({extract.inputs[mark.heading]}) IN ({values}), false)"
 
 
 def _filled(text: str) -> str:
@@ -230,17 +244,23 @@ def _within(column: Column, number: str) -> str:
     return f"CASE WHEN {' AND '.join(bounds)} THEN {number} END" if bounds else number
 
 
-def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
+def bound(condition: str, cohort: Cohort, place: Place | None = None) -> str:
+    """A rule's condition with its parameters, those of a council where one is given, in SQL."""
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
         "$cohort": quoted(cohort.code),
-        "$la_codes": f"({quoted(place.old_la_code)}, {quoted(place.new_la_code)})",
     }
-    terms = []
-    for check in checks:
-        broken = check.rule.broken
-        for name, value in values.items():
-            broken = broken.replace(name, value)
-        terms.append(f"CASE WHEN {broken} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END")
+    if place:
+        values["$la_codes"] = f"({quoted(place.old_la_code)}, {quoted(place.new_la_code)})"
+    for name, value in values.items():
+        condition = condition.replace(name, value)
+    return condition
+
+
+def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
+    terms = [
+        f"CASE WHEN {bound(check.rule.broken, cohort, place)} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END"
+        for check in checks
+    ]
     return " + ".join(terms) if terms else "0::BIGINT"

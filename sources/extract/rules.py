@@ -16,7 +16,9 @@ REPEATED_HEADER = reject("repeated-header", "The row repeats the header line, as
 
 EMPTY = stop("empty-file", "The file is empty; it needs at least its header line.")
 NOT_ALLOWED = stop("not-allowed", "The file may not be read; give the intake permission to read it.")
-NOT_A_FILE = stop("not-a-file", "This is not a file or a folder of CSDS tables; put the extract itself there.")
+NOT_A_FILE = stop(
+    "not-a-file", "This is not a file or a folder of CSDS tables, nor one of parts; put the extract itself there."
+)
 NOT_REGULAR = stop("not-regular", "A pipe, a device or a folder stands where a file should; put a file there.")
 LINK = stop("link-out-of-landing", "The file is a link that leaves its council's folder; put the file itself there.")
 DAMAGED = stop("damaged-file", "The file breaks off or is damaged; send it again.")

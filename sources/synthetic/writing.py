@@ -22,6 +22,7 @@ import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
+from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
 from sources.synthetic.attainment import EXPECTED
@@ -71,7 +72,7 @@ def generate(
 
     - `landing/<council>/<source>/<cohort>.<ext>`: in the council's own dialect, or the contract's with `contract_names`
       and for councils without a council file.
-    - `landing/reference/postcode_directory.csv`.
+    - `landing/reference/postcode_directory.csv` and, where the size is not the published one, `expected_rows.csv`.
     - `truth.parquet` and `truth_tables.parquet` in the folder that holds `landing`.
 
     `scale` times the children of 2024/25: 26,132 in the pilot, 589,471 in England. The same arguments give the same
@@ -82,12 +83,25 @@ def generate(
     world = draw_world(Cohort(cohort), seed, councils == "england", scale, contract_names)
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
+    _write_expected(landing / "reference" / expected_rows.FILE, world, scale)
     linkable: dict[str, Rows] = {}
     for rows_of in _RETURNS:
         source, rows = rows_of.__name__, rows_of(world)
         write_source(landing, source, rows, world)
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     _write_truth(landing.resolve().parent, world, linkable)
+
+
+def _write_expected(path: Path, world: World, scale: float) -> None:
+    """Say how many rows to expect of a cohort of another size than the published one."""
+    expected = {
+        (source, world.cohort.code, entry.council): round(published * scale)
+        for source in expected_rows.SOURCES_OF_CHILDREN
+        for entry in world.margins.councils
+        if (published := expected_rows.published_rows(source, entry.council))
+    }
+    if scale != 1 or path.exists():
+        expected_rows.write(path, expected)
 
 
 def write_source(landing: Path, source: str, rows: Rows, world: World) -> None:

@@ -38,9 +38,10 @@ def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
 
     def look() -> list[dg.RunRequest]:
         context = dg.build_sensor_context(cursor=cursor[0], resources={"installation": installation})
-        found = [request for request in landing_sensor(context) or () if isinstance(request, dg.RunRequest)]  # type: ignore[union-attr]
-        cursor[0] = context.cursor
-        return found
+        found = landing_sensor(context)
+        assert isinstance(found, dg.SensorResult)
+        cursor[0] = found.cursor
+        return list(found.run_requests or ())
 
     return look
 
@@ -164,15 +165,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
 
     monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
     with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
-        run_cohort(installation.folders, Cohort("202425"), None, False, (), print)
+        run_cohort(installation.folders, Cohort("202425"), None, False, print)
     assert pauses == [arriving.PAUSE_SECONDS]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)
     assert still_arriving(installation.landing_folder, "202425") == []
-
-
-@pytest.mark.parametrize("name", ["halton", "halton/census", "atlantis/eyfsp", "halton/eyfsp/202425"])
-def test_accept_fewer_takes_names_of_extracts_only(installation: Installation, name: str) -> None:
-    KeyRing.create(Path(installation.keys_dir))
-    age(put(installation), 60)
-    with pytest.raises(RunStopped, match=r"--accept-fewer: .* is not a council and source such as halton/eyfsp"):
-        run_cohort(installation.folders, Cohort("202425"), None, False, (name,), print)

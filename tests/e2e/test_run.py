@@ -140,17 +140,21 @@ def test_a_broken_row_is_quarantined_by_number_and_rule(run: Run) -> None:
     ]
 
 
-def test_running_again_changes_nothing_and_spends_nothing(run: Run) -> None:
-    def state() -> dict[str, bytes]:
-        paths = [run.home / "ledger.sqlite", *sorted(path for path in run.bundle.rglob("*") if path.is_file())]
-        paths += sorted((run.home / "restricted").rglob("*.parquet"))
-        return {str(path): path.read_bytes() for path in paths}
+def test_running_again_changes_no_byte_and_no_time_of_the_home_and_spends_nothing(run: Run) -> None:
+    def state() -> dict[str, tuple[bytes | str, int]]:
+        paths = (path for path in run.home.rglob("*") if path.is_file() or path.is_symlink())
+        return {
+            str(path): (str(path.readlink()) if path.is_symlink() else path.read_bytes(), path.lstat().st_mtime_ns)
+            for path in paths
+        }
 
-    before, budget = state(), readiness(run.root, "budget").stdout
+    budget = readiness(run.root, "budget").stdout
+    before = state()
     again = run_release(run.root)
     assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("unchanged") == 3
     after = state()
-    assert {path for path in before if before[path] != after[path]} <= {str(run.home / "ledger.sqlite")}
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
     assert readiness(run.root, "budget").stdout == budget
     assert budget.count("measured") == 3
 
@@ -208,6 +212,14 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert "Wirral: no EYFS Profile since 31 July 2025" in refused.stdout
     asked = readiness(root, "status", "--landing", str(root / "landing"), "--cohort", COHORT)
     assert "would need --allow-missing for: Wirral (no EYFS Profile since 31 July 2025)" in asked.stdout
+    held = run_release(root, "--allow-missing")
+    assert held.returncode == 4
+    names = ("wirral/eyfsp/due-and-missing", "sefton/hv_reviews/due-and-missing")
+    assert all(name in held.stderr for name in names)
+    options = [option for name in names for option in ("--hold", name)]
+    key = str(root / "keys" / "demo-approver.pem")
+    accepted = readiness(root, "accept", "--cohort", COHORT, *options, "--reason", "They will not come.", "--key", key)
+    assert accepted.returncode == 0, accepted.stderr
     allowed = run_release(root, "--allow-missing")
     assert allowed.returncode == 0, allowed.stderr
     assert verify(bundle).ok, str(verify(bundle))

@@ -33,6 +33,10 @@ SURNAMES = [
 ]
 
 
+_WHOLE = ("eyfsp", "school_census")
+"""Sources with every child."""
+
+
 @dataclass
 class Truth:
     """`pairs` of (council, eyfsp row) and (council, review row) of one child; GLD and children by council."""
@@ -43,7 +47,7 @@ class Truth:
 
 
 def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils: tuple[str, ...] = PILOT) -> Truth:
-    """Five sources for each council, cohort 202425."""
+    """Five sources for each council, cohort 202425, and how many rows are to be expected of them."""
     rng, truth = random.Random(seed), Truth()
     directory = [("postcode", "lsoa21cd", "imd_decile")]
     for number, council in enumerate(councils):
@@ -57,6 +61,9 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
     (landing / "reference").mkdir(parents=True, exist_ok=True)
     with (landing / "reference" / "postcode_directory.csv").open("w", newline="") as file:
         csv.writer(file).writerows(directory)
+    with (landing / "reference" / "expected_rows.csv").open("w", newline="") as file:
+        expected = [(council, source, "202425", children // len(councils)) for council in councils for source in _WHOLE]
+        csv.writer(file).writerows([("council", "source", "cohort", "rows"), *expected])
     return truth
 
 

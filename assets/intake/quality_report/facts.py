@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
 from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH, RuleCount
 from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
+from privacy.row_keys import part_and_row
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import ROW_COUNT_RULES, ROWS_ONCE
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, ROW_COUNT_RULES, ROWS_ONCE
+from sources.councils.dialect import Parts
 from sources.reference.cohorts import Cohort
+from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
 
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
@@ -37,6 +41,11 @@ _DERIVED_COLUMNS = {
     IMD_QUINTILE: ("Deprivation fifth", "Of the neighbourhood, found by the postcode; 1 is the most deprived"),
 }
 """Heading and description of what intake makes."""
+_HOW = {
+    Parts.CUMULATIVE: "Each file holds everything up to its day, so that the latest counts alone.",
+    Parts.INCREMENTAL: "Each file holds what is new or corrected.",
+    Parts.CHANGES: "Each file holds what is new, corrected or deleted.",
+}
 _DERIVED_LABELS = {IMD_QUINTILE: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
 _CHECKS = {
     ROWS_ONCE.id: "Every row of the file was taken once",
@@ -47,7 +56,9 @@ _CHECKS = {
     **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
+_ACROSS_COLUMNS = "Values of several columns agree with each other"
 _LINE = (
+    "held",
     "source",
     "source_title",
     "row_per",
@@ -83,8 +94,10 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "rows_rejected": now.rows_rejected,
         "rows_warned": now.rows_warned,
         "last": _last(last),
+        "parts": _parts(now.parts),
+        "held": list(_held(now)),
         "findings": findings,
-        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if not finding.passed],
+        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if _is_of_the_file(finding, now)],
         "passed_checks": _passed(now.findings),
         "worth_a_look": [
             *_size_changes(now, last, size),
@@ -100,6 +113,18 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "values": values,
         "rule_for_a_look": compare.RULE,
     }
+
+
+def _held(now: ExtractQuality) -> Iterator[str]:
+    """`1,954 of about 3,209 children`, for every number of rows that a release waits for."""
+    kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
+    known = {FAR_FROM_EXPECTED.id: (now.rows_expected, unit), FAR_FROM_LAST.id: (now.rows_last, "rows last time")}
+    for finding in sorted(now.holds, key=lambda finding: list(known).index(finding.rule)):
+        reference, of = known[finding.rule]
+        if reference and kept < reference:
+            yield f"{kept:,} of about {reference:,} {of}"
+        elif reference:
+            yield f"{kept:,} rows, and about {reference:,} {of} are expected"
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
@@ -177,9 +202,29 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
         "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
         "rows": rule.rows,
         "share": rule.rows / max(now.rows_read, 1),
-        "row_numbers": row_ranges(rule.first_rows),
+        "row_numbers": _row_places(rule.first_rows),
         "more_rows": rule.rows - len(rule.first_rows),
     }
+
+
+def _row_places(numbers: Sequence[int]) -> str:
+    """`3-7, 12`; where an extract came in parts, `3-7 of part 1; 12 of part 2`."""
+    by_part: dict[int, list[int]] = {}
+    for part, row in map(part_and_row, numbers):
+        by_part.setdefault(part, []).append(row)
+    of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
+    return "; ".join(ranges + named for named, ranges in of)
+
+
+def _parts(parts: FromParts | None) -> dict[str, Any] | None:
+    if parts is None:
+        return None
+    said = "We see this from the files." if parts.seen else "Your council file says so."
+    return {"how": f"{_HOW[Parts(parts.how)]} {said}", "order": parts.order, "files": list(map(_part, parts.parts))}
+
+
+def _part(part: PartRows) -> dict[str, Any]:
+    return asdict(part) | {"of_no_cohort_numbers": row_ranges(part.first_of_no_cohort)}
 
 
 def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
@@ -192,6 +237,11 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
+    """Whether a check failed that no rule about rows has told already."""
+    return not finding.passed and finding.rule not in {rule.rule for rule in now.rules}
+
+
 def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     kinds = Counter(_kind(finding) for finding in findings if finding.passed)
     return [{"check": check, "times": times} for check, times in kinds.items()]
@@ -199,7 +249,7 @@ def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
 
 def _kind(finding: Finding) -> str:
     rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
-    return _CHECKS[rule]
+    return _CHECKS.get(rule, _ACROSS_COLUMNS)
 
 
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ def render_council(report: Facts) -> str:
         report=report,
         stopped=[line for line in extracts if line["outcome"] == STOPPED],
         taken=[line for line in extracts if line["outcome"] != STOPPED],
+        held=[line for line in extracts if line.get("held")],
         whole=all(line["outcome"] == TAKEN for line in extracts),
         fix=_to_fix(report),
         look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
@@ -76,8 +77,9 @@ def _with_rows(finding: Facts) -> Facts:
 
 
 def _shortened(numbers: str) -> str:
-    short = len(numbers) <= _LONGEST_NUMBERS
-    return numbers if short else numbers[: numbers.rindex(",", 0, _LONGEST_NUMBERS)] + " and more"
+    if len(numbers) <= _LONGEST_NUMBERS:
+        return numbers
+    return numbers[: max(numbers.rfind(end, 0, _LONGEST_NUMBERS) for end in ",;")] + " and more"
 
 
 def _check_sentence(check: Facts) -> str:

@@ -36,7 +36,7 @@ from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landed import TABLE_NAME, Landed
 from sources.extract.match import key
 from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
@@ -53,7 +53,6 @@ TABLES = (*TABLES_NEEDED, "CYP609")
 
 _ITEMS_FILE = Path(__file__).with_name("csds_items.csv")
 _VIEWS_FILE = Path(__file__).with_name("csds.sql.j2")
-_TABLE = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def items_of(table: str) -> list[Item]:
 
 def table_of(name: str) -> str | None:
     """`CYP001` of a file or sheet called `2024-05 CYP001mpi.csv`; None for a table that no review is made of."""
-    found = _TABLE.search(name)
+    found = TABLE_NAME.search(name)
     table = f"CYP{found[1]}" if found else ""
     return table if items_of(table) else None
 

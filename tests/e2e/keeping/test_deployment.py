@@ -15,8 +15,7 @@ import pytest
 import yaml
 
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
-from assets.catalogue.runs import SHARE, Installation, one_run
-from assets.intake.assets import pseudonymised_extracts
+from assets.catalogue.runs import SHARE, Installation, note_councils, one_run
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
@@ -89,9 +88,9 @@ def test_each_part_does_its_work_with_its_own_secrets(
     release = build_definitions(
         Installation(landing_dir=str(tmp_path / "not-mounted"), home_dir=home, keys_dir=str(release_keys)), Part.RELEASE
     )
-    ops = {"__".join(asset.key.path): {"config": {"accept_fewer": []}} for asset in pseudonymised_extracts}
+    councils = taking_part(place.landing)
     done = [
-        run(restricted, "intake", storage, tags=one_run(taking_part(place.landing), COHORT), run_config={"ops": ops}),
+        run(restricted, "intake", storage, tags=one_run(councils, COHORT, note_councils(storage, councils))),
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}
@@ -227,7 +226,6 @@ def test_the_image_gets_code_and_nothing_else() -> None:
 
 def test_both_instances_keep_no_output_and_send_nothing() -> None:
     for file in (
-        PROJECT / "dagster.yaml",
         PROJECT / "pipelines" / "dagster" / "dagster.yaml",
         CONTAINERS / "dagster.yaml",
     ):

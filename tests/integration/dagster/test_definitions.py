@@ -13,7 +13,6 @@ import dagster as dg
 import pytest
 
 from assets.catalogue.runs import Installation
-from assets.intake.assets import IntakeConfig, pseudonymised_extracts
 from assets.linkage import assets as linkage_assets
 from pipelines.dagster.schedules import last_assessed
 from pipelines.dagster.sensors import landing_sensor
@@ -21,7 +20,6 @@ from pipelines.definitions import build_definitions
 from privacy.doors import files
 from privacy.keys import KeyRing
 from tests.support import PROJECT
-from tests.support.independent import write_extracts
 
 
 @pytest.fixture
@@ -88,12 +86,11 @@ def test_sensor_waits_for_a_file_to_settle_and_asks_once(installation: Installat
 
     def look(cursor: str | None) -> tuple[list[str | None], str]:
         context = dg.build_sensor_context(cursor=cursor, resources={"installation": installation})
-        found = [
-            request.partition_key
-            for request in landing_sensor(context) or ()  # type: ignore[union-attr]
-            if isinstance(request, dg.RunRequest)
-        ]
-        return found, str(context.cursor)
+        found = landing_sensor(context)
+        assert isinstance(found, dg.SensorResult)
+        (added,) = found.dynamic_partitions_requests or ()
+        assert added.partition_keys == ["leeds"]
+        return [request.partition_key for request in found.run_requests or ()], str(found.cursor)
 
     first, cursor = look(None)
     landed.write_text("half and half")
@@ -118,21 +115,21 @@ def test_last_assessed_cohort(month: tuple[int, int], cohort: str) -> None:
 
 
 def test_telemetry_and_copies_of_console_output_are_off() -> None:
-    settings = (PROJECT / "dagster.yaml").read_text()
+    settings = (PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text()
     assert "enabled: false" in settings
     assert "NoOpComputeLogManager" in settings
 
 
 def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:
-    """Extracts by their due date, what is made monthly by a window; nothing that spends budget
-    has any, nor what is made on request alone."""
+    """Sources by their due date, of all councils together: one council's delivery makes no other's look fresh. What is
+    made monthly by a window; nothing that spends budget has any, nor what is made on request alone."""
     specs = {spec.key.to_user_string(): spec for spec in build_definitions(installation).resolve_all_asset_specs()}
     deadlines = {name: getattr(spec.freshness_policy, "deadline_cron", None) for name, spec in specs.items()}
-    assert deadlines["restricted/eyfsp"] == "59 23 31 7 *"
-    assert deadlines["restricted/hv_reviews"] == "59 23 31 5 *"
-    restricted = {name for name in specs if name.startswith("restricted/")}
-    on_request = {"restricted/returns"}
-    assert {name for name, spec in specs.items() if spec.freshness_policy} == restricted - on_request
+    assert deadlines["landing/eyfsp"] == "59 23 31 7 *"
+    assert deadlines["landing/hv_reviews"] == "59 23 31 5 *"
+    landing = {name for name in specs if name.startswith("landing/")} - {"landing/postcode_directory"}
+    linked = {name for name, spec in specs.items() if spec.group_name == "linkage"}
+    assert {name for name, spec in specs.items() if spec.freshness_policy} == landing | linked
 
 
 def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,30 +145,3 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
     assert (check.check_name, check.passed, check.severity) == ("arrivals", False, dg.AssetCheckSeverity.WARN)
     assert "Halton: no EYFS Profile since 31 July 2025; Halton: no school census since" in str(check.description)
     assert "Halton: no EYFS Profile since 31 July 2025" in str(check.metadata["missing"].value)
-
-
-def test_fewer_rows_are_taken_when_that_is_accepted(installation: Installation) -> None:
-    KeyRing.create(Path(installation.keys_dir))
-    write_extracts(installation.landing_folder, children=40, councils=("halton",))
-    asset = next(asset for asset in pseudonymised_extracts if asset.key.path[-1] == "eyfsp")
-
-    def take_in(*accept_fewer: str) -> dg.AssetCheckEvaluation:
-        result = dg.materialize(
-            [asset],
-            partition_key="202425|halton",
-            resources={"installation": installation},
-            run_config={"ops": {"restricted__eyfsp": {"config": {"accept_fewer": list(accept_fewer)}}}},
-            raise_on_error=False,
-        )
-        (check,) = [found for found in result.get_asset_check_evaluations() if found.check_name == "quality"]
-        return check
-
-    assert take_in().passed
-    extract = installation.landing_folder / "halton" / "eyfsp" / "202425.csv"
-    extract.write_text("".join(extract.read_text().splitlines(keepends=True)[:12]))
-    stopped = take_in()
-    assert not stopped.passed
-    assert "say so with --accept-fewer COUNCIL/SOURCE" in str(stopped.description)
-    assert take_in("halton/eyfsp").passed
-    with pytest.raises(ValueError, match="not a council and source such as halton/eyfsp"):
-        IntakeConfig(accept_fewer=["halton"])

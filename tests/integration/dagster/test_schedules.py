@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import os
 import stat
 import time
+import traceback
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,13 +17,15 @@ from click.testing import CliRunner
 
 from assets.catalogue.policies import linked_at_night
 from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, Installation, council_cohort
+from assets.home.errors import StepFailed, plainly
 from assets.linkage.assets import GROUP
 from pipelines.cli import main
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
-from pipelines.dagster.sensors import failed_runs
+from pipelines.dagster.sensors import _BY_KIND, failed_runs, sentence_about
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import Announced, InvalidCalendar, NotPublished, calendar, held_until
 from sources.errors import ExtractStopped
+from tests.support.architecture import modules
 
 LONDON = ZoneInfo("Europe/London")
 
@@ -39,7 +43,10 @@ def requests(evaluated: object) -> list[dg.RunRequest]:
 
 
 def at(*moment: int) -> dg.ScheduleEvaluationContext:
-    return dg.build_schedule_context(scheduled_execution_time=dt.datetime(*moment, tzinfo=LONDON))  # type: ignore[misc,arg-type]
+    return dg.build_schedule_context(
+        instance=dg.DagsterInstance.local_temp(),
+        scheduled_execution_time=dt.datetime(*moment, tzinfo=LONDON),  # type: ignore[misc,arg-type]
+    )
 
 
 def test_everything_is_off_until_it_is_switched_on(installation: Installation) -> None:
@@ -74,8 +81,8 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     done.write_text("{}")
     (request,) = requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
     assert request.partition_key is None
-    assert request.tags[RANGE_START] == council_cohort("leeds", "202425")
-    assert request.tags[RANGE_END] == council_cohort("halton", "202425")
+    assert request.tags[RANGE_START] == council_cohort("halton", "202425")
+    assert request.tags[RANGE_END] == council_cohort("leeds", "202425")
     assert "neither taken nor stopped" in request.tags[WHY]
     for council in ("leeds", "halton"):
         path = home.quality("eyfsp", "202425", council)
@@ -261,11 +268,34 @@ def test_a_failed_run_is_told_in_a_sentence_without_what_it_was_about(
     url, got = hook
     said = told(monkeypatch, url)
     assert "intake of 202425|leeds, failed at restricted__eyfsp (ExtractStopped). Its log in Dagster says why." in said
-    assert "Correct or replace the extract" in said
+    assert "The sender's report says what to correct" in said
     (sent,) = got
     assert b"failed at restricted__eyfsp" in sent
     assert b"Zzyzxwick" not in sent
     assert b"linked children" not in sent
+
+
+def test_advice_is_for_errors_that_there_are_and_fits_the_gravest() -> None:
+    classes = {node.name for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
+    assert not set(_BY_KIND) - classes
+    run = dg.DagsterRun("release", run_id="1" * 32)
+    said = sentence_about(run, [("release__measurements", "BudgetExceeded")])
+    assert "starting it again will not help" in said
+    assert "Start the same release again" not in said
+    both = sentence_about(run, [("release__bundle", "StepFailed"), ("release__measurements", "LedgerCorrupt")])
+    assert "restore the newest copy of the ledger" in both
+    assert "Start the same release again" in sentence_about(run, [("release__bundle", "SomethingElse")])
+
+
+def test_the_stack_stands_behind_the_sentence_and_no_value_with_it() -> None:
+    def deep() -> None:
+        raise ValueError("Zzyzxwick, born 2020-02-29")
+
+    with pytest.raises(StepFailed) as failed, plainly():
+        deep()
+    frames = [frame.name for frame in traceback.extract_tb(failed.value.__traceback__)]
+    assert "deep" in frames
+    assert "Zzyzxwick" not in "".join(traceback.format_exception(failed.value)).replace('"Zzyzxwick, born', "")
 
 
 def test_a_program_can_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

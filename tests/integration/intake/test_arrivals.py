@@ -231,13 +231,13 @@ def test_what_lies_there_under_another_name_is_said(at: Place) -> None:
     for name in ("202425.csv.ready", "~$202425.xlsx", ".202425.csv", "202425.csv.part", "202526.pdf", "202425"):
         (at.landing / "halton" / "eyfsp" / name).write_text("x")
     assert not_read(at.landing) == []
-    for name in ("halton/eyfsp/2024-25.csv", "halton/eyfsp/202425 (1).csv", "halton/eyfsp/202426.csv"):
+    for name in ("halton/eyfsp/2024-25.doc", "halton/eyfsp/202425 (1).dat", "halton/eyfsp/202426"):
         (at.landing / name).write_text("x")
     for folder in ("halton/eyfs", "haltn/eyfsp", "reference/anything"):
         (at.landing / folder).mkdir(parents=True)
     assert not_read(at.landing) == [
         "1 entry of landing is not read: no name of a council; perhaps halton",
-        "3 files of halton/eyfsp are not read: an extract is called by its cohort and the ending of its kind, such as"
-        " 202425.csv",
+        "3 files of halton/eyfsp are not read: an extract ends as its kind does and is called by its cohort, as"
+        " 202425.csv, or holds several",
         "1 entry of halton is not read: no name of a source; perhaps eyfsp",
     ]

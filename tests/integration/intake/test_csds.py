@@ -78,8 +78,8 @@ def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any],
     assert quality.rows_read == len(reviews())
 
 
-def test_a_folder_without_tables_is_stopped(desk: Desk) -> None:
-    write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", {"reviews.csv": "a\n"})
+def test_a_folder_without_tables_or_parts_is_stopped(desk: Desk) -> None:
+    write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", {"reviews": "a\n"})
     with pytest.raises(ExtractStopped, match="not a file or a folder of CSDS tables"):
         desk.take("hv_reviews")
 

@@ -16,11 +16,13 @@ import sources.extract.readers.text
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.one_pass import Tools, Untokenised
+from assets.intake.rows_apart import Scope
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
 from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find
+from sources.reference.expected_rows import InvalidExpectedRows
 from tests.support.intake.desk import COHORT, Desk
 
 Text = Callable[..., str]
@@ -78,24 +80,49 @@ def test_a_crash_between_rows_and_result_is_mended(desk: Desk, eyfsp: Text, tmp_
     assert desk.kept(columns="sex") == ["F"] * 30
 
 
-def test_far_fewer_rows_than_before_are_stopped_unless_accepted(desk: Desk, eyfsp: Text, keys: KeyRing) -> None:
-    desk.land(children(eyfsp, 100))
-    desk.take()
-    desk.land(children(eyfsp, 40))
-    with pytest.raises(ExtractStopped, match=r"fewer than 50% of the rows of the last delivery.*--accept-fewer"):
-        desk.take()
-    assert len(desk.kept()) == 100
-    desk.intake = Intake(desk.landing, desk.home, keys, accept_fewer=["leeds/eyfsp"])
-    desk.take()
-    assert len(desk.kept()) == 40
+def expect(desk: Desk, rows: str) -> None:
+    """Say, as the operator, how many rows Leeds's Profile should have."""
+    said = f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},{rows}\n"
+    (desk.landing / "reference" / "expected_rows.csv").write_text(said)
+    desk.intake = Intake(desk.landing, desk.home, desk.keys)
 
 
-def test_rows_far_from_the_last_delivery_or_the_published_number_warn(desk: Desk, eyfsp: Text) -> None:
+def held(quality: ExtractQuality) -> list[str]:
+    return sorted(finding.rule for finding in quality.holds)
+
+
+def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: Desk, eyfsp: Text) -> None:
+    """Whatever was held is nothing to compare the next with: the whole file, sent again, is not held for being more."""
+    expect(desk, "100")
+    rules = {}
+    for rows in (100, 81, 60, 95, 130, 100):
+        desk.land(children(eyfsp, rows))
+        rules[rows] = held(desk.take())
+        assert len(desk.kept()) == rows
+    both = ["rows-far-from-expected", "rows-far-from-last"]
+    assert rules == {100: [], 81: [], 60: both, 95: [], 130: both}
+
+
+def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(desk: Desk, eyfsp: Text) -> None:
+    desk.land(children(eyfsp, 100))
+    quality = desk.take()
+    assert held(quality) == ["rows-far-from-expected"]
+    assert quality.rows_expected == 8985
+    expect(desk, "99")
+    again = desk.take()
+    assert (held(again), again.rows_expected, again.unchanged) == ([], 99, False)
+
+
+def test_expected_rows_that_cannot_be_read_are_named_by_their_line(desk: Desk) -> None:
+    with pytest.raises(InvalidExpectedRows, match=r"expected_rows\.csv, line 2"):
+        expect(desk, "many")
+
+
+def test_the_report_leads_with_how_many_of_how_many(desk: Desk, eyfsp: Text) -> None:
     desk.land(children(eyfsp, 100))
     desk.take()
-    desk.land(children(eyfsp, 80))
-    failed = {finding.rule for finding in desk.take().findings if not finding.passed}
-    assert failed == {"rows-far-from-last", "rows-far-from-published"}
+    page = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
 
 
 def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, eyfsp: Text) -> None:
@@ -187,10 +214,12 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 ) -> None:
     real = assets.intake.one_pass.tokenise
 
-    def fails_for_wirral(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract) -> list[pa.Table]:
+    def fails_for_wirral(
+        tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, of: Scope
+    ) -> list[pa.Table]:
         if any("wirral" in table["council"].to_pylist() for table in typed):
             raise RuntimeError("Thornton")
-        return real(tools, typed, contract)
+        return real(tools, typed, contract, of)
 
     monkeypatch.setattr(assets.intake.one_pass, "tokenise", fails_for_wirral)
     desk.land(children(eyfsp, 3))

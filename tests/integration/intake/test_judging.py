@@ -26,7 +26,7 @@ from sources.contracts import CONTRACTS
 
 def of_one_extract():
     filled = {column.name: 2 for column in CONTRACTS["eyfsp"].columns}
-    return [Judged("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled)]
+    return [Judged("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled, {})]
 
 
 def process():

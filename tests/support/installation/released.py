@@ -109,7 +109,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
     append(place.file("leeds/hv_reviews"), REVIEW)
     append(place.file("halton/early_years_census"), row("early_years_census", CHILD, entitlement="2YO"))
     KeyRing.create(place.root / "keys", demonstration=True)
-    run_cohort(place.installation.folders, Cohort(COHORT), "2026.11.0", False, (), lambda _: None)
+    run_cohort(place.installation.folders, Cohort(COHORT), "2026.11.0", False, lambda _: None)
     assert set(CONTRACTS) == {
         path.name.removeprefix("source=") for path in (place.home.restricted / "quality").iterdir()
     }

@@ -651,7 +651,7 @@ def _folder() -> Iterator[Case]:
     yield Case("a link within landing", "eyfsp", arrange=link_within, kept=ALL)
     yield Case("a link to nothing", "eyfsp", arrange=dangling, stops="not a file|link|read")
     yield Case("a folder in place of a file", "eyfsp", arrange=directory, stops="not a file")
-    yield Case("a folder of a Profile", "eyfsp", {f"{COHORT}/a.csv": CSV}, stops="not a file or a folder of CSDS")
+    yield Case("a folder of a Profile", "eyfsp", {f"{COHORT}/a": CSV}, stops="not a file or a folder of CSDS")
     two = {f"{COHORT}.csv": CSV, f"{COHORT}.xlsx": as_xlsx(SOUND)}
     yield Case("two files", "eyfsp", two, stops="202425.csv and 202425.xlsx both lie there")
     for suffix, stops in {

@@ -38,7 +38,7 @@ def unchanged(name: str) -> Way[str]:
 
 
 def judged(name: str) -> Judged:
-    return Judged("eyfsp", Path(name), 1, None, None, None, {})
+    return Judged("eyfsp", Path(name), 1, None, None, None, {}, {})
 
 
 class Shared:

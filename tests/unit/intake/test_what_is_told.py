@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from assets.home.errors import in_plain_words
-from assets.intake.assets import _metadata, _sentence, _warning
+from assets.intake.assets import _metadata, _sentence
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.one_pass import RuleCount
 from assets.intake.profile import Profile
+from assets.intake.rule_families import outcomes
 from assets.linkage.report import coarse
 from privacy.doors.counts import magnitude, rows, share_of_rows
 from sources.contracts import CONTRACTS
@@ -58,10 +59,14 @@ def test_the_log_holds_no_count_of_an_extract() -> None:
     rule = RuleCount("sex-blank", "warn", "sex is blank.", ("sex",), 457, (1, 2))
     quality = ExtractQuality(
         "leeds", "parent_experience", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
-        "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 48, 457, (rule,), (), Profile(4523, (), ()),
+        "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 48, 457, (rule,), (), Profile(4523, (), ()), 4612, 4498,
     )  # fmt: skip
-    said = f"{_sentence(quality)} {_metadata(quality) | {'file_mac': ''}} {_warning(quality)}".replace(COHORT, "")
-    assert not re.search(r"\d{2,}", said)
+    told = list(outcomes(quality))
+    said = f"{_sentence(quality)} {_metadata(quality) | {'file_mac': ''}} {told}".replace(COHORT, "")
+    counts = {4571, 4523, 48, 457, 4498, 4571 - 48}
+    assert not {int(found) for found in re.findall(r"\d+", said)} & counts
+    shares = [value for outcome in told for value in outcome.numbers.values() if isinstance(value, float)]
+    assert all(round(share, 2) == share for share in shares)
 
 
 def test_the_written_linkage_report_has_no_count_of_children() -> None:

@@ -1,0 +1,109 @@
+"""The rules of an extract by family, each with its outcome and the numbers that may be plotted over time.
+
+Whoever can open Dagster reads them: shares are rounded so far that no count of rows follows from them, counts of rows
+are bands, as is an operator's expected number, which may be near the count; published numbers and counts of rules are
+exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality, read
+from assets.intake.quality import Finding
+from privacy.doors.counts import about, magnitude, rows
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, share_of
+from sources.reference.expected_rows import published_rows
+
+QUALITY, ROWS, SIZE, VALUES, FILLED = "quality", "rows", "size", "values", "filled"
+FAMILIES = {
+    QUALITY: "The newest delivery of the council was taken, not stopped",
+    ROWS: "No row was set aside",
+    SIZE: "The number of rows is near that of the last delivery and the expected one; else a release is held",
+    VALUES: "Great Expectations over the payload: every rule of the contract that it can be judged by",
+    FILLED: "Columns are as full as they should be",
+}
+ALL_COUNCILS = "every_council"
+"""Name of the check that looks at every council, and that no other council's good delivery makes green."""
+_OF_SIZE = {FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id}
+_THIN = "-thin"
+
+Number = float | int | str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one family of rules, for one extract."""
+
+    family: str
+    passed: bool
+    sentence: str
+    numbers: dict[str, Number] = field(default_factory=dict)
+
+
+def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
+    """Of an extract that was taken."""
+    yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": magnitude(quality.rows_read)})
+    yield Outcome(
+        ROWS,
+        not quality.rows_rejected,
+        f"{rows(quality.rows_rejected)} set aside" if quality.rows_rejected else "every row was kept",
+        {
+            "rows_rejected": magnitude(quality.rows_rejected),
+            "share_rejected": _rounded(quality.rows_rejected, quality.rows_read, 2),
+            "share_warned": _rounded(quality.rows_warned, quality.rows_kept, 2),
+        },
+    )
+    yield _size(quality)
+    thin = [finding for finding in quality.findings if finding.rule.endswith(_THIN)]
+    of_size = [finding for finding in quality.findings if finding.rule in _OF_SIZE]
+    values = [finding for finding in quality.findings if finding not in thin and finding not in of_size]
+    yield _of_findings(VALUES, values, "every rule holds")
+    filled = [column.filled for column in quality.profile.columns]
+    fullest: dict[str, Number] = {"least_filled": _rounded(min(filled), quality.profile.rows, 1)} if filled else {}
+    outcome = _of_findings(FILLED, thin, "every column is as full as it should be")
+    yield Outcome(FILLED, outcome.passed, outcome.sentence, outcome.numbers | fullest)
+
+
+def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
+    """What stands between a source and its release: `wirral/202425 stopped` for every newest delivery that was stopped,
+    of any cohort, and `wirral/202425 held` for what is in of these cohorts and holds a release."""
+    stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
+    found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
+    for cohort in sorted(cohorts):
+        taken = sorted(home.quality(source, cohort, "any").parent.glob("*.json"))
+        found += [f"{path.stem}/{cohort} held" for path in taken if (quality := read(path)) and quality.holds]
+    return found
+
+
+def _size(quality: ExtractQuality) -> Outcome:
+    kept = quality.rows_kept
+    shares = {
+        "rows_of_expected": share_of(kept, quality.rows_expected),
+        "rows_of_last": share_of(kept, quality.rows_last),
+    }
+    known = {name: share for name, share in shares.items() if share is not None}
+    words = [f"{about(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
+    expected: dict[str, Number] = {}
+    if quality.rows_expected:
+        is_public = quality.rows_expected == published_rows(quality.source, quality.council)
+        expected["expected_rows"] = quality.rows_expected if is_public else magnitude(quality.rows_expected)
+    return Outcome(
+        SIZE,
+        not _OF_SIZE & {finding.rule for finding in quality.holds},
+        ", ".join(words) or "nothing to compare it with",
+        {**{name: round(share, 1) for name, share in known.items()}, **expected},
+    )
+
+
+def _of_findings(family: str, findings: list[Finding], good: str) -> Outcome:
+    broken = [finding for finding in findings if not finding.passed]
+    sentence = ", ".join(finding.sentence.removesuffix(".") for finding in broken)
+    return Outcome(family, not broken, sentence or good, {"rules": len(findings), "rules_broken": len(broken)})
+
+
+def _rounded(part: int, whole: int, digits: int) -> float:
+    return round(part / whole, digits) if whole else 0.0

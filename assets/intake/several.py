@@ -1,0 +1,153 @@
+"""Files that hold several cohorts: which of their rows are of which, and what is known of each file afterwards.
+
+A row is of the cohort in which its date of birth lies; of the academic year that it names, where that is the one before
+or after, as of a child who starts school a year later, or where it has no date. A row that says neither is of the
+cohort in which an earlier part has its record. What is left is set aside, and counted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from assets.home.paths import Home
+from assets.home.retention_policy import retention
+from privacy.doors.files import make_folder, write_json
+from privacy.doors.locks import locked
+from sources.contracts import SourceContract
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed, cohorts_of_children, content_sha256
+from sources.extract.open import OpenExtract
+from sources.extract.project import Projection
+from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import Cohort
+
+MAX_BYTES = 1 << 30
+"""Of the text of a file of several cohorts, which is held in memory until its rows are told apart."""
+MAX_EXAMPLE_ROWS = 100
+_BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 ELSE 4 END)"
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """A file that held several cohorts: of which its rows were, and those set aside, the first of them by number."""
+
+    file_sha256: str
+    made_under: dict[str, Any]
+    cohorts: tuple[str, ...]
+    rows_set_aside: int
+    first_rows: tuple[int, ...]
+
+
+_SORTED = TypeAdapter(dict[str, Sorted])
+
+
+def known(home: Home, source: str, council: str) -> dict[str, Sorted]:
+    """What is known of files that were sorted, by MAC."""
+    path = home.several(source, council)
+    return _SORTED.validate_json(path.read_bytes()) if path.exists() else {}
+
+
+def waits(home: Home, landed: Landed) -> bool:
+    """Whether files of several cohorts lie there that have not been sorted, or were found to hold rows of this one."""
+    entries = known(home, landed.source, landed.council).values()
+    cohorts = {entry.file_sha256: entry.cohorts for entry in entries}
+    hashes = (content_sha256(path) for path in landed.several)
+    return any(landed.cohort in cohorts.get(sha256, (landed.cohort,)) for sha256 in hashes)
+
+
+def remember(home: Home, source: str, council: str, mac: str, entry: Sorted) -> None:
+    """Keep what is known of a file, durable on return."""
+    entries = known(home, source, council) | {mac: entry}
+    write_json(home.several(source, council), {each: asdict(of) for each, of in entries.items()})
+
+
+@contextmanager
+def in_turn(home: Home, source: str, council: str) -> Iterator[None]:
+    """Files of one source and council are sorted by one process at a time."""
+    place = home.several(source, council).with_suffix(".lock")
+    make_folder(place.parent)
+    with locked(place):
+        yield
+
+
+def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
+    """SELECT of `source_row` and the first year of the cohort of each row, NULL where it does not say."""
+    year = "NULL::INTEGER"
+    if "academic_year" in contract:
+        digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
+        year = f"try_cast(left({digits}, 4) AS INTEGER)"
+    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
+    near = f"abs({year} - ({born})) <= 1"
+    first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
+    return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
+
+
+def stop_if_it_cannot_be_sorted(name: str, contract: SourceContract) -> None:
+    """Raises `ExtractStopped` for a source whose rows never say a cohort."""
+    if "date_of_birth" not in contract:
+        raise ExtractStopped(
+            f"{name}: rows of {contract.name} do not say their cohort; send a file for each, called by it, as"
+            " 202425.csv, or put it into a folder of that name"
+        )
+
+
+def texts(name: str, extract: OpenExtract) -> pa.Table:
+    """The whole file as text; raises `ExtractStopped` for one that is too long to be sorted."""
+    batches: list[pa.RecordBatch] = []
+    held = 0
+    for batch in extract.batches:
+        held += batch.nbytes
+        if held > MAX_BYTES:
+            raise ExtractStopped(f"{name}: is too long for a file of several cohorts; send a file for each")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, extract.schema)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The numbers of the rows of a file, by the cohort that they say; those that say none."""
+
+    of_cohort: dict[str, np.ndarray]
+    of_none: np.ndarray
+
+
+def told_apart(found: pa.Table) -> Rows:
+    """Rows by cohort, from their numbers and the first years of their cohorts."""
+    numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
+    codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
+    of_cohort = {code: numbers[years == year] for year, code in codes.items()}
+    return Rows(of_cohort, numbers[~np.isin(years, [*codes])])
+
+
+def _code(year: int) -> str | None:
+    """The cohort that begins in a year, if children of it have been born and their data may be held."""
+    code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
+    return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
+
+
+def of_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
+    """The rows of a file that are of one cohort, as a file of it."""
+    chosen = rows.filter(pa.array(np.isin(rows[SOURCE_ROW].to_numpy(), numbers)))
+    landed = replace(extract.landed, cohort=cohort)
+    return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
+
+
+def by_earlier_parts(rows: Rows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> Rows:
+    """The rows, those that say no cohort in the one of which an earlier part has their record (`source_row`, `record`),
+    where that is one alone."""
+    numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
+    there = {code: (marks != 0) & np.isin(marks, table["record"].fill_null(0)) for code, table in earlier.items()}
+    alone = sum(found.astype(int) for found in there.values()) == 1 if there else np.zeros(len(marks), bool)
+    of_cohort = dict(rows.of_cohort)
+    for code, found in there.items():
+        if (found & alone).any():
+            of_cohort[code] = np.concatenate([of_cohort.get(code, numbers[:0]), numbers[found & alone]])
+    return Rows(of_cohort, numbers[~alone])

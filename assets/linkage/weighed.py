@@ -1,0 +1,79 @@
+"""Where the linkage keeps the pairs that it weighed, for the next one: among the tokens, as which they tell as much,
+encrypted to the linkage, and gone with them when a cohort is removed.
+
+The file holds what follows from the rows that were linked, the model, the program and the published number of children,
+in no particular order. One of another program, model or number is not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from assets.home.errors import damaged
+from assets.home.paths import Home
+from privacy.doors import sealed
+from privacy.keys import KeyRing
+from privacy.linkage.memory import Memory
+
+_PARTS = "row_groups"
+"""Name, in the file's metadata, of the row groups of each part (JSON)."""
+
+
+class WeighedPairs(Memory):
+    """Reads what was kept of a cohort, where it was made with what `made_with` says, and writes `now`.
+
+    `read` raises `Damaged` where the file has other bytes than were written.
+    """
+
+    def __init__(self, home: Home, cohort: str, now: Path, keys: KeyRing, made_with: Mapping[str, str]) -> None:
+        self._home, self._place, self._now, self._made_with = home, home.weighed(cohort), now, dict(made_with)
+        self._key = keys.opens("tokens")
+        self._before = self._opened()
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._parts: dict[int, list[int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._writer:
+            self._writer.add_key_value_metadata(self._made_with | {_PARTS: json.dumps(self._parts)})
+            self._writer.close()
+
+    def read(self, part: int) -> pa.RecordBatchReader | None:
+        if self._before is None:
+            return None
+        groups = json.loads(sealed.metadata(self._before)[_PARTS])[str(part)]
+        try:
+            return self._before.read_row_groups(groups).to_reader()
+        except (pa.ArrowException, OSError):
+            raise damaged(self._home, self._place) from None
+
+    def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
+        if self._writer is None:
+            how = sealed.sealed_to(self._key.public_key())
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self._now, rows.schema, compression="zstd", write_statistics=False, encryption_properties=how
+            )
+        first = sum(map(len, self._parts.values()))
+        self._parts[part] = []
+        for batch in rows:
+            self._writer.write_table(pa.Table.from_batches([batch]), row_group_size=max(batch.num_rows, 1))
+            self._parts[part].append(first + len(self._parts[part]))
+
+    def _opened(self) -> pyarrow.parquet.ParquetFile | None:
+        """The file that was kept, if it can be read and used."""
+        try:
+            file = sealed.opened(self._place, self._key)
+        except (sealed.NotForThisKey, pa.ArrowException, OSError):
+            return None
+        said = sealed.metadata(file)
+        usable = _PARTS in said and all(said.get(name) == value for name, value in self._made_with.items())
+        return file if usable else None

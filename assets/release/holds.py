@@ -1,0 +1,256 @@
+"""What a release is held for before any charge, until a named person has accepted each hold by its name.
+
+The rules and their bounds are in `sources.contracts.extract_rules`; those about one extract were judged when it was
+taken in, those that need more than one are judged here. A hold has two sentences: one for logs and consoles, in which
+every count is a band, and one for the decision sheet, which may say a sender's own numbers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from assets.home.paths import Home
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
+from assets.linkage.arrivals import landing_seen
+from assets.linkage.inputs import PROFILE, read_record, record_of_tables
+from assets.linkage.replaced import replaced
+from assets.release.begin import fixed_record
+from ndl_export.facts.missing import SOURCES
+from privacy.doors.counts import about, rows, share_of_rows
+from privacy.keys import KeyRing
+from privacy.release import acceptance
+from privacy.release.acceptance import Acceptance, Held
+from privacy.release.approval import MayNotSign, is_demonstration
+from privacy.release.ledger import Ledger
+from privacy.release.policy import load_policy, public_text
+from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import (
+    FAR_FROM_EXPECTED,
+    FAR_FROM_LAST,
+    MANY_ROWS,
+    MIN_SHARED_CHILDREN,
+    MISSING,
+    NOT_READ,
+    OF_OTHERS,
+    OTHER_CHILDREN,
+    OTHER_COUNCILS,
+    ROWS_OF_OTHERS,
+    SMALL_TRIAL,
+    STOPPED,
+    share_of,
+)
+from sources.reference.cohorts import Cohort
+from sources.reference.expected_rows import SOURCES_OF_CHILDREN
+from sources.reference.places import place
+
+
+class NoSuchHold(Exception):
+    """Nothing of that name is held; the message lists what is."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One thing that a release waits for: a sentence in bands, and one with the sender's own numbers."""
+
+    held: Held
+    sentence: str
+    numbers: str
+
+    @property
+    def name(self) -> str:
+        """`council/source/rule`, or the folder that is not read in place of council and source."""
+        return self.held.name
+
+
+@dataclass(frozen=True)
+class State:
+    """Holds of a release, each with its acceptance where it has one that counts."""
+
+    holds: Mapping[Held, Hold]
+    accepted: Mapping[Held, Acceptance]
+
+    @property
+    def open(self) -> list[Hold]:
+        return [hold for held, hold in self.holds.items() if held not in self.accepted]
+
+    @property
+    def closed(self) -> list[tuple[Hold, Acceptance]]:
+        return [(hold, self.accepted[held]) for held, hold in self.holds.items() if held in self.accepted]
+
+
+def state_of_release(home: Home, version: str, keys: KeyRing | None = None) -> State:
+    """Of every cohort that the release measures itself and has not charged yet. With `keys`, an acceptance by the key
+    that signs releases, or by another demonstration's, does not count. Raises `NotBegun` and `NotLinked`."""
+    charged = Ledger(home.ledger).cohorts_charged(version)
+    measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
+    return state(home, [each for each in measured if each not in charged], keys)
+
+
+def state(home: Home, cohorts: Sequence[str], keys: KeyRing | None = None) -> State:
+    """The same of cohorts that are linked."""
+    release_key = public_text(keys.signing_key.public_key()) if keys else ""
+    own = keys.demonstration_key if keys else None
+    demonstration_key = None if keys is None else public_text(own.public_key()) if own else ""
+    found = {hold.held: hold for cohort in cohorts for hold in holds(home, cohort)}
+    if not found:
+        return State({}, {})
+    accepted = acceptance.counting(Ledger(home.ledger), load_policy().sign_off, release_key, demonstration_key)
+    return State(found, {held: accepted[held] for held in found if held in accepted})
+
+
+def named(home: Home, cohort: str, name: str) -> Hold:
+    """The hold of that name; raises `NoSuchHold`."""
+    found = {hold.name: hold for hold in holds(home, cohort)}
+    if name not in found:
+        listed = ", ".join(found) or "nothing"
+        raise NoSuchHold(f"{name} is not held; of cohort {cohort}, this is: {listed}")
+    return found[name]
+
+
+def accept_configured(home: Home, keys: KeyRing, cohort: str, name: str, reason: str, code: str) -> None:
+    """Accept a hold as the configuration of a run says: by a person's signature, as `readiness accept --for-dagster`
+    prints it, or in a demonstration by its own key. Raises `NoSuchHold` and `MayNotSign`."""
+    ledger, sign_off, own = Ledger(home.ledger), load_policy().sign_off, keys.demonstration_key
+    held = named(home, cohort, name).held
+    if code:
+        acceptance.accept(ledger, sign_off, acceptance.from_code(ledger, sign_off, held, reason, code))
+    elif own and is_demonstration(ledger, sign_off):
+        if held not in acceptance.counting(ledger, sign_off, demonstration_key=public_text(own.public_key())):
+            acceptance.accept(ledger, sign_off, acceptance.made(ledger, sign_off, held, reason, own))
+    else:
+        raise MayNotSign(
+            f"{name} is accepted with a person's signature: put what `readiness accept --for-dagster` prints into the"
+            " configuration of the run; nothing was recorded"
+        )
+
+
+def holds(home: Home, cohort: str) -> Iterator[Hold]:
+    """Everything that a release of the cohort waits for, whoever has accepted it. Raises `NotLinked`."""
+    councils = list(read_record(home, cohort).taking_part)
+    extracts = {
+        (source, council): quality
+        for source in CONTRACTS
+        for council in councils
+        if (quality := deliveries.read(home.quality(source, cohort, council)))
+    }
+    trials = {source for source in SOURCES_OF_CHILDREN if _is_trial(home, source, extracts)}
+    for (source, council), quality in extracts.items():
+        for finding in quality.holds:
+            if not (finding.rule == FAR_FROM_EXPECTED.id and source in trials):
+                yield _of_rows(quality, finding.rule)
+        yield from _against_others(source, council, extracts, trials)
+    yield from _replaced(home, cohort, extracts)
+    yield from _stopped(home, cohort, councils)
+    yield from _missing(home, cohort, councils)
+    for folder, (sentence, seen) in landing_seen(home).not_read.items():
+        yield Hold(Held(cohort, f"{folder}/{NOT_READ.id}", seen), sentence, sentence)
+
+
+_Extracts = Mapping[tuple[str, str], ExtractQuality]
+"""What is in, by source and council."""
+
+
+def _is_trial(home: Home, source: str, extracts: _Extracts) -> bool:
+    """Whether every extract of a demonstration is far smaller than what is expected, and so made up at its own size."""
+    shares = [share_of(each.rows_kept, each.rows_expected) for (of, _), each in extracts.items() if of == source]
+    known = [share for share in shares if share is not None]
+    small = bool(known) and max(known) < SMALL_TRIAL
+    return small and is_demonstration(Ledger(home.ledger), load_policy().sign_off)
+
+
+def _of_rows(quality: ExtractQuality, rule: str) -> Hold:
+    """Far fewer or far more rows than the last delivery, or than are expected."""
+    kept, of_last = quality.rows_kept, rule == FAR_FROM_LAST.id
+    reference = quality.rows_last if of_last else quality.rows_expected
+    share = about(kept / reference) if reference else "another number"
+    of_what = "of the rows of the last delivery" if of_last else "of the rows that are expected"
+    unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
+    exactly = f"{kept:,} of about {reference or 0:,} {unit} {'last time' if of_last else 'that are expected'}"
+    return _about_extract(quality, rule, f"{share} {of_what} ({rows(kept)})", exactly)
+
+
+def _against_others(source: str, council: str, extracts: _Extracts, trials: set[str]) -> Iterator[Hold]:
+    if source not in OF_OTHERS:
+        return
+    per_child = {
+        each: quality.rows_kept / children
+        for (of, each), quality in extracts.items()
+        if of == source and (children := _children(extracts.get((PROFILE, each)), trials))
+    }
+    others = [ratio for each, ratio in per_child.items() if each != council]
+    if council not in per_child or len(others) < OTHER_COUNCILS:
+        return
+    usual, (low, high) = median(others), OF_OTHERS[source]
+    quality = extracts[source, council]
+    expected = round(usual * quality.rows_kept / per_child[council]) if per_child[council] else 0
+    share = per_child[council] / usual if usual else 1.0
+    if expected >= MANY_ROWS and not low <= share <= high:
+        yield _about_extract(
+            quality,
+            ROWS_OF_OTHERS.id,
+            f"for each child {about(share)} of the rows that other councils have ({rows(quality.rows_kept)})",
+            f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
+        )
+
+
+def _children(profile: ExtractQuality | None, trials: set[str]) -> int | None:
+    """How many children a council has: by its Profile, or as expected where that is held for its number of rows."""
+    if profile is None:
+        return None
+    doubtful = PROFILE not in trials and FAR_FROM_EXPECTED.id in {finding.rule for finding in profile.holds}
+    return profile.rows_expected if doubtful else profile.rows_kept
+
+
+def _replaced(home: Home, cohort: str, extracts: _Extracts) -> Iterator[Hold]:
+    for name, entry in replaced(home, cohort).items():
+        council, source = name.split("/")
+        quality = extracts.get((source, council))
+        share = 1.0 if entry.shared is None else entry.shared
+        if quality and entry.file_mac == quality.file_mac and share < MIN_SHARED_CHILDREN:
+            few = share_of_rows(round(100 * share), 100).replace("rows", "children")
+            yield _about_extract(
+                quality,
+                OTHER_CHILDREN.id,
+                f"{few} of the delivery before are in it",
+                f"{share:.0%} of the children of the delivery before are in it (estimated from a sample of tokens)",
+            )
+
+
+def _stopped(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
+    for source in CONTRACTS:
+        for council in councils:
+            note = deliveries.stopped(home, source, cohort, council)
+            if note:
+                said = (
+                    f"{_title(council, source)}: a newer delivery was stopped on {note.stopped_at[:10]}, and is not in"
+                )
+                held = Held(cohort, f"{council}/{source}/{STOPPED.id}", note.file_mac or note.stopped_at)
+                yield Hold(held, said, said)
+
+
+def _missing(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
+    """Sources that were due. Without an EYFS Profile, a release is refused before this unless that is allowed."""
+    sent, folders, before = record_of_tables(home, cohort).sent, landing_seen(home).folders, Cohort(cohort).previous
+    for source, contract in CONTRACTS.items():
+        due = contract.due.on(Cohort(cohort))
+        if due >= dt.date.today():
+            continue
+        for council in sorted(set(councils) - set(sent.get(source, ()))):
+            earlier = before is not None and home.quality(source, before.code, council).exists()
+            if sent.get(source) or earlier or f"{council}/{source}" in folders:
+                said = f"{_title(council, source)}: it was due on {due.isoformat()}, and has not come"
+                yield Hold(Held(cohort, f"{council}/{source}/{MISSING.id}", f"due {due.isoformat()}"), said, said)
+
+
+def _about_extract(quality: ExtractQuality, rule: str, sentence: str, numbers: str) -> Hold:
+    held = Held(quality.cohort, f"{quality.council}/{quality.source}/{rule}", quality.file_mac)
+    title = _title(quality.council, quality.source)
+    return Hold(held, f"{title}: {sentence}", f"{title}: {numbers}")
+
+
+def _title(council: str, source: str) -> str:
+    return f"{place(council).la_name}, {SOURCES[source].title}"

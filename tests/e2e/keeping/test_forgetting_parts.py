@@ -1,0 +1,115 @@
+"""A child whose rows came in parts is removed from every part, and no part brings it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.intake import deliveries, parts
+from assets.intake.from_parts import marks_of
+from assets.intake.take_in import Intake
+from assets.keeping.forgetting import CannotForget, forget, rows_named
+from assets.keeping.retention import shred_taken, shreddable
+from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.linkage.row_numbers import write_linked_rows
+from privacy.keys import KeyRing
+from privacy.row_keys import number_of
+from sources.extract.landed import find
+from tests.support.extracts import COHORT, nhs_number, row, text, upn
+from tests.support.intake.numbered import numbered
+
+KEY = ("eyfsp", COHORT, "leeds")
+
+
+def child(number: int, **changes: str) -> dict[str, str]:
+    names = {"surname": f"Surname{chr(97 + number)}", "forename": f"Name{chr(97 + number)}"}
+    numbers = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(number * 11 + 1))}
+    return row("eyfsp", names, numbers, changes)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tuple[Path, Home, KeyRing]:
+    keys = KeyRing.create(tmp_path / "keys")
+    landing, home = tmp_path / "landing", Home(tmp_path / "home")
+    folder = landing / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "2026-01.csv").write_text(text([child(1), child(2), child(3)]))
+    (folder / "2026-02.csv").write_text(text([child(2, sex="M"), child(4)]))
+    (folder / "2026-03.csv").write_text(text([child(2, sex="M"), child(5)]))
+    return landing, home, keys
+
+
+def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
+    landed = find(landing, "leeds", "eyfsp", COHORT)
+    assert landed
+    return Intake(landing, home, keys).take_in(landed)
+
+
+def records(home: Home, keys: KeyRing) -> set[int]:
+    marks = marks_of(home, keys, KEY, parts.held(home, KEY))
+    return {record for table in marks.values() for record in table["record"].to_pylist()}
+
+
+def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    link_cohort(home, COHORT, ["leeds"], keys)
+    derive_confidential_tables(home, COHORT, ["leeds"], keys)
+    with pytest.raises(CannotForget, match="has no row 2:3: a row of a part is named 3:17"):
+        rows_named(home, COHORT, "leeds", "eyfsp", [number_of("2:3") or 0], keys, linked=True)
+    rows = numbered(home, keys, "eyfsp", "leeds")
+    of_child = rows.filter(pc.equal(rows["sex"], "M"))
+    assert of_child["source_row"].to_pylist() == [number_of("2:1")]
+    held = records(home, keys)
+    found = rows_named(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=True)
+    forget(home, found, keys)
+    assert len(held - records(home, keys)) == 1
+    assert numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist() == ["F"] * 4
+    listed = deliveries.read(home.quality(*KEY))
+    assert listed
+    assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
+    assert pq.read_table(home.confidential("pupil", COHORT)).num_rows == 4
+    gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
+    for stem in {part.kept_in for part in parts.held(home, KEY)}:
+        assert not gone & set(pq.read_table(parts.kept(home, KEY, stem).payload)["row_key"].to_pylist())
+    (landing / "leeds" / "eyfsp" / COHORT / "2026-04.csv").write_text(text([child(6)]))
+    assert take(landing, home, keys).rows_kept == 5
+    again = Home(home.root.with_name("again"))
+    again.prepare()
+    for name in ("forgotten",):
+        (home.restricted / name).rename(again.restricted / name)
+    assert take(landing, again, keys).rows_kept == 5
+
+
+def test_an_objection_keeps_the_child_out_of_later_parts(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    found = rows_named(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=False)
+    forget(home, found, keys, objection=True)
+    (landing / "leeds" / "eyfsp" / COHORT / "2026-04.csv").write_text(text([child(2), child(7)]))
+    assert take(landing, home, keys).rows_kept == 5
+    assert "M" not in numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist()
+
+
+def test_parts_are_shredded_and_stay_in_force_and_links_name_part_and_row(
+    place: tuple[Path, Home, KeyRing], tmp_path: Path
+) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    (landing / "leeds" / "eyfsp" / COHORT / "2026-04.csv").write_text(text([child(6)]))
+    assert len(shreddable(landing, home, keys).ready) == 3
+    shred_taken(landing, home, keys)
+    assert take(landing, home, keys).rows_kept == 6
+    shred_taken(landing, home, keys)
+    assert not (landing / "leeds" / "eyfsp" / COHORT).exists()
+    link_cohort(home, COHORT, ["leeds"], keys)
+    write_linked_rows(home, COHORT, tmp_path / "links.parquet", keys)
+    links = pq.read_table(tmp_path / "links.parquet")
+    assert links.select(["part", "source_row"]).to_pydict() == {
+        "part": [1, 1, 2, 2, 3, 4],
+        "source_row": [1, 3, 1, 2, 2, 1],
+    }

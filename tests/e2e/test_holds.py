@@ -1,0 +1,111 @@
+"""Deliveries that should not be released as they are: a council's children that are missing, others' in their place, a
+file that nobody reads. Each holds the release before any charge, in a demonstration too."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assets.home.paths import Home
+from ndl_export.bundle.verify import verify
+from pipelines.ending import Ending
+from privacy.keys import KeyRing
+from privacy.release.ledger import Ledger
+from sources.synthetic import generate
+from tests.support.extracts import COHORT
+from tests.support.installation.rig import FIRST, Site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SCALE = 0.03
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Eight councils at a small size, which `expected_rows.csv` says, with another drawing beside it."""
+    site = Site(tmp_path_factory.mktemp("delivered"))
+    generate(site.landing, COHORT, scale=SCALE)
+    generate(site.root / "other" / "landing", COHORT, scale=SCALE, seed=5)
+    KeyRing.create(site.root / "keys", demonstration=True)
+    return site
+
+
+@pytest.fixture
+def site(delivered: Site, tmp_path: Path) -> Site:
+    return delivered.copy(tmp_path / "site")
+
+
+def extract(site: Site, council: str, source: str) -> Path:
+    (path,) = (site.landing / council / source).glob(f"{COHORT}.*")
+    return path
+
+
+def keep(path: Path, share: float) -> None:
+    """Leave so many of the rows of a text file."""
+    head, *rows = path.read_bytes().splitlines(keepends=True)
+    kept = random.Random(3).sample(range(len(rows)), round(share * len(rows)))
+    path.write_bytes(b"".join([head, *(rows[number] for number in sorted(kept))]))
+
+
+def accept(site: Site, *names: str) -> int:
+    from click.testing import CliRunner
+
+    from pipelines.cli import main
+
+    options = [option for name in names for option in ("--hold", name)]
+    key = str(site.root / "keys" / "demo-approver.pem")
+    command = ["accept", "--home", str(site.home), "--cohort", COHORT, *options, "--reason", "So it is.", "--key", key]
+    return CliRunner().invoke(main, command).exit_code
+
+
+def fewer(site: Site) -> str:
+    keep(extract(site, "wirral", "eyfsp"), 0.6)
+    return "wirral/eyfsp/rows-far-from-expected"
+
+
+def fewer_reviews(site: Site) -> str:
+    keep(extract(site, "wirral", "hv_reviews"), 0.5)
+    return "wirral/hv_reviews/rows-far-from-other-councils"
+
+
+def misnamed(site: Site) -> str:
+    path = extract(site, "leeds", "hv_reviews")
+    path.rename(path.with_name("2026-05.xyz"))
+    return "leeds/hv_reviews/not-read"
+
+
+@pytest.mark.parametrize("damage", [fewer, fewer_reviews, misnamed])
+def test_a_first_delivery_that_is_not_whole_holds_the_release(site: Site, damage: Callable[[Site], str]) -> None:
+    name = damage(site)
+    held = site.run()
+    assert held.code == Ending.HOLD
+    assert name in held.sentence
+    assert Ledger(site.ledger).entries() == []
+    assert not (site.release / FIRST).exists()
+    assert site.run().code == Ending.HOLD
+    rest = ["leeds/hv_reviews/due-and-missing"] if damage is misnamed else []
+    assert accept(site, name, *rest) == 0
+    assert site.run().code == 0
+    assert verify(site.release / FIRST).ok
+
+
+def test_other_children_in_place_of_a_councils_hold_the_release(site: Site) -> None:
+    assert site.run("--until", "linkage").code == 0
+    path = extract(site, "wirral", "eyfsp")
+    shutil.copy(site.root / "other" / "landing" / "wirral" / "eyfsp" / path.name, path)
+    held = site.run()
+    assert held.code == Ending.HOLD
+    assert "wirral/eyfsp/other-children-than-before" in held.sentence
+    assert "few of the children" in held.sentence
+
+
+def test_a_correction_of_a_few_rows_and_a_repeat_are_not_held(site: Site) -> None:
+    assert site.run("--until", "linkage").code == 0
+    keep(extract(site, "wirral", "eyfsp"), 0.97)
+    assert site.run().code == 0
+    assert site.run().code == 0
+    assert list(Home(site.home).restricted.glob("linked/*/replaced.json"))

@@ -1,0 +1,264 @@
+"""An extract in parts: put together by what identifies a record, whatever parts are called and whenever they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from assets.intake import deliveries
+from privacy.row_keys import part_and_row
+from sources.errors import ExtractStopped
+from sources.extract.landed import find
+from tests.support.extracts import nhs_number, upn
+from tests.support.intake.desk import COHORT, Desk, reviews
+
+Text = Callable[..., str]
+KEY = ("eyfsp", COHORT, "leeds")
+
+
+def child(number: int, **changes: str) -> dict[str, str]:
+    return {"upn": upn(800_000_000_000 + number), "forename": f"Child{chr(97 + number % 26)}", **changes}
+
+
+def land(desk: Desk, name: str, text: str, source: str = "eyfsp") -> None:
+    path = desk.landing / "leeds" / source / COHORT / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def rows(desk: Desk, source: str = "eyfsp", columns: str = "source_row") -> list[tuple[object, ...]]:
+    found = desk.kept(source, columns=f"source_row, {columns}")
+    return [(*part_and_row(number), *rest) for number, *rest in found]
+
+
+def test_parts_that_hold_what_is_new_add_up(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(child(1), child(2), child(3)))
+    land(desk, "2026-06.csv", eyfsp(child(4), child(5)))
+    quality = desk.take()
+    assert quality.rows_kept == 5
+    assert quality.parts
+    assert (quality.parts.how, quality.parts.seen) == ("incremental", True)
+    assert {part.number for part in quality.parts.parts} == {1, 2}
+    assert [(part, row) for part, row, *_ in rows(desk)] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+
+
+def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_counted(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(child(1), child(2), child(3)))
+    land(desk, "2026-06.csv", eyfsp(child(2, sex="M"), child(3), child(4)))
+    quality = desk.take()
+    assert quality.parts
+    first, second = quality.parts.parts
+    assert (first.in_force, first.replaced, first.repeated) == (2, 1, 0)
+    assert (second.in_force, second.replaced, second.repeated) == (2, 0, 1)
+    assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F"), (2, 1, "M"), (2, 3, "F")]
+
+
+def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = type(desk.intake)._stage_parts
+
+    def counted(self, group, folder):  # type: ignore[no-untyped-def]
+        read.extend(each.delivery.landed.part for each in group)
+        return real(self, group, folder)
+
+    monkeypatch.setattr(type(desk.intake), "_stage_parts", counted)
+    land(desk, "2026-05.csv", eyfsp(child(1)))
+    desk.take()
+    land(desk, "2026-06.csv", eyfsp(child(2)))
+    desk.take()
+    assert desk.take().unchanged
+    assert read == [1, 2]
+    assert len(rows(desk)) == 2
+
+
+def test_a_part_that_comes_late_stands_where_its_date_says(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-06.csv", eyfsp(child(1, sex="M"), child(2)))
+    desk.take()
+    land(desk, "2026-05.csv", eyfsp(child(1, sex="F"), child(3)))
+    desk.take()
+    assert sorted(row[2:] for row in rows(desk, columns="sex")) == [("F",), ("F",), ("M",)]
+
+
+def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "one.csv", eyfsp(child(1), child(2)))
+    land(desk, "other.csv", eyfsp(child(2, sex="M"), child(3)))
+    with pytest.raises(ExtractStopped, match="parts 1 and 2 say different things of the same records"):
+        desk.take()
+    landed = find(desk.landing, "leeds", "eyfsp", COHORT)
+    assert landed
+    assert deliveries.stopped(desk.home, *landed.key)
+    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    (folder / "one.csv").rename(folder / "2026-01.csv")
+    (folder / "other.csv").rename(folder / "2026-02.csv")
+    assert desk.take().rows_kept == 3
+
+
+def test_parts_that_each_hold_the_one_before_are_cumulative(desk: Desk, eyfsp: Text) -> None:
+    children = [child(number) for number in range(1, 61)]
+    land(desk, "2026-05.csv", eyfsp(*children[:40]))
+    land(desk, "2026-06.csv", eyfsp(*children[1:]))
+    quality = desk.take()
+    assert quality.parts
+    assert (quality.parts.how, quality.parts.seen) == ("cumulative", True)
+    assert quality.rows_kept == 59
+    assert [part.in_force for part in quality.parts.parts] == [39, 20]
+
+
+def test_a_file_of_the_same_name_replaces_it_if_it_holds_most_of_it_and_is_another_part_if_not(
+    desk: Desk, eyfsp: Text
+) -> None:
+    land(desk, "reviews.csv", eyfsp(child(1), child(2)))
+    desk.take()
+    land(desk, "reviews.csv", eyfsp(child(3)))
+    assert desk.take().rows_kept == 3
+    land(desk, "reviews.csv", eyfsp(child(3, sex="M"), child(4)))
+    quality = desk.take()
+    assert quality.parts
+    assert quality.rows_kept == 4
+    assert [part.sent_again for part in quality.parts.parts] == [3, 0, 0]
+
+
+def test_reviews_are_known_by_number_kind_and_date(desk: Desk) -> None:
+    one = {"nhs_number": str(nhs_number(1)), "local_patient_id": "P1"}
+    land(desk, "2026-05.csv", reviews(one, one | {"review": "12M", "review_date": "2021-03-01"}), "hv_reviews")
+    land(desk, "2026-06.csv", reviews(one | {"concern": "Y"}), "hv_reviews")
+    quality = desk.take("hv_reviews")
+    assert quality.rows_kept == 2
+    assert rows(desk, "hv_reviews", "review, concern") == [(1, 2, "12M", None), (2, 1, "2-2.5Y", "Y")]
+
+
+def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(child(1), child(2, com_e01="9"), child(3, com_e01="9")))
+    land(desk, "2026-06.csv", eyfsp(child(2), child(4, com_e01="9")))
+    quality = desk.take()
+    (rule,) = [rule for rule in quality.rules if rule.rule == "com_e01-invalid"]
+    assert [part_and_row(number) for number in rule.first_rows] == [(1, 3), (2, 2)]
+    assert (quality.rows_kept, quality.rows_rejected, rule.rows) == (2, 2, 2)
+    report = desk.home.reports(COHORT, "leeds") / "eyfsp"
+    page = report.with_suffix(".html").read_text(encoding="utf-8")
+    assert "3 of part 1; 2 of part 2" in page
+    assert "2026-06.csv" in page
+
+
+def test_one_wrong_part_stops_the_extract_and_the_others_are_read(desk: Desk, eyfsp: Text) -> None:
+    land(desk, "2026-05.csv", eyfsp(*map(child, range(1, 40))))
+    land(desk, "2026-06.csv", eyfsp(*(child(number, com_e01="9") for number in range(40, 80))))
+    with pytest.raises(ExtractStopped, match=r"leeds/eyfsp/202425, part 2: More than 20% of the rows") as stopped:
+        desk.take()
+    assert "2026-06" not in str(stopped.value)
+    assert "2026-06.csv" in stopped.value.for_sender
+    land(desk, "2026-06.csv", eyfsp(*map(child, range(40, 80))))
+    assert desk.take().rows_kept == 79
+
+
+def test_parts_of_any_format_and_form(desk: Desk, eyfsp: Text) -> None:
+    from tests.support.intake.files import as_gzip, as_parquet, as_xlsx, children, zipped
+
+    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "2026-01.xlsx").write_bytes(as_xlsx(children(child(1))))
+    (folder / "2026-02.parquet").write_bytes(as_parquet(children(child(2), child(1, sex="M"))))
+    (folder / "2026-03.csv.gz").write_bytes(as_gzip(eyfsp(child(3)).encode()))
+    (folder / "2026-04.zip").write_bytes(zipped({"any.csv": eyfsp(child(4))}))
+    (folder / "2026-05.txt").write_text(eyfsp(child(5), delimiter="|"), encoding="utf-16")
+    assert desk.take().rows_kept == 5
+    assert rows(desk, columns="sex")[1] == (2, 2, "M")
+
+
+def test_deletions_of_a_log_of_changes(
+    desk: Desk, eyfsp: Text, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assets.intake import take_in
+    from sources.councils.council_file import CouncilFile
+    from sources.councils.dialect import Deletion, Dialect, Parts
+
+    changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
+    monkeypatch.setattr(take_in, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
+
+    def log(*entries: tuple[str, dict[str, str]]) -> str:
+        header, *lines = eyfsp(*(said for _, said in entries)).splitlines()
+        marks = ["Status", *(mark for mark, _ in entries)]
+        return "\n".join(f"{mark},{line}" for mark, line in zip(marks, [header, *lines], strict=True)) + "\n"
+
+    land(desk, "2026-01.csv", log(("", child(1)), ("", child(2)), ("", child(3))))
+    land(
+        desk, "2026-02.csv", log(("D", child(2, com_e01="")), ("D", child(9)), ("", child(1, sex="M")), ("", child(1)))
+    )
+    quality = desk.take()
+    assert quality.parts
+    second = quality.parts.parts[1]
+    assert quality.rows_rejected == 0
+    assert (second.deletions, second.of_nothing) == (2, 1)
+    assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F")]
+    land(desk, "2026-03.csv", eyfsp(child(7)))
+    with pytest.raises(ExtractStopped, match="the column that the council file names under 'deleted' is missing"):
+        desk.take()
+
+
+BEFORE, AFTER = "202324", "202526"
+
+
+def beside(desk: Desk, name: str, text: str, source: str = "eyfsp") -> None:
+    path = desk.landing / "leeds" / source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def born(number: int, year: int, **changes: str) -> dict[str, str]:
+    """A child born in October of a year."""
+    cohort = f"{year + 5}{(year + 6) % 100:02d}"
+    return child(number, date_of_birth=f"{year}-10-03", academic_year=cohort, **changes)
+
+
+def take(desk: Desk, cohort: str) -> int | None:
+    landed = find(desk.landing, "leeds", "eyfsp", cohort)
+    assert landed
+    return desk.intake.take_in(landed).rows_kept
+
+
+def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk, eyfsp: Text) -> None:
+    beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2019), born(3, 2019), born(4, 2020)))
+    assert [take(desk, cohort) for cohort in (COHORT, BEFORE, AFTER)] == [2, 1, 1]
+    assert rows(desk, columns="sex") == [(1, 2, "F"), (1, 3, "F")]
+    beside(desk, "2026-06.csv", eyfsp(born(2, 2019, sex="M"), born(5, 2019)))
+    assert take(desk, COHORT) == 3
+
+
+def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_is_set_aside(
+    desk: Desk, eyfsp: Text
+) -> None:
+    beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2019)))
+    take(desk, COHORT)
+    silent = {"date_of_birth": "", "academic_year": ""}
+    beside(
+        desk,
+        "2026-06.csv",
+        eyfsp(child(1, **silent, sex="M"), child(3, date_of_birth=""), child(4, **silent), born(5, 2019)),
+    )
+    assert take(desk, COHORT) == 3
+    landed = find(desk.landing, "leeds", "eyfsp", BEFORE)
+    assert landed
+    desk.intake.take_in(landed)
+    from assets.intake import several
+
+    entries = several.known(desk.home, "eyfsp", "leeds")
+    assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
+    report = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    assert "1 row of 2026-06.csv says no cohort, by a date of birth or an academic year, and is in no extract" in report
+
+
+def test_a_file_that_says_no_cohort_is_stopped(desk: Desk, eyfsp: Text) -> None:
+    beside(desk, "2026-05.csv", eyfsp(child(1, date_of_birth="", academic_year="")))
+    with pytest.raises(ExtractStopped, match="no row says of which cohort it is"):
+        take(desk, COHORT)
+
+
+def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk: Desk, eyfsp: Text) -> None:
+    beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2018), born(3, 2019)))
+    assert [take(desk, cohort) for cohort in (BEFORE, COHORT)] == [2, 1]
+    beside(desk, "2026-06.csv", eyfsp(born(1, 2019), born(4, 2019)))
+    assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [3, 1]
+    beside(desk, "2026-07.csv", eyfsp(born(1, 2018)))
+    assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [2, 2]
+    assert [desk.intake.stands(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [True, True]

@@ -1,0 +1,282 @@
+"""What a release is held for before any charge: each rule, and what it takes to accept a hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from assets.home.paths import Home
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.profile import Profile
+from assets.intake.quality import Finding
+from assets.linkage.arrivals import note_landing
+from assets.linkage.inputs import LinkageRecord, write_record
+from assets.linkage.replaced import SAMPLE, Replaced, _shared
+from assets.release import begin, holds
+from assets.release.begin import Asked
+from assets.release.decision_sheet import render_sheet
+from assets.release.measure import measure_release
+from assets.release.sign_off import WaitsForAcceptance, measurement_request
+from pipelines.cli import main
+from privacy.doors.files import write_json
+from privacy.keys import KeyRing
+from privacy.release.approval import MayNotSign, WaitsForApproval
+from privacy.release.ledger import Ledger
+from sources.contracts import CONTRACTS
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
+from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.people import ANNA, BRAM, Signer, write_policy
+
+COUNCILS = ["halton", "knowsley", "leeds", "sefton", "wirral"]
+HOLD = "wirral/eyfsp/rows-far-from-expected"
+FEWER = "1,954 of about 3,209 children"
+RIGHT = "A school of ours moved to Cheshire."
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
+
+
+@pytest.fixture(autouse=True)
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People are named, and what is in is what was linked: the homes here hold no rows of extracts."""
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
+    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return home_of(tmp_path / "home", 50, COUNCILS)
+
+
+def put(
+    home: Home, council: str, source: str, rows: int, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
+) -> None:
+    """The result of an intake, with the rules that it broke."""
+    findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
+    counted = (rows, rows, 0, 0, (), findings, Profile(rows, (), ()), expected or None, last or None)
+    about = (council, source, COHORT, f"{COHORT}.csv", "", mac, {}, "2026-11-01T00:00:00+00:00", {})
+    quality = ExtractQuality(*about, *counted)
+    write_json(home.quality(*quality.key), asdict(quality))
+
+
+def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
+    put(home, "wirral", "eyfsp", rows, mac, FAR_FROM_EXPECTED.id, expected=3209)
+
+
+def names(home: Home) -> list[str]:
+    return [hold.name for hold in holds.holds(home, COHORT)]
+
+
+def command(home: Home, *options: str, who: Signer | None = ANNA, what: str = "accept") -> Result:
+    key = ("--key", str(who.key_file(home.root.parent / "people"))) if who else ()
+    return CliRunner().invoke(main, [what, "--home", str(home.root), "--cohort", COHORT, *key, *options])
+
+
+def accept(home: Home, *options: str, who: Signer = ANNA, reason: str = RIGHT) -> Result:
+    return command(home, "--hold", HOLD, "--reason", reason, *options, who=who)
+
+
+def measure(home: Home, keys: KeyRing) -> None:
+    measure_release(home, keys, COHORT, VERSION, COUNCILS, Asked())
+
+
+def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(home: Home, keys: KeyRing) -> None:
+    put_wirral(home)
+    with pytest.raises(WaitsForAcceptance, match=r"about 60% of the rows that are expected.*readiness accept") as held:
+        measure(home, keys)
+    assert not [number for number in ("1,954", "1954", "3,209") if number in str(held.value)]
+    assert HOLD in str(held.value)
+    signed = command(home, "--release", VERSION, what="approve")
+    assert signed.exit_code == 1
+    assert "is held, and nothing was charged" in signed.output
+    assert FEWER in home.decision_sheet(VERSION, "measurement").read_text()
+    accepted = accept(home)
+    assert "as privacy lead" in accepted.output
+    assert not [name for name in ANNA.name.split() if name in accepted.output]
+    with pytest.raises(WaitsForApproval, match="approval of its measurement"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
+    assert command(home, "--release", VERSION, what="approve").exit_code == 0
+    sheet = home.decision_sheet(VERSION, "measurement").read_text()
+    assert f"{ANNA.name}, {ANNA.role}" in sheet
+    assert RIGHT in sheet
+    measure(home, keys)
+    assert Ledger(home.ledger).entries()
+
+
+def test_an_acceptance_is_of_the_file_that_was_in(home: Home, keys: KeyRing) -> None:
+    put_wirral(home)
+    accept(home)
+    assert command(home, "--release", VERSION, what="approve").exit_code == 0
+    put_wirral(home, mac="b")
+    with pytest.raises(WaitsForAcceptance):
+        measure(home, keys)
+    accept(home, reason="The second file says the same.")
+    with pytest.raises(WaitsForApproval, match="this differs: what was accepted of what is held"):
+        measure(home, keys)
+
+
+def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_wirral(home)
+    stranger = accept(home, who=Signer.new("Somebody Else"))
+    assert (stranger.exit_code, "names nobody with this key" in stranger.output) == (1, True)
+    publisher = Signer("Release Machine", "machine", keys.signing_key)
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, publisher])))
+    accept(home, who=publisher)
+    begun = pytest.raises(WaitsForAcceptance)
+    with begun:
+        measure(home, keys)
+    accept(home, who=ANNA)
+    assert holds.state(home, [COHORT], keys).open == []
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [BRAM])))
+    assert [hold.name for hold in holds.state(home, [COHORT], keys).open] == [HOLD]
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])
+def test_a_reason_is_a_line_that_the_sheet_can_repeat(home: Home, reason: str) -> None:
+    put_wirral(home)
+    assert accept(home, reason=reason).exit_code == 1
+    assert holds.state(home, [COHORT]).closed == []
+
+
+def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
+    put(home, "wirral", "eyfsp", 3300, expected=3209)
+    refused = accept(home)
+    assert (refused.exit_code, "is not held" in refused.output) == (1, True)
+    assert "Nothing is held" in command(home, who=None).output
+
+
+def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, keys: KeyRing) -> None:
+    put_wirral(home)
+    printed = accept(home, "--for-dagster").output
+    assert holds.state(home, [COHORT]).closed == []
+    assert ANNA.name not in printed
+    code = printed.partition("signature: ")[2].strip().strip("'")
+    for reason, signature in ((RIGHT, ""), ("another reason", code), (RIGHT, code[:-2] + "00"), (RIGHT, "yes")):
+        with pytest.raises(MayNotSign):
+            holds.accept_configured(home, keys, COHORT, HOLD, reason, signature)
+    for _ in range(2):
+        holds.accept_configured(home, keys, COHORT, HOLD, RIGHT, code)
+    ((_, acceptance),) = holds.state(home, [COHORT]).closed
+    assert (acceptance.name, acceptance.reason) == (ANNA.name, RIGHT)
+
+
+def test_rows_of_the_last_delivery(home: Home) -> None:
+    put(home, "leeds", "hv_reviews", 500, "a", FAR_FROM_LAST.id, last=1000)
+    (hold,) = holds.holds(home, COHORT)
+    assert hold.numbers.endswith("500 of about 1,000 rows last time")
+    assert "about 50% of the rows of the last delivery (5 to 10 hundred rows)" in hold.sentence
+
+
+@pytest.mark.parametrize(("rows", "is_held"), [(600, True), (700, False), (1400, False), (1600, True)])
+def test_a_source_without_a_published_number_is_laid_beside_the_other_councils(
+    home: Home, rows: int, is_held: bool
+) -> None:
+    for number, council in enumerate(COUNCILS):
+        put(home, council, "eyfsp", 1000 + number)
+        put(home, council, "hv_reviews", 1000 + number)
+    assert names(home) == []
+    put(home, "leeds", "hv_reviews", rows)
+    assert names(home) == (["leeds/hv_reviews/rows-far-from-other-councils"] if is_held else [])
+
+
+def test_few_others_say_nothing_of_a_council(home: Home) -> None:
+    for council, rows in (("halton", 1000), ("leeds", 100), ("wirral", 1000)):
+        put(home, council, "eyfsp", 1000)
+        put(home, council, "hv_reviews", rows)
+    assert names(home) == []
+
+
+def test_a_source_that_was_due_and_has_not_come(home: Home) -> None:
+    sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:], "parent_experience": []}
+    write_record(home, COHORT, LinkageRecord(COUNCILS, sent))
+    assert names(home) == ["halton/hv_reviews/due-and-missing"]  # nobody has sent the survey: there was none
+    write_record(home, "203031", LinkageRecord(COUNCILS, sent))
+    assert [hold.name for hold in holds.holds(home, "203031")] == []  # not due yet
+
+
+def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    folder = landing / "halton" / "hv_reviews"
+    folder.mkdir(parents=True)
+    (folder / "Reviews of Amelia Thornton.csv").write_text("x")
+    note_landing(home, landing)
+    (hold,) = holds.holds(home, COHORT)
+    assert hold.name == "halton/hv_reviews/not-read"
+    assert "1 file of halton/hv_reviews is not read" in hold.sentence
+    assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
+    (folder / "Reviews of Amelia Thornton.csv").write_text("another")
+    note_landing(home, landing)
+    (other,) = holds.holds(home, COHORT)
+    assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
+    (folder / "Reviews of Amelia Thornton.csv").unlink()
+    note_landing(home, landing)
+    assert names(home) == []
+
+
+def test_a_newer_delivery_that_was_stopped(home: Home) -> None:
+    note = StoppedExtract("leeds", "eyfsp", COHORT, "202425.csv", "b", "2026-11-02T00:00:00+00:00", "why", "why")
+    deliveries.note_stopped(home, note)
+    assert names(home) == ["leeds/eyfsp/newer-delivery-stopped"]
+
+
+def test_a_delivery_of_other_children_than_the_one_before(home: Home) -> None:
+    put(home, "leeds", "eyfsp", 1000, "new")
+    for shared, found in ((None, []), (0.79, ["leeds/eyfsp/other-children-than-before"]), (0.81, [])):
+        write_json(home.replaced(COHORT), {"leeds/eyfsp": asdict(Replaced("new", "s", shared))})
+        assert names(home) == found
+    write_json(home.replaced(COHORT), {"leeds/eyfsp": asdict(Replaced("older", "s", 0.0))})
+    assert names(home) == []
+    write_json(home.replaced(COHORT), {"leeds/eyfsp": asdict(Replaced("new", "s", 0.0))})
+    assert names(home) == ["leeds/eyfsp/other-children-than-before"]
+
+
+@pytest.mark.parametrize("size", [300, 20_000])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 1.0])
+def test_samples_of_tokens_say_how_many_children_are_shared(size: int, share: float) -> None:
+    drawn = np.random.default_rng(5).integers(0, 2**63, 3 * size, dtype=np.uint64)
+    before, now = drawn[:size], np.r_[drawn[: int(share * size)], drawn[size : 2 * size]]
+
+    def sample(tokens: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
+        return {"t_upn": (np.sort(tokens)[:SAMPLE], len(tokens))}
+
+    assert _shared(sample(before), sample(now)) == pytest.approx(share, abs=0.06)
+    assert _shared({}, sample(now)) is None
+    others = {"t_surname_dob": (np.sort(now)[:SAMPLE], len(now))}
+    same = {"t_upn": (np.sort(before)[:SAMPLE], len(before))}
+    renamed = _shared(sample(before) | {"t_surname_dob": sample(before)["t_upn"]}, same | others)
+    assert renamed == pytest.approx(share, abs=0.06)  # the numbers of before, on other children
+
+
+def test_small_made_up_extracts_of_a_demonstration_are_not_laid_beside_published_numbers(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where every one of them is small, and nobody was ever named."""
+    put(home, "leeds", "eyfsp", 900, "a", FAR_FROM_EXPECTED.id, expected=8985)
+    put(home, "wirral", "eyfsp", 300, "a", FAR_FROM_EXPECTED.id, expected=3209)
+    everyone = ["leeds/eyfsp/rows-far-from-expected", HOLD]
+    assert sorted(names(home)) == everyone
+    monkeypatch.setenv("READINESS_POLICY", "")
+    assert names(home) == []
+    put(home, "halton", "eyfsp", 1305, expected=1305)
+    assert sorted(names(home)) == everyone
+
+
+def test_the_sheet_is_the_same_whenever_it_is_made(home: Home, keys: KeyRing) -> None:
+    put_wirral(home)
+    accept(home)
+    with pytest.raises(WaitsForApproval):
+        measure(home, keys)
+    request = measurement_request(home, VERSION, COUNCILS)
+    assert json.loads(json.dumps(request)) == request
+    assert render_sheet(home, request) == render_sheet(home, request)

@@ -1,0 +1,51 @@
+"""Parts that a sender hands over as tokens, beside parts that it sends as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.support.extracts import upn
+from tests.support.intake.desk import COHORT
+from tests.support.intake.sender import Place, Sender, eyfsp, put
+
+
+def child(number: int, **changes: str) -> dict[str, str]:
+    return {"upn": upn(800_000_000_000 + number), "surname": f"Name{chr(97 + number)}", **changes}
+
+
+def test_parts_as_tokens_are_what_the_same_parts_are_as_they_stand(
+    sender: Sender, place_at: Callable[[str], Place]
+) -> None:
+    """The second replaces a record of the first, which is handed over as tokens; two children share common names."""
+    names = {"surname": "Smith", "forename": "Oliver"}
+    texts = {
+        "2026-01": eyfsp(child(1), child(2), child(3, **names), child(4, com_e01="9")),
+        "2026-02": eyfsp(child(2, sex="M"), child(3, **names), child(5, com_e01="9")),
+        "2026-03": eyfsp(child(6, surname="Jones", forename="Amelia"), child(1)),
+    }
+    ours, theirs = place_at("ours"), place_at("theirs")
+    folder = sender.root / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+        put(folder / f"{name}.csv", ours, f"eyfsp/{COHORT}")
+    done = sender.run(folder, "--postcode-directory", str(sender.directory), out=sender.out())
+    assert done.exit_code == 0, done.output
+    put(sender.out() / "2026-01.tokens.parquet", theirs, f"eyfsp/{COHORT}")
+    put(folder / "2026-02.csv", theirs, f"eyfsp/{COHORT}")
+    put(sender.out() / "2026-03.tokens.parquet", theirs, f"eyfsp/{COHORT}")
+    mine, other = ours.take("eyfsp"), theirs.take("eyfsp")
+    assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
+    assert (mine.rows_kept, mine.rows_rejected) == (4, 2)
+    kept = ours.kept("eyfsp")
+    assert kept.equals(theirs.kept("eyfsp"))
+    assert kept["t_names"].null_count == 0
+
+
+def test_a_part_alone_is_called_after_its_file(sender: Sender) -> None:
+    folder = sender.root / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "May.csv").write_text(eyfsp(child(1)), encoding="utf-8")
+    done = sender.run(folder / "May.csv", out=sender.out())
+    assert done.exit_code == 0, done.output
+    assert (sender.out() / "May.tokens.parquet").exists()
