@@ -24,17 +24,12 @@ from privacy.pseudonyms import RARE_SURNAME
 _NAME_FORMS = (
     ("surname", "forename"),
     ("surname", "forename_sound"),
-    ("surname", "forename_start"),
-    ("surname", "forename_end"),
     ("surname_sound", "forename"),
-    ("surname_start", "forename"),
-    ("surname_end", "forename"),
     ("surname_sound", "forename_sound"),
-    ("surname_start", "forename_start"),
-    ("surname_start", "forename_end"),
-    ("surname_end", "forename_start"),
 )
 """Forms of the two names that must both agree, where the date of birth does."""
+_ENDS_OF_NAMES = (("start", "start"), ("start", "end"), ("end", "start"))
+"""Ends of the surname and of the forename that must both agree, where more than the date of birth does."""
 
 FREE_BITS: float = model.parameters()["free_bits"]
 """How much likelier (log2) two records that have no other partner are one child than any two records. Where two
@@ -97,7 +92,7 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
 
 def _rare_pair(children: int, **levels: str) -> str:
     """Condition that two names that agree are so rare that a pair can be linked: see it has these levels besides."""
-    given = sum(model.weight(comparison, level) for comparison, level in levels.items()) + FREE_BITS
+    given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
     needed = -math.log2(model.prior(children)) - given
     enough = [
         surname + forename
@@ -106,6 +101,70 @@ def _rare_pair(children: int, **levels: str) -> str:
         if model.weight("surname", of_surname) + model.weight("forename", of_forename) >= needed
     ]
     return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
+
+
+def _equal(*tokens: str) -> str:
+    return "(" + " AND ".join(f"l.t_{token} = r.t_{token}" for token in tokens) + ")"
+
+
+def _more_than_an_end(name: str) -> str:
+    """The name agrees at both ends or sounds the same."""
+    return f"({_equal(f'{name}_start_dob', f'{name}_end_dob')} OR {_equal(f'{name}_sound_dob')})"
+
+
+def _an_end_of(name: str, end: str, other: str, children: int) -> str:
+    """One name is the same, and the other, `name`, agrees at an end: enough where the first is rare enough for what is
+    left, another postcode; the pairs of one district are found by `_in_one_district`."""
+    rare = _least_band(
+        other, children, date_of_birth="same", sex="same", postcode="different", **{name: "starts the same"}
+    )
+    return (
+        f"{_equal(f'{other}_dob', f'{name}_{end}_dob')} AND (l.{other}_band >= {rare}"
+        f" OR NOT (l.has_postcode AND r.has_postcode) OR {_more_than_an_end(name)})"
+    )
+
+
+def _least_band(name: str, children: int, **levels: str) -> int:
+    """Band from which a name that agrees is so rare that a pair can be linked: see it has these levels besides."""
+    given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
+    needed = -math.log2(model.prior(children)) - given
+    rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
+    return next(rare, RAREST_BAND + 1)
+
+
+def _ends_alike(children: int) -> str:
+    """Condition under which two names that agree at an end, and neither wholly, and the date of birth are enough to
+    look at a pair; the pairs of one district are found by `_in_one_district`."""
+    levels = {
+        "date_of_birth": "same",
+        "surname": "starts or ends the same, another forename and home",
+        "forename": "starts the same",
+        "sex": "same",
+    }
+    enough = -math.log2(model.prior(children)) - sum(model.weight(*level) for level in levels.items()) - FREE_BITS
+    more = "true" if enough <= 0 else f"({_more_than_an_end('surname')} OR {_more_than_an_end('forename')})"
+    return f"{more} AND NOT coalesce({_equal('surname_dob')} OR {_equal('forename_dob')}, false)"
+
+
+def _in_one_district(name: str, end: str, other: str) -> str:
+    """The name agrees at an end, the date of birth and the outward part of the postcode do; and so does an end of the
+    other name, unless that is missing or this one is more alike."""
+    alike = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
+    more = f"{_equal(f'{name}_dob')} OR {_more_than_an_end(name)}"
+    return (
+        f"{_equal('dob_outward', f'{name}_{end}_dob')} AND ({alike} OR NOT (l.has_{other} AND r.has_{other}) OR {more})"
+    )
+
+
+def _only_names(children: int) -> str:
+    """Two names that agree, and nothing else does: a date or postcode that both records say is another."""
+    alone = [
+        f"NOT (l.has_dob AND r.has_dob AND l.has_postcode AND r.has_postcode) AND {_rare_pair(children)}"
+        f" AND (NOT (l.has_dob AND r.has_dob) OR {_rare_pair(children, date_of_birth='different')})"
+        f" AND (NOT (l.has_postcode AND r.has_postcode) OR {_rare_pair(children, postcode='different')})",
+        _rare_pair(children, date_of_birth="different", postcode="different"),
+    ]
+    return f"{_equal('names')} AND ({' OR '.join(alone)})"
 
 
 def _blocks(children: int) -> list[str]:
@@ -121,18 +180,22 @@ def _blocks(children: int) -> list[str]:
         sides.append((("surname", "forename"), (f"forename_{form}", f"surname_{form}")))
         sides.append(((f"surname_{form}", f"forename_{form}"), ("forename", "surname")))
     return [
-        f"l.t_names = r.t_names AND (NOT (l.has_dob AND r.has_dob) AND {_rare_pair(children)}"
-        f" OR {_rare_pair(children, date_of_birth='different')})",
+        _only_names(children),
         *(
             f"l.t_names_{part} = r.t_names_{part} AND (l.surname_band < {RARE_SURNAME}"
             f" OR {_rare_pair(children, date_of_birth=level)})"
             for part, level in (("day", "same day of the month"), ("month", "same month"))
         ),
         "l.t_names_outward = r.t_names_outward",
+        _in_one_district("surname", "start", "forename"),
+        _in_one_district("forename", "start", "surname"),
+        _in_one_district("forename", "end", "surname"),
         *(
-            f"l.t_dob_outward = r.t_dob_outward AND l.t_{form}_dob = r.t_{form}_dob"
-            for form in ("surname_start", "forename_start", "forename_end")
+            _an_end_of(name, end, other, children)
+            for name, other in (("surname", "forename"), ("forename", "surname"))
+            for end in ("start", "end")
         ),
+        *(f"{_equal(f'surname_{a}_dob', f'forename_{b}_dob')} AND {_ends_alike(children)}" for a, b in _ENDS_OF_NAMES),
         *(
             f"l.t_{name}_dob = r.t_{name}_dob AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
             f" OR NOT (l.has_{other} AND r.has_{other}) AND l.{name}_band >= {_rare(name, other, children, None)})"
