@@ -218,17 +218,17 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     landing = tmp_path / "landing"
     folder = landing / "halton" / "hv_reviews"
     folder.mkdir(parents=True)
-    (folder / "Reviews of Amelia Thornton.csv").write_text("x")
+    (folder / "Reviews of Amelia Thornton.dat").write_text("x")
     note_landing(home, landing)
     (hold,) = holds.holds(home, COHORT)
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
-    (folder / "Reviews of Amelia Thornton.csv").write_text("another")
+    (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
     (other,) = holds.holds(home, COHORT)
     assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
-    (folder / "Reviews of Amelia Thornton.csv").unlink()
+    (folder / "Reviews of Amelia Thornton.dat").unlink()
     note_landing(home, landing)
     assert names(home) == []
 
