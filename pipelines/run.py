@@ -99,13 +99,16 @@ def run_cohort(
 
 
 def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
-    """Run the steps, in order, of which what they make does not stand."""
+    """Run the steps, in order, of which what they make does not stand; all of them where a process died at its work."""
+    home = folders.home
+    home.clear_half_made()
+    unfinished = home.unfinished_removal.exists() or any(home.processes.glob("*"))
     with ExitStack() as opened:
         jobs: Jobs | None = None
         for number, step in enumerate(steps, 1):
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
-            if not folders.home.unfinished_removal.exists() and step.stands():
+            if not unfinished and step.stands():
                 say("      unchanged")
                 continue
             if jobs is None:

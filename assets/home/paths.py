@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ndl_export.files.whole_files import alone
 from ndl_export.tables import FAMILIES
 from privacy.doors.environment import settings
 from privacy.doors.files import close_to_others, make_folder
-from privacy.doors.locks import scratch
+from privacy.doors.locks import clear_scratch, locked, scratch
+
+_STAGING = "staging-"
 
 
 @dataclass(frozen=True)
@@ -218,5 +221,17 @@ class Home:
     def staging(self) -> Iterator[Path]:
         """A folder of the restricted zone for files that are not yet good; gone afterwards."""
         self.prepare()
-        with scratch(self.restricted, "staging-") as folder:
+        with scratch(self.restricted, _STAGING) as folder:
             yield folder
+
+    def clear_half_made(self) -> None:
+        """Remove what processes that died were making, in the restricted zone and beside the releases."""
+        with locked(self.restricted):
+            clear_scratch(self.restricted, _STAGING)
+        with alone(self.release):
+            pass
+
+    @property
+    def processes(self) -> Path:
+        """Marks of the processes that run Dagster's jobs by command, those of dead ones too until they are seen."""
+        return self.dagster / "processes"

@@ -78,9 +78,8 @@ def note_taking_part(home: Home, landing: Path) -> None:
 def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """The instance for runs that this process executes itself, and their tags. Runs of processes that died are closed
     first: Dagster would show them as at work for ever, and its queue would wait for them."""
-    processes = home.dagster / "processes"
-    with instance(home) as opened, _alive(processes) as tags:
-        _end_left_over(opened, processes)
+    with instance(home) as opened, _alive(home.processes) as tags:
+        _end_left_over(opened, home.processes)
         yield opened, tags
 
 

@@ -61,14 +61,19 @@ def take_if_free(place: Path) -> int | None:
     return handle
 
 
+def clear_scratch(folder: Path, prefix: str) -> None:
+    """Clear away what processes that died had made in `folder` by `scratch`."""
+    for left in folder.glob(f"{prefix}*"):
+        if (handle := take_if_free(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(handle)
+
+
 @contextmanager
 def scratch(folder: Path, prefix: str) -> Iterator[Path]:
     """A new folder in `folder`, gone afterwards; those of processes that died are cleared away first."""
     with locked(folder):
-        for left in folder.glob(f"{prefix}*"):
-            if (handle := take_if_free(left)) is not None:
-                shutil.rmtree(left, ignore_errors=True)
-                os.close(handle)
+        clear_scratch(folder, prefix)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
         mine = take_if_free(made)
     try:
