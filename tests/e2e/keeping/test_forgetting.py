@@ -172,8 +172,8 @@ def test_one_row_alone(place: Place) -> None:
 @pytest.mark.parametrize(
     ("council", "source", "row", "sentence"),
     [
-        ("leeds", "eyfsp", 99, "has rows 1 to 41, and no row 99"),
-        ("leeds", "eyfsp", 0, "has rows 1 to 41, and no row 0"),
+        ("leeds", "eyfsp", 99, "has no row 99: it has rows 1 to 41"),
+        ("leeds", "eyfsp", 0, "has no row 0: it has rows 1 to 41"),
         ("camden", "eyfsp", 1, "no eyfsp extract of camden is in"),
     ],
 )
