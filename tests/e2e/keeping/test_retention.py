@@ -188,11 +188,11 @@ def test_old_runs_leave_dagsters_storage(copied: Callable[[], Place]) -> None:
     folder = place.home.root / "dagster"
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         runs = instance.get_runs_count()
-        assert runs == 4
+        assert runs == 3
         assert expire_all(place.home, None, None, storage=instance, now=now()) == []
         later = now() + (retention().dagster_days + 1) * DAY
         said = expire_all(place.home, None, None, storage=instance, now=later)
-        assert any(sentence.startswith("4 runs of Dagster's storage") for sentence in said)
+        assert any(sentence.startswith("3 runs of Dagster's storage") for sentence in said)
         assert instance.get_runs_count() == 0
 
 
