@@ -22,6 +22,8 @@ from sources.extract.landed import find
 from tests.support.extracts import COHORT, nhs_number, row, text, upn
 from tests.support.intake.numbered import numbered
 
+pytestmark = pytest.mark.slow
+
 KEY = ("eyfsp", COHORT, "leeds")
 
 
