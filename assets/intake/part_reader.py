@@ -41,10 +41,11 @@ EXPECTED_ROWS = "expected_rows"
 
 @dataclass(frozen=True)
 class Delivery:
-    """One landed extract as it was found: `made_under` is what its rows depend on beside its content, `manifest` a
-    tokens file's."""
+    """One landed extract as it was found: `file` is its name as it may be kept, `made_under` what its rows depend on
+    beside its content, `manifest` a tokens file's."""
 
     landed: Landed
+    file: str
     contract: SourceContract
     sender_mac: str
     mac: str
@@ -342,7 +343,7 @@ def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) 
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
     return parts.Part(
         number=number,
-        file=delivery.landed.path.name,
+        file=delivery.file,
         sender_mac=delivery.sender_mac,
         file_mac=delivery.mac,
         arrived=unread.arrived,
@@ -363,7 +364,7 @@ def _moved(delivery: Delivery, number: int, mac: str, arrived: int) -> parts.Par
     """What is noted of a file of several cohorts in a cohort that it takes records from."""
     return parts.Part(
         number=number,
-        file=delivery.landed.path.name,
+        file=delivery.file,
         sender_mac="",
         file_mac=mac,
         arrived=arrived,

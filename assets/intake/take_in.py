@@ -48,8 +48,9 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, sh
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, state
+from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, state
 from sources.extract.open import OpenExtract, open_extract
+from sources.extract.part_names import marked
 from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
 
@@ -229,7 +230,9 @@ class Intake:
         sha256 = from_parts.identity(held, dialect.parts)
         made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
         made_under |= self._of_operator(landed)
-        return Delivery(landed, contract, "", deliveries.file_mac(self.keys, sha256), None, made_under)
+        return Delivery(
+            landed, self._name(landed.path), contract, "", deliveries.file_mac(self.keys, sha256), None, made_under
+        )
 
     def _together(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         """One extract in parts, all of them read, to its place: put together, judged, promoted or stopped, reported."""
@@ -257,7 +260,7 @@ class Intake:
         """Every part of an extract that has been read, in landing or not any more; raises `ExtractStopped` where one
         cannot be laid beside the others."""
         files = (*landed.parts, *landed.several)
-        names = {deliveries.file_mac(self.keys, content_sha256(path, landed.name)): path.name for path in files}
+        names = {deliveries.file_mac(self.keys, content_sha256(path, landed.name)): self._name(path) for path in files}
         found = parts.called_as_they_lie(parts.held(self.home, landed.key), names)
         now = {**self._made_under, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
@@ -299,7 +302,11 @@ class Intake:
         made_under = self._made_under | {"contract": contract.sha256} | of_sender | self._of_operator(landed)
         key = sender_key(self.keys, landed.source, landed.council)
         of_senders = sender_mac(key, manifest.extract_sha256 if manifest else sha256)
-        return Delivery(landed, contract, of_senders, mac, manifest, made_under)
+        return Delivery(landed, self._name(landed.path), contract, of_senders, mac, manifest, made_under)
+
+    def _name(self, file: Path) -> str:
+        own = self.keys.subkey("input-mac", "file-names")
+        return file.name if names_an_extract(file.name) else marked(file.name, own)
 
     def _of_operator(self, landed: Landed) -> dict[str, Any]:
         expected = self._expected.get(landed.key)
@@ -442,7 +449,7 @@ def _quality(
         landed.council,
         landed.source,
         landed.cohort,
-        landed.path.name,
+        delivery.file,
         delivery.sender_mac,
         delivery.mac,
         delivery.made_under,

@@ -1,15 +1,20 @@
 """What the name of a part says of its place among the parts of an extract: a date, or numbers that count.
 
 `2026-05.csv`, `reviews 31.05.2026.xlsx` and `May 2026.csv` have a date; `part-3.csv` and `3 of 12.csv` have numbers,
-which are compared where all else in the names is the same. Any other name says nothing.
+which are compared where all else in the names is the same. Any other name says nothing. A name may be a child's, so a
+home folder knows each by what it says of its place, and by marks in the place of all other words.
 """
 
 from __future__ import annotations
 
 import calendar
+import hashlib
+import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from sources.contracts import CONTRACTS
 
 _MONTHS = {
     name.lower(): number
@@ -34,6 +39,15 @@ _DATES = tuple(
     )
 )
 _NUMBER = re.compile(r"\d{1,18}")
+_OTHER_WORD = re.compile(r"[^\W\d_]+|\d{5,}|[^\x20-\x7e]+")
+_MARK_LETTERS = 8
+_AS_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
+"""So that a mark says no number."""
+_USUAL = "part of extract file data new changes delta final cohort st nd rd th"
+_ENDINGS = "csv txt tsv psv gz tokens parquet xlsx xml zip"
+_KNOWN_WORDS = frozenset(
+    {*_MONTHS, *_USUAL.split(), *_ENDINGS.split(), *(word for name in CONTRACTS for word in name.split("_"))}
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,22 @@ def place_of(name: str) -> Place | None:
             return Place("date", (int(said["year"]), int(month), int(said.get("day") or 0)))
     numbers = tuple(map(int, _NUMBER.findall(stem)))
     return Place(_NUMBER.sub("#", stem), numbers) if numbers else None
+
+
+def marked(name: str, key: bytes) -> str:
+    """The name with a keyed mark in the place of every word and long number that is neither a date, nor a usual word of
+    such names: the same for the same word, so that names are still equal, and comparable, where they were."""
+    found = next(filter(None, (form.search(name.lower()) for form in _DATES)), None)
+    kept = range(*found.span()) if found else range(0)
+
+    def mark(word: re.Match[str]) -> str:
+        said = word[0].lower()
+        if said in _KNOWN_WORDS or word.start() in kept:
+            return word[0]
+        mac = hmac.digest(key, said.encode(errors="surrogateescape"), hashlib.sha256).hex()
+        return mac[:_MARK_LETTERS].translate(_AS_LETTERS)
+
+    return _OTHER_WORD.sub(mark, name)
 
 
 def are_comparable(places: Sequence[Place | None]) -> bool:
