@@ -108,7 +108,7 @@ def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) 
         for number, step in enumerate(steps, 1):
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
-            if not unfinished and step.stands():
+            if not unfinished and _stands(step):
                 say("      unchanged")
                 continue
             if jobs is None:
@@ -117,6 +117,14 @@ def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) 
                 jobs = opened.enter_context(jobs_of(folders))
             step.make(jobs)
             say(f"      done in {time.monotonic() - started:.1f} s")
+
+
+def _stands(step: _Step) -> bool:
+    """Whether a step's outcome stands. What cannot be read does not: the step itself says why."""
+    try:
+        return step.stands()
+    except Exception:
+        return False
 
 
 def _check_ledger(folders: Folders, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
