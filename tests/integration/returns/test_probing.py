@@ -157,7 +157,9 @@ def test_a_return_says_the_same_whether_others_know_the_child_or_not(
     assert not {row for row in known if person(sent[row - 1]) in new}
     assert len(known) > 0.7 * len(worlds[0].baseline)
     first, second = (world.pipeline.opened(COUNCIL, SOURCE).header for world in worlds)
-    own = {name: getattr(first, name) for name in ("recipient", "extract_mac", "agreements")}
+    own = {
+        name: getattr(first, name) for name in ("recipient", "sender_key", "sender_mac", "extract_mac", "agreements")
+    }
     assert replace(second, **own) == first
 
 

@@ -162,11 +162,11 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
         [
             (
                 lambda t: t.append_column("surname", pa.array([SECRET] * 9)),
-                "it has what no tokens file has in column 56",
+                "it has what no tokens file has in column 64",
             ),
             (
                 lambda t: t.append_column("council", pa.array(["leeds"] * 9)),
-                "it has what no tokens file has in column 56",
+                "it has what no tokens file has in column 64",
             ),
             (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
             (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
