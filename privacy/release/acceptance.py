@@ -22,9 +22,10 @@ from privacy.release.approval import (
     add_line,
     is_demonstration,
     note_people,
+    who_may_sign,
 )
 from privacy.release.ledger import Ledger
-from privacy.release.policy import Person, SignOff, public_text
+from privacy.release.policy import SignOff, public_text
 
 _ACCEPTANCE = "acceptance"
 LONGEST_REASON = 500
@@ -115,11 +116,7 @@ def counting(
 def _unsigned(ledger: Ledger, sign_off: SignOff, held: Held, reason: str, key: str, signed_at: str) -> Acceptance:
     """Raises `MayNotSign` where the key is nobody's who may sign."""
     alone = is_demonstration(ledger, sign_off)
-    person: Person | None = replace(DEMONSTRATION, key=key) if alone else sign_off.who_has(key)
-    if person is None:
-        raise MayNotSign("the policy names nobody with this key (sign_off.people): nothing was recorded")
-    if not person.may_sign(_now().date()):
-        raise MayNotSign(f"the time of the {person.role} is over by the policy ({person.until}): nothing was recorded")
+    person = replace(DEMONSTRATION, key=key) if alone else who_may_sign(sign_off, key)
     return Acceptance(
         *(ledger.identity(), asdict(held), reason, person.name, person.role, person.public, key, alone, signed_at)
     )

@@ -161,14 +161,20 @@ def sign(
 ) -> Signed:
     """Record a person's signature under a request; durable on return. Raises `MayNotSign`."""
     note_people(ledger, sign_off)
-    person = sign_off.who_has(public_text(key.public_key()))
+    person = who_may_sign(sign_off, public_text(key.public_key()))
+    if any(signed.approval.key == person.key and signed.request == request for signed in SignOffs(ledger).approvals):
+        raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
+    return _signed(ledger, request, cohort, sheet_sha256, person, key, is_demonstration=False)
+
+
+def who_may_sign(sign_off: SignOff, key: str) -> Person:
+    """The person whom the policy names with this public key; raises `MayNotSign` where it names none, or none now."""
+    person = sign_off.who_has(key)
     if person is None:
         raise MayNotSign("the policy names nobody with this key (sign_off.people): nothing was recorded")
     if not person.may_sign(_now().date()):
         raise MayNotSign(f"the time of the {person.role} is over by the policy ({person.until}): nothing was recorded")
-    if any(signed.approval.key == person.key and signed.request == request for signed in SignOffs(ledger).approvals):
-        raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
-    return _signed(ledger, request, cohort, sheet_sha256, person, key, is_demonstration=False)
+    return person
 
 
 def sign_as_demonstration(
