@@ -1,7 +1,7 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
-has_postcode, has_surname, has_forename, surname_band, forename_band, token columns; rows of one service
+has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns; rows of one service
 that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
 hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
 say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
@@ -34,6 +34,10 @@ SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
+CROWD_CHILDREN = 12
+"""Children of a service who were born in one month and have one postcode, from which it is a crowd's: that of a hostel, a
+hospital, or the council itself. They are counted by month because there is no token of a postcode alone. England has
+some forty people to a postcode in use, of whom not one in two is of a cohort of children."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
@@ -81,6 +85,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
                {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
                {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
                {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
+               t_month_postcode IS NOT NULL AND (service, t_month_postcode) IN ({_crowds_sql()}) AS crowded,
                surname_band, forename_band, {tokens}
           FROM sent JOIN contents USING (row)
          WHERE row IN (SELECT min(row) FROM contents GROUP BY tie)
@@ -127,6 +132,13 @@ def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None
                       > {MAX_CHILDREN_A_NUMBER})
         """
     ).fetchall()
+
+
+def _crowds_sql() -> str:
+    return f"""
+        SELECT (service, t_month_postcode) FROM sent WHERE t_month_postcode IS NOT NULL GROUP BY service, t_month_postcode
+        HAVING count(DISTINCT coalesce(t_forename_dob, t_surname_dob, row::UBIGINT)) >= {CROWD_CHILDREN}
+    """
 
 
 def _any_of(word: str) -> str:
