@@ -34,10 +34,12 @@ SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
-CROWD_CHILDREN = 12
-"""Children of a service who were born in one month and have one postcode, from which it is a crowd's: that of a hostel, a
-hospital, or the council itself. They are counted by month because there is no token of a postcode alone. England has
-some forty people to a postcode in use, of whom not one in two is of a cohort of children."""
+CROWD_CHILDREN = 10
+"""Children of a service who were born in one month and have one postcode (by forename and date of birth) from which it
+is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no token of
+a postcode alone; England has some forty people to a postcode in use. The first of them, in the order of a token, are not
+of the crowd: all while it has no more than these, one fewer for each further child, none from twice as many. So one
+record more or less puts no more than two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
@@ -85,7 +87,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
                {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
                {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
                {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
-               t_month_postcode IS NOT NULL AND (service, t_month_postcode) IN ({_crowds_sql()}) AS crowded,
+               row IN ({_crowded_sql()}) AS crowded,
                surname_band, forename_band, {tokens}
           FROM sent JOIN contents USING (row)
          WHERE row IN (SELECT min(row) FROM contents GROUP BY tie)
@@ -134,10 +136,16 @@ def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None
     ).fetchall()
 
 
-def _crowds_sql() -> str:
+def _crowded_sql() -> str:
+    """The rows of children beyond the first at a crowd's postcode."""
     return f"""
-        SELECT (service, t_month_postcode) FROM sent WHERE t_month_postcode IS NOT NULL GROUP BY service, t_month_postcode
-        HAVING count(DISTINCT coalesce(t_forename_dob, t_surname_dob, row::UBIGINT)) >= {CROWD_CHILDREN}
+        WITH many AS (SELECT service, t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
+        placed AS (
+            SELECT row, service, t_month_postcode, dense_rank() OVER (PARTITION BY service, t_month_postcode
+                       ORDER BY coalesce(t_forename_dob, t_surname_dob, t_dob_postcode)) AS place
+              FROM sent SEMI JOIN many USING (service, t_month_postcode))
+        SELECT row FROM placed
+       QUALIFY place > {2 * CROWD_CHILDREN} - max(place) OVER (PARTITION BY service, t_month_postcode)
     """
 
 
