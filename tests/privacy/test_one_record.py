@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from bench.linkage.one_record import Cohort, changes
-from privacy.keys import KeyRing
 from privacy.doors.database import in_memory
+from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.rows import CROWD_CHILDREN, components
 from privacy.linkage.rows import load as load_rows
@@ -124,8 +124,8 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
 
 
 def crowded(tokens: np.ndarray) -> dict[int, bool]:
-    """Children of one month at one postcode by a token of their forename (a multiple of 64, which clears its bands), and
-    whether they are of a crowd."""
+    """Children of one month at one postcode by a token of their forename (a multiple of 64: it ends in bands), and whether
+    they are of a crowd."""
     count = len(tokens)
     said = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
     table = pa.table({name: pa.array(values.astype(np.uint64)) for name, values in said.items()})
