@@ -35,11 +35,11 @@ MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
 CROWD_CHILDREN = 10
-"""Children of a service (by forename and date of birth) who were born in one month and have one postcode, from which it
-is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no token of
-a postcode alone; England has some forty people to a postcode. The first of them, in the order of a token, are not of the
-crowd: all while there are no more than these, one fewer for each further child, none from twice as many. So one record
-more or less puts no more than two others in or out."""
+"""Children of a service (by forename and date of birth) who were born in one month and have one postcode, from which
+it is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no
+token of a postcode alone; England has some forty people to a postcode. The first of them, in the order of a token,
+are not of the crowd: all while there are no more than these, one fewer for each further child, none from twice as
+many. So one record more or less puts no more than two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
