@@ -170,7 +170,8 @@ def _with_a_crowd(frames: Frames) -> Frames:
     by date of birth and postcode."""
     health = frames["hv_reviews"]
     born = health.date_of_birth.between(_RESIDENTS_BORN, _RESIDENTS_BORN + pd.offsets.MonthEnd())
-    there = health.child.isin(frames["eyfsp"].child) & born
+    numbered = health.child[health.groupby("nhs_number").child.transform("nunique") > 1]
+    there = born & health.child.isin(frames["eyfsp"].child) & ~health.child.isin(numbered)
     residents = sorted(health.child[there].unique())[:_RESIDENTS]
     settled = {
         source: frame.assign(postcode=frame.postcode.mask(frame.child.isin(residents), _HOSTEL))
