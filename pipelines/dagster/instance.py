@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,11 +158,18 @@ class OpenEventLog(SqliteEventLogStorage):
                 self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
                 place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
                 self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
+                sqlalchemy.event.listen(self._open[shard], "connect", _synced_at_checkpoints)
             return self._open[shard]
 
     def _close(self, shards: list[str]) -> None:
         for shard in shards:
             self._open.pop(shard).dispose()
+
+
+def _synced_at_checkpoints(connection: sqlite3.Connection, _: object) -> None:
+    """A power cut may take the last events of a run, and leaves a sound file: SQLite puts its log on disk when it is
+    written back, not after each event."""
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def expire_all(
