@@ -66,7 +66,9 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
         raise ValueError(f"not a linked source: {', '.join(sorted(unknown))}")
     if not extracts:
         raise ValueError("no extract to link")
-    con.execute("CREATE TABLE rows (row BIGINT, source VARCHAR, council VARCHAR, row_key UBIGINT, pattern BIGINT)").fetchall()
+    con.execute(
+        "CREATE TABLE rows (row BIGINT, source VARCHAR, council VARCHAR, row_key UBIGINT, pattern BIGINT)"
+    ).fetchall()
     con.execute(f"CREATE TABLE patterns ({', '.join(f'{name} {kind}' for name, kind in _PATTERN.items())})").fetchall()
     for service in SERVICE_NAMES:
         of_service = {source: extract for source, extract in extracts.items() if SERVICES[source] == service}

@@ -200,10 +200,12 @@ SELECT likely, {", ".join(f"l.named.{part}, r.named.{part} AS other_{part}" for 
   FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
 """
 _CHILDREN = f"""
-WITH apart AS (
+WITH named AS MATERIALIZED (
+    SELECT * FROM links WHERE row_key IN (SELECT row_key FROM pairs UNION ALL SELECT other_row_key FROM pairs)
+), apart AS (
     SELECT a.child_id, b.child_id AS other_child_id, likely
-      FROM pairs JOIN links AS a USING ({", ".join(_ROW)})
-      JOIN links AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
+      FROM pairs JOIN named AS a USING ({", ".join(_ROW)})
+      JOIN named AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
      WHERE a.child_id <> b.child_id
 ), both_ways AS (
     FROM apart UNION ALL SELECT other_child_id, child_id, likely FROM apart
