@@ -151,11 +151,12 @@ def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Ta
     if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
     before = delivered(noted_in(links))
-    moved = [name for name, mac in before.items() if delivered(now).get(name) != mac]
+    moved = [name.split("/") for name, mac in before.items() if delivered(now).get(name) != mac]
+    councils, sources = (pa.array([name[part] for name in moved], pa.string()) for part in (0, 1))
     with in_memory() as con:
-        con.register("moved", pa.table({"name": pa.array(moved, pa.string())}))
-        kept = "concat(council, '/', source) NOT IN (FROM moved)"
-        return con.sql(f"FROM {parquet(links, hive_partitioning=False)} WHERE {kept}").to_arrow_table()
+        con.register("moved", pa.table({"council": councils, "source": sources}))
+        rows = f"SELECT source, council, row_key, child_id FROM {parquet(links, hive_partitioning=False)}"
+        return con.sql(f"FROM ({rows}) ANTI JOIN moved USING (council, source)").to_arrow_table()
 
 
 def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:
