@@ -1,12 +1,12 @@
 """What a linkage keeps for the next one: the pairs of patterns that weighed enough, so that only pairs with a new
 pattern are looked for and weighed again.
 
-Whether a pair is looked at, and what it weighs, is decided by its two patterns, the model, this code and the
-published number of children. A pattern is known by its mark: a hash of all that it says and of whether its child
-has a permanent UPN, which chooses its side in the first step. A number that too many children have is taken away
-before the pattern is marked, and whether a pattern is of a crowd is in its mark; so a row elsewhere that changes
-either changes the marks of all that it concerns. Rows join patterns, patterns units, and pairs links, anew each
-time: what follows from the same pairs is the same, to the bit.
+Whether a pair is looked at, and what it weighs, is decided by its two patterns, the model, this code and the published
+number of children. A pattern is known by its mark: a hash of all that it says and of whether its child has a permanent
+UPN, which chooses its side in the first step. A number that too many children have is taken away before the pattern is
+marked, and whether a pattern is of a crowd is in its mark, so that a row elsewhere that makes it so changes the marks
+of all that it changes. Rows join patterns, patterns units, and pairs links, anew each time: what follows from the same
+pairs is the same, to the bit.
 """
 
 from __future__ import annotations

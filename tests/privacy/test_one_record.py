@@ -124,8 +124,8 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
 
 
 def crowded(tokens: np.ndarray) -> dict[int, bool]:
-    """Children of one month at one postcode by a token of their forename (a multiple of 64: it ends in bands), and
-    whether they are of a crowd."""
+    """Children of one month at one postcode by a token of their forename (a multiple of 64, which clears its bands),
+    and whether they are of a crowd."""
     count = len(tokens)
     said = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
     table = pa.table({name: pa.array(values.astype(np.uint64)) for name, values in said.items()})
