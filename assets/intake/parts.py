@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake.one_pass import RuleCount, Staged
-from privacy.doors.files import promote, write_json
+from privacy.doors.files import promote, promote_all, write_json
 from sources.extract.part_names import Place, are_comparable, place_of
 
 Key = tuple[str, str, str]
@@ -93,11 +93,8 @@ def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Pat
     """Put parts that were read together in place; what an earlier reading left goes when this one is durable."""
     stem = stem_of(parts)
     place = kept(home, key, stem)
-    promote(staged.kept, place.payload)
-    promote(staged.quarantine, place.quarantine)
-    promote(marks, place.marks)
-    if staged.tokens:
-        promote(staged.tokens, place.tokens)
+    moves = [(staged.kept, place.payload), (staged.quarantine, place.quarantine), (marks, place.marks)]
+    promote_all([*moves, (staged.tokens, place.tokens)] if staged.tokens else moves)
     for part in parts:
         note(home, key, replace(part, kept_in=stem))
     in_use = {part.kept_in for part in held(home, key)}

@@ -4,9 +4,10 @@ The steps: `rows` (what was sent, and the entities of a service), `candidates` a
 their weights), `assignment` (one to one), and here what joins them. child_ids are random, and kept when a cohort is
 linked again.
 
-Nothing is read off the cohort but the records that compete for one another: every number that decides is in the model,
-in this code, or is the published number of children. A record more or less can therefore only change the links of
-records that a chain of shared tokens connects with it.
+Nothing is read off the cohort but the records that compete for one another, and how many children share a number, or a
+postcode and a month of birth (`rows`): every other number that decides is in the model, in this code, or is the
+published number of children. A record more or less can therefore only change the links of records that a chain of
+shared tokens connects with it.
 """
 
 from __future__ import annotations

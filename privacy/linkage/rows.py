@@ -1,7 +1,7 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
-has_postcode, has_surname, has_forename, surname_band, forename_band, token columns; rows of one service
+has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns; rows of one service
 that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
 hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
 say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
@@ -34,6 +34,12 @@ SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
+CROWD_CHILDREN = 10
+"""Children of a service who were born in one month and have one postcode (by forename and date of birth) from which it
+is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no token
+of a postcode alone; England has some forty people to a postcode in use. The first of them, in the order of a token, are
+not of the crowd: all while it has no more than these, one fewer for each further child, none from twice as many. So one
+record more or less puts no more than two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
@@ -46,7 +52,7 @@ _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start
 
 _PATTERN = {
     **{"pattern": "BIGINT", "tie": "UBIGINT", "service": "VARCHAR", "sex": "VARCHAR"},
-    **dict.fromkeys(("has_dob", "has_postcode", "has_surname", "has_forename"), "BOOLEAN"),
+    **dict.fromkeys(("has_dob", "has_postcode", "has_surname", "has_forename", "crowded"), "BOOLEAN"),
     **dict.fromkeys(("surname_band", "forename_band"), "UTINYINT"),
     **dict.fromkeys(TOKEN_COLUMNS, "UBIGINT"),
 }
@@ -96,7 +102,7 @@ def _load_service(con: duckdb.DuckDBPyConnection, service: str, extracts: Mappin
         INSERT INTO patterns
         SELECT pattern, tie, {quoted(service)}, sex, {_any_of("_dob_")}, {_any_of("_postcode_")},
                {_any_of("_surname_")} OR t_names IS NOT NULL, {_any_of("_forename_")} OR t_names IS NOT NULL,
-               surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
+               place IN ({_crowded_sql()}), surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
           FROM sent JOIN firsts ON place = sent.rowid
         """
     ).fetchall()
@@ -156,6 +162,20 @@ def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None
                       > {MAX_CHILDREN_A_NUMBER})
         """
     ).fetchall()
+
+
+def _crowded_sql() -> str:
+    """The rows of children beyond the first at a crowd's postcode."""
+    return f"""
+        WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
+        numbered AS (
+            SELECT rowid AS place, t_month_postcode, dense_rank() OVER (
+                       PARTITION BY t_month_postcode
+                       ORDER BY coalesce(t_forename_dob, t_surname_dob, t_dob_postcode)) AS child
+              FROM sent SEMI JOIN many USING (t_month_postcode))
+        SELECT place FROM numbered
+       QUALIFY child > {2 * CROWD_CHILDREN} - max(child) OVER (PARTITION BY t_month_postcode)
+    """
 
 
 def _any_of(word: str) -> str:

@@ -113,7 +113,7 @@ def test_a_mark_holds_all_that_a_pattern_says(tokenise: Callable[[dict[str, pd.D
         columns = {name for name, *_ in con.execute("DESCRIBE patterns").fetchall()}
     hashed = {"service", "sex", *TOKEN_COLUMNS}
     follow = {"pattern", "tie", "has_dob", "has_postcode", "has_surname", "has_forename"}
-    assert columns - hashed - follow == {"surname_band", "forename_band"}
+    assert columns - hashed - follow == {"crowded", "surname_band", "forename_band"}
 
 
 def test_after_two_changes(tokenise: Callable[[dict[str, pd.DataFrame]], Tables]) -> None:
