@@ -1,6 +1,6 @@
 """Copies of one cohort linked side by side.
 
-    python -m bench.side_by_side HOME KEYS COHORT [--copies 3] [--sources ...]
+    python -m bench.side_by_side HOME KEYS COHORT [--copies 3] [--sources eyfsp hv_reviews]
 
 The extracts that are in are read `--copies` times, each time with other councils and tokens of its own, so that no two
 copies have anything in common. Printed are the rows, the seconds and the peak of resident memory of the linkage alone,

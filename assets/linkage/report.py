@@ -163,10 +163,8 @@ def weighted_figures(children: Path) -> list[dict[str, Any]]:
     """A line a linked category: table, title, category, children, share at a good level of development (unweighted),
     and `weighted`, the same by each of `WEIGHTED_BY`. `children` is the confidential table of family pupil."""
     with in_memory() as con:
-        con.execute(
-            f"CREATE TABLE of_children AS SELECT {', '.join(_COLUMNS)}, count(*) AS n"
-            f" FROM {parquet(children)} GROUP BY ALL"
-        ).fetchall()
+        cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {parquet(children)} GROUP BY ALL"
+        con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
         return [line for linked in _TABLES for line in _lines(con, linked)]
 
 

@@ -114,7 +114,8 @@ class _End:
         v = values[self._order]
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
-        top = at[np.unique(self._group[at], return_index=True)[1]]
+        group = self._group[at]
+        top = at[np.r_[True, group[1:] != group[:-1]]]
         rest = v.copy()
         rest[top] = 0
         without_top = np.add.reduceat(rest, self._starts)

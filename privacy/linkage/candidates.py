@@ -92,6 +92,23 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
     return next(rare, RAREST_BAND + 1)
 
 
+def _too_far_apart(name: str, other: str, children: int) -> str:
+    """Condition that a pair with one name and the date of birth in common lives in two districts and has other names
+    that share nothing: where the first name is so common that such a pair is let go once it is weighed. With few names
+    about, nearly all pairs are such."""
+    levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
+    given = math.log2(model.prior(children)) + sum(model.weight(*level, children) for level in levels.items())
+    let_go = [label for label in model.EXACT[name].values() if given + model.weight(name, label) < LEAST_BITS - 0.01]
+    common = [band for band, label in model.EXACT[name].items() if label in let_go]
+    alike = [_equal(f"{other}_dob"), *(_equal(f"{other}_{form}_dob") for form in ("sound", "start", "end"))]
+    for word in (f"{other}_first_dob", f"{other}_last_dob"):
+        alike += [f"l.t_{word} = r.t_{other}_dob", f"l.t_{other}_dob = r.t_{word}"]
+    return (
+        f"coalesce(l.{name}_band IN ({', '.join(map(str, common)) or 'NULL'}) AND l.t_dob_outward <> r.t_dob_outward"
+        f" AND l.has_{other} AND r.has_{other} AND NOT coalesce({' OR '.join(alike)}, false), false)"
+    )
+
+
 def _rare_pair(children: int, **levels: str) -> str:
     """Condition that two names that agree are so rare that a pair can be linked: see it has these levels besides."""
     given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
@@ -199,7 +216,8 @@ def _blocks(children: int) -> list[str]:
         ),
         *(f"{_equal(f'surname_{a}_dob', f'forename_{b}_dob')} AND {_ends_alike(children)}" for a, b in _ENDS_OF_NAMES),
         *(
-            f"l.t_{name}_dob = r.t_{name}_dob AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
+            f"l.t_{name}_dob = r.t_{name}_dob AND NOT {_too_far_apart(name, other, children)}"
+            f" AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
             f" OR NOT (l.has_{other} AND r.has_{other}) AND l.{name}_band >= {_rare(name, other, children, None)})"
             for name, other in (("surname", "forename"), ("forename", "surname"))
         ),

@@ -293,30 +293,28 @@ def _number_children(con: duckdb.DuckDBPyConnection) -> None:
 def _ruled_sql() -> str:
     """SQL of the rule and probability that brought the rows of each pattern to their child."""
     numbers = (*rows.OWN_NUMBERS, *rows.SCOPED_NUMBERS)
-    in_several = ", ".join(
-        f"by_{number} AS (SELECT entity, {number}, true AS others_{number} FROM held"
-        f" WHERE {number} IS NOT NULL AND entity IN (SELECT entity FROM several)"
-        f" GROUP BY entity, {number} HAVING count(*) > 1)"
+    same = ", ".join(
+        f"{number} IS NOT NULL AND count(*) OVER (PARTITION BY entity, {number}) > 1 AS same_{number}"
         for number in numbers
     )
-    joined = " ".join(f"LEFT JOIN by_{number} USING (entity, {number})" for number in numbers)
-    same = {number: f"({number} IS NOT NULL AND sent > 1 OR others_{number})" for number in numbers}
+    has = {number: f"(same_{number} OR {number} IS NOT NULL AND sent > 1)" for number in numbers}
     return f"""
         WITH held AS MATERIALIZED (
             SELECT pattern, entity, sent, {", ".join(numbers)} FROM patterns JOIN entities USING (pattern)
               JOIN (SELECT pattern, count(*) AS sent FROM rows GROUP BY pattern) USING (pattern)),
-        several AS MATERIALIZED (SELECT entity, true AS repeated FROM held GROUP BY entity HAVING count(*) > 1),
-        {in_several}
+        of_several AS (
+            SELECT pattern, true AS several, {same} FROM held
+             WHERE entity IN (SELECT entity FROM held GROUP BY entity HAVING count(*) > 1))
         SELECT pattern,
                CASE WHEN joins.rule IS NOT NULL THEN joins.rule
-                    WHEN {same["t_upn"]} THEN 'upn'
-                    WHEN {same["t_nhs"]} THEN 'nhs_number'
-                    WHEN {same["t_upn_temporary"]} OR {same["t_patient"]} THEN 'scoped_id'
-                    WHEN sent > 1 OR repeated THEN 'identical_demographics'
+                    WHEN {has["t_upn"]} THEN 'upn'
+                    WHEN {has["t_nhs"]} THEN 'nhs_number'
+                    WHEN {has["t_upn_temporary"]} OR {has["t_patient"]} THEN 'scoped_id'
+                    WHEN several OR sent > 1 THEN 'identical_demographics'
                     ELSE 'none' END AS rule,
                CASE WHEN joins.rule IS NOT NULL THEN joins.probability
-                    WHEN sent > 1 OR repeated THEN 1.0 END AS probability
-          FROM held LEFT JOIN several USING (entity) {joined} LEFT JOIN joins ON joins.unit = entity
+                    WHEN several OR sent > 1 THEN 1.0 END AS probability
+          FROM held LEFT JOIN of_several USING (pattern) LEFT JOIN joins ON joins.unit = entity
         """
 
 

@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.linkage.link import REVIEW_BAND, Scored
+from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
@@ -155,8 +155,12 @@ class Doubts:
         self._pairs: list[pa.Table] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        if not self._pairs:
-            self._remember(con, con.sql(_SAME_NUMBER).to_arrow_table())
+        if step.name == STEPS[-1][0]:  # by now nearly all that have one number are joined, or are about to be
+            con.register("joined", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
+            self._remember(
+                con, con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
+            )
+            con.unregister("joined")
         apart = step.decision.alone >= bits_of(DOUBTFUL_PROBABILITY)
         apart[step.decision.kept] = False
         at = np.flatnonzero(apart)
@@ -190,6 +194,7 @@ _SAME_NUMBER = " UNION ".join(
     """
     for number in OWN_NUMBERS
 )
+_JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM joined"
 _ROWS_OF_UNITS = f"""
 WITH named AS (
     SELECT unit, arg_min({{{", ".join(f"'{part}': {part}" for part in _ROW)}}}, row) AS named
