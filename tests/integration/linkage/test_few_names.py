@@ -14,7 +14,6 @@ from privacy.linkage import candidates
 from privacy.linkage.link import LinkResult, link
 from tests.support.linkage import stress
 
-
 LARGE = 600_000
 """Children of whom a pair with one common name is looked at in no case: there is nothing to pass over."""
 
