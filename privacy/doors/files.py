@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,17 +41,32 @@ def create(path: Path) -> BinaryIO:
 
 def write(path: Path, content: bytes) -> None:
     """Write `content` to `path`, durable on return; its folder is created where it is missing."""
-    make_folder(path.parent)
-    staged = unfinished(path)
-    staged.unlink(missing_ok=True)
-    with create(staged) as file:
-        file.write(content)
-    promote(staged, path)
+    write_together(path.parent, {path.name: content})
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files of one folder, by name, each put into place after the one before it; durable on return."""
+    make_folder(folder)
+    for name, content in contents.items():
+        staged = unfinished(folder / name)
+        staged.unlink(missing_ok=True)
+        with create(staged) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for name in contents:
+        unfinished(folder / name).replace(folder / name)
+    sync(folder)
+
+
+def as_json(content: Any) -> bytes:
+    """The bytes of `content` as JSON, as it is kept."""
+    return json.dumps(content, indent=1).encode()
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, durable on return."""
-    write(path, json.dumps(content, indent=1).encode())
+    write(path, as_json(content))
 
 
 def append(handle: int, content: bytes) -> None:
