@@ -23,7 +23,7 @@ from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
-from privacy.doors.files import promote, write_json
+from privacy.doors.files import promote_all, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
@@ -65,12 +65,14 @@ class PartRows:
     sender_mac: str
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()
+    withdrawn: str = ""
+    """Why, if it was; its rows are not counted then."""
 
 
 @dataclass(frozen=True)
 class FromParts:
     """How an extract was put together: `how` its parts belong together, whether that was `seen` from them rather than
-    stated, what their order is by, and the parts in their order, those that were sent again first."""
+    stated, what their order is by, and the parts in their order, those that were withdrawn or sent again first."""
 
     how: str
     seen: bool
@@ -223,12 +225,20 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     if earlier and earlier.file_mac != quality.file_mac:
         write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
     home.tokens(*key).unlink(missing_ok=True)
-    promote(staged.kept, home.pseudonymised(*key))
-    if staged.tokens:
-        promote(staged.tokens, home.tokens(*key))
-    promote(staged.quarantine, home.quarantine(*key))
+    moves = [(staged.kept, home.pseudonymised(*key)), (staged.quarantine, home.quarantine(*key))]
+    promote_all([*moves, (staged.tokens, home.tokens(*key))] if staged.tokens else moves)
     write_json(home.quality(*key), asdict(quality))
     home.stopped(*key).unlink(missing_ok=True)
+
+
+def take_out(home: Home, key: tuple[str, str, str]) -> None:
+    """Take what is in of an extract out; its result stays among those that were superseded."""
+    earlier = read(home.quality(*key))
+    for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
+        path.unlink(missing_ok=True)
+    if earlier:
+        write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
+        home.quality(*key).unlink()
 
 
 def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
@@ -22,11 +23,14 @@ def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: E
 
     `last` is the delivery before it, or the one that stays in place of a stopped one.
     """
+    folder = home.reports(outcome.cohort, outcome.council)
     report = stopped_report(outcome, last) if isinstance(outcome, StoppedExtract) else extract_report(outcome, last)
-    contents = _contents(outcome.source, report, render(report))
-    if isinstance(outcome, ExtractQuality):
-        contents = {f"{outcome.source}.expectations.json": files.as_json(_expectations(outcome))} | contents
-    files.write_together(home.reports(outcome.cohort, outcome.council), contents)
+    of_expectations = (
+        {folder / f"{outcome.source}.expectations.json": files.as_json(_expectations(outcome))}
+        if isinstance(outcome, ExtractQuality)
+        else {}
+    )
+    files.write_all(of_expectations | _pages(folder, outcome.source, report, render(report)))
     report_council(home, outcome.cohort, outcome.council)
 
 
@@ -57,8 +61,8 @@ def report_council(home: Home, cohort: str, council: str) -> None:
         return
     reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in paths]
     report = council_report(reports)
-    files.write_together(folder, _contents(ALL_EXTRACTS, report, render_council(report)))
+    files.write_all(_pages(folder, ALL_EXTRACTS, report, render_council(report)))
 
 
-def _contents(name: str, report: dict[str, Any], page: str) -> dict[str, bytes]:
-    return {f"{name}.json": files.as_json(report), f"{name}.html": page.encode()}
+def _pages(folder: Path, name: str, report: dict[str, Any], page: str) -> dict[Path, bytes]:
+    return {folder / f"{name}.json": files.as_json(report), folder / f"{name}.html": page.encode()}

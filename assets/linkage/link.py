@@ -18,12 +18,11 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import Extract, LinkageRecord, delivered, extracts_in, extracts_of, named, write_record
+from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
 from assets.linkage.replaced import note_replaced
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from assets.linkage.standing import (
     not_as_linked,
-    noted_in,
     published_children,
     record_now,
     said_of_links,
@@ -34,9 +33,7 @@ from assets.linkage.standing import (
 from assets.linkage.weighed import WeighedPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
-from privacy.doors.database import in_memory
 from privacy.doors.files import promote
-from privacy.doors.sql import parquet
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB, Backend
@@ -79,7 +76,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     report, doubts = Report(), Doubts()
     watchers: list[Watcher] = [*report.watchers, doubts]
     linked = {source: extracts[source] for source in SERVICES}
-    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort, sent), watchers, weigh)
+    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers, weigh)
     note_replaced(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
@@ -139,23 +136,19 @@ def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Ma
     write_record(home, cohort, record_now(home, cohort, councils))
 
 
-def _earlier_links(home: Home, cohort: str, now: Mapping[str, Extract]) -> pa.Table | None:
-    """The links whose child ids are kept: those of rows that still have the same key, which a correction moves.
+def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
+    """The links whose child ids are kept: those of rows that still have the same key. A correction gives every row of
+    an extract another, a further part none of those before it.
 
     Raises `Damaged`.
     """
-    if not home.links(cohort).exists():
-        return None
     links = home.links(cohort)
+    if not links.exists():
+        return None
     check_readable(home, links)
     if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
-    before = delivered(noted_in(links))
-    moved = [name for name, mac in before.items() if delivered(now).get(name) != mac]
-    with in_memory() as con:
-        con.register("moved", pa.table({"name": pa.array(moved, pa.string())}))
-        kept = "concat(council, '/', source) NOT IN (FROM moved)"
-        return con.sql(f"FROM {parquet(links, hive_partitioning=False)} WHERE {kept}").to_arrow_table()
+    return pyarrow.parquet.read_table(links, columns=["source", "council", ROW_KEY, "child_id"], partitioning=None)
 
 
 def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ tokens were made under, of the model's parameters, of the program and of what wa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pyarrow.parquet
 
@@ -107,7 +106,8 @@ def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
     if not home.links(cohort).exists() or not home.doubts(cohort).exists():
         return {}
     check_readable(home, home.links(cohort))
-    return noted_in(home.links(cohort))
+    metadata = pyarrow.parquet.read_schema(home.links(cohort)).metadata or {}
+    return from_json(metadata.get(EXTRACTS_LINKED.encode(), b"{}"))
 
 
 def linked_with(home: Home, cohort: str) -> tuple[str, int]:
@@ -121,9 +121,3 @@ def linked_with(home: Home, cohort: str) -> tuple[str, int]:
 def not_as_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
     """Names of extracts that came, went or changed since the cohort was linked: the links are not of their rows."""
     return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
-
-
-def noted_in(links: Path) -> dict[str, Extract]:
-    """The extracts that links say they are of."""
-    metadata = pyarrow.parquet.read_schema(links).metadata or {}
-    return from_json(metadata.get(EXTRACTS_LINKED.encode(), b"{}"))

@@ -115,3 +115,26 @@ def test_parts_are_shredded_and_stay_in_force_and_links_name_part_and_row(
         "part": [1, 1, 2, 2, 3, 4],
         "source_row": [1, 3, 1, 2, 2, 1],
     }
+
+
+def test_a_further_part_leaves_the_ids_of_children_that_it_does_not_speak_of(
+    place: tuple[Path, Home, KeyRing], tmp_path: Path
+) -> None:
+    landing, home, keys = place
+
+    def ids() -> dict[tuple[int, int], str]:
+        take(landing, home, keys)
+        link_cohort(home, COHORT, ["leeds"], keys)
+        out = tmp_path / "links.parquet"
+        write_linked_rows(home, COHORT, out, keys)
+        links = pq.read_table(out).to_pylist()
+        out.unlink()
+        return {(row["part"], row["source_row"]): row["child_id"] for row in links}
+
+    before = ids()
+    (landing / "leeds" / "eyfsp" / COHORT / "2026-04.csv").write_text(text([child(1, sex="M"), child(6)]))
+    after = ids()
+    of_others = {row: before[row] for row in before if row != (1, 1)}
+    assert len(of_others) == 4
+    assert of_others == {row: after[row] for row in of_others}
+    assert {*after} - {*before} == {(4, 1), (4, 2)}
