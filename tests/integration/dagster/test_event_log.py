@@ -1,5 +1,9 @@
 """The event log whose files stay open writes what Dagster's own reads."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -7,6 +11,7 @@ import pytest
 
 from assets.home.paths import Home
 from pipelines.dagster.instance import OpenEventLog, instance
+from privacy.doors.environment import of_a_child
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +44,20 @@ def test_dagster_and_it_write_side_by_side(tmp_path: Path) -> None:
     runs = [_run(of) for of in (ours, dagsters, ours)]
     assert {run.run_id for run in ours.get_runs()} == {run.run_id for run in dagsters.get_runs()} == set(runs)
     assert all(ours.all_logs(run) == dagsters.all_logs(run) for run in runs)
+
+
+def test_the_death_of_a_process_loses_no_event(tmp_path: Path) -> None:
+    dies = (
+        "import os, signal; from pathlib import Path; import dagster as dg; from assets.home.paths import Home;"
+        " from pipelines.dagster.instance import instance; ours = instance(Home(Path.cwd()));"
+        " [ours.report_runless_asset_event(dg.AssetMaterialization('counted')) for _ in range(20)];"
+        " os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = of_a_child(PYTHONPATH=os.pathsep.join(sys.path))
+    died = subprocess.run([sys.executable, "-W", "ignore", "-c", dies], cwd=tmp_path, env=environment)
+    assert died.returncode == -signal.SIGKILL
+    with instance(Home(tmp_path)) as ours:
+        assert len(ours.fetch_materializations(counted.key, limit=100).records) == 20
 
 
 def test_no_more_than_two_files_stay_open(tmp_path: Path) -> None:
