@@ -23,7 +23,7 @@ from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
-from privacy.doors.files import promote, write_json
+from privacy.doors.files import promote_all, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
@@ -225,10 +225,8 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     if earlier and earlier.file_mac != quality.file_mac:
         write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
     home.tokens(*key).unlink(missing_ok=True)
-    promote(staged.kept, home.pseudonymised(*key))
-    if staged.tokens:
-        promote(staged.tokens, home.tokens(*key))
-    promote(staged.quarantine, home.quarantine(*key))
+    moves = [(staged.kept, home.pseudonymised(*key)), (staged.quarantine, home.quarantine(*key))]
+    promote_all([*moves, (staged.tokens, home.tokens(*key))] if staged.tokens else moves)
     write_json(home.quality(*key), asdict(quality))
     home.stopped(*key).unlink(missing_ok=True)
 

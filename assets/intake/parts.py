@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.intake.deliveries import file_mac
 from assets.intake.one_pass import RuleCount, Staged
-from privacy.doors.files import promote, write_json
+from privacy.doors.files import promote, promote_all, write_json
 from privacy.keys import KeyRing
 from sources.extract.part_names import Place, are_comparable, place_of
 
@@ -107,11 +107,8 @@ def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Pat
     """Put parts that were read together in place; what an earlier reading left goes when this one is durable."""
     stem = stem_of(parts)
     place = kept(home, key, stem)
-    promote(staged.kept, place.payload)
-    promote(staged.quarantine, place.quarantine)
-    promote(marks, place.marks)
-    if staged.tokens:
-        promote(staged.tokens, place.tokens)
+    moves = [(staged.kept, place.payload), (staged.quarantine, place.quarantine), (marks, place.marks)]
+    promote_all([*moves, (staged.tokens, place.tokens)] if staged.tokens else moves)
     for part in parts:
         note(home, key, replace(part, kept_in=stem))
     clear(home, key)

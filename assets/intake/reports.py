@@ -24,10 +24,13 @@ def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: E
     `last` is the delivery before it, or the one that stays in place of a stopped one.
     """
     folder = home.reports(outcome.cohort, outcome.council)
-    if isinstance(outcome, ExtractQuality):
-        files.write_json(folder / f"{outcome.source}.expectations.json", _expectations(outcome))
     report = stopped_report(outcome, last) if isinstance(outcome, StoppedExtract) else extract_report(outcome, last)
-    _write(folder, outcome.source, report, render(report))
+    of_expectations = (
+        {folder / f"{outcome.source}.expectations.json": files.as_json(_expectations(outcome))}
+        if isinstance(outcome, ExtractQuality)
+        else {}
+    )
+    files.write_all(of_expectations | _pages(folder, outcome.source, report, render(report)))
     report_council(home, outcome.cohort, outcome.council)
 
 
@@ -58,9 +61,8 @@ def report_council(home: Home, cohort: str, council: str) -> None:
         return
     reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in paths]
     report = council_report(reports)
-    _write(folder, ALL_EXTRACTS, report, render_council(report))
+    files.write_all(_pages(folder, ALL_EXTRACTS, report, render_council(report)))
 
 
-def _write(folder: Path, name: str, report: dict[str, Any], page: str) -> None:
-    files.write_json(folder / f"{name}.json", report)
-    files.write(folder / f"{name}.html", page.encode())
+def _pages(folder: Path, name: str, report: dict[str, Any], page: str) -> dict[Path, bytes]:
+    return {folder / f"{name}.json": files.as_json(report), folder / f"{name}.html": page.encode()}

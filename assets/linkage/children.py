@@ -58,11 +58,14 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
     con.execute(f"CREATE VIEW links AS FROM {parquet(links)}")
     for source, paths in extracts.items():
         _view(con, source, paths)
+    con.execute("CREATE TEMP TABLE profiles AS FROM eyfsp")
+    con.execute(f"CREATE TEMP TABLE reviewed AS {_reviewed()}")
     con.execute(f"CREATE TEMP TABLE reviews AS {_reviews()}")
     con.execute(f"CREATE TEMP TABLE settings AS {_by_child('early_years_census', _setting_columns())}")
     con.execute(f"CREATE TEMP TABLE census AS {_by_child('school_census', _census_columns())}")
+    counted = _one_of_each_child("profiles", f"(com_e01 = 'A'), council, {_content('eyfsp')}")
     units = {
-        "pupil": _PUPIL.read_text(encoding="utf-8").replace("CONTENT", _content("eyfsp")),
+        "pupil": _PUPIL.read_text(encoding="utf-8").replace("PROFILES", counted),
         "health": f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews",
         "parents": "SELECT concat_ws('-', council, row_key) AS child_id, * FROM parent_experience",
     }
@@ -105,6 +108,17 @@ def _content(source: str) -> str:
     """An order of rows by what they say, which favours none and follows neither their place nor their key."""
     said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
     return f"hash({', '.join(said)})"
+
+
+def _one_of_each_child(rows: str, order: str) -> str:
+    """The first row of each child in an order; of rows that say the same, always the same one. Few children have
+    several: only those are put in order."""
+    return f"""
+        FROM {rows} ANTI JOIN (
+            SELECT council, row_key FROM {rows}
+             WHERE child_id IN (SELECT child_id FROM {rows} GROUP BY child_id HAVING count(*) > 1)
+           QUALIFY row_number() OVER (PARTITION BY child_id ORDER BY {order}, row_key) > 1) USING (council, row_key)
+    """
 
 
 def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
@@ -169,29 +183,33 @@ def _setting_columns() -> dict[str, Derivation]:
     }
 
 
-def _reviews() -> str:
-    """One row per child with a two-year review: the latest with a complete ASQ-3 counts, else the latest; of several in
-    one month by what they say, so that no place in a file settles it."""
+def _reviewed() -> str:
+    """Every two-year review with its outcomes, whether it has a concern, and a hash of what it says."""
     outcomes = ", ".join(f"{_outcome(domain)} AS {domain}_outcome" for domain in DOMAINS)
     below = " + ".join(f"({domain}_outcome = {quoted(health.BELOW)})::INTEGER" for domain in DOMAINS)
     scored = " + ".join(f"({domain}_outcome <> {quoted(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
-    all_five = _cases({"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE)
     return f"""
         WITH outcomes AS (
             SELECT *, {outcomes} FROM hv_reviews WHERE review = {quoted(TWO_YEAR_REVIEW)}
         ), counted AS (
             SELECT *, {below} AS below, {scored} AS scored FROM outcomes
-        ), of_child AS (
-            SELECT *, bool_or({hv_reviews.concern("below > 0")}) OVER (PARTITION BY child_id) AS any_concern
-              FROM counted
         )
-        SELECT * EXCLUDE (concern, any_concern), any_concern AS concern, {_asq3().sql} AS asq3,
+        SELECT * EXCLUDE (concern), {hv_reviews.concern("below > 0")} AS concern, {_content("hv_reviews")} AS content
+          FROM counted
+    """
+
+
+def _reviews() -> str:
+    """One row per child with a two-year review: the latest with a complete ASQ-3 counts, else the latest; of several in
+    one month by what they say, so that no place in a file settles it."""
+    order = f"(scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, content"
+    all_five = _cases({"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE)
+    return f"""
+        SELECT * EXCLUDE (concern, any_concern), coalesce(any_concern, concern) AS concern, {_asq3().sql} AS asq3,
                {all_five} AS {health.ALL_FIVE}_outcome
-          FROM of_child
-        QUALIFY row_number() OVER (
-            PARTITION BY child_id
-            ORDER BY (scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, {_content("hv_reviews")}
-        ) = 1
+          FROM ({_one_of_each_child("reviewed", order)})
+          LEFT JOIN (SELECT child_id, bool_or(concern) AS any_concern FROM reviewed
+                      GROUP BY child_id HAVING count(*) > 1) USING (child_id)
     """
 
 

@@ -146,8 +146,9 @@ def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
     if not links.exists():
         return None
     check_readable(home, links)
-    found = pyarrow.parquet.read_table(links, partitioning=None)
-    return found if ROW_KEY in found.column_names else None
+    if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
+        return None
+    return pyarrow.parquet.read_table(links, columns=["source", "council", ROW_KEY, "child_id"], partitioning=None)
 
 
 def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:

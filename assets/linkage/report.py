@@ -163,7 +163,8 @@ def weighted_figures(children: Path) -> list[dict[str, Any]]:
     """A line a linked category: table, title, category, children, share at a good level of development (unweighted),
     and `weighted`, the same by each of `WEIGHTED_BY`. `children` is the confidential table of family pupil."""
     with in_memory() as con:
-        con.execute(f"CREATE TABLE children AS SELECT {', '.join(_COLUMNS)} FROM {parquet(children)}").fetchall()
+        cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {parquet(children)} GROUP BY ALL"
+        con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
         return [line for linked in _TABLES for line in _lines(con, linked)]
 
 
@@ -193,8 +194,8 @@ def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, 
         f"""
         WITH cells AS (
             SELECT {listed} {linked.attribute.name} AS category, gld = 'Yes' AS good, {linked.condition} AS linked,
-                   count(*) AS n
-              FROM children GROUP BY ALL
+                   sum(n)::BIGINT AS n
+              FROM of_children GROUP BY ALL
         ), weighed AS (
             SELECT category, good, linked, n,
                    n * sum(n) OVER ({group}) / sum(n) FILTER (linked) OVER ({group}) AS weight

@@ -22,6 +22,8 @@ from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.linkage.memory import Memory
 
+_RANDOM = ("mark_l", "mark_r")
+"""Columns of hashes, which no compression makes smaller."""
 _PARTS = "row_groups"
 """Name, in the file's metadata, of the row groups of each part (JSON)."""
 
@@ -60,7 +62,12 @@ class WeighedPairs(Memory):
         if self._writer is None:
             how = sealed.sealed_to(self._key.public_key())
             self._writer = pyarrow.parquet.ParquetWriter(
-                self._now, rows.schema, compression="zstd", write_statistics=False, encryption_properties=how
+                self._now,
+                rows.schema,
+                compression={name: "none" if name in _RANDOM else "zstd" for name in _leaves(rows.schema)},
+                use_dictionary=[name for name in _leaves(rows.schema) if name not in _RANDOM],
+                write_statistics=False,
+                encryption_properties=how,
             )
         first = sum(map(len, self._parts.values()))
         self._parts[part] = []
@@ -77,3 +84,8 @@ class WeighedPairs(Memory):
         said = sealed.metadata(file)
         usable = _PARTS in said and all(said.get(name) == value for name, value in self._made_with.items())
         return file if usable else None
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Names of the columns as Parquet knows them: a list's is that of its elements."""
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

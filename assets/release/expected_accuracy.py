@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -65,7 +66,7 @@ def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, 
     """Plan and expected accuracy of every table for these councils, at a share of the split: JSON-ready."""
     policy = load_policy().scaled(share)
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    blocks = {family: _family_blocks(family, plan, councils) for family, plan in plans.items()}
+    blocks = {family: _family_blocks(family, plan, tuple(councils)) for family, plan in plans.items()}
     tables = {name: found for by_table in blocks.values() for name, found in by_table.items()}
     return {
         "councils": list(councils),
@@ -89,7 +90,8 @@ def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, 
 
 def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Policy) -> None:
     """Raises `NotAccurateEnough` where the plan is not expected to meet the policy's minimum accuracy."""
-    found, wanted = _minimum(family, _family_blocks(family, plan, councils), policy), policy.minimum_accuracy[family]
+    wanted = policy.minimum_accuracy[family]
+    found = _minimum(family, _family_blocks(family, plan, tuple(councils)), policy)
     if not found.met:
         raise NotAccurateEnough(
             f"the tables of {family} are not worth their budget: {found.share_accurate:.0%} of their large rates are"
@@ -98,7 +100,8 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
         )
 
 
-def _family_blocks(family: str, plan: Plan, councils: Sequence[str]) -> dict[str, list[_Block]]:
+@lru_cache(maxsize=32)
+def _family_blocks(family: str, plan: Plan, councils: tuple[str, ...]) -> dict[str, list[_Block]]:
     """Expected half-widths of every block, by table."""
     covariances = Covariances(plan)
     return {

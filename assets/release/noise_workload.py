@@ -71,6 +71,11 @@ def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[fro
 
 def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
     """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
+    return _planned(family, tuple(councils), policy)
+
+
+@lru_cache(maxsize=32)
+def _planned(family: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
 
 

@@ -14,6 +14,8 @@ from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 from privacy.linkage.assignment import one_to_one
 
 _COLUMNS = ("forename", "surname", "date_of_birth", "postcode", "sex")
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Spreads small numbers over all 64 bits, which ties must differ in."""
 
 
 def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
@@ -49,7 +51,7 @@ def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float =
     one = made.unique_id_l.where(from_a, made.unique_id_r).to_numpy(np.int64)
     other = made.unique_id_r.where(from_a, made.unique_id_l).to_numpy(np.int64)
     weight = made.match_weight.to_numpy(float) - np.log2(threshold / (1 - threshold))
-    tie = (one * 1_000_003 + other).astype(np.uint64)
+    tie = (one * 1_000_003 + other).astype(np.uint64) * _SPREAD
     kept = one_to_one(one, other, np.maximum(weight, 0), tie)
     return pd.DataFrame({"left": one[kept], "right": other[kept], "weight": weight[kept]})
 

@@ -31,7 +31,7 @@ from assets.linkage.children import build_confidential_tables
 from assets.release.noise_workload import plan_family
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.rows import MAX_CHILDREN_A_NUMBER
+from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
@@ -42,6 +42,7 @@ from tests.support.linkage.linked_home import with_payload
 from tests.support.linkage.populations import Frames, tokenised
 
 _PLANTED_NUMBERS = 4
+_HOSTEL, _RESIDENTS, _RESIDENTS_BORN = "LS2 9JT", CROWD_CHILDREN + 4, pd.Timestamp("2020-03-01")
 _ADDED = 1_000_000
 """Number, in its extract, of the record that is added."""
 Row: TypeAlias = tuple[str, ...]
@@ -75,7 +76,7 @@ class Cohort:
 
     def __init__(self, children: int, seed: int, keys: KeyRing, folder: Path) -> None:
         self._keys, self._folder, self._children = keys, folder, children
-        self.frames = _with_shared_numbers(stress.extracts(children, seed, nhs_on_education=0.5))
+        self.frames = _with_a_crowd(_with_shared_numbers(stress.extracts(children, seed, nhs_on_education=0.5)))
         self.tokens = tokenised(self.frames, keys)
         self._sent: dict[str, list[Path]] = {source: [] for source in CONTRACTS}
         rng = np.random.default_rng(seed)
@@ -164,6 +165,25 @@ def _with_shared_numbers(frames: Frames) -> Frames:
     return frames | {"hv_reviews": health}
 
 
+def _with_a_crowd(frames: Frames) -> Frames:
+    """Some children of one month live at one postcode, and in health nothing of their names is right: they are linked
+    by date of birth and postcode."""
+    health = frames["hv_reviews"]
+    born = health.date_of_birth.between(_RESIDENTS_BORN, _RESIDENTS_BORN + pd.offsets.MonthEnd())
+    numbered = health.child[health.groupby("nhs_number").child.transform("nunique") > 1]
+    there = born & health.child.isin(frames["eyfsp"].child) & ~health.child.isin(numbered)
+    residents = sorted(health.child[there].unique())[:_RESIDENTS]
+    settled = {
+        source: frame.assign(postcode=frame.postcode.mask(frame.child.isin(residents), _HOSTEL))
+        for source, frame in frames.items()
+    }
+    health = settled["hv_reviews"].copy()
+    theirs = health.index[health.child.isin(residents)]
+    health.loc[theirs, ["forename", "nhs_number", "local_patient_id"]] = None
+    health.loc[theirs, "surname"] = np.roll(health.surname[theirs], len(theirs) // 2)
+    return settled | {"hv_reviews": health}
+
+
 def changes(cohort: Cohort, records: int, seed: int) -> Iterator[Change]:
     """Records chosen to hurt, of every kind in turn, two added for one left out."""
     rng = np.random.default_rng(seed)
@@ -250,6 +270,12 @@ def _one_child_more(cohort: Cohort, rng: np.random.Generator) -> Change:
     return Change("one child too many with a number", "hv_reviews", row)
 
 
+def _one_resident_more(cohort: Cohort, rng: np.random.Generator) -> Change:
+    row = _unnumbered(_random_row(cohort.frames["hv_reviews"], rng))
+    row["postcode"], row["date_of_birth"] = _HOSTEL, _RESIDENTS_BORN + pd.Timedelta(days=int(rng.integers(31)))
+    return Change("one child more at a crowd's postcode", "hv_reviews", row)
+
+
 def _nearly(cohort: Cohort, rng: np.random.Generator) -> Change:
     """Near every threshold: a child's record with what makes it doubtful, in a service where it has another."""
     source = str(rng.choice(["hv_reviews", "early_years_census"]))
@@ -283,7 +309,7 @@ def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
 
 _ADDED_KINDS = (
     _rival, _co_twin, _namesake_at_home, _namesake, _default_date, _bridge_in_health, _bridge_in_education,
-    _one_child_more, _nearly,
+    _one_child_more, _one_resident_more, _nearly,
 )  # fmt: skip
 _LEFT_OUT = (_left_out_at_random, _left_out_twin, _left_out_unsure)
 

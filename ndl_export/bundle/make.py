@@ -52,7 +52,7 @@ from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csv
 from ndl_export.tables.schema import arrow_schema, columns
-from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync
+from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 
 DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
@@ -264,9 +264,10 @@ def _fill(
 
 def _set_modes(folder: Path, of_folders: int, of_files: int) -> None:
     """Give a folder and all in it these modes, durably."""
-    for path in (*folder.rglob("*"), folder):
+    paths = [*folder.rglob("*"), folder]
+    for path in paths:
         path.chmod(of_folders if path.is_dir() else of_files)
-        sync(path)
+    sync_all(paths)
 
 
 def _write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> None:

@@ -256,7 +256,7 @@ class DifferenceBlock(Block):
         return Ratio((part,), Count(groups, all_together=all_together))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A published table."""
 

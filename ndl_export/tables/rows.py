@@ -45,6 +45,7 @@ class Row:
     attributes: frozenset[str]
 
 
+@cache
 def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
     """Rows of one area in order of the definition; `all_together` for the area of all councils.
 

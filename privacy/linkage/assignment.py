@@ -66,7 +66,7 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
     settled.
     """
     free = [np.ones(len(odds)), np.ones(len(odds))]
-    part = _parts(left, right)
+    part = connected(left, right)
     at_work = np.arange(len(odds))
     for _ in range(0, _ROUNDS, _ROUNDS_AT_ONCE):
         if not len(at_work):
@@ -84,7 +84,7 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
     return free[0], free[1]
 
 
-def _parts(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def connected(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """For each pair, the connected part, 0, 1, ..., that it is in."""
     lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
     ends = coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
@@ -114,7 +114,8 @@ class _End:
         v = values[self._order]
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
-        top = at[np.unique(self._group[at], return_index=True)[1]]
+        group = self._group[at]
+        top = at[np.r_[True, group[1:] != group[:-1]]]
         rest = v.copy()
         rest[top] = 0
         without_top = np.add.reduceat(rest, self._starts)

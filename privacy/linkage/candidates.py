@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
-from privacy.linkage.memory import Memory, Nothing, recall
+from privacy.linkage.memory import PAIR, Memory, Nothing, recall
 from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
@@ -55,6 +55,8 @@ _UNUSED_TOKENS = (
 )
 """Tokens by which no pair of two services is found: what is held of the two sides leaves them out."""
 NOTHING = Nothing()
+_EVIDENCE = ("forename", "household", "nhs", "pattern")
+"""Of a pair of units, what its strongest pair of patterns says."""
 _ONE_HOME = "l.t_dob_postcode = r.t_dob_postcode"
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
@@ -88,6 +90,23 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
     needed = -math.log2(model.prior(children)) - given
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
     return next(rare, RAREST_BAND + 1)
+
+
+def _too_far_apart(name: str, other: str, children: int) -> str:
+    """Condition that a pair with one name and the date of birth in common lives in two districts and has other names
+    that share nothing: where the first name is so common that such a pair is let go once it is weighed. With few names
+    about, nearly all pairs are such."""
+    levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
+    given = math.log2(model.prior(children)) + sum(model.weight(*level, children) for level in levels.items())
+    let_go = [label for label in model.EXACT[name].values() if given + model.weight(name, label) < LEAST_BITS - 0.01]
+    common = [band for band, label in model.EXACT[name].items() if label in let_go]
+    alike = [_equal(f"{other}_dob"), *(_equal(f"{other}_{form}_dob") for form in ("sound", "start", "end"))]
+    for word in (f"{other}_first_dob", f"{other}_last_dob"):
+        alike += [f"l.t_{word} = r.t_{other}_dob", f"l.t_{other}_dob = r.t_{word}"]
+    return (
+        f"coalesce(l.{name}_band IN ({', '.join(map(str, common)) or 'NULL'}) AND l.t_dob_outward <> r.t_dob_outward"
+        f" AND l.has_{other} AND r.has_{other} AND NOT coalesce({' OR '.join(alike)}, false), false)"
+    )
 
 
 def _rare_pair(children: int, **levels: str) -> str:
@@ -197,7 +216,8 @@ def _blocks(children: int) -> list[str]:
         ),
         *(f"{_equal(f'surname_{a}_dob', f'forename_{b}_dob')} AND {_ends_alike(children)}" for a, b in _ENDS_OF_NAMES),
         *(
-            f"l.t_{name}_dob = r.t_{name}_dob AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
+            f"l.t_{name}_dob = r.t_{name}_dob AND NOT {_too_far_apart(name, other, children)}"
+            f" AND (l.{name}_band >= {_rare(name, other, children, 'different')}"
             f" OR NOT (l.has_{other} AND r.has_{other}) AND l.{name}_band >= {_rare(name, other, children, None)})"
             for name, other in (("surname", "forename"), ("forename", "surname"))
         ),
@@ -241,13 +261,14 @@ def score(
     con.execute("DROP TABLE recalled").fetchall()
     _find_pairs(con, children)
     _weigh(con, children, backend)
-    evidence = ", ".join(f"evidence.{name}" for name in ("forename", "household", "nhs", "pattern"))
-    memory.keep(step, con.sql(f"SELECT mark_l, mark_r, weight, {evidence} FROM weighed").to_arrow_reader())
+    memory.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
     con.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE scored AS
-        SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, unnest(arg_max(evidence, (weight, tie)))
-          FROM weighed GROUP BY unit_l, unit_r
+        SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
+          FROM (SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, arg_max(rowid, (weight, tie)) AS place
+                  FROM weighed GROUP BY unit_l, unit_r) AS best
+          JOIN weighed ON weighed.rowid = place
         """
     ).fetchall()
     for table in ("side_l", "side_r", "weighed"):
@@ -296,7 +317,7 @@ def _weigh(con: duckdb.DuckDBPyConnection, children: int, backend: Backend) -> N
             """
         ).fetchall()
         predictions = backend(con, model.splink_settings(children))
-        con.execute(f"INSERT INTO weighed {_weighed_units(predictions)}").fetchall()
+        con.execute(f"INSERT INTO weighed BY NAME {_weighed_units(predictions)}").fetchall()
         for table in (predictions, "pairs"):
             con.execute(f"DROP TABLE {table}").fetchall()
     con.execute("DROP TABLE found").fetchall()
@@ -304,9 +325,8 @@ def _weigh(con: duckdb.DuckDBPyConnection, children: int, backend: Backend) -> N
 
 def _recalled_units() -> str:
     """SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
-    return """
-        SELECT l.unit AS unit_l, r.unit AS unit_r, mark_l, mark_r, weight, hash(l.tie, r.tie) AS tie,
-               {'forename': k.forename, 'household': k.household, 'nhs': k.nhs, 'pattern': k.pattern} AS evidence
+    return f"""
+        SELECT l.unit AS unit_l, r.unit AS unit_r, hash(l.tie, r.tie) AS tie, {", ".join(f"k.{name}" for name in PAIR)}
           FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
         """
 
@@ -314,10 +334,9 @@ def _recalled_units() -> str:
 def _weighed_units(predictions: str) -> str:
     """SQL of the pairs of units that weigh enough, one for each pair of their patterns among `predictions`."""
     return f"""
-        SELECT l.unit AS unit_l, r.unit AS unit_r, l.mark AS mark_l, r.mark AS mark_r, match_weight AS weight,
-               hash(l.tie, r.tie) AS tie,
-               {{'forename': mw_forename, 'household': {_household()}, 'nhs': mw_nhs_number > 0,
-                 'pattern': CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END}} AS evidence
+        SELECT l.unit AS unit_l, r.unit AS unit_r, hash(l.tie, r.tie) AS tie, l.mark AS mark_l, r.mark AS mark_r,
+               match_weight AS weight, mw_forename AS forename, {_household()} AS household, mw_nhs_number > 0 AS nhs,
+               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
           FROM (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
           JOIN side_l l ON l.pattern = unique_id_l JOIN side_r r ON r.pattern = unique_id_r
         """

@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import betaincinv
 
+from privacy.linkage import assignment
 from privacy.linkage.link import FURTHER_THRESHOLD, Scored, decide, forename_agrees
 from privacy.linkage.model import bits_of
 
@@ -106,13 +107,14 @@ class NegativeControl:
         linked = step.decision.kept if step.one_to_one else np.flatnonzero(_further(step.pairs))
         if not len(linked):
             return
-        right, weight = _columns(step.pairs, "unit_r", "weight")
-        part_of_pair = _parts(step.pairs)
+        left, right, weight = _columns(step.pairs, "unit_l", "unit_r", "weight")
+        part_of_pair, connected = _parts(step.pairs), assignment.connected(left, right)
         partners, strangers = [], []
         subjects = 0
         for part in range(FOLDS):
             mine = linked[part_of_pair[linked] == part]
-            remaining = step.pairs.filter(pa.array(part_of_pair != part))
+            near = np.isin(connected, connected[mine])  # no other pair can touch a link of theirs
+            remaining = step.pairs.filter(pa.array(near & (part_of_pair != part)))
             partners.append(weight[mine])
             strangers.append(_heaviest(right[mine], *_linked(remaining, step)))
             subjects += len(mine)

@@ -58,12 +58,12 @@ FURTHER_ERROR = 0.5
 DOUBLE_SURNAMES = 0.04
 RARE_SURNAMES, RARE_FORENAMES = 40_000, 4_000
 BANDS: dict[str, tuple[tuple[float, float], ...]] = {
-    "surname": ((0.25, 0.0021), (0.22, 0.0004), (0.12, 0.00016), (0.17, 0.00006), (0.24, 0.00003)),
+    "surname": ((0.25, 0.0034), (0.22, 0.00064), (0.12, 0.00026), (0.17, 0.0001), (0.24, 0.00005)),
     "forename": ((0.15, 0.014), (0.33, 0.005), (0.27, 0.0018), (0.15, 0.0006), (0.06, 0.0002), (0.04, 0.0001)),
 }
 """Of each band of names, commonest first: share of children, and how often two children of it have one name, by the
-public lists that the bands are from. A rare name is taken to be commoner than it is: where one is, a family or a
-community may be near.
+public lists that the bands are from. Surnames are taken to be 1.6 times as common as they are, and a rare name to be
+commoner than it is: where one is, a family or a community may be near.
 """
 
 SET: dict[str, dict[str, list[float]]] = yaml.safe_load(
@@ -73,6 +73,7 @@ SET: dict[str, dict[str, list[float]]] = yaml.safe_load(
 OF_A_FAMILY = frozenset(
     {
         "day and month exchanged",
+        "same, of a crowd",
         "alike, one household",
         "same, one family",
         "different, one family",

@@ -4,9 +4,10 @@ The steps: `rows` (what was sent, and the entities of a service), `candidates` a
 their weights), `assignment` (one to one), and here what joins them. child_ids are random, and kept when a cohort is
 linked again.
 
-Nothing is read off the cohort but the records that compete for one another: every number that decides is in the model,
-in this code, or is the published number of children. A record more or less can therefore only change the links of
-records that a chain of shared tokens connects with it.
+Nothing is read off the cohort but the records that compete for one another, and how many children share a number, or a
+postcode and a month of birth (`rows`): every other number that decides is in the model, in this code, or is the
+published number of children. A record more or less can therefore only change the links of records that a chain of
+shared tokens connects with it.
 """
 
 from __future__ import annotations
@@ -125,8 +126,7 @@ def link(
             for number, step in enumerate(STEPS, MARKS + 1)
         ]
         _number_children(con)
-        _assign_ids(con, previous)
-        return LinkResult(_links(con), steps, _review_patterns(con))
+        return LinkResult(_links(con, _child_ids(con, previous)), steps, _review_patterns(con))
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
@@ -165,8 +165,9 @@ def _step(
     candidates.score(con, left, right, children, backend, memory, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
+    seen = Scored(name, left, right, one_to_one, _units(con, right), children, scored, decision)
     for watch in watchers:
-        watch(con, Scored(name, left, right, one_to_one, _units(con, right), children, scored, decision))
+        watch(con, seen)
     kept, late = decision.kept, decision.late
     scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
@@ -267,63 +268,86 @@ def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
 
 
 def _number_children(con: duckdb.DuckDBPyConnection) -> None:
-    """Create `linked`: every row with its child 0, 1, ..., the rule and the probability that brought it there."""
-    numbers = (*rows.OWN_NUMBERS, *rows.SCOPED_NUMBERS)
-    shared = ", ".join(
-        f"by_{number} AS (SELECT entity, {number}, true AS same_{number} FROM held WHERE {number} IS NOT NULL"
-        f" GROUP BY entity, {number} HAVING count(*) > 1)"
-        for number in numbers
-    )
-    joined = " ".join(f"LEFT JOIN by_{number} USING (entity, {number})" for number in numbers)
+    """Create `senders` (sender: 0, 1, ... in the order of source and council) and `linked`: every row with its sender
+    and child 0, 1, ..., the rule and the probability that brought it there."""
     con.execute(
-        f"""
-        CREATE TABLE linked AS
-        WITH held AS MATERIALIZED (
-            SELECT source, council, row_key, unit, entity, {", ".join(numbers)}
-              FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern) JOIN entities USING (pattern)),
-        children AS (SELECT unit, row_number() OVER (ORDER BY unit) - 1 AS child FROM (SELECT DISTINCT unit FROM held)),
-        several AS (SELECT entity, true AS repeated FROM held GROUP BY entity HAVING count(*) > 1),
-        {shared}
-        SELECT source, council, row_key, child,
-               CASE WHEN joins.rule IS NOT NULL THEN joins.rule
-                    WHEN same_t_upn THEN 'upn'
-                    WHEN same_t_nhs THEN 'nhs_number'
-                    WHEN same_t_upn_temporary OR same_t_patient THEN 'scoped_id'
-                    WHEN repeated THEN 'identical_demographics'
-                    ELSE 'none' END AS match_rule,
-               CASE WHEN joins.rule IS NOT NULL THEN joins.probability WHEN repeated THEN 1.0 END AS match_probability
-          FROM held JOIN children USING (unit) LEFT JOIN several USING (entity) {joined}
-          LEFT JOIN joins ON joins.unit = entity
+        """
+        CREATE TABLE senders AS SELECT source, council, row_number() OVER (ORDER BY source, council) - 1 AS sender
+          FROM (SELECT DISTINCT source, council FROM rows)
         """
     ).fetchall()
+    con.execute(f"CREATE TABLE ruled AS {_ruled_sql()}").fetchall()
+    con.execute(
+        """
+        CREATE TABLE linked AS
+        WITH children AS (
+            SELECT unit, row_number() OVER (ORDER BY unit) - 1 AS child FROM (SELECT DISTINCT unit FROM units))
+        SELECT sender, row_key, child, rule, probability
+          FROM rows JOIN senders USING (source, council) JOIN ruled USING (pattern) JOIN units USING (pattern)
+          JOIN children USING (unit)
+        """
+    ).fetchall()
+    con.execute("DROP TABLE ruled").fetchall()
 
 
-def _assign_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> None:
-    """Create `ids` (child, child_id) from `linked` (source, council, row_key, child), `child` being 0, 1, ...
+def _ruled_sql() -> str:
+    """SQL of the rule and probability that brought the rows of each pattern to their child."""
+    numbers = (*rows.OWN_NUMBERS, *rows.SCOPED_NUMBERS)
+    same = ", ".join(
+        f"{number} IS NOT NULL AND count(*) OVER (PARTITION BY entity, {number}) > 1 AS same_{number}"
+        for number in numbers
+    )
+    has = {number: f"(same_{number} OR {number} IS NOT NULL AND sent > 1)" for number in numbers}
+    return f"""
+        WITH held AS MATERIALIZED (
+            SELECT pattern, entity, sent, {", ".join(numbers)} FROM patterns JOIN entities USING (pattern)
+              JOIN (SELECT pattern, count(*) AS sent FROM rows GROUP BY pattern) USING (pattern)),
+        of_several AS (
+            SELECT pattern, true AS several, {same} FROM held
+             WHERE entity IN (SELECT entity FROM held GROUP BY entity HAVING count(*) > 1))
+        SELECT pattern,
+               CASE WHEN joins.rule IS NOT NULL THEN joins.rule
+                    WHEN {has["t_upn"]} THEN 'upn'
+                    WHEN {has["t_nhs"]} THEN 'nhs_number'
+                    WHEN {has["t_upn_temporary"]} OR {has["t_patient"]} THEN 'scoped_id'
+                    WHEN several OR sent > 1 THEN 'identical_demographics'
+                    ELSE 'none' END AS rule,
+               CASE WHEN joins.rule IS NOT NULL THEN joins.probability
+                    WHEN several OR sent > 1 THEN 1.0 END AS probability
+          FROM held LEFT JOIN of_several USING (pattern) LEFT JOIN joins ON joins.unit = entity
+        """
+
+
+def _child_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> pa.Array:
+    """The child_id of each child, 0, 1, ..., of `linked`.
 
     With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them.
     """
     (count,) = con.execute("SELECT coalesce(max(child) + 1, 0) FROM linked").fetchall()[0]
-    con.register("fresh", pa.table({"child": pa.array(range(count), pa.int64()), "fresh_id": _random_ids(count)}))
+    fresh = _random_ids(count)
     if previous is None:
-        con.execute("CREATE TABLE ids AS SELECT child, fresh_id AS child_id FROM fresh").fetchall()
-        return
-    con.register("previous", previous)
-    con.execute(
+        return fresh
+    earlier = previous["child_id"].combine_chunks().dictionary_encode()
+    con.register(
+        "previous", previous.select(["source", "council", "row_key"]).append_column("earlier", earlier.indices)
+    )
+    kept = con.sql(
         """
-        CREATE TABLE ids AS
         WITH claims AS (
-            SELECT linked.child, previous.child_id, count(*) AS n,
-                   min((linked.source, linked.council, linked.row_key)) AS first_row
-              FROM linked JOIN previous USING (source, council, row_key) GROUP BY 1, 2),
+            SELECT child, earlier, count(*) AS n, min((sender::UHUGEINT << 64) + row_key) AS first_row
+              FROM linked JOIN (FROM previous JOIN senders USING (source, council)) USING (sender, row_key)
+             GROUP BY child, earlier),
         favourites AS (
-            SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1),
-        kept AS (
-            SELECT * FROM favourites QUALIFY row_number() OVER (PARTITION BY child_id ORDER BY n DESC, first_row) = 1)
-        SELECT child, coalesce(kept.child_id, fresh_id) AS child_id FROM fresh LEFT JOIN kept USING (child)
+            SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1)
+        SELECT child, earlier FROM favourites
+       QUALIFY row_number() OVER (PARTITION BY earlier ORDER BY n DESC, first_row) = 1
         """
-    ).fetchall()
+    ).to_arrow_table()
+    con.unregister("previous")
+    chosen = np.arange(count)
+    chosen[kept["child"].to_numpy()] = count + kept["earlier"].to_numpy()
+    return pa.concat_arrays([fresh, earlier.dictionary]).take(pa.array(chosen))
 
 
 def _random_ids(count: int) -> pa.Array:
@@ -335,10 +359,18 @@ def _random_ids(count: int) -> pa.Array:
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def _links(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    return con.sql(
-        f"SELECT {', '.join(LINK_COLUMNS)} FROM linked JOIN ids USING (child) ORDER BY source, council, row_key"
-    ).to_arrow_table()
+def _links(con: duckdb.DuckDBPyConnection, child_ids: pa.Array) -> pa.Table:
+    """`linked` as LINK_COLUMNS."""
+    linked = con.sql("FROM linked ORDER BY sender, row_key").to_arrow_table()
+    senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
+    columns = [
+        *senders.take(linked["sender"]).columns,
+        linked["row_key"],
+        child_ids.take(linked["child"]),
+        linked["rule"],
+        linked["probability"],
+    ]
+    return pa.table(columns, names=LINK_COLUMNS)
 
 
 def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:

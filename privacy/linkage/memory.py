@@ -4,8 +4,9 @@ pattern are looked for and weighed again.
 Whether a pair is looked at, and what it weighs, is decided by its two patterns, the model, this code and the published
 number of children. A pattern is known by its mark: a hash of all that it says and of whether its child has a permanent
 UPN, which chooses its side in the first step. A number that too many children have is taken away before the pattern is
-marked, so that a row elsewhere that makes it so changes the marks of all that hold it. Rows join patterns, patterns
-units, and pairs links, anew each time: what follows from the same pairs is the same, to the bit.
+marked, and whether a pattern is of a crowd is in its mark, so that a row elsewhere that makes it so changes the marks
+of all that it changes. Rows join patterns, patterns units, and pairs links, anew each time: what follows from the same
+pairs is the same, to the bit.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, memory: Memory) -> None:
         """
         CREATE TABLE marks AS
         SELECT pattern, mark, mark NOT IN (FROM known) AS fresh
-          FROM (SELECT pattern, hash(tie, surname_band, forename_band, unit IN (FROM numbered)) AS mark
+          FROM (SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
                   FROM patterns JOIN units USING (pattern))
         """
     ).fetchall()

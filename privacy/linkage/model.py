@@ -152,7 +152,11 @@ LEVELS: dict[str, dict[str, str]] = {
         "same day of the month": _any(_equal("day_postcode"), _equal("names_day")),
         "same month": _any(_equal("month_postcode"), _equal("names_month")),
     },
-    "postcode": {"same": _SAME_POSTCODE, "same outward part": _SAME_OUTWARD},
+    "postcode": {
+        "same, of a crowd": f"{_SAME_POSTCODE} AND (crowded_l OR crowded_r)",
+        "same": _SAME_POSTCODE,
+        "same outward part": _SAME_OUTWARD,
+    },
     "surname": {
         "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_known(_SAME['forename'])}",
         "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_known(_SAME['forename'])}",

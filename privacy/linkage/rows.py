@@ -1,7 +1,7 @@
 """Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
-has_postcode, has_surname, has_forename, surname_band, forename_band, token columns; rows of one service
+has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns; rows of one service
 that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
 hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
 say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
@@ -27,13 +27,19 @@ from scipy.sparse.csgraph import connected_components
 
 from privacy.doors.sql import quoted
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
-from privacy.services import SERVICES
+from privacy.services import SERVICE_NAMES, SERVICES
 
 OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
+CROWD_CHILDREN = 10
+"""Children of a service who were born in one month and have one postcode (by forename and date of birth) from which it
+is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no token
+of a postcode alone; England has some forty people to a postcode in use. The first of them, in the order of a token, are
+not of the crowd: all while it has no more than these, one fewer for each further child, none from twice as many. So one
+record more or less puts no more than two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
@@ -43,6 +49,14 @@ _EVIDENCE = (
     "t_surname_postcode", "t_forename_postcode",
 )  # fmt: skip
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
+
+_PATTERN = {
+    **{"pattern": "BIGINT", "tie": "UBIGINT", "service": "VARCHAR", "sex": "VARCHAR"},
+    **dict.fromkeys(("has_dob", "has_postcode", "has_surname", "has_forename", "crowded"), "BOOLEAN"),
+    **dict.fromkeys(("surname_band", "forename_band"), "UTINYINT"),
+    **dict.fromkeys(TOKEN_COLUMNS, "UBIGINT"),
+}
+"""Columns of `patterns`."""
 
 Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
 """The rows of one source."""
@@ -56,55 +70,75 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     unknown = set(extracts) - set(SERVICES)
     if unknown:
         raise ValueError(f"not a linked source: {', '.join(sorted(unknown))}")
-    selects = [_select(con, source, extract) for source, extract in extracts.items()]
-    if not selects:
+    if not extracts:
         raise ValueError("no extract to link")
+    con.execute(
+        "CREATE TABLE rows (row BIGINT, source VARCHAR, council VARCHAR, row_key UBIGINT, pattern BIGINT)"
+    ).fetchall()
+    con.execute(f"CREATE TABLE patterns ({', '.join(f'{name} {kind}' for name, kind in _PATTERN.items())})").fetchall()
+    for service in SERVICE_NAMES:
+        of_service = {source: extract for source, extract in extracts.items() if SERVICES[source] == service}
+        if of_service:
+            _load_service(con, service, of_service)
+
+
+def _load_service(con: duckdb.DuckDBPyConnection, service: str, extracts: Mapping[str, Extract]) -> None:
+    """Add the rows and patterns of one service: what was sent is held as it came of one service at a time."""
+    selects = [_select(con, source, extract) for source, extract in extracts.items()]
     con.execute(f"CREATE TABLE sent AS {' UNION ALL '.join(selects)}").fetchall()
     for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
         _forget_default_numbers(con, number)
-    tokens = ", ".join(TOKEN_COLUMNS)
+    _find_first_of_each(con, service)
+    (rows,) = con.execute("SELECT count(*) FROM rows").fetchall()[0]
+    con.execute(
+        f"""
+        INSERT INTO rows
+        SELECT {rows} + place, source, council, row_key, pattern
+          FROM sent JOIN contents ON place = sent.rowid JOIN (SELECT tie, pattern FROM firsts) USING (tie)
+        """
+    ).fetchall()
+    con.execute(
+        f"""
+        INSERT INTO patterns
+        SELECT pattern, tie, {quoted(service)}, sex, {_any_of("_dob_")}, {_any_of("_postcode_")},
+               {_any_of("_surname_")} OR t_names IS NOT NULL, {_any_of("_forename_")} OR t_names IS NOT NULL,
+               place IN ({_crowded_sql()}), surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
+          FROM sent JOIN firsts ON place = sent.rowid
+        """
+    ).fetchall()
+    for table in ("contents", "firsts", "sent"):
+        con.execute(f"DROP TABLE {table}").fetchall()
+
+
+def _find_first_of_each(con: duckdb.DuckDBPyConnection, service: str) -> None:
+    """Create `contents` (place of a row in `sent`, tie) and `firsts` (pattern, tie, place of the first row)."""
     con.execute(
         f"""
         CREATE TABLE contents AS
-        WITH said AS (SELECT row, source, council, row_key, {COMPLETE} AS complete,
-                             hash(service, sex, {tokens}) AS content FROM sent),
-        alone AS (SELECT row, hash(content, row_number() OVER (
+        WITH said AS (SELECT rowid AS place, source, council, row_key, {COMPLETE} AS complete,
+                             hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
+        alone AS (SELECT place, hash(content, row_number() OVER (
                              PARTITION BY content ORDER BY source, council, row_key)) AS tie
                     FROM said WHERE NOT complete)
-        SELECT row, coalesce(alone.tie, content) AS tie FROM said LEFT JOIN alone USING (row)
+        SELECT place, coalesce(alone.tie, content) AS tie FROM said LEFT JOIN alone USING (place)
         """
     ).fetchall()
+    (patterns,) = con.execute("SELECT count(*) FROM patterns").fetchall()[0]
     con.execute(
         f"""
-        CREATE TABLE patterns AS
-        SELECT row_number() OVER () - 1 AS pattern, tie, service, sex,
-               {_any_of("_dob_")} AS has_dob, {_any_of("_postcode_")} AS has_postcode,
-               {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
-               {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename,
-               surname_band, forename_band, {tokens}
-          FROM sent JOIN contents USING (row)
-         WHERE row IN (SELECT min(row) FROM contents GROUP BY tie)
+        CREATE TABLE firsts AS
+        SELECT {patterns} + row_number() OVER () - 1 AS pattern, tie, place
+          FROM (SELECT tie, min(place) AS place FROM contents GROUP BY tie)
         """
     ).fetchall()
-    con.execute(
-        """
-        CREATE TABLE rows AS
-        SELECT row, source, council, row_key, pattern
-          FROM sent JOIN contents USING (row) JOIN patterns USING (tie)
-        """
-    ).fetchall()
-    con.execute("DROP TABLE contents").fetchall()
-    con.execute("DROP TABLE sent").fetchall()
 
 
 def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> str:
     relation, present = f"sent_{source}", set(extract.schema.names)
     con.register(relation, extract)
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
-    number = list(SERVICES).index(source)
     return f"""
-        SELECT (row_number() OVER ()) * {len(SERVICES)} + {number} AS row, {quoted(source)} AS source,
-               {quoted(SERVICES[source])} AS service, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex,
+        SELECT {quoted(source)} AS source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex,
                {compared_sql(present)} FROM {relation}
     """
 
@@ -121,12 +155,27 @@ def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None
     con.execute(
         f"""
         UPDATE sent SET {number} = NULL
-         WHERE (service, {number}) IN (
-               SELECT (service, {number}) FROM sent WHERE {number} IS NOT NULL GROUP BY service, {number}
-               HAVING count(DISTINCT coalesce(t_forename_dob, t_surname_dob, t_dob_postcode, row::UBIGINT))
+         WHERE {number} IN (
+               SELECT {number} FROM sent WHERE {number} IS NOT NULL GROUP BY {number}
+               HAVING count(*) > {MAX_CHILDREN_A_NUMBER}
+                  AND count(DISTINCT coalesce(t_forename_dob, t_surname_dob, t_dob_postcode, rowid::UBIGINT))
                       > {MAX_CHILDREN_A_NUMBER})
         """
     ).fetchall()
+
+
+def _crowded_sql() -> str:
+    """The rows of children beyond the first at a crowd's postcode."""
+    return f"""
+        WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
+        numbered AS (
+            SELECT rowid AS place, t_month_postcode, dense_rank() OVER (
+                       PARTITION BY t_month_postcode
+                       ORDER BY coalesce(t_forename_dob, t_surname_dob, t_dob_postcode)) AS child
+              FROM sent SEMI JOIN many USING (t_month_postcode))
+        SELECT place FROM numbered
+       QUALIFY child > {2 * CROWD_CHILDREN} - max(child) OVER (PARTITION BY t_month_postcode)
+    """
 
 
 def _any_of(word: str) -> str:

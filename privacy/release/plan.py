@@ -146,6 +146,9 @@ class Plan:
             raise PlanError("this plan document is not in canonical form")
         return plan
 
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the canonical document; the plan's identity."""

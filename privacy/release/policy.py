@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,9 @@ class Policy:
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
             raise PolicyError("reliability: a rate cannot be withheld before it is flagged")
 
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
     @property
     def sha256(self) -> str:
         """SHA-256 of what the policy says of budget and accuracy; who signs is no part of it."""
@@ -161,7 +165,7 @@ def load_policy(path: Path | None = None) -> Policy:
     what is missing, unknown or out of range."""
     path = path or settings().policy or DEFAULT_PATH
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _content(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise PolicyError(f"{path} is not a readable YAML file") from None
     expected = {"version", *(field.name for field in fields(Policy))}
@@ -188,6 +192,11 @@ def load_policy(path: Path | None = None) -> Policy:
         reliability=Reliability(**_numbers("reliability", content["reliability"], Reliability)),
         sign_off=_sign_off(content["sign_off"]),
     )
+
+
+@lru_cache(maxsize=4)
+def _content(text: str) -> Any:
+    return yaml.safe_load(text)
 
 
 _MOST_PERSONS = 2

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -126,6 +127,7 @@ def outside_the_guarantee() -> list[str]:
     return list(_said("statement.yaml")["outside_the_guarantee"])
 
 
+@cache
 def _said(file: str) -> Record:
     """What is said of every release."""
     said: Record = yaml.safe_load((_FOLDER / file).read_text(encoding="utf-8"))

@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.linkage.link import REVIEW_BAND, Scored
+from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
@@ -155,8 +155,12 @@ class Doubts:
         self._pairs: list[pa.Table] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        if not self._pairs:
-            self._remember(con, con.sql(_SAME_NUMBER).to_arrow_table())
+        if step.name == STEPS[-1][0]:  # by now nearly all that have one number are joined, or are about to be
+            con.register("joined", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
+            self._remember(
+                con, con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
+            )
+            con.unregister("joined")
         apart = step.decision.alone >= bits_of(DOUBTFUL_PROBABILITY)
         apart[step.decision.kept] = False
         at = np.flatnonzero(apart)
@@ -181,26 +185,32 @@ class Doubts:
 
 _SAME_NUMBER = " UNION ".join(
     f"""
-    SELECT DISTINCT l.unit AS unit_l, r.unit AS unit_r, false AS likely
-      FROM (patterns JOIN units USING (pattern)) AS l JOIN (patterns JOIN units USING (pattern)) AS r
-        ON l.{number} = r.{number} AND l.unit < r.unit
+    (WITH shared AS (SELECT {number} FROM patterns JOIN units USING (pattern) WHERE {number} IS NOT NULL
+                      GROUP BY {number} HAVING min(unit) < max(unit)),
+          held AS MATERIALIZED (SELECT DISTINCT {number}, unit FROM patterns JOIN units USING (pattern)
+                                 WHERE {number} IN (FROM shared))
+     SELECT DISTINCT l.unit AS unit_l, r.unit AS unit_r, false AS likely
+       FROM held AS l JOIN held AS r USING ({number}) WHERE l.unit < r.unit)
     """
     for number in OWN_NUMBERS
 )
+_JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM joined"
 _ROWS_OF_UNITS = f"""
 WITH named AS (
-    SELECT unit, min(row) AS row FROM units JOIN rows USING (pattern)
+    SELECT unit, arg_min({{{", ".join(f"'{part}': {part}" for part in _ROW)}}}, row) AS named
+      FROM units JOIN rows USING (pattern)
      WHERE unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful) GROUP BY unit
 )
-SELECT likely, {", ".join(f"a.{part}, b.{part} AS other_{part}" for part in _ROW)}
+SELECT likely, {", ".join(f"l.named.{part}, r.named.{part} AS other_{part}" for part in _ROW)}
   FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
-  JOIN rows AS a ON a.row = l.row JOIN rows AS b ON b.row = r.row
 """
 _CHILDREN = f"""
-WITH apart AS (
+WITH named AS MATERIALIZED (
+    SELECT * FROM links WHERE row_key IN (SELECT row_key FROM pairs UNION ALL SELECT other_row_key FROM pairs)
+), apart AS (
     SELECT a.child_id, b.child_id AS other_child_id, likely
-      FROM pairs JOIN links AS a USING ({", ".join(_ROW)})
-      JOIN links AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
+      FROM pairs JOIN named AS a USING ({", ".join(_ROW)})
+      JOIN named AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
      WHERE a.child_id <> b.child_id
 ), both_ways AS (
     FROM apart UNION ALL SELECT other_child_id, child_id, likely FROM apart

@@ -1,7 +1,8 @@
 """What one record can change: the links of records that a chain of shared tokens connects with it, and no others.
 
-The linkage is told the published number of children and reads nothing else off the cohort: no size, share, prior or
-crowd is counted. So a cohort falls into parts that share no token, and each is linked as if it were alone.
+The linkage is told the published number of children and reads no size, share or prior off the cohort; what it counts,
+the children with one number and those of one month at one postcode, it counts among records that share that token. So a
+cohort falls into parts that share no token, and each is linked as if it were alone.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import pyarrow as pa
 import pytest
 
 from bench.linkage.one_record import Cohort, changes
+from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.rows import components
+from privacy.linkage.rows import CROWD_CHILDREN, components
+from privacy.linkage.rows import load as load_rows
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
 from tests.support.linkage import stress
 from tests.support.linkage.populations import Frames, tokenised
@@ -118,6 +121,30 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
         for each in (frames["hv_reviews"], pd.concat([frames["hv_reviews"], first], ignore_index=True))
     )
     pd.testing.assert_frame_equal(before, after.loc[before.index])
+
+
+def crowded(tokens: np.ndarray) -> dict[int, bool]:
+    """Children of one month at one postcode by a token of their forename (a multiple of 64, which clears its bands),
+    and whether they are of a crowd."""
+    count = len(tokens)
+    said = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
+    table = pa.table({name: pa.array(values.astype(np.uint64)) for name, values in said.items()})
+    who = pa.table({"council": ["leeds"] * count, "row_key": pa.array(range(count), pa.uint64())})
+    for name in who.column_names:
+        table = table.append_column(name, who[name])
+    with in_memory() as con:
+        load_rows(con, {"hv_reviews": table})
+        return dict(con.execute("SELECT t_forename_dob, crowded FROM patterns").fetchall())
+
+
+@pytest.mark.parametrize("children", [1, CROWD_CHILDREN - 1, CROWD_CHILDREN, CROWD_CHILDREN + 3, 2 * CROWD_CHILDREN])
+def test_a_child_more_at_a_postcode_puts_few_others_into_its_crowd(children: int) -> None:
+    for seed in range(4):
+        tokens = np.random.default_rng([children, seed]).permutation(1000)[: children + 1] * 64
+        before, after = crowded(tokens[:-1]), crowded(tokens)
+        assert any(before.values()) == (children > CROWD_CHILDREN)
+        assert all(after.values()) == (children + 1 >= 2 * CROWD_CHILDREN)
+        assert sum(after[child] != crowd for child, crowd in before.items()) <= 2
 
 
 @pytest.mark.slow

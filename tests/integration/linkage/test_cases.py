@@ -140,6 +140,19 @@ def test_another_child(case: Callable[..., dict[str, str]], changes: dict[str, A
     assert ids["profile"] != ids["other"]
 
 
+def test_who_shares_a_hostel_and_a_birthday_is_another_child(case: Callable[..., dict[str, str]]) -> None:
+    likeness = {"surname": "Okafor", "forename": "Peter"}
+    ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", likeness))
+    assert ids["profile"] == ids["other"], "at a home, where a surname was replaced and a forename mistyped"
+    names = [{"surname": f"{a}okeby", "forename": f"{a}{b}alda"} for a in "BCDF" for b in "eiouy"]
+    days = [{"date_of_birth": f"2020-03-{day}"} for day in range(10, 30)]
+    residents = {
+        f"resident {n}": ("hv_reviews", name | day) for n, (name, day) in enumerate(zip(names, days, strict=True))
+    }
+    ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", likeness), **residents)
+    assert ids["profile"] != ids["other"]
+
+
 def test_twins_go_to_themselves(case: Callable[..., dict[str, str]]) -> None:
     ids = case(
         a=("eyfsp", {"upn": UPN[0]}), b=("eyfsp", {"upn": UPN[1], "forename": "George"}),
