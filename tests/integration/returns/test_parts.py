@@ -13,11 +13,13 @@ from tests.support.returns.agreements import write
 from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
 
 COUNCILS = ("leeds", "wirral")
+CORRECTED = slice(1, 21)
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """The Profile of Leeds comes in two parts, the second of which has another column and repeats a record."""
+    """The Profile of Leeds comes in two parts, the second of which has another column, repeats a record
+    and corrects twenty."""
     made = pipeline_at(tmp_path_factory.mktemp("parts"))
     write_extracts(made.landing, children=160, councils=COUNCILS)
     whole = made.landing / "leeds" / "eyfsp" / f"{COHORT}.csv"
@@ -26,7 +28,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder = whole.with_suffix("")
     folder.mkdir()
     (folder / "2025-05.csv").write_text("\n".join([header, *rows[:50]]) + "\n")
-    with_more = [f"{line},x" for line in (header, rows[0], *rows[50:])]
+    corrected = [line.replace(",2,", ",1,", 1) for line in rows[CORRECTED]]
+    assert not set(corrected) & set(rows)
+    with_more = [f"{line},x" for line in (header, rows[0], *corrected, *rows[50:])]
     (folder / "2025-06.csv").write_text("\n".join(with_more) + "\n")
     made.take_in(COUNCILS)
     made.link(COUNCILS)
@@ -51,6 +55,14 @@ def test_every_fact_stands_beside_its_row(pipeline: Pipeline) -> None:
     assert len(facts) > 20
     assert facts <= {number_of(name) for name in sent}
     assert any(fact > (2 << 40) for fact in facts)
+
+
+def test_of_a_corrected_record_the_row_in_force_is_spoken_of(pipeline: Pipeline) -> None:
+    places = range(CORRECTED.start + 1, CORRECTED.stop + 1)
+    before, now = ({number_of(f"{part}:{place}") for place in places} for part in (1, 2))
+    facts = {fact["row"] for fact in pipeline.facts("leeds", "eyfsp")}
+    assert not facts & before
+    assert facts & now
 
 
 def test_a_part_that_is_missing_or_was_changed_is_named_by_its_number(pipeline: Pipeline, tmp_path: Path) -> None:
