@@ -33,6 +33,7 @@ import polars_hash
 import pyarrow as pa
 
 from privacy import normalise
+from privacy.doors.database import rows_of
 from privacy.doors.sql import quoted
 from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
@@ -314,7 +315,7 @@ def tokenise(
     connection.
     """
     tokens = [*token_columns(columns), *marks]
-    rows = con.sql(_messages_sql(relation, columns, tokens, passthrough, whole)).to_arrow_table()
+    rows = rows_of(con, _messages_sql(relation, columns, tokens, passthrough, whole))
     kept = rows.select(passthrough)
     messages = {token.name: _one_chunk(rows[token.name]) for token in tokens}
     hashed = hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})

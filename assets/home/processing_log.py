@@ -33,6 +33,7 @@ class Processing(StrEnum):
     FORGETTING = "rows removed on request"
     EXPIRY = "removed at the end of its retention"
     SHREDDING = "landing file shredded"
+    WITHDRAWAL = "part of an extract withdrawn"
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,14 @@ class PartRows:
     sender_mac: str
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()
+    withdrawn: str = ""
+    """Why, if it was; its rows are not counted then."""
 
 
 @dataclass(frozen=True)
 class FromParts:
     """How an extract was put together: `how` its parts belong together, whether that was `seen` from them rather than
-    stated, what their order is by, and the parts in their order, those that were sent again first."""
+    stated, what their order is by, and the parts in their order, those that were withdrawn or sent again first."""
 
     how: str
     seen: bool
@@ -227,6 +229,16 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     promote_all([*moves, (staged.tokens, home.tokens(*key))] if staged.tokens else moves)
     write_json(home.quality(*key), asdict(quality))
     home.stopped(*key).unlink(missing_ok=True)
+
+
+def take_out(home: Home, key: tuple[str, str, str]) -> None:
+    """Take what is in of an extract out; its result stays among those that were superseded."""
+    earlier = read(home.quality(*key))
+    for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
+        path.unlink(missing_ok=True)
+    if earlier:
+        write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
+        home.quality(*key).unlink()
 
 
 def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:

@@ -120,11 +120,15 @@ def write_moved(
 
 
 def described(
-    composed: Composed, sent_again: Iterable[tuple[Part, int]], aside: Mapping[str, tuple[int, tuple[int, ...]]]
+    composed: Composed,
+    sent_again: Iterable[tuple[Part, int]],
+    aside: Mapping[str, tuple[int, tuple[int, ...]]],
+    withdrawn: Iterable[Part],
 ) -> FromParts:
     """What is told of the parts. `aside` says, by MAC, how many rows of a file of several cohorts are of none, and
     which are the first."""
-    told = [_described(part, None, number) for part, number in sent_again]
+    told = [_described(part, None, 0) for part in withdrawn if not part.moved]
+    told += [_described(part, None, number) for part, number in sent_again]
     told += [_described(part, composed, 0) for part in composed.parts.parts if not part.moved]
     for place, part in enumerate(told):
         count, first = aside.get(part.file_mac, (0, ()))
@@ -148,6 +152,7 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
         of_nothing=tally.deletions_of_nothing if tally else 0,
         sent_again=sent_again,
         sender_mac=part.sender_mac,
+        withdrawn=part.withdrawn,
     )
 
 
@@ -164,7 +169,8 @@ def _findings(home: Home, key: Key, composed: Composed, of_extract: RowKeys) -> 
     lines: list[pa.Table] = [_no_lines()]
     counts: Counter[str] = Counter()
     for stem, parts in _by_stem([part for part in composed.parts.parts if not part.moved]).items():
-        found = pa.concat_tables(_tables(kept(home, key, stem).quarantine))
+        path = kept(home, key, stem).quarantine
+        found = pa.concat_tables(_tables(path)) if path.exists() else _no_lines()  # it is kept for a time
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
         of, _ = part_and_row(of_extract.rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(

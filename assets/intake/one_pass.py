@@ -24,7 +24,7 @@ from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
 from assets.intake.shared_numbers import SharedNumbers, hashes_sql
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
-from privacy.doors.database import in_memory
+from privacy.doors.database import in_memory, rows_of
 from privacy.doors.sql import csv, quoted
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
@@ -173,6 +173,7 @@ def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: 
     """Tools with the look-up of deprivation quintiles by postcode."""
     con = in_memory()
     con.execute("SET enable_progress_bar = false; SET GLOBAL preserve_insertion_order = false")
+    con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
     pseudonyms.prepare(con)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
     if postcode_directory:
@@ -291,7 +292,7 @@ def _typed(
     sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)} FROM ({projection.sql})"
     for chunk in ahead(_chunks(extract)):
         con.register("extract", chunk)
-        yield con.sql(sql).to_arrow_table()
+        yield rows_of(con, sql)
         con.unregister("extract")
 
 

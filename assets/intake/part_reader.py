@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -155,7 +154,7 @@ class PartsReader:
                 mac = deliveries.file_mac(self._keys, sha256)
                 delivery = self._delivery(file, sha256, mac)
                 entry, now = known.get(mac), state(path)
-                if not entry or entry.made_under != delivery.made_under:
+                if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
                     entry = self._sorted(delivery, staging)
                 if known.get(mac) != (entry := replace(entry, state=now)):
                     several.remember(self._home, landed.source, landed.council, mac, entry)
@@ -203,7 +202,7 @@ class PartsReader:
             key = (landed.source, cohort, landed.council)
             own = [part for part in parts.held(self._home, key) if part.file_mac == delivery.mac]
             here[cohort] = pa.concat_tables(from_parts.marks_of(self._home, self._keys, key, own).values())
-        mac = deliveries.file_mac(self._keys, hashlib.sha256(f"moved {delivery.mac}".encode()).hexdigest())
+        mac = parts.mac_of_moved(self._keys, delivery.mac)
         for cohort in cohorts_of_children():
             key = (landed.source, cohort, landed.council)
             held = [part for part in parts.held(self._home, key) if part.file_mac not in (delivery.mac, mac)]
@@ -256,7 +255,7 @@ class PartsReader:
 
     def _unread(self, landed: Landed) -> list[Unread]:
         """The parts that have not been read under these circumstances, each with the run that first found it."""
-        known = {part.file_mac: part for part in parts.held(self._home, landed.key)}
+        known = {part.file_mac: part for part in parts.noted(self._home, landed.key)}
         run = max((part.arrived for part in known.values()), default=0) + 1
         hashes = {path: content_sha256(path, f"a part of {landed.name}") for path in landed.parts}
         macs = {path: deliveries.file_mac(self._keys, sha256) for path, sha256 in hashes.items()}
@@ -265,7 +264,7 @@ class PartsReader:
         for path, mac in macs.items():
             part = replace(landed, path=path, parts=(), part=numbers[mac])
             delivery, earlier = self._delivery(part, hashes[path], mac), known.get(mac)
-            if mac not in found and not (earlier and earlier.made_under == delivery.made_under):
+            if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
                 found[mac] = Unread(delivery, earlier.arrived if earlier else run)
         return [*found.values()]
 
@@ -326,12 +325,13 @@ class PartsReader:
                 staged = yield from one_pass(self._desk.tools, extract, first.contract, out)
         return left_out(staged, keys, held_back.rows), out, held_back
 
-    def was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any]]) -> bool:
-        """Whether a file is among those that were read, under the same circumstances."""
+    def was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
+        """Whether a file is among those that were read, under the same circumstances; None where these do not matter,
+        because it is not read again."""
         sha256 = content_sha256(path, landed.name)
         mac = deliveries.file_mac(self._keys, sha256)
         file = replace(landed, path=path, parts=(), several=())
-        return made_under.get(mac) == self._delivery(file, sha256, mac).made_under
+        return mac in made_under and made_under[mac] in (None, self._delivery(file, sha256, mac).made_under)
 
 
 def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) -> parts.Part:

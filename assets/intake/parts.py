@@ -18,8 +18,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
+from assets.intake.deliveries import file_mac
 from assets.intake.one_pass import RuleCount, Staged
 from privacy.doors.files import promote, promote_all, write_json
+from privacy.keys import KeyRing
 from sources.extract.part_names import Place, are_comparable, place_of
 
 Key = tuple[str, str, str]
@@ -54,6 +56,8 @@ class Part:
     """Whether its file held rows of other cohorts too."""
     moved: bool = False
     """It has no row of its own: it says which records a file of several cohorts gives to others now."""
+    withdrawn: str = ""
+    """Why it should not have been sent: none of its rows is kept, and its file is not read again."""
 
 
 _PART = TypeAdapter(Part)
@@ -83,10 +87,20 @@ def stem_of(parts: Sequence[Part]) -> str:
     return f"{parts[0].number}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
-def held(home: Home, key: Key) -> list[Part]:
-    """The parts of an extract that have been read, by number."""
+def noted(home: Home, key: Key) -> list[Part]:
+    """The parts of an extract that have been read, those that were withdrawn too, by number."""
     notes = (_PART.validate_json(path.read_bytes()) for path in home.parts(*key).glob("*.json"))
     return sorted(notes, key=lambda part: part.number)
+
+
+def held(home: Home, key: Key) -> list[Part]:
+    """The parts of an extract of which rows are kept, by number."""
+    return [part for part in noted(home, key) if not part.withdrawn]
+
+
+def withdrawn(home: Home, key: Key) -> list[Part]:
+    """The parts of an extract that were withdrawn, by number."""
+    return [part for part in noted(home, key) if part.withdrawn]
 
 
 def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Path) -> None:
@@ -97,11 +111,21 @@ def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Pat
     promote_all([*moves, (staged.tokens, place.tokens)] if staged.tokens else moves)
     for part in parts:
         note(home, key, replace(part, kept_in=stem))
+    clear(home, key)
+
+
+def clear(home: Home, key: Key) -> None:
+    """Remove the files in which no part's rows lie any more."""
     in_use = {part.kept_in for part in held(home, key)}
     for folder in (home.parts(*key), home.tokens_of_parts(*key)):
         for path in folder.glob("*-*.parquet"):
             if path.name.partition(".")[0] not in in_use:
                 path.unlink()
+
+
+def mac_of_moved(keys: KeyRing, mac: str) -> str:
+    """By which it is known what a file of several cohorts, of this MAC, says in those that it takes records from."""
+    return file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
 
 
 def keep_moved(home: Home, key: Key, part: Part, marks: Path) -> None:

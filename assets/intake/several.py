@@ -37,7 +37,8 @@ _BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 EL
 
 @dataclass(frozen=True)
 class Sorted:
-    """A file that held several cohorts: of which its rows were, and those set aside, the first of them by number.
+    """A file that held several cohorts: of which its rows were, and those set aside, the first of them by number. One
+    of which no row is held any more is of no cohort, and not read again.
     `state` is its size and time of change, by which it is known without a key until it is written anew."""
 
     state: list[list[int]]
@@ -67,6 +68,22 @@ def remember(home: Home, source: str, council: str, mac: str, entry: Sorted) -> 
     """Keep what is known of a file, durable on return."""
     entries = known(home, source, council) | {mac: entry}
     write_json(home.several(source, council), {each: asdict(of) for each, of in entries.items()})
+
+
+def close(home: Home, source: str, council: str, mac: str) -> None:
+    """Keep of a file that was sorted only that it was, so that it is not read again: none of its rows is held."""
+    if entry := known(home, source, council).get(mac):
+        remember(home, source, council, mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
+
+
+def close_cohort(home: Home, source: str, council: str, cohort: str) -> None:
+    """Forget of every file that was sorted that it had rows of a cohort."""
+    for mac, entry in known(home, source, council).items():
+        left = tuple(each for each in entry.cohorts if each != cohort)
+        if not left:
+            close(home, source, council, mac)
+        elif left != entry.cohorts:
+            remember(home, source, council, mac, replace(entry, cohorts=left))
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 import numpy as np
@@ -211,24 +212,29 @@ def left_out(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
     if not rows:
         return staged
     quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
-    without(staged.quarantine, quarantine, keys.of(np.array(sorted(rows))))
+    gone = keys.of(np.array(sorted(rows)))
+    without(staged.quarantine, quarantine, lambda own: np.isin(own, gone))
     return replace(staged, quarantine=quarantine, rows_forgotten=len(rows), rules=without_rows(staged.rules, rows))
 
 
-def without(path: Path, out: Path, gone: np.ndarray) -> None:
-    """Copy a Parquet file of the intake but for the rows of these keys."""
+Gone: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""Which of the rows of an extract, by their keys, are no longer held."""
+
+
+def without(path: Path, out: Path, gone: Gone) -> None:
+    """Copy a Parquet file of the intake but for the rows that are `gone`."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     with TableWriter(out, sealed.metadata(file)) as writer:
         copy_without(file, writer, gone)
 
 
-def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: np.ndarray) -> None:
-    """Write the rows of a file but for those of these keys."""
+def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: Gone) -> None:
+    """Write the rows of a file but for those that are `gone`."""
     if not file.num_row_groups:
         writer.write(sealed.schema(file).empty_table())
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
-        writer.write(table.filter(pa.array(~np.isin(table[ROW_KEY].to_numpy(), gone))))
+        writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))
 
 
 def holds_any(path: Path, gone: np.ndarray) -> bool:

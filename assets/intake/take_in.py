@@ -134,6 +134,13 @@ class Intake:
             return self._together(landed, folder, stopped)
         return self._on_its_way(landed, folder, stopped)
 
+    def take_parts_held(self, landed: Landed) -> Outcome:
+        """Put together what is held of an extract in parts, whatever lies in landing. None where nothing is held."""
+        with in_use(self.home), self.home.staging() as staging:
+            way = self._together(replace(landed, parts=(), several=()), staging / "0", None)
+            (outcome,) = side_by_side([(0, way)], self.give_tokens, judging.judge)
+            return outcome
+
     def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
         """Those of the councils of which an intake would take, stop or look at something: of others, all that they have
         sent for the cohort is in."""
@@ -211,10 +218,11 @@ class Intake:
     def _stands_together(self, landed: Landed) -> bool:
         """Whether every file of an extract in parts was read, and what they make together is in."""
         sorted_under = several.known(self.home, landed.source, landed.council)
-        read = {part.file_mac: part.made_under for part in parts.held(self.home, landed.key)}
+        noted = parts.noted(self.home, landed.key)
+        read = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         if not all(self._reader.was_read(landed, path, read) for path in landed.parts):
             return False
-        of_several = {mac: entry.made_under for mac, entry in sorted_under.items()}
+        of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_under.items()}
         if not all(self._reader.was_read(landed, path, of_several) for path in landed.several):
             return False
         if not landed.in_parts:
@@ -286,7 +294,8 @@ class Intake:
         replaced = [(part, again[part.number]) for part in held if part.number in again]
         files = several.known(self.home, landed.source, landed.council)
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
-        return staged, from_parts.described(composed, replaced, aside)
+        withdrawn = parts.withdrawn(self.home, landed.key)
+        return staged, from_parts.described(composed, replaced, aside, withdrawn)
 
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         contract = CONTRACTS[landed.source]

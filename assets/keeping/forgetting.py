@@ -11,9 +11,10 @@ import contextlib
 import functools
 import secrets
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,7 @@ from assets.intake.profile import profile, rows_warned
 from assets.intake.reports import report_extract
 from assets.intake.rows_apart import RowState, TableWriter
 from assets.intake.suppressions import (
+    Gone,
     Objection,
     Suppressed,
     add_objection,
@@ -69,6 +71,9 @@ from sources.contracts import CONTRACTS
 from sources.extract.landed import cohorts_of_children
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
+
+GoneOf: TypeAlias = Callable[[parts.Key], Gone]
+"""The same, by extract."""
 
 
 class CannotForget(Exception):
@@ -217,7 +222,8 @@ def _finish(home: Home, keys: KeyRing) -> list[str]:
         suppress(home, *extract.key, _listed(home, extract))
         _remove(home, keys, *extract.key)
     cohorts = sorted({extract.cohort for extract in removal.extracts})
-    not_linked = [sentence for cohort in cohorts for sentence in _link_again(home, keys, cohort)]
+    of_list = functools.partial(_of_list, home, keys)
+    not_linked = [sentence for cohort in cohorts for sentence in link_again(home, cohort, keys, of_list)]
     home.unfinished_removal.unlink()
     return not_linked
 
@@ -277,11 +283,11 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     with home.staging() as staging:
         for path in open_to_all:
             if path.exists() and holds_any(path, gone):
-                without(path, staging / path.name, gone)
+                without(path, staging / path.name, lambda own: np.isin(own, gone))
                 promote(staging / path.name, path)
         for path, holder in sealed_files:
             if path.exists():
-                _without_sealed(path, staging / path.name, gone, keys, holder)
+                without_sealed(path, staging / path.name, keys, holder, lambda own: np.isin(own, gone))
     for part in held:
         _note_without(home, keys, key, part, rows)
     if quality is None:  # parts that have not been put together yet
@@ -294,7 +300,8 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
         report_extract(home, now, deliveries.last(home, *key, now.file_mac))
 
 
-def _without_sealed(path: Path, staged: Path, gone: np.ndarray, keys: KeyRing, holder: str) -> None:
+def without_sealed(path: Path, staged: Path, keys: KeyRing, holder: str, gone: Gone) -> None:
+    """Write a sealed file anew without the rows whose keys are `gone`; raises `KeyProblem`."""
     file = sealed.opened(path, keys.opens(holder))
     with TableWriter(staged, sealed.metadata(file), sealed.sealed_to(keys.seals_to(holder))) as writer:
         copy_without(file, writer, gone)
@@ -347,15 +354,15 @@ def _forget_numbers(path: Path) -> None:
         write_json(path, asdict(replace(earlier, rules=rules)))
 
 
-def _link_again(home: Home, keys: KeyRing, cohort: str) -> list[str]:
-    """Links, tables and report without the removed rows; a sentence where that takes a run. Returns are not kept: they
-    cannot be opened here, and are made again by their own job."""
+def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:
+    """Links, tables and report without the rows that are `gone`; a sentence where that takes a run. Returns are not
+    kept: they cannot be opened here, and are made again by their own job."""
     if not home.linked(cohort).exists():
         return []
     councils = councils_linked(home, cohort)
     for path in home.all_returns(cohort):
         path.unlink()
-    _drop_links(home, keys, cohort)
+    _drop_links(home, cohort, gone)
     forget_rows(home, cohort)
     write_record(home, cohort, LinkageRecord(councils))
     home.weighed(cohort).unlink(missing_ok=True)
@@ -372,24 +379,25 @@ def _link_again(home: Home, keys: KeyRing, cohort: str) -> list[str]:
     return []
 
 
-def _drop_links(home: Home, keys: KeyRing, cohort: str) -> None:
+def _of_list(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
+    """The rows on the list of what must not come back."""
+    quality = deliveries.read(home.quality(*key))
+    rows = listed(home, key, quality.part_numbers) if quality else []
+    gone = row_keys_of(home, keys, *key).of(np.array(rows)) if rows else np.empty(0, np.uint64)
+    return lambda own: np.isin(own, gone)
+
+
+def _drop_links(home: Home, cohort: str, gone: GoneOf) -> None:
     """Take rows that are no longer in out of the links, whose other children keep their ids."""
     if not home.links(cohort).exists():
         return
-    links = pyarrow.parquet.read_table(home.links(cohort))
-    gone = [_no_rows()]
+    links = pyarrow.parquet.read_table(home.links(cohort), partitioning=None)
+    row_keys, drop = links[ROW_KEY].to_numpy(), np.zeros(links.num_rows, bool)
     for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
-        quality = deliveries.read(home.quality(source, cohort, council))
-        rows = listed(home, (source, cohort, council), quality.part_numbers) if quality else []
-        if rows:
-            gone.append(_by_key(source, council, row_keys_of(home, keys, source, cohort, council).of(np.array(rows))))
-    with in_memory() as con:
-        con.register("links", links)
-        con.register("gone", pa.concat_tables(gone))
-        kept = con.sql(f"FROM links ANTI JOIN gone USING (source, council, {ROW_KEY})").to_arrow_table()
+        own = pc.and_(pc.equal(links["source"], source), pc.equal(links["council"], council)).to_numpy()
+        drop[own] = gone((source, cohort, council))(row_keys[own])
     with home.staging() as staging:
-        kept = kept.select(links.column_names).replace_schema_metadata(links.schema.metadata)
-        pyarrow.parquet.write_table(kept, staging / "links.parquet", compression="zstd")
+        pyarrow.parquet.write_table(links.filter(pa.array(~drop)), staging / "links.parquet", compression="zstd")
         promote(staging / "links.parquet", home.links(cohort))
 
 

@@ -17,7 +17,7 @@ from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
-from assets.intake import deliveries, several
+from assets.intake import deliveries, parts, several
 from assets.intake.suppressions import objection_in
 from privacy.doors.files import overwrite
 from privacy.keys import KeyRing
@@ -28,8 +28,11 @@ from sources.reference.cohorts import Cohort, cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone with a folder for each source, and in it one for each cohort."""
+_OF_SEVERAL = "files of several cohorts"
 _SHREDDING_PREFIX = ".shredding-"
 _LAST_YEAR = 2098
+_LONG_AGO = "1970-01-01T00:00:00+00:00"
+"""When a file was taken in of which no row is held any more."""
 
 
 @dataclass(frozen=True, order=True)
@@ -70,7 +73,7 @@ class Expiry:
 
 def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
     """What is kept longer than it may be. Files of landing are looked at where `landing` and `keys` are given."""
-    found = sorted({*_cohorts(home, policy, now.date()), *_parts(home, policy, now)})
+    found = sorted({*_cohorts(home, policy, now.date()), *_parts(home, policy, now), *_of_parts(home, policy, now)})
     files = []
     if landing and keys and landing.is_dir():
         files = [
@@ -87,7 +90,9 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         found = due(home, landing, keys, policy, now)
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
-            if entry.path.is_dir():
+            if entry.what == _OF_SEVERAL:
+                several.close_cohort(home, entry.source, entry.council, entry.cohort)
+            elif entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
                 entry.path.unlink(missing_ok=True)
@@ -98,7 +103,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
 
 def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
     """Everything of the cohorts whose time is over, but for what belongs to releases."""
-    for entry in (*_folders(home), *_returned(home), *_objections(home)):
+    for entry in (*_folders(home), *_of_files_of_several(home), *_returned(home), *_objections(home)):
         if today >= policy.ends(Cohort(entry.cohort)):
             yield entry
 
@@ -111,6 +116,14 @@ def _folders(home: Home) -> Iterator[Due]:
             yield Due(path.name.removeprefix("cohort="), pattern.partition("/")[0], "", source, path)
     for path in home.tokens_zone.glob("source=*/cohort=*"):
         yield Due(path.name.removeprefix("cohort="), "tokens", "", path.parent.name.removeprefix("source="), path)
+
+
+def _of_files_of_several(home: Home) -> Iterator[Due]:
+    """What is known of files that held rows of a cohort among others."""
+    for path in home.restricted.glob("several/source=*/*.json"):
+        source, council = path.parent.name.removeprefix("source="), path.stem
+        for cohort in {cohort for entry in several.known(home, source, council).values() for cohort in entry.cohorts}:
+            yield Due(cohort, _OF_SEVERAL, council, source, path)
 
 
 def _returned(home: Home) -> Iterator[Due]:
@@ -143,9 +156,25 @@ def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
                 yield Due(cohort, "superseded delivery", path.stem, source, superseded)
 
 
+def _of_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
+    """Quarantine of the parts of extracts of cohorts that are still held."""
+    for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
+        source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
+        key = (source, cohort, folder.stem)
+        read = {part.kept_in: part.read_at for part in parts.held(home, key)}
+        for stem, read_at in read.items() if now.date() < policy.ends(Cohort(cohort)) else ():
+            path = parts.kept(home, key, stem).quarantine
+            if path.exists() and _is_over(read_at, policy.quarantine_days, now):
+                yield Due(cohort, "quarantine", folder.stem, source, path)
+
+
 def _older(result: Path, days: int, now: dt.datetime) -> bool:
     quality = deliveries.read(result)
-    return quality is not None and now - dt.datetime.fromisoformat(quality.taken_at) > dt.timedelta(days=days)
+    return quality is not None and _is_over(quality.taken_at, days, now)
+
+
+def _is_over(since: str, days: int, now: dt.datetime) -> bool:
+    return now - dt.datetime.fromisoformat(since) > dt.timedelta(days=days)
 
 
 def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
@@ -172,6 +201,8 @@ def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -
         return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
     if cohort and cohort not in entry.cohorts:
         return ""
+    if not entry.cohorts:
+        return Shreddable(landed, mac, _LONG_AGO)
     looked_at = [_looked_at(home, keys, replace(landed, cohort=each)) for each in entry.cohorts]
     kept = next((each for each in looked_at if isinstance(each, str)), "")
     taken = [each.taken_at for each in looked_at if isinstance(each, Shreddable)]

@@ -166,11 +166,12 @@ def _with_shared_numbers(frames: Frames) -> Frames:
 
 
 def _with_a_crowd(frames: Frames) -> Frames:
-    """Some children of one month live at one postcode, and in health nothing of their names is right: what links them
-    is date of birth and postcode."""
+    """Some children of one month live at one postcode, and in health nothing of their names is right: they are linked
+    by date of birth and postcode."""
     health = frames["hv_reviews"]
     born = health.date_of_birth.between(_RESIDENTS_BORN, _RESIDENTS_BORN + pd.offsets.MonthEnd())
-    there = health.child.isin(frames["eyfsp"].child) & born
+    numbered = health.child[health.groupby("nhs_number").child.transform("nunique") > 1]
+    there = born & health.child.isin(frames["eyfsp"].child) & ~health.child.isin(numbered)
     residents = sorted(health.child[there].unique())[:_RESIDENTS]
     settled = {
         source: frame.assign(postcode=frame.postcode.mask(frame.child.isin(residents), _HOSTEL))

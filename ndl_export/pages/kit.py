@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import jinja2
@@ -18,6 +19,8 @@ from ndl_export.pages import charts, words
 
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ONE_AT_A_TIME = Lock()
+"""Threads that render side by side gain nothing, and each would compile the templates for itself."""
 _DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that make a reader see text in another order than it is written."""
 
@@ -27,7 +30,8 @@ def render(folder: Path, name: str, **values: object) -> str:
 
     Raises jinja2.UndefinedError where the template asks for a value that is not given.
     """
-    rendered = _environment(folder).get_template(name).render(values)
+    with _ONE_AT_A_TIME:
+        rendered = _environment(folder).get_template(name).render(values)
     return _DIRECTION_MARKS.sub("", _NOT_IN_XML.sub("\ufffd", rendered))
 
 
@@ -43,6 +47,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
     )
     made.filters |= {word.__name__: word for word in words.FILTERS} | {"runs": _runs}
     made.globals["charts"] = charts

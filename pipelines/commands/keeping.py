@@ -15,6 +15,8 @@ from pipelines.commands.console import COHORT, stop, stopping_at
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from assets.home.paths import Home
     from assets.keeping.forgetting import Forgotten
     from privacy.keys import KeyRing
@@ -211,6 +213,77 @@ def _check_extract(council: str, source: str) -> None:
         check_extract_name(f"{council}/{source}")
 
 
+@click.group("parts")
+def parts_command() -> None:
+    """The parts of an extract that came in parts, and the withdrawal of one that should not have been sent."""
+
+
+EXTRACT = (
+    click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425."),
+    click.option("--council", type=console.COUNCIL, required=True, help="Whose extract, as leeds."),
+    click.option("--source", type=console.SOURCE, required=True, help="Which extract, as hv_reviews."),
+)
+
+
+def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(EXTRACT):
+        command = option(command)
+    return command
+
+
+@parts_command.command("list")
+@HOME
+@_of_extract
+@console.as_json
+def list_parts(home: Path, cohort: Cohort, council: str, source: str, as_json: bool) -> None:
+    """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
+    from assets.intake import parts
+
+    noted = [part for part in parts.noted(_home(home), (source, cohort.code, council)) if not part.moved]
+    facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for part in noted:
+        click.echo(f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}")
+    if not noted:
+        click.echo(f"{council}/{source}/{cohort.code} does not come in parts")
+
+
+@parts_command.command("withdraw")
+@HOME
+@console.landing(required=True)
+@KEYS
+@_of_extract
+@click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
+@click.option("--reason", required=True, help="Why; the sender's report repeats it. Name no child.")
+def withdraw_part(
+    home: Path, landing: Path, keys: Path | None, cohort: Cohort, council: str, source: str, number: int, reason: str
+) -> None:
+    """Take back a part that should never have been sent: its rows go, those that they replaced come back into force.
+
+    Of a file of several cohorts, from all of them. Links and tables are made anew. Ledger and releases stay.
+    """
+    from assets.home.at_work import InUse
+    from assets.home.errors import Damaged
+    from assets.keeping.withdrawing import CannotWithdraw, withdraw
+    from assets.linkage.tokens import TokensUnusable
+    from privacy.keys import KeyProblem
+    from sources.reference.expected_rows import InvalidExpectedRows
+
+    place, key = _home(home), (source, cohort.code, council)
+    with stopping_at(CannotWithdraw, InUse, Damaged, KeyProblem, TokensUnusable, InvalidExpectedRows):
+        done, not_linked = withdraw(landing.resolve(), place, _keys(keys), key, number, reason)
+    for each in done:
+        of = f"{each.key[2]}/{each.key[0]}/{each.key[1]}"
+        click.echo(
+            f"Withdrawn: part {each.number} of {of}; {'the rest is in' if each.is_in else 'nothing of it is in'}"
+        )
+    for sentence in not_linked:
+        click.echo(f"! {sentence}")
+    click.echo("Its file is not read again. Where it still lies in landing, `readiness shred` removes it.")
+
+
 @click.command("log")
 @HOME
 @click.option("--verify", "check", is_flag=True, help="Check that no line was changed or removed; exit status 1 if so.")
@@ -240,4 +313,4 @@ def _line(entry: dict[str, Any]) -> str:
     return f"{entry['time']}  {entry['what']}: {', '.join(filter(None, about))}  ({by}; {entry['software']})"
 
 
-COMMANDS = (forget, shred, retention_command, log_command)
+COMMANDS = (forget, shred, retention_command, parts_command, log_command)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
+import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -13,13 +17,20 @@ import pytest
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.take_in import Intake
+from assets.keeping.retention import shred_taken
+from assets.linkage.inputs import Extract, LinkageRecord, record_of_tables
 from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.release import sign_off
+from ndl_export.analyst_db.build import DATABASE_FILE, build_database
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find, taking_part
+from sources.synthetic import generate
 from tests.support.extracts import COHORT
 from tests.support.independent import write_extracts
+from tests.support.release.held_still import held_still
+from tests.support.release.homes import released
 
 pytestmark = pytest.mark.slow
 MONTHS = 12
@@ -60,7 +71,8 @@ def record(row: dict[str, str], source: str) -> tuple[str, ...]:
 
 
 def identified(row: dict[str, str], source: str) -> bool:
-    return record(row, source) != tuple(row.values())
+    """Whether the row names a record; a date that stands for none does not."""
+    return record(row, source) != tuple(row.values()) and row.get("date_of_birth") != "1900-01-01"
 
 
 def alone(rows: pd.DataFrame, row: dict[str, str], source: str) -> bool:
@@ -81,37 +93,93 @@ def earlier(row: dict[str, str], source: str) -> dict[str, str]:
     return changed if row.get("com_e01") != "A" else row
 
 
-def made(landing: Path, home: Home, keys: KeyRing) -> Home:
+def take_all(landing: Path, home: Home, keys: KeyRing) -> list[object]:
+    """What came of each extract, all of which are linked."""
     intake, councils = Intake(landing, home, keys), taking_part(landing)
+    outcomes: list[object] = []
     for source in CONTRACTS:
         landed = [found for council in councils if (found := find(landing, council, source, COHORT))]
-        for outcome in intake.take_in_all(landed):
-            assert isinstance(outcome, deliveries.ExtractQuality), outcome
+        outcomes += intake.take_in_all(landed)
     link_cohort(home, COHORT, councils, keys)
     derive_confidential_tables(home, COHORT, councils, keys)
-    return home
+    return outcomes
 
 
-def test_a_year_of_parts_makes_the_tables_of_whole_files(tmp_path: Path) -> None:
-    keys, chance = KeyRing.create(tmp_path / "keys"), random.Random(19)
-    write_extracts(tmp_path / "whole", children=600)
-    for path in sorted((tmp_path / "whole").glob("*/*/*.csv")):
-        monthly(path, tmp_path / "parts" / path.parts[-3] / path.parts[-2] / COHORT, path.parts[-2], chance)
-    reference = tmp_path / "whole" / "reference"
-    if reference.exists():
-        reference.rename(tmp_path / "parts" / "reference")
-        (tmp_path / "whole" / "reference").symlink_to(tmp_path / "parts" / "reference")
-    whole = made(tmp_path / "whole", Home(tmp_path / "home-whole"), keys)
-    parts = made(tmp_path / "parts", Home(tmp_path / "home-parts"), keys)
-    quality = deliveries.current(parts, "eyfsp", COHORT, "leeds")
-    assert quality
-    assert quality.parts
-    assert sum(part.replaced for part in quality.parts.parts)
-    assert sum(part.repeated for part in quality.parts.parts)
-    for family in FAMILIES:
-        one, other = (rows(home, family) for home in (whole, parts))
-        assert sum(one.values()) > 100
-        assert one == other
+def published(landing: Path, home: Home, keys: KeyRing) -> dict[str, object]:
+    """Every file of the release directory, by name, once all is released and the database is built; of the database,
+    which two builds of the same bundle make with other bytes, every table.
+
+    What people sign names each file that was delivered by its MAC, as it must: that is held still as well.
+    """
+    outcomes = take_all(landing, home, keys)
+    assert all(isinstance(each, deliveries.ExtractQuality) for each in outcomes), outcomes
+    with held_still(), patch.object(sign_off, "record_of_tables", _of_unnamed_files):
+        released(home, keys, taking_part(landing))
+    build_database(home.release)
+    files = (path for path in home.release.rglob("*") if path.is_file())
+    found: dict[str, object] = {str(path.relative_to(home.release)): path.read_bytes() for path in files}
+    return found | {DATABASE_FILE: tables(home.release / DATABASE_FILE)}
+
+
+def tables(database: Path) -> dict[str, list[tuple[object, ...]]]:
+    with duckdb.connect(database, read_only=True) as con:
+        names = con.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        return {
+            f"{schema}.{name}": con.execute(f"FROM {schema}.{name} ORDER BY ALL").fetchall() for schema, name in names
+        }
+
+
+def _of_unnamed_files(home: Home, cohort: str) -> LinkageRecord:
+    found = record_of_tables(home, cohort)
+    return replace(found, extracts=dict.fromkeys(found.extracts, Extract("", "")))
+
+
+def month_by_month(parts: Path, landing: Path, home: Home, keys: KeyRing) -> None:
+    """What lies in `parts` comes to `landing` in three runs. What came is linked and shredded before more comes."""
+    shutil.copytree(parts, landing, ignore=lambda _, names: [name for name in names if name.startswith("2025-")])
+    for first, last in ((1, 5), (6, 9), (10, MONTHS)):
+        for path in sorted(parts.glob("*/*/*/*")):
+            if first <= int(path.name[5:7]) <= last:
+                folder = landing / path.parent.relative_to(parts)
+                folder.mkdir(exist_ok=True)
+                shutil.copy(path, folder)
+        if last < MONTHS:
+            take_all(landing, home, keys)
+            shred_taken(landing, home, keys)
+
+
+@pytest.fixture(params=["independent", "synthetic"])
+def whole(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Whole files of eight councils: clean ones of few children, or such as have all that is wrong with real ones."""
+    if request.param == "independent":
+        write_extracts(tmp_path / "whole", children=600)
+    else:
+        generate(tmp_path / "whole", COHORT, scale=0.03, contract_names=True)
+    return tmp_path / "whole"
+
+
+def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(whole: Path, tmp_path: Path) -> None:
+    keys, chance = KeyRing.create(tmp_path / "keys", demonstration=True), random.Random(19)
+    parts = tmp_path / "parts"
+    shutil.copytree(whole, parts)
+    for path in sorted(parts.glob("*/*/*.csv")):
+        monthly(path, path.with_suffix(""), path.parts[-2], chance)
+        path.unlink()
+    month_by_month(parts, tmp_path / "monthly", Home(tmp_path / "home-monthly"), keys)
+    of_whole = published(whole, home_whole := Home(tmp_path / "home-whole"), keys)
+    for landing, name in ((parts, "parts"), (tmp_path / "monthly", "monthly")):
+        of_parts = published(landing, home := Home(tmp_path / f"home-{name}"), keys)
+        quality = deliveries.current(home, "eyfsp", COHORT, "leeds")
+        assert quality
+        assert quality.parts
+        assert sum(part.replaced for part in quality.parts.parts)
+        assert sum(part.repeated for part in quality.parts.parts)
+        for family in FAMILIES:
+            one, other = (rows(each, family) for each in (home_whole, home))
+            assert sum(one.values()) > 40
+            assert one == other, family
+        assert of_parts.keys() == of_whole.keys()
+        assert [file for file in of_whole if of_parts[file] != of_whole[file]] == []
 
 
 def rows(home: Home, family: str) -> Counter[tuple[object, ...]]:

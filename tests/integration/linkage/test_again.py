@@ -13,7 +13,7 @@ from privacy.doors.database import in_memory
 from privacy.linkage import rows
 from privacy.linkage.link import LinkResult, link
 from privacy.linkage.memory import PAIR, Memory
-from privacy.linkage.rows import MAX_CHILDREN_A_NUMBER
+from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.linkage import stress
 
@@ -65,7 +65,7 @@ def the_same(scratch: LinkResult, again: LinkResult, previous: pa.Table | None) 
 
 def corrected(table: pa.Table, rng: np.random.Generator) -> pa.Table:
     """Another delivery of an extract: other keys, a few rows gone, a few sent twice, a few with somebody else's name,
-    date or number, or without one, and now and then a number that was typed for want of a better."""
+    date or number, or without one, and now and then a number or a postcode that was typed for want of a better."""
     kept = table.take(pa.array(np.flatnonzero(rng.random(len(table)) > 0.02)))
     frame = pa.concat_tables([kept, kept.slice(0, int(rng.integers(0, 4)))]).to_pandas(types_mapper=pd.ArrowDtype)
     for column in (name for name in frame.columns if name.startswith("t_") or name == "sex"):
@@ -76,6 +76,9 @@ def corrected(table: pa.Table, rng: np.random.Generator) -> pa.Table:
         if number in frame and frame[number].notna().any() and rng.random() < 0.3:
             some = rng.permutation(len(frame))[: MAX_CHILDREN_A_NUMBER + int(rng.integers(-2, 3))]
             frame.loc[some, number] = frame[number].dropna().iloc[0]
+    if rng.random() < 0.3:
+        some = rng.permutation(len(frame))[: CROWD_CHILDREN + int(rng.integers(-1, 9))]
+        frame.loc[some, "t_month_postcode"] = frame.t_month_postcode.dropna().iloc[0]
     frame["row_key"] = rng.permutation(1 << 20)[: len(frame)].astype(np.uint64)
     return pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False)
 

@@ -9,9 +9,7 @@ must be the same again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,13 +22,13 @@ from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import TABLES
 from privacy.keys import KeyRing
-from privacy.release import approval, ledger, session
 from privacy.release.mechanism import OPENDP
 from tests.support.release.doubles import Integers, OneByOne
+from tests.support.release.held_still import held_still
 from tests.support.release.homes import home_of, released
 
 
-class SameNoise(OneByOne):
+class DataBlindNoise(OneByOne):
     """Passes for OpenDP, and returns integers that depend on nothing but the number of the draw."""
 
     name = OPENDP
@@ -42,17 +40,11 @@ class SameNoise(OneByOne):
         return np.rint(self._generator.normal(40, 30, counts.shape)).astype(np.int64)
 
 
-class _FixedTime(datetime):
-    @classmethod
-    def now(cls, tz: object = None) -> _FixedTime:
-        return cls(2026, 11, 1, tzinfo=UTC)
-
-
 def check_shape(folder: Path, rows: int, councils: Sequence[str]) -> None:
     """Raises AssertionError naming the first file in which a release tells its input from another."""
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
-    with _nothing_but_data_differs():
+    with held_still(DataBlindNoise), patch.object(measure, "input_mac", lambda *_: "a" * 64):
         for number in (rows, rows - 1, 0):
             bundles[number] = released(home_of(folder / f"home{number}", number, councils), keys, councils)
     report = verify(bundles[0])
@@ -61,17 +53,6 @@ def check_shape(folder: Path, rows: int, councils: Sequence[str]) -> None:
         _check_same(bundles[rows], bundles[number])
     drawn = released(home_of(folder / "drawn", rows, councils), keys, councils)
     _check_same_frame(bundles[0], drawn)
-
-
-@contextmanager
-def _nothing_but_data_differs() -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(session, "OpenDPNoise", SameNoise))
-        stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
-        stack.enter_context(patch.object(ledger, "_nonce", lambda: "0" * 32))
-        stack.enter_context(patch.object(approval, "_now", lambda: _FixedTime.now(UTC)))
-        stack.enter_context(patch.object(measure, "input_mac", lambda *_: "a" * 64))
-        yield
 
 
 def _check_same(one: Path, other: Path) -> None:

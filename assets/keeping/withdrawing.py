@@ -1,0 +1,130 @@
+"""Take back a part of an extract that should never have been sent: the wrong council's, or the wrong file.
+
+Its rows go from the restricted zone, those of which they took the place come back into force, and what depends on the
+extract is made anew. The note of the part stays, with the reason, so that its file is not read again. Ledger, stored
+measurements and releases stay as they are: a correction is another release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from assets.home.at_work import alone
+from assets.home.paths import Home
+from assets.home.processing_log import Processing, record
+from assets.intake import deliveries, parts, several
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.suppressions import Gone, without
+from assets.intake.take_in import Intake
+from assets.keeping.forgetting import finish, link_again, without_sealed
+from privacy import row_keys
+from privacy.doors.files import promote
+from privacy.keys import KeyRing
+from privacy.row_keys import part_and_row
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed, cohorts_of_children
+
+
+class CannotWithdraw(Exception):
+    """There is no such part; the message says which there are."""
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What became of an extract without the part: None where no part of it is left, or why it was stopped."""
+
+    key: parts.Key
+    number: int
+    outcome: ExtractQuality | ExtractStopped | None
+
+    @property
+    def is_in(self) -> bool:
+        """Whether the rest of the extract is in."""
+        return isinstance(self.outcome, ExtractQuality)
+
+
+def withdraw(
+    landing: Path, home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
+) -> tuple[list[Withdrawn], list[str]]:
+    """Take a part back, with what the same file gave other cohorts; what became of each extract, and a sentence about
+    each cohort that a run must link again. What a death breaks off is done by calling it again.
+
+    Raises `CannotWithdraw`, `InUse` where a run is at work, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
+    """
+    with alone(home):
+        finish(home, keys)
+        part = _part(home, key, number)
+        entries = _of_same_file(home, keys, key, part)
+        for place, own in entries:
+            _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or reason))
+        if part.of_several:
+            several.close(home, key[0], key[2], part.file_mac)
+        intake = Intake(landing, home, keys)
+        done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
+        return done, [sentence for each in done for sentence in _link_again(home, keys, each)]
+
+
+def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
+    noted = {part.number: part for part in parts.noted(home, key) if not part.moved}
+    if number not in noted:
+        source, cohort, council = key
+        there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"
+        raise CannotWithdraw(f"{council}/{source}/{cohort} has no part {number}: {there}")
+    return noted[number]
+
+
+def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> list[tuple[parts.Key, parts.Part]]:
+    """The part, and of a file of several cohorts what it gave to the others, or took from them."""
+    if not part.of_several:
+        return [(key, part)]
+    macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
+    places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()]
+    return [(place, each) for place in places for each in parts.noted(home, place) if each.file_mac in macs]
+
+
+def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
+    """Note first that it is withdrawn, so that it is not read again; then remove its rows."""
+    record(home, Processing.WITHDRAWAL, *key, file_mac=part.file_mac, note=f"part {part.number}")
+    emptied = replace(
+        part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
+    )
+    parts.note(home, key, emptied)
+    gone, kept = _rows_of(keys, key, part.number), parts.kept(home, key, part.kept_in)
+    with home.staging() as staging:
+        for path in filter(Path.exists, (kept.payload, kept.quarantine)):
+            without(path, staging / path.name, gone)
+            promote(staging / path.name, path)
+        for path, holder in ((kept.tokens, "tokens"), (kept.marks, "intake")):
+            if path.exists():
+                without_sealed(path, staging / path.name, keys, holder, gone)
+    parts.clear(home, key)
+    deliveries.take_out(home, key)
+
+
+def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
+    """The rows of a part."""
+    of_extract = row_keys.of_parts(keys, *key)
+    return lambda own: np.asarray(part_and_row(of_extract.rows(own))[0] == number)
+
+
+def _put_together(landing: Path, home: Home, intake: Intake, key: parts.Key) -> ExtractQuality | ExtractStopped | None:
+    source, cohort, council = key
+    landed = Landed(council, source, cohort, landing / council / source / cohort)
+    if any(not part.moved for part in parts.held(home, key)):
+        return intake.take_parts_held(landed)
+    stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
+    intake.refuse(council, source, cohort, stopped)
+    return None
+
+
+def _link_again(home: Home, keys: KeyRing, done: Withdrawn) -> Sequence[str]:
+    gone = _rows_of(keys, done.key, done.number)
+    return link_again(home, done.key[1], keys, lambda key: gone if key == done.key else _no_row)
+
+
+def _no_row(own: np.ndarray) -> np.ndarray:
+    return np.zeros(len(own), bool)

@@ -1,0 +1,202 @@
+"""A part that should never have been sent is taken back: its rows go, and what they replaced counts again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from assets.home.paths import Home
+from assets.home.processing_log import entries
+from assets.home.retention_policy import retention
+from assets.intake import deliveries, parts, several
+from assets.intake.take_in import Intake
+from assets.keeping.retention import expire, shred_taken
+from assets.keeping.withdrawing import CannotWithdraw, withdraw
+from assets.linkage.link import derive_confidential_tables, link_cohort
+from pipelines.cli import main
+from privacy.keys import KeyRing
+from sources.extract.landed import find
+from sources.reference.cohorts import Cohort
+from tests.support.extracts import COHORT, nhs_number, row, text, upn
+from tests.support.intake.numbered import numbered
+
+pytestmark = pytest.mark.slow
+
+KEY = ("eyfsp", COHORT, "leeds")
+REASON = "It is of Bradford."
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def child(number: int, **changes: str) -> dict[str, str]:
+    names = {"surname": f"Surname{chr(97 + number % 26)}", "forename": f"Name{chr(97 + number // 26)}"}
+    numbers = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(number * 11 + 1))}
+    return row("eyfsp", names, numbers, changes)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tuple[Path, Home, KeyRing]:
+    """Thirty children in January; in February three of them again, with another sex, and ten of another council."""
+    keys = KeyRing.create(tmp_path / "keys")
+    landing, home = tmp_path / "landing", Home(tmp_path / "home")
+    folder = landing / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "2026-01.csv").write_text(text([child(n) for n in range(30)]))
+    again = [child(n, sex="M") for n in range(3)]
+    (folder / "2026-02.csv").write_text(text([*again, *(child(n) for n in range(100, 110))]))
+    (landing / "reference").mkdir()
+    (landing / "reference" / "expected_rows.csv").write_text(f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},35\n")
+    return landing, home, keys
+
+
+def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
+    landed = find(landing, "leeds", "eyfsp", COHORT)
+    assert landed
+    return Intake(landing, home, keys).take_in(landed)
+
+
+def sexes(home: Home, keys: KeyRing) -> list[str]:
+    return sorted(numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist())
+
+
+def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    assert take(landing, home, keys).rows_kept == 40
+    assert sexes(home, keys).count("M") == 3
+    link_cohort(home, COHORT, ["leeds"], keys)
+    derive_confidential_tables(home, COHORT, ["leeds"], keys)
+    shred_taken(landing, home, keys)
+    with pytest.raises(CannotWithdraw, match="has no part 3: it has 1, 2"):
+        withdraw(landing, home, keys, KEY, 3, REASON)
+    (done,), not_linked = withdraw(landing, home, keys, KEY, 2, REASON)
+    assert (done.is_in, not_linked) == (True, [])
+    assert sexes(home, keys) == ["F"] * 30
+    quality = deliveries.current(home, *KEY)
+    assert quality
+    assert quality.parts
+    assert [(part.number, part.in_force, part.withdrawn) for part in quality.parts.parts] == [
+        (2, 0, REASON),
+        (1, 30, ""),
+    ]
+    assert [finding.rule for finding in quality.holds] == ["rows-far-from-last"]
+    assert pq.read_table(home.confidential("pupil", COHORT)).num_rows == 30
+    assert REASON in (home.reports(COHORT, "leeds") / "eyfsp.html").read_text()
+    said = [entry for entry in entries(home) if entry.what == "part of an extract withdrawn"]
+    assert [entry.note for entry in said] == ["part 2"]
+    assert not [part for part in parts.held(home, KEY) if part.number == 2]
+
+
+def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    stored = parts.kept(home, KEY, parts.held(home, KEY)[0].kept_in)
+    withdraw(landing, home, keys, KEY, 2, REASON)
+    for path in (stored.payload, home.pseudonymised(*KEY)):
+        assert pq.read_metadata(path).num_rows == 30
+    assert not take(landing, home, keys).failures
+    assert sexes(home, keys) == ["F"] * 30
+    assert Intake(landing, home, keys).to_take(COHORT, ["leeds"]) == []
+    again = landing / "leeds" / "eyfsp" / COHORT / "2026-03.csv"
+    again.write_text(text([child(40)]))
+    assert take(landing, home, keys).rows_kept == 31
+    found = {path.name for path in shred_names(landing, home, keys)}
+    assert found == {"2026-01.csv", "2026-02.csv", "2026-03.csv"}
+
+
+def shred_names(landing: Path, home: Home, keys: KeyRing) -> list[Path]:
+    return [each.landed.path for each in shred_taken(landing, home, keys).ready]
+
+
+def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    folder = landing / "leeds" / "eyfsp" / COHORT
+    (folder / "2026-02.csv").unlink()
+    take(landing, home, keys)
+    link_cohort(home, COHORT, ["leeds"], keys)
+    (done,), _ = withdraw(landing, home, keys, KEY, 1, REASON)
+    assert not done.is_in
+    assert deliveries.current(home, *KEY) is None
+    assert not home.pseudonymised(*KEY).exists()
+    assert not home.links(COHORT).exists()
+    stopped = deliveries.stopped(home, *KEY)
+    assert stopped
+    assert "every part of it was withdrawn" in stopped.sentence
+    (folder / "2026-04.csv").write_text(text([child(n) for n in range(50, 80)]))
+    assert take(landing, home, keys).rows_kept == 30
+
+
+def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    born = {"202425": "2020-01-01", "202324": "2019-01-01"}
+    moved = child(1, date_of_birth=born["202324"], academic_year="202324")
+    of_both = [child(200 + n, date_of_birth=born[code], academic_year=code) for n, code in enumerate(born)]
+    take(landing, home, keys)
+    (landing / "leeds" / "eyfsp" / "2026-05.csv").write_text(text([moved, *of_both]))
+    both = {code: find(landing, "leeds", "eyfsp", code) for code in born}
+    intake = Intake(landing, home, keys)
+    kept = {code: intake.take_in(landed).rows_kept for code, landed in both.items() if landed}
+    assert kept == {"202425": 40, "202324": 2}
+    number = next(part.number for part in parts.held(home, KEY) if part.of_several)
+    done, _ = withdraw(landing, home, keys, KEY, number, REASON)
+    assert {(each.key[1], each.is_in) for each in done} == {("202425", True), ("202324", False)}
+    quality = deliveries.current(home, *KEY)
+    assert quality
+    assert quality.rows_kept == 40
+    assert take(landing, home, keys).rows_kept == 40
+    (entry,) = several.known(home, "eyfsp", "leeds").values()
+    assert (entry.cohorts, entry.rows_set_aside, entry.first_rows) == ((), 0, ())
+
+
+def test_the_command_lists_and_withdraws_by_number(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    extract = ["--home", str(home.root), "--cohort", COHORT, "--council", "leeds", "--source", "eyfsp"]
+    with_keys = ["--keys", str(home.root.with_name("keys")), "--landing", str(landing)]
+    done = CliRunner().invoke(main, ["parts", "withdraw", *extract, *with_keys, "--part", "2", "--reason", REASON])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"Withdrawn: part 2 of leeds/eyfsp/{COHORT}; the rest is in\n")
+    listed = CliRunner().invoke(main, ["parts", "list", *extract])
+    assert [line.partition(",")[0] for line in listed.output.splitlines()] == ["part 1", "part 2"]
+    assert listed.output.splitlines()[1].endswith(", withdrawn")
+    assert REASON not in listed.output
+
+
+def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home, KeyRing]) -> None:
+    landing, home, keys = place
+    of_both = [child(200, date_of_birth="2020-01-01"), child(201, date_of_birth="2019-01-01", academic_year="202324")]
+    (landing / "leeds" / "eyfsp" / "2026-05.csv").write_text(
+        text([*of_both, child(202, date_of_birth="", academic_year="")])
+    )
+    intake, codes = Intake(landing, home, keys), ("202425", "202324")
+    for code in codes:
+        landed = find(landing, "leeds", "eyfsp", code)
+        assert landed
+        intake.take_in(landed)
+        link_cohort(home, code, ["leeds"], keys)
+    policy = retention()
+    expire(home, None, None, policy, now() + dt.timedelta(days=policy.quarantine_days + 1))
+    assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]
+    (landing / "leeds" / "eyfsp" / COHORT / "2026-06.csv").write_text(text([child(50)]))
+    assert take(landing, home, keys).rows_kept == 42
+    for code, left in (("202324", ("202425",)), ("202425", ())):
+        ends = dt.datetime.combine(policy.ends(Cohort(code)), dt.time(), dt.UTC)
+        expire(home, None, None, policy, ends)
+        (entry,) = several.known(home, "eyfsp", "leeds").values()
+        assert entry.cohorts == left
+        assert [
+            path for path in files(home) if f"cohort={code}" in str(path) or code.encode() in path.read_bytes()
+        ] == []
+    assert (entry.rows_set_aside, entry.first_rows) == (0, ())
+    assert not [*home.tokens_zone.rglob("*.parquet"), *home.restricted.rglob("*.parquet")]
+
+
+def files(home: Home) -> list[Path]:
+    """Every file of the home folder but the log of what was done, and the locks."""
+    found = (path for path in home.root.rglob("*") if path.is_file() and path.stat().st_size)
+    return [path for path in found if path != home.processing_log]
