@@ -12,6 +12,7 @@ import secrets
 import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +24,7 @@ _SYNCED_AT_ONCE = 8
 
 def make_folder(folder: Path) -> None:
     """Create `folder`, and those above it that are missing, for their owner only; each is durable on return."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
         each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
         sync(each.parent)

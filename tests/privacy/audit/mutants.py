@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -71,26 +70,25 @@ def _drawing_from(source: type) -> Callable[[], AbstractContextManager[Any]]:
     return lambda: patch.object(session, "OpenDPNoise", source)
 
 
-@contextmanager
-def _counted_twice() -> Iterator[None]:
+def _counted_twice() -> AbstractContextManager[Any]:
     """Duplicate rows of a Profile stay, and the check that a child counts once is gone."""
-    changed = _without_qualify(children._PUPIL.read_text(encoding="utf-8"))
-    with _unchecked_units(), patch.object(children, "_PUPIL", SimpleNamespace(read_text=lambda encoding: changed)):
-        yield
+    return _every_row_of("profiles")
+
+
+def _long_table() -> AbstractContextManager[Any]:
+    """Every review is a row, joined to its child: three reviews move a cell by three."""
+    return _every_row_of("reviewed")
 
 
 @contextmanager
-def _long_table() -> Iterator[None]:
-    """Every review is a row, joined to its child: three reviews move a cell by three."""
-    once = children._reviews()
-    with _unchecked_units(), patch.object(children, "_reviews", lambda: _without_qualify(once)):
+def _every_row_of(mistaken: str) -> Iterator[None]:
+    once = children._one_of_each_child
+
+    def of_each(rows: str, order: str) -> str:
+        return f"FROM {rows}" if rows == mistaken else once(rows, order)
+
+    with _unchecked_units(), patch.object(children, "_one_of_each_child", of_each):
         yield
-
-
-def _without_qualify(query: str) -> str:
-    """The query without the clause that keeps one row a child."""
-    start = query.index("QUALIFY row_number()")
-    return query[:start] + query[query.index(") = 1", start) + len(") = 1") :]
 
 
 def _unchecked_units() -> AbstractContextManager[Any]:
