@@ -166,15 +166,15 @@ def _short(path: Path) -> str:
 @console.cohort
 @console.as_json
 def status(landing: Path, home: Path, cohort: Cohort, as_json: bool) -> None:
-    """Who has sent what of a cohort, since when, and what that means for its release."""
+    """Who has sent what of a cohort, since when, what that means for its release, and what holds it."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
     from pipelines.reports import status as report
     from sources.extract.landed import not_read
 
-    found, unread = report.status(landing, home, cohort, dt.date.today()), not_read(landing)
-    as_text = report.render(found, cohort, unread)
-    click.echo(json.dumps(report.as_json(found, cohort, unread), indent=1) if as_json else as_text)
+    found = report.status(landing, home, cohort, dt.date.today())
+    said = found, cohort, not_read(landing), report.held(home, cohort)
+    click.echo(json.dumps(report.as_json(*said), indent=1) if as_json else report.render(*said))
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`readiness status`: who has sent what of a cohort, since when, and what that means for its release."""
+"""`readiness status`: who has sent what of a cohort, since when, what that means for its release, and what holds it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from assets.home.paths import Home
 from assets.linkage.arrivals import Arrival, arrivals, meaning
+from assets.linkage.inputs import NotLinked
+from assets.release.holds import state
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort
@@ -23,7 +25,17 @@ def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Ar
     return arrivals(landing, Home(home), cohort, taking_part(landing), today)
 
 
-def as_json(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> dict[str, Any]:
+def held(home: Path, cohort: Cohort) -> list[str]:
+    """What a release of the cohort as it is linked waits for, until a named person accepts it; in bands, by name."""
+    try:
+        return [f"{hold.sentence} ({hold.name})" for hold in state(Home(home), [cohort.code]).open]
+    except NotLinked:
+        return []
+
+
+def as_json(
+    found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()
+) -> dict[str, Any]:
     """JSON-ready; `unread` as `not_read` gives it."""
     listed = [
         asdict(entry)
@@ -34,19 +46,20 @@ def as_json(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> 
         "cohort": cohort.code,
         "arrivals": listed,
         "not_read": list(unread),
+        "held": list(held),
         "meaning": meaning(found, cohort).splitlines(),
     }
 
 
-def render(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str]) -> str:
-    """A line for each council with a column for each source; then why deliveries were stopped, what is not read, and
-    what it means for the release."""
+def render(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()) -> str:
+    """A line for each council with a column for each source; then why deliveries were stopped, what is not read, what
+    holds the release, and what it all means for it."""
     rows = [["council", *CONTRACTS]]
     for council in dict.fromkeys(entry.council for entry in found):
         rows.append([place(council).la_name, *(_cell(entry) for entry in found if entry.council == council)])
     widths = [max(map(len, column)) + _SPACES_BETWEEN for column in zip(*rows, strict=True)]
     lines = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    said = [*(f"stopped: {entry.why}" for entry in found if entry.why), *unread]
+    said = [*(f"stopped: {entry.why}" for entry in found if entry.why), *unread, *(f"held: {each}" for each in held)]
     return "\n".join([*lines, "", *said, *([""] if said else []), meaning(found, cohort)])
 
 

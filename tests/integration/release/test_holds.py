@@ -84,6 +84,15 @@ def accept(home: Home, *options: str, who: Signer = ANNA, reason: str = RIGHT) -
     return command(home, "--hold", HOLD, "--reason", reason, *options, who=who)
 
 
+def status(home: Home) -> str:
+    landing = home.root.parent / "landing"
+    landing.mkdir(exist_ok=True)
+    folders = ["--landing", str(landing), "--home", str(home.root)]
+    asked = CliRunner().invoke(main, ["status", *folders, "--cohort", COHORT])
+    assert asked.exit_code == 0
+    return asked.output
+
+
 def measure(home: Home, keys: KeyRing) -> None:
     measure_release(home, keys, COHORT, VERSION, COUNCILS, Asked())
 
@@ -98,7 +107,9 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert signed.exit_code == 1
     assert "is held, and nothing was charged" in signed.output
     assert FEWER in home.decision_sheet(VERSION, "measurement").read_text()
+    assert f"({HOLD})" in status(home)
     accepted = accept(home)
+    assert HOLD not in status(home)
     assert "as privacy lead" in accepted.output
     assert not [name for name in ANNA.name.split() if name in accepted.output]
     with pytest.raises(WaitsForApproval, match="approval of its measurement"):
