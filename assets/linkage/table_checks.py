@@ -30,7 +30,7 @@ def check_table(path: Path, family: str) -> TableCheck:
         f"coalesce({identifier(each.name)} NOT IN ({', '.join(map(quoted, each.categories))}), true)"
         for each in FAMILIES[family].attributes
     )
-    sql = f"SELECT count_if({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {parquet(path)}"
+    sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {parquet(path)}"
     with in_memory() as con:
         outside_rows, twice = con.execute(sql).fetchall()[0]
     return TableCheck(outside_rows, twice)

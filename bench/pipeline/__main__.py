@@ -1,4 +1,5 @@
-"""`make bench`: the main job by stage, the floor, the usual script, growth, and the intake of one large extract.
+"""`make bench`: the main job by stage, the floor, the usual script, extracts in parts and of several cohorts, growth,
+and the intake of one large extract.
 
     python -m bench.pipeline [--england] [--scales 1 5 25] [--extract-rows 5000000] [--page docs/benchmark.md]
 
@@ -13,13 +14,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench.pipeline import extract
+from bench.pipeline import extract, layouts
 from bench.pipeline.commands import READINESS, Measured, watch
 from bench.pipeline.page import Size, page
 from bench.pipeline.stored import stored
 from privacy.keys import KeyRing
 
-COHORT, RELEASE = "202425", "2026.11.0"
+COHORT, EARLIER, RELEASE = "202425", "202324", "2026.11.0"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
 _MOST_GIB = 20.0
 """Of data that the usual script may hold: beyond that it would take the machine with it."""
@@ -28,7 +29,10 @@ _MOST_GIB = 20.0
 def main() -> None:
     options = _options()
     sizes = [
-        _size(f"{scale:g}", ["--scale", f"{scale:g}"], full=scale == options.scales[0]) for scale in options.scales
+        _size(
+            f"{scale:g}", ["--scale", f"{scale:g}"], full=scale == options.scales[0], as_sent=scale == options.scales[0]
+        )
+        for scale in options.scales
     ]
     if options.england:
         sizes.append(_size("England", ["--england", "--scale", f"{options.england:g}"], full=True))
@@ -52,15 +56,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _size(name: str, of: list[str], *, full: bool) -> Size:
-    """One size of landing folder: floor, usual script and main job; if `full`, again, `verify`, a correction."""
+def _size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Size:
+    """One size of landing folder: floor, usual script and main job; if `full`, again, `verify`, a correction; with
+    `as_sent`, the same rows in parts, and beside those of another cohort."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         KeyRing.create(root / "keys", demonstration=True)
         landing, log = ["--landing", str(root / "landing"), "--cohort", COHORT], root / "output.txt"
         synth, _ = watch("synthetic extracts", [READINESS, "synth", *landing, *of, "--contract-names"], log)
-        floor = _script("floor", "floor", root)
-        usual = _script("the usual script", "usual", root, most_gib=_MOST_GIB)
+        floor = _script("floor", "floor", root / "landing", root)
+        usual = _script("the usual script", "usual", root / "landing", root, most_gib=_MOST_GIB)
         run = [READINESS, "run", *landing, "--home", str(root / "home"), "--keys", str(root / "keys")]
         run += ["--release", RELEASE]
         whole, stages = watch("landing to bundle and database", run, log)
@@ -70,10 +75,46 @@ def _size(name: str, of: list[str], *, full: bool) -> Size:
             bundle = str(root / "home" / "release" / RELEASE)
             verified, _ = watch("verify the bundle", [READINESS, "verify", bundle], log)
         held = stored(root / "home")
+        sent = [*_in_parts(root), *_of_several_cohorts(root, of)] if as_sent else []
         if full:
             _correct(root / "landing")
             corrected, _ = watch("one extract corrected, to the children's tables", [*run, "--until", "linkage"], log)
-        return Size(name, floor.rows, synth, floor, usual, whole, stages, again, verified, corrected, held)
+        return Size(name, floor.rows, synth, floor, usual, whole, stages, again, verified, corrected, held, sent)
+
+
+def _in_parts(root: Path) -> list[Measured]:
+    """Twelve monthly files of each extract: eleven and then the twelfth; all at once; and the usual script."""
+    parts, later = root / "parts", root / "later"
+    later.mkdir()
+    last = layouts.monthly(root / "landing", COHORT, parts)
+    for number, path in enumerate(last):
+        path.rename(later / str(number))
+    eleven = _linked("eleven monthly parts of each extract", root, parts, "eleven")
+    for number, path in enumerate(last):
+        (later / str(number)).rename(path)
+    twelfth = _linked("- and the twelfth", root, parts, "eleven")
+    return [
+        _linked("whole files", root, root / "landing", "whole"),
+        eleven,
+        twelfth,
+        _linked("twelve monthly parts of each, found at once", root, parts, "twelve"),
+        _script("the usual script, all of it, over the twelve parts", "usual", parts, root, most_gib=_MOST_GIB),
+    ]
+
+
+def _of_several_cohorts(root: Path, of: list[str]) -> list[Measured]:
+    """A file of each council and source that holds two cohorts."""
+    other = ["--landing", str(root / "earlier"), "--cohort", EARLIER]
+    watch("synthetic extracts", [READINESS, "synth", *other, *of, "--contract-names"], root / "output.txt")
+    layouts.several([root / "landing", root / "earlier"], COHORT, root / "several")
+    first = _linked("files of two cohorts each, for one of them", root, root / "several", "several")
+    return [first, _linked("- and for the other", root, root / "several", "several", EARLIER)]
+
+
+def _linked(what: str, root: Path, landing: Path, home: str, cohort: str = COHORT) -> Measured:
+    """A run from landing to the children's tables, in a home folder of its own."""
+    run = [READINESS, "run", "--landing", str(landing), "--cohort", cohort, "--home", str(root / f"home-{home}")]
+    return watch(what, [*run, "--keys", str(root / "keys"), "--until", "linkage"], root / "output.txt")[0]
 
 
 def _correct(landing: Path) -> None:
@@ -83,10 +124,9 @@ def _correct(landing: Path) -> None:
     extract.write_text("".join(line for number, line in enumerate(lines) if number % 100 != 50), encoding="utf-8")
 
 
-def _script(what: str, module: str, root: Path, most_gib: float | None = None) -> Measured:
-    out = root / module
-    out.mkdir()
-    command = [sys.executable, "-W", "ignore", "-m", f"bench.pipeline.{module}", str(root / "landing"), str(out)]
+def _script(what: str, module: str, landing: Path, root: Path, most_gib: float | None = None) -> Measured:
+    out = Path(tempfile.mkdtemp(dir=root))
+    command = [sys.executable, "-W", "ignore", "-m", f"bench.pipeline.{module}", str(landing), str(out)]
     found, _ = watch(what, command, root / "output.txt", most_gib=most_gib)
     rows = 0 if found.failed else int((root / "output.txt").read_text(encoding="utf-8").split()[-1])
     return replace(found, rows=rows)

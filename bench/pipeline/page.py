@@ -36,6 +36,8 @@ class Size:
     verified: Measured | None
     corrected: Measured | None
     stored: dict[str, float]
+    as_sent: list[Measured]
+    """To the children's tables: the same rows in parts, and beside those of another cohort."""
 
     @property
     def title(self) -> str:
@@ -57,6 +59,7 @@ def page(arguments: Sequence[str], sizes: list[Size], start: Measured, large: li
                 f"Command: `{command}`.",
                 _HOW,
                 *(_of_size(size) for size in full),
+                *(_as_sent(size) for size in full if size.as_sent),
                 _growth(sizes),
                 f"`readiness --help` takes {start.seconds:.2f} s.",
                 _one_large(large, large_rows),
@@ -73,6 +76,15 @@ def _of_size(size: Size) -> str:
     stored = ", ".join(f"{name} {gib:.2f}" for name, gib in size.stored.items())
     return (
         f"## {size.title}: {size.rows:,} rows\n\n" + "\n".join([_HEAD, *lines]) + f"\n\nStored after it, GiB: {stored}."
+    )
+
+
+def _as_sent(size: Size) -> str:
+    lines = [f"| {row.what} | {row.seconds:.1f} | {row.peak_gib:.2f} |" for row in size.as_sent]
+    return (
+        f"## As councils send them, to the children's tables: the {size.rows:,} rows of the pilot\n\n"
+        + "\n".join(["| what | seconds | peak GiB |", "|---|---|---|", *lines])
+        + "\n\nFiles of two cohorts hold twice the rows; they are read once, by the first run."
     )
 
 

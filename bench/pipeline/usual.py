@@ -38,9 +38,9 @@ def main(landing: Path, out: Path) -> None:
 
 def _read(landing: Path, source: str) -> pd.DataFrame:
     frames = []
-    for path in sorted(landing.glob(f"*/{source}/*")):
+    for path in sorted(path for path in landing.glob(f"*/{source}/**/*") if path.is_file()):
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
-        frames.append(frame.assign(council=path.parent.parent.name))
+        frames.append(frame.assign(council=path.relative_to(landing).parts[0]))
     return pd.concat(frames, ignore_index=True)
 
 

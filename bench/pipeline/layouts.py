@@ -1,0 +1,60 @@
+"""The extracts of a landing folder laid out as councils may send them: monthly parts, or files of several cohorts.
+
+Extracts that are no plain text stay whole, as do parents' answers in files of several cohorts, which do not say theirs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+MONTHS = 12
+_NO_COHORT = "parent_experience"
+
+
+def monthly(whole: Path, cohort: str, landing: Path) -> list[Path]:
+    """Each row of an extract in one of twelve files; returns those of the last month."""
+    _laid_out(whole, landing, dict.fromkeys(whole.glob(f"*/*/{cohort}.csv"), _months))
+    return sorted(landing.glob(f"*/*/{cohort}/{_month(MONTHS)}"))
+
+
+def several(wholes: Sequence[Path], cohort: str, landing: Path) -> None:
+    """The extracts of a council and source, of as many cohorts as there are folders, in one file. `cohort` is that of
+    the first."""
+
+    def joined(path: Path, folder: Path) -> None:
+        name = path.relative_to(wholes[0]).parent
+        lines = [next((whole / name).glob("*.csv")).read_bytes().splitlines(keepends=True) for whole in wholes]
+        (folder / "all.csv").write_bytes(b"".join([lines[0][0], *(line for each in lines for line in each[1:])]))
+
+    whole = wholes[0].glob(f"*/*/{cohort}.csv")
+    _laid_out(wholes[0], landing, {path: joined for path in whole if path.parent.name != _NO_COHORT})
+
+
+def _laid_out(whole: Path, landing: Path, how: dict[Path, Callable[[Path, Path], None]]) -> None:
+    landing.mkdir()
+    (landing / "reference").symlink_to(whole / "reference")
+    for path in sorted(path for path in whole.glob("*/*/*") if path.is_file() and "reference" not in path.parts):
+        folder = landing / path.relative_to(whole).parent
+        folder.mkdir(parents=True)
+        if path in how:
+            how[path](path, folder)
+        else:
+            shutil.copy(path, folder)
+
+
+def _months(path: Path, folder: Path) -> None:
+    header, *rows = path.read_bytes().splitlines(keepends=True)
+    month = np.random.default_rng(1).integers(1, MONTHS + 1, len(rows))
+    place = folder / path.stem
+    place.mkdir()
+    for number in range(1, MONTHS + 1):
+        own = [row for row, of in zip(rows, month, strict=True) if of == number]
+        (place / _month(number)).write_bytes(b"".join([header, *own]))
+
+
+def _month(number: int) -> str:
+    return f"2025-{number:02d}.csv"
