@@ -57,17 +57,25 @@ def side_by_side(ways: Iterable[tuple[int, Way[R]]], give_tokens: GiveTokens, ju
         ThreadPoolExecutor(EXTRACTS_READ_AT_ONCE) as reading,
         ThreadPoolExecutor(EXTRACTS_SETTLED_AT_ONCE) as settling,
     ):
-        for group in ahead(_read(reading, underway, give_tokens)):
-            waiting = [(extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, Judged)]
-            findings = judge([judged for _, judged in waiting]) if waiting else []
+        for group, findings in ahead(_judged(ahead(_read(reading, underway, give_tokens)), judge)):
             settled = {
                 extract: settling.submit(copy_context().run, extract.go_on, found)  # the log asks whose run this is
-                for (extract, _), found in zip(waiting, findings, strict=True)
+                for extract, found in findings
             }
             for extract in group:
                 if extract in settled:
                     settled[extract].result()
                 yield extract.outcome
+
+
+def _judged(
+    groups: Iterable[list[_Underway[R]]], judge: Judge
+) -> Iterator[tuple[list[_Underway[R]], list[tuple[_Underway[R], Any]]]]:
+    """Each group, and what was found of those in it that wait to be judged."""
+    for group in groups:
+        waiting = [(extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, Judged)]
+        found = judge([judged for _, judged in waiting]) if waiting else []
+        yield group, [(extract, each) for (extract, _), each in zip(waiting, found, strict=True)]
 
 
 def _read(pool: Executor, underway: Iterator[_Underway[R]], give_tokens: GiveTokens) -> Iterator[list[_Underway[R]]]:
