@@ -225,8 +225,7 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     if earlier and earlier.file_mac != quality.file_mac:
         write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
     home.tokens(*key).unlink(missing_ok=True)
-    moves = [(staged.kept, home.pseudonymised(*key)), (staged.quarantine, home.quarantine(*key))]
-    promote_all([*moves, (staged.tokens, home.tokens(*key))] if staged.tokens else moves)
+    promote_all(staged.moves(home.pseudonymised(*key), home.quarantine(*key), home.tokens(*key)))
     write_json(home.quality(*key), asdict(quality))
     home.stopped(*key).unlink(missing_ok=True)
 

@@ -108,6 +108,11 @@ class Staged:
     suspicions: tuple[Suspicion, ...] = ()
     rows_forgotten: int = 0
 
+    def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
+        """Each file and its place, tokens last."""
+        found = [(self.kept, kept), (self.quarantine, quarantine)]
+        return [*found, (self.tokens, tokens)] if self.tokens else found
+
     @property
     def rows_rejected(self) -> int:
         return self.rows_read - self.rows_kept
@@ -172,7 +177,7 @@ class Tools:
 def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Tools with the look-up of deprivation quintiles by postcode."""
     con = in_memory()
-    con.execute("SET enable_progress_bar = false; SET GLOBAL preserve_insertion_order = false")
+    con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
     pseudonyms.prepare(con)
     rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"

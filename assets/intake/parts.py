@@ -72,6 +72,15 @@ class Kept:
     marks: Path
     tokens: Path
 
+    @property
+    def unsealed(self) -> list[Path]:
+        return [self.payload, self.quarantine]
+
+    @property
+    def sealed(self) -> list[tuple[Path, str]]:
+        """Each sealed file, and the name of the key that opens it."""
+        return [(self.tokens, "tokens"), (self.marks, "intake")]
+
 
 def kept(home: Home, key: Key, stem: str) -> Kept:
     """The files whose names begin with `stem`; of a source that is not linked there are no tokens."""
@@ -107,8 +116,7 @@ def keep(home: Home, key: Key, parts: Sequence[Part], staged: Staged, marks: Pat
     """Put parts that were read together in place; what an earlier reading left goes when this one is durable."""
     stem = stem_of(parts)
     place = kept(home, key, stem)
-    moves = [(staged.kept, place.payload), (staged.quarantine, place.quarantine), (marks, place.marks)]
-    promote_all([*moves, (staged.tokens, place.tokens)] if staged.tokens else moves)
+    promote_all([(marks, place.marks), *staged.moves(place.payload, place.quarantine, place.tokens)])
     for part in parts:
         note(home, key, replace(part, kept_in=stem))
     clear(home, key)

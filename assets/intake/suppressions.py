@@ -237,10 +237,10 @@ def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: G
         writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))
 
 
-def holds_any(path: Path, gone: np.ndarray) -> bool:
-    """Whether a Parquet file of the intake has a row of one of these keys."""
+def holds_any(path: Path, gone: Gone) -> bool:
+    """Whether a Parquet file of the intake has a row that is `gone`."""
     found = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_numpy()
-    return bool(np.isin(found, gone).any())
+    return bool(gone(found).any())
 
 
 def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:

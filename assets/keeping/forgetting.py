@@ -276,18 +276,9 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     of_extract = row_keys.of_parts(keys, *key) if held else row_keys_of(home, keys, *key)
     gone = of_extract.of(np.array(rows))
     kept = [parts.kept(home, key, stem) for stem in sorted({part.kept_in for part in held})]
-    open_to_all = [home.pseudonymised(*key), home.quarantine(*key)]
-    open_to_all += [path for each in kept for path in (each.payload, each.quarantine)]
-    sealed_files = [(home.tokens(*key), "tokens"), *((each.tokens, "tokens") for each in kept)]
-    sealed_files += [(each.marks, "intake") for each in kept]
-    with home.staging() as staging:
-        for path in open_to_all:
-            if path.exists() and holds_any(path, gone):
-                without(path, staging / path.name, lambda own: np.isin(own, gone))
-                promote(staging / path.name, path)
-        for path, holder in sealed_files:
-            if path.exists():
-                without_sealed(path, staging / path.name, keys, holder, lambda own: np.isin(own, gone))
+    unsealed = [home.pseudonymised(*key), home.quarantine(*key), *(path for each in kept for path in each.unsealed)]
+    sealed_files = [(home.tokens(*key), "tokens"), *(entry for each in kept for entry in each.sealed)]
+    write_without(home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
     for part in held:
         _note_without(home, keys, key, part, rows)
     if quality is None:  # parts that have not been put together yet
@@ -300,8 +291,22 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
         report_extract(home, now, deliveries.last(home, *key, now.file_mac))
 
 
-def without_sealed(path: Path, staged: Path, keys: KeyRing, holder: str, gone: Gone) -> None:
-    """Write a sealed file anew without the rows whose keys are `gone`; raises `KeyProblem`."""
+def write_without(
+    home: Home, keys: KeyRing, unsealed: Iterable[Path], sealed_files: Iterable[tuple[Path, str]], gone: Gone
+) -> None:
+    """Write those of an extract's files that exist anew without the rows that are `gone`; a sealed one is given with
+    the name of the key that opens it. Raises `KeyProblem`."""
+    with home.staging() as staging:
+        for path in filter(Path.exists, unsealed):
+            if holds_any(path, gone):
+                without(path, staging / path.name, gone)
+                promote(staging / path.name, path)
+        for path, holder in sealed_files:
+            if path.exists():
+                _without_sealed(path, staging / path.name, keys, holder, gone)
+
+
+def _without_sealed(path: Path, staged: Path, keys: KeyRing, holder: str, gone: Gone) -> None:
     file = sealed.opened(path, keys.opens(holder))
     with TableWriter(staged, sealed.metadata(file), sealed.sealed_to(keys.seals_to(holder))) as writer:
         copy_without(file, writer, gone)

@@ -18,11 +18,10 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts, several
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.suppressions import Gone, without
+from assets.intake.suppressions import Gone
 from assets.intake.take_in import Intake
-from assets.keeping.forgetting import finish, link_again, without_sealed
+from assets.keeping.forgetting import finish, link_again, write_without
 from privacy import row_keys
-from privacy.doors.files import promote
 from privacy.keys import KeyRing
 from privacy.row_keys import part_and_row
 from sources.errors import ExtractStopped
@@ -93,14 +92,8 @@ def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> N
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
     )
     parts.note(home, key, emptied)
-    gone, kept = _rows_of(keys, key, part.number), parts.kept(home, key, part.kept_in)
-    with home.staging() as staging:
-        for path in filter(Path.exists, (kept.payload, kept.quarantine)):
-            without(path, staging / path.name, gone)
-            promote(staging / path.name, path)
-        for path, holder in ((kept.tokens, "tokens"), (kept.marks, "intake")):
-            if path.exists():
-                without_sealed(path, staging / path.name, keys, holder, gone)
+    kept = parts.kept(home, key, part.kept_in)
+    write_without(home, keys, kept.unsealed, kept.sealed, _rows_of(keys, key, part.number))
     parts.clear(home, key)
     deliveries.take_out(home, key)
 

@@ -1,4 +1,4 @@
-"""What keeps and removes personal data: `readiness forget`, `retention`, `shred` and `log`."""
+"""What keeps and removes personal data: `readiness forget`, `retention`, `shred`, `parts` and `log`."""
 
 from __future__ import annotations
 
@@ -218,15 +218,15 @@ def parts_command() -> None:
     """The parts of an extract that came in parts, and the withdrawal of one that should not have been sent."""
 
 
-EXTRACT = (
-    click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425."),
+_EXTRACT = (
+    console.cohort,
     click.option("--council", type=console.COUNCIL, required=True, help="Whose extract, as leeds."),
     click.option("--source", type=console.SOURCE, required=True, help="Which extract, as hv_reviews."),
 )
 
 
 def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(EXTRACT):
+    for option in reversed(_EXTRACT):
         command = option(command)
     return command
 

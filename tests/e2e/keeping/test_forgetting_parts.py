@@ -11,26 +11,19 @@ import pytest
 from assets.home.paths import Home
 from assets.intake import deliveries, parts
 from assets.intake.from_parts import marks_of
-from assets.intake.take_in import Intake
 from assets.keeping.forgetting import CannotForget, forget, rows_named
 from assets.keeping.retention import shred_taken, shreddable
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import write_linked_rows
 from privacy.keys import KeyRing
 from privacy.row_keys import number_of
-from sources.extract.landed import find
-from tests.support.extracts import COHORT, nhs_number, row, text, upn
+from tests.support.extracts import COHORT, text
+from tests.support.intake.in_parts import child, take
 from tests.support.intake.numbered import numbered
 
 pytestmark = pytest.mark.slow
 
 KEY = ("eyfsp", COHORT, "leeds")
-
-
-def child(number: int, **changes: str) -> dict[str, str]:
-    names = {"surname": f"Surname{chr(97 + number)}", "forename": f"Name{chr(97 + number)}"}
-    numbers = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(number * 11 + 1))}
-    return row("eyfsp", names, numbers, changes)
 
 
 @pytest.fixture
@@ -43,12 +36,6 @@ def place(tmp_path: Path) -> tuple[Path, Home, KeyRing]:
     (folder / "2026-02.csv").write_text(text([child(2, sex="M"), child(4)]))
     (folder / "2026-03.csv").write_text(text([child(2, sex="M"), child(5)]))
     return landing, home, keys
-
-
-def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
-    landed = find(landing, "leeds", "eyfsp", COHORT)
-    assert landed
-    return Intake(landing, home, keys).take_in(landed)
 
 
 def records(home: Home, keys: KeyRing) -> set[int]:

@@ -21,7 +21,8 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
-from tests.support.extracts import COHORT, nhs_number, row, text, upn
+from tests.support.extracts import COHORT, text
+from tests.support.intake.in_parts import child, take
 from tests.support.intake.numbered import numbered
 
 pytestmark = pytest.mark.slow
@@ -32,12 +33,6 @@ REASON = "It is of Bradford."
 
 def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def child(number: int, **changes: str) -> dict[str, str]:
-    names = {"surname": f"Surname{chr(97 + number % 26)}", "forename": f"Name{chr(97 + number // 26)}"}
-    numbers = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(number * 11 + 1))}
-    return row("eyfsp", names, numbers, changes)
 
 
 @pytest.fixture
@@ -53,12 +48,6 @@ def place(tmp_path: Path) -> tuple[Path, Home, KeyRing]:
     (landing / "reference").mkdir()
     (landing / "reference" / "expected_rows.csv").write_text(f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},35\n")
     return landing, home, keys
-
-
-def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
-    landed = find(landing, "leeds", "eyfsp", COHORT)
-    assert landed
-    return Intake(landing, home, keys).take_in(landed)
 
 
 def sexes(home: Home, keys: KeyRing) -> list[str]:
