@@ -23,13 +23,14 @@ from assets.intake.take_in import Intake
 from assets.keeping.forgetting import finish, link_again, write_without
 from privacy import row_keys
 from privacy.keys import KeyRing
+from privacy.release.acceptance import A_REASON, is_reason
 from privacy.row_keys import part_and_row
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, cohorts_of_children
 
 
 class CannotWithdraw(Exception):
-    """There is no such part; the message says which there are."""
+    """There is no such part, or no reason that can be repeated; the message says which there are, or what one is."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def withdraw(
 
     Raises `CannotWithdraw`, `InUse` where a run is at work, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
     """
+    if not is_reason(reason):
+        raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
     with alone(home):
         finish(home, keys)
         part = _part(home, key, number)

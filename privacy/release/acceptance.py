@@ -29,6 +29,7 @@ from privacy.release.policy import SignOff, public_text
 
 _ACCEPTANCE = "acceptance"
 LONGEST_REASON = 500
+A_REASON = f"a reason is one line of at most {LONGEST_REASON} characters"
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,15 @@ class Acceptance(OfAPerson):
         return "|".join((self.signed_at, self.key, self.signature))
 
 
+def is_reason(text: str) -> bool:
+    """Whether pages and logs can repeat a text as the reason of something that a person did."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= LONGEST_REASON
+
+
 def made(ledger: Ledger, sign_off: SignOff, held: Held, reason: str, key: Ed25519PrivateKey) -> Acceptance:
     """A person's acceptance, not recorded yet. Raises `MayNotSign`, also for a reason that the sheet cannot repeat."""
-    if not reason.strip() or not reason.isprintable() or len(reason) > LONGEST_REASON:
-        raise MayNotSign(f"a reason is one line of at most {LONGEST_REASON} characters: nothing was recorded")
+    if not is_reason(reason):
+        raise MayNotSign(f"{A_REASON}: nothing was recorded")
     unsigned = _unsigned(
         ledger, sign_off, held, reason, public_text(key.public_key()), _now().isoformat("T", "seconds")
     )

@@ -81,6 +81,18 @@ def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home
     assert not [part for part in parts.held(home, KEY) if part.number == 2]
 
 
+@pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 501])
+def test_without_a_reason_that_can_be_repeated_nothing_is_taken_back(
+    place: tuple[Path, Home, KeyRing], reason: str
+) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    with pytest.raises(CannotWithdraw, match="a reason is one line of at most 500 characters: nothing was withdrawn"):
+        withdraw(landing, home, keys, KEY, 2, reason)
+    assert sexes(home, keys).count("M") == 3
+    assert [part.number for part in parts.held(home, KEY)] == [1, 2]
+
+
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
     take(landing, home, keys)
