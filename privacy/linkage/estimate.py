@@ -29,7 +29,7 @@ from privacy import pseudonyms
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
-from privacy.linkage import candidates, model, rows
+from privacy.linkage import blocks, model, rows
 from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, given_name_bands, given_name_forms, surname_bands
 
 CHILDREN = 60_000
@@ -281,7 +281,7 @@ def page() -> str:
         version=model.parameters()["version"],
         tokens_version=pseudonyms.PSEUDONYM_VERSION,
         normaliser_version=NORMALISER_VERSION,
-        free_bits=candidates.FREE_BITS,
+        free_bits=blocks.FREE_BITS,
         children=CHILDREN,
         seed=SEED,
         comparisons=comparisons,

@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.linkage import assignment, candidates, model, rows
+from privacy.linkage import assignment, blocks, candidates, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
+from privacy.linkage.lookup import Patterns
 from privacy.linkage.memory import MARKS, Memory, mark_patterns
 from privacy.linkage.model import bits_of
 
@@ -115,14 +116,14 @@ def link(
     """
     with in_memory() as con:
         load_beside()
-        rows.load(con, extracts)
+        patterns = Patterns(rows.load(con, extracts))
         rows.find_entities(con)
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, memory)
         steps = [
-            _step(con, *step, children, watchers, backend, memory, number)
+            _step(con, patterns, *step, children, watchers, backend, memory, number)
             for number, step in enumerate(STEPS, MARKS + 1)
         ]
         _number_children(con)
@@ -151,6 +152,7 @@ STEPS = (
 
 def _step(
     con: duckdb.DuckDBPyConnection,
+    patterns: Patterns,
     name: str,
     left: str,
     right: str,
@@ -162,7 +164,7 @@ def _step(
     number: int,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    candidates.score(con, left, right, children, backend, memory, number)
+    candidates.score(con, patterns, left, right, children, backend, memory, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
     seen = Scored(name, left, right, one_to_one, _units(con, right), children, scored, decision)
@@ -201,7 +203,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
-    alone = weight + candidates.FREE_BITS * ~household if one_to_one else weight
+    alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
     kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -296,6 +297,24 @@ def splink_settings(records: int) -> dict[str, Any]:
         "blocking_rules_to_generate_predictions": [],
         "comparisons": [_comparison(name, records) for name in LEVELS],
     }
+
+
+_CONDITION = re.compile(
+    r"\w+_[lr] (?:=|<>|<|IS NOT DISTINCT FROM) \w+|\w+_[lr] IS NULL|\b(?:has_\w+|crowded)_[lr]\b", re.ASCII
+)
+
+
+def conditions(settings: Mapping[str, Any]) -> list[str]:
+    """What the levels of the settings are made of, with AND, OR, NOT and `coalesce(..., false)`: each condition over
+    the columns of two patterns, once. What a pair weighs follows from which of them hold. Raises ValueError where there
+    is anything else in a level."""
+    levels = [
+        level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
+    ]
+    left = set(re.findall(r"[^\s(),]+", " ".join(_CONDITION.sub(" ", level) for level in levels)))
+    if left - {"AND", "OR", "NOT", "coalesce", "false", "ELSE"}:
+        raise ValueError("a level of the model has a condition of another form than those known")
+    return list(dict.fromkeys(condition for level in levels for condition in _CONDITION.findall(level)))
 
 
 def _comparison(name: str, records: int) -> dict[str, Any]:

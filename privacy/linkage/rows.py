@@ -50,20 +50,13 @@ _EVIDENCE = (
 )  # fmt: skip
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
 
-_PATTERN = {
-    **{"pattern": "BIGINT", "tie": "UBIGINT", "service": "VARCHAR", "sex": "VARCHAR"},
-    **dict.fromkeys(("has_dob", "has_postcode", "has_surname", "has_forename", "crowded"), "BOOLEAN"),
-    **dict.fromkeys(("surname_band", "forename_band"), "UTINYINT"),
-    **dict.fromkeys(TOKEN_COLUMNS, "UBIGINT"),
-}
-"""Columns of `patterns`."""
-
 Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
 """The rows of one source."""
 
 
-def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> None:
-    """Create `rows` and `patterns` from extracts by source name.
+def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> pa.Table:
+    """Create `rows` and `patterns` from extracts by source name; the second is a view of the table that is given back,
+    in which the number of a pattern is its place.
 
     Each extract has council, row_key, sex and any of the token columns. Raises ValueError for an unknown source.
     """
@@ -75,62 +68,64 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> Non
     con.execute(
         "CREATE TABLE rows (row BIGINT, source VARCHAR, council VARCHAR, row_key UBIGINT, pattern BIGINT)"
     ).fetchall()
-    con.execute(f"CREATE TABLE patterns ({', '.join(f'{name} {kind}' for name, kind in _PATTERN.items())})").fetchall()
+    services: list[pa.Table] = []
     for service in SERVICE_NAMES:
         of_service = {source: extract for source, extract in extracts.items() if SERVICES[source] == service}
         if of_service:
-            _load_service(con, service, of_service)
+            services.append(_load_service(con, service, of_service, sum(each.num_rows for each in services)))
+    patterns = pa.concat_tables(services).combine_chunks()
+    con.register("patterns", patterns)
+    return patterns
 
 
-def _load_service(con: duckdb.DuckDBPyConnection, service: str, extracts: Mapping[str, Extract]) -> None:
-    """Add the rows and patterns of one service: what was sent is held as it came of one service at a time."""
+def _load_service(
+    con: duckdb.DuckDBPyConnection, service: str, extracts: Mapping[str, Extract], first: int
+) -> pa.Table:
+    """Add the rows of one service, and give its patterns, numbered from `first`: what was sent is held as it came of
+    one service at a time."""
     selects = [_select(con, source, extract) for source, extract in extracts.items()]
     con.execute(f"CREATE TABLE sent AS {' UNION ALL '.join(selects)}").fetchall()
     for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
         _forget_default_numbers(con, number)
-    _find_first_of_each(con, service)
+    con.execute(f"CREATE TABLE contents AS {_contents_sql(service)}").fetchall()
+    patterns = con.sql(_patterns_sql(service)).to_arrow_table()
+    patterns = patterns.add_column(0, "pattern", pa.array(np.arange(first, first + patterns.num_rows)))
+    con.register("firsts", patterns.select(["tie", "pattern"]))
     (rows,) = con.execute("SELECT count(*) FROM rows").fetchall()[0]
     con.execute(
         f"""
         INSERT INTO rows
         SELECT {rows} + place, source, council, row_key, pattern
-          FROM sent JOIN contents ON place = sent.rowid JOIN (SELECT tie, pattern FROM firsts) USING (tie)
+          FROM sent JOIN contents ON place = sent.rowid JOIN firsts USING (tie)
         """
     ).fetchall()
-    con.execute(
-        f"""
-        INSERT INTO patterns
-        SELECT pattern, tie, {quoted(service)}, sex, {_any_of("_dob_")}, {_any_of("_postcode_")},
-               {_any_of("_surname_")} OR t_names IS NOT NULL, {_any_of("_forename_")} OR t_names IS NOT NULL,
-               place IN ({_crowded_sql()}), surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
-          FROM sent JOIN firsts ON place = sent.rowid
-        """
-    ).fetchall()
-    for table in ("contents", "firsts", "sent"):
+    con.unregister("firsts")
+    for table in ("contents", "sent"):
         con.execute(f"DROP TABLE {table}").fetchall()
+    return patterns
 
 
-def _find_first_of_each(con: duckdb.DuckDBPyConnection, service: str) -> None:
-    """Create `contents` (place of a row in `sent`, tie) and `firsts` (pattern, tie, place of the first row)."""
-    con.execute(
-        f"""
-        CREATE TABLE contents AS
+def _contents_sql(service: str) -> str:
+    """SQL of the place of each row in `sent`, and its tie."""
+    return f"""
         WITH said AS (SELECT rowid AS place, source, council, row_key, {COMPLETE} AS complete,
                              hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
         alone AS (SELECT place, hash(content, row_number() OVER (
                              PARTITION BY content ORDER BY source, council, row_key)) AS tie
                     FROM said WHERE NOT complete)
         SELECT place, coalesce(alone.tie, content) AS tie FROM said LEFT JOIN alone USING (place)
-        """
-    ).fetchall()
-    (patterns,) = con.execute("SELECT count(*) FROM patterns").fetchall()[0]
-    con.execute(
-        f"""
-        CREATE TABLE firsts AS
-        SELECT {patterns} + row_number() OVER () - 1 AS pattern, tie, place
-          FROM (SELECT tie, min(place) AS place FROM contents GROUP BY tie)
-        """
-    ).fetchall()
+    """
+
+
+def _patterns_sql(service: str) -> str:
+    """SQL of the patterns of a service: what the first row of each tie says."""
+    return f"""
+        SELECT tie, {quoted(service)} AS service, sex, {_any_of("_dob_")} AS has_dob,
+               {_any_of("_postcode_")} AS has_postcode, {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
+               {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename, place IN ({_crowded_sql()}) AS crowded,
+               surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
+          FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) ON place = sent.rowid
+    """
 
 
 def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> str:

@@ -1,0 +1,192 @@
+"""Pairs of patterns that share tokens, found by sorting.
+
+What the patterns of two sides must share is one number of 64 bits for each. Both sides are sorted by it together, and
+those that then lie side by side are compared. The time grows with the patterns and with the pairs that share those
+tokens. Nothing is copied but what is sorted: tokens stay in the table of patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER, Block
+
+_BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 2, 500_000
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, so that no bit of a token is lost in the number that it makes with another."""
+_FAR_MORE = 8
+"""So many times the patterns of the other side: those that match none of it are left out before sorting."""
+_OF_END = re.compile(r"\b([lr])\.(\w+)")
+_NAMED = re.compile(r"\b\w+_[lr]\b")
+
+Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""The left and the right of each pair."""
+
+
+class Patterns:
+    """The table `patterns` of `rows.load`: the number of a pattern is its place."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._columns = {name: table[name].combine_chunks() for name in table.column_names}
+        self._has: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._columns["pattern"])
+
+    def has(self, token: str, at: np.ndarray) -> np.ndarray:
+        """Mask of the patterns among these that have the token."""
+        if token not in self._has:
+            self._has[token] = self._columns[f"t_{token}"].is_valid().to_numpy(zero_copy_only=False)
+        return self._has[token][at]
+
+    def token(self, token: str, at: np.ndarray) -> np.ndarray:
+        """The token of each of these patterns; any number for those without it."""
+        column = self._columns[f"t_{token}"]
+        found: np.ndarray = np.frombuffer(column.buffers()[1], np.uint64, len(column), column.offset * 8)[at]
+        return found
+
+    def share(self, tokens: tuple[str, str], left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Mask of the pairs of which the left pattern has the first token, and the right one the same as its second."""
+        same = self.token(tokens[0], left) == self.token(tokens[1], right)
+        at = np.flatnonzero(same)
+        same[at] = self.has(tokens[0], left[at]) & self.has(tokens[1], right[at])
+        return same
+
+    def side_by_side(self, sql: str, pairs: Pairs) -> pa.Table:
+        """The columns that SQL names, with `_l` and `_r` behind the name for the two patterns of a pair."""
+        ends = {"l": pa.array(pairs[0]), "r": pa.array(pairs[1])}
+        named = dict.fromkeys(_NAMED.findall(sql))
+        return pa.table({name: self._columns[name[:-2]].take(ends[name[-1]]) for name in named})
+
+
+def look_up(
+    con: duckdb.DuckDBPyConnection, patterns: Patterns, sides: Sequence[Pairs], blocks: Sequence[Block]
+) -> Pairs:
+    """The pairs of a left and a right pattern that have one home or one number, or are of a block: each once, in the
+    order of their numbers. `sides` are the patterns that are compared, each left with each right one of its two."""
+
+    def found(block: Block) -> np.ndarray:
+        with con.cursor() as own:
+            of_block = [pairs for left, right in sides for pairs in _of_block(own, patterns, block, left, right)]
+        return _each_once([a * len(patterns) + b for a, b in of_block])
+
+    with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as threads:
+        codes = _each_once(list(threads.map(found, (ONE_HOME, ONE_NUMBER, *blocks))))
+    left, right = np.divmod(codes, max(len(patterns), 1))
+    return left, right
+
+
+def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """All of them in order. (`numpy.unique` puts them in a hash table first, which takes several times as long.)"""
+    together = np.sort(np.concatenate([np.zeros(0, np.int64), *codes]))
+    return together[np.diff(together, prepend=-1) != 0]
+
+
+def _of_block(
+    con: duckdb.DuckDBPyConnection, patterns: Patterns, block: Block, left: np.ndarray, right: np.ndarray
+) -> Iterator[Pairs]:
+    """The pairs of a block, some at a time; of those with one home only where that is the block."""
+    of_left, of_right = zip(*block.equal, strict=True)
+    left, right = _with(patterns, left, of_left), _with(patterns, right, of_right)
+    if block.of_left:
+        left = left[_holds(con, patterns, block.of_left, (left, left))]
+    if block.of_right:
+        right = right[_holds(con, patterns, block.of_right, (right, right))]
+    for at_left, at_right in _matching(_keys(patterns, left, of_left), _keys(patterns, right, of_right)):
+        a, b = left[at_left], right[at_right]
+        if block is not ONE_HOME:
+            apart = ~patterns.share(ONE_HOME.equal[0], a, b)
+            a, b = a[apart], b[apart]
+        if block.also and len(a):
+            holds = _holds(con, patterns, block.also, (a, b))
+            a, b = a[holds], b[holds]
+        yield a, b
+
+
+def _with(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+    """Those of a side that have all these tokens."""
+    for token in dict.fromkeys(tokens):
+        side = side[patterns.has(token, side)]
+    return side
+
+
+def _keys(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+    """One number for the tokens of each pattern."""
+    first, *others = (patterns.token(token, side) for token in tokens)
+    for other in others:
+        first = first * _FACTOR + other
+    return first
+
+
+def _holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pairs: Pairs) -> np.ndarray:
+    """Mask of the pairs for which a condition over l and r holds."""
+    sql = _OF_END.sub(r"\2_\1", condition)
+    con.register("beside", patterns.side_by_side(sql, pairs))
+    holds = con.execute(f"SELECT coalesce({sql}, false) AS holds FROM beside").fetchnumpy()["holds"]
+    con.unregister("beside")
+    return np.asarray(holds)
+
+
+def _matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
+    """Places in both of numbers that are equal, some at a time."""
+    if not len(left) or not len(right):
+        return
+    at_left, at_right = _with_a_match(left, right), _with_a_match(right, left)
+    together = np.concatenate([left[at_left], right[at_right]])
+    places = np.uint64((1 << len(together).bit_length()) - 1)
+    together &= ~places
+    together |= np.arange(len(together), dtype=np.uint64)
+    together.sort()
+    place = (together & places).astype(np.int64)
+    is_right = place >= len(at_left)
+    as_before = np.r_[False, together[1:] ^ together[:-1] <= places, False]
+    first_right = np.flatnonzero(as_before[1:-1] & is_right[1:] & ~is_right[:-1]) + 1
+    for start, middle, end in _runs(as_before, first_right):
+        a, b = _all_with_all(start, middle, end)
+        a, b = at_left[place[a]], at_right[place[b] - len(at_left)]
+        equal = left[a] == right[b]  # not in their first bits alone
+        yield a[equal], b[equal]
+
+
+def _runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Where the runs of equal numbers start and end that have these middles: those of two, and then the longer ones,
+    some at a time."""
+    longer = as_before[middle - 1] | as_before[middle + 1]
+    of_two, middle = middle[~longer], middle[longer]
+    for start in range(0, len(of_two), _PAIRS_AT_ONCE):
+        some = of_two[start : start + _PAIRS_AT_ONCE]
+        yield some - 1, some, some + 1
+    if len(middle):
+        starts = np.flatnonzero(~as_before)
+        after = np.searchsorted(starts, middle)
+        first, end = starts[after - 1], starts[after]
+        so_far = np.cumsum((middle - first) * (end - middle))
+        cuts = np.flatnonzero(np.diff(so_far // _PAIRS_AT_ONCE)) + 1
+        yield from zip(*(np.split(each, cuts) for each in (first, middle, end)), strict=True)
+
+
+def _all_with_all(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pairs:
+    """Of each run, each place before its middle with each from there on."""
+    before, behind = middle - start, end - middle
+    pairs = before * behind
+    run = np.repeat(np.arange(len(pairs)), pairs)
+    nth = np.arange(len(run)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+    i, j = np.divmod(nth, behind[run])
+    return start[run] + i, middle[run] + j
+
+
+def _with_a_match(numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Places of the numbers without, where they are far more than the others, most of those that are not among them."""
+    if len(numbers) < _FAR_MORE * len(others):
+        return np.arange(len(numbers))
+    shift = np.uint64(64 - (_FAR_MORE * len(others)).bit_length())
+    seen = np.zeros(1 << (64 - int(shift)), bool)
+    seen[others >> shift] = True
+    return np.flatnonzero(seen[numbers >> shift])
