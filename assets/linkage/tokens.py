@@ -7,7 +7,10 @@ their own.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -70,8 +73,8 @@ class TokensOfParts:
             for batch in part.iter_batches(batch_size=batch_size, columns=list(dict.fromkeys((ROW_KEY, *wanted)))):
                 yield self._of_force(batch, place).select(wanted)
 
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows in the order of their keys."""
+    def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
+        """The rows in the order of their keys; `use_threads` as in `ParquetFile`, here without meaning."""
         wanted = list(columns or self.schema_arrow.names)
         schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys((ROW_KEY, *wanted))])
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
@@ -120,9 +123,17 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
 
 
 def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-            yield batch.select(columns)
+    """The rows of the files, one after another; the next files are read meanwhile."""
+
+    def rows(file: Tokens) -> pa.Table:
+        return file.read(columns=columns, use_threads=False).select(columns)
+
+    waiting = iter(files)
+    with ThreadPoolExecutor(_FILES_READ_AT_ONCE) as threads:
+        ahead = deque(threads.submit(rows, file) for file in islice(waiting, _FILES_AHEAD))
+        while ahead:
+            yield from ahead.popleft().result().to_batches()
+            ahead.extend(threads.submit(rows, file) for file in islice(waiting, 1))
 
 
-_BATCH_ROWS = 1 << 16
+_FILES_READ_AT_ONCE, _FILES_AHEAD = 2, 4

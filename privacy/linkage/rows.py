@@ -31,6 +31,7 @@ from privacy.services import SERVICE_NAMES, SERVICES
 
 OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
+_NUMBERS = (*OWN_NUMBERS, *SCOPED_NUMBERS)
 MAX_CHILDREN_A_NUMBER = 6
 """A number on records of more children than this (forename and date of birth) within one service identifies
 nobody."""
@@ -83,10 +84,9 @@ def _load_service(
 ) -> pa.Table:
     """Add the rows of one service, and give its patterns, numbered from `first`: what was sent is held as it came of
     one service at a time."""
-    selects = [_select(con, source, extract) for source, extract in extracts.items()]
-    con.execute(f"CREATE TABLE sent AS {' UNION ALL '.join(selects)}").fetchall()
-    for number in (*OWN_NUMBERS, *SCOPED_NUMBERS):
-        _forget_default_numbers(con, number)
+    sent = pa.concat_tables(map(_read, extracts, extracts.values()), promote_options="permissive")
+    con.register("as_sent", sent.append_column("place", pa.array(np.arange(sent.num_rows))))
+    _view(con, set(sent.column_names))
     con.execute(f"CREATE TABLE contents AS {_contents_sql(service)}").fetchall()
     patterns = con.sql(_patterns_sql(service)).to_arrow_table()
     patterns = patterns.add_column(0, "pattern", pa.array(np.arange(first, first + patterns.num_rows)))
@@ -96,19 +96,20 @@ def _load_service(
         f"""
         INSERT INTO rows
         SELECT {rows} + place, source, council, row_key, pattern
-          FROM sent JOIN contents ON place = sent.rowid JOIN firsts USING (tie)
+          FROM sent JOIN contents USING (place) JOIN firsts USING (tie)
         """
     ).fetchall()
     con.unregister("firsts")
-    for table in ("contents", "sent"):
-        con.execute(f"DROP TABLE {table}").fetchall()
+    con.execute("DROP TABLE contents").fetchall()
+    for relation in ("as_sent", *(f"default_{number}" for number in _NUMBERS)):
+        con.unregister(relation)
     return patterns
 
 
 def _contents_sql(service: str) -> str:
     """SQL of the place of each row in `sent`, and its tie."""
     return f"""
-        WITH said AS (SELECT rowid AS place, source, council, row_key, {COMPLETE} AS complete,
+        WITH said AS (SELECT place, source, council, row_key, {COMPLETE} AS complete,
                              hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
         alone AS (SELECT place, hash(content, row_number() OVER (
                              PARTITION BY content ORDER BY source, council, row_key)) AS tie
@@ -124,18 +125,25 @@ def _patterns_sql(service: str) -> str:
                {_any_of("_postcode_")} AS has_postcode, {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
                {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename, place IN ({_crowded_sql()}) AS crowded,
                surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
-          FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) ON place = sent.rowid
+          FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) USING (place)
     """
 
 
-def _select(con: duckdb.DuckDBPyConnection, source: str, extract: Extract) -> str:
-    relation, present = f"sent_{source}", set(extract.schema.names)
-    con.register(relation, extract)
+def _read(source: str, extract: Extract) -> pa.Table:
+    """What was sent of a source."""
+    rows = extract if isinstance(extract, pa.Table) else extract.read_all()
+    return rows.append_column("source", pa.repeat(source, rows.num_rows))
+
+
+def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
+    """Create the view `sent` of `as_sent`: tokens are bare, and numbers typed for want of a better are gone."""
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
-    return f"""
-        SELECT {quoted(source)} AS source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex,
-               {compared_sql(present)} FROM {relation}
-    """
+    columns = f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {compared_sql(present)}"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW bare AS SELECT {columns} FROM as_sent").fetchall()
+    defaults = [number for number in _NUMBERS if number in present and _find_defaults(con, number)]
+    known = ", ".join(f"CASE WHEN {each} NOT IN (FROM default_{each}) THEN {each} END AS {each}" for each in defaults)
+    replaced = f"REPLACE ({known})" if known else ""
+    con.execute(f"CREATE OR REPLACE TEMP VIEW sent AS SELECT * {replaced} FROM bare").fetchall()
 
 
 def compared_sql(present: set[str]) -> str:
@@ -145,18 +153,20 @@ def compared_sql(present: set[str]) -> str:
     return ", ".join(bands + tokens)
 
 
-def _forget_default_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None:
-    """A number typed for want of a better one must not make one child of many."""
-    con.execute(
+def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
+    """Create `default_` and the number's name: those that must not make one child of many; how many."""
+    found = con.sql(
         f"""
-        UPDATE sent SET {number} = NULL
-         WHERE {number} IN (
-               SELECT {number} FROM sent WHERE {number} IS NOT NULL GROUP BY {number}
-               HAVING count(*) > {MAX_CHILDREN_A_NUMBER}
-                  AND count(DISTINCT coalesce(t_forename_dob, t_surname_dob, t_dob_postcode, rowid::UBIGINT))
-                      > {MAX_CHILDREN_A_NUMBER})
+        WITH many AS MATERIALIZED (
+            SELECT {number} FROM bare WHERE {number} IS NOT NULL GROUP BY {number}
+            HAVING count(*) > {MAX_CHILDREN_A_NUMBER})
+        SELECT {number} FROM bare WHERE {number} IN (FROM many) GROUP BY {number}
+        HAVING count(DISTINCT coalesce(t_forename_dob, t_surname_dob, t_dob_postcode, place::UBIGINT))
+               > {MAX_CHILDREN_A_NUMBER}
         """
-    ).fetchall()
+    ).to_arrow_table()
+    con.register(f"default_{number}", found)
+    return int(found.num_rows)
 
 
 def _crowded_sql() -> str:
@@ -164,7 +174,7 @@ def _crowded_sql() -> str:
     return f"""
         WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
         numbered AS (
-            SELECT rowid AS place, t_month_postcode, dense_rank() OVER (
+            SELECT place, t_month_postcode, dense_rank() OVER (
                        PARTITION BY t_month_postcode
                        ORDER BY coalesce(t_forename_dob, t_surname_dob, t_dob_postcode)) AS child
               FROM sent SEMI JOIN many USING (t_month_postcode))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy.linkage import candidates
+from privacy.linkage import blocks, candidates, lookup
 from privacy.linkage.link import LinkResult, link
 from tests.support.linkage import stress
 
@@ -22,24 +21,26 @@ def test_no_pair_that_counts_is_passed_over(
     names = (stress._BRITISH_SURNAMES[:12], stress._BRITISH_GIRLS[:10], stress._BRITISH_BOYS[:10])
     monkeypatch.setattr(stress, "_GROUPS", ((1.0, *names, 0.0),))
     tokens = tokenise(stress.extracts(3_000, seed=4))
-    fewer, looked_at = _linked(tokens, children)
-    monkeypatch.setattr(candidates, "_too_far_apart", lambda *_: "false")
-    all_pairs, all_looked_at = _linked(tokens, children)
+    fewer, looked_at = _linked(tokens, children, monkeypatch)
+    monkeypatch.setattr(blocks, "_let_go", lambda *_: [])
+    all_pairs, all_looked_at = _linked(tokens, children, monkeypatch)
     assert _without_ids(fewer) == _without_ids(all_pairs)
     assert fewer.steps == all_pairs.steps
     assert fewer.review_patterns.equals(all_pairs.review_patterns)
-    assert (looked_at < all_looked_at) == (children < candidates.LARGE_SERVICE_CHILDREN)
+    assert (looked_at < all_looked_at) == (children < blocks.LARGE_SERVICE_CHILDREN)
 
 
-def _linked(tokens: dict[str, pa.Table], children: int) -> tuple[LinkResult, int]:
-    """The result, and how many pairs were weighed."""
-    weighed = []
+def _linked(tokens: dict[str, pa.Table], children: int, monkeypatch: pytest.MonkeyPatch) -> tuple[LinkResult, int]:
+    """The result, and how many pairs were looked at."""
+    looked_at = []
 
-    def backend(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
-        weighed.append(con.execute("SELECT count(*) FROM pairs").fetchall()[0][0])
-        return candidates.in_duckdb(con, settings)
+    def look_up(*of: Any) -> lookup.Pairs:
+        found = lookup.look_up(*of)
+        looked_at.append(len(found[0]))
+        return found
 
-    return link(tokens, backend=backend, children=children), sum(weighed)
+    monkeypatch.setattr(candidates, "look_up", look_up)
+    return link(tokens, children=children), sum(looked_at)
 
 
 def _without_ids(result: LinkResult) -> dict[str, list[Any]]:
