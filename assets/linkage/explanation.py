@@ -19,7 +19,7 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
-from privacy.linkage.link import LINK_COLUMNS
+from privacy.linkage.outcome import LINK_COLUMNS
 from privacy.row_keys import ROW_KEY, number_of, written
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity

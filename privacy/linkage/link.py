@@ -12,7 +12,6 @@ shared tokens connects with it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -27,6 +26,7 @@ from privacy.linkage.backends import Backend, in_duckdb, load_beside
 from privacy.linkage.lookup import Patterns
 from privacy.linkage.memory import MARKS, Memory, mark_patterns
 from privacy.linkage.model import bits_of
+from privacy.linkage.outcome import links
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -37,13 +37,11 @@ _HIGHEST_POSTERIOR = 1 - 2**-50
 _POSTERIOR_DIGITS = 6
 """Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
 one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
-_ID_BYTES = 16
-LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 
 
 @dataclass(frozen=True)
 class LinkResult:
-    """`links`: one row per input row, LINK_COLUMNS, ordered by the first three.
+    """`links`: one row per input row, `outcome.LINK_COLUMNS`, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
     agreement pattern (step, one column of log2 Bayes factors per comparison, pairs, their lowest and highest weight)
@@ -126,8 +124,7 @@ def link(
             _step(con, patterns, *step, children, watchers, backend, memory, number)
             for number, step in enumerate(STEPS, MARKS + 1)
         ]
-        _number_children(con)
-        return LinkResult(_links(con, _child_ids(con, previous)), steps, _review_patterns(con))
+        return LinkResult(links(con, patterns, previous), steps, _review_patterns(con))
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
@@ -267,112 +264,6 @@ def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
     (by_number,) = con.execute("SELECT count(*) FROM chosen WHERE nhs").fetchall()[0]
     con.unregister("chosen")
     return int(by_number)
-
-
-def _number_children(con: duckdb.DuckDBPyConnection) -> None:
-    """Create `senders` (sender: 0, 1, ... in the order of source and council) and `linked`: every row with its sender
-    and child 0, 1, ..., the rule and the probability that brought it there."""
-    con.execute(
-        """
-        CREATE TABLE senders AS SELECT source, council, row_number() OVER (ORDER BY source, council) - 1 AS sender
-          FROM (SELECT DISTINCT source, council FROM rows)
-        """
-    ).fetchall()
-    con.execute(f"CREATE TABLE ruled AS {_ruled_sql()}").fetchall()
-    con.execute(
-        """
-        CREATE TABLE linked AS
-        WITH children AS (
-            SELECT unit, row_number() OVER (ORDER BY unit) - 1 AS child FROM (SELECT DISTINCT unit FROM units))
-        SELECT sender, row_key, child, rule, probability
-          FROM rows JOIN senders USING (source, council) JOIN ruled USING (pattern) JOIN units USING (pattern)
-          JOIN children USING (unit)
-        """
-    ).fetchall()
-    con.execute("DROP TABLE ruled").fetchall()
-
-
-def _ruled_sql() -> str:
-    """SQL of the rule and probability that brought the rows of each pattern to their child."""
-    numbers = (*rows.OWN_NUMBERS, *rows.SCOPED_NUMBERS)
-    same = ", ".join(
-        f"{number} IS NOT NULL AND count(*) OVER (PARTITION BY entity, {number}) > 1 AS same_{number}"
-        for number in numbers
-    )
-    has = {number: f"(same_{number} OR {number} IS NOT NULL AND sent > 1)" for number in numbers}
-    return f"""
-        WITH held AS MATERIALIZED (
-            SELECT pattern, entity, sent, {", ".join(numbers)} FROM patterns JOIN entities USING (pattern)
-              JOIN (SELECT pattern, count(*) AS sent FROM rows GROUP BY pattern) USING (pattern)),
-        of_several AS (
-            SELECT pattern, true AS several, {same} FROM held
-             WHERE entity IN (SELECT entity FROM held GROUP BY entity HAVING count(*) > 1))
-        SELECT pattern,
-               CASE WHEN joins.rule IS NOT NULL THEN joins.rule
-                    WHEN {has["t_upn"]} THEN 'upn'
-                    WHEN {has["t_nhs"]} THEN 'nhs_number'
-                    WHEN {has["t_upn_temporary"]} OR {has["t_patient"]} THEN 'scoped_id'
-                    WHEN several OR sent > 1 THEN 'identical_demographics'
-                    ELSE 'none' END AS rule,
-               CASE WHEN joins.rule IS NOT NULL THEN joins.probability
-                    WHEN several OR sent > 1 THEN 1.0 END AS probability
-          FROM held LEFT JOIN of_several USING (pattern) LEFT JOIN joins ON joins.unit = entity
-        """
-
-
-def _child_ids(con: duckdb.DuckDBPyConnection, previous: pa.Table | None) -> pa.Array:
-    """The child_id of each child, 0, 1, ..., of `linked`.
-
-    With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
-    with more of its rows, then to the one that holds the first of them.
-    """
-    (count,) = con.execute("SELECT coalesce(max(child) + 1, 0) FROM linked").fetchall()[0]
-    fresh = _random_ids(count)
-    if previous is None:
-        return fresh
-    earlier = previous["child_id"].combine_chunks().dictionary_encode()
-    con.register(
-        "previous", previous.select(["source", "council", "row_key"]).append_column("earlier", earlier.indices)
-    )
-    kept = con.sql(
-        """
-        WITH claims AS (
-            SELECT child, earlier, count(*) AS n, min((sender::UHUGEINT << 64) + row_key) AS first_row
-              FROM linked JOIN (FROM previous JOIN senders USING (source, council)) USING (sender, row_key)
-             GROUP BY child, earlier),
-        favourites AS (
-            SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1)
-        SELECT child, earlier FROM favourites
-       QUALIFY row_number() OVER (PARTITION BY earlier ORDER BY n DESC, first_row) = 1
-        """
-    ).to_arrow_table()
-    con.unregister("previous")
-    chosen = np.arange(count)
-    chosen[kept["child"].to_numpy()] = count + kept["earlier"].to_numpy()
-    return pa.concat_arrays([fresh, earlier.dictionary]).take(pa.array(chosen))
-
-
-def _random_ids(count: int) -> pa.Array:
-    """`count` ids of 32 hexadecimal digits from the operating system's generator."""
-    raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
-    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    text = np.stack([digits[raw >> 4], digits[raw & 15]], axis=2).tobytes()
-    offsets = np.arange(0, 2 * _ID_BYTES * (count + 1), 2 * _ID_BYTES, dtype=np.int32)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
-
-
-def _links(con: duckdb.DuckDBPyConnection, child_ids: pa.Array) -> pa.Table:
-    """`linked` as LINK_COLUMNS."""
-    linked = con.sql("FROM linked ORDER BY sender, row_key").to_arrow_table()
-    senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
-    columns = [
-        *senders.take(linked["sender"]).columns,
-        linked["row_key"],
-        child_ids.take(linked["child"]),
-        linked["rule"],
-        linked["probability"],
-    ]
-    return pa.table(columns, names=LINK_COLUMNS)
 
 
 def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
