@@ -70,11 +70,18 @@ def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], o
         "parents": "SELECT concat_ws('-', council, row_key) AS child_id, * FROM parent_experience",
     }
     for family, path in out.items():
-        columns = _selected(derivations(family))
         con.execute(
-            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]}) ORDER BY council, row_key)"
+            f"COPY (SELECT child_id, council, {_in_domains(family)} FROM ({units[family]}) ORDER BY council, row_key)"
             f" TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
+
+
+def _in_domains(family: str) -> str:
+    """The columns of a family's table, each of its public domain; NULL for any other value, which `table_checks` finds.
+    A value of a domain is a small number to the database, which sorts and writes it faster than a text."""
+    domains = {each.name: ", ".join(map(quoted, each.categories)) for each in FAMILIES[family].attributes}
+    columns = derivations(family).items()
+    return ", ".join(f"TRY_CAST({each.sql} AS ENUM ({domains[name]})) AS {name}" for name, each in columns)
 
 
 def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
