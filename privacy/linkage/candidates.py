@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import duckdb
 import numpy as np
@@ -16,8 +17,9 @@ import pyarrow as pa
 from privacy.linkage import model
 from privacy.linkage.backends import Backend, in_duckdb
 from privacy.linkage.blocks import LEAST_BITS, ONE_HOME, ONE_NUMBER, blocks
-from privacy.linkage.lookup import Pairs, Patterns, look_up
+from privacy.linkage.lookup import Pairs, Patterns, by_pattern, holds, look_up
 from privacy.linkage.memory import PAIR, Memory, Nothing, recall
+from privacy.pseudonyms import TOKEN_COLUMNS
 
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
@@ -29,6 +31,7 @@ A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
 """Parts of the pairs, and pairs of a part, whose kinds are told together."""
 NOTHING = Nothing()
+_SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")
 """Of a pair of units, what its strongest pair of patterns says."""
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
@@ -54,73 +57,115 @@ def _household_weight() -> str:
     return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
 
 
-def score(
-    con: duckdb.DuckDBPyConnection,
-    patterns: Patterns,
-    left: str,
-    right: str,
-    children: int,
-    backend: Backend = in_duckdb,
-    memory: Memory = NOTHING,
-    step: int = 1,
-) -> None:
-    """Create `scored`: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the pair has
-    the weight of a household), nhs (the numbers agree), pattern (log2 Bayes factor of each comparison, in the model's
-    order: an agreement pattern, without a token).
+class Candidates:
+    """The pairs of all steps of a linkage, found and weighed before any unit is joined.
 
-    `left` and `right` are SQL conditions over `patterns` and `units` that choose the two sides, of services of so many
-    `children`, as in `model.prior`. A pair of units takes its strongest pair of patterns. `backend` weighs the pairs;
-    those of patterns that are both known are recalled from the part `step` of the `memory`, which keeps all.
+    `steps` are the two sides of each: SQL conditions over `patterns` and `units` that choose them, of services of so
+    many `children`, as in `model.prior`. `backend` weighs the pairs. Creates `said` and `copies` (`_weigh_copies`).
     """
-    for side, condition in (("l", left), ("r", right)):
-        of_side = "FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
-        con.execute(
-            f"CREATE TABLE side_{side} AS SELECT pattern, unit, tie, mark, fresh {of_side} WHERE {condition}"
-        ).fetchall()
-    recall(con, memory, step)
-    con.execute(f"CREATE TABLE weighed AS {_recalled_units()}").fetchall()
-    con.execute("DROP TABLE recalled").fetchall()
-    found = look_up(con, patterns, _compared(con), blocks(children))
-    _weigh(con, patterns, found, children, backend)
-    memory.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
-    con.execute(
-        f"""
-        CREATE OR REPLACE TABLE scored AS
-        SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
-          FROM (SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, arg_max(rowid, (weight, tie)) AS place
-                  FROM weighed GROUP BY unit_l, unit_r) AS best
-          JOIN weighed ON weighed.rowid = place
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        patterns: Patterns,
+        steps: Sequence[tuple[str, str]],
+        children: int,
+        backend: Backend,
+    ) -> None:
+        chosen = ", ".join(f"coalesce({condition}, false) AS side_{n}" for n, condition in enumerate(chain(*steps)))
+        read = con.sql(
+            f"SELECT tie, mark, fresh, {chosen} FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
+            " ORDER BY pattern"
+        ).to_arrow_table()
+        self._tie, self._mark, fresh, *chosen_for = (column.to_numpy() for column in read.columns)
+        sides = [np.flatnonzero(is_chosen) for is_chosen in chosen_for]
+        self._con, self._sides = con, list(zip(sides[::2], sides[1::2], strict=True))
+        self._found = [look_up(con, patterns, _compared(*both, fresh), blocks(children)) for both in self._sides]
+        copies = _find_copies(con)
+        left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
+        kinds = _weigh(con, patterns, (left, right), children, backend)
+        *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
+        _weigh_copies(con, patterns, copies, kinds_of_copies, children)
+
+    def score(self, memory: Memory, step: int) -> None:
+        """Create `scored` of the step of this number, 1, 2, ...: unit_l, unit_r, weight (log2 odds), tie, forename
+        (log2 Bayes factor), household (the pair has the weight of a household), nhs (the numbers agree), pattern (log2
+        Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
+
+        A pair of units takes its strongest pair of patterns. Pairs of patterns that are both known are recalled from
+        the part `step` of the `memory`, which keeps all.
         """
-    ).fetchall()
-    for table in ("side_l", "side_r", "weighed"):
-        con.execute(f"DROP TABLE {table}").fetchall()
+        con, unit = self._con, by_pattern(self._con, "units", "unit", len(self._tie))
+        of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark}
+        for name, side in zip(("side_l", "side_r"), self._sides[step - 1], strict=True):
+            con.register(name, pa.table({column: values[side] for column, values in of_pattern.items()}))
+        recall(con, memory, step)
+        con.execute(f"CREATE TABLE weighed AS {_RECALLED_UNITS}").fetchall()
+        ends = zip("lr", self._found[step - 1], strict=True)
+        found = {f"{column}_{end}": values[at] for end, at in ends for column, values in of_pattern.items()}
+        con.register("found", pa.table(found | {"kind": self._kinds[step - 1]}))
+        con.execute(f"INSERT INTO weighed BY NAME {_WEIGHED_UNITS}").fetchall()
+        memory.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
+        con.execute(f"CREATE OR REPLACE TABLE scored AS {_SCORED}").fetchall()
+        for table in ("recalled", "weighed"):
+            con.execute(f"DROP TABLE {table}").fetchall()
+        for relation in ("side_l", "side_r", "found"):
+            con.unregister(relation)
 
 
-def _compared(con: duckdb.DuckDBPyConnection) -> list[Pairs]:
+_RECALLED_UNITS = f"""
+SELECT l.unit AS unit_l, r.unit AS unit_r, hash(l.tie, r.tie) AS tie, {", ".join(f"k.{name}" for name in PAIR)}
+  FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
+"""
+"""SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
+_WEIGHED_UNITS = f"""
+SELECT unit_l, unit_r, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)} FROM found JOIN weights USING (kind)
+ WHERE weight > {LEAST_BITS}
+"""
+"""SQL of the pairs of units that were `found` and weigh enough, one for each pair of their patterns."""
+_SCORED = f"""
+SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
+  FROM (SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, arg_max(rowid, (weight, tie)) AS place
+          FROM weighed GROUP BY unit_l, unit_r) AS best
+  JOIN weighed ON weighed.rowid = place
+"""
+
+
+def _compared(left: np.ndarray, right: np.ndarray, fresh: np.ndarray) -> list[Pairs]:
     """The patterns of the two sides of which one is fresh at least: fresh ones with all, known ones with fresh ones."""
-    sides = [con.sql(f"SELECT pattern, fresh FROM side_{side} ORDER BY pattern").to_arrow_table() for side in "lr"]
-    (left, new_left), (right, new_right) = ([column.to_numpy() for column in side.columns] for side in sides)
-    return [(left[new_left], right), (left[~new_left], right[new_right])]
+    return [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
 
 
-def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, found: Pairs, children: int, backend: Backend) -> None:
-    """Add the pairs `found` to those `weighed`."""
-    if not len(found[0]):
-        return
+def _weigh(
+    con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int, backend: Backend
+) -> np.ndarray:
+    """The kind of each pair, 0, 1, ...; creates `weights` of the kinds: weight, nhs_bits (what the number adds to it)
+    and what else `PAIR` has."""
+    of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
+    con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
     settings = model.splink_settings(children)
-    number = _kinds(con, patterns, found, model.conditions(settings))
-    _, one_of_each, kind = np.unique(number, return_index=True, return_inverse=True)
-    names = ("join_key_l", "join_key_r")
-    ends = {name: pairs[one_of_each] for name, pairs in zip(names, found, strict=True)}
-    con.register("kinds", pa.table({"kind": np.arange(len(one_of_each)), **ends}))
-    con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, join_key_l, join_key_r FROM kinds").fetchall()
-    predictions = backend(con, settings)
-    con.register("found", pa.table({"l": found[0], "r": found[1], "kind": kind}))
-    con.execute(f"INSERT INTO weighed BY NAME {_weighed_units(predictions)}").fetchall()
-    for table in (predictions, "pairs"):
-        con.execute(f"DROP TABLE {table}").fetchall()
-    for relation in ("kinds", "found"):
-        con.unregister(relation)
+    numbers = _kinds(con, patterns, pairs, model.conditions(settings))
+    _, one_of_each, kinds = np.unique(numbers, return_index=True, return_inverse=True)
+    if len(one_of_each):
+        left, right = (end[one_of_each] for end in pairs)
+        con.register("kinds", pa.table({"kind": np.arange(len(left)), "join_key_l": left, "join_key_r": right}))
+        con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, join_key_l, join_key_r FROM kinds").fetchall()
+        predictions = backend(con, settings)
+        con.execute(f"INSERT INTO weights BY NAME {_weights_sql(predictions)}").fetchall()
+        for table in (predictions, "pairs"):
+            con.execute(f"DROP TABLE {table}").fetchall()
+        con.unregister("kinds")
+    return kinds
+
+
+def _weights_sql(predictions: str) -> str:
+    """SQL of what the kinds weigh, of which there is one pair each among `predictions`."""
+    return f"""
+        SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
+               {_household()} AS household, mw_nhs_number > 0 AS nhs,
+               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
+          FROM kinds JOIN ({_weighed(predictions)}) ON unique_id_l = join_key_l AND unique_id_r = join_key_r
+        """
 
 
 def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]) -> np.ndarray:
@@ -134,30 +179,32 @@ def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, con
             return np.asarray(own.execute(f"SELECT {sql} AS kind FROM beside").fetchnumpy()["kind"])
 
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
-        return np.concatenate(list(threads.map(some, range(0, len(pairs[0]), _PAIRS_AT_ONCE))))
+        of_parts = threads.map(some, range(0, len(pairs[0]), _PAIRS_AT_ONCE))
+        return np.concatenate([np.zeros(0, np.uint64), *of_parts])
 
 
-def _recalled_units() -> str:
-    """SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
-    return f"""
-        SELECT l.unit AS unit_l, r.unit AS unit_r, hash(l.tie, r.tie) AS tie, {", ".join(f"k.{name}" for name in PAIR)}
-          FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
+def _find_copies(con: duckdb.DuckDBPyConnection) -> np.ndarray:
+    """Create `said` (pattern, said: a hash of which tokens it has, and of its bands); one pattern of each."""
+    con.execute(f"CREATE TABLE said AS SELECT pattern, hash({_SAID}) AS said FROM patterns").fetchall()
+    first = con.sql("SELECT min(pattern) AS pattern FROM said GROUP BY said").to_arrow_table()
+    return np.asarray(first["pattern"].to_numpy())
+
+
+def _weigh_copies(
+    con: duckdb.DuckDBPyConnection, patterns: Patterns, copies: np.ndarray, kinds: np.ndarray, children: int
+) -> None:
+    """Create `copies`: said, weight (of a pattern with itself, without its number), and whether it would be looked
+    at (`alike`)."""
+    looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *blocks(children)))
+    alike = holds(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
+    con.register("weighed_copies", pa.table({"pattern": copies, "kind": kinds, "alike": alike}))
+    con.execute(
         """
-
-
-def _weighed_units(predictions: str) -> str:
-    """SQL of the pairs of units that weigh enough, one for each pair of their patterns: `found`, by `kinds`, of which
-    there is one pair each among `predictions`."""
-    return f"""
-        SELECT l.unit AS unit_l, r.unit AS unit_r, hash(l.tie, r.tie) AS tie, l.mark AS mark_l, r.mark AS mark_r,
-               match_weight AS weight, mw_forename AS forename, {_household()} AS household, mw_nhs_number > 0 AS nhs,
-               CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
-          FROM found
-          JOIN kinds USING (kind)
-          JOIN (FROM ({_weighed(predictions)}) WHERE match_weight > {LEAST_BITS})
-            ON unique_id_l = join_key_l AND unique_id_r = join_key_r
-          JOIN side_l l ON l.pattern = found.l JOIN side_r r ON r.pattern = found.r
+        CREATE TABLE copies AS SELECT said, weight - nhs_bits AS weight, alike
+          FROM weighed_copies JOIN said USING (pattern) JOIN weights USING (kind)
         """
+    ).fetchall()
+    con.unregister("weighed_copies")
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:

@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.linkage import assignment, blocks, candidates, model, rows
+from privacy.linkage import assignment, blocks, model, rows
 from privacy.linkage.backends import Backend, in_duckdb, load_beside
+from privacy.linkage.candidates import NOTHING, Candidates
 from privacy.linkage.lookup import Patterns
 from privacy.linkage.memory import MARKS, Memory, mark_patterns
 from privacy.linkage.model import bits_of
@@ -99,7 +100,7 @@ def link(
     watchers: Sequence[Watcher] = (),
     backend: Backend = in_duckdb,
     children: int = model.REFERENCE_RECORDS,
-    memory: Memory = candidates.NOTHING,
+    memory: Memory = NOTHING,
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
@@ -120,10 +121,8 @@ def link(
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, memory)
-        steps = [
-            _step(con, patterns, *step, children, watchers, backend, memory, number)
-            for number, step in enumerate(STEPS, MARKS + 1)
-        ]
+        found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children, backend)
+        steps = [_step(con, found, *step, children, watchers, memory, n) for n, step in enumerate(STEPS, MARKS + 1)]
         return LinkResult(links(con, patterns, previous), steps, _review_patterns(con))
 
 
@@ -149,19 +148,18 @@ STEPS = (
 
 def _step(
     con: duckdb.DuckDBPyConnection,
-    patterns: Patterns,
+    found: Candidates,
     name: str,
     left: str,
     right: str,
     one_to_one: bool,
     children: int,
     watchers: Sequence[Watcher],
-    backend: Backend,
     memory: Memory,
     number: int,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    candidates.score(con, patterns, left, right, children, backend, memory, number)
+    found.score(memory, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
     seen = Scored(name, left, right, one_to_one, _units(con, right), children, scored, decision)

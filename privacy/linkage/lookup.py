@@ -66,6 +66,14 @@ class Patterns:
         return pa.table({name: self._columns[name[:-2]].take(ends[name[-1]]) for name in named})
 
 
+def by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: int) -> np.ndarray:
+    """A number of each of so many patterns, from a table with `pattern`."""
+    found = con.sql(f"SELECT pattern, {column} FROM {table}").to_arrow_table()
+    numbers = np.empty(count, np.int64)
+    numbers[found["pattern"].to_numpy()] = found[column].to_numpy()
+    return numbers
+
+
 def look_up(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, sides: Sequence[Pairs], blocks: Sequence[Block]
 ) -> Pairs:
@@ -96,17 +104,17 @@ def _of_block(
     of_left, of_right = zip(*block.equal, strict=True)
     left, right = _with(patterns, left, of_left), _with(patterns, right, of_right)
     if block.of_left:
-        left = left[_holds(con, patterns, block.of_left, (left, left))]
+        left = left[holds(con, patterns, block.of_left, (left, left))]
     if block.of_right:
-        right = right[_holds(con, patterns, block.of_right, (right, right))]
+        right = right[holds(con, patterns, block.of_right, (right, right))]
     for at_left, at_right in _matching(_keys(patterns, left, of_left), _keys(patterns, right, of_right)):
         a, b = left[at_left], right[at_right]
         if block is not ONE_HOME:
             apart = ~patterns.share(ONE_HOME.equal[0], a, b)
             a, b = a[apart], b[apart]
         if block.also and len(a):
-            holds = _holds(con, patterns, block.also, (a, b))
-            a, b = a[holds], b[holds]
+            held = holds(con, patterns, block.also, (a, b))
+            a, b = a[held], b[held]
         yield a, b
 
 
@@ -125,13 +133,13 @@ def _keys(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.nda
     return first
 
 
-def _holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pairs: Pairs) -> np.ndarray:
+def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pairs: Pairs) -> np.ndarray:
     """Mask of the pairs for which a condition over l and r holds."""
     sql = _OF_END.sub(r"\2_\1", condition)
     con.register("beside", patterns.side_by_side(sql, pairs))
-    holds = con.execute(f"SELECT coalesce({sql}, false) AS holds FROM beside").fetchnumpy()["holds"]
+    held = con.execute(f"SELECT coalesce({sql}, false) AS held FROM beside").fetchnumpy()["held"]
     con.unregister("beside")
-    return np.asarray(holds)
+    return np.asarray(held)
 
 
 def _matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:

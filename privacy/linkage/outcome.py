@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.linkage.lookup import Patterns
+from privacy.linkage.lookup import Patterns, by_pattern
 
 LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 _RULES = ("upn", "nhs_number", "scoped_id", "identical_demographics", "none", "probabilistic")
@@ -31,7 +31,7 @@ def links(con: duckdb.DuckDBPyConnection, patterns: Patterns, previous: pa.Table
     rows = con.sql("SELECT sender, row_key, pattern FROM rows JOIN senders USING (source, council)").to_arrow_table()
     sender, row_key, pattern = (rows[name].to_numpy() for name in ("sender", "row_key", "pattern"))
     rule, probability = _ruled(con, patterns, np.bincount(pattern, minlength=len(patterns)))
-    units = _by_pattern(con, "units", "unit", len(patterns))
+    units = by_pattern(con, "units", "unit", len(patterns))
     child = (np.cumsum(np.bincount(units) > 0) - 1)[units]
     order = np.lexsort((row_key, sender))
     at = pattern[order]
@@ -48,18 +48,10 @@ def links(con: duckdb.DuckDBPyConnection, patterns: Patterns, previous: pa.Table
     return pa.table(columns, names=LINK_COLUMNS)
 
 
-def _by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: int) -> np.ndarray:
-    """A number of each pattern."""
-    found = con.sql(f"SELECT pattern, {column} FROM {table}").to_arrow_table()
-    numbers = np.empty(count, np.int64)
-    numbers[found["pattern"].to_numpy()] = found[column].to_numpy()
-    return numbers
-
-
 def _ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each pattern, which has so many rows: the number of the rule that brought them to their child, and the
     probability, NaN for none."""
-    entity = _by_pattern(con, "entities", "entity", len(patterns))
+    entity = by_pattern(con, "entities", "entity", len(patterns))
     several = np.bincount(entity)[entity] > 1
     of_many = several | (sent > 1)
     rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))

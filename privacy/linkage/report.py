@@ -21,12 +21,10 @@ import pyarrow.compute as pc
 
 from privacy.doors.sql import quoted
 from privacy.linkage import model
-from privacy.linkage.candidates import score_pairs
 from privacy.linkage.control import CONFIDENCE, FOLDS, NegativeControl
 from privacy.linkage.link import FURTHER_THRESHOLD, REVIEW_BAND, THRESHOLD, LinkResult, Scored, Watcher, chosen
 from privacy.linkage.model import bits_of, examples, probability_of, waterfall_of_bits
 from privacy.linkage.rows import OWN_NUMBERS
-from privacy.pseudonyms import TOKEN_COLUMNS
 
 OTHER_THRESHOLDS = (0.3, 0.8)
 _PARTS = {
@@ -35,7 +33,6 @@ _PARTS = {
     "has_dob": "date of birth",
     "has_postcode": "postcode",
 }
-_SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _HAS_NUMBER = " OR ".join(f"{number} IS NOT NULL" for number in OWN_NUMBERS)
 _LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quoted(name)} END" for flag, name in _PARTS.items())
 
@@ -140,27 +137,13 @@ class Comparable:
         if self.rows:
             return
         self.rows = dict(con.execute("SELECT source, count(*) FROM rows GROUP BY source ORDER BY source").fetchall())
-        con.execute(
-            f"CREATE TEMP TABLE kinds AS SELECT min(pattern) AS kind, hash({_SAID}) AS said FROM patterns GROUP BY said"
-        )
-        kinds = [kind for (kind,) in con.execute("SELECT kind FROM kinds").fetchall()]
-        con.register("too_little", pa.table({"kind": _too_little(con, kinds, step.children)}))
         counted = con.sql(
             f"""
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                    count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
-              FROM rows JOIN patterns USING (pattern) JOIN kinds ON said = hash({_SAID}) JOIN too_little USING (kind)
+              FROM rows JOIN patterns USING (pattern)
+              JOIN (FROM said JOIN copies USING (said) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}) USING (pattern)
              GROUP BY source, lacks ORDER BY source, rows DESC, lacks
             """
         )
         self.unlinkable = counted.to_arrow_table().to_pylist()
-        con.execute("DROP TABLE kinds").fetchall()
-        con.unregister("too_little")
-
-
-def _too_little(con: duckdb.DuckDBPyConnection, kinds: list[int], children: int) -> pa.Array:
-    """Patterns of `kinds` that would not be linked to a copy."""
-    copies = score_pairs(con, [(kind, kind) for kind in kinds], children)
-    weight = pc.subtract(copies["weight"], copies["mw_nhs_number"])
-    linked = pc.and_(copies["alike"], pc.greater_equal(weight, bits_of(THRESHOLD)))
-    return copies.filter(pc.invert(linked))["left"].combine_chunks()
