@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from assets.linkage.standing import (
 from assets.linkage.weighed import WeighedPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
-from privacy.doors.files import promote
+from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
 from privacy.linkage.backends import DUCKDB, Backend
@@ -80,14 +81,16 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     note_replaced(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
-        _write(doubts.children(result.links), staging / "doubts.parquet")
-        tables = _build_tables(staging, staging / "links.parquet", extracts)
-        _write_report(staging, cohort, tables["pupil"], report.facts(result))
+        with ThreadPoolExecutor(1) as beside:
+            building = beside.submit(_build_tables, staging, staging / "links.parquet", extracts)
+            _write(doubts.children(result.links), staging / "doubts.parquet")
+            facts, tables = report.facts(result), building.result()
+        _write_report(staging, cohort, tables["pupil"], facts)
         home.doubts(cohort).unlink(missing_ok=True)
-        promote(staging / "links.parquet", home.links(cohort))
-        promote(staging / "doubts.parquet", home.doubts(cohort))
-        for kind in ("json", "html"):
-            promote(staging / f"linkage.{kind}", home.linkage_report(cohort).with_suffix(f".{kind}"))
+        page = home.linkage_report(cohort)
+        made = {"links.parquet": home.links(cohort), "doubts.parquet": home.doubts(cohort)}
+        made |= {f"linkage.{kind}": page.with_suffix(f".{kind}") for kind in ("json", "html")}
+        promote_all([(staging / name, place) for name, place in made.items()])
         _promote_tables(home, cohort, councils, tables)
 
 
@@ -131,8 +134,7 @@ def _build_tables(staging: Path, links: Path, extracts: Mapping[str, list[Path]]
 def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
     """Put confidential tables into their places, and then say of what they are."""
     write_record(home, cohort, LinkageRecord(sorted(councils)))
-    for family, path in staged.items():
-        promote(path, home.confidential(family, cohort))
+    promote_all([(path, home.confidential(family, cohort)) for family, path in staged.items()])
     write_record(home, cohort, record_now(home, cohort, councils))
 
 

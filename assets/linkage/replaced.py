@@ -9,6 +9,7 @@ extracts are in their samples whole.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from assets.intake.deliveries import TOKENS_KEY
 from assets.linkage import tokens
 from assets.linkage.inputs import Extract
 from privacy.doors import sealed
-from privacy.doors.files import promote, write_json
+from privacy.doors.files import promote_all, write_json
 from privacy.keys import KeyRing
 
 SAMPLE = 1024
 _TELLING = ("t_upn", "t_nhs", "t_surname_dob")
 """Tokens by which children of two deliveries of one sender are known again."""
+_SAMPLED_AT_ONCE = 2
 _MOSTLY = 0.5
 """Share of its rows that must have a token for it to be compared."""
 
@@ -57,23 +59,26 @@ def replaced(home: Home, cohort: str) -> dict[str, Replaced]:
 def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
     """Compare the extracts that changed since the last linkage with what they replaced, and sample them anew. What was
     found is written before the samples: after a death between, nothing is compared with its own."""
-    before, now = replaced(home, cohort), dict[str, Replaced]()
+    before = replaced(home, cohort)
+    other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
     with home.staging() as staging:
-        for number, (name, extract) in enumerate(extracts.items()):
+
+        def compared(name: str) -> Replaced:
             council, source = name.split("/")
-            known = before.get(name)
-            if known and known.sha256 == extract.sha256:
-                now[name] = known
-                continue
-            shared = _sampled(home, keys, source, cohort, council, staging / f"{number}.{source}.{council}")
+            made, known, extract = staging / f"{source}.{council}", before.get(name), extracts[name]
+            shared = _sampled(home, keys, source, cohort, council, made)
             if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
                 shared = known.shared
-            now[name] = Replaced(extract.file_mac, extract.sha256, shared)
+            return Replaced(extract.file_mac, extract.sha256, shared)
+
+        with ThreadPoolExecutor(_SAMPLED_AT_ONCE) as threads:
+            changed = dict(zip(other, threads.map(compared, other), strict=True))
+        now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
             write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
-        for made in staging.iterdir():
-            _, source, council = made.name.split(".")
-            promote(made, home.token_sample(source, cohort, council))
+        sampled = {made: made.name.split(".") for made in staging.iterdir()}
+        samples = ((made, home.token_sample(source, cohort, council)) for made, (source, council) in sampled.items())
+        promote_all(list(samples))
 
 
 def _sampled(home: Home, keys: KeyRing, source: str, cohort: str, council: str, made: Path) -> float | None:

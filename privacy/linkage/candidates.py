@@ -87,13 +87,13 @@ class Candidates:
         *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
         _weigh_copies(con, patterns, copies, kinds_of_copies, children)
 
-    def score(self, memory: Memory, step: int) -> None:
+    def score(self, memory: Memory, step: int) -> int:
         """Create `scored` of the step of this number, 1, 2, ...: unit_l, unit_r, weight (log2 odds), tie, forename
         (log2 Bayes factor), household (the pair has the weight of a household), nhs (the numbers agree), pattern (log2
         Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
 
         A pair of units takes its strongest pair of patterns. Pairs of patterns that are both known are recalled from
-        the part `step` of the `memory`, which keeps all.
+        the part `step` of the `memory`, which keeps all. Gives the number of right units.
         """
         con, unit = self._con, by_pattern(self._con, "units", "unit", len(self._tie))
         of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark}
@@ -111,6 +111,7 @@ class Candidates:
             con.execute(f"DROP TABLE {table}").fetchall()
         for relation in ("side_l", "side_r", "found"):
             con.unregister(relation)
+        return int((np.bincount(unit[self._sides[step - 1][1]]) > 0).sum())
 
 
 _RECALLED_UNITS = f"""

@@ -159,10 +159,10 @@ def _step(
     number: int,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    found.score(memory, number)
+    right_units = found.score(memory, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
-    seen = Scored(name, left, right, one_to_one, _units(con, right), children, scored, decision)
+    seen = Scored(name, left, right, one_to_one, right_units, children, scored, decision)
     for watch in watchers:
         watch(con, seen)
     kept, late = decision.kept, decision.late
@@ -216,11 +216,6 @@ def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold:
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
     kept: np.ndarray = at[assignment.one_to_one(left, right, posterior[at], tie)]
     return kept
-
-
-def _units(con: duckdb.DuckDBPyConnection, side: str) -> int:
-    query = f"SELECT count(DISTINCT unit) FROM patterns JOIN units USING (pattern) WHERE {side}"
-    return int(con.execute(query).fetchall()[0][0])
 
 
 def forename_agrees() -> float:

@@ -107,7 +107,7 @@ def _of_block(
         left = left[holds(con, patterns, block.of_left, (left, left))]
     if block.of_right:
         right = right[holds(con, patterns, block.of_right, (right, right))]
-    for at_left, at_right in _matching(_keys(patterns, left, of_left), _keys(patterns, right, of_right)):
+    for at_left, at_right in matching(_keys(patterns, left, of_left), _keys(patterns, right, of_right)):
         a, b = left[at_left], right[at_right]
         if block is not ONE_HOME:
             apart = ~patterns.share(ONE_HOME.equal[0], a, b)
@@ -142,7 +142,7 @@ def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pa
     return np.asarray(held)
 
 
-def _matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
+def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
     """Places in both of numbers that are equal, some at a time."""
     if not len(left) or not len(right):
         return

@@ -14,7 +14,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+
+from privacy.linkage.lookup import matching
 
 MARKS = 0
 """The part that holds the marks of all patterns; steps have the parts from 1."""
@@ -54,20 +57,17 @@ class Nothing:
 
 def mark_patterns(con: duckdb.DuckDBPyConnection, memory: Memory) -> None:
     """Create `marks` (pattern, mark, fresh: no earlier linkage had it) of the patterns, and keep them."""
-    con.execute("CREATE TABLE known (mark UBIGINT)").fetchall()
-    if (before := memory.read(MARKS)) is not None:
-        con.register("kept", before)
-        con.execute("INSERT INTO known SELECT mark_l FROM kept").fetchall()
-        con.unregister("kept")
-    con.execute(
+    marks = con.sql(
         """
-        CREATE TABLE marks AS
-        SELECT pattern, mark, mark NOT IN (FROM known) AS fresh
-          FROM (SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
-                  FROM patterns JOIN units USING (pattern))
+        SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
+          FROM patterns JOIN units USING (pattern)
         """
-    ).fetchall()
-    con.execute("DROP TABLE known").fetchall()
+    ).to_arrow_table()
+    fresh, before = np.ones(marks.num_rows, bool), memory.read(MARKS)
+    if before is not None:
+        for known, _ in matching(marks["mark"].to_numpy(), before.read_all()["mark_l"].to_numpy()):
+            fresh[known] = False
+    con.register("marks", marks.append_column("fresh", pa.array(fresh)))
     nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in PAIR.items() if name != "mark_l")
     memory.keep(MARKS, con.sql(f"SELECT mark AS mark_l, {nothing} FROM marks").to_arrow_reader())
 

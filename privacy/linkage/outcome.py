@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.linkage.lookup import Patterns, by_pattern
+from privacy.linkage.lookup import Pairs, Patterns, by_pattern, matching
 
 LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 _RULES = ("upn", "nhs_number", "scoped_id", "identical_demographics", "none", "probabilistic")
@@ -36,8 +36,8 @@ def links(con: duckdb.DuckDBPyConnection, patterns: Patterns, previous: pa.Table
     order = np.lexsort((row_key, sender))
     at = pattern[order]
     linked = pa.table({"sender": sender[order], "row_key": row_key[order], "child": child[at]})
-    ids = _child_ids(con, linked, previous)
     senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
+    ids = _child_ids(linked, senders, previous)
     columns = [
         *senders.take(linked["sender"]).columns,
         linked["row_key"],
@@ -80,8 +80,8 @@ def _with_the_same(
     return with_number[order[(as_before[:-1] | as_before[1:]) | (sent[with_number[order]] > 1)]]
 
 
-def _child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous: pa.Table | None) -> pa.Array:
-    """The child_id of each child, 0, 1, ..., of `linked` (sender, row_key, child).
+def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -> pa.Array:
+    """The child_id of each child, 0, 1, ..., of `linked` (sender, row_key, child), in the order of the first two.
 
     With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them.
@@ -91,27 +91,44 @@ def _child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous: pa.Ta
     if previous is None:
         return fresh
     earlier = previous["child_id"].combine_chunks().dictionary_encode()
-    con.register("linked", linked)
-    con.register(
-        "previous", previous.select(["source", "council", "row_key"]).append_column("earlier", earlier.indices)
-    )
-    kept = con.sql(
-        """
-        WITH claims AS (
-            SELECT child, earlier, count(*) AS n, min((sender::UHUGEINT << 64) + row_key) AS first_row
-              FROM linked JOIN (FROM previous JOIN senders USING (source, council)) USING (sender, row_key)
-             GROUP BY child, earlier),
-        favourites AS (
-            SELECT * FROM claims QUALIFY row_number() OVER (PARTITION BY child ORDER BY n DESC, first_row) = 1)
-        SELECT child, earlier FROM favourites
-       QUALIFY row_number() OVER (PARTITION BY earlier ORDER BY n DESC, first_row) = 1
-        """
-    ).to_arrow_table()
-    for relation in ("linked", "previous"):
-        con.unregister(relation)
+    was, now = _still_there(linked, senders, previous)
+    child, kept = _claimed(linked["child"].to_numpy()[now], earlier.indices.to_numpy()[was], now)
     chosen = np.arange(count)
-    chosen[kept["child"].to_numpy()] = count + kept["earlier"].to_numpy()
+    chosen[child] = count + kept
     return pa.concat_arrays([fresh, earlier.dictionary]).take(pa.array(chosen))
+
+
+def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pairs:
+    """Places in `previous` and in `linked` of rows that are in both."""
+    numbers = {tuple(each.values()): number for number, each in enumerate(senders.to_pylist())}
+    source, council = (previous[name].combine_chunks().dictionary_encode() for name in ("source", "council"))
+    known = [
+        [numbers.get((name, other), -1) for other in council.dictionary.to_pylist()]
+        for name in source.dictionary.to_pylist()
+    ]
+    sender = np.array(known, np.int64).reshape(-1, len(council.dictionary))[
+        source.indices.to_numpy(), council.indices.to_numpy()
+    ]
+    row_keys = (table["row_key"].to_numpy() for table in (previous, linked))
+    both = [(np.zeros(0, np.int64),) * 2, *matching(*row_keys)]
+    was, now = (np.concatenate(places) for places in zip(*both, strict=True))
+    same = sender[was] == linked["sender"].to_numpy()[now]
+    return was[same], now[same]
+
+
+def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
+    """Children and the ids that they keep, from rows at these places: the child of each, and the id that it had."""
+    order = np.lexsort((place, kept, child))
+    child, kept, place = child[order], kept[order], place[order]
+    starts = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(kept, prepend=-1) != 0))
+    rows = np.diff(starts, append=len(child))
+    child, kept, first = child[starts], kept[starts], place[starts]
+    for side in (0, 1):
+        claims = (child, kept)[side]
+        order = np.lexsort((first, -rows, claims))
+        best = order[np.diff(claims[order], prepend=-1) != 0]
+        child, kept, rows, first = child[best], kept[best], rows[best], first[best]
+    return child, kept
 
 
 def _random_ids(count: int) -> pa.Array:
