@@ -150,7 +150,10 @@ def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
     check_readable(home, links)
     if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
-    return pyarrow.parquet.read_table(links, columns=["source", "council", ROW_KEY, "child_id"], partitioning=None)
+    senders = ["source", "council"]
+    return pyarrow.parquet.read_table(
+        links, columns=[*senders, ROW_KEY, "child_id"], partitioning=None, read_dictionary=senders
+    )
 
 
 def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:

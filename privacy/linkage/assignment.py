@@ -102,16 +102,25 @@ class _End:
     """One side of the pairs: for each pair, the sum of a quantity over the other pairs of its unit."""
 
     def __init__(self, units: np.ndarray) -> None:
-        self._order = np.argsort(units, kind="stable")
-        ordered = units[self._order]
-        first = np.r_[True, ordered[1:] != ordered[:-1]] if len(units) else np.zeros(0, bool)
-        self._starts = np.flatnonzero(first)
-        self._group = np.cumsum(first) - 1
+        order = np.argsort(units, kind="stable")
+        starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+        sizes = np.diff(starts, append=len(units))
+        one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
+        self._of_two, self._its_other = np.r_[one, other], np.r_[other, one]
+        self._order = order[np.repeat(sizes > 2, sizes)]
+        sizes = sizes[sizes > 2]
+        self._starts = np.cumsum(sizes) - sizes
+        self._group = np.repeat(np.arange(len(sizes)), sizes)
 
     def others(self, values: np.ndarray) -> np.ndarray:
-        if not len(values):
-            return values
-        v = values[self._order]
+        result = np.zeros(len(values))
+        result[self._of_two] = values[self._its_other]
+        if len(self._order):
+            result[self._order] = self._of_more(values[self._order])
+        return result
+
+    def _of_more(self, v: np.ndarray) -> np.ndarray:
+        """The same for the pairs of units that have three or more."""
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
         group = self._group[at]
@@ -121,9 +130,7 @@ class _End:
         without_top = np.add.reduceat(rest, self._starts)
         others = without_top[self._group] - rest + most  # never takes the largest from a sum that holds it
         others[top] = without_top
-        result = np.empty(len(v))
-        result[self._order] = others
-        return result
+        return others
 
 
 def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:

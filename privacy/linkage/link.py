@@ -123,7 +123,11 @@ def link(
         mark_patterns(con, memory)
         found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children, backend)
         steps = [_step(con, found, *step, children, watchers, memory, n) for n, step in enumerate(STEPS, MARKS + 1)]
-        return LinkResult(links(con, patterns, previous), steps, _review_patterns(con))
+        review = _review_patterns(con)
+        del found
+        for table in ("scored", "weights", "said", "copies", "review"):
+            con.execute(f"DROP TABLE {table}").fetchall()
+        return LinkResult(links(con, patterns, previous), steps, review)
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
