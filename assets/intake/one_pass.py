@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.intake.deprivation import HASH_SQL, Quintiles
 from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
 from assets.intake.shared_numbers import HASHES, SharedNumbers, hashes_sql
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory, rows_of
-from privacy.doors.sql import csv
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
@@ -60,7 +60,7 @@ _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_BYTES = 32 << 20
 """Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
-_ROW_HASH, _PART = "row_hash", "part"
+_ROW_HASH, _PART, _POSTCODE = "row_hash", "part", "postcode_hash"
 QUARANTINE = pa.schema(
     {
         SOURCE_ROW: pa.int64(),
@@ -160,10 +160,11 @@ class Staged:
 
 @dataclass(frozen=True)
 class Tools:
-    """What the pass works with: a connection with normaliser and look-ups, the keys of tokens, and whether those get
-    the second keying."""
+    """What the pass works with: a connection with the normaliser, deprivation by postcode, the keys of tokens, and
+    whether those get the second keying."""
 
     con: duckdb.DuckDBPyConnection
+    deprivation: Quintiles
     keys: TokenKeys
     second_keying: bool
 
@@ -180,15 +181,8 @@ def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: 
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
     pseudonyms.prepare(con)
-    rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
-    if postcode_directory:
-        rows = csv(postcode_directory, all_varchar=True)
-    con.execute(
-        "CREATE TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
-        " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
-        f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
-    )
-    return Tools(con, TokenKeys(keys), second_keying)
+    deprivation = Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.none()
+    return Tools(con, deprivation, TokenKeys(keys), second_keying)
 
 
 @dataclass(frozen=True)
@@ -292,8 +286,10 @@ def _untokenised(
     """Rows with their council and cohort. The SQL is the same for all extracts of a cohort that are written alike."""
     for name, value in of_place(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
-    sql = f"SELECT *, {_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)} FROM ({projection.sql})"
-    return Untokenised(contract, sql, rows, of)
+    terms = f"{_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)}"
+    if "date_of_birth" in contract:
+        terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
+    return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, of)
 
 
 def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
@@ -318,25 +314,20 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     What a statement costs to plan does not depend on the rows, so that small extracts go through it together.
     """
     contract, of = wanted[0].contract, wanted[0].of
-    typed = _typed(tools.con, wanted)
+    typed = _typed(tools, wanted)
     kept = [_PART, "council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
     kept += [name for name in typed.column_names if name.startswith("issues_") or name in (_ROW_HASH, *HASHES, DELETED)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_people = "date_of_birth" in identifiers
     if not of_people and not of.marked:
         return _apart(typed.select(kept), len(wanted))
-    tools.con.register("typed_rows", typed)
-    relation = "typed_rows"
     if of_people:
-        relation = (
-            f"(SELECT typed.*, {_TERM_SQL} AS {TERM_OF_BIRTH}, {IMD_QUINTILE} FROM typed_rows AS typed"
-            " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
-        )
         kept += DERIVED
+    tools.con.register("typed_rows", typed)
     said = [column.name for column in contract.columns]
     marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers) if of.marked else ()
     rows = pseudonyms.tokenise(
-        *(tools.con, relation, identifiers, kept, tools.keys),
+        *(tools.con, "typed_rows", identifiers, kept, tools.keys),
         marks=marks,
         second_keying=tools.second_keying,
         whole=of.whole,
@@ -345,11 +336,13 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     return _apart(rows, len(wanted))
 
 
-def _typed(con: duckdb.DuckDBPyConnection, wanted: Sequence[Untokenised]) -> pa.Table:
+def _typed(tools: Tools, wanted: Sequence[Untokenised]) -> pa.Table:
     parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in enumerate(wanted)]
-    con.register("extract", pa.concat_tables(parts))
-    typed = rows_of(con, wanted[0].sql)
-    con.unregister("extract")
+    tools.con.register("extract", pa.concat_tables(parts))
+    typed = rows_of(tools.con, wanted[0].sql)
+    tools.con.unregister("extract")
+    if _POSTCODE in typed.column_names:
+        typed = typed.append_column(IMD_QUINTILE, tools.deprivation.of(typed[_POSTCODE]))
     return typed
 
 

@@ -202,8 +202,9 @@ class _Months:
     def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
         rows = next(counted) or {}
         inside = {month.year * 12 + month.month: f"{month:%Y-%m}" for month in self.window}
-        before = sum(number for month, number in rows.items() if month < min(inside))
-        after = sum(number for month, number in rows.items() if month > max(inside))
+        first, last = min(inside), max(inside)
+        before = sum(number for month, number in rows.items() if month < first)
+        after = sum(number for month, number in rows.items() if month > last)
         months = (Group(key, rows.get(month, 0)) for month, key in inside.items())
         return (Group(BEFORE, before), *months, Group(AFTER, after))
 

@@ -21,7 +21,7 @@ GROUPS_AT_ONCE = 2
 EXTRACTS_SETTLED_AT_ONCE = 4
 """Judged extracts put in place: they wait for the disk, and never for one that is being read."""
 EXTRACTS_JUDGED_TOGETHER = 64
-EXTRACTS_TOGETHER = 16
+EXTRACTS_TOGETHER = 32
 BYTES_TOGETHER = 4 << 20
 """Of the files of extracts that go through one statement together: the rows of each group are held in memory."""
 

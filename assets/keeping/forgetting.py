@@ -283,7 +283,7 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     if quality is None:  # parts that have not been put together yet
         return
     now = _counted(home, quality, rows)
-    write_json(home.quality(*key), asdict(now))
+    deliveries.keep(home.quality(*key), now)
     if stopped := deliveries.stopped(home, *key):
         report_extract(home, stopped, now)
     else:
@@ -355,7 +355,7 @@ def _forget_numbers(path: Path) -> None:
     earlier = deliveries.read(path)
     if earlier and any(rule.first_rows for rule in earlier.rules):
         rules = tuple(replace(rule, first_rows=()) for rule in earlier.rules)
-        write_json(path, asdict(replace(earlier, rules=rules)))
+        deliveries.keep(path, replace(earlier, rules=rules))
 
 
 def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:

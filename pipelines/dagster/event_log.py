@@ -67,7 +67,7 @@ class OpenEventLog(SqliteEventLogStorage):
         row = self._event_to_row(event)
         target = evaluation.target_materialization_data
         of_what = {
-            "asset_key": row["asset_key"],
+            "asset_key": evaluation.asset_key.to_string(),
             "check_name": evaluation.check_name,
             "run_id": event.run_id,
             "partition": evaluation.partition,
