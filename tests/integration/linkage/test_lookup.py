@@ -1,0 +1,110 @@
+"""Pairs found by sorting are those that a join of the conditions gives, and weigh what Splink gives each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from privacy.doors.database import in_memory
+from privacy.linkage import blocks, candidates, lookup, model, rows
+from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
+from privacy.linkage.lookup import Patterns, look_up
+from privacy.pseudonyms import TOKEN_COLUMNS
+from tests.support.linkage import stress
+
+_PATTERNS = 120
+
+
+def patterns_at_random(rng: np.random.Generator) -> pa.Table:
+    """Patterns of which many share tokens of every kind, and many lack one."""
+
+    def some(values: int, kind: pa.DataType, missing: float) -> pa.Array:
+        return pa.array(rng.integers(0, values, _PATTERNS), mask=rng.random(_PATTERNS) < missing).cast(kind)
+
+    return pa.table(
+        {
+            "pattern": np.arange(_PATTERNS),
+            "sex": some(2, pa.string(), 0.2),
+            **{f"has_{name}": rng.random(_PATTERNS) < 0.8 for name in ("dob", "postcode", "surname", "forename")},
+            "crowded": rng.random(_PATTERNS) < 0.2,
+            "surname_band": some(6, pa.uint8(), 0.1),
+            "forename_band": some(6, pa.uint8(), 0.1),
+            **{token: some(3, pa.uint64(), 0.3) for token in TOKEN_COLUMNS},
+        }
+    )
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with in_memory() as made:
+        yield made
+
+
+@pytest.mark.parametrize("children", [26_000, 60_000, 600_000])
+@pytest.mark.parametrize("few_at_once", [True, False])
+def test_the_pairs_are_those_of_a_join(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, children: int, few_at_once: bool
+) -> None:
+    if few_at_once:
+        monkeypatch.setattr(lookup, "_PAIRS_AT_ONCE", 7)
+    table = patterns_at_random(np.random.default_rng(children))
+    con.register("patterns", table)
+    left, fresh, right = np.split(np.arange(_PATTERNS), [40, 60])
+    listed = [ONE_HOME, ONE_NUMBER, *blocks.blocks(children)]
+    for block in [None, *listed]:
+        chosen = listed if block is None else [ONE_HOME, ONE_NUMBER, block]
+        found = look_up(con, Patterns(table), [(left, right[:5]), (fresh, right)], chosen[2:])
+        either = " OR ".join(f"({each.sql})" for each in chosen)
+        joined = con.execute(
+            f"""
+            SELECT l.pattern, r.pattern FROM patterns l JOIN patterns r ON {either}
+             WHERE r.pattern >= 60 AND (l.pattern < 40 AND r.pattern < 65 OR l.pattern >= 40 AND l.pattern < 60)
+             ORDER BY ALL
+            """
+        ).fetchall()
+        assert list(zip(*(end.tolist() for end in found), strict=True)) == joined
+
+
+def test_far_fewer_on_one_side(con: duckdb.DuckDBPyConnection) -> None:
+    rng = np.random.default_rng(5)
+    many, few = (rng.integers(0, 2**63, size).astype(np.uint64) for size in (5_000, 9))
+    few[:4] = many[[3, 3, 77, 4_999]]
+    found = {(int(a), int(b)) for left, right in lookup.matching(many, few) for a, b in zip(left, right, strict=True)}
+    assert found == {(3, 0), (3, 1), (77, 2), (4_999, 3)}
+
+
+def test_a_pair_weighs_what_its_kind_does(
+    con: duckdb.DuckDBPyConnection, tokenise: Callable[[dict[str, pd.DataFrame]], dict[str, pa.Table]]
+) -> None:
+    """All pairs of some patterns: Splink on each, against Splink on one of each kind."""
+    table = rows.load(con, tokenise(stress.extracts(12, seed=1)))
+    left, right = (ends.ravel() for ends in np.meshgrid(np.arange(len(table)), np.arange(len(table))))
+    alone = candidates.score_pairs(con, list(zip(left.tolist(), right.tolist(), strict=True)), 60_000)
+    kinds = candidates._weigh(con, Patterns(table), (left, right), 60_000, candidates.in_duckdb)
+    con.register("pairs_of_kinds", pa.table({"left": left, "right": right, "kind": kinds}))
+    by_kind = con.sql(
+        'SELECT "left", "right", weight, household FROM pairs_of_kinds JOIN weights USING (kind) ORDER BY ALL'
+    ).to_arrow_table()
+    assert by_kind.equals(alone.select(by_kind.column_names).cast(by_kind.schema))
+    assert len(np.unique(kinds)) < len(kinds)
+
+
+def test_a_condition_of_another_form_is_refused() -> None:
+    settings = model.splink_settings(60_000)
+    settings["comparisons"][0]["comparison_levels"][1]["sql_condition"] += " AND length(sex_l) > 1"
+    with pytest.raises(ValueError, match="another form"):
+        model.conditions(settings)
+
+
+def test_who_has_the_same_name_sounds_the_same(
+    tokenise: Callable[[dict[str, pd.DataFrame]], dict[str, pa.Table]],
+) -> None:
+    """So that two names are looked at by their sounds alone (`blocks`), wherever they have one."""
+    sent = pd.concat([table.to_pandas() for table in tokenise(stress.extracts(400, seed=3)).values()])
+    names = sent.dropna(subset="t_surname_dob").groupby("t_surname_dob").t_surname_sound_dob
+    assert (names.nunique(dropna=False) == 1).all()
