@@ -27,7 +27,7 @@ from privacy.linkage.candidates import NOTHING, Candidates
 from privacy.linkage.lookup import Patterns
 from privacy.linkage.memory import MARKS, Memory, mark_patterns
 from privacy.linkage.model import bits_of
-from privacy.linkage.outcome import links
+from privacy.linkage.outcome import links, ruled
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -123,11 +123,13 @@ def link(
         mark_patterns(con, memory)
         found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children, backend)
         steps = [_step(con, found, *step, children, watchers, memory, n) for n, step in enumerate(STEPS, MARKS + 1)]
-        review = _review_patterns(con)
-        del found
-        for table in ("scored", "weights", "said", "copies", "review"):
+        review, rules = _review_patterns(con), ruled(con, patterns)
+        del found, patterns
+        for relation in ("patterns", "marks"):
+            con.unregister(relation)
+        for table in ("scored", "weights", "said", "copies", "review", "entities", "joins"):
             con.execute(f"DROP TABLE {table}").fetchall()
-        return LinkResult(links(con, patterns, previous), steps, review)
+        return LinkResult(links(con, rules, previous), steps, review)
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:

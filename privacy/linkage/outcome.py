@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TypeAlias
 
 import duckdb
 import numpy as np
@@ -17,11 +18,17 @@ _NUMBERS = {"upn": "upn", "nhs": "nhs_number", "upn_temporary": "scoped_id", "pa
 _ID_BYTES = 16
 
 
-def links(con: duckdb.DuckDBPyConnection, patterns: Patterns, previous: pa.Table | None) -> pa.Table:
-    """Every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units`, `entities` and `joins`.
+Ruled: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Of each pattern the rule, as a place in `_RULES`, that brought its rows to their child, and the probability, NaN for
+none."""
+
+
+def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
+    """Every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of their patterns.
 
     Children keep the ids of `previous` links.
     """
+    rule, probability = ruled
     con.execute(
         """
         CREATE TABLE senders AS SELECT source, council, row_number() OVER (ORDER BY source, council) - 1 AS sender
@@ -30,8 +37,7 @@ def links(con: duckdb.DuckDBPyConnection, patterns: Patterns, previous: pa.Table
     ).fetchall()
     rows = con.sql("SELECT sender, row_key, pattern FROM rows JOIN senders USING (source, council)").to_arrow_table()
     sender, row_key, pattern = (rows[name].to_numpy() for name in ("sender", "row_key", "pattern"))
-    rule, probability = _ruled(con, patterns, np.bincount(pattern, minlength=len(patterns)))
-    units = by_pattern(con, "units", "unit", len(patterns))
+    units = by_pattern(con, "units", "unit", len(rule))
     child = (np.cumsum(np.bincount(units) > 0) - 1)[units]
     order = np.lexsort((row_key, sender))
     at = pattern[order]
@@ -48,9 +54,10 @@ def links(con: duckdb.DuckDBPyConnection, patterns: Patterns, previous: pa.Table
     return pa.table(columns, names=LINK_COLUMNS)
 
 
-def _ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each pattern, which has so many rows: the number of the rule that brought them to their child, and the
-    probability, NaN for none."""
+def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
+    """The rules, from `rows`, `entities` and `joins`."""
+    pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
+    sent = np.bincount(pattern, minlength=len(patterns))
     entity = by_pattern(con, "entities", "entity", len(patterns))
     several = np.bincount(entity)[entity] > 1
     of_many = several | (sent > 1)
