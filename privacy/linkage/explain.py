@@ -211,7 +211,7 @@ def _decision(
     name: Callable[[Row], str],
 ) -> dict[str, Any]:
     """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what is
-    added where neither has another partner (`candidates.FREE_BITS`), and the rivals that were chosen instead."""
+    added where neither has another partner (`blocks.FREE_BITS`), and the rivals that were chosen instead."""
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))

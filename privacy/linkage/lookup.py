@@ -34,7 +34,8 @@ class Patterns:
     """The table `patterns` of `rows.load`: the number of a pattern is its place."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._columns = {name: table[name].combine_chunks() for name in table.column_names}
+        (batch,) = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+        self._columns = dict(zip(table.column_names, batch.columns, strict=True))
         self._has: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:

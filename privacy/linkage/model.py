@@ -225,7 +225,7 @@ _ROUNDING_BITS = 0.006
 
 @cache
 def parameters() -> dict[str, Any]:
-    """The content of `model.json`: version, `free_bits` (see `candidates`), and [m, u] for each level of each
+    """The content of `model.json`: version, `free_bits` (see `blocks`), and [m, u] for each level of each
     comparison."""
     loaded: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
     return loaded
