@@ -2,8 +2,8 @@
 
 A bundle is written beside its place, completely, and renamed there; once it is published it never changes. One that is
 held lies elsewhere, is made anew whenever the release is run, and is published as it lies there. Its bytes are a
-function of facts, tables, earlier releases and signing key; archives are packed of what is published. What stands beside
-the bundles follows from them: `release_directory`.
+function of facts, tables, earlier releases and signing key; what is published is packed as well. What stands beside the
+bundles follows from them: `release_directory`.
 """
 
 from __future__ import annotations
