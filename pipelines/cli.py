@@ -19,8 +19,7 @@ from pipelines.commands.sender import pseudonymise
 from pipelines.commands.ui import ui
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
-"""New objects after which Python looks for garbage in cycles. After 700, as it is set, libraries of half a million
-objects take a fifth longer to load, and tables of a release as long again to write as rows."""
+"""New objects after which Python looks for garbage in cycles; after 700, as it is set, a release takes a tenth longer."""
 
 
 @click.group(cls=PlainGroup, context_settings=HELP)

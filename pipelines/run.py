@@ -25,6 +25,7 @@ from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
 from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped, stopping_plainly
+from pipelines.loading import loading
 from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends
@@ -112,9 +113,10 @@ def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) 
                 say("      unchanged")
                 continue
             if jobs is None:
-                from pipelines.dagster.executing import jobs_of
+                with loading():
+                    from pipelines.dagster.executing import jobs_of
 
-                jobs = opened.enter_context(jobs_of(folders))
+                    jobs = opened.enter_context(jobs_of(folders))
             step.make(jobs)
             say(f"      done in {time.monotonic() - started:.1f} s")
 
