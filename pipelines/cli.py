@@ -19,7 +19,7 @@ from pipelines.commands.sender import pseudonymise
 from pipelines.commands.ui import ui
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
-"""New objects after which Python looks for garbage in cycles; after 700, as it is set, a release takes a tenth longer."""
+"""New objects after which Python looks for garbage in cycles; after its own 700, a release takes a tenth longer."""
 
 
 @click.group(cls=PlainGroup, context_settings=HELP)

@@ -1,4 +1,4 @@
-"""Libraries are loaded without looking for garbage among what they make, which stays: a fifth of the time that it takes.
+"""Libraries are loaded without looking for garbage among what they make, which stays: a fifth of the time it takes.
 
 It is never looked through again, neither between the steps of a run nor when it ends.
 """
