@@ -48,7 +48,7 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
         codes = ", ".join(_code(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         _check_domains(connection, plan.family.attributes)
-        coded = connection.execute("FROM coded").fetchnumpy()
+        coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
     return {attributes: _count(coded, plan.family.shape(attributes), attributes) for attributes in plan.sigmas}
 
 
