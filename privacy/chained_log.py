@@ -18,8 +18,8 @@ from privacy.doors.locks import locked
 from privacy.release.canonical import canonical_json, sha256_hex
 
 _NO_HASH = "0" * 64
-_LONGEST_LINE_BYTES = 1 << 20
-"""No line is longer, in bytes."""
+_USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
+"""What holds the last line as a rule, and what no line is longer than."""
 
 
 class LogBroken(Exception):
@@ -30,8 +30,7 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Add a line; raises `LogBroken` where the log is not the one that was last written to."""
     files.make_folder(path.parent)
     with locked(path) as log:
-        _cut_unfinished_line(log)
-        last = _last(path, log)
+        last = _last(path, _whole_lines_at_end(log))
         entry = {
             "seq": last["seq"] + 1 if last else 1,
             **content,
@@ -75,17 +74,21 @@ def _hash(entry: Mapping[str, Any]) -> str:
     return sha256_hex(canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
 
 
-def _cut_unfinished_line(log: int) -> None:
-    """Remove what a death while writing left of a line."""
+def _whole_lines_at_end(log: int) -> bytes:
+    """The end of the log, with its last line at least; what a death while writing left of a line is removed."""
     size = os.fstat(log).st_size
-    tail = os.pread(log, _LONGEST_LINE_BYTES, max(0, size - _LONGEST_LINE_BYTES))
-    os.ftruncate(log, size - (len(tail) - (tail.rfind(b"\n") + 1)))
+    for length in (_USUAL_LINES_BYTES, _LONGEST_LINE_BYTES):
+        tail = os.pread(log, length, max(0, size - length))
+        lines = tail[: tail.rfind(b"\n") + 1]
+        if lines.count(b"\n") > 1 or length >= size:
+            break
+    if len(lines) < len(tail):
+        os.ftruncate(log, size - len(tail) + len(lines))
+    return lines
 
 
-def _last(path: Path, log: int) -> dict[str, Any] | None:
-    size = os.fstat(log).st_size
-    tail = os.pread(log, _LONGEST_LINE_BYTES, max(0, size - _LONGEST_LINE_BYTES)).split(b"\n")
-    last = _parsed(path, tail[-2], "the last line") if size else None
+def _last(path: Path, lines: bytes) -> dict[str, Any] | None:
+    last = _parsed(path, lines.split(b"\n")[-2], "the last line") if lines else None
     _check_end(path, last)
     return last
 

@@ -24,7 +24,7 @@ from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
-from privacy.doors.files import promote_all, write_json
+from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
@@ -192,6 +192,11 @@ def _quality(content: bytes) -> ExtractQuality:
     return _EXTRACT_QUALITY.validate_json(content)
 
 
+def keep(path: Path, quality: ExtractQuality) -> None:
+    """Store the result of an intake, durable on return."""
+    write(path, _EXTRACT_QUALITY.dump_json(quality, indent=1))
+
+
 def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
     """The delivery whose rows are in; None where they are of another one, damaged, without their tokens, or there are
     none."""
@@ -230,10 +235,10 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     key = quality.key
     earlier = read(home.quality(*key))
     if earlier and earlier.file_mac != quality.file_mac:
-        write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
+        keep(home.history(*key) / f"{earlier.file_mac}.json", earlier)
     home.tokens(*key).unlink(missing_ok=True)
     promote_all(staged.moves(home.pseudonymised(*key), home.quarantine(*key), home.tokens(*key)))
-    write_json(home.quality(*key), asdict(quality))
+    keep(home.quality(*key), quality)
     home.stopped(*key).unlink(missing_ok=True)
 
 
@@ -243,7 +248,7 @@ def take_out(home: Home, key: tuple[str, str, str]) -> None:
     for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
         path.unlink(missing_ok=True)
     if earlier:
-        write_json(home.history(*key) / f"{earlier.file_mac}.json", asdict(earlier))
+        keep(home.history(*key) / f"{earlier.file_mac}.json", earlier)
         home.quality(*key).unlink()
 
 

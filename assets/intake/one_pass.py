@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.intake.deprivation import HASH_SQL, Quintiles
 from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
-from assets.intake.shared_numbers import SharedNumbers, hashes_sql
+from assets.intake.shared_numbers import HASHES, SharedNumbers, hashes_sql
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory, rows_of
-from privacy.doors.sql import csv, quoted
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
@@ -34,7 +34,7 @@ from sources.contracts.people import UPN_OF_TWO
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
-from sources.extract.project import BITS, DELETED, Projection, project_extract
+from sources.extract.project import BITS, DELETED, OF_PLACE, Projection, of_place, project_extract
 from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW
@@ -60,7 +60,7 @@ _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_BYTES = 32 << 20
 """Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
-_ROW_HASH, _PART = "row_hash", "part"
+_ROW_HASH, _PART, _POSTCODE = "row_hash", "part", "postcode_hash"
 QUARANTINE = pa.schema(
     {
         SOURCE_ROW: pa.int64(),
@@ -160,10 +160,11 @@ class Staged:
 
 @dataclass(frozen=True)
 class Tools:
-    """What the pass works with: a connection with normaliser and look-ups, the keys of tokens, and whether those get
-    the second keying."""
+    """What the pass works with: a connection with the normaliser, deprivation by postcode, the keys of tokens, and
+    whether those get the second keying."""
 
     con: duckdb.DuckDBPyConnection
+    deprivation: Quintiles
     keys: TokenKeys
     second_keying: bool
 
@@ -180,29 +181,24 @@ def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: 
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
     pseudonyms.prepare(con)
-    rows = "(SELECT NULL::VARCHAR AS postcode, NULL AS imd_decile)"
-    if postcode_directory:
-        rows = csv(postcode_directory, all_varchar=True)
-    con.execute(
-        "CREATE TABLE imd AS SELECT letters_and_digits(postcode) AS imd_postcode,"
-        " min((try_cast(imd_decile AS INTEGER) + 1) // 2) AS imd_quintile"
-        f" FROM {rows} WHERE postcode IS NOT NULL GROUP BY 1"
-    )
-    return Tools(con, TokenKeys(keys), second_keying)
+    deprivation = Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.none()
+    return Tools(con, deprivation, TokenKeys(keys), second_keying)
 
 
 @dataclass(frozen=True)
 class Untokenised:
-    """All rows of a small extract, checked and typed, for which tokens are wanted."""
+    """All rows of a small extract, or some of a long one, as they were read; they are to be typed by `sql`, which is
+    over `extract`, and given tokens."""
 
     contract: SourceContract
+    sql: str
     rows: pa.Table
     of: Scope = WHOLE
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """What is the same of rows that one statement can give tokens to."""
-        return self.of, self.contract.name, *self.rows.column_names
+        """What is the same of rows that one statement can type, and one give tokens to."""
+        return self.of, self.contract.name, self.sql, *self.rows.column_names
 
 
 def one_pass(
@@ -217,18 +213,20 @@ def one_pass(
     long one goes through by itself, a chunk at a time. Tools are `lent` when they are needed. Raises `ExtractStopped`
     where the file breaks off.
     """
-    projection = project_extract("extract", extract, contract, normalise.VALID)
+    projection, chunks = _projection(extract, contract), _chunks(extract)
     findings = _Findings(projection, contract)
     out.note(QUARANTINE.empty_table())
-    with lent() as tools:
-        typed = findings.watched(_typed(tools.con, extract, contract, projection))
-        first, second = next(typed), next(typed, None)
-        if second is not None:
-            chunks = chain([first, second], typed)
-            for chunk in ahead(tokenise(tools, [each], contract, replace(out.of, whole=False))[0] for each in chunks):
-                _write(chunk, findings, out)
+    first, second = next(chunks), next(chunks, None)
     if second is None:
-        _write((yield Untokenised(contract, first, out.of)), findings, out)
+        _write((yield _untokenised(extract, contract, projection, first, out.of)), findings, out)
+    else:
+        pieces = (
+            _untokenised(extract, contract, projection, chunk, replace(out.of, whole=False))
+            for chunk in ahead(chain([first, second], chunks))
+        )
+        with lent() as tools:
+            for chunk in ahead(tokenise(tools, [piece])[0] for piece in pieces):
+                _write(chunk, findings, out)
     findings.set_aside(extract.set_aside, out)
     findings.note_shared_numbers(out)
     hints: tuple[Suspicion, ...] = ()
@@ -257,96 +255,101 @@ def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out:
             wanted = steps.send(rows)
         except StopIteration as end:
             return end.value
-        (rows,) = tokenise(tools, [wanted.rows], contract, wanted.of)
+        (rows,) = tokenise(tools, [wanted])
 
 
-def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, projection: Projection) -> pa.Table:
-    """The marks of the rows of an extract that is small, by `source_row`."""
-    typed = pa.concat_tables(_typed(tools.con, extract, contract, projection))
-    (rows,) = tokenise(tools, [typed], contract, Scope(whole=False, marked=True))
-    return rows.select([SOURCE_ROW, "record"])
+def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
+    """The marks of some rows of an extract, by `source_row`."""
+    projection, of = _projection(extract, contract), Scope(whole=False, marked=True)
+    (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, of)])
+    return made.select([SOURCE_ROW, "record"])
 
 
-def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
-    """The rows with tokens, in order, or why they cannot be given any. Those of one form go through together, and each
-    alone if that fails."""
-    by_form: dict[tuple[str, ...], list[int]] = {}
+def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    """The rows with tokens, in order. Those of one form go through together."""
+    by_form: dict[tuple[Any, ...], list[int]] = {}
     for number, entry in enumerate(wanted):
         by_form.setdefault(entry.form, []).append(number)
-    given: dict[int, pa.Table | Exception] = {}
+    given: dict[int, pa.Table] = {}
     for numbers in by_form.values():
-        given |= zip(numbers, _of_one_form(tools, [wanted[number] for number in numbers]), strict=True)
+        given |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
     return [given[number] for number in range(len(wanted))]
 
 
-def _of_one_form(tools: Tools, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:
-    try:
-        return tokenise(tools, [entry.rows for entry in wanted], wanted[0].contract, wanted[0].of)
-    except Exception as failure:
-        if len(wanted) == 1:
-            return [failure]
-        return [made for entry in wanted for made in _of_one_form(tools, [entry])]
+def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
+    return project_extract("extract", extract, contract, normalise.VALID, carried=(_PART, *OF_PLACE))
 
 
-def _typed(
-    con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract, projection: Projection
-) -> Iterator[pa.Table]:
-    """The rows with their council and cohort, a chunk at a time; one empty table where there are none."""
-    landed = extract.landed
-    place = f"{quoted(landed.council)} AS council, {quoted(landed.cohort)} AS cohort"
-    sql = f"SELECT {place}, *, {_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)} FROM ({projection.sql})"
-    for chunk in ahead(_chunks(extract)):
-        con.register("extract", chunk)
-        yield rows_of(con, sql)
-        con.unregister("extract")
+def _untokenised(
+    extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, of: Scope
+) -> Untokenised:
+    """Rows with their council and cohort. The SQL is the same for all extracts of a cohort that are written alike."""
+    for name, value in of_place(extract.landed).items():
+        rows = rows.append_column(name, pa.repeat(value, len(rows)))
+    terms = f"{_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)}"
+    if "date_of_birth" in contract:
+        terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
+    return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, of)
 
 
 def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
     """Count what is wrong in rows that have been given tokens, and write what is kept."""
+    findings.see(chunk)
     if DELETED in chunk.column_names:
         deletions = chunk[DELETED]
         out.mark(chunk.filter(deletions), RowState.DELETED)
         chunk = chunk.filter(pc.invert(deletions)).drop_columns([DELETED])
     good = findings.add(chunk, out)
-    chunk = chunk.drop_columns([_ROW_HASH, *findings.issue_columns])
+    looked_at = {_ROW_HASH, *HASHES, *findings.issue_columns}
+    chunk = chunk.drop_columns([name for name in chunk.column_names if name in looked_at])
     if pc.all(good, min_count=0).as_py():
         return out.write(chunk)
     out.write(chunk.filter(good))
     out.mark(chunk.filter(pc.invert(good)), RowState.REJECTED)
 
 
-def tokenise(tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, of: Scope) -> list[pa.Table]:
-    """`typed` tables of one source, of one schema, with tokens in the place of identifiers; rows by `source_row`.
+def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    """The rows typed, with tokens in the place of identifiers and by `source_row`; all are of one form.
 
     What a statement costs to plan does not depend on the rows, so that small extracts go through it together.
     """
-    kept = ["council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
-    kept += [name for name in typed[0].column_names if name.startswith("issues_")] + [_ROW_HASH]
-    kept += [DELETED] if DELETED in typed[0].column_names else []
+    contract, of = wanted[0].contract, wanted[0].of
+    typed = _typed(tools, wanted)
+    kept = [_PART, "council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
+    kept += [name for name in typed.column_names if name.startswith("issues_") or name in (_ROW_HASH, *HASHES, DELETED)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_people = "date_of_birth" in identifiers
     if not of_people and not of.marked:
-        return [_in_order(table).select(kept) for table in typed]
-    parts = [table.append_column(_PART, pa.repeat(part, len(table))) for part, table in enumerate(typed)]
-    tools.con.register("typed_rows", pa.concat_tables(parts))
-    relation = "typed_rows"
+        return _apart(typed.select(kept), len(wanted))
     if of_people:
-        relation = (
-            f"(SELECT typed.*, {_TERM_SQL} AS {TERM_OF_BIRTH}, {IMD_QUINTILE} FROM typed_rows AS typed"
-            " LEFT JOIN imd ON imd_postcode = letters_and_digits(postcode))"
-        )
         kept += DERIVED
+    tools.con.register("typed_rows", typed)
     said = [column.name for column in contract.columns]
     marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers) if of.marked else ()
     rows = pseudonyms.tokenise(
-        *(tools.con, relation, identifiers, [*kept, _PART], tools.keys),
+        *(tools.con, "typed_rows", identifiers, kept, tools.keys),
         marks=marks,
         second_keying=tools.second_keying,
         whole=of.whole,
     )
     tools.con.unregister("typed_rows")
+    return _apart(rows, len(wanted))
+
+
+def _typed(tools: Tools, wanted: Sequence[Untokenised]) -> pa.Table:
+    parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in enumerate(wanted)]
+    tools.con.register("extract", pa.concat_tables(parts))
+    typed = rows_of(tools.con, wanted[0].sql)
+    tools.con.unregister("extract")
+    if _POSTCODE in typed.column_names:
+        typed = typed.append_column(IMD_QUINTILE, tools.deprivation.of(typed[_POSTCODE]))
+    return typed
+
+
+def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
+    """The rows of each part by `source_row`."""
     rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
-    ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(len(typed) + 1))
+    ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
     rows = rows.drop_columns([_PART])
     return [rows.slice(start, end - start) for start, end in pairwise(ends)]
 
@@ -402,12 +405,6 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _in_order(table: pa.Table) -> pa.Table:
-    """The rows by `source_row`."""
-    rows = table[SOURCE_ROW].to_numpy()
-    return table if (np.diff(rows) > 0).all() else table.take(pa.array(np.argsort(rows)))
-
-
 class _Findings:
     """Counts of broken rules and their first rows, added up over the chunks of one file."""
 
@@ -443,11 +440,9 @@ class _Findings:
             self._note(rule, rows[found], ~rejected[found], out)
         return pa.chunked_array([pa.array(~rejected)])
 
-    def watched(self, typed: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        """The same tables, each looked at for numbers that two children share."""
-        for chunk in typed:
-            self._shared.see(chunk)
-            yield chunk
+    def see(self, chunk: pa.Table) -> None:
+        """Look at rows, whatever becomes of them, for numbers that two children share."""
+        self._shared.see(chunk)
 
     def note_shared_numbers(self, out: Out) -> None:
         """Tell of rows whose number stands for two children; they are kept."""

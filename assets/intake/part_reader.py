@@ -20,7 +20,7 @@ from assets.intake import deliveries, from_parts, judging, parts, several
 from assets.intake.deliveries import TOKENS_KEY, tokens_made_under
 from assets.intake.one_pass import RuleCount, Staged, Tools, Untokenised, marked, one_pass, stop_if_wrong
 from assets.intake.rows_apart import PartsApart, RowsApart, RowState
-from assets.intake.side_by_side import Way, side_by_side
+from assets.intake.side_by_side import Answers, Way, side_by_side
 from assets.intake.suppressions import HeldBack, left_out
 from assets.intake.tokens_file import Manifest
 from privacy import normalise, row_keys
@@ -89,8 +89,9 @@ class Desk(Protocol):
         """Tools that nobody else uses meanwhile."""
         ...
 
-    def give_tokens(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:
-        """The rows with tokens."""
+    @property
+    def answers(self) -> Answers:
+        """What extracts on their way are given, several at once."""
         ...
 
 
@@ -230,7 +231,7 @@ class PartsReader:
             if not len(found.of_none):
                 return found
             silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found.of_none)))
-            records = marked(tools, replace(extract, batches=iter(silent.to_batches())), contract, projection)
+            records = marked(tools, extract, contract, silent)
         return several.by_earlier_parts(found, records, self._marks_by_cohort(delivery.landed))
 
     def _marks_by_cohort(self, landed: Landed) -> dict[str, pa.Table]:
@@ -250,7 +251,7 @@ class PartsReader:
             (sum(size_of(part.delivery.landed.path) for part in group), self._group_on_its_way(group, staging / str(n)))
             for n, group in enumerate(groups)
         )
-        outcomes = side_by_side(ways, self._desk.give_tokens, judging.judge)
+        outcomes = side_by_side(ways, self._desk.answers, judging.judge)
         return [(group, outcome) for group, outcome in zip(groups, outcomes, strict=True) if outcome]
 
     def _unread(self, landed: Landed) -> list[Unread]:

@@ -7,7 +7,7 @@ public range, a month of a public window. No value of a row is held.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,30 +78,58 @@ class Profile:
         return {measure.name: measure for measure in self.measures}
 
 
-def profile(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract, cohort: Cohort) -> Profile:
-    """Count the rows of `kept`, the pseudonymised extract of `contract` and `cohort`."""
-    columns = _columns(contract, cohort)
-    measures = _measures(contract)
+@dataclass(frozen=True)
+class Uncounted:
+    """The kept rows of an extract (Parquet), which are to be counted."""
+
+    contract: SourceContract
+    cohort: str
+    kept: Path
+
+
+@dataclass(frozen=True)
+class Counted:
+    """`breaking` is how many of the rows break each rule across columns that can be judged on the payload."""
+
+    profile: Profile
+    breaking: dict[str, int]
+
+
+def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Counted]:
+    """The rows of each extract counted. One statement counts those of one source and cohort, for what it costs to plan
+    does not depend on the rows."""
+    alike: dict[tuple[str, str], list[Uncounted]] = {}
+    for extract in extracts:
+        alike.setdefault((extract.contract.name, extract.cohort), []).append(extract)
+    found = {kept: made for group in alike.values() for kept, made in _count_alike(con, group)}
+    return [found[extract.kept] for extract in extracts]
+
+
+def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
+    contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
+    columns, measures, rules = _columns(contract, cohort), _measures(contract), judged_on_payload(contract)
     terms = [term for column in columns.values() for term in column.terms]
     terms += [_count(condition) for pair in measures.values() for condition in pair]
-    sql = f"SELECT count(*), {', '.join(terms)} FROM {parquet(kept, hive_partitioning=False)}"
-    rows, *values = con.execute(sql).fetchall()[0]
-    counted = iter(values)
-    return Profile(
-        rows,
-        tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
-        tuple(Measure(name, next(counted), next(counted)) for name in measures),
-    )
+    terms += [_count(bound(rule.broken, cohort)) for rule in rules]
+    for extract, (rows, *values) in zip(extracts, _counts(con, extracts, terms), strict=True):
+        counted = iter(values)
+        profile = Profile(
+            rows,
+            tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
+            tuple(Measure(name, next(counted), next(counted)) for name in measures),
+        )
+        yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
 
 
-def breaking(con: duckdb.DuckDBPyConnection, kept: Path, contract: SourceContract, cohort: Cohort) -> dict[str, int]:
-    """How many rows of `kept` break each rule across columns that can be judged on the payload."""
-    rules = judged_on_payload(contract)
-    if not rules:
-        return {}
-    counted = ", ".join(_count(bound(rule.broken, cohort)) for rule in rules)
-    found = con.execute(f"SELECT {counted} FROM {parquet(kept, hive_partitioning=False)}").fetchall()[0]
-    return {rule.id: rows for rule, rows in zip(rules, found, strict=True)}
+def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
+    """The number of rows of each extract, and the terms over them."""
+    files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
+    counted = f"count(*), {', '.join(terms)} FROM {files}"
+    found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
+    if len(found) == len(extracts):
+        return [found[str(extract.kept)] for extract in extracts]
+    (of_no_rows,) = con.execute(f"SELECT {counted} WHERE false").fetchall()
+    return [found.get(str(extract.kept), list(of_no_rows)) for extract in extracts]
 
 
 def rows_warned(quarantine: Path) -> int:
@@ -174,8 +202,9 @@ class _Months:
     def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
         rows = next(counted) or {}
         inside = {month.year * 12 + month.month: f"{month:%Y-%m}" for month in self.window}
-        before = sum(number for month, number in rows.items() if month < min(inside))
-        after = sum(number for month, number in rows.items() if month > max(inside))
+        first, last = min(inside), max(inside)
+        before = sum(number for month, number in rows.items() if month < first)
+        after = sum(number for month, number in rows.items() if month > last)
         months = (Group(key, rows.get(month, 0)) for month, key in inside.items())
         return (Group(BEFORE, before), *months, Group(AFTER, after))
 

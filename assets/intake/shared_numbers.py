@@ -12,14 +12,14 @@ from sources.extract.table import SOURCE_ROW
 _NUMBER = "upn"
 _TELLING = ("date_of_birth", "surname", "forename")
 """What differs in all of these is not one child."""
-_HASHES = tuple(f"{name}_hash" for name in (_NUMBER, *_TELLING))
+HASHES = tuple(f"{name}_hash" for name in (_NUMBER, *_TELLING))
 
 
 def hashes_sql(contract: SourceContract) -> str:
     """SQL of the columns that `SharedNumbers` looks at, beginning with a comma; empty for a source without UPN."""
     if _NUMBER not in contract:
         return ""
-    names = zip(_HASHES, (_NUMBER, *_TELLING), strict=True)
+    names = zip(HASHES, (_NUMBER, *_TELLING), strict=True)
     part = row_keys.part_sql(SOURCE_ROW)
     return "".join(
         f", CASE WHEN {name} IS NULL THEN 0 ELSE hash(lower({name}::VARCHAR), {part}) END AS {hashed}"
@@ -32,7 +32,7 @@ class SharedNumbers:
     that differs in date of birth, surname and forename. Holds 40 bytes for each different UPN."""
 
     def __init__(self) -> None:
-        self._first = np.empty((0, len(_HASHES) + 1), np.uint64)
+        self._first = np.empty((0, len(HASHES) + 1), np.uint64)
         self._found: list[np.ndarray] = []
 
     @property
@@ -40,9 +40,9 @@ class SharedNumbers:
         return np.unique(np.concatenate(self._found)) if self._found else np.empty(0, np.int64)
 
     def see(self, chunk: pa.Table) -> None:
-        if _HASHES[0] not in chunk.column_names:
+        if HASHES[0] not in chunk.column_names:
             return
-        columns = [chunk[name].to_numpy().astype(np.uint64) for name in (*_HASHES, SOURCE_ROW)]
+        columns = [chunk[name].to_numpy().astype(np.uint64) for name in (*HASHES, SOURCE_ROW)]
         seen = np.column_stack(columns)
         seen = np.concatenate([self._first, seen[seen[:, 0] != 0]])
         seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]

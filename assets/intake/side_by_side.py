@@ -1,36 +1,37 @@
 """Many extracts at once, each on a way of its own (`take_in`), and what they share because it costs the same for many.
 
-A way stops at two points: where its rows want tokens, which one statement gives to several small extracts, and where
-it is to be judged, which one run of the suites does for many. In between, extracts go on in threads.
+A way stops where its rows want types and tokens, where what was written is to be counted, which one statement does for
+several small extracts, and where it is to be judged, which one run of the suites does for many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-import pyarrow as pa
-
 from assets.intake.one_pass import Untokenised, ahead
+from assets.intake.profile import Uncounted
 from assets.intake.quality import Finding, Judged
 
-EXTRACTS_READ_AT_ONCE = 2
-"""While one is read inside DuckDB another can be parsed."""
+GROUPS_AT_ONCE = 2
 EXTRACTS_SETTLED_AT_ONCE = 4
 """Judged extracts put in place: they wait for the disk, and never for one that is being read."""
 EXTRACTS_JUDGED_TOGETHER = 64
-BYTES_TOKENISED_TOGETHER = 8 << 20
-"""Of the files of extracts that are given tokens together: their rows, and those of the next, are held in memory."""
+EXTRACTS_TOGETHER = 32
+BYTES_TOGETHER = 4 << 20
+"""Of the files of extracts that go through one statement together: the rows of each group are held in memory."""
 
 R = TypeVar("R")
-Way: TypeAlias = Generator[Untokenised | Judged, Any, R]
-"""What is yielded waits for others; what is sent back is the rows with tokens, then the findings."""
-GiveTokens: TypeAlias = Callable[[Sequence[Untokenised]], Sequence[pa.Table | Exception]]
+Wanted: TypeAlias = Untokenised | Uncounted | Judged
+Way: TypeAlias = Generator[Wanted, Any, R]
+"""What is yielded waits for others; what is sent back is the rows with tokens, the counts, the findings."""
 Judge: TypeAlias = Callable[[Sequence[Judged]], Sequence[tuple[Finding, ...]]]
+Answers: TypeAlias = Mapping[type, Callable[[Sequence[Any]], Sequence[Any]]]
+"""By what is wanted before a judgement, in this order, what gives it to several extracts."""
 
 
 @dataclass(eq=False)
@@ -39,7 +40,7 @@ class _Underway(Generic[R]):
 
     size: int
     way: Way[R]
-    waits_for: Untokenised | Judged | None = None
+    waits_for: Wanted | None = None
     outcome: R = field(init=False)
 
     def go_on(self, answer: Any = None) -> None:
@@ -50,14 +51,14 @@ class _Underway(Generic[R]):
             self.waits_for, self.outcome = None, end.value
 
 
-def side_by_side(ways: Iterable[tuple[int, Way[R]]], give_tokens: GiveTokens, judge: Judge) -> Iterator[R]:
+def side_by_side(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
     """What became of each extract, in their order; each is given as the bytes of its file and its way."""
     underway = (_Underway(size, way) for size, way in ways)
     with (
-        ThreadPoolExecutor(EXTRACTS_READ_AT_ONCE) as reading,
+        ThreadPoolExecutor(GROUPS_AT_ONCE) as reading,
         ThreadPoolExecutor(EXTRACTS_SETTLED_AT_ONCE) as settling,
     ):
-        for group, findings in ahead(_judged(ahead(_read(reading, underway, give_tokens)), judge)):
+        for group, findings in ahead(_judged(ahead(_read(reading, underway, answers)), judge)):
             settled = {
                 extract: settling.submit(copy_context().run, extract.go_on, found)  # the log asks whose run this is
                 for extract, found in findings
@@ -78,29 +79,50 @@ def _judged(
         yield group, [(extract, each) for (extract, _), each in zip(waiting, found, strict=True)]
 
 
-def _read(pool: Executor, underway: Iterator[_Underway[R]], give_tokens: GiveTokens) -> Iterator[list[_Underway[R]]]:
+def _read(pool: Executor, underway: Iterator[_Underway[R]], answers: Answers) -> Iterator[list[_Underway[R]]]:
     """The extracts, as many together as are judged together, each of which waits for that or has ended."""
-    while group := list(islice(underway, EXTRACTS_JUDGED_TOGETHER)):
-        for begun in ahead(_begun(pool, group)):
-            waiting = [(extract, extract.waits_for) for extract in begun if isinstance(extract.waits_for, Untokenised)]
-            made = give_tokens([untokenised for _, untokenised in waiting]) if waiting else []
-            list(pool.map(_Underway.go_on, [extract for extract, _ in waiting], made))
-        yield group
+    at_work: deque[Future[list[_Underway[R]]]] = deque()
+    read: list[_Underway[R]] = []
+    for group in _by_size(underway):
+        at_work.append(pool.submit(_as_far_as_it_goes, group, answers))
+        if len(at_work) > GROUPS_AT_ONCE:
+            read += at_work.popleft().result()
+        if len(read) >= EXTRACTS_JUDGED_TOGETHER:
+            yield read
+            read = []
+    read += [extract for group in at_work for extract in group.result()]
+    if read:
+        yield read
 
 
-def _begun(pool: Executor, group: Sequence[_Underway[R]]) -> Iterator[list[_Underway[R]]]:
-    """The extracts, as many together as fit into memory with their rows, each of which was read as far as it goes."""
-    for together in _by_size(group):
-        list(pool.map(_Underway.go_on, together))
-        yield together
+def _as_far_as_it_goes(group: list[_Underway[R]], answers: Answers) -> list[_Underway[R]]:
+    """The extracts, which got all that they want but a judgement."""
+    for extract in group:
+        extract.go_on()
+    for kind, answer in answers.items():
+        waiting = [(extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, kind)]
+        given = _given(answer, [wanted for _, wanted in waiting]) if waiting else []
+        for (extract, _), each in zip(waiting, given, strict=True):
+            extract.go_on(each)
+    return group
 
 
-def _by_size(group: Iterable[_Underway[R]]) -> Iterator[list[_Underway[R]]]:
+def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[Any]) -> Sequence[Any]:
+    """What is wanted, or why it cannot be given. Where it cannot be given to all together, each is given its own."""
+    try:
+        return answer(wanted)
+    except Exception as failure:
+        return [failure] if len(wanted) == 1 else [each for one in wanted for each in _given(answer, [one])]
+
+
+def _by_size(extracts: Iterable[_Underway[R]]) -> Iterator[list[_Underway[R]]]:
     """The extracts in their order, as many at a time as are small enough together; a large one alone."""
     together: list[_Underway[R]] = []
-    for extract in group:
-        if together and sum(each.size for each in together) + extract.size > BYTES_TOKENISED_TOGETHER:
+    for extract in extracts:
+        size = sum(each.size for each in together) + extract.size
+        if together and (size > BYTES_TOGETHER or len(together) == EXTRACTS_TOGETHER):
             yield together
             together = []
         together.append(extract)
-    yield together
+    if together:
+        yield together

@@ -33,11 +33,11 @@ from assets.intake.one_pass import (
     tools_for,
 )
 from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now, size_of
-from assets.intake.profile import Profile, breaking, profile, rows_warned
+from assets.intake.profile import Counted, Uncounted, count, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_report, report_council, report_extract
 from assets.intake.rows_apart import RowsApart
-from assets.intake.side_by_side import Way, side_by_side
+from assets.intake.side_by_side import Answers, Way, side_by_side
 from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
 from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
@@ -52,7 +52,6 @@ from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, 
 from sources.extract.open import OpenExtract, open_extract
 from sources.extract.part_names import marked
 from sources.reference import expected_rows
-from sources.reference.cohorts import Cohort
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
@@ -68,8 +67,7 @@ class _Counted:
     """What was staged of a delivery, and what it is judged and reported by."""
 
     staged: Staged
-    profile: Profile
-    breaking: dict[str, int]
+    rows: Counted
     rows_warned: int
     last: ExtractQuality | None
     rows_last: int | None
@@ -127,7 +125,7 @@ class Intake:
                 (size_of(each.path), self._way(each, staging / str(number), stopped.get(each.key)))
                 for number, each in enumerate(landed)
             )
-            yield from side_by_side(ways, self.give_tokens, judging.judge)
+            yield from side_by_side(ways, self.answers, judging.judge)
 
     def _way(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         if landed.in_parts:
@@ -138,7 +136,7 @@ class Intake:
         """Put together what is held of an extract in parts, whatever lies in landing. None where nothing is held."""
         with in_use(self.home), self.home.staging() as staging:
             way = self._together(replace(landed, parts=(), several=()), staging / "0", None)
-            (outcome,) = side_by_side([(0, way)], self.give_tokens, judging.judge)
+            (outcome,) = side_by_side([(0, way)], self.answers, judging.judge)
             return outcome
 
     def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
@@ -184,7 +182,7 @@ class Intake:
                 return earlier
             judging.begin()  # so that it is ready when there is something to judge
             staged = yield from self._stage(delivery, folder)
-            counted = self._count(delivery, staged)
+            counted = yield from self._count(delivery, staged)
             stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
         except Exception as error:
             stopped = error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
@@ -257,7 +255,7 @@ class Intake:
                 return earlier
             judging.begin()
             staged, told = self._put_together(delivery, held, folder)
-            counted = self._count(delivery, staged)
+            counted = yield from self._count(delivery, staged)
         except Exception as error:
             return self._stop(
                 landed, mac, error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
@@ -365,18 +363,17 @@ class Intake:
         with self.tools() as tools:
             return rekey(tools.keys, self.keys, delivery.landed, delivery.manifest, delivery.contract, out)
 
-    def _count(self, delivery: Delivery, staged: Staged) -> _Counted:
+    def _count(self, delivery: Delivery, staged: Staged) -> Generator[Uncounted, Counted, _Counted]:
         landed, manifest = delivery.landed, delivery.manifest
-        with self.tools() as tools:
-            counts = profile(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
-            broken = breaking(tools.con, staged.kept, delivery.contract, Cohort(landed.cohort))
+        rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
         last = deliveries.last(self.home, *landed.key, delivery.mac)
         of_sender = _postcode_findings(manifest, delivery.contract, self._directory_sha256) if manifest else ()
         of_sender += (OTHER_KEYS,) if out_of_reach(self.home, self.keys) else ()
         stood = deliveries.last(self.home, *landed.key, delivery.mac, that_stood=True)
         expected = self._expected.get(landed.key, expected_rows.published_rows(landed.source, landed.council))
         warned = rows_warned(staged.quarantine)
-        return _Counted(staged, counts, broken, warned, last, stood.rows_kept if stood else None, expected, of_sender)
+        rows_last = stood.rows_kept if stood else None
+        return _Counted(staged, rows, warned, last, rows_last, expected, of_sender)
 
     def _to_judge(self, delivery: Delivery, counted: _Counted) -> Judged:
         landed, staged = delivery.landed, counted.staged
@@ -387,8 +384,8 @@ class Intake:
             staged.rejected_share,
             rows_of_last=_of_last(counted),
             rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
-            filled={column.column: column.filled for column in counted.profile.columns},
-            breaking=counted.breaking,
+            filled={column.column: column.filled for column in counted.rows.profile.columns},
+            breaking=counted.rows.breaking,
         )
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
@@ -401,9 +398,18 @@ class Intake:
         report_extract(self.home, note, deliveries.current(self.home, *landed.key))
         return stopped
 
-    def give_tokens(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table | Exception]:
+    @property
+    def answers(self) -> Answers:
+        """What extracts on their way are given, several at once."""
+        return {Untokenised: self._give_tokens, Uncounted: self._count_all}
+
+    def _give_tokens(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
         with self.tools() as tools:
             return give_tokens(tools, wanted)
+
+    def _count_all(self, wanted: Sequence[Uncounted]) -> Sequence[Counted]:
+        with self.tools() as tools:
+            return count(tools.con, wanted)
 
     @contextmanager
     def tools(self) -> Iterator[Tools]:
@@ -470,7 +476,7 @@ def _quality(
         counted.rows_warned,
         staged.rules,
         (*findings, *counted.of_sender),
-        counted.profile,
+        counted.rows.profile,
         counted.rows_expected,
         counted.rows_last,
         parts=told,

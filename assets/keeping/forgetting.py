@@ -29,7 +29,7 @@ from assets.intake import deliveries, parts
 from assets.intake.composing import NUMBER
 from assets.intake.deliveries import ExtractQuality, row_keys_of
 from assets.intake.from_parts import marks_of as marks_of_parts
-from assets.intake.profile import profile, rows_warned
+from assets.intake.profile import Uncounted, count, rows_warned
 from assets.intake.reports import report_extract
 from assets.intake.rows_apart import RowState, TableWriter
 from assets.intake.suppressions import (
@@ -70,7 +70,6 @@ from privacy.row_keys import ROW_KEY, numbers_of, part_and_row, written
 from sources.contracts import CONTRACTS
 from sources.extract.landed import cohorts_of_children
 from sources.extract.table import SOURCE_ROW
-from sources.reference.cohorts import Cohort
 
 GoneOf: TypeAlias = Callable[[parts.Key], Gone]
 """The same, by extract."""
@@ -284,7 +283,7 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     if quality is None:  # parts that have not been put together yet
         return
     now = _counted(home, quality, rows)
-    write_json(home.quality(*key), asdict(now))
+    deliveries.keep(home.quality(*key), now)
     if stopped := deliveries.stopped(home, *key):
         report_extract(home, stopped, now)
     else:
@@ -338,7 +337,7 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
     key = quality.key
     kept = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).num_rows
     with in_memory() as con:
-        seen = profile(con, home.pseudonymised(*key), CONTRACTS[quality.source], Cohort(quality.cohort))
+        (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, home.pseudonymised(*key))])
         warned = rows_warned(home.quarantine(*key)) if home.quarantine(*key).exists() else quality.rows_warned
     return replace(
         quality,
@@ -346,7 +345,7 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
         rows_rejected=quality.rows_read - kept,
         rows_warned=warned,
         rules=without_rows(quality.rules, rows),
-        profile=seen,
+        profile=found.profile,
     )
 
 
@@ -356,7 +355,7 @@ def _forget_numbers(path: Path) -> None:
     earlier = deliveries.read(path)
     if earlier and any(rule.first_rows for rule in earlier.rules):
         rules = tuple(replace(rule, first_rows=()) for rule in earlier.rules)
-        write_json(path, asdict(replace(earlier, rules=rules)))
+        deliveries.keep(path, replace(earlier, rules=rules))
 
 
 def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import dagster as dg
-import sqlalchemy
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 from assets.catalogue.runs import note_councils
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
+from pipelines.dagster.event_log import OpenEventLog
 from privacy.doors.locks import is_held, locked
 from privacy.keys import KeyRing
 from sources.extract.landed import taking_part
@@ -114,68 +108,6 @@ def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
     for place in folder.glob(f"*{_ALIVE}"):
         if not is_held(place):
             place.unlink(missing_ok=True)
-
-
-class OpenEventLog(SqliteEventLogStorage):
-    """Dagster's event log in SQLite files, with two of them open between events: that of all runs and that of the
-    latest run.
-
-    Dagster opens a file for each event, and to close it SQLite writes all of it back. An intake of many extracts has
-    thousands of events. Nor does each wait for the disk: the death of a process loses none, a power cut the latest.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._open: dict[str, sqlalchemy.Engine] = {}
-        self._opening = Lock()
-        self._tables: set[str] = set()
-        super().__init__(*args, **kwargs)
-
-    @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Any) -> OpenEventLog:
-        return cls(inst_data=inst_data, **config_value)
-
-    @contextmanager
-    def run_connection(self, run_id: str | None = None) -> Iterator[sqlalchemy.Connection]:
-        """A transaction on the file of a run."""
-        with self._engine(str(run_id)).begin() as connection:
-            yield connection
-
-    @contextmanager
-    def index_connection(self) -> Iterator[sqlalchemy.Connection]:
-        """A transaction on the file of all runs."""
-        with self._engine(INDEX_SHARD_NAME).begin() as connection:
-            yield connection
-
-    def has_table(self, table_name: str) -> bool:
-        """Whether there is a table. Dagster asks at every event; one that was there is looked for no more."""
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
-
-    def dispose(self) -> None:
-        with self._opening:
-            self._close(list(self._open))
-        super().dispose()
-
-    def _engine(self, shard: str) -> sqlalchemy.Engine:
-        with self._opening:
-            if shard not in self._open:
-                with super().run_connection(shard):
-                    pass  # which makes the file where there is none
-                self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
-                place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-                self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
-                sqlalchemy.event.listen(self._open[shard], "connect", _not_waiting_for_the_disk)
-            return self._open[shard]
-
-    def _close(self, shards: list[str]) -> None:
-        for shard in shards:
-            self._open.pop(shard).dispose()
-
-
-def _not_waiting_for_the_disk(connection: sqlite3.Connection, _: Any) -> None:
-    """Of a file with a write-ahead log, which stays sound whatever part of the log reaches the disk."""
-    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def expire_all(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
 from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql, plausible
 from sources.councils.dialect import Dialect
+from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
-from sources.reference.places import Place, place
+from sources.reference.places import place
 
 _WRONG_DATES_STOP = 0.5
 """A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""
@@ -20,6 +21,8 @@ DELETED = "deleted"
 """Name of the column that says whether a row only tells that its record is no longer held."""
 DECIMALS = 2
 """Of a number that is kept: those of the cut-offs."""
+_LA_CODES = "old_la_code", "new_la_code"
+OF_PLACE = ("council", "cohort", *_LA_CODES)
 BITS = 62
 """Findings carried in one BIGINT."""
 
@@ -54,27 +57,42 @@ class Projection:
         return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
+def of_place(landed: Landed) -> dict[str, str]:
+    """Columns by which rows of extracts of several councils lie in one relation: what is the same of all of one."""
+    council = place(landed.council)
+    values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
+    return dict(zip(OF_PLACE, values, strict=True))
+
+
 def project_extract(
-    relation: str, extract: OpenExtract, contract: SourceContract, valid: Mapping[str, str]
+    relation: str,
+    extract: OpenExtract,
+    contract: SourceContract,
+    valid: Mapping[str, str],
+    carried: Collection[str] = (),
 ) -> Projection:
     """SQL over `relation`, whose rows are the batches of `extract`.
 
     `valid` gives, for identifiers with a check digit, a SQL condition on the column `{}` that a usable value meets.
+    Columns of `relation` that are `carried` are selected too; with those of `OF_PLACE`, its rows may be of several
+    extracts of one cohort that are written alike.
     """
-    cohort, council = Cohort(extract.landed.cohort), place(extract.landed.council)
+    landed, shared = extract.landed, set(OF_PLACE) <= set(carried)
+    cohort, of_council = Cohort(landed.cohort), of_place(landed)
+    la_codes = [name if shared else quoted(of_council[name]) for name in _LA_CODES]
     raw = ", ".join(f"{_raw(column, extract)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(
         f"{_typed(column, extract.dialect, valid, cohort)} AS {column.name}" for column in contract.columns
     )
     checks = tuple(Check(rule, position) for position, rule in enumerate(_rules(contract, extract, valid)))
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
-    issues = ", ".join(f"{_mask(group, cohort, council)} AS issues_{index}" for index, group in enumerate(masks))
-    columns = ", ".join(column.name for column in contract.columns)
+    issues = ", ".join(f"{_mask(group, cohort, la_codes)} AS issues_{index}" for index, group in enumerate(masks))
     deleted = f", {_deleted(extract)} AS {DELETED}" if extract.dialect.deleted else ""
-    rows = f"SELECT {SOURCE_ROW}, {raw}{deleted} FROM {relation}"
+    passed = [SOURCE_ROW, *carried]
+    rows = f"SELECT {', '.join(passed)}, {raw}{deleted} FROM {relation}"
     dated = _with_dates(rows, contract, extract.dialect, valid)
-    kept = f"{columns}, {DELETED}" if deleted else columns
-    sql = f"SELECT {SOURCE_ROW}, {kept}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
+    kept = [*passed, *(column.name for column in contract.columns), *([DELETED] if deleted else [])]
+    sql = f"SELECT {', '.join(kept)}, {issues} FROM (SELECT *, {typed} FROM ({dated}))"
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 
@@ -244,23 +262,23 @@ def _within(column: Column, number: str) -> str:
     return f"CASE WHEN {' AND '.join(bounds)} THEN {number} END" if bounds else number
 
 
-def bound(condition: str, cohort: Cohort, place: Place | None = None) -> str:
-    """A rule's condition with its parameters, those of a council where one is given, in SQL."""
+def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
+    """A rule's condition with its parameters, those of a council where its codes are given, in SQL."""
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
         "$cohort": quoted(cohort.code),
     }
-    if place:
-        values["$la_codes"] = f"({quoted(place.old_la_code)}, {quoted(place.new_la_code)})"
+    if la_codes:
+        values["$la_codes"] = f"({', '.join(la_codes)})"
     for name, value in values.items():
         condition = condition.replace(name, value)
     return condition
 
 
-def _mask(checks: tuple[Check, ...], cohort: Cohort, place: Place) -> str:
+def _mask(checks: tuple[Check, ...], cohort: Cohort, la_codes: Sequence[str]) -> str:
     terms = [
-        f"CASE WHEN {bound(check.rule.broken, cohort, place)} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END"
+        f"CASE WHEN {bound(check.rule.broken, cohort, la_codes)} THEN {1 << check.position % BITS}::BIGINT ELSE 0 END"
         for check in checks
     ]
     return " + ".join(terms) if terms else "0::BIGINT"

@@ -32,6 +32,7 @@ _HEADER_LINES = 50
 _LOOK_LINES = 20
 """Lines after the header that show whether every row ends with a delimiter."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_PROTECTED = re.compile(r'^="(.*)"$')
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -163,7 +164,8 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLa
         raise rules.stopped(content.name, rules.EMPTY)
     declared = _SEPARATOR.fullmatch(lines[0].strip())
     candidates = [dialect.delimiter, *([declared[1]] if declared else []), *DELIMITERS]
-    delimiters = [one for one in dict.fromkeys(candidates) if len(one) == 1 and one.isascii() and one not in '"\r\n']
+    look = "".join(lines[: MAX_SKIPPED + _HEADER_LINES])
+    delimiters = [one for one in dict.fromkeys(candidates) if _may_delimit(one) and one in look] or [DELIMITERS[0]]
     found = [
         (-known_names(_record(lines[start : start + _HEADER_LINES], delimiter)[0], known), start, order, delimiter)
         for start in range(min(len(lines), MAX_SKIPPED + 1))
@@ -177,6 +179,10 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLa
     doubt = _doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
     return TextLayout(checked_header(content.name, header, doubt), delimiter, data_at, doubt)
+
+
+def _may_delimit(one: str) -> bool:
+    return len(one) == 1 and one.isascii() and one not in '"\r\n'
 
 
 def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
@@ -207,7 +213,7 @@ def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
         fields = next(reader, [])
     except csv.Error:
         return [], 1
-    return [re.sub(r'^="(.*)"$', r"\1", field) for field in fields], reader.line_num
+    return [_PROTECTED.sub(r"\1", field) if field.startswith('="') else field for field in fields], reader.line_num
 
 
 def _to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:

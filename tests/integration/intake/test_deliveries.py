@@ -150,7 +150,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     path = desk.land(children(eyfsp, 3))
     real = assets.intake.take_in.give_tokens
 
-    def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
+    def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         given = real(tools, wanted)
         with path.open("a", encoding="utf-8") as file:
             file.write(eyfsp().splitlines()[1] + "\n")

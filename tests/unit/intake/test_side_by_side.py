@@ -11,16 +11,16 @@ import pytest
 from assets.intake import side_by_side
 from assets.intake.one_pass import Untokenised
 from assets.intake.quality import Finding, Judged
-from assets.intake.side_by_side import Way
+from assets.intake.side_by_side import Answers, Way
 from sources.contracts import CONTRACTS
 
-LARGE = side_by_side.BYTES_TOKENISED_TOGETHER
+LARGE = side_by_side.BYTES_TOGETHER
 FOUND: tuple[Finding, ...] = ()
 
 
 def small(name: str) -> Way[str]:
     try:
-        rows = yield Untokenised(CONTRACTS["eyfsp"], pa.table({"name": [name]}))
+        rows = yield Untokenised(CONTRACTS["eyfsp"], "", pa.table({"name": [name]}))
     except ValueError:
         return f"{name} failed"
     yield judged(name)
@@ -48,9 +48,15 @@ class Shared:
         self.tokenised: list[int] = []
         self.judged: list[int] = []
 
-    def give_tokens(self, wanted: Sequence[Untokenised]) -> list[pa.Table | Exception]:
+    @property
+    def answers(self) -> Answers:
+        return {Untokenised: self.give_tokens}
+
+    def give_tokens(self, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         self.tokenised.append(len(wanted))
-        return [ValueError() if "bad" in entry.rows["name"].to_pylist() else entry.rows for entry in wanted]
+        if any("bad" in entry.rows["name"].to_pylist() for entry in wanted):
+            raise ValueError
+        return [entry.rows for entry in wanted]
 
     def judge(self, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
         self.judged.append(len(extracts))
@@ -60,24 +66,25 @@ class Shared:
 def test_outcomes_come_in_order_and_a_failure_is_the_extracts_own() -> None:
     shared = Shared()
     ways = [(1, small("a")), (LARGE, long("b")), (1, small("bad")), (1, unchanged("c")), (1, small("d"))]
-    found = list(side_by_side.side_by_side(ways, shared.give_tokens, shared.judge))
+    found = list(side_by_side.side_by_side(ways, shared.answers, shared.judge))
     assert found == ["a a", "b", "bad failed", "c", "d d"]
-    assert shared.tokenised == [1, 2], "a large extract is not held in memory with others"
+    assert sorted(shared.tokenised) == [1, 1, 1, 2], "a large extract is not held in memory with others"
     assert shared.judged == [3]
 
 
 def test_nothing_is_made_ready_for_extracts_that_want_nothing() -> None:
     shared = Shared()
-    assert list(side_by_side.side_by_side([(1, unchanged("c"))], shared.give_tokens, shared.judge)) == ["c"]
+    assert list(side_by_side.side_by_side([(1, unchanged("c"))], shared.answers, shared.judge)) == ["c"]
     assert (shared.tokenised, shared.judged) == ([], [])
 
 
 def test_many_are_judged_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side, "EXTRACTS_JUDGED_TOGETHER", 3)
+    monkeypatch.setattr(side_by_side, "EXTRACTS_TOGETHER", 3)
+    monkeypatch.setattr(side_by_side, "EXTRACTS_JUDGED_TOGETHER", 6)
     shared, names = Shared(), [f"{number}" for number in range(8)]
-    found = list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.give_tokens, shared.judge))
+    found = list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.answers, shared.judge))
     assert found == [f"{name} {name}" for name in names]
-    assert (shared.tokenised, shared.judged) == ([3, 3, 2], [3, 3, 2])
+    assert (sorted(shared.tokenised), shared.judged) == ([2, 3, 3], [6, 2])
 
 
 def test_an_error_while_one_is_put_in_place_is_raised() -> None:
@@ -87,4 +94,4 @@ def test_an_error_while_one_is_put_in_place_is_raised() -> None:
 
     shared = Shared()
     with pytest.raises(OSError, match="disk full"):
-        list(side_by_side.side_by_side([(1, fails()), (1, long("b"))], shared.give_tokens, shared.judge))
+        list(side_by_side.side_by_side([(1, fails()), (1, long("b"))], shared.answers, shared.judge))

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from assets.intake.profile import AFTER, BEFORE, Profile, bins, months, profile
+from assets.intake.profile import AFTER, BEFORE, Profile, Uncounted, bins, count, months
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
@@ -56,7 +56,8 @@ def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
 
 
 def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> Profile:
-    return profile(duckdb.connect(), kept(folder, source, rows), CONTRACTS[source], COHORT)
+    (found,) = count(duckdb.connect(), [Uncounted(CONTRACTS[source], COHORT.code, kept(folder, source, rows))])
+    return found.profile
 
 
 def bin_of(column: Column, value: float) -> str:

@@ -1,0 +1,54 @@
+"""Deprivation quintiles by postcode.
+
+The postcodes of the directory are kept as sorted hashes: a look-up costs what its rows cost, while a join would go
+through the whole directory for every extract. Two postcodes share a hash with chance 2**-64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy.doors.database import rows_of
+from privacy.doors.sql import csv
+
+HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
+"""What is looked up, over rows with a postcode as it is written. Needs the normaliser's functions."""
+
+
+@dataclass(frozen=True)
+class Quintiles:
+    """`hashes` (uint64, rising) of postcodes and the quintile (int32) of each, 1 being the most deprived."""
+
+    hashes: np.ndarray
+    quintiles: np.ndarray
+
+    @classmethod
+    def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Quintiles:
+        """Those of a file with the columns `postcode` and `imd_decile`; raises `duckdb.Error` for another."""
+        rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
+        found = rows_of(
+            con,
+            f"SELECT postcode, min(quintile) AS quintile FROM ({rows} FROM {csv(directory, all_varchar=True)})"
+            " WHERE postcode IS NOT NULL AND quintile IS NOT NULL GROUP BY postcode ORDER BY postcode",
+        )
+        return cls(found["postcode"].to_numpy(), found["quintile"].to_numpy())
+
+    @classmethod
+    def none(cls) -> Quintiles:
+        """Where there is no directory."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
+
+    def of(self, hashes: pa.ChunkedArray) -> pa.Array:
+        """The quintile of each hash (Int32Array), NULL where the directory has none."""
+        wanted = hashes.fill_null(0).to_numpy()
+        places = np.searchsorted(self.hashes, wanted)
+        known = hashes.is_valid().to_numpy() & (places < len(self.hashes))
+        known[known] = self.hashes[places[known]] == wanted[known]
+        quintiles = np.zeros(len(wanted), np.int32)
+        quintiles[known] = self.quintiles[places[known]]
+        return pa.array(quintiles, mask=~known)
