@@ -60,7 +60,7 @@ _FEW_ROWS = 5
 """Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_BYTES = 32 << 20
 """Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
-_ROW_HASH, _PART, _POSTCODE = "row_hash", "part", "postcode_hash"
+_ROW_HASH, _PART, _POSTCODE, _PERSON = "row_hash", "part", "postcode_hash", "person_hash"
 QUARANTINE = pa.schema(
     {
         SOURCE_ROW: pa.int64(),
@@ -288,7 +288,9 @@ def _untokenised(
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
     terms = f"{_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)}"
     if "date_of_birth" in contract:
+        identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
+        terms += f", hash({', '.join((_PART, *identifiers))}) AS {_PERSON}"
     return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, of)
 
 
@@ -319,21 +321,45 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     kept += [name for name in typed.column_names if name.startswith("issues_") or name in (_ROW_HASH, *HASHES, DELETED)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_people = "date_of_birth" in identifiers
-    if not of_people and not of.marked:
-        return _apart(typed.select(kept), len(wanted))
     if of_people:
         kept += DERIVED
-    tools.con.register("typed_rows", typed)
+    if of.marked:
+        typed = _marked(tools, typed, contract, kept, whole=of.whole)
+    elif of_people:
+        typed = _with_tokens(tools, typed, identifiers, kept, whole=of.whole)
+    else:
+        typed = typed.select(kept)
+    return _apart(typed, len(wanted))
+
+
+def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
+    """The `kept` columns with tokens, and the marks of each row."""
     said = [column.name for column in contract.columns]
-    marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers) if of.marked else ()
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers)
+    tools.con.register("typed_rows", typed)
     rows = pseudonyms.tokenise(
         *(tools.con, "typed_rows", identifiers, kept, tools.keys),
         marks=marks,
         second_keying=tools.second_keying,
-        whole=of.whole,
+        whole=whole,
     )
     tools.con.unregister("typed_rows")
-    return _apart(rows, len(wanted))
+    return rows
+
+
+def _with_tokens(tools: Tools, typed: pa.Table, identifiers: set[str], kept: list[str], *, whole: bool) -> pa.Table:
+    """The `kept` columns with tokens. They are made once for the rows of one extract in which every identifier is the
+    same, as are most of a child's reviews; others are taken for one with chance 2**-64."""
+    _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
+    tools.con.register("people", typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first)))
+    tokens = pseudonyms.tokenise(
+        *(tools.con, "people", identifiers, [_PERSON], tools.keys), second_keying=tools.second_keying, whole=whole
+    )
+    tools.con.unregister("people")
+    by_person = np.argsort(tokens[_PERSON].to_numpy())
+    tokens = tokens.drop_columns([_PERSON]).take(pa.array(by_person[of_row]))
+    return pa.table([*typed.select(kept).columns, *tokens.columns], names=[*kept, *tokens.column_names])
 
 
 def _typed(tools: Tools, wanted: Sequence[Untokenised]) -> pa.Table:

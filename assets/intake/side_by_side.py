@@ -11,6 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from itertools import chain
+from queue import SimpleQueue
+from threading import Event
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from assets.intake.one_pass import Untokenised, ahead
@@ -20,12 +23,12 @@ from assets.intake.quality import Finding, Judged
 GROUPS_AT_ONCE = 2
 EXTRACTS_SETTLED_AT_ONCE = 4
 """Judged extracts put in place: they wait for the disk, and never for one that is being read."""
-EXTRACTS_JUDGED_TOGETHER = 64
 EXTRACTS_TOGETHER = 32
 BYTES_TOGETHER = 4 << 20
 """Of the files of extracts that go through one statement together: the rows of each group are held in memory."""
 
 R = TypeVar("R")
+T = TypeVar("T")
 Wanted: TypeAlias = Untokenised | Uncounted | Judged
 Way: TypeAlias = Generator[Wanted, Any, R]
 """What is yielded waits for others; what is sent back is the rows with tokens, the counts, the findings."""
@@ -58,7 +61,7 @@ def side_by_side(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Ju
         ThreadPoolExecutor(GROUPS_AT_ONCE) as reading,
         ThreadPoolExecutor(EXTRACTS_SETTLED_AT_ONCE) as settling,
     ):
-        for group, findings in ahead(_judged(ahead(_read(reading, underway, answers)), judge)):
+        for group, findings in ahead(_judged(_as_they_come(_read(reading, underway, answers)), judge)):
             settled = {
                 extract: settling.submit(copy_context().run, extract.go_on, found)  # the log asks whose run this is
                 for extract, found in findings
@@ -70,29 +73,51 @@ def side_by_side(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Ju
 
 
 def _judged(
-    groups: Iterable[list[_Underway[R]]], judge: Judge
+    read: Iterable[list[list[_Underway[R]]]], judge: Judge
 ) -> Iterator[tuple[list[_Underway[R]], list[tuple[_Underway[R], Any]]]]:
-    """Each group, and what was found of those in it that wait to be judged."""
-    for group in groups:
+    """The extracts of some groups, and what was found of those in them that wait to be judged."""
+    for groups in read:
+        group = list(chain.from_iterable(groups))
         waiting = [(extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, Judged)]
         found = judge([judged for _, judged in waiting]) if waiting else []
         yield group, [(extract, each) for (extract, _), each in zip(waiting, found, strict=True)]
 
 
 def _read(pool: Executor, underway: Iterator[_Underway[R]], answers: Answers) -> Iterator[list[_Underway[R]]]:
-    """The extracts, as many together as are judged together, each of which waits for that or has ended."""
+    """Groups of extracts, in their order, each of which waits to be judged or has ended."""
     at_work: deque[Future[list[_Underway[R]]]] = deque()
-    read: list[_Underway[R]] = []
     for group in _by_size(underway):
         at_work.append(pool.submit(_as_far_as_it_goes, group, answers))
         if len(at_work) > GROUPS_AT_ONCE:
-            read += at_work.popleft().result()
-        if len(read) >= EXTRACTS_JUDGED_TOGETHER:
-            yield read
-            read = []
-    read += [extract for group in at_work for extract in group.result()]
-    if read:
-        yield read
+            yield at_work.popleft().result()
+    yield from (group.result() for group in at_work)
+
+
+def _as_they_come(items: Iterator[T]) -> Iterator[list[T]]:
+    """The same items, made in a thread: each time all that were made while the last of them were in use."""
+    made: SimpleQueue[T | None] = SimpleQueue()
+    stop = Event()
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put(item)
+                if stop.is_set():
+                    return
+        finally:
+            made.put(None)
+
+    with ThreadPoolExecutor(1) as pool:
+        making, ended = pool.submit(make), False
+        try:
+            while not ended:
+                found = [made.get(), *(made.get() for _ in range(made.qsize()))]
+                ended = found[-1] is None
+                if some := [item for item in found if item is not None]:
+                    yield some
+        finally:
+            stop.set()
+        making.result()
 
 
 def _as_far_as_it_goes(group: list[_Underway[R]], answers: Answers) -> list[_Underway[R]]:

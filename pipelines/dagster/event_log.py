@@ -11,19 +11,22 @@ from typing import Any
 import dagster as dg
 import sqlalchemy
 from dagster import DagsterEventType, EventLogEntry
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as _Status
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 _EVENT = SqlEventLogStorageTable.insert()
-_UNPLANNED = AssetCheckExecutionsTable.insert()
-_OF_RUN = ("asset_key", "check_name", "run_id")
-_PLANNED = AssetCheckExecutionsTable.update().where(
-    *(AssetCheckExecutionsTable.c[name] == sqlalchemy.bindparam(f"planned_{name}") for name in _OF_RUN),
-    AssetCheckExecutionsTable.c.partition.is_not_distinct_from(sqlalchemy.bindparam("planned_partition")),
+_INSERT = AssetCheckExecutionsTable.insert()
+_UPDATE = AssetCheckExecutionsTable.update().where(
+    *(
+        AssetCheckExecutionsTable.c[name].is_not_distinct_from(sqlalchemy.bindparam(f"of_{name}"))
+        for name in ("asset_key", "check_name", "run_id", "partition")
+    )
 )
+_PLANNED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 
 
 class OpenEventLog(SqliteEventLogStorage):
@@ -57,34 +60,25 @@ class OpenEventLog(SqliteEventLogStorage):
             yield connection
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Add an event. One of a check is written as Dagster writes it, with statements that are made once."""
-        if event.run_id and event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            self._store_evaluation(event, event.get_dagster_event().asset_check_evaluation_data)
-        else:
-            super().store_event(event)
-
-    def _store_evaluation(self, event: EventLogEntry, evaluation: dg.AssetCheckEvaluation) -> None:
+        """Add an event. What is said of checks is written as Dagster writes it, but with statements that are made once,
+        and what a run plans to check put into text once, not for each partition."""
+        of_check = event.dagster_event_type in (DagsterEventType.ASSET_CHECK_EVALUATION, _PLANNED)
+        if not event.run_id or not of_check:
+            return super().store_event(event)
         row = self._event_to_row(event)
-        target = evaluation.target_materialization_data
-        of_what = {
-            "asset_key": evaluation.asset_key.to_string(),
-            "check_name": evaluation.check_name,
-            "run_id": event.run_id,
-            "partition": evaluation.partition,
-        }
         with self.run_connection(event.run_id) as connection:
             connection.execute(_EVENT, row)
         with self.index_connection() as connection:
             said = {
-                "execution_status": (_Status.SUCCEEDED if evaluation.passed else _Status.FAILED).value,
+                "run_id": event.run_id,
                 "evaluation_event": row["event"],
                 "evaluation_event_timestamp": row["timestamp"],
                 "evaluation_event_storage_id": connection.execute(_EVENT, row).lastrowid,
-                "materialization_event_storage_id": target.storage_id if target else None,
             }
-            planned = {f"planned_{name}": value for name, value in of_what.items()}
-            if not connection.execute(_PLANNED, said | planned).rowcount:
-                connection.execute(_UNPLANNED, said | of_what)
+            if event.dagster_event_type is _PLANNED:
+                _plan(connection, said, event.get_dagster_event().asset_check_planned_data)
+            else:
+                _evaluate(connection, said, event.get_dagster_event().asset_check_evaluation_data)
 
     def has_table(self, table_name: str) -> bool:
         """Whether there is a table. Dagster asks at every event; one that was there is looked for no more."""
@@ -111,6 +105,32 @@ class OpenEventLog(SqliteEventLogStorage):
     def _close(self, shards: list[str]) -> None:
         for shard in shards:
             self._open.pop(shard).dispose()
+
+
+def _plan(connection: sqlalchemy.Connection, said: dict[str, Any], planned: AssetCheckEvaluationPlanned) -> None:
+    partitions = planned.partitions_subset.get_partition_keys() if planned.partitions_subset else [None]
+    of_check = {
+        "asset_key": planned.asset_key.to_string(),
+        "check_name": planned.check_name,
+        "execution_status": Status.PLANNED.value,
+    }
+    connection.execute(_INSERT, [said | of_check | {"partition": partition} for partition in partitions])
+
+
+def _evaluate(connection: sqlalchemy.Connection, said: dict[str, Any], evaluation: dg.AssetCheckEvaluation) -> None:
+    target = evaluation.target_materialization_data
+    said |= {
+        "execution_status": (Status.SUCCEEDED if evaluation.passed else Status.FAILED).value,
+        "materialization_event_storage_id": target.storage_id if target else None,
+    }
+    of_what = {
+        "asset_key": evaluation.asset_key.to_string(),
+        "check_name": evaluation.check_name,
+        "run_id": said.pop("run_id"),
+        "partition": evaluation.partition,
+    }
+    if not connection.execute(_UPDATE, said | {f"of_{name}": value for name, value in of_what.items()}).rowcount:
+        connection.execute(_INSERT, said | of_what)
 
 
 def _not_waiting_for_the_disk(connection: sqlite3.Connection, _: Any) -> None:
