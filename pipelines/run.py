@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.home.installation import Folders
+from assets.home.loading import loading
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.take_in import Intake
@@ -25,7 +26,6 @@ from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
 from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped, stopping_plainly
-from pipelines.loading import loading
 from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends

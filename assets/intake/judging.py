@@ -7,7 +7,6 @@ goes between the two are `Judged` and `Finding`: counts, and the place of a file
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 
+from assets.home.loading import loading
 from assets.intake import quality
 from assets.intake.quality import Finding, Judged
 from privacy.doors import environment
@@ -101,10 +101,8 @@ def _answer(pipe: Connection) -> None:
     """In the process: judge what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
-        gc.disable()  # a fifth of the time to load would go into looking for garbage
-        quality.load()
-        gc.freeze()
-        gc.enable()
+        with loading():
+            quality.load()
         while True:
             pipe.send(quality.judge(pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, stop, stopping_at
 from pipelines.commands.release_option import release
-from pipelines.loading import loading
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
