@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
-
 import click
 
 from pipelines.commands import linked, releases, runs
@@ -18,15 +15,10 @@ from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
 from pipelines.commands.ui import ui
 
-_OBJECTS_BETWEEN_SEARCHES = 50_000
-"""New objects after which Python looks for garbage in cycles; after its own 700, a release takes a tenth longer."""
-
 
 @click.group(cls=PlainGroup, context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
-    gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
-    atexit.register(gc.freeze)  # what is left ends with the process: to look through it first takes a second
     if click.get_current_context().invoked_subcommand != runs.doctor.name:
         check_environment()
 

@@ -1,7 +1,4 @@
-"""Libraries are loaded without looking for garbage among what they make, which stays: a fifth of the time it takes.
-
-It is never looked through again, neither between the steps of a run nor when it ends.
-"""
+"""Libraries are loaded without looking for garbage among what they make, which stays: a fifth of the time it takes."""
 
 from __future__ import annotations
 
@@ -12,10 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """What is made in the block stays as long as the process."""
+    """Nothing is looked through for garbage in the block."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()

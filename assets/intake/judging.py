@@ -7,6 +7,7 @@ goes between the two are `Judged` and `Finding`: counts, and the place of a file
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import subprocess
@@ -103,6 +104,7 @@ def _answer(pipe: Connection) -> None:
     with suppress(Exception):
         with loading():
             quality.load()
+        gc.freeze()
         while True:
             pipe.send(quality.judge(pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
