@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.home.installation import Folders
+from assets.home.loading import loading
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.take_in import Intake
@@ -112,9 +113,10 @@ def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) 
                 say("      unchanged")
                 continue
             if jobs is None:
-                from pipelines.dagster.executing import jobs_of
+                with loading():
+                    from pipelines.dagster.executing import jobs_of
 
-                jobs = opened.enter_context(jobs_of(folders))
+                    jobs = opened.enter_context(jobs_of(folders))
             step.make(jobs)
             say(f"      done in {time.monotonic() - started:.1f} s")
 

@@ -28,8 +28,6 @@ from typing import NoReturn
 
 import duckdb
 import numpy as np
-import polars as pl
-import polars_hash
 import pyarrow as pa
 
 from privacy import normalise
@@ -424,6 +422,9 @@ def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict
     the 64 hexadecimal digits of its 32-byte sub-key: one block of SHA-256, as a library that takes keys as text can be
     given them. Keys go to it as arguments: no query text, plan or message holds one.
     """
+    import polars as pl  # loads for a tenth of a second: only where something is hashed
+    import polars_hash
+
     frame = pl.DataFrame({name: pl.Series(pl.from_arrow(column)) for name, column in messages.items()})
     hashed = frame.select(
         polars_hash.col(name)

@@ -15,8 +15,6 @@ from itertools import combinations, pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from assets.intake.parts import Ordered, Part
 from assets.intake.rows_apart import CHUNK_ROWS, RowState
@@ -176,6 +174,9 @@ def _runs(starts: np.ndarray, length: int) -> np.ndarray:
 
 def _components(told: Sequence[np.ndarray]) -> np.ndarray:
     """The component of each row, where two are joined by an equal value, other than 0, of one of the columns."""
+    from scipy.sparse import coo_array  # loads for a tenth of a second: only where parts are put together
+    from scipy.sparse.csgraph import connected_components
+
     count = len(told[0])
     rows, nodes, first = [], [], count
     for values in told:

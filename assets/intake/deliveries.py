@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +181,15 @@ _EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(St
 def read(path: Path) -> ExtractQuality | None:
     """The stored result of an intake, if there is one; one that is damaged counts as none, and is made again."""
     try:
-        return _EXTRACT_QUALITY.validate_json(path.read_bytes())
+        return _quality(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+
+
+@lru_cache(maxsize=1024)
+def _quality(content: bytes) -> ExtractQuality:
+    """What a file of this content says. A release looks several times at each result, of England at 765."""
+    return _EXTRACT_QUALITY.validate_json(content)
 
 
 def keep(path: Path, quality: ExtractQuality) -> None:

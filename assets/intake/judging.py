@@ -18,6 +18,7 @@ from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 
+from assets.home.loading import loading
 from assets.intake import quality
 from assets.intake.quality import Finding, Judged
 from privacy.doors import environment
@@ -101,10 +102,9 @@ def _answer(pipe: Connection) -> None:
     """In the process: judge what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
-        gc.disable()  # a fifth of the time to load would go into looking for garbage
-        quality.load()
+        with loading():
+            quality.load()
         gc.freeze()
-        gc.enable()
         while True:
             pipe.send(quality.judge(pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending

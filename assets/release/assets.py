@@ -7,6 +7,7 @@ budget. A repeated run finds the stored measurement and charges nothing.
 
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import dagster as dg
@@ -271,9 +272,12 @@ def bundle(
         yield _held(waiting, BUNDLE)
         yield _verified(verify(bundle_of(home, version)))
         return
-    build_database(home.release)  # whatever is published, the database is of it
+    with ThreadPoolExecutor(1) as beside:
+        built = beside.submit(build_database, home.release)  # whatever is published, the database is of it
+        found = verify(folder)
+        built.result()
     yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
-    if (found := verify(folder)).ok:
+    if found.ok:
         note_sound(home, keys, version, councils)
     yield _verified(found)
     missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))

@@ -141,11 +141,13 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
         if (quality := deliveries.read(home.quality(source, cohort, council)))
     }
     trials = {source for source in SOURCES_OF_CHILDREN if _is_trial(home, source, extracts)}
+    per_child = {source: _per_child(source, extracts, trials) for source in OF_OTHERS}
     for (source, council), quality in extracts.items():
         for finding in quality.holds:
             if not (finding.rule == FAR_FROM_EXPECTED.id and source in trials):
                 yield _of_rows(quality, finding.rule)
-        yield from _against_others(source, council, extracts, trials)
+        if source in per_child:
+            yield from _against_others(quality, per_child[source])
         yield from _against_census(source, council, extracts)
     yield from _replaced(home, cohort, extracts)
     yield from _stopped(home, cohort, councils)
@@ -177,21 +179,22 @@ def _of_rows(quality: ExtractQuality, rule: str) -> Hold:
     return _about_extract(quality, rule, f"{share} {of_what} ({rows(kept)})", exactly)
 
 
-def _against_others(source: str, council: str, extracts: _Extracts, trials: set[str]) -> Iterator[Hold]:
-    if source not in OF_OTHERS:
-        return
-    per_child = {
-        each: quality.rows_kept / children
-        for (of, each), quality in extracts.items()
-        if of == source and (children := _children(extracts.get((PROFILE, each)), trials))
+def _per_child(source: str, extracts: _Extracts, trials: set[str]) -> dict[str, float]:
+    """Rows for each child, by council."""
+    return {
+        council: quality.rows_kept / children
+        for (of, council), quality in extracts.items()
+        if of == source and (children := _children(extracts.get((PROFILE, council)), trials))
     }
-    others = [ratio for each, ratio in per_child.items() if each != council]
-    if council not in per_child or len(others) < OTHER_COUNCILS:
+
+
+def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[Hold]:
+    own, others = per_child.get(quality.council), [each for of, each in per_child.items() if of != quality.council]
+    if own is None or len(others) < OTHER_COUNCILS:
         return
-    usual, (low, high) = median(others), OF_OTHERS[source]
-    quality = extracts[source, council]
-    expected = round(usual * quality.rows_kept / per_child[council]) if per_child[council] else 0
-    share = per_child[council] / usual if usual else 1.0
+    usual, (low, high) = median(others), OF_OTHERS[quality.source]
+    expected = round(usual * quality.rows_kept / own) if own else 0
+    share = own / usual if usual else 1.0
     if expected >= MANY_ROWS and not low <= share <= high:
         yield _about_extract(
             quality,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from assets.home.at_work import in_turn, turn, while_in_use
@@ -90,6 +91,9 @@ def measure_family(
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)
+    with ThreadPoolExecutor(1) as beside:
+        counted = beside.submit(true_counts, table, plan)
+        mac = input_mac(table, keys.subkey("input-mac", family), plan.family.columns)
     return measure_once(
         ledger,
         home.restricted,
@@ -97,8 +101,8 @@ def measure_family(
         release=version,
         family=family,
         plan=plan,
-        input_mac=input_mac(table, keys.subkey("input-mac", family), plan.family.columns),
-        count=lambda: true_counts(table, plan),
+        input_mac=mac,
+        count=counted.result,
         published=lambda: published_charges(home, keys),
     )
 

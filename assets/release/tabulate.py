@@ -23,9 +23,9 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
-from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography, geographies
+from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
-from ndl_export.tables.rows import Layout, layout
+from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, key_names, measure_columns
 from privacy.release.estimates import Estimates, estimates_of, without_categories
 from privacy.release.intervals import (
@@ -117,13 +117,13 @@ def _tables(
     own: MeasuredCohort, councils: Sequence[str], reliability: Reliability, missing: Missing
 ) -> dict[str, pa.Table]:
     """The rows of one cohort, without the column of breaks."""
-    tables = {}
+    tables, layouts = {}, table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing})
     for family, plan in own.plans.items():
         absent = not_sent(missing, family)
         try:
             estimates = _estimates(plan, own.measurements[family], absent) if set(councils) - set(absent) else None
             for table in FAMILIES[family].tables:
-                tables[table.name] = _table(table, estimates, councils, absent, own.cohort, reliability)
+                tables[table.name] = _table(layouts[table.name], estimates, councils, absent, reliability)
         except (KeyError, WorkloadError) as error:
             raise NotGiven(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
@@ -139,15 +139,14 @@ def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) ->
 
 
 def _table(
-    table: Table,
+    rows: Layout,
     estimated: tuple[Plan, Estimates] | None,
     councils: Sequence[str],
     absent: Collection[str],
-    cohort: str,
     reliability: Reliability,
 ) -> pa.Table:
     """The table; without an available figure where nothing could be `estimated`, for no council has sent anything."""
-    rows = layout(table, {cohort: geographies(councils, absent)})
+    table = rows.table
     columns = {measure.name: _empty(rows, measure) for measure in table.measures}
     if estimated is not None:
         plan, estimates = estimated

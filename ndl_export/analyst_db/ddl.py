@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from privacy.doors.sql import quoted
 
 _STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
 _TABLE = re.compile(r"CREATE TABLE (\S+) ")
+_ROWS_AT_ONCE = 100
 _COLUMN = re.compile(r"((?:^    --.*\n)+)    (\w+) ", re.MULTILINE)
 
 
@@ -53,8 +55,10 @@ def create_table(
 def fill_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Sequence[Any]]) -> None:
     """Put rows into a table; values in order of its columns."""
     values = [tuple(row) for row in rows]
-    if values:
-        connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values[0]))})", values)
+    for first in range(0, len(values), _ROWS_AT_ONCE):
+        some = values[first : first + _ROWS_AT_ONCE]
+        row = f"({', '.join('?' * len(some[0]))})"
+        connection.execute(f"INSERT INTO {name} VALUES {', '.join([row] * len(some))}", list(chain.from_iterable(some)))
 
 
 def create_view(

@@ -2,8 +2,8 @@
 
 A bundle is written beside its place, completely, and renamed there; once it is published it never changes. One that is
 held lies elsewhere, is made anew whenever the release is run, and is published as it lies there. Its bytes are a
-function of facts, tables, earlier releases and signing key. What stands beside the bundles follows from them:
-`release_directory`.
+function of facts, tables, earlier releases and signing key; what is published is packed as well. What stands beside the
+bundles follows from them: `release_directory`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import meta_csv, write_csv
+from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 
@@ -147,6 +147,7 @@ def write_bundle(
                 _set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
                 return bundle
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
+        _archive(contents(bundle), facts.version, release_dir)
         refresh(release_dir)
         if held_in is not None:
             _discard(held_in, facts.version)  # left where the process that published it died
@@ -173,7 +174,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         _set_modes(folder, _FOLDER_MODE, _FILE_MODE)
         files = contents(folder)
         bundle = _promote(folder, release_dir)
-        _archive(files, version, Path(scratch), release_dir)
+        _archive(files, version, release_dir)
         refresh(release_dir)
         _discard(held_in, version)
     return bundle
@@ -193,23 +194,22 @@ def _write(
     tables: Mapping[str, pa.Table],
     signing_key: Ed25519PrivateKey,
 ) -> Path:
-    """Write folder and archives into `place`, compared with the releases of `release_dir`."""
+    """Write the folder into `place`, compared with the releases of `release_dir`."""
     earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
-        files = _fill(staged, facts, tables, earlier, signing_key)
-        bundle = _promote(staged, place)
-        _archive(files, facts.version, Path(scratch), place)
-    return bundle
+        _fill(staged, facts, tables, earlier, signing_key)
+        return _promote(staged, place)
 
 
-def _archive(files: Mapping[str, bytes], version: str, scratch: Path, place: Path) -> None:
-    for suffix, pack in ARCHIVES.items():
-        archive = scratch / f"{version}.{suffix}"
-        archive.write_bytes(pack(files, version))
-        sync(archive)
-        _promote(archive, place)
+def _archive(files: Mapping[str, bytes], version: str, place: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{version}.", dir=place) as scratch:
+        for suffix, pack in ARCHIVES.items():
+            archive = Path(scratch) / f"{version}.{suffix}"
+            archive.write_bytes(pack(files, version))
+            sync(archive)
+            _promote(archive, place)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -238,11 +238,11 @@ def _fill(
     tables: Mapping[str, pa.Table],
     earlier: Earlier,
     signing_key: Ed25519PrivateKey,
-) -> dict[str, bytes]:
-    """Write every file into `folder`; returns their content by name."""
+) -> None:
+    """Write every file into `folder`."""
+    write_csvs(tables, folder)
     for name, data in tables.items():
         _write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
-        write_csv(data, TABLES[name], folder / f"{name}.csv")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     for name, text in _pages(facts, tables, earlier).items():
@@ -259,7 +259,6 @@ def _fill(
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
     _set_modes(folder, _FOLDER_MODE, _FILE_MODE)
-    return _read(folder)
 
 
 def _set_modes(folder: Path, of_folders: int, of_files: int) -> None:

@@ -30,7 +30,7 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
-from ndl_export.tables.ees import meta_csv, write_csv
+from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.rows import Layout
 
 Files = Mapping[str, bytes]
@@ -176,16 +176,15 @@ def _site_faults(files: Files, expected: Files) -> Faults:
 
 def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Faults:
     """CSV files are made from the Parquet files, so they must be what these give again, byte for byte."""
-    faults = []
+    faults, ordered = [], {name: layouts[name].ordered(data) for name, data in tables.items()}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, data in tables.items():
-            path = Path(scratch) / f"{name}.csv"
-            ordered = layouts[name].ordered(data)
-            write_csv(ordered, TABLES[name], path)
-            if path.read_bytes() != files[path.name]:
-                faults.append((path.name, f"does not hold the same figures as {name}.parquet"))
-            if meta_csv(ordered, TABLES[name]) != files[f"{name}.meta.csv"]:
-                faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
+        write_csvs(ordered, Path(scratch))
+        again = {name: (Path(scratch) / f"{name}.csv").read_bytes() for name in ordered}
+    for name, data in ordered.items():
+        if again[name] != files[f"{name}.csv"]:
+            faults.append((f"{name}.csv", f"does not hold the same figures as {name}.parquet"))
+        if meta_csv(data, TABLES[name]) != files[f"{name}.meta.csv"]:
+            faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
     return faults
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ndl_export.check.consistency import disagreements
 from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
-from ndl_export.tables.geography import geographies
+from ndl_export.tables.geography import Geography, geographies
 from ndl_export.tables.rows import Layout, RowsDiffer, layout
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
@@ -38,10 +39,17 @@ def table_layouts(
     councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort = MappingProxyType({})
 ) -> dict[str, Layout]:
     """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort."""
-    areas = {
-        family: {each: geographies(councils, not_sent(missing.get(each, {}), family)) for each in cohorts}
-        for family in FAMILIES
-    }
+    stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
+    return _layouts(councils, stated)
+
+
+@lru_cache(maxsize=8)
+def _layouts(councils: tuple[str, ...], not_sent: tuple[tuple[str, str, tuple[str, ...]], ...]) -> dict[str, Layout]:
+    """The same, for councils that have not sent what a family counts, by cohort and family. A release is laid out
+    once, however often its tables are looked at."""
+    areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
+    for cohort, family, absent in not_sent:
+        areas.setdefault(family, {})[cohort] = geographies(councils, absent)
     return {name: layout(table, areas[table.family]) for name, table in TABLES.items()}
 
 

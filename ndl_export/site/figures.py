@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -39,7 +40,7 @@ class Figure:
     def unreliable(self) -> bool:
         return self.flag is Flag.UNRELIABLE
 
-    @property
+    @cached_property
     def text(self) -> str:
         """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[low]`."""
         return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
@@ -49,14 +50,14 @@ class Figure:
         """The same without the word for its unit, for a chart that says it once."""
         return self._with_symbol("")
 
-    @property
+    @cached_property
     def range(self) -> str:
         """`62.2% to 63.3%`; empty where there is no interval."""
         if self.lower is None or self.upper is None:
             return ""
         return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
 
-    @property
+    @cached_property
     def words(self) -> str:
         """The figure and its interval, within a sentence."""
         if not self.range:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import pyarrow as pa
@@ -111,7 +112,7 @@ class Panel:
     together: bool = True
     beside: str = ""
 
-    @property
+    @cached_property
     def anchor(self) -> str:
         parts = (self.shape.name, self.cohort, self.area.code.replace(" ", "-").lower() if self.area else "")
         return "-".join(part for part in parts if part)
@@ -121,7 +122,7 @@ class Panel:
         """`2024/25`, or `2023/24 to 2024/25` over time."""
         return Cohort(self.cohort).label if self.cohort else f"{self.lines[0].label} to {self.lines[-1].label}"
 
-    @property
+    @cached_property
     def about(self) -> str:
         """`Leeds, 2024/25`."""
         return ", ".join(part for part in (self.area_name, self.cohort_label) if part)
@@ -137,14 +138,14 @@ class Panel:
         """Whether there is anything to draw."""
         return self.drawn_flags != {Flag.NOT_AVAILABLE}
 
-    @property
+    @cached_property
     def drawn_flags(self) -> set[Flag]:
         return {line.figures[column].flag for line in self.lines for column in self.shape.drawn}
 
     @property
     def notes(self) -> list[str]:
         """What a reader must know to see the chart for what it is."""
-        narrow = any(mark.narrow for line in self.lines for mark in self.marks(line))
+        narrow = any(mark.narrow for marks in self.marks for mark in marks)
         return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale)) if note]
 
     @property
@@ -158,14 +159,16 @@ class Panel:
         beside = [line.compared for line in self.lines]
         return timeline(series, beside, [line.broken for line in self.lines], self.scale, self.shape.columns)
 
-    def marks(self, line: Line) -> list[Mark]:
-        """The marks of a row; none for a figure without an interval."""
-        several = len(self.shape.drawn) > 1
+    @cached_property
+    def marks(self) -> list[list[Mark]]:
+        """The marks of each row; none for a figure without an interval."""
+        labels = self.shape.columns if len(self.shape.drawn) > 1 else [""] * len(self.shape.columns)
+        columns = [(series, column, labels[column]) for series, column in enumerate(self.shape.drawn)]
         found = (
-            mark(line.figures[column], series, self.scale, self.shape.columns[column] if several else "")
-            for series, column in enumerate(self.shape.drawn)
+            (mark(line.figures[column], series, self.scale, label) for series, column, label in columns)
+            for line in self.lines
         )
-        return [each for each in found if each]
+        return [[each for each in marks if each] for marks in found]
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class Chart:
     shape: Shape
     panels: tuple[Panel, ...]
 
-    @property
+    @cached_property
     def in_each_area(self) -> bool:
         return len({panel.area.code for panel in self.panels if panel.area}) > 1
 

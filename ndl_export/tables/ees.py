@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.tables import ALL, Filter, Table
+from ndl_export.tables import ALL, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import levels
@@ -132,14 +132,16 @@ def official_rows(data: pa.Table) -> pa.Table:
     return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))
 
 
-def write_csv(data: pa.Table, table: Table, path: Path) -> None:
-    """Write the official rows of `data`, in their order, to `path`."""
-    selected = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(table))
+def write_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
+    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`."""
     with in_memory() as connection:
-        connection.register("official", official_rows(data))
-        connection.execute(
-            f"COPY (SELECT {selected} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [str(path)]
-        )
+        for name, data in tables.items():
+            cells = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(TABLES[name]))
+            connection.register("official", official_rows(data))
+            connection.execute(
+                f"COPY (SELECT {cells} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')",
+                [str(folder / f"{name}.csv")],
+            )
 
 
 def meta_csv(data: pa.Table, table: Table) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 
 COUNCIL = "council"
 """The attribute of place in every family; its categories are the councils that take part in the release."""
@@ -275,7 +276,11 @@ class Table:
         return f"{self.description}. Population: {self.population}"
 
     def measure(self, name: str) -> Measure:
-        return next(measure for measure in self.measures if measure.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Measure]:
+        return {measure.name: measure for measure in self.measures}
 
 
 @dataclass(frozen=True)

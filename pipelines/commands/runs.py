@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, stop, stopping_at
 from pipelines.commands.release_option import release
@@ -81,8 +82,6 @@ def run(
     """
     if reuse and version is None:
         stop("--reuse makes a release of its own: name its version with --release")
-    from assets.home.paths import Home
-    from assets.intake import judging
     from privacy.keys import KeyProblem, KeyRing
 
     directory = (keys or settings().keys).resolve()
@@ -90,13 +89,17 @@ def run(
         if create_keys and not directory.exists():
             KeyRing.create(directory, demonstration=True)
         KeyRing.load(directory)
-    if not Home(home).any_taken(cohort.code):
-        judging.begin()  # and let it load while the rest does
-    from assets.home.installation import Folders
-    from pipelines.ending import Ending, RunStopped
-    from pipelines.run import run_cohort
-    from privacy.release.ledger import LedgerError
-    from privacy.release.policy import PolicyError
+    with loading():
+        from assets.home.paths import Home
+        from assets.intake import judging
+
+        if not Home(home).any_taken(cohort.code):
+            judging.begin()  # and let it load while the rest does
+        from assets.home.installation import Folders
+        from pipelines.ending import Ending, RunStopped
+        from pipelines.run import run_cohort
+        from privacy.release.ledger import LedgerError
+        from privacy.release.policy import PolicyError
 
     try:
         bundle = run_cohort(

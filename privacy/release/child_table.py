@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, parquet, quoted
@@ -47,7 +48,8 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
         codes = ", ".join(_code(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         _check_domains(connection, plan.family.attributes)
-        return {attributes: _count(connection, plan, attributes) for attributes in plan.sigmas}
+        coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
+    return {attributes: _count(coded, plan.family.shape(attributes), attributes) for attributes in plan.sigmas}
 
 
 def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
@@ -63,11 +65,27 @@ def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = Non
         names = sorted(columns or (name for name in _columns(connection) if name != UNIT_COLUMN))
         _check_columns(connection, names)
         digest.update(("\n".join(names) + "\n").encode())
-        values = ", ".join(f"CAST({identifier(name)} AS VARCHAR)" for name in names)
-        rows = connection.execute(f"SELECT CAST(to_json([{values}]) AS VARCHAR) AS line FROM children ORDER BY line")
-        while batch := rows.fetchmany(BATCH_ROWS):
-            digest.update("".join(f"{line}\n" for (line,) in batch).encode())
+        connection.execute("SET arrow_large_buffer_size = true")  # many rows alike may be more than 2 GiB of text
+        distinct = f"SELECT {_line(names)} AS line, count(*) AS n FROM children GROUP BY line"
+        lines = connection.sql(f"SELECT repeat(line, n) FROM ({distinct}) ORDER BY line")
+        for batch in lines.to_arrow_reader(BATCH_ROWS):
+            digest.update(_text(batch.column(0)))
     return digest.hexdigest()
+
+
+def _line(names: Sequence[str]) -> str:
+    """SQL of a row as a line of text: a JSON list of these columns. Each column is written on its own, since DuckDB
+    then writes a value that many rows have once."""
+    values = (f"coalesce(CAST(to_json(CAST({identifier(name)} AS VARCHAR)) AS VARCHAR), 'null')" for name in names)
+    listed = ", ',', ".join(values)
+    return f"concat('[', {listed}, ']', chr(10))"
+
+
+def _text(lines: pa.LargeStringArray) -> memoryview:
+    """All lines, one after the other, as they lie in memory."""
+    _, places, text = lines.buffers()
+    starts = np.frombuffer(places, np.int64)[lines.offset : lines.offset + len(lines) + 1]
+    return memoryview(text)[starts[0] : starts[-1]]
 
 
 def _opened(table: ChildTable) -> duckdb.DuckDBPyConnection:
@@ -106,16 +124,10 @@ def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attr
             raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
 
 
-def _count(connection: duckdb.DuckDBPyConnection, plan: Plan, attributes: tuple[str, ...]) -> Integers:
+def _count(coded: Mapping[str, NDArray[Any]], shape: tuple[int, ...], attributes: tuple[str, ...]) -> Integers:
     """Rows per cell of one marginal; a cell's number is its position in row-major order."""
-    shape = plan.family.shape(attributes)
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    parts = [f"{identifier(name)}::BIGINT * {stride}" for name, stride in zip(attributes, strides, strict=True)]
-    cell = " + ".join(parts) or "0::BIGINT"
-    grouped = connection.execute(f"SELECT {cell} AS cell, count(*) AS n FROM coded GROUP BY ALL").fetchnumpy()
-    counts = np.zeros(math.prod(shape), dtype=np.int64)
-    counts[grouped["cell"]] = grouped["n"]
-    return counts.reshape(shape)
+    cells = np.ravel_multi_index([coded[name] for name in attributes], shape)
+    return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
 
 
 def _code(attribute: Attribute, nesting: Nesting | None) -> str:

@@ -18,12 +18,12 @@ from itertools import count
 from typing import Protocol
 
 import numpy as np
-import opendp.prelude as dp
 from numpy.typing import NDArray
+from opendp import combinators, domains, measurements, measures, metrics, mod, transformations
 
 from privacy.release.plan import Plan
 
-dp.enable_features("contrib", "honest-but-curious")
+mod.enable_features("contrib", "honest-but-curious")
 
 Integers = NDArray[np.int64]
 Counts = Mapping[tuple[str, ...], Integers]
@@ -31,8 +31,8 @@ Counts = Mapping[tuple[str, ...], Integers]
 
 OPENDP = "OpenDP discrete Gaussian"
 
-_COUNTS = dp.vector_domain(dp.atom_domain(T="i64"))
-_L2 = dp.l2_distance(T="f64")
+_COUNTS = domains.vector_domain(domains.atom_domain(T="i64"))
+_L2 = metrics.l2_distance(T="f64")
 
 
 class ChargeError(ValueError):
@@ -64,11 +64,11 @@ class OpenDPNoise:
     def __init__(self, rho: float) -> None:
         self._vectors: dict[int, Integers] = {}
         self._numbers = count()
-        self._domain = dp.user_domain("child table, as vectors of counts", lambda table: isinstance(table, dict))
-        odometer = dp.c.make_fully_adaptive_composition(
-            self._domain, dp.symmetric_distance(), dp.zero_concentrated_divergence()
+        self._domain = domains.user_domain("child table, as vectors of counts", lambda table: isinstance(table, dict))
+        odometer = combinators.make_fully_adaptive_composition(
+            self._domain, metrics.symmetric_distance(), measures.zero_concentrated_divergence()
         )
-        self._filter = dp.c.make_privacy_filter(odometer, d_in=1, d_out=rho)(self._vectors)
+        self._filter = combinators.make_privacy_filter(odometer, d_in=1, d_out=rho)(self._vectors)
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
         """Noisy counts. Raises ChargeError, and lets nothing out then or later, where the filter does not allow all."""
@@ -76,8 +76,8 @@ class OpenDPNoise:
         draws = [self._vector(number) >> _gaussian(sigma) for number, sigma in zip(numbers, sigmas, strict=True)]
         self._vectors.update(zip(numbers, vectors, strict=True))
         try:
-            drawn = self._filter(dp.c.make_composition(draws))
-        except dp.OpenDPException as error:
+            drawn = self._filter(combinators.make_composition(draws))
+        except mod.OpenDPException as error:
             if "filter is" not in str(error):
                 raise
             raise ChargeError("OpenDP's privacy filter refused a draw beyond the reserved rho") from None
@@ -85,10 +85,10 @@ class OpenDPNoise:
             self._vectors.clear()
         return [np.array(noisy, dtype=np.int64) for noisy in drawn]
 
-    def _vector(self, number: int) -> dp.Transformation:
-        return dp.t.make_user_transformation(
+    def _vector(self, number: int) -> mod.Transformation:
+        return transformations.make_user_transformation(
             self._domain,
-            dp.symmetric_distance(),
+            metrics.symmetric_distance(),
             _COUNTS,
             _L2,
             lambda vectors: vectors[number],
@@ -112,7 +112,7 @@ def charge(plan: Plan) -> float:
 
     Raises ChargeError where it is more than the plan declares.
     """
-    composed = dp.c.make_composition([_gaussian(sigma) for sigma in plan.sigmas.values()])
+    composed = combinators.make_composition([_gaussian(sigma) for sigma in plan.sigmas.values()])
     rho = float(composed.map(1.0))
     if rho > plan.rho:
         raise ChargeError(f"OpenDP charges rho {rho!r} for this plan, more than the {plan.rho!r} it declares")
@@ -122,7 +122,7 @@ def charge(plan: Plan) -> float:
 def epsilon(rho: float, delta: float) -> float:
     """The epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
     gaussian = _gaussian(math.nextafter(1 / math.sqrt(2 * rho), 0.0))
-    return float(dp.c.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
+    return float(combinators.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
 
 
 def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
@@ -147,5 +147,5 @@ def check_counts(plan: Plan, counts: Counts) -> None:
             raise ValueError(f"the counts over {attributes} must be int64 of shape {plan.family.shape(attributes)}")
 
 
-def _gaussian(sigma: float) -> dp.Measurement:
-    return dp.m.make_gaussian(_COUNTS, _L2, scale=sigma)
+def _gaussian(sigma: float) -> mod.Measurement:
+    return measurements.make_gaussian(_COUNTS, _L2, scale=sigma)

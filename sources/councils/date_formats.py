@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import duckdb
 
@@ -79,8 +79,14 @@ def _day_and_month_exchanged(form: str) -> str:
 
 def is_date(text: str, formats: Iterable[str]) -> bool:
     """Whether `date_sql` reads `text`."""
-    with in_memory() as con:
+    with _tried_out().cursor() as con:
         return con.execute(f"SELECT {date_sql(quoted(text), formats)} IS NOT NULL").fetchall() == [(True,)]
+
+
+@cache
+def _tried_out() -> duckdb.DuckDBPyConnection:
+    """The database that formats are tried out in, without tables; to open one takes longer than what is asked of it."""
+    return in_memory()
 
 
 @lru_cache(maxsize=1024)
@@ -94,7 +100,7 @@ def format_fault(form: str) -> str | None:
             f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
         )
     try:
-        with in_memory() as con:
+        with _tried_out().cursor() as con:
             lost = con.execute(_differently_read(form, (form,))).fetchall()
     except duckdb.Error as error:
         reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
@@ -105,7 +111,7 @@ def format_fault(form: str) -> str | None:
 @lru_cache(maxsize=1024)
 def ambiguity(formats: tuple[str, ...]) -> str | None:
     """A sentence about two of `formats` (each sound on its own) that read one text as different dates, or None."""
-    with in_memory() as con:
+    with _tried_out().cursor() as con:
         for index, first in enumerate(formats):
             for second in formats[:index]:
                 for written in (first, second):

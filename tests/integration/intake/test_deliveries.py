@@ -16,10 +16,8 @@ import sources.extract.readers.text
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.one_pass import Tools, Untokenised
-from assets.intake.rows_apart import Scope
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
-from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256, find
 from sources.reference.expected_rows import InvalidExpectedRows
@@ -217,12 +215,10 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 ) -> None:
     real = assets.intake.one_pass.tokenise
 
-    def fails_for_wirral(
-        tools: Tools, typed: Sequence[pa.Table], contract: SourceContract, of: Scope
-    ) -> list[pa.Table]:
-        if any("wirral" in table["council"].to_pylist() for table in typed):
+    def fails_for_wirral(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+        if any("wirral" in entry.rows["council"].to_pylist() for entry in wanted):
             raise RuntimeError("Thornton")
-        return real(tools, typed, contract, of)
+        return real(tools, wanted)
 
     monkeypatch.setattr(assets.intake.one_pass, "tokenise", fails_for_wirral)
     desk.land(children(eyfsp, 3))

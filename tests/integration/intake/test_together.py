@@ -57,6 +57,7 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     return one_pass._untokenised(extract, contract, one_pass._projection(extract, contract), rows, one_pass.WHOLE)
 
 
+@pytest.mark.slow
 @given(EXTRACTS)
 def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, list[dict[str, str]]]]) -> None:
     with TemporaryDirectory() as folder:

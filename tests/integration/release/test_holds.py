@@ -301,3 +301,15 @@ def test_the_sheet_is_the_same_whenever_it_is_made(home: Home, keys: KeyRing) ->
     request = measurement_request(home, VERSION, COUNCILS)
     assert json.loads(json.dumps(request)) == request
     assert render_sheet(home, request) == render_sheet(home, request)
+
+
+def test_a_result_is_read_again_whenever_it_says_something_else(home: Home) -> None:
+    put_wirral(home)
+    place, before = home.quality("eyfsp", COHORT, "wirral"), holds.named(home, COHORT, HOLD)
+    said = place.read_bytes()
+    place.write_bytes(said.replace(b"1954", b"1999"))
+    assert "1,999 of about 3,209" in holds.named(home, COHORT, HOLD).numbers
+    place.write_bytes(said[:-2])
+    assert names(home) == []
+    place.write_bytes(said)
+    assert holds.named(home, COHORT, HOLD) == before

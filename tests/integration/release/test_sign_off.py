@@ -99,6 +99,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     with pytest.raises(WaitsForApproval, match=r"of its publication by 1 person, and has none: its bundle is made"):
         publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert (home.held / VERSION / "SHA256SUMS").exists()
+    assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
     assert versions(home.release) == []
     assert not [path for path in home.release.rglob("*") if path.is_file()]
     assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
@@ -107,6 +108,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert bundle == home.release / VERSION
     assert contents(bundle) == held
+    assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (bundle, *bundle.rglob("*")))
     assert not list(home.held.iterdir())
     check_publication(home, VERSION)

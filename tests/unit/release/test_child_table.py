@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import math
 
 import numpy as np
@@ -101,6 +103,17 @@ def test_the_mac_knows_the_content_and_nothing_else():
     assert input_mac(table.drop_columns(["dots"]), KEY, columns=["gld", "council"]) == input_mac(
         table, KEY, columns=["council", "gld"]
     )
+
+
+def test_the_mac_is_of_the_rows_as_sorted_lines_of_json():
+    rows = [[value, other] for value in ODD for other in (*ODD, None)] * 3
+    lines = sorted(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() for row in rows)
+    expected = hmac.digest(KEY, b"\n".join([b"a", b"b", *lines, b""]), "sha256").hex()
+    a, b = zip(*rows, strict=True)
+    assert input_mac(pa.table({"child_id": range(len(rows)), "b": b, "a": a}), KEY) == expected
+
+
+ODD = ["", "x", "x y", 'x","y', "\\", "\n", "\t", "é", "😀", "null", "xé", "x😀", "[", "]"]
 
 
 def test_the_mac_does_not_confuse_missing_with_text_nor_one_column_with_two():
