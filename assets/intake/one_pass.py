@@ -197,8 +197,8 @@ class Untokenised:
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """What is the same of rows that one statement can type, and one give tokens to."""
-        return self.of, self.contract.name, self.sql, *self.rows.column_names
+        """What is the same of rows that one statement can type."""
+        return self.sql, *self.rows.column_names
 
 
 def one_pass(
@@ -266,12 +266,12 @@ def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: p
 
 
 def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """The rows with tokens, in order. Those of one form go through together."""
-    by_form: dict[tuple[Any, ...], list[int]] = {}
+    """The rows with tokens, in order. Those of one source go through together."""
+    alike: dict[tuple[str, Scope], list[int]] = {}
     for number, entry in enumerate(wanted):
-        by_form.setdefault(entry.form, []).append(number)
+        alike.setdefault((entry.contract.name, entry.of), []).append(number)
     given: dict[int, pa.Table] = {}
-    for numbers in by_form.values():
+    for numbers in alike.values():
         given |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
     return [given[number] for number in range(len(wanted))]
 
@@ -311,25 +311,35 @@ def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
 
 
 def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """The rows typed, with tokens in the place of identifiers and by `source_row`; all are of one form.
+    """The rows typed, with tokens in the place of identifiers and by `source_row`; all are of one contract and scope.
 
-    What a statement costs to plan does not depend on the rows, so that small extracts go through it together.
+    What a statement costs to plan does not depend on the rows: those that are written alike are typed together, and
+    all are given tokens together.
     """
     contract, of = wanted[0].contract, wanted[0].of
-    typed = _typed(tools, wanted)
-    kept = [_PART, "council", SOURCE_ROW, *(column.name for column in contract.with_role(Role.PAYLOAD))]
-    kept += [name for name in typed.column_names if name.startswith("issues_") or name in (_ROW_HASH, *HASHES, DELETED)]
-    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    of_people = "date_of_birth" in identifiers
-    if of_people:
-        kept += DERIVED
+    forms: dict[tuple[Any, ...], list[int]] = {}
+    for part, entry in enumerate(wanted):
+        forms.setdefault(entry.form, []).append(part)
+    typed = [_typed(tools, {part: wanted[part] for part in parts}) for parts in forms.values()]
+    kept = dict(zip(forms, (_kept(table.column_names, contract) for table in typed), strict=True))
+    rows = pa.concat_tables(typed, promote_options="default")
+    passed = list(dict.fromkeys(chain([_PART], *kept.values())))
     if of.marked:
-        typed = _marked(tools, typed, contract, kept, whole=of.whole)
-    elif of_people:
-        typed = _with_tokens(tools, typed, identifiers, kept, whole=of.whole)
+        rows = _marked(tools, rows, contract, passed, whole=of.whole)
+    elif "date_of_birth" in contract:
+        rows = _with_tokens(tools, rows, contract, passed, whole=of.whole)
     else:
-        typed = typed.select(kept)
-    return _apart(typed, len(wanted))
+        rows = rows.select(passed)
+    of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
+    parts = zip(wanted, _apart(rows, len(wanted)), strict=True)
+    return [part.drop_columns(of_others[entry.form]) for entry, part in parts]
+
+
+def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
+    """Of the columns of `typed` rows those that are passed on."""
+    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    found = [name for name in typed if name.startswith("issues_") or name in (_ROW_HASH, *HASHES, DELETED)]
+    return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
 
 
 def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
@@ -348,9 +358,10 @@ def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[
     return rows
 
 
-def _with_tokens(tools: Tools, typed: pa.Table, identifiers: set[str], kept: list[str], *, whole: bool) -> pa.Table:
+def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
     """The `kept` columns with tokens. They are made once for the rows of one extract in which every identifier is the
     same, as are most of a child's reviews; others are taken for one with chance 2**-64."""
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
     tools.con.register("people", typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first)))
     tokens = pseudonyms.tokenise(
@@ -362,10 +373,12 @@ def _with_tokens(tools: Tools, typed: pa.Table, identifiers: set[str], kept: lis
     return pa.table([*typed.select(kept).columns, *tokens.columns], names=[*kept, *tokens.column_names])
 
 
-def _typed(tools: Tools, wanted: Sequence[Untokenised]) -> pa.Table:
-    parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in enumerate(wanted)]
+def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
+    """The rows of extracts that are written alike, by number, in the column `part`."""
+    parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
+    (sql,) = {entry.sql for entry in wanted.values()}
     tools.con.register("extract", pa.concat_tables(parts))
-    typed = rows_of(tools.con, wanted[0].sql)
+    typed = rows_of(tools.con, sql)
     tools.con.unregister("extract")
     if _POSTCODE in typed.column_names:
         typed = typed.append_column(IMD_QUINTILE, tools.deprivation.of(typed[_POSTCODE]))

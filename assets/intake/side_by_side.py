@@ -56,7 +56,7 @@ class _Underway(Generic[R]):
 
 def side_by_side(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
     """What became of each extract, in their order; each is given as the bytes of its file and its way."""
-    underway = (_Underway(size, way) for size, way in ways)
+    underway = [_Underway(size, way) for size, way in ways]
     with (
         ThreadPoolExecutor(GROUPS_AT_ONCE) as reading,
         ThreadPoolExecutor(EXTRACTS_SETTLED_AT_ONCE) as settling,
@@ -83,7 +83,7 @@ def _judged(
         yield group, [(extract, each) for (extract, _), each in zip(waiting, found, strict=True)]
 
 
-def _read(pool: Executor, underway: Iterator[_Underway[R]], answers: Answers) -> Iterator[list[_Underway[R]]]:
+def _read(pool: Executor, underway: Sequence[_Underway[R]], answers: Answers) -> Iterator[list[_Underway[R]]]:
     """Groups of extracts, in their order, each of which waits to be judged or has ended."""
     at_work: deque[Future[list[_Underway[R]]]] = deque()
     for group in _by_size(underway):
@@ -140,12 +140,14 @@ def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[An
         return [failure] if len(wanted) == 1 else [each for one in wanted for each in _given(answer, [one])]
 
 
-def _by_size(extracts: Iterable[_Underway[R]]) -> Iterator[list[_Underway[R]]]:
-    """The extracts in their order, as many at a time as are small enough together; a large one alone."""
+def _by_size(extracts: Sequence[_Underway[R]]) -> Iterator[list[_Underway[R]]]:
+    """The extracts in their order, as many at a time as are small enough together, or leave some for others that read
+    meanwhile; a large one alone."""
+    most = min(BYTES_TOGETHER, sum(each.size for each in extracts) // (2 * GROUPS_AT_ONCE))
     together: list[_Underway[R]] = []
     for extract in extracts:
         size = sum(each.size for each in together) + extract.size
-        if together and (size > BYTES_TOGETHER or len(together) == EXTRACTS_TOGETHER):
+        if together and (size > most or len(together) == EXTRACTS_TOGETHER):
             yield together
             together = []
         together.append(extract)

@@ -78,13 +78,19 @@ def test_nothing_is_made_ready_for_extracts_that_want_nothing() -> None:
     assert (shared.tokenised, shared.judged) == ([], [])
 
 
-def test_many_are_judged_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(side_by_side, "EXTRACTS_TOGETHER", 3)
-    shared, names = Shared(), [f"{number}" for number in range(8)]
+    shared, names = Shared(), [f"{number}" for number in range(20)]
     found = list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.answers, shared.judge))
     assert found == [f"{name} {name}" for name in names]
-    assert sorted(shared.tokenised) == [2, 3, 3]
+    assert sorted(shared.tokenised) == [2, *[3] * 6]
     assert sum(shared.judged) == len(names)
+
+
+def test_few_do_not_wait_for_one_another() -> None:
+    shared, names = Shared(), [f"{number}" for number in range(8)]
+    assert len(list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.answers, shared.judge))) == 8
+    assert shared.tokenised == [2, 2, 2, 2]
 
 
 def test_an_error_while_one_is_put_in_place_is_raised() -> None:
