@@ -39,6 +39,7 @@ EXTRACTS = st.lists(
     ),
     min_size=1,
     max_size=4,
+    unique_by=lambda extract: extract[:2],
 )
 
 
