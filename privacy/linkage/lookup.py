@@ -147,6 +147,7 @@ def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
     """Places in both of numbers that are equal, some at a time."""
     if not len(left) or not len(right):
         return
+    left, right = left.astype(np.uint64) * _FACTOR, right.astype(np.uint64) * _FACTOR  # small numbers are spread too
     at_left, at_right = _with_a_match(left, right), _with_a_match(right, left)
     together = np.concatenate([left[at_left], right[at_right]])
     places = np.uint64((1 << len(together).bit_length()) - 1)
