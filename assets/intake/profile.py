@@ -126,10 +126,11 @@ def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms
     files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
     found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
-    if len(found) == len(extracts):
-        return [found[str(extract.kept)] for extract in extracts]
-    (of_no_rows,) = con.execute(f"SELECT {counted} WHERE false").fetchall()
-    return [found.get(str(extract.kept), list(of_no_rows)) for extract in extracts]
+    if len(found) < len(extracts):
+        empty = [extract.kept for extract in extracts if not pyarrow.parquet.read_metadata(extract.kept).num_rows]
+        (of_no_rows,) = con.execute(f"SELECT {counted} WHERE false").fetchall()
+        found |= {str(file): list(of_no_rows) for file in empty}
+    return [found[str(extract.kept)] for extract in extracts]
 
 
 def rows_warned(quarantine: Path) -> int:

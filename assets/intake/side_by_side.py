@@ -20,6 +20,7 @@ from assets.intake.profile import Uncounted
 from assets.intake.quality import Finding, Judged
 
 GROUPS_AT_ONCE = 2
+"""While the rows of one are given tokens those of another can be read."""
 EXTRACTS_SETTLED_AT_ONCE = 4
 """Judged extracts put in place: they wait for the disk, and never for one that is being read."""
 EXTRACTS_JUDGED_TOGETHER = 64

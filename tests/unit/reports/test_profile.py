@@ -128,6 +128,17 @@ def test_measures_of_the_profile(tmp_path: Path) -> None:
     assert (shares["com"], shares["exp"], shares["mat"]) == ((2, 4), (2, 4), (3, 4))
 
 
+def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [dict.fromkeys(GOALS, "2"), dict.fromkeys(GOALS, "1")]
+    wanted = []
+    for name, some in (("O'Brien [1]", rows), ("none", []), ("100%", rows[:1])):
+        (tmp_path / name).mkdir()
+        wanted.append(Uncounted(CONTRACTS["eyfsp"], COHORT.code, kept(tmp_path / name, "eyfsp", some)))
+    together = count(duckdb.connect(), wanted)
+    assert together == [count(duckdb.connect(), [extract])[0] for extract in wanted]
+    assert [found.profile.rows for found in together] == [2, 0, 1]
+
+
 def test_every_number_of_a_contract_has_a_public_range() -> None:
     for contract in CONTRACTS.values():
         for column in contract.with_role(Role.PAYLOAD):
