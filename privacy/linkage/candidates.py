@@ -74,10 +74,10 @@ class Candidates:
     ) -> None:
         chosen = ", ".join(f"coalesce({condition}, false) AS side_{n}" for n, condition in enumerate(chain(*steps)))
         read = con.sql(
-            f"SELECT tie, mark, fresh, {chosen} FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern)"
-            " ORDER BY pattern"
+            f"SELECT tie, mark, service = 'settings' AS of_setting, fresh, {chosen}"
+            " FROM patterns JOIN units USING (pattern) JOIN marks USING (pattern) ORDER BY pattern"
         ).to_arrow_table()
-        self._tie, self._mark, fresh, *chosen_for = (column.to_numpy() for column in read.columns)
+        self._tie, self._mark, self._of_setting, fresh, *chosen_for = (column.to_numpy() for column in read.columns)
         sides = [np.flatnonzero(is_chosen) for is_chosen in chosen_for]
         self._con, self._sides = con, list(zip(sides[::2], sides[1::2], strict=True))
         self._found = [look_up(con, patterns, _compared(*both, fresh), blocks(children)) for both in self._sides]
@@ -93,10 +93,12 @@ class Candidates:
         Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
 
         A pair of units takes its strongest pair of patterns. Pairs of patterns that are both known are recalled from
-        the part `step` of the `memory`, which keeps all. Gives the number of right units.
+        the part `step` of the `memory`, which keeps all. Creates `sides` too: of each pair of units that may be a link,
+        the pattern of the strongest pair whose left record is a setting's (of_setting), and of that whose is not.
+        Gives the number of right units.
         """
         con, unit = self._con, by_pattern(self._con, "units", "unit", len(self._tie))
-        of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark}
+        of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark, "of_setting": self._of_setting}
         for name, side in zip(("side_l", "side_r"), self._sides[step - 1], strict=True):
             con.register(name, pa.table({column: values[side] for column, values in of_pattern.items()}))
         recall(con, memory, step)
@@ -107,6 +109,7 @@ class Candidates:
         con.execute(f"INSERT INTO weighed BY NAME {_WEIGHED_UNITS}").fetchall()
         memory.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
         con.execute(f"CREATE OR REPLACE TABLE scored AS {_SCORED}").fetchall()
+        con.execute(f"CREATE OR REPLACE TABLE sides AS {_SIDES}").fetchall()
         for table in ("recalled", "weighed"):
             con.execute(f"DROP TABLE {table}").fetchall()
         for relation in ("side_l", "side_r", "found"):
@@ -115,12 +118,13 @@ class Candidates:
 
 
 _RECALLED_UNITS = f"""
-SELECT l.unit AS unit_l, r.unit AS unit_r, hash(l.tie, r.tie) AS tie, {", ".join(f"k.{name}" for name in PAIR)}
+SELECT l.unit AS unit_l, r.unit AS unit_r, l.of_setting, hash(l.tie, r.tie) AS tie,
+       {", ".join(f"k.{name}" for name in PAIR)}
   FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
 """
 """SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
 _WEIGHED_UNITS = f"""
-SELECT unit_l, unit_r, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)} FROM found JOIN weights USING (kind)
+SELECT unit_l, unit_r, of_setting_l AS of_setting, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)} FROM found JOIN weights USING (kind)
  WHERE weight > {LEAST_BITS}
 """
 """SQL of the pairs of units that were `found` and weigh enough, one for each pair of their patterns."""
@@ -129,6 +133,12 @@ SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
   FROM (SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, arg_max(rowid, (weight, tie)) AS place
           FROM weighed GROUP BY unit_l, unit_r) AS best
   JOIN weighed ON weighed.rowid = place
+"""
+
+
+_SIDES = f"""
+SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FROM weighed
+ WHERE weight > {_SHOWN_BITS} GROUP BY ALL
 """
 
 

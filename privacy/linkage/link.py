@@ -127,7 +127,7 @@ def link(
         del found, patterns
         for relation in ("patterns", "marks"):
             con.unregister(relation)
-        for table in ("scored", "weights", "said", "copies", "review", "entities", "joins"):
+        for table in ("scored", "sides", "weights", "said", "copies", "review", "entities", "joins"):
             con.execute(f"DROP TABLE {table}").fetchall()
         return LinkResult(links(con, rules, previous), steps, review)
 

@@ -1,0 +1,206 @@
+"""How well the records of a child agree that were linked to both services: what tells how many links were missed.
+
+A link is missed where records differ in more than the model forgives, mostly in two things at once: a date of birth
+typed wrongly and a move. Such a child cannot be seen. But children whose records differ in one thing alone are linked
+nearly always, and three records tell whose record it is that differs: the pupil's, where it differs from the health
+visitor's and the setting's, which agree. So every child who was linked to both services falls into one cell of `CELLS`,
+and `missed` works out from how many fall into each how often several things differ at once, and in which records.
+
+A cell is a property of one child's records under the fixed model. Nothing here is published but through the noise plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy.doors.database import in_memory
+from privacy.linkage import model
+from privacy.linkage.link import STEPS, THRESHOLD, Scored
+from privacy.linkage.model import bits_of
+
+FIELDS = ("date_of_birth", "postcode", "surname", "forename")
+"""What records are compared by; sex weighs too little to lose a link."""
+PAIRS = ("pupil and health visitor", "pupil and setting", "setting and health visitor")
+DIFFERS = {
+    "the pupil's record": (True, True, False),
+    "the health visitor's record": (True, False, True),
+    "the setting's record": (False, True, True),
+    "every record": (True, True, True),
+}
+"""Whose record differs from the others', and in which of `PAIRS` that shows."""
+NEAR_BITS = 9.0
+"""A difference that costs a pair at most so many bits is a near one."""
+SIZES = {"date_of_birth": ("near", "far"), "postcode": ("",), "surname": ("near", "far"), "forename": ("near", "far")}
+LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
+"""Where everything agrees, what pairs weigh, in bits, without NHS numbers: in so many steps from the least; lighter and
+heavier ones fall into the first and the last."""
+
+
+@dataclass(frozen=True)
+class Differs:
+    """A cell of children whose records differ in one field alone."""
+
+    field: str
+    record: str
+    size: str
+
+    def __str__(self) -> str:
+        nearly = f" ({self.size})" if self.size else ""
+        return f"{self.field.replace('_', ' ')} of {self.record} differs{nearly}"
+
+
+NOT_BOTH, SEVERAL = "not linked to both services", "more than one thing differs"
+ALL_AGREE = tuple(
+    f"everything agrees, {low} to {low + WEIGHT_STEP} bits"
+    for low in range(LEAST_WEIGHT, LEAST_WEIGHT + WEIGHT_STEP * WEIGHTS, WEIGHT_STEP)
+)
+ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
+CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
+"""Every cell, as `Agreement.children` numbers them."""
+
+_AGREES = {
+    "date_of_birth": ("same",),
+    "postcode": ("same", "same, of a crowd"),
+    "surname": ("exact", "same, one family", "alike, one household"),
+    "forename": ("exact", "another form"),
+}
+"""Beginnings of the levels at which a field agrees."""
+_SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename": 8.2}
+"""What a field that agrees weighs, of a name on average over all children: what it loses by differing starts there."""
+_ROUNDING_BITS = 0.011
+_ROW = ("source", "council", "row_key")
+
+
+class Agreement:
+    """A watcher of `link`; `children` gives the cell of each child, and who cannot be looked for."""
+
+    def __init__(self) -> None:
+        self._settings: pa.Table | None = None
+        self._cells: pa.Table | None = None
+        self._too_little: pa.Table | None = None
+
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        if step.name == STEPS[1][0]:
+            self._settings = _of_links(con, step)
+        if step.name == STEPS[2][0]:
+            assert self._settings is not None, "the step before"
+            unit, cell = _cells(self._settings, _of_links(con, step), step.children)
+            self._cells = _with_rows(con, pa.table({"unit": unit, "cell": cell}))
+            self._too_little = _with_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
+
+    def children(self, links: pa.Table) -> pa.Table:
+        """child_id, cell (its place in `CELLS`) and too_little: no record of the child's says enough to be looked for,
+        and no number brought one to it. Of the other children, who are in the first cell, nothing. `links` are those
+        of the linkage that was watched."""
+        assert self._cells is not None and self._too_little is not None, "nothing was linked"
+        with in_memory() as con:
+            con.register("links", links)
+            con.register("cells", self._cells)
+            con.register("too_little", self._too_little)
+            return con.sql(_CHILDREN).to_arrow_table()
+
+
+_TOO_LITTLE = f"""
+SELECT unit, 0 AS cell FROM units JOIN patterns USING (pattern) LEFT JOIN (
+    SELECT pattern FROM said JOIN copies USING (said) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
+) AS little USING (pattern)
+ GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
+"""
+"""SQL of the units of pupils none of whose records would be linked to an exact copy of itself."""
+_CHILDREN = f"""
+WITH said AS (
+    SELECT * EXCLUDE (unit), false AS too_little FROM cells UNION ALL SELECT * EXCLUDE (unit), true FROM too_little
+), of_pupils AS (
+    SELECT child_id, count(*) AS sources FROM (SELECT DISTINCT child_id, source IN ('eyfsp', 'school_census') FROM links)
+     GROUP BY child_id
+)
+SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little AND sources = 1) AS too_little
+  FROM said JOIN links USING ({", ".join(_ROW)}) JOIN of_pupils USING (child_id)
+ GROUP BY child_id ORDER BY child_id
+"""
+
+
+def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
+    """Of the links of a step, between units: unit_l, of_setting (whether the left record is a setting's), pattern."""
+    con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
+    found = con.sql(
+        "SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)"
+    ).to_arrow_table()
+    con.unregister("linked")
+    return found
+
+
+def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
+    """`found` with one row of each unit, by which its child is known once all are linked."""
+    con.register("found_units", found)
+    rows = con.sql(
+        f"""
+        SELECT found_units.*, named.* FROM found_units JOIN (
+            SELECT unit, {", ".join(f"arg_min({part}, row) AS {part}" for part in _ROW)}
+              FROM units JOIN rows USING (pattern) WHERE unit IN (SELECT unit FROM found_units) GROUP BY unit
+        ) AS named USING (unit)
+        """
+    ).to_arrow_table()
+    con.unregister("found_units")
+    return rows
+
+
+def _cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:
+    """The units linked to both services, and the cell of each."""
+    of_setting = reviews["of_setting"].to_numpy()
+    sides = [
+        _bits(reviews.filter(pa.array(~of_setting))),
+        _bits(settings),
+        _bits(reviews.filter(pa.array(of_setting))),
+    ]
+    both = np.intersect1d(sides[1][0], reviews["unit_l"].to_numpy())
+    seen = [np.isin(both, unit) for unit, _ in sides]
+    bits = np.zeros((len(both), len(PAIRS), len(model.LEVELS)))
+    for pair, (unit, of_pair) in enumerate(sides):
+        bits[seen[pair], pair] = of_pair[np.searchsorted(unit, both[seen[pair]])]
+    return both, np.where(np.all(seen, axis=0), _cell_of(bits, children), CELLS.index(SEVERAL))
+
+
+def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Units in order, each once, and the bits of each comparison of the model (units, comparisons)."""
+    width = len(model.LEVELS)
+    bits = links["pattern"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    unit, first = np.unique(links["unit_l"].to_numpy(), return_index=True)
+    return unit, bits[first].astype(np.float64)
+
+
+def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
+    """The cell of each child from what each comparison adds to each of its pairs (children, PAIRS, comparisons)."""
+    place = {name: number for number, name in enumerate(model.LEVELS)}
+    of_field = np.stack([bits[:, :, place[field]] for field in FIELDS], axis=2)
+    differs = ~np.stack([_agrees(field, of_field[:, :, number], children) for number, field in enumerate(FIELDS)], 2)
+    fields = differs.any(axis=1)
+    weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + bits_of(model.prior(children))
+    step = np.clip((weight.mean(axis=1) - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
+    cell = np.where(fields.any(axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
+    alone = fields.sum(axis=1) == 1
+    for field, record, size in ((each.field, each.record, each.size) for each in ONE_DIFFERS):
+        number = FIELDS.index(field)
+        shown = differs[:, :, number]
+        lost = _SAME_BITS[field] - of_field[:, :, number]
+        mean = (lost * shown).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
+        is_size = (size == "") | ((mean <= NEAR_BITS) == (size == "near"))
+        here = alone & (shown == DIFFERS[record]).all(axis=1) & is_size
+        cell[here] = CELLS.index(str(Differs(field, record, size)))
+    return cell
+
+
+def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:
+    return np.any([np.abs(bits - same) < _ROUNDING_BITS for same in _same(field, children)], axis=0)
+
+
+@cache
+def _same(field: str, children: int) -> tuple[float, ...]:
+    """What a field adds where it agrees."""
+    levels = model.parameters()["comparisons"][field]
+    return tuple(model.weight(field, level, children) for level in levels if level.startswith(_AGREES[field]))
