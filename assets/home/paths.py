@@ -150,6 +150,10 @@ class Home:
         """Pairs of children that may be one."""
         return self.linked(cohort) / "doubts.parquet"
 
+    def agreement(self, cohort: str) -> Path:
+        """How well the records of a child agree, and whose say too little."""
+        return self.linked(cohort) / "agreement.parquet"
+
     @property
     def returns(self) -> Path:
         """What goes back to services under a sharing agreement, encrypted, by council."""

@@ -17,6 +17,7 @@ from assets.intake.one_pass import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
+from privacy.linkage.cells import CELLS
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import survey
@@ -48,14 +49,18 @@ def derivations(family: str) -> dict[str, Derivation]:
     return {name: defined[name] for name in attributes}
 
 
-def build_confidential_tables(links: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]) -> None:
+def build_confidential_tables(
+    links: Path, agreement: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]
+) -> None:
     """Write the confidential table of each family in `out` (family -> Parquet file), sorted by council and row key.
 
+    `agreement` says how well the records of a child agree, as `privacy.linkage.agreement.Agreement.children` does.
     `extracts` gives the pseudonymised files of each source. Children without an EYFS Profile are in no pupil row;
     duplicates of a child are resolved here, immediately before counting, so that each counts once.
     """
     con = in_memory()
     con.execute(f"CREATE VIEW links AS FROM {parquet(links)}")
+    con.execute(f"CREATE VIEW agreement AS FROM {parquet(agreement)}")
     for source, paths in extracts.items():
         _view(con, source, paths)
     con.execute("CREATE TEMP TABLE profiles AS FROM eyfsp")
@@ -135,8 +140,9 @@ def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
 def _pupil_columns() -> dict[str, Derivation]:
     asq3, census, settings = _asq3(), _census_columns(), _setting_columns()
     gld = " AND ".join(f"{goal} = '2'" for goal in GLD_GOALS)
+    nobody = {"unsearchable": pupil.UNSEARCHABLE}
     seen, concern = (
-        _who("seen_by_hv", "seen_by_setting", pupil.NEITHER),
+        _who("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody),
         _who("hv_concern", "setting_concern", pupil.NONE),
     )
     dots = f"format({quoted(pupil.dots_category('{}', '{}'))}, {seen}, {concern})"
@@ -148,10 +154,16 @@ def _pupil_columns() -> dict[str, Derivation]:
         "term_of_birth": _made("eyfsp", _or("term_of_birth", dimensions.UNKNOWN), "term_of_birth"),
         "imd_quintile": _made("eyfsp", _imd(), "imd_quintile"),
         "gld": _made("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
-        "asq3": Derivation(_or("asq3", pupil.NO_REVIEW), asq3.made_of),
-        "entitlement": Derivation(_or("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of),
+        "asq3": Derivation(_found("asq3", pupil.NO_REVIEW), asq3.made_of),
+        "entitlement": Derivation(_found("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of),
         "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),
+        "linkage_agreement": Derivation(f"[{', '.join(map(quoted, CELLS))}][coalesce(cell, 0) + 1]", {}),
     }
+
+
+def _found(column: str, otherwise: str) -> str:
+    """What was linked, or that nothing was, of a child who could be looked for."""
+    return f"coalesce({column}, {_if('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
 
 
 def _census_columns() -> dict[str, Derivation]:
@@ -179,7 +191,7 @@ def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
 
 def _setting_columns() -> dict[str, Derivation]:
     """Of the early years census by child."""
-    taken, not_taken, _ = pupil.ENTITLEMENT.categories
+    taken, not_taken, *_ = pupil.ENTITLEMENT.categories
     entitlement, concern = (
         _if("bool_or(entitlement = '2YO')", taken, not_taken),
         f"bool_or({CONTRACTS['early_years_census'].concern})",
@@ -225,7 +237,7 @@ _OF_A_REVIEW = ("review", "review_date", "asq3_months")
 
 
 def _asq3() -> Derivation:
-    all_above, one, several, without, _ = pupil.ASQ3.categories
+    all_above, one, several, without = pupil.LINKED
     by_number = {"below >= 2": several, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
     return _made("hv_reviews", _cases(by_number, without), *_OF_A_REVIEW, *DOMAINS)
 
@@ -267,9 +279,10 @@ def _selected(columns: Mapping[str, Derivation]) -> str:
     return ", ".join(f"{each.sql} AS {name}" for name, each in columns.items())
 
 
-def _who(health_visitor: str, setting: str, nobody: str) -> str:
+def _who(health_visitor: str, setting: str, nobody: str, else_if: Mapping[str, str] | None = None) -> str:
     both = f"{health_visitor} AND {setting}"
-    return _cases({both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}, nobody)
+    somebody = {both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}
+    return _cases({**somebody, **(else_if or {})}, nobody)
 
 
 def _sex() -> str:

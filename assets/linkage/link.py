@@ -37,6 +37,7 @@ from privacy import normalise, pseudonyms
 from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage import backends
+from privacy.linkage.agreement import Agreement
 from privacy.linkage.backends import DUCKDB, Backend
 from privacy.linkage.link import LinkResult, Watcher, link
 from privacy.linkage.report import Report
@@ -74,21 +75,24 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     if stand_as(home, cohort, made_from):
         return
     record(home, Processing.LINKAGE, cohort=cohort)
-    report, doubts = Report(), Doubts()
-    watchers: list[Watcher] = [*report.watchers, doubts]
+    report, doubts, agreement = Report(), Doubts(), Agreement()
+    watchers: list[Watcher] = [*report.watchers, doubts, agreement]
     linked = {source: extracts[source] for source in SERVICES}
     result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers, weigh)
     note_replaced(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
+        _write(agreement.children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
-            building = beside.submit(_build_tables, staging, staging / "links.parquet", extracts)
+            found = staging / "links.parquet", staging / "agreement.parquet"
+            building = beside.submit(_build_tables, staging, *found, extracts)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
         _write_report(staging, cohort, tables["pupil"], facts)
         home.doubts(cohort).unlink(missing_ok=True)
         page = home.linkage_report(cohort)
         made = {"links.parquet": home.links(cohort), "doubts.parquet": home.doubts(cohort)}
+        made["agreement.parquet"] = home.agreement(cohort)
         made |= {f"linkage.{kind}": page.with_suffix(f".{kind}") for kind in ("json", "html")}
         promote_all([(staging / name, place) for name, place in made.items()])
         _promote_tables(home, cohort, councils, tables)
@@ -124,10 +128,10 @@ def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict
     return extracts
 
 
-def _build_tables(staging: Path, links: Path, extracts: Mapping[str, list[Path]]) -> dict[str, Path]:
+def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping[str, list[Path]]) -> dict[str, Path]:
     """The confidential table of every family, in `staging`."""
     staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
-    build_confidential_tables(links, extracts, staged)
+    build_confidential_tables(links, agreement, extracts, staged)
     return staged
 
 
@@ -181,7 +185,8 @@ def derive_confidential_tables(
     link_cohort(home, cohort, councils, keys, backend)
     if not tables_stand(home, cohort, councils):
         with home.staging() as staging:
-            _promote_tables(home, cohort, councils, _build_tables(staging, home.links(cohort), extracts))
+            found = home.links(cohort), home.agreement(cohort)
+            _promote_tables(home, cohort, councils, _build_tables(staging, *found, extracts))
     return came
 
 

@@ -49,7 +49,7 @@ def links_stand(home: Home, cohort: str, councils: Sequence[str]) -> bool:
 def stand_as(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
     """The same, of what `said_of_links` gives."""
     report = home.linkage_report(cohort)
-    made = (home.links(cohort), home.doubts(cohort), report, report.with_suffix(".html"))
+    made = (home.links(cohort), home.doubts(cohort), home.agreement(cohort), report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):
         return False
     check_readable(home, home.links(cohort))
@@ -93,7 +93,7 @@ def record_now(home: Home, cohort: str, councils: Sequence[str]) -> LinkageRecor
     """The record of tables that were made of what is in now."""
     made_of = extracts_in(home, cohort, councils)
     sent = {source: [path.stem for path in extracts_of(home, source, cohort, councils)] for source in CONTRACTS}
-    made = [home.links(cohort), *(home.confidential(family, cohort) for family in FAMILIES)]
+    made = [home.links(cohort), home.agreement(cohort), *(home.confidential(family, cohort) for family in FAMILIES)]
     files = {path.name: sha256_of(path) for path in made if path.exists()}
     return LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort), program(), files)
 

@@ -39,6 +39,9 @@ def noise_family(family: Family, councils: Sequence[str], policy: Policy) -> noi
         for marginal, kind in _marginals(block).items():
             for level in _levels(marginal, nesting):
                 weights[level] = max(weights[level], policy.weight(kind))
+    for name, kind in family.measured_apart:
+        for level in _levels(frozenset({name}), nesting):
+            weights[level] = policy.weight(kind)
     order = list(attributes)
     return noise.Family(
         family.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from assets.release.linkage_error import corrected
 from assets.release.noise_workload import BlockFigures, block_figures
 from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.check.content_checks import table_layouts
@@ -27,7 +29,7 @@ from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, key_names, measure_columns
-from privacy.release.estimates import Estimates, estimates_of, without_categories
+from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.intervals import (
     Moments,
     RatioTable,
@@ -41,7 +43,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
 from privacy.release.statement import MeasuredCohort
-from privacy.release.workload import Figures, WorkloadError
+from privacy.release.workload import Family, Figures, WorkloadError
 
 Array = NDArray[np.float64]
 
@@ -121,9 +123,9 @@ def _tables(
     for family, plan in own.plans.items():
         absent = not_sent(missing, family)
         try:
-            estimates = _estimates(plan, own.measurements[family], absent) if set(councils) - set(absent) else None
+            estimated = _estimated(plan, own.measurements[family], absent) if set(councils) - set(absent) else None
             for table in FAMILIES[family].tables:
-                tables[table.name] = _table(layouts[table.name], estimates, councils, absent, reliability)
+                tables[table.name] = _table(layouts[table.name], estimated, councils, absent, reliability)
         except (KeyError, WorkloadError) as error:
             raise NotGiven(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
@@ -132,15 +134,26 @@ def _tables(
     return tables
 
 
-def _estimates(plan: Plan, measurement: Measurement, absent: Collection[str]) -> tuple[Plan, Estimates]:
+@dataclass(frozen=True, eq=False)
+class _Estimated:
+    """The figures of a family as they were measured, of children as they were linked, and corrected for linkage
+    error."""
+
+    family: Family
+    as_linked: Moments
+    corrected: Moments
+
+
+def _estimated(plan: Plan, measurement: Measurement, absent: Collection[str]) -> _Estimated:
     known = set(absent) & set(plan.family.attribute(COUNCIL).categories)
     plan, measurement = without_categories(plan, measurement, COUNCIL, known) if known else (plan, measurement)
-    return plan, estimates_of(plan, measurement)
+    estimates = estimates_of(plan, measurement)
+    return _Estimated(plan.family, estimates, corrected(plan.family, estimates))
 
 
 def _table(
     rows: Layout,
-    estimated: tuple[Plan, Estimates] | None,
+    estimated: _Estimated | None,
     councils: Sequence[str],
     absent: Collection[str],
     reliability: Reliability,
@@ -149,11 +162,10 @@ def _table(
     table = rows.table
     columns = {measure.name: _empty(rows, measure) for measure in table.measures}
     if estimated is not None:
-        plan, estimates = estimated
         for block in table.blocks:
-            figures = block_figures(block, plan.family, councils, absent)
+            figures = block_figures(block, estimated.family, councils, absent)
             positions = _positions(rows, block, figures.areas)
-            for name, found in _block(table, block, figures, estimates, reliability):
+            for name, found in _block(table, block, figures, estimated, reliability):
                 for role, values in found.items():
                     columns[name][role][positions] = values.ravel()
     keys = {name: rows.keys[name] for name in rows.keys.column_names}
@@ -166,12 +178,13 @@ def _table(
 
 
 def _block(
-    table: Table, block: Block, figures: BlockFigures, estimates: Estimates, reliability: Reliability
+    table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
-    impossible, asked = _impossible(block, figures.base.shape), Remembered(estimates)
+    impossible, asked = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
     for name, cube in figures.counts.items():
-        yield name, _not_applicable(_count(asked, cube), impossible)
+        counted = _count(estimated.as_linked if name == block.as_linked else asked, cube)
+        yield name, _not_applicable(counted, impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:

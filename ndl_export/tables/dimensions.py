@@ -46,6 +46,7 @@ def _measures() -> dict[str, Measure]:
             int(row["decimals"]),
             row["of"],
             row["modelled"] == "yes",
+            row["as_linked"] == "yes",
         )
         for row in csv.DictReader(text.splitlines())
     }

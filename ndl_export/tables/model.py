@@ -73,6 +73,8 @@ class Measure:
     """What it counts, or the average number of what it gives."""
     modelled: bool = False
     """Whether a model's estimate of a council's figure stands beside it."""
+    as_linked: bool = False
+    """Whether it says what was linked; any other figure is corrected for missed and false links."""
 
     @property
     def unit(self) -> str:
@@ -137,13 +139,15 @@ class Ratio:
 class Block:
     """Rows of one shape: geography x the outer product of `axes`, with `constants` in the other filter columns.
 
-    `base` is the measure that counts the children of a row. A subclass is a kind of figure: it says which counts that
+    `base` is the measure that counts the children of a row, and `as_linked` the same before it is corrected for linkage
+    error. A subclass is a kind of figure: it says which counts that
     is made of, and the noise plan, the tables, the checks and the expected accuracy follow from what it says.
     """
 
     axes: tuple[Axis, ...]
     constants: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
+    as_linked: str | None = None
     councils: bool = True
     """False keeps the block to the highest geography."""
     weight: str = "linked"
@@ -156,7 +160,7 @@ class Block:
     @property
     def counts(self) -> dict[str, Count]:
         """The measures that are counts, and what each counts."""
-        return {self.base: Count()} if self.base else {}
+        return {name: Count() for name in (self.base, self.as_linked) if name}
 
     @property
     def ratios(self) -> dict[str, Ratio]:
@@ -318,6 +322,9 @@ class Family:
     is_linked: bool = True
     """Whether a row is about a linked child; else it stands for itself."""
     shared_totals: tuple[SharedTotal, ...] = ()
+    measured_apart: tuple[tuple[str, str], ...] = ()
+    """Attributes whose categories are counted for all councils together, though no table shows them, each with its kind
+    of cell in the weights of the privacy policy."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -26,11 +26,13 @@ from ndl_export.tables.model import (
     Filter,
     RateBlock,
     Selection,
+    ShareBlock,
     SharedTotal,
     Table,
     each,
     total_and_each,
 )
+from privacy.linkage.cells import CELLS
 from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
@@ -50,6 +52,8 @@ LANGUAGE = Attribute("first_language", "First language", ("English", "Other than
 TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born", "Summer-born", UNKNOWN))
 GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
 
+UNSEARCHABLE = "Record cannot be looked for"
+"""Of a child whose record says too little to be found in another service: nothing is known of who had seen it."""
 NO_REVIEW = "No linked review"
 ASQ3 = Attribute(
     "asq3",
@@ -60,12 +64,15 @@ ASQ3 = Attribute(
         "Two or more domains below the cut-off",
         "Review without ASQ-3",
         NO_REVIEW,
+        UNSEARCHABLE,
     ),
 )
-LINKED = tuple(category for category in ASQ3.categories if category != NO_REVIEW)
+LINKED = tuple(category for category in ASQ3.categories if category not in (NO_REVIEW, UNSEARCHABLE))
 
 NOT_LINKED_TO_SETTING = "Not linked to a setting"
-ENTITLEMENT = Attribute("entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING))
+ENTITLEMENT = Attribute(
+    "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE)
+)
 
 BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
 CONCERN_GIVEN_SEEN = {
@@ -73,6 +80,7 @@ CONCERN_GIVEN_SEEN = {
     HV_ONLY: (HV_ONLY, NONE),
     SETTING_ONLY: (SETTING_ONLY, NONE),
     NEITHER: (NONE,),
+    UNSEARCHABLE: (NONE,),
 }
 """Who can have raised a concern, given who has seen the child."""
 
@@ -88,10 +96,12 @@ DOTS = Attribute(
     tuple(dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
 )
 
+AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
+"""Measured for how many links are missed, and shown in no table."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 
-CHILDREN = MEASURES["children_count"]
+CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]
 GLD_PERCENT = MEASURES["gld_children_percent"]
 
 _GLD_YES = ("gld", ("Yes",))
@@ -196,9 +206,10 @@ READINESS_PATHWAY = Table(
         Filter("asq3_outcome", "ASQ-3 at 2 to 2.5 years", "Domains below the cut-off at the linked review"),
         FSM_FILTER,
     ),
-    measures=(CHILDREN, MEASURES["gld_children_count"], GLD_PERCENT),
+    measures=(CHILDREN, AS_LINKED, MEASURES["gld_children_count"], GLD_PERCENT),
     blocks=(
         _gld_and_count(
+            as_linked=AS_LINKED.name,
             axes=(Axis("asq3_outcome", "asq3", total_and_each(ASQ3)), _FSM_AXIS),
         ),
     ),
@@ -220,6 +231,9 @@ def _concern_axis(*services: str) -> Axis:
     return Axis("concern_by", "dots", tuple(selections))
 
 
+_SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
+_share = partial(ShareBlock, share="children_percent")
+
 JOINED_DOTS = Table(
     name="joined_dots",
     title="Who had seen the child, and who had raised a concern",
@@ -233,15 +247,19 @@ JOINED_DOTS = Table(
         Filter("seen_by", "Seen by", "Linked two-year review, linked early years census row, both or neither"),
         Filter("concern_by", "Concern raised by", "Service that had raised a concern"),
     ),
-    measures=(CHILDREN, GLD_PERCENT),
+    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"], GLD_PERCENT),
     blocks=(
+        _gld(as_linked=AS_LINKED.name, axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}),
+        _share(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, share_of="seen_by"),
         _gld(
-            axes=(Axis("seen_by", "dots", (ALL, *(Selection(seen, _seen_by(seen)) for seen in CONCERN_GIVEN_SEEN))),),
-            constants={"concern_by": "Total"},
+            as_linked=AS_LINKED.name,
+            axes=(_concern_axis(*CONCERN_GIVEN_SEEN),),
+            constants={"seen_by": "Total"},
         ),
-        _gld(axes=(_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}),
+        _share(axes=(_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}, share_of="concern_by"),
         *(
             _gld(
+                as_linked=AS_LINKED.name,
                 axes=(_concern_axis(seen),),
                 constants={"seen_by": seen},
                 structural_zeros=frozenset(
@@ -270,9 +288,10 @@ FUNDED_ENTITLEMENT = Table(
         ),
         FSM_FILTER,
     ),
-    measures=(CHILDREN, GLD_PERCENT),
+    measures=(CHILDREN, AS_LINKED, GLD_PERCENT),
     blocks=(
         _gld(
+            as_linked=AS_LINKED.name,
             axes=(Axis("two_year_old_entitlement", "entitlement", total_and_each(ENTITLEMENT)), _FSM_AXIS),
         ),
     ),
@@ -332,7 +351,11 @@ GLD_DIFFERENCES = Table(
     ),
 )
 
-_LINKED_AXIS = Axis("linked_to_review", "asq3", (Selection("Yes", LINKED), Selection("No", (NO_REVIEW,))))
+_LINKED_AXIS = Axis(
+    "linked_to_review",
+    "asq3",
+    (Selection("Yes", LINKED), Selection("No", (NO_REVIEW,)), Selection(UNSEARCHABLE, (UNSEARCHABLE,))),
+)
 _LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
 
 
@@ -343,11 +366,18 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             axes=axes,
             constants=constants | {"linked_to_review": "Total"},
             base="children_count",
+            as_linked=AS_LINKED.name,
             numerator=("asq3", LINKED),
             rate="linked_children_percent",
             weight="linkage",
         ),
-        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight="linkage"),
+        Block(
+            axes=(*axes, _LINKED_AXIS),
+            constants=constants,
+            base="children_count",
+            as_linked=AS_LINKED.name,
+            weight="linkage",
+        ),
     )
 
 
@@ -362,7 +392,7 @@ LINKAGE_QUALITY = Table(
         TOPIC_FILTER,
         BREAKDOWN_FILTER,
     ),
-    measures=(CHILDREN, MEASURES["linked_children_percent"]),
+    measures=(CHILDREN, AS_LINKED, MEASURES["linked_children_percent"]),
     blocks=(
         *_linkage_blocks(None, _TOTAL_TOPIC),
         *(
@@ -398,6 +428,7 @@ FAMILY = Family(
         ASQ3,
         ENTITLEMENT,
         DOTS,
+        AGREEMENT,
         *GOAL_ATTRIBUTES.values(),
     ),
     tables=(
@@ -409,6 +440,7 @@ FAMILY = Family(
         FUNDED_ENTITLEMENT,
         LINKAGE_QUALITY,
     ),
+    measured_apart=((AGREEMENT.name, "linkage_error"),),
     shared_totals=(
         SharedTotal(
             "children without a linked review are those seen by a setting only or by neither service",
@@ -421,6 +453,15 @@ FAMILY = Family(
             left=("entitlement", (NOT_LINKED_TO_SETTING,)),
             right=("dots", _seen_by(HV_ONLY, NEITHER)),
             within="gld",
+        ),
+        *(
+            SharedTotal(
+                f"{attribute.label}: children whose record cannot be looked for are the same children",
+                left=(attribute.name, (UNSEARCHABLE,)),
+                right=("dots", _seen_by(UNSEARCHABLE)),
+                within="gld",
+            )
+            for attribute in (ASQ3, ENTITLEMENT)
         ),
     ),
 )

@@ -3,7 +3,8 @@
 A link is missed where records differ in more than the model forgives, mostly in two things at once: a date of birth
 typed wrongly and a move. Such a child cannot be seen. But children whose records differ in one thing alone are linked
 nearly always, and three records tell whose record it is that differs: the pupil's, where it differs from the health
-visitor's and the setting's, which agree. So every child who was linked to both services falls into one cell of `CELLS`,
+visitor's and the setting's, which agree. So every child who was linked to both services falls into one cell of
+`cells.CELLS`,
 and `missed` works out from how many fall into each how often several things differ at once, and in which records.
 
 A cell is a property of one child's records under the fixed model. Nothing here is published but through the noise plan.
@@ -11,7 +12,6 @@ A cell is a property of one child's records under the fixed model. Nothing here 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import duckdb
@@ -20,49 +20,24 @@ import pyarrow as pa
 
 from privacy.doors.database import in_memory
 from privacy.linkage import model
+from privacy.linkage.cells import (
+    ALL_AGREE,
+    CELLS,
+    DIFFERS,
+    FIELDS,
+    LEAST_WEIGHT,
+    ONE_DIFFERS,
+    PAIRS,
+    SEVERAL,
+    WEIGHT_STEP,
+    WEIGHTS,
+    Differs,
+)
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
 from privacy.linkage.model import bits_of
 
-FIELDS = ("date_of_birth", "postcode", "surname", "forename")
-"""What records are compared by; sex weighs too little to lose a link."""
-PAIRS = ("pupil and health visitor", "pupil and setting", "setting and health visitor")
-DIFFERS = {
-    "the pupil's record": (True, True, False),
-    "the health visitor's record": (True, False, True),
-    "the setting's record": (False, True, True),
-    "every record": (True, True, True),
-}
-"""Whose record differs from the others', and in which of `PAIRS` that shows."""
 NEAR_BITS = 9.0
 """A difference that costs a pair at most so many bits is a near one."""
-SIZES = {"date_of_birth": ("near", "far"), "postcode": ("",), "surname": ("near", "far"), "forename": ("near", "far")}
-LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
-"""Where everything agrees, what pairs weigh, in bits, without NHS numbers: in so many steps from the least; lighter and
-heavier ones fall into the first and the last."""
-
-
-@dataclass(frozen=True)
-class Differs:
-    """A cell of children whose records differ in one field alone."""
-
-    field: str
-    record: str
-    size: str
-
-    def __str__(self) -> str:
-        nearly = f" ({self.size})" if self.size else ""
-        return f"{self.field.replace('_', ' ')} of {self.record} differs{nearly}"
-
-
-NOT_BOTH, SEVERAL = "not linked to both services", "more than one thing differs"
-ALL_AGREE = tuple(
-    f"everything agrees, {low} to {low + WEIGHT_STEP} bits"
-    for low in range(LEAST_WEIGHT, LEAST_WEIGHT + WEIGHT_STEP * WEIGHTS, WEIGHT_STEP)
-)
-ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
-CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
-"""Every cell, as `Agreement.children` numbers them."""
-
 _AGREES = {
     "date_of_birth": ("same",),
     "postcode": ("same", "same, of a crowd"),
@@ -80,15 +55,15 @@ class Agreement:
     """A watcher of `link`; `children` gives the cell of each child, and who cannot be looked for."""
 
     def __init__(self) -> None:
-        self._settings: pa.Table | None = None
         self._cells: pa.Table | None = None
         self._too_little: pa.Table | None = None
+
+    _settings: pa.Table
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[1][0]:
             self._settings = _of_links(con, step)
         if step.name == STEPS[2][0]:
-            assert self._settings is not None, "the step before"
             unit, cell = _cells(self._settings, _of_links(con, step), step.children)
             self._cells = _with_rows(con, pa.table({"unit": unit, "cell": cell}))
             self._too_little = _with_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
@@ -97,7 +72,8 @@ class Agreement:
         """child_id, cell (its place in `CELLS`) and too_little: no record of the child's says enough to be looked for,
         and no number brought one to it. Of the other children, who are in the first cell, nothing. `links` are those
         of the linkage that was watched."""
-        assert self._cells is not None and self._too_little is not None, "nothing was linked"
+        if self._cells is None or self._too_little is None:
+            raise ValueError("no linkage was watched")
         with in_memory() as con:
             con.register("links", links)
             con.register("cells", self._cells)
@@ -116,21 +92,17 @@ _CHILDREN = f"""
 WITH said AS (
     SELECT * EXCLUDE (unit), false AS too_little FROM cells UNION ALL SELECT * EXCLUDE (unit), true FROM too_little
 ), of_pupils AS (
-    SELECT child_id, count(*) AS sources FROM (SELECT DISTINCT child_id, source IN ('eyfsp', 'school_census') FROM links)
-     GROUP BY child_id
+    SELECT child_id FROM links GROUP BY child_id HAVING bool_and(source IN ('eyfsp', 'school_census'))
 )
-SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little AND sources = 1) AS too_little
-  FROM said JOIN links USING ({", ".join(_ROW)}) JOIN of_pupils USING (child_id)
- GROUP BY child_id ORDER BY child_id
+SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id IN (FROM of_pupils) AS too_little
+  FROM said JOIN links USING ({", ".join(_ROW)}) GROUP BY child_id ORDER BY child_id
 """
 
 
 def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
     """Of the links of a step, between units: unit_l, of_setting (whether the left record is a setting's), pattern."""
     con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
-    found = con.sql(
-        "SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)"
-    ).to_arrow_table()
+    found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
     con.unregister("linked")
     return found
 
@@ -196,7 +168,10 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
 
 
 def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:
-    return np.any([np.abs(bits - same) < _ROUNDING_BITS for same in _same(field, children)], axis=0)
+    agrees = np.zeros(bits.shape, bool)
+    for same in _same(field, children):
+        agrees |= np.abs(bits - same) < _ROUNDING_BITS
+    return agrees
 
 
 @cache

@@ -124,7 +124,8 @@ SELECT l.unit AS unit_l, r.unit AS unit_r, l.of_setting, hash(l.tie, r.tie) AS t
 """
 """SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
 _WEIGHED_UNITS = f"""
-SELECT unit_l, unit_r, of_setting_l AS of_setting, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)} FROM found JOIN weights USING (kind)
+SELECT unit_l, unit_r, of_setting_l AS of_setting, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)}
+  FROM found JOIN weights USING (kind)
  WHERE weight > {LEAST_BITS}
 """
 """SQL of the pairs of units that were `found` and weigh enough, one for each pair of their patterns."""

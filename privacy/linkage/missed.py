@@ -28,7 +28,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.linkage.agreement import (
+from privacy.linkage.blocks import FREE_BITS
+from privacy.linkage.cells import (
     ALL_AGREE,
     CELLS,
     DIFFERS,
@@ -39,7 +40,6 @@ from privacy.linkage.agreement import (
     WEIGHT_STEP,
     Differs,
 )
-from privacy.linkage.blocks import FREE_BITS
 
 Array = NDArray[np.float64]
 
@@ -62,6 +62,8 @@ COST_BITS = {
 SHORTFALL = np.array([2.5, 1.4, 1.8, 1.6, 2.2])
 RELATIVE_SD = np.array([0.6, 0.4, 0.4, 0.4, 0.5])
 UNSEEN = np.array([0.0002, 0.0, 0.0, 0.0, 0.0])
+_DECIMALS = 9
+"""Rates are rounded, so that they are the same on every machine, however it adds up."""
 _POINTS = 4
 """Weights by which a step of `ALL_AGREE` is represented."""
 
@@ -98,7 +100,8 @@ def missed(counts: Array, variances: Array) -> Missed:
         covariance += slope.T @ (spread[_cells_of(field)][:, None] * slope)
     rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
     off = RELATIVE_SD * rates
-    return Missed(rates + UNSEEN, covariance + (np.diag(off**2) + np.outer(off, off)) / 2 + np.diag(UNSEEN**2))
+    covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.diag(UNSEEN**2)
+    return Missed(np.round(rates + UNSEEN, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
 
 def _contracted(found: Array, shares: list[Array], but: int | None = None) -> Array:

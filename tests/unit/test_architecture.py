@@ -28,7 +28,7 @@ from tests.support.architecture import (
 MAY_IMPORT = {
     "sources": {"sources", "privacy.doors"},
     "privacy": {"privacy"},
-    "ndl_export": {"ndl_export", "sources.reference", "privacy.doors"},
+    "ndl_export": {"ndl_export", "sources.reference", "privacy.doors", "privacy.linkage.cells"},
     "assets": {"assets", "sources", "privacy", "ndl_export"},
     "pipelines": set(PACKAGES),
 }

@@ -1,0 +1,44 @@
+"""The cells into which children fall who were linked to both services, by how well their records agree (`agreement`):
+names alone, which the noise plan and the noisy counts of a release have too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIELDS = ("date_of_birth", "postcode", "surname", "forename")
+"""What records are compared by; sex weighs too little to lose a link."""
+PAIRS = ("pupil and health visitor", "pupil and setting", "setting and health visitor")
+DIFFERS = {
+    "the pupil's record": (True, True, False),
+    "the health visitor's record": (True, False, True),
+    "the setting's record": (False, True, True),
+    "every record": (True, True, True),
+}
+"""Whose record differs from the others', and in which of `PAIRS` that shows."""
+SIZES = {"date_of_birth": ("near", "far"), "postcode": ("",), "surname": ("near", "far"), "forename": ("near", "far")}
+LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
+"""Where everything agrees, what pairs weigh, in bits, without NHS numbers: in so many steps from the least; lighter and
+heavier ones fall into the first and the last."""
+
+
+@dataclass(frozen=True)
+class Differs:
+    """A cell of children whose records differ in one field alone."""
+
+    field: str
+    record: str
+    size: str
+
+    def __str__(self) -> str:
+        nearly = f" ({self.size})" if self.size else ""
+        return f"{self.field.replace('_', ' ')} of {self.record} differs{nearly}"
+
+
+NOT_BOTH, SEVERAL = "not linked to both services", "more than one thing differs"
+ALL_AGREE = tuple(
+    f"everything agrees, {low} to {low + WEIGHT_STEP} bits"
+    for low in range(LEAST_WEIGHT, LEAST_WEIGHT + WEIGHT_STEP * WEIGHTS, WEIGHT_STEP)
+)
+ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
+CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
+"""Every cell, as `Agreement.children` numbers them."""
