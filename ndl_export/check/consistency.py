@@ -1,8 +1,10 @@
 """Whether the tables of a family agree: one number for one set of children, wherever it is published.
 
 Works on the unbiased estimates. These must hold up to rounding error: the same children counted in two rows or tables
-give the same number; the categories of an attribute add up to the number they split, and shared totals of different
-attributes to each other; the areas add up.
+give the same number; the categories of an attribute add up to the number they split; the areas add up. That holds of
+children as they were linked, and once corrected for linkage error, each for itself. As they were linked, shared totals
+of different attributes agree too; corrected, they agree within their intervals, as each attribute is corrected by
+itself.
 """
 
 from __future__ import annotations
@@ -34,31 +36,33 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
     for family in FAMILIES.values():
         present = [table.name for table in family.tables if table.name in tables]
         for period in layouts[present[0]].cohorts if present else ():
-            sums: Sums = {}
             own = {name: layouts[name].of(period) for name in present}
-            for name in present:
-                data = tables[name].filter(pc.equal(tables[name]["time_period"], period))
-                for counted, values in _estimates(data, own[name]):
-                    known = sums.get(counted)
-                    sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
-                    if known is not None and not _equal(known, values):
-                        yield name, f"{period}: {_named(counted)} differs from the same number elsewhere"
-            splits = _splits(sums)
-            yield from (
-                (family.name, f"{period}: {fault}")
-                for fault in (
-                    *_unequal_parts(sums, splits, family),
-                    *_unequal_shared(sums, splits, family),
-                    *_unequal_areas(sums, own[present[0]].areas),
+            data = {name: tables[name].filter(pc.equal(tables[name]["time_period"], period)) for name in present}
+            for as_linked in (False, True):
+                sums: Sums = {}
+                for name in present:
+                    for counted, values in _estimates(data[name], own[name], as_linked):
+                        known = sums.get(counted)
+                        sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
+                        if known is not None and not _equal(known, values):
+                            yield name, f"{period}: {_named(counted)} differs from the same number elsewhere"
+                splits = _splits(sums)
+                yield from (
+                    (family.name, f"{period}: {fault}")
+                    for fault in (
+                        *_unequal_parts(sums, splits, family),
+                        *(_unequal_shared(sums, splits, family) if as_linked else ()),
+                        *(_unequal_areas(sums, own[present[0]].areas) if sums else ()),
+                    )
                 )
-            )
 
 
-def _estimates(data: pa.Table, layout: Layout) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Every count of a table of one cohort, as (children counted, estimate by area)."""
+def _estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
+    """Every count of a table of one cohort, as (children counted, estimate by area): of children as they were linked,
+    or every other."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
-        if measure.is_count:
+        if measure.is_count and measure.as_linked == as_linked:
             grid[layout.area_of, layout.row_of] = data[column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:

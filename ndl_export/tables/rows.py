@@ -220,14 +220,10 @@ def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
 
 
 def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:
-    """Which children each count of a row counts; not what is counted as linked, which differs for the same children."""
+    """Which children each count of a row counts."""
     levels = [(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]
     chosen_groups = [(attribute, categories) for attribute, categories in levels if categories is not None]
-    return {
-        name: _children(table, (*chosen_groups, *count.groups))
-        for name, count in block.counts.items()
-        if name != block.as_linked
-    }
+    return {name: _children(table, (*chosen_groups, *count.groups)) for name, count in block.counts.items()}
 
 
 def _children(table: Table, groups: Iterable[Group]) -> Children:

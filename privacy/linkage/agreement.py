@@ -17,6 +17,7 @@ from functools import cache
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from privacy.doors.database import in_memory
 from privacy.linkage import model
@@ -150,7 +151,8 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
     """The cell of each child from what each comparison adds to each of its pairs (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
     of_field = np.stack([bits[:, :, place[field]] for field in FIELDS], axis=2)
-    differs = ~np.stack([_agrees(field, of_field[:, :, number], children) for number, field in enumerate(FIELDS)], 2)
+    agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(FIELDS)]
+    differs: NDArray[np.bool_] = ~np.stack(agrees, axis=2)
     fields = differs.any(axis=1)
     weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + bits_of(model.prior(children))
     step = np.clip((weight.mean(axis=1) - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
@@ -162,7 +164,7 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
         lost = _SAME_BITS[field] - of_field[:, :, number]
         mean = (lost * shown).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
         is_size = (size == "") | ((mean <= NEAR_BITS) == (size == "near"))
-        here = alone & (shown == DIFFERS[record]).all(axis=1) & is_size
+        here = alone & np.all(shown == np.array(DIFFERS[record]), axis=1) & is_size
         cell[here] = CELLS.index(str(Differs(field, record, size)))
     return cell
 

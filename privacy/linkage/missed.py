@@ -59,8 +59,8 @@ COST_BITS = {
     ("forename", "near"): 5.2,
     ("forename", "far"): 15.8,
 }
-SHORTFALL = np.array([2.5, 1.4, 1.8, 1.6, 2.2])
-RELATIVE_SD = np.array([0.6, 0.4, 0.4, 0.4, 0.5])
+SHORTFALL = np.array([3.0, 1.4, 1.8, 1.6, 2.2])
+RELATIVE_SD = np.array([0.5, 0.4, 0.4, 0.4, 0.5])
 UNSEEN = np.array([0.0002, 0.0, 0.0, 0.0, 0.0])
 _DECIMALS = 9
 """Rates are rounded, so that they are the same on every machine, however it adds up."""

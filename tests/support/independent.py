@@ -39,11 +39,13 @@ _WHOLE = ("eyfsp", "school_census")
 
 @dataclass
 class Truth:
-    """`pairs` of (council, eyfsp row) and (council, review row) of one child; GLD and children by council."""
+    """`pairs` of (council, eyfsp row) and (council, review row) of one child; GLD and children by council; the child of
+    each (source, council, row)."""
 
     pairs: set[tuple[tuple[str, int], tuple[str, int]]] = field(default_factory=set)
     children: Counter[str] = field(default_factory=Counter)
     gld: Counter[str] = field(default_factory=Counter)
+    child: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
 
 def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils: tuple[str, ...] = PILOT) -> Truth:
@@ -55,7 +57,11 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
             source: [] for source in ("eyfsp", "school_census", "early_years_census", "hv_reviews", "parent_experience")
         }
         for index in range(children // len(councils)):
+            sent = {source: len(written) for source, written in rows.items()}
             _child(rng, council, number * 100_000 + index, rows, truth, directory)
+            for source, written in rows.items():
+                for row_number in range(sent[source] + 1, len(written) + 1):
+                    truth.child[source, council, row_number] = number * 100_000 + index
         for source, written in rows.items():
             _write(landing / council / source / "202425.csv", source, written)
     (landing / "reference").mkdir(parents=True, exist_ok=True)

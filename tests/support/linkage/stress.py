@@ -126,23 +126,26 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
     )
 
 
-def extracts(children: int, seed: int = 1, nhs_on_education: float = 0.0) -> dict[str, pd.DataFrame]:
-    """The four linked sources of one population, in contract columns, with `child`, `council`, `row_key`."""
+def extracts(
+    children: int, seed: int = 1, nhs_on_education: float = 0.0, slips: float = 1.0
+) -> dict[str, pd.DataFrame]:
+    """The four linked sources of one population, in contract columns, with `child`, `council`, `row_key`; `slips` times
+    the usual errors."""
     people = population(children, seed)
     rng = np.random.default_rng(seed + 1)
-    eyfsp = _seen(rng, people, 0.985, moved=0.0, errors=0.4)
-    census = _seen(rng, people, 0.98, moved=0.01, errors=0.4)
+    eyfsp = _seen(rng, people, 0.985, moved=0.0, errors=0.4 * slips)
+    census = _seen(rng, people, 0.98, moved=0.01, errors=0.4 * slips)
     for frame in (eyfsp, census):
         temporary = rng.random(len(frame)) < 0.004
         frame.loc[temporary, "upn"] = upns(frame.child.to_numpy()[temporary], temporary=True)
         frame.loc[rng.random(len(frame)) >= nhs_on_education, "nhs_number"] = None
-    settings = _seen(rng, people, 0.88, moved=0.06, errors=1.0)
+    settings = _seen(rng, people, 0.88, moved=0.06, errors=slips)
     second = settings.sample(frac=0.12, random_state=seed)
-    settings = pd.concat([settings, _with_errors(rng, second.copy(), 0.5)], ignore_index=True)
+    settings = pd.concat([settings, _with_errors(rng, second.copy(), 0.5 * slips)], ignore_index=True)
     settings["nhs_number"] = None
-    health = _seen(rng, people, 0.85, moved=0.09, errors=1.0)
+    health = _seen(rng, people, 0.85, moved=0.09, errors=slips)
     again = health.sample(frac=0.3, random_state=seed)
-    health = pd.concat([health, _with_errors(rng, again.copy(), 0.3)], ignore_index=True)
+    health = pd.concat([health, _with_errors(rng, again.copy(), 0.3 * slips)], ignore_index=True)
     health["local_patient_id"] = "P" + health.child.astype(str)
     health.loc[rng.random(len(health)) < 0.04, "nhs_number"] = None
     frames = {"eyfsp": eyfsp, "school_census": census, "early_years_census": settings, "hv_reviews": health}
