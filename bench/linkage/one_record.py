@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from assets.linkage.children import build_confidential_tables
 from assets.release.noise_workload import plan_family
 from privacy.keys import KeyRing
+from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import link
 from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
@@ -85,13 +86,14 @@ class Cohort:
             places = pa.table({"council": rows.council, "sex": rows.sex.fillna("F"), "row_key": rows.row_key})
             self._sent[source] = [folder / f"{source}.parquet"]
             pq.write_table(_telling(with_payload(source, places, rng), rng), self._sent[source][0])
-        self.links = self._linked(self.tokens).to_pandas()
-        self._before = self._table(self._linked(self.tokens))
+        links, agreement = self._linked(self.tokens)
+        self.links = links.to_pandas()
+        self._before = self._table(links, agreement)
 
     def effect(self, change: Change) -> Effect:
         """What a change does to the children's table."""
         tokens = self.tokens | {change.source: self.changed(change)}
-        after = self._table(self._linked(tokens))
+        after = self._table(*self._linked(tokens))
         less, more = self._before - after, after - self._before
         own = (1 if change.added else -1) if change.source == "eyfsp" else 0
         others = max(less.total() - max(-own, 0), more.total() - max(own, 0))
@@ -108,13 +110,17 @@ class Cohort:
     def _tokenised(self, source: str, frame: pd.DataFrame) -> pa.Table:
         return tokenised({source: frame}, self._keys)[source]
 
-    def _linked(self, tokens: Mapping[str, pa.Table]) -> pa.Table:
-        return link(tokens, children=self._children).links
+    def _linked(self, tokens: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
+        """The links, and how well the records of children agree."""
+        agreement = Agreement()
+        links = link(tokens, children=self._children, watchers=(agreement,)).links
+        return links, agreement.children(links)
 
-    def _table(self, links: pa.Table) -> Counter[Row]:
-        pq.write_table(links, self._folder / "links.parquet")
-        out = self._folder / "children.parquet"
-        build_confidential_tables(self._folder / "links.parquet", self._sent, {"pupil": out})
+    def _table(self, links: pa.Table, agreement: pa.Table) -> Counter[Row]:
+        found, agrees, out = (self._folder / f"{name}.parquet" for name in ("links", "agreement", "children"))
+        pq.write_table(links, found)
+        pq.write_table(agreement, agrees)
+        build_confidential_tables(found, agrees, self._sent, {"pupil": out})
         columns = pq.read_table(out, columns=list(plan().family.columns)).columns
         return Counter(zip(*(column.to_pylist() for column in columns), strict=True))
 

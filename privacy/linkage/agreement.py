@@ -153,11 +153,11 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
     of_field = np.stack([bits[:, :, place[field]] for field in FIELDS], axis=2)
     agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(FIELDS)]
     differs: NDArray[np.bool_] = ~np.stack(agrees, axis=2)
-    fields = differs.any(axis=1)
+    fields = np.any(differs, axis=1)
     weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + bits_of(model.prior(children))
     step = np.clip((weight.mean(axis=1) - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
-    cell = np.where(fields.any(axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
-    alone = fields.sum(axis=1) == 1
+    cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
+    alone = np.sum(fields, axis=1) == 1
     for field, record, size in ((each.field, each.record, each.size) for each in ONE_DIFFERS):
         number = FIELDS.index(field)
         shown = differs[:, :, number]

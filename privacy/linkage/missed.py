@@ -60,7 +60,7 @@ COST_BITS = {
     ("forename", "far"): 15.8,
 }
 SHORTFALL = np.array([3.0, 1.4, 1.8, 1.6, 2.2])
-RELATIVE_SD = np.array([0.5, 0.4, 0.4, 0.4, 0.5])
+RELATIVE_SD = np.array([0.5, 0.35, 0.35, 0.35, 0.5])
 UNSEEN = np.array([0.0002, 0.0, 0.0, 0.0, 0.0])
 _DECIMALS = 9
 """Rates are rounded, so that they are the same on every machine, however it adds up."""

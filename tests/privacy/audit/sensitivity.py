@@ -42,7 +42,7 @@ def _tables(home: Home, folder: Path) -> dict[str, Path]:
     folder.mkdir()
     tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
     extracts = {source: extracts_of(home, source, COHORT, COUNCILS) for source in CONTRACTS}
-    build_confidential_tables(home.links(COHORT), extracts, tables)
+    build_confidential_tables(home.links(COHORT), home.agreement(COHORT), extracts, tables)
     return tables
 
 

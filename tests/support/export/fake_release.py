@@ -139,11 +139,13 @@ def _shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, flo
             values[0] += values[-1] + 0.001
             values[-1] = -0.001
         shares[attribute.name] = dict(zip(attribute.categories, values.tolist(), strict=True))
+    wanted: dict[str, dict[str, float]] = {}
     for shared in family.shared_totals:
         (name, (category,)), (other, others) = shared.left, shared.right
-        wanted = math.fsum(shares[other][each] for each in others)
-        scale = (1 - wanted) / (1 - shares[name][category])
-        shares[name] = {each: share * scale for each, share in shares[name].items()} | {category: wanted}
+        wanted.setdefault(name, {})[category] = math.fsum(shares[other][each] for each in others)
+    for name, fixed in wanted.items():
+        scale = (1 - math.fsum(fixed.values())) / (1 - math.fsum(shares[name][each] for each in fixed))
+        shares[name] = {each: share * scale for each, share in shares[name].items()} | fixed
     return shares
 
 

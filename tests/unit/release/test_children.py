@@ -15,6 +15,7 @@ import pytest
 
 from assets.linkage.children import NotDerived, build_confidential_tables, derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
+from privacy.linkage.cells import CELLS
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
 
@@ -33,10 +34,12 @@ Rows = list[dict[str, Any]]
 
 
 class Case:
-    """Rows by source, each with the `child` it is linked to; `council` is Leeds unless said."""
+    """Rows by source, each with the `child` it is linked to; `council` is Leeds unless said. `agreement` says how well
+    the records of some children agree."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.agreement: Rows = []
 
     def tables(self, **rows: Rows) -> dict[str, list[dict[str, Any]]]:
         links: Rows = []
@@ -57,8 +60,10 @@ class Case:
             [("source", pa.string()), ("council", pa.string()), ("row_key", pa.uint64()), ("child_id", pa.string())]
         )
         pq.write_table(pa.Table.from_pylist(links, schema), self.folder / "links.parquet")
+        said = pa.schema([("child_id", pa.string()), ("cell", pa.uint8()), ("too_little", pa.bool_())])
+        pq.write_table(pa.Table.from_pylist(self.agreement, said), self.folder / "agreement.parquet")
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
-        build_confidential_tables(self.folder / "links.parquet", extracts, out)
+        build_confidential_tables(self.folder / "links.parquet", self.folder / "agreement.parquet", extracts, out)
         return {family: pq.read_table(path).to_pylist() for family, path in out.items()}
 
     def _write(self, source: str, rows: Rows) -> list[Path]:
@@ -91,6 +96,21 @@ def test_a_child_with_nothing_linked(case: Case) -> None:
     assert child["entitlement"] == pupil.NOT_LINKED_TO_SETTING
     assert child["dots"] == pupil.dots_category("Neither", "None")
     assert child["gld"] == "Yes"
+
+
+def test_of_a_child_who_cannot_be_looked_for_nobody_says_that_nobody_had_seen_it(case: Case) -> None:
+    case.agreement = [{"child_id": child, "cell": 0, "too_little": True} for child in ("a", "b")]
+    review = {"child": "b"} | REVIEW | ABOVE
+    unsearchable, found = case.tables(eyfsp=[profile("a"), profile("b")], hv_reviews=[review])["pupil"]
+    assert unsearchable["asq3"] == unsearchable["entitlement"] == pupil.UNSEARCHABLE
+    assert unsearchable["dots"] == pupil.dots_category(pupil.UNSEARCHABLE, "None")
+    assert found["dots"] == pupil.dots_category("Health visitor only", "None")
+
+
+def test_the_cell_of_a_child_is_that_of_its_records(case: Case) -> None:
+    case.agreement = [{"child_id": "a", "cell": len(CELLS) - 1, "too_little": False}]
+    made = case.tables(eyfsp=[profile("a"), profile("b")])["pupil"]
+    assert [child["linkage_agreement"] for child in made] == [CELLS[-1], CELLS[0]]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def test_the_policy_of_the_project():
             "goals": 0.5,
             "linked": 1.0,
             "linkage": 0.5,
+            "linkage_error": 2.0,
             "health": 1.0,
             "parents": 1.0,
             "parents_by_group": 0.1,
