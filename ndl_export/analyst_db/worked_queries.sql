@@ -159,9 +159,12 @@ ORDER BY gld_children_percent_model;
 -- How many children had a concern raised by one service only, or were seen by neither, and how did they do?
 --
 -- The first two rows of an area are children whom both services saw, and of whom only one was concerned; the third
--- those whom neither saw, or whose records could not be linked: a missed link looks the same.
+-- those whom neither saw, as a share of all children as well. Figures and intervals allow for missed links;
+-- children_count_as_linked is the number before that.
 SELECT area_name, seen_by, concern_by, children_count, round(children_count_lower_ci) AS children_lower_ci,
-       round(children_count_upper_ci) AS children_upper_ci, gld_children_percent,
+       round(children_count_upper_ci) AS children_upper_ci, children_count_as_linked, children_percent,
+       round(children_percent_lower_ci, 2) AS share_lower_ci, round(children_percent_upper_ci, 2) AS share_upper_ci,
+       gld_children_percent,
        round(gld_children_percent_lower_ci, 1) AS gld_lower_ci, round(gld_children_percent_upper_ci, 1) AS gld_upper_ci,
        gld_children_percent_flag
 FROM latest.joined_dots
@@ -278,7 +281,7 @@ SELECT asq3_outcome, gld_children_percent AS unweighted_percent, round(percent, 
        gld_children_percent_lower_ci, gld_children_percent_upper_ci
 FROM latest.readiness_pathway JOIN weighted USING (asq3_outcome)
 WHERE time_period = latest_cohort()
-  AND is_all_together AND fsm_eligibility = 'Total' AND asq3_outcome NOT IN ('Total', 'No linked review');
+  AND is_all_together AND fsm_eligibility = 'Total' AND asq3_outcome NOT IN ('Total', 'No linked review', 'Record cannot be looked for');
 
 -- # If missed links are not random: funded entitlement
 --
@@ -308,7 +311,7 @@ SELECT two_year_old_entitlement, gld_children_percent AS unweighted_percent, rou
 FROM latest.funded_entitlement JOIN weighted USING (two_year_old_entitlement)
 WHERE time_period = latest_cohort()
   AND is_all_together AND fsm_eligibility = 'Total'
-  AND two_year_old_entitlement NOT IN ('Total', 'Not linked to a setting');
+  AND two_year_old_entitlement NOT IN ('Total', 'Not linked to a setting', 'Record cannot be looked for');
 
 -- # If missed links are not random: children seen by both services
 --

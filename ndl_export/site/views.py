@@ -31,7 +31,7 @@ from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.geography import NATIONAL
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
-from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY
+from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from ndl_export.tables.schema import Flag
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GOALS
@@ -44,6 +44,7 @@ _SEEN = {
     HV_ONLY: "Health visitor only",
     SETTING_ONLY: "Nursery only",
     NEITHER: "Neither",
+    UNSEARCHABLE: "Record cannot be looked for",
 }
 _CONCERN = {
     (BOTH, BOTH): "Both saw, both had a concern",
@@ -55,6 +56,7 @@ _CONCERN = {
     (SETTING_ONLY, SETTING_ONLY): "Nursery saw, concerned",
     (SETTING_ONLY, NONE): "Nursery saw, no concern",
     (NEITHER, NONE): "Neither saw",
+    (UNSEARCHABLE, NONE): "Record cannot be looked for",
 }
 """Every group that can occur, in the words of the page: by whom the child was seen, and who had a concern."""
 
@@ -148,7 +150,7 @@ _JOINED_DOTS = (
         _SHAPES["seen-by"],
         _by_label(
             "joined_dots",
-            ("children_count", "gld_children_percent"),
+            ("children_percent", "children_count"),
             {label: (seen, _TOTAL) for seen, label in _SEEN.items()},
         ),
         no_record,

@@ -51,8 +51,9 @@ def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
 
 
 def no_record(lines: tuple[Line, ...]) -> Sentences:
-    """The children of the last line, whom neither service had a record of."""
-    return (f"Number of children whom neither had seen: {lines[-1].figures[0].words}.",)
+    """The children of the line before the last, whom neither service had a record of."""
+    share, number = lines[-2].figures
+    return (f"Children whom neither had seen: {share.words}; their number: {number.words}.",)
 
 
 def one_service_alone(lines: tuple[Line, ...]) -> Sentences:

@@ -174,7 +174,8 @@ def test_sentences_say_which_figure_is_which(whole: Made) -> None:
                     f" eligible, {others}. Gap: {gap}."
                 )
             case "seen-by":
-                assert sentences == [f"Number of children whom neither had seen: {figures('Neither')[0]}."]
+                share, number = figures("Neither")
+                assert sentences == [f"Children whom neither had seen: {share}; their number: {number}."]
             case "concern":
                 _, visitor = figures("Both saw, health visitor concerned")
                 _, nursery = figures("Both saw, nursery concerned")

@@ -17,6 +17,7 @@ SEEN = {
     "Health visitor only": "Health visitor only",
     "Nursery only": "Setting only",
     "Neither": "Neither",
+    "Record cannot be looked for": "Record cannot be looked for",
 }
 CONCERN = {
     "Both saw, both had a concern": ("Both", "Both"),
@@ -28,10 +29,11 @@ CONCERN = {
     "Nursery saw, concerned": ("Setting only", "Setting only"),
     "Nursery saw, no concern": ("Setting only", "None"),
     "Neither saw": ("Neither", "None"),
+    "Record cannot be looked for": ("Record cannot be looked for", "None"),
 }
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area")),
-    **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 5, "seen-by": 4, "concern": 9},
+    **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 10},
     **{f"parents-{name.replace('_', '-')}": len(question.answers) + 1 for name, question in QUESTIONS.items()},
 }
 """Charts, and how many rows each has; None where its rows are areas."""
@@ -65,7 +67,7 @@ def places(chart: str, row: str) -> list[Place]:
             measures = ("gld_children_percent", "children_count")
             return [("readiness_pathway", measure, (row, TOTAL)) for measure in measures]
         case "seen-by":
-            measures = ("children_count", "gld_children_percent")
+            measures = ("children_percent", "children_count")
             return [("joined_dots", measure, (SEEN[row], TOTAL)) for measure in measures]
         case "concern":
             return [("joined_dots", m, CONCERN[row]) for m in ("gld_children_percent", "children_count")]

@@ -1,0 +1,123 @@
+"""How well the records of linked children agree, told while they are linked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from privacy.keys import KeyRing
+from privacy.linkage.agreement import Agreement
+from privacy.linkage.cells import ALL_AGREE, CELLS, NOT_BOTH, SEVERAL, Differs
+from privacy.linkage.link import link
+from privacy.linkage.missed import missed
+from tests.support.linkage import stress
+from tests.support.linkage.populations import Frames, tokenised
+
+CHILD = {
+    "council": "leeds",
+    "surname": "Thornbury",
+    "forename": "Wilhelmina",
+    "date_of_birth": "2020-03-14",
+    "postcode": "LS6 2AB",
+    "sex": "F",
+}
+OTHER_DATE, OTHER_HOME = {"date_of_birth": "2020-11-02"}, {"postcode": "LS17 9XY"}
+Linked = Callable[[Frames], pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Linked:
+    """The rows of a population with child_id, and what is told of its child."""
+    keys = KeyRing.create(tmp_path_factory.mktemp("keys") / "keys")
+
+    def found(frames: Frames) -> pd.DataFrame:
+        agreement = Agreement()
+        links = link(tokenised(frames, keys), children=26_000, watchers=(agreement,)).links
+        told = agreement.children(links).to_pandas()
+        assert told.child_id.is_unique
+        return links.to_pandas().merge(told, on="child_id", how="left")
+
+    return found
+
+
+def frames(pupil: dict[str, str], review: dict[str, str], setting: dict[str, str] | None) -> Frames:
+    """One child in three services, with what differs in each."""
+    rows = {"eyfsp": pupil, "hv_reviews": review} | ({} if setting is None else {"early_years_census": setting})
+    return {source: pd.DataFrame([CHILD | said | {"row_key": 1}]) for source, said in rows.items()}
+
+
+def cell(found: pd.DataFrame) -> str:
+    (cells,) = found[found.source == "eyfsp"].cell.fillna(0).astype(int)
+    return CELLS[cells]
+
+
+def test_a_child_in_whom_all_agrees(linked: Linked) -> None:
+    assert cell(linked(frames({}, {}, {}))) in ALL_AGREE
+
+
+@pytest.mark.parametrize(
+    ("pupil", "review", "setting", "record"),
+    [
+        (OTHER_DATE, {}, {}, "the pupil's record"),
+        ({}, OTHER_DATE, {}, "the health visitor's record"),
+        ({}, {}, OTHER_DATE, "the setting's record"),
+        ({}, OTHER_DATE, {"date_of_birth": "2020-07-27"}, "every record"),
+    ],
+)
+def test_whose_date_differs(
+    linked: Linked, pupil: dict[str, str], review: dict[str, str], setting: dict[str, str], record: str
+) -> None:
+    found = cell(linked(frames(pupil, review, setting)))
+    assert found in {str(Differs("date_of_birth", record, size)) for size in ("near", "far")}
+
+
+def test_another_postcode_and_another_form_of_a_name(linked: Linked) -> None:
+    assert cell(linked(frames(OTHER_HOME, {}, {}))) == str(Differs("postcode", "the pupil's record", ""))
+    typed = {"surname": "Thornbery"}
+    assert cell(linked(frames({}, typed, {}))) == str(Differs("surname", "the health visitor's record", "near"))
+
+
+def test_two_things_that_differ_are_told_as_that(linked: Linked) -> None:
+    assert cell(linked(frames({}, OTHER_HOME, {"surname": "Thornbery"}))) == SEVERAL
+
+
+def test_a_child_whom_one_service_alone_had_seen(linked: Linked) -> None:
+    assert cell(linked(frames({}, {}, None))) == NOT_BOTH
+
+
+def test_a_record_that_says_next_to_nothing_cannot_be_looked_for(linked: Linked) -> None:
+    nothing = {"date_of_birth": None, "postcode": None, "forename": None}
+    found = linked(frames(nothing, {}, {}))  # type: ignore[arg-type]
+    assert set(found[found.too_little.fillna(False).astype(bool)].source) == {"eyfsp"}
+
+
+def test_the_order_of_rows_and_other_children_change_no_cell(linked: Linked) -> None:
+    sent = stress.extracts(600, seed=9)
+    mirrored = {source: frame.iloc[::-1] for source, frame in sent.items()}
+    first, second = (found.set_index(["source", "council", "row_key"]).cell for found in map(linked, (sent, mirrored)))
+    pd.testing.assert_series_equal(first.sort_index(), second.sort_index())
+    half = {source: frame[frame.council == "leeds"] for source, frame in sent.items()}
+    alone = linked(half).set_index(["source", "council", "row_key"]).cell
+    assert (alone.fillna(0) == first.loc[alone.index].fillna(0)).mean() > 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slips", [1.0, 3.0])
+def test_the_estimate_is_near_the_truth(linked: Linked, slips: float) -> None:
+    """Of seeds that nothing was chosen on. Bounds are three times what the estimate says that it may be off."""
+    sent = stress.extracts(26_000, seed=31, slips=slips)
+    found = linked(sent)
+    children = found.drop_duplicates("child_id")
+    counts = np.bincount(children.cell.fillna(0).astype(int), minlength=len(CELLS)).astype(float)
+    estimate = missed(counts, np.zeros(len(CELLS)))
+    pupils, health, setting = (
+        found[found.source == source].merge(sent[source][["council", "row_key", "child"]])
+        for source in ("eyfsp", "hv_reviews", "early_years_census")
+    )
+    seen = pupils.child.isin(health.child) & pupils.child.isin(setting.child)
+    lost = seen & ~pupils.child_id.isin(health.child_id) & pupils.child_id.isin(setting.child_id)
+    deviation = float(np.sqrt(estimate.covariance[1, 1] + estimate.rates[1] / seen.sum()))
+    assert lost.sum() / seen.sum() == pytest.approx(estimate.rates[1], abs=3 * deviation)

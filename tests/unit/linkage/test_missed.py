@@ -1,0 +1,99 @@
+"""From how well found links agree to how many were missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, FIELDS, ONE_DIFFERS, SIZES, Differs
+from privacy.linkage.missed import RATES, SHORTFALL, UNSEEN, missed
+
+CHILDREN = 20_000.0
+QUIET = np.zeros(len(CELLS))
+
+
+def counts(**differing: float) -> np.ndarray:
+    """Children who agree in everything, at the weights of common names, and by the text of a cell those who do not."""
+    found = np.zeros(len(CELLS))
+    found[[CELLS.index(cell) for cell in ALL_AGREE[2:5]]] = CHILDREN / 3
+    for cell, number in differing.items():
+        found[CELLS.index(cell)] = number
+    return found
+
+
+def of(field: str, record: str, size: str = "far") -> str:
+    return str(Differs(field, record, size if size in SIZES[field] else ""))
+
+
+def test_every_cell_is_named_once() -> None:
+    assert len(set(CELLS)) == len(CELLS) == 2 + len(ALL_AGREE) + len(ONE_DIFFERS)
+
+
+def test_where_nothing_differs_nothing_is_missed_but_what_cannot_be_seen() -> None:
+    assert missed(counts(), QUIET).rates == pytest.approx(UNSEEN)
+
+
+@pytest.mark.parametrize("record", DIFFERS)
+@pytest.mark.parametrize("field", FIELDS)
+def test_one_thing_that_differs_misses_no_link(field: str, record: str) -> None:
+    assert missed(counts(**{of(field, record): 500}), QUIET).rates == pytest.approx(UNSEEN, abs=1e-9)
+
+
+def test_a_bad_record_of_the_pupil_is_missed_by_both_services() -> None:
+    bad = {of(field, "the pupil's record"): 400.0 for field in ("date_of_birth", "postcode")}
+    found = dict(zip(RATES, missed(counts(**bad), QUIET).rates, strict=True))
+    share = 400 / (CHILDREN + 400)
+    assert found[RATES[0]] == pytest.approx(SHORTFALL[0] * share**2 + UNSEEN[0], rel=0.05)
+    assert found[RATES[1]] == found[RATES[2]] == 0
+    assert found[RATES[3]] == pytest.approx(SHORTFALL[3] * share**2, rel=0.05)
+
+
+def test_a_bad_review_is_missed_alone() -> None:
+    bad = {of(field, "the health visitor's record"): 400.0 for field in ("date_of_birth", "postcode")}
+    rates = missed(counts(**bad), QUIET).rates
+    assert rates[1] > 0
+    assert rates[0] == UNSEEN[0]
+    assert rates[2] == rates[4] == 0
+
+
+def test_rarer_names_are_missed_more_rarely() -> None:
+    bad = {of(field, "the pupil's record"): 400.0 for field in ("date_of_birth", "postcode")}
+    common = counts(**bad)
+    rare = common.copy()
+    agree = [CELLS.index(cell) for cell in ALL_AGREE]
+    rare[agree] = common[agree][::-1]
+    assert missed(rare, QUIET).rates[3] < missed(common, QUIET).rates[3] / 2
+
+
+def test_noise_moves_the_rates_and_does_not_lean() -> None:
+    """Over many draws the mean is that of the exact counts, within its own error; the covariance says how far it
+    strays, beside what the model itself may be off by."""
+    rng = np.random.default_rng(1)
+    here = counts(**{str(each): 150.0 for each in ONE_DIFFERS})
+    deviation = 12.0
+    drawn = np.array(
+        [
+            missed(here + rng.normal(0, deviation, len(CELLS)), np.full(len(CELLS), deviation**2)).rates
+            for _ in range(400)
+        ]
+    )
+    exact = missed(here, QUIET)
+    assert drawn.mean(axis=0) == pytest.approx(exact.rates, abs=4 * drawn.std(axis=0).max() / 20)
+    stated = missed(here, np.full(len(CELLS), deviation**2)).covariance - exact.covariance
+    assert np.sqrt(np.diag(stated)) == pytest.approx(drawn.std(axis=0), rel=0.2)
+
+
+@given(st.lists(st.integers(0, 3000), min_size=len(CELLS), max_size=len(CELLS)))
+def test_rates_are_chances_and_their_covariance_is_one(numbers: list[int]) -> None:
+    found = missed(np.array(numbers, dtype=float), QUIET)
+    assert found.covariance == pytest.approx(found.covariance.T)
+    assert np.linalg.eigvalsh(found.covariance).min() > -1e-9
+    assert (found.rates >= 0).all()
+
+
+def test_without_linked_children_nothing_is_known() -> None:
+    found = missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
+    assert not found.rates.any()
+    assert (np.diag(found.covariance) == 1).all()

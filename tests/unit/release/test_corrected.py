@@ -1,0 +1,117 @@
+"""Figures of an attribute that is recorded wrongly at known rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from privacy.release.corrected import Corrected, inverse
+from privacy.release.workload import Attribute, Cube, Figures, LinearCombination, Selector, terms_of
+
+COUNCIL, SEEN = Attribute("council", ("a", "b")), Attribute("seen", ("both", "one", "none"))
+GLD = Attribute("gld", ("yes", "no"))
+TRUE = np.array([[[800.0, 400.0], [90.0, 60.0], [40.0, 10.0]], [[300.0, 100.0], [20.0, 20.0], [5.0, 15.0]]])
+"""(council, seen, gld)."""
+RATES = np.array([0.02, 0.05])
+
+
+def chances(rates: np.ndarray) -> Mapping[str, np.ndarray]:
+    lost, last = rates
+    return {"seen": np.array([[1 - lost, 0, 0], [lost, 1 - last, 0], [0, last, 1.0]])}
+
+
+class Exact:
+    """Moments of counts as found, without noise."""
+
+    def __init__(self, counts: np.ndarray) -> None:
+        self.counts = counts
+
+    def values(self, figures: Figures) -> np.ndarray:
+        return np.asarray(sum(factor * self._cube(cube) for factor, cube in terms_of(figures)))
+
+    def _cube(self, cube: Cube) -> np.ndarray:
+        weights = {**cube.where, **cube.selectors}
+        rows = [weights[a.name].matrix if a.name in weights else np.ones((1, a.size)) for a in (COUNCIL, SEEN, GLD)]
+        found = np.einsum("csg,ic,js,kg->ijk", self.counts, *rows)
+        return found.reshape([len(selector.rows) for selector in cube.selectors.values()])
+
+    def variance(self, figures: Figures) -> np.ndarray:
+        return np.zeros(figures.shape)
+
+    def covariance(self, left: Figures, right: Figures) -> np.ndarray:
+        return np.zeros(left.shape)
+
+
+def found_of(true: np.ndarray) -> np.ndarray:
+    return np.einsum("ft,ctg->cfg", chances(RATES)["seen"], true)
+
+
+def corrected(counts: np.ndarray, covariance: np.ndarray | None = None) -> Corrected:
+    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)) if covariance is None else covariance)
+
+
+BY_COUNCIL = Cube({"council": Selector.each(COUNCIL), "seen": Selector.each(SEEN)})
+YES = Cube(BY_COUNCIL.selectors, {"gld": Selector.only(GLD, "yes")})
+WHOLE = Cube({"council": Selector.each(COUNCIL), "seen": Selector.total(SEEN)})
+
+
+def test_the_inverse_is_that_of_the_matrix() -> None:
+    matrix = chances(RATES)["seen"]
+    assert inverse(matrix) @ matrix == pytest.approx(np.eye(3))
+
+
+def test_expected_counts_are_brought_back_to_the_true_ones() -> None:
+    moments = corrected(found_of(TRUE))
+    assert moments.values(BY_COUNCIL) == pytest.approx(TRUE.sum(axis=2))
+    assert moments.values(YES) == pytest.approx(TRUE[:, :, 0])
+
+
+def test_a_total_stays_as_it_is_to_the_bit() -> None:
+    counts = found_of(TRUE)
+    assert (corrected(counts).values(WHOLE) == Exact(counts).values(WHOLE)).all()
+    assert (corrected(counts, np.eye(2)).variance(WHOLE) == 0).all()
+
+
+def test_the_variance_by_chance_is_that_of_who_is_missed() -> None:
+    """Against many draws of who is missed, with the rates known exactly."""
+    rng = np.random.default_rng(1)
+    drawn = []
+    for _ in range(4000):
+        counts = np.zeros_like(TRUE)
+        for council, true, gld in np.ndindex(*TRUE.shape):
+            counts[council, :, gld] += rng.multinomial(int(TRUE[council, true, gld]), chances(RATES)["seen"][:, true])
+        drawn.append(corrected(counts).values(BY_COUNCIL))
+    stated = corrected(found_of(TRUE)).variance(BY_COUNCIL)
+    assert np.std(drawn, axis=0) == pytest.approx(np.sqrt(stated), rel=0.12, abs=0.15)
+
+
+def test_rates_that_are_not_known_widen_what_they_move() -> None:
+    covariance = np.diag([0.01**2, 0.0])
+    counts = found_of(TRUE)
+    more = corrected(counts, covariance).variance(BY_COUNCIL) - corrected(counts).variance(BY_COUNCIL)
+    step = 1e-5
+    moved = Corrected(Exact(counts), chances, RATES + np.array([step, 0.0]), covariance).values(BY_COUNCIL)
+    slope = (moved - corrected(counts).values(BY_COUNCIL)) / step
+    assert more == pytest.approx((0.01 * slope) ** 2, rel=0.01, abs=1e-6)
+
+
+def test_part_and_whole_move_together() -> None:
+    """The covariance of the children at a good level with all of their row is the variance of theirs alone."""
+    moments = corrected(found_of(TRUE))
+    assert moments.covariance(YES, BY_COUNCIL) == pytest.approx(moments.variance(YES))
+
+
+def test_a_combination_is_the_sum_of_its_parts() -> None:
+    no = Cube(BY_COUNCIL.selectors, {"gld": Selector.only(GLD, "no")})
+    both = LinearCombination(((1.0, YES), (1.0, no)))
+    moments = corrected(found_of(TRUE), np.diag([1e-4, 1e-4]))
+    assert moments.values(both) == pytest.approx(moments.values(BY_COUNCIL))
+    assert moments.variance(both) == pytest.approx(moments.variance(BY_COUNCIL))
+
+
+def test_two_such_attributes_in_one_figure_are_refused() -> None:
+    moments = Corrected(Exact(TRUE), lambda rates: {"seen": np.eye(3), "gld": np.eye(2)}, RATES, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="gld"):
+        moments.values(YES)
