@@ -62,6 +62,8 @@ COST_BITS = {
 SHORTFALL = np.array([3.0, 1.4, 1.8, 1.6, 2.2])
 RELATIVE_SD = np.array([0.5, 0.35, 0.35, 0.35, 0.5])
 UNSEEN = np.array([0.0002, 0.0, 0.0, 0.0, 0.0])
+USUAL = np.array([0.0005, 0.003, 0.003, 0.003, 0.004])
+"""Rates of the populations that `SHORTFALL` comes from, on average."""
 _DECIMALS = 9
 """Rates are rounded, so that they are the same on every machine, however it adds up."""
 _POINTS = 4
@@ -80,11 +82,11 @@ class Missed:
 def missed(counts: Array, variances: Array) -> Missed:
     """The rates from how many children are in each of `CELLS`, in their order, and the variance of the noise in each.
 
-    Nothing is known where hardly a child was linked to both services: rates are then 0, with a deviation of 1.
+    Where hardly a child was linked to both services, the rates are `USUAL`, with a deviation as large.
     """
     agree, weights = counts[_ALL_AGREE], counts[_ALL_AGREE].sum()
     if weights <= 5 * np.sqrt(variances[_ALL_AGREE].sum()):
-        return Missed(np.zeros(len(RATES)), np.eye(len(RATES)))
+        return Missed(USUAL, np.diag(USUAL**2))
     shares, totals = [], []
     for field in FIELDS:
         differing = counts[_cells_of(field)]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, FIELDS, ONE_DIFFERS, SIZES, Differs
-from privacy.linkage.missed import RATES, SHORTFALL, UNSEEN, missed
+from privacy.linkage.missed import RATES, SHORTFALL, UNSEEN, USUAL, missed
 
 CHILDREN = 20_000.0
 QUIET = np.zeros(len(CELLS))
@@ -93,7 +93,7 @@ def test_rates_are_chances_and_their_covariance_is_one(numbers: list[int]) -> No
     assert (found.rates >= 0).all()
 
 
-def test_without_linked_children_nothing_is_known() -> None:
+def test_without_linked_children_rates_are_the_usual_ones_and_little_is_known_of_them() -> None:
     found = missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
-    assert not found.rates.any()
-    assert (np.diag(found.covariance) == 1).all()
+    assert found.rates == pytest.approx(USUAL)
+    assert np.sqrt(np.diag(found.covariance)) == pytest.approx(USUAL)
