@@ -15,7 +15,7 @@ matter of chance: those of category t add (w_f - w_t)^2 M[f, t] each, so that an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +41,8 @@ class Corrected:
     transitions: Transitions
     rates: Array
     covariance_of_rates: Array
+    _known: dict[int, tuple[Figures, list[Array]]] = field(default_factory=dict, init=False, repr=False)
+    """By identity; figures are held on to, for safety."""
 
     def values(self, figures: Figures) -> Array:
         return self.moments.values(self._corrected(figures))
@@ -55,7 +57,7 @@ class Corrected:
 
     def _of_linkage(self, left: Figures, right: Figures) -> Array:
         """What rates that are not known exactly, and chance in who is missed, add to the covariance."""
-        moves = [[self._moved(figures, rate) for rate in range(len(self.rates))] for figures in (left, right)]
+        moves = [self._moves(figures) for figures in (left, right)]
         total = np.zeros(left.shape)
         for i, one in enumerate(moves[0]):
             for j, other in enumerate(moves[1]):
@@ -65,8 +67,15 @@ class Corrected:
                 total = total + a * b * self._by_chance(one_cube, other_cube)
         return total
 
+    def _moves(self, figures: Figures) -> list[Array]:
+        """How much the figures move with each rate; none where they tell no such children apart. Worked out once."""
+        if id(figures) not in self._known:
+            told = any(self._attribute(cube) is not None for _, cube in terms_of(figures))
+            moves = [self._moved(figures, rate) for rate in range(len(self.rates))] if told else []
+            self._known[id(figures)] = (figures, moves)
+        return self._known[id(figures)][1]
+
     def _moved(self, figures: Figures, rate: int) -> Array:
-        """How much the figures move with a rate."""
         total = np.zeros(figures.shape)
         for coefficient, cube in terms_of(figures):
             if (name := self._attribute(cube)) is not None:
