@@ -7,7 +7,6 @@ goes between the two are `Judged` and `Finding`: counts, and the place of a file
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import signal
 import subprocess
@@ -110,7 +109,6 @@ def _answer(pipe: Connection) -> None:
         with loading():
             _leave_out()
             quality.load()
-        gc.freeze()
         while True:
             pipe.send(quality.judge(pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
