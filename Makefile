@@ -25,6 +25,7 @@ setup: .venv/.synced  ## install everything, from the lock file
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
 	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra spark --python $(PYTHON)
+	@.venv/bin/python -m compileall -q assets ndl_export pipelines privacy sources
 	@touch $@
 
 spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and its test; it needs Java 17

@@ -177,12 +177,17 @@ class Tools:
 
 def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Tools with the look-up of deprivation quintiles by postcode."""
+    return Tools(*look_ups(postcode_directory), TokenKeys(keys), second_keying)
+
+
+def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+    """A connection with the normaliser, and deprivation by postcode: what takes time to make (a directory has some two
+    million postcodes) and holds no key and nothing of an extract."""
     con = in_memory()
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
     pseudonyms.prepare(con)
-    deprivation = Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.none()
-    return Tools(con, deprivation, TokenKeys(keys), second_keying)
+    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.none()
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,10 @@ class _Expected:
 
 
 def load() -> None:
-    """Load Great Expectations and make what every suite needs, so that the first judgement need not."""
-    _batch_definition()
+    """Load Great Expectations and make every suite, so that no judgement need."""
+    for source in CONTRACTS:
+        _rows(source)
+        _extract(source)
 
 
 def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
+import duckdb
 import pyarrow as pa
 
 from assets.home.at_work import in_use
@@ -22,15 +24,16 @@ from assets.home.software import software
 from assets.intake import deliveries, from_parts, judging, parts, several
 from assets.intake.composing import compose, sent_again
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, FromParts, StoppedExtract, tokens_made_under
+from assets.intake.deprivation import Quintiles
 from assets.intake.one_pass import (
     IMD_QUINTILE,
     Staged,
     Tools,
     Untokenised,
     give_tokens,
+    look_ups,
     one_pass,
     stop_if_wrong,
-    tools_for,
 )
 from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now, size_of
 from assets.intake.profile import Counted, Uncounted, count, rows_warned
@@ -42,6 +45,7 @@ from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_re
 from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
+from privacy.pseudonyms import TokenKeys
 from privacy.returns.own_file import sender_key, sender_mac
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
@@ -422,15 +426,22 @@ class Intake:
             yield tools
         except BaseException:
             self._first, self._idle = None, SimpleQueue()
+            _look_ups.cache_clear()
             raise
         self._idle.put(tools)
 
     def _more_tools(self) -> Tools:
         with self._making:
             if self._first is None:
-                self._first = tools_for(self.keys, self._directory)
-                return self._first
+                look_ups = _look_ups(self._directory, self._directory_sha256)
+                self._first = Tools(*look_ups, TokenKeys(self.keys), second_keying=True)
             return self._first.another()
+
+
+@lru_cache(maxsize=1)
+def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+    """What all intakes of a process share, of which each source has its own. `sha256` is the directory's."""
+    return look_ups(directory)
 
 
 def _of_last(counted: _Counted) -> float | None:

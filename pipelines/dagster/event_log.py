@@ -1,10 +1,10 @@
-"""Dagster's event log in a home folder."""
+"""Dagster's event log in a home folder, and how its files are written."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
 
@@ -99,7 +99,6 @@ class OpenEventLog(SqliteEventLogStorage):
                 self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
                 place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
                 self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
-                sqlalchemy.event.listen(self._open[shard], "connect", _not_waiting_for_the_disk)
             return self._open[shard]
 
     def _close(self, shards: list[str]) -> None:
@@ -133,6 +132,11 @@ def _evaluate(connection: sqlalchemy.Connection, said: dict[str, Any], evaluatio
         connection.execute(_INSERT, said | of_what)
 
 
-def _not_waiting_for_the_disk(connection: sqlite3.Connection, _: Any) -> None:
-    """Of a file with a write-ahead log, which stays sound whatever part of the log reaches the disk."""
-    connection.execute("PRAGMA synchronous = NORMAL")
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _not_waiting_for_the_disk(connection: object, _: Any) -> None:
+    """Every file that SQLAlchemy opens here is Dagster's. It has a write-ahead log from its first statement on, where
+    Dagster waits for the disk until its tables are made, and stays sound whatever part of that log reaches the disk."""
+    if isinstance(connection, sqlite3.Connection):
+        with suppress(sqlite3.OperationalError):  # another process is making it
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")

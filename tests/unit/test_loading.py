@@ -19,3 +19,13 @@ def test_garbage_is_looked_for_again_whatever_comes_of_it(fails: bool) -> None:
     except ImportError:
         assert fails
     assert gc.isenabled()
+
+
+def test_what_was_loaded_is_not_looked_through_later() -> None:
+    with loading():
+        loaded = [object()]
+    later = [object()]
+    seen = {id(each) for each in gc.get_objects()}
+    gc.unfreeze()
+    assert id(loaded) not in seen
+    assert id(later) in seen

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -229,6 +231,22 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
     assert isinstance(of_wirral, ExtractStopped)
     assert "wirral/eyfsp" in str(of_wirral)
     assert "Thornton" not in str(of_wirral)
+
+
+def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
+    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, quintiles = Mock(wraps=assets.intake.take_in.look_ups), []
+    monkeypatch.setattr(assets.intake.take_in, "look_ups", reading)
+    directory = desk.landing / "reference" / "postcode_directory.csv"
+    for decile in ("3", "3", "8"):
+        directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")
+        desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
+        desk.home.quality(*KEY).unlink(missing_ok=True)
+        replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
+        quintiles += desk.kept(columns="imd_quintile")
+    assert quintiles == [2, 2, 4]
+    assert reading.call_count == 2
 
 
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
