@@ -51,8 +51,9 @@ def main() -> None:
         f"""# Accuracy and time of the release, measured
 
 Made by `python -m bench.release` on {dt.date.today()}: {machine}, OpenDP {version("opendp")}.
-A child table of the pilot's published sizes is made up with a known truth, released {RELEASES} times (for the
-model's column {TABLES} such tables, {RELEASES_OF_EACH} times each, {WITH_THE_ONE} in the last truth), and compared with it.
+A child table of the pilot's published sizes is made up with a known truth, released {RELEASES} times, and compared
+with it. For the model's column, {TABLES} such tables are released {RELEASES_OF_EACH} times each, {WITH_THE_ONE} in the
+last truth.
 
 ## Against one query a table
 

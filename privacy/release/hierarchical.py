@@ -9,7 +9,7 @@ stands out further than its noise explains keeps its own figure, and one that no
 The noise of a cell is known exactly: x - f y has the variance Var x - 2 f Cov(x, y) + f^2 Var y. For each s, effects
 are fitted by maximum likelihood; a cell deviates from the fit to the other cells, with the uncertainty of that fit.
 Rates are averaged over s by how well each explains all cells: no parameter is plugged in. What remains is a mixture of
-normal distributions within [0, 1]: its median is the figure, its middle 95% the model's interval.
+normal distributions: its median is the figure, its middle 95% the model's interval, both cut off at 0 and 1.
 
 That interval is right on average over cells. So that it is right for each of them, it is stretched to hold the 85%
 interval of the cell's own counts: whatever one cell does, its interval holds its rate in nine of ten releases at least
@@ -150,21 +150,19 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Of normal distributions within [0, 1], for every cell; each (places, groups, components)."""
+    """Of normal distributions, for every cell; each (places, groups, components)."""
 
     share: Array
     mean: Array
     deviation: Array
 
     def quantile(self, probability: float) -> Array:
-        """By bisection, to 1e-7."""
-        below, above = ndtr(-self.mean / self.deviation), ndtr((1 - self.mean) / self.deviation)
-        wanted = (self.share * (below + probability * (above - below))).sum(axis=-1)
-        low, high = np.zeros(wanted.shape), np.ones(wanted.shape)
+        """Within [0, 1]; by bisection, to 1e-7."""
+        low, high = np.zeros(self.mean.shape[:-1]), np.ones(self.mean.shape[:-1])
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             reached = (self.share * ndtr((middle[..., None] - self.mean) / self.deviation)).sum(axis=-1)
-            low, high = np.where(reached < wanted, middle, low), np.where(reached < wanted, high, middle)
+            low, high = np.where(reached < probability, middle, low), np.where(reached < probability, high, middle)
         return np.asarray((low + high) / 2)
 
 
