@@ -213,7 +213,7 @@ def _additive(x: Array, y: Array, variance: Array) -> _Effects:
     place = _share((strayed - weight * group).sum(axis=1, keepdims=True), of_place)
     of_place = np.maximum(of_place, np.finfo(float).tiny)
     contrast = np.eye(y.shape[1]) - share[:, None, :]
-    apart = np.einsum("pgh,hk,pgk->pg", contrast, inverse, contrast, optimize=True)
+    apart = (contrast @ inverse * contrast).sum(axis=-1)
     return _Effects(level + place + group, 1 / of_place + apart, float(np.log(of_place).sum() + np.log(known).sum()))
 
 

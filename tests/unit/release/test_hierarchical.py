@@ -31,7 +31,7 @@ def noisy_rates(size: np.ndarray, rate: np.ndarray, seed: int) -> NoisyRates:
     return NoisyRates(yes, yes + no, variance, 2 * variance, variance)
 
 
-def errors(interaction: float, releases: int = 60) -> tuple[float, float]:
+def errors(interaction: float, releases: int = 30) -> tuple[float, float]:
     """Root mean square error of groups of under 100, of the plain rates and of the model's, in points."""
     plain, model = [], []
     for seed in range(releases):
@@ -53,7 +53,7 @@ def test_small_groups_are_nearer_the_truth_with_and_without_interactions(interac
 @pytest.mark.parametrize("interaction", [0.0, 0.03, 0.1])
 def test_intervals_hold_the_rates_of_as_many_cells_as_they_say(interaction):
     held, narrower = [], []
-    for seed in range(40):
+    for seed in range(25):
         size, rate = truth(seed, interaction)
         noisy = noisy_rates(size, rate, 3000 + seed)
         found = modelled_rates(noisy)
@@ -66,14 +66,14 @@ def test_intervals_hold_the_rates_of_as_many_cells_as_they_say(interaction):
 
 @pytest.mark.parametrize(("children", "below"), [(25, 0.4), (80, 0.15), (80, 0.3), (200, 0.1), (200, 0.3)])
 def test_the_interval_of_a_group_that_stands_out_holds_its_rate_in_nine_of_ten_releases(children, below):
-    """However small it is and however far from the others; within what chance makes of 180 such intervals."""
+    """However small it is and however far from the others; within what chance makes of 120 such intervals."""
     ones, held = ((2, 5, 8), (3, 1, 4)), []
-    for seed in range(60):
+    for seed in range(40):
         size, rate = truth(seed, 0.0)
         size[ones], rate[ones] = children, np.rint(np.maximum(rate[ones] - below, 0.0) * children) / children
         found = modelled_rates(noisy_rates(size, rate, 2000 + seed))
         held.append((found.lower[ones] <= rate[ones]) & (rate[ones] <= found.upper[ones]))
-    assert np.mean(held) >= 0.88
+    assert np.mean(held) >= 0.87
 
 
 def test_a_group_that_stands_out_further_than_noise_explains_keeps_its_figure():
