@@ -113,7 +113,7 @@ Half-width of the 95% interval of a count of children of one ethnic group, Engla
 ## Time
 
 Processor seconds, without counting the children. The noise is OpenDP's own time, some nine microseconds a cell, of
-which its random numbers are most; everything else together takes a fifth of the whole.
+which its random numbers are most; everything else together takes a third of the whole.
 
 | | plan | measure | estimate and tabulate | all | cells drawn | rows published |
 |---|---|---|---|---|---|---|

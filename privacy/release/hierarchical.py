@@ -43,7 +43,8 @@ OWN_INTERVAL_Z = 1.4395314709384563
 """92.5% quantile of the standard normal distribution, for the 85% interval of a cell's own counts."""
 
 ROUNDS = 6
-"""Fits of the effects; changes are under a thousandth of a point after some four."""
+"""Fits of the effects. In half of the pilot's made-up tables thirty fits move no figure by more than some thousandths
+of a point, in none by more than an eighth of the width of its interval."""
 
 NEGLIGIBLE = 1e-9
 """Variance of a count, in children squared, below which there is no noise."""
