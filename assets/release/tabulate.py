@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,17 @@ from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout
-from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, key_names, measure_columns
+from ndl_export.tables.schema import (
+    BREAK_COLUMN,
+    MODEL_WITH_INTERVAL,
+    ColumnRole,
+    Flag,
+    arrow_schema,
+    key_names,
+    measure_columns,
+)
 from privacy.release.estimates import estimates_of, without_categories
+from privacy.release.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
 from privacy.release.intervals import (
     Moments,
     RatioTable,
@@ -41,7 +51,6 @@ from privacy.release.intervals import (
 )
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.shrinkage import MINIMUM_PLACES, NoisyRates, shrunk_rates
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Family, Figures, WorkloadError
 
@@ -192,8 +201,8 @@ def _block(
         else:
             largest = float(len(block.ratios[name].parts))
             found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale)
-        model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else _nothing(found.value)
-        yield name, _ratio(measure, found, model, impossible)
+        model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else {}
+        yield name, _not_applicable(_ratio(measure, found) | model, impossible)
 
 
 def _count(asked: Moments, cube: Figures) -> _Figures:
@@ -201,25 +210,21 @@ def _count(asked: Moments, cube: Figures) -> _Figures:
     counted = published_counts(asked, cube)
     value = counted.count.astype(np.float64)
     flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
-    return _figures(value, asked.values(cube), counted.lower, counted.upper, flag, _nothing(value))
+    return _figures(value, asked.values(cube), counted.lower, counted.upper, flag)
 
 
-def _ratio(measure: Measure, found: RatioTable, model: Array, impossible: NDArray[np.bool_]) -> _Figures:
+def _ratio(measure: Measure, found: RatioTable) -> dict[ColumnRole, NDArray[Any]]:
     """As published: rounded, without an estimate of its own."""
     shown = np.round(found.value, measure.decimals)
-    return _not_applicable(_figures(shown, _nothing(shown), found.lower, found.upper, found.flag, model), impossible)
+    return _figures(shown, np.full(shown.shape, np.nan), found.lower, found.upper, found.flag)
 
 
-_ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG, ColumnRole.MODEL)
+_ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG)
 
 
-def _figures(*values: NDArray[Any]) -> _Figures:
+def _figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
     """Of values in the order of `_ROLES`."""
     return dict(zip(_ROLES, values, strict=True))
-
-
-def _nothing(value: NDArray[Any]) -> Array:
-    return np.full(value.shape, np.nan)
 
 
 def _modelled(
@@ -228,14 +233,15 @@ def _modelled(
     asked: Moments,
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
-) -> Array:
-    """Percentages of councils as a model sees them, one model for each choice of axes that are at their total.
+) -> dict[ColumnRole, NDArray[Any]]:
+    """Percentages of councils as a model sees them, with their intervals; one model for each choice of axes that are at
+    their total.
 
     NaN for other areas, and where there are too few councils or a single group of children.
     """
     part, whole = rate
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
-    modelled = _nothing(impossible)
+    modelled = {role: np.full(impossible.shape, np.nan) for role in MODEL_WITH_INTERVAL}
     if len(councils) < MINIMUM_PLACES:
         return modelled
     x, y, xx, yy, xy = (
@@ -249,8 +255,9 @@ def _modelled(
         )
     )
     for groups in _alike(block, impossible[0].ravel()):
-        rates = shrunk_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
-        modelled.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
+        found = modelled_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
+        for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
+            values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
 
 
@@ -276,9 +283,10 @@ def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
 
 def _empty(rows: Layout, measure: Measure) -> _Figures:
     """No figure in any row: not available where a figure applies, until it is filled in."""
-    value, estimate, lower, upper, model = (np.full(len(rows.row_of), np.nan) for _ in range(5))
+    number = partial(np.full, len(rows.row_of), np.nan)
     flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype("<U3")
-    return _figures(value, estimate, lower, upper, flag, model)
+    figures = _figures(*(number() for _ in _ROLES[:-1]), flag)
+    return figures | ({role: number() for role in MODEL_WITH_INTERVAL} if measure.modelled else {})
 
 
 def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:

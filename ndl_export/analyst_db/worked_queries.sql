@@ -143,12 +143,13 @@ ORDER BY ours.breakdown_topic, ours.breakdown;
 
 -- # Small groups, as a model sees them
 --
--- Which ethnic groups in which councils may be furthest behind? For a map or a ranking, not for a statement.
+-- Which ethnic groups in which councils may be furthest behind? For a map or a ranking.
 --
--- The model draws each group towards what its council and its group have in general. It has no interval and hides what
--- is special about one group in one council.
-SELECT area_name, breakdown, round(gld_children_percent_model, 1) AS model_percent, gld_children_percent,
-       gld_children_percent_flag
+-- The model draws each group towards what its council and its group have in general, unless it differs by more than
+-- noise explains. lower_ci and upper_ci are the model's own 95% interval.
+SELECT area_name, breakdown, round(gld_children_percent_model, 1) AS model_percent,
+       round(gld_children_percent_model_lower_ci, 1) AS lower_ci,
+       round(gld_children_percent_model_upper_ci, 1) AS upper_ci, gld_children_percent, gld_children_percent_flag
 FROM latest.gld_headline
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown_topic = 'Ethnic group' AND sex = 'Total'

@@ -23,6 +23,7 @@ from ndl_export.tables.geography import Geography, geographies
 from ndl_export.tables.rows import Layout, RowsDiffer, layout
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
+    MODEL_WITH_INTERVAL,
     WITH_INTERVAL,
     ColumnRole,
     Flag,
@@ -145,12 +146,23 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
     if most is not None:
         checks[f"figures or limits above {most}"] = (figure > most) | (upper > most + _ROUNDING)
     if measure.modelled:
-        model = _numbers(data, measure, ColumnRole.MODEL)
-        checks["models given where the figure does not apply"] = absent & ~np.isnan(model)
-        checks["models outside the range of the figure"] = (model < 0) | (model > 100)
+        checks |= _model(absent, *(_numbers(data, measure, role) for role in MODEL_WITH_INTERVAL))
     for what, wrong in checks.items():
         if wrong.any():
             yield f"{measure.name}: {int(wrong.sum())} {what}, first in row {_row(data, expected.table, wrong)}"
+
+
+def _model(
+    absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> dict[str, NDArray[np.bool_]]:
+    """Where a model's figures or intervals are wrong, by what is wrong with them."""
+    given = ~np.isnan(model)
+    return {
+        "models given where the figure does not apply": absent & given,
+        "models without an interval, or the reverse": (np.isnan(lower) == given) | (np.isnan(upper) == given),
+        "models outside their interval": given & ~((lower <= model) & (model <= upper)),
+        "models outside the range of the figure": (lower < 0) | (upper > 100),
+    }
 
 
 def _numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:

@@ -29,7 +29,16 @@ from ndl_export.tables import ALL, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import BREAK, NO_BREAK, ColumnRole, Flag, PublishedColumn, column_name, columns
+from ndl_export.tables.schema import (
+    BREAK,
+    MODEL_WITH_INTERVAL,
+    NO_BREAK,
+    ColumnRole,
+    Flag,
+    PublishedColumn,
+    column_name,
+    columns,
+)
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
 
@@ -66,6 +75,8 @@ _GROUPS = {
     ColumnRole.FLAG: "Reliability",
     ColumnRole.BREAK: "Breaks in the time series",
     ColumnRole.MODEL: "Model estimates",
+    ColumnRole.MODEL_LOWER: "Model estimates",
+    ColumnRole.MODEL_UPPER: "Model estimates",
 }
 
 
@@ -174,7 +185,7 @@ def _cell(column: CsvColumn) -> str:
     if role is ColumnRole.FLAG:
         return f"CASE {flag} {_words(RELIABILITY)} ELSE {flag} END"
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
-    if role is ColumnRole.MODEL:
+    if role in MODEL_WITH_INTERVAL:
         absent += f" WHEN {name} IS NULL THEN {quoted(Flag.NOT_APPLICABLE)}"
     withheld = (
         f"WHEN {flag} = {quoted(Flag.WITHHELD)} THEN {quoted(WITHHELD_SYMBOL)}" if role is ColumnRole.FIGURE else ""

@@ -2,8 +2,8 @@
 
 Every table has columns of time, of place, its filters, whether there is a break in the time series, and then for each
 measure the figure shown, for counts the unbiased estimate behind it, both ends of the 95% interval and a flag, and
-where the definition asks for it a model's estimate. Names, types and descriptions are derived from the table
-definition; nothing else in the project spells them out.
+where the definition asks for it a model's estimate with both ends of its own interval. Names, types and descriptions
+are derived from the table definition; nothing else in the project spells them out.
 """
 
 from __future__ import annotations
@@ -58,10 +58,14 @@ class ColumnRole(StrEnum):
     UPPER = "upper"
     FLAG = "flag"
     MODEL = "model"
+    MODEL_LOWER = "model lower"
+    MODEL_UPPER = "model upper"
 
 
 WITH_INTERVAL = (ColumnRole.FIGURE, ColumnRole.LOWER, ColumnRole.UPPER)
 """Roles of a figure and of the two ends of its interval."""
+MODEL_WITH_INTERVAL = (ColumnRole.MODEL, ColumnRole.MODEL_LOWER, ColumnRole.MODEL_UPPER)
+"""The same of a model's figure."""
 KEY_ROLES = (ColumnRole.TIME, ColumnRole.PLACE, ColumnRole.FILTER)
 """Roles of the columns that say what a row is about; no two rows of a table agree in all of them."""
 
@@ -138,7 +142,8 @@ def key_names(table: Table) -> tuple[str, ...]:
 
 
 def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
-    """The columns of one measure: figure, estimate (counts only), ends of the interval, flag, model (if any)."""
+    """The columns of one measure: figure, estimate (counts only), ends of the interval, flag, and a model's figure and
+    ends (if any)."""
     return tuple(
         PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
@@ -167,8 +172,20 @@ def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
                 f"{measure.label} (model)",
                 pa.float64(),
                 f"{measure.description}: a model's estimate on rows of councils, drawn towards what its council and its"
-                " characteristic have in general; steadier for small groups, has no interval, and hides what is special"
-                " about one group in one council",
+                " characteristic have in general, unless it differs by more than noise explains; steadier for small"
+                " groups, to be used with its own interval",
+            ),
+            (
+                ColumnRole.MODEL_LOWER,
+                f"{measure.label} (model, lower 95% limit)",
+                pa.float64(),
+                f"{measure.description}: lower end of the model's {INTERVAL}",
+            ),
+            (
+                ColumnRole.MODEL_UPPER,
+                f"{measure.label} (model, upper 95% limit)",
+                pa.float64(),
+                f"{measure.description}: upper end of the model's {INTERVAL}",
             ),
         )
         if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]
@@ -176,8 +193,8 @@ def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
 
 
 _ABSENT_ROLES = {
-    (True, False): {ColumnRole.MODEL},
-    (False, False): {ColumnRole.ESTIMATE, ColumnRole.MODEL},
+    (True, False): set(MODEL_WITH_INTERVAL),
+    (False, False): {ColumnRole.ESTIMATE, *MODEL_WITH_INTERVAL},
     (False, True): {ColumnRole.ESTIMATE},
 }
 """Roles that a measure has no column for, by whether it counts and whether it is modelled."""
@@ -215,6 +232,8 @@ _SUFFIXES = {
     ColumnRole.UPPER: "_upper_ci",
     ColumnRole.FLAG: "_flag",
     ColumnRole.MODEL: "_model",
+    ColumnRole.MODEL_LOWER: "_model_lower_ci",
+    ColumnRole.MODEL_UPPER: "_model_upper_ci",
 }
 
 

@@ -12,7 +12,7 @@ What a privacy reviewer reads, in the order in which things happen:
     session       charge, draw, store, commit: once, through any crash      the only caller of the mechanism
     estimates     figures with exact variances, councils and regions too    post-processing
     intervals     what a reader sees of them, and may expect beforehand     post-processing
-    shrinkage     rates as a model sees them, labelled as such              post-processing
+    hierarchical  rates as a model sees them, labelled as such              post-processing
     statement     what is protected, and what is not                        public
 
 `components` and `covariance` hold the linear algebra; `ledger_storage`, `ledger_sqlite` and `ledger_postgres`, where

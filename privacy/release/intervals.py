@@ -159,15 +159,17 @@ def rate_differences(
     return RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
-def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array) -> tuple[Array, Array]:
-    """Centre and half-width of the 95% interval for E[x]/E[y] by Fieller's theorem; xx, yy, xy are (co)variances.
+def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95) -> tuple[Array, Array]:
+    """Centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; xx, yy, xy are (co)variances.
+
+    It is the 95% interval, or that of another quantile `z` of the standard normal distribution.
 
     The interval is the set of r with (x - r y)^2 <= z^2 (xx - 2 r xy + r^2 yy), a quadratic in r. It is bounded where y
     exceeds zero by more than z standard errors; anywhere else the half-width is infinite and the centre 0.
     """
-    square = y**2 - Z95**2 * yy
-    middle = x * y - Z95**2 * xy
-    constant = x**2 - Z95**2 * xx
+    square = y**2 - z**2 * yy
+    middle = x * y - z**2 * xy
+    constant = x**2 - z**2 * xx
     bounded = (y > 0) & (square > NEGLIGIBLE * y**2)
     root = np.sqrt(np.maximum(middle**2 - square * constant, 0.0))
     divisor = np.where(bounded, square, 1.0)

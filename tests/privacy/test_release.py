@@ -344,4 +344,12 @@ def test_the_model_stands_on_rows_of_councils_alone(bundles: dict[int, Path]) ->
     assert not ((modelled.breakdown == "Total") & (modelled.sex == "Total")).any()
     small = modelled[modelled.gld_children_percent_flag == "low"]
     assert len(small)
-    assert small.gld_children_percent_model.between(0, 100).all()
+    lower, upper = modelled.gld_children_percent_model_lower_ci, modelled.gld_children_percent_model_upper_ci
+    assert modelled.gld_children_percent_model.between(lower, upper).all()
+    assert lower.min() >= 0
+    assert upper.max() <= 100
+    narrower = upper - lower < modelled.gld_children_percent_upper_ci - modelled.gld_children_percent_lower_ci
+    assert narrower[small.index].mean() > 0.5
+    others = table[table.gld_children_percent_model.isna()]
+    assert others.gld_children_percent_model_lower_ci.isna().all()
+    assert others.gld_children_percent_model_upper_ci.isna().all()

@@ -23,7 +23,7 @@ from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
 from ndl_export.tables import FAMILIES, Family, Measure
 from ndl_export.tables.rows import Children, Layout
-from ndl_export.tables.schema import BREAK_COLUMN, ColumnRole, Flag, arrow_schema, column_name
+from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, arrow_schema, column_name
 from privacy.release.inference import inference
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
@@ -204,12 +204,13 @@ def _ratio_columns(
     value = rng.uniform(0.0, largest, len(absent))
     flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
     least = float(measure.kind.least)
-    model = {column_name(measure, ColumnRole.MODEL): pa.array(value, mask=absent)} if measure.modelled else {}
-    return model | {
+    lower, upper = np.maximum(value - half_width, least), np.minimum(value + half_width, largest)
+    model = dict(zip(MODEL_WITH_INTERVAL, (value, lower, upper), strict=True)) if measure.modelled else {}
+    return {column_name(measure, role): pa.array(values, mask=absent) for role, values in model.items()} | {
         column_name(measure, ColumnRole.FIGURE): pa.array(
             np.round(value, measure.decimals), mask=absent | (flag == "low")
         ),
-        column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(value - half_width, least), mask=absent),
-        column_name(measure, ColumnRole.UPPER): pa.array(np.minimum(value + half_width, largest), mask=absent),
+        column_name(measure, ColumnRole.LOWER): pa.array(lower, mask=absent),
+        column_name(measure, ColumnRole.UPPER): pa.array(upper, mask=absent),
         column_name(measure, ColumnRole.FLAG): pa.array(np.where(absent, symbols, flag)),
     }

@@ -18,10 +18,10 @@ from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW,
 from privacy.release.child_table import true_counts
 from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
+from privacy.release.hierarchical import NoisyRates, modelled_rates
 from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
-from privacy.release.shrinkage import NoisyRates, shrunk_rates
 from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
 from sources.reference.profile_results import council_size
 from tests.support.release.examples import published_rates
@@ -33,10 +33,25 @@ _NO_REVIEW = {dots_category(seen, c) for seen in ("Setting only", "Neither") for
 _NO_SETTING = {dots_category(seen, c) for seen in ("Health visitor only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
 
 
-def child_table(councils: Sequence[str], seed: int, interaction: float = 0.0, special: float = 0.0) -> pa.Table:
-    """A child for each published one. Chances of a good level of development are additive over council and
-    characteristics; `interaction` is the standard deviation, in shares, of what a group does besides in one council,
-    and `special` is taken off one ethnic group in one council, the second in the order of both."""
+@dataclass(frozen=True)
+class Truth:
+    """How chances of a good level of development differ from being additive over council and characteristics.
+
+    `interaction` is the standard deviation, in shares, of what a group does besides in one council: normal, or with
+    `heavy_tails` of Student's t distribution with three degrees of freedom. `special` is taken off one ethnic group in
+    one council, the second in the order of both.
+    """
+
+    interaction: float = 0.0
+    special: float = 0.0
+    heavy_tails: bool = False
+
+
+ADDITIVE = Truth()
+
+
+def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
+    """A child for each published one."""
     rng = np.random.default_rng(seed)
     council = np.repeat(np.arange(len(councils)), [round(council_size(name)) for name in councils])
     rows = len(council)
@@ -46,8 +61,8 @@ def child_table(councils: Sequence[str], seed: int, interaction: float = 0.0, sp
         shares = np.array(list(public_shares(attribute.label, attribute.categories).values()))
         codes[attribute.name] = rng.choice(len(shares), rows, p=shares / shares.sum())
         if attribute.name in CHARACTERISTICS:
-            chance += _effects(rng, len(councils), shares, interaction)[council, codes[attribute.name]]
-    chance -= special * ((council == 1) & (codes["ethnic_group"] == 1))
+            chance += _effects(rng, len(councils), shares, truth)[council, codes[attribute.name]]
+    chance -= truth.special * ((council == 1) & (codes["ethnic_group"] == 1))
     codes["gld"] = (rng.random(rows) >= np.clip(chance, 0.02, 0.98)).astype(int)
     dots = np.array(DOTS.categories)[codes["dots"]]
     _overrule(codes, "asq3", NO_REVIEW, np.isin(dots, list(_NO_REVIEW)))
@@ -57,10 +72,12 @@ def child_table(councils: Sequence[str], seed: int, interaction: float = 0.0, sp
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **columns})
 
 
-def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, interaction: float) -> np.ndarray:
+def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:
     """(councils, categories): of the category everywhere, and of it in each council."""
     general = rng.normal(0, 0.06, len(shares))
-    return general - shares @ general / shares.sum() + rng.normal(0, interaction, (councils, len(shares)))
+    shape = councils, len(shares)
+    own = rng.standard_t(3, shape) / math.sqrt(3) if truth.heavy_tails else rng.normal(0, 1, shape)
+    return general - shares @ general / shares.sum() + truth.interaction * own
 
 
 def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.ndarray) -> None:
@@ -71,53 +88,69 @@ def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.
 
 @dataclass(frozen=True)
 class Cells:
-    """Every council by category of every characteristic, in points: sizes, and errors of each way by release."""
+    """Every council by category of every characteristic, in points: (releases, cells) each, by way of making them.
+
+    `covered` tells whether the truth lies in the 95% interval, `widths` how wide that is; `special`: (cells,), which is
+    the one group that may do unlike itself.
+    """
 
     sizes: Array
-    errors: dict[str, Array]
     special: NDArray[np.bool_]
-    covered: NDArray[np.bool_]
-    """(releases, cells): whether the truth lies in the published interval."""
+    errors: dict[str, Array]
+    covered: dict[str, Array]
+    widths: dict[str, Array]
 
-    def coverage(self, at_least: float) -> float:
-        return float(self.covered[:, self.sizes >= at_least].mean())
+    def within(self, least: float, most: float = math.inf) -> NDArray[np.bool_]:
+        """(releases, cells): of so many children."""
+        return (self.sizes >= least) & (self.sizes < most)
+
+    def the_one(self) -> NDArray[np.bool_]:
+        """(releases, cells)."""
+        return np.broadcast_to(self.special, self.sizes.shape)
+
+    def coverage(self, way: str, cells: NDArray[np.bool_]) -> float:
+        return float(self.covered[way][cells].mean())
+
+    def width(self, way: str, cells: NDArray[np.bool_]) -> float:
+        return float(self.widths[way][cells].mean())
 
     def mean_absolute(self, way: str, at_least: float) -> float:
-        return float(np.abs(self.errors[way][:, self.sizes >= at_least]).mean())
+        return float(np.abs(self.errors[way][self.within(at_least)]).mean())
 
-    def root_mean_square(self, way: str, least: float, most: float) -> float:
-        within = (self.sizes >= least) & (self.sizes < most)
-        return float(np.sqrt((self.errors[way][:, within] ** 2).mean()))
+    def root_mean_square(self, way: str, cells: NDArray[np.bool_]) -> float:
+        return float(np.sqrt((self.errors[way][cells] ** 2).mean()))
 
-    def of_the_one(self, way: str) -> float:
-        """Root mean square error of the one group that may do unlike itself."""
-        return float(np.sqrt((self.errors[way][:, self.special] ** 2).mean()))
+    def share_near(self, way: str, points: float, cells: NDArray[np.bool_]) -> float:
+        """Share of the cells whose figure is no further from the truth than so many points."""
+        return float((np.abs(self.errors[way][cells]) <= points).mean())
 
     def mean_error(self, way: str) -> float:
-        """Its mean error."""
-        return float(self.errors[way][:, self.special].mean())
+        """Of the one group."""
+        return float(self.errors[way][self.the_one()].mean())
 
 
 def release_errors(
-    councils: Sequence[str], releases: int, *, rho: float | None = None, interaction: float = 0.0, special: float = 0.0
+    councils: Sequence[str], releases: int, *, rho: float | None = None, truth: Truth = ADDITIVE, tables: int = 1
 ) -> Cells:
-    """Errors over repeated releases of one child table, all at one budget."""
+    """Errors over repeated releases of each of so many child tables, all at one budget."""
     policy = load_policy()
     plan = plan_family("pupil", councils, policy)
     plan = plan if rho is None else make_plan(plan.family, rho, delta=policy.delta)
-    table = child_table(councils, seed=1, interaction=interaction, special=special)
-    counts = true_counts(table, plan)
-    exact = true_counts(table, _whole(plan))
-    found: dict[str, list[Array]] = {}
-    for _ in range(releases):
-        for way, errors in _one(plan, counts, exact).items():
-            found.setdefault(way, []).append(errors)
-    sizes = np.concatenate([exact[_names(plan, name)].sum(axis=_gld(plan, name)).ravel() for name in CHARACTERISTICS])
+    sizes: list[Array] = []
+    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}, "widths": {}}
+    for seed in range(1, tables + 1):
+        table = child_table(councils, seed, truth)
+        counts, exact = true_counts(table, plan), true_counts(table, _whole(plan))
+        size = [exact[_names(plan, name)].sum(axis=_gld(plan, name)).ravel() for name in CHARACTERISTICS]
+        for _ in range(releases):
+            sizes.append(np.concatenate(size))
+            for what, ways in _one(plan, counts, exact).items():
+                for way, values in ways.items():
+                    found[what].setdefault(way, []).append(values)
     marked = [np.zeros(plan.family.shape(("council", name)), dtype=bool) for name in CHARACTERISTICS]
     marked[CHARACTERISTICS.index("ethnic_group")][1, 1] = True
-    covered = np.array(found.pop("covered")) > 0
-    errors = {way: np.array(each) for way, each in found.items()}
-    return Cells(sizes, errors, np.concatenate([m.ravel() for m in marked]), covered)
+    all_found = {what: {way: np.array(each) for way, each in ways.items()} for what, ways in found.items()}
+    return Cells(np.array(sizes), np.concatenate([m.ravel() for m in marked]), **all_found)
 
 
 def queries(plan: Plan) -> tuple[int, int]:
@@ -126,29 +159,38 @@ def queries(plan: Plan) -> tuple[int, int]:
     return len(maximal), int(maximal.sum())
 
 
-def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, Array]:
-    """Errors of one release, in points, by way of making it; `covered` is 1 where the interval holds the truth."""
+def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
+    """`errors`, `covered` and `widths` of one release, in points, by way of making it."""
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
     each, detailed = queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
-    ways: dict[str, list[Array]] = {"release": [], "each": [], "detailed": [], "model": [], "covered": []}
+    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}, "widths": {}}
+
+    def note(what: str, way: str, values: Array) -> None:
+        found[what].setdefault(way, []).append(values.ravel())
+
     for name in CHARACTERISTICS:
         table = np.moveaxis(exact[_names(plan, name)], _gld(plan, name), -1).astype(np.float64)
-        truth = _rate(table[..., 0], table.sum(axis=-1))
+        truth = 100 * _rate(table[..., 0], table.sum(axis=-1))
         axes = {a: Selector.each(plan.family.attribute(a)) for a in ("council", name)}
         part, whole = Cube(axes, {"gld": Selector.only(plan.family.attribute("gld"), "Yes")}), Cube(axes)
         x, y = estimates.values(part), estimates.values(whole)
         noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
-        ways["release"].append(100 * (_rate(x, y) - truth))
-        published = published_rates(estimates, part, whole, load_policy().reliability)
-        ways["covered"].append(((published.lower <= 100 * truth) & (100 * truth <= published.upper)).astype(float))
-        ways["model"].append(100 * (shrunk_rates(noisy) - truth))
+        published, model = published_rates(estimates, part, whole, load_policy().reliability), modelled_rates(noisy)
+        note("errors", "release", 100 * _rate(x, y) - truth)
+        note("errors", "model", 100 * model.rate - truth)
+        for way, lower, upper in (
+            ("release", published.lower, published.upper),
+            ("model", 100 * model.lower, 100 * model.upper),
+        ):
+            note("covered", way, (lower <= truth) & (truth <= upper))
+            note("widths", way, upper - lower)
         for way, number, parts in (("each", each, 1), ("detailed", detailed, 3)):
             sigma = math.sqrt(number / (2 * plan.rho))
             drawn = sum(source.add([np.zeros(table.size, dtype=np.int64)], [sigma])[0] for _ in range(parts))
             query = table + np.asarray(drawn).reshape(table.shape)
-            ways[way].append(100 * (_rate(query[..., 0], query.sum(axis=-1)) - truth))
-    return {way: np.concatenate([e.ravel() for e in errors]) for way, errors in ways.items()}
+            note("errors", way, 100 * _rate(query[..., 0], query.sum(axis=-1)) - truth)
+    return {what: {way: np.concatenate(e) for way, e in ways.items()} for what, ways in found.items()}
 
 
 def _rate(part: Array, whole: Array) -> Array:

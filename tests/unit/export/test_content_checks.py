@@ -71,6 +71,9 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "is not the sum of its councils": ("parent_experience", lambda t: nudge(t, "response_count_estimate")),
     "columns differ": ("asq3_outcomes", lambda t: t.drop_columns(["breakdown"])),
     "rows are missing": ("asq3_outcomes", lambda t: t.slice(1)),
+    "models without an interval": ("joined_dots", lambda t: first(t, "gld_children_percent_model_upper_ci", None)),
+    "models outside their interval": ("joined_dots", lambda t: first(t, "gld_children_percent_model", -1.0)),
+    "models outside the range": ("joined_dots", lambda t: first(t, "gld_children_percent_model_lower_ci", -1.0)),
     "should be": ("asq3_outcomes", lambda t: retyped(t, "asq3_domain", pa.large_string())),
 }
 

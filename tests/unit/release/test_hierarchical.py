@@ -1,0 +1,205 @@
+"""The model's column: nearer the truth for small groups, follows a group that stands out, and intervals that hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privacy.release.hierarchical import OWN_INTERVAL_Z, NoisyRates, _additive, _fit, modelled_rates
+from privacy.release.intervals import Z95, fieller
+from tests.support.daily import examples
+
+PLACES, GROUPS, NOISE = 12, 6, 12.0
+
+
+def truth(seed: int, interaction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes, most of them small, and rates: additive but for `interaction`, a standard deviation."""
+    rng = np.random.default_rng(seed)
+    size = np.rint(rng.lognormal(4.5, 1.0, (PLACES, GROUPS))) + 5
+    chance = 0.66 + rng.normal(0, 0.04, (PLACES, 1)) + rng.normal(0, 0.08, (1, GROUPS))
+    chance = np.clip(chance + rng.normal(0, interaction, (PLACES, GROUPS)), 0.05, 0.95)
+    return size, rng.binomial(size.astype(int), chance) / size
+
+
+def noisy_rates(size: np.ndarray, rate: np.ndarray, seed: int) -> NoisyRates:
+    """Noise of one variance on those at the level and on those below it, as a table measures."""
+    rng = np.random.default_rng(seed)
+    yes, no = (share * size + rng.normal(0, NOISE, size.shape) for share in (rate, 1 - rate))
+    variance = np.full(size.shape, NOISE**2)
+    return NoisyRates(yes, yes + no, variance, 2 * variance, variance)
+
+
+def errors(interaction: float, releases: int = 30) -> tuple[float, float]:
+    """Root mean square error of groups of under 100, of the plain rates and of the model's, in points."""
+    plain, model = [], []
+    for seed in range(releases):
+        size, rate = truth(seed, interaction)
+        noisy = noisy_rates(size, rate, 1000 + seed)
+        small = size < 100
+        ratio = np.clip(noisy.x / np.where(noisy.y > 0, noisy.y, np.inf), 0, 1)
+        plain.append((100 * (ratio - rate)[small]) ** 2)
+        model.append((100 * (modelled_rates(noisy).rate - rate)[small]) ** 2)
+    return float(np.sqrt(np.concatenate(plain).mean())), float(np.sqrt(np.concatenate(model).mean()))
+
+
+@pytest.mark.parametrize(("interaction", "share"), [(0.0, 0.6), (0.04, 0.7)])
+def test_small_groups_are_nearer_the_truth_with_and_without_interactions(interaction, share):
+    plain, model = errors(interaction)
+    assert model < share * plain
+
+
+@pytest.mark.parametrize("interaction", [0.0, 0.03, 0.1])
+def test_intervals_hold_the_rates_of_as_many_cells_as_they_say(interaction):
+    held, narrower = [], []
+    for seed in range(25):
+        size, rate = truth(seed, interaction)
+        noisy = noisy_rates(size, rate, 3000 + seed)
+        found = modelled_rates(noisy)
+        held.append((found.lower <= rate) & (rate <= found.upper))
+        low, high = own_interval(noisy, Z95)
+        narrower.append(((found.upper - found.lower) / (high - low))[size < 100])
+    assert 0.93 < np.mean(held) < 0.975
+    assert np.concatenate(narrower).mean() < 0.95
+
+
+@pytest.mark.parametrize(("children", "below"), [(25, 0.4), (80, 0.15), (80, 0.3), (200, 0.1), (200, 0.3)])
+def test_the_interval_of_a_group_that_stands_out_holds_its_rate_in_nine_of_ten_releases(children, below):
+    """However small it is and however far from the others; within what chance makes of 120 such intervals."""
+    ones, held = ((2, 5, 8), (3, 1, 4)), []
+    for seed in range(40):
+        size, rate = truth(seed, 0.0)
+        size[ones], rate[ones] = children, np.rint(np.maximum(rate[ones] - below, 0.0) * children) / children
+        found = modelled_rates(noisy_rates(size, rate, 2000 + seed))
+        held.append((found.lower[ones] <= rate[ones]) & (rate[ones] <= found.upper[ones]))
+    assert np.mean(held) >= 0.87
+
+
+def test_a_group_that_stands_out_further_than_noise_explains_keeps_its_figure():
+    off = []
+    for seed in range(30):
+        size, rate = truth(seed, 0.0)
+        size[2, 3], rate[2, 3] = 200, 0.30
+        noisy = noisy_rates(size, rate, 2000 + seed)
+        off.append(100 * (modelled_rates(noisy).rate - noisy.x / noisy.y)[2, 3])
+    assert np.abs(off).mean() < 2
+
+
+def test_the_expectation_of_a_cell_comes_from_the_others():
+    size, rate = truth(4, 0.0)
+    noisy = noisy_rates(size, rate, 4)
+    spreads = np.array([0.02, 0.25]) ** 2
+    before = _fit(noisy, spreads).expected[2, 3]
+    noisy.x[2, 3] += 4 * NOISE
+    assert _fit(noisy, spreads).expected[2, 3] == pytest.approx(before, abs=0.003)
+
+
+def test_the_interval_holds_the_85_percent_interval_of_the_cell_itself():
+    size, rate = truth(2, 0.0)
+    noisy = noisy_rates(size, rate, 2)
+    found, (low, high) = modelled_rates(noisy), own_interval(noisy, OWN_INTERVAL_Z)
+    assert (found.lower <= low).all()
+    assert (found.upper >= high).all()
+
+
+def own_interval(noisy: NoisyRates, z: float) -> tuple[np.ndarray, np.ndarray]:
+    middle, half_width = fieller(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z)
+    return np.clip(middle - half_width, 0, 1), np.clip(middle + half_width, 0, 1)
+
+
+def test_without_noise_rates_are_as_they_were():
+    size, rate = truth(6, 0.05)
+    nothing = np.zeros(size.shape)
+    found = modelled_rates(NoisyRates(rate * size, size, nothing, nothing, nothing))
+    for values in (found.rate, found.lower, found.upper):
+        np.testing.assert_allclose(values, rate, atol=1e-4)
+
+
+def test_large_groups_are_left_as_they_are():
+    size = np.full((PLACES, GROUPS), 50_000.0)
+    rate = np.random.default_rng(3).uniform(0.4, 0.8, size.shape)
+    noisy = noisy_rates(size, rate, 4)
+    np.testing.assert_allclose(modelled_rates(noisy).rate, noisy.x / noisy.y, atol=2e-4)
+
+
+def test_a_group_that_noise_drowns_is_what_its_place_and_its_kind_suggest_and_may_be_anything():
+    size, rate = truth(1, 0.0)
+    size[3, 2], rate[3, 2] = 60, 0.6
+    noisy = noisy_rates(size, rate, 5)
+    for variance, times in ((noisy.xx, 1), (noisy.yy, 2), (noisy.xy, 1)):
+        variance[3, 2] = times * 500.0**2
+    found = modelled_rates(noisy)
+    others = np.delete(modelled_rates(noisy).rate, 3, axis=0)[:, 2]
+    assert others.min() - 0.1 < found.rate[3, 2] < others.max() + 0.1
+    assert (found.lower[3, 2], found.upper[3, 2]) == (0, 1)
+
+
+def test_neither_the_order_of_places_nor_that_of_groups_matters_nor_the_time():
+    size, rate = truth(7, 0.03)
+    noisy = noisy_rates(size, rate, 7)
+    places, groups = np.random.default_rng(1).permutation(PLACES), np.random.default_rng(2).permutation(GROUPS)
+    mixed = np.ix_(places, groups)
+    arrays = (noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy)
+    found, again = modelled_rates(noisy), modelled_rates(NoisyRates(*arrays))
+    other = modelled_rates(NoisyRates(*(values[mixed] for values in arrays)))
+    for name in ("rate", "lower", "upper"):
+        assert (getattr(found, name) == getattr(again, name)).all()
+        np.testing.assert_allclose(getattr(other, name), getattr(found, name)[mixed], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@examples(60)
+@given(st.integers(0, 10_000), st.floats(0, 200), st.integers(4, 9), st.integers(1, 5))
+def test_every_input_has_a_rate_within_its_interval(seed, noise, places, groups):
+    rng = np.random.default_rng(seed)
+    y = rng.normal(30, 60, (places, groups))
+    variance = np.full(y.shape, noise)
+    found = modelled_rates(NoisyRates(rng.normal(20, 60, y.shape), y, variance, 2 * variance, variance))
+    assert ((found.lower >= 0) & (found.upper <= 1)).all()
+    assert ((found.lower <= found.rate) & (found.rate <= found.upper)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_counts_of_nobody_have_a_rate():
+    nobody = np.zeros((4, 3))
+    found = modelled_rates(NoisyRates(nobody, nobody, nobody + 9, nobody + 18, nobody + 9))
+    assert ((found.lower == 0) & (found.upper == 1)).all()
+
+
+def test_few_places_are_refused():
+    size, rate = truth(1, 0.0)
+    with pytest.raises(ValueError, match="needs 4 places, not 3"):
+        modelled_rates(noisy_rates(size[:3], rate[:3], 1))
+
+
+@examples(40)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
+def test_effects_and_their_variances_are_those_of_least_squares(seed, unknown):
+    """Against a general solver, on the cells of which something is known."""
+    rng = np.random.default_rng(seed)
+    y = np.rint(rng.lognormal(4, 1, (5, 4))) * (rng.random((5, 4)) >= unknown)
+    x, variance = 0.3 * y + rng.normal(0, 2, y.shape), rng.uniform(50, 500, y.shape)
+    weight, known = (y**2 / variance).ravel(), y.ravel() > 0
+    places, groups = np.kron(np.eye(5), np.ones((4, 1))), np.tile(np.eye(4), (5, 1))
+    whole = np.hstack([places, groups])
+    design = whole[known] * np.sqrt(weight[known])[:, None]
+    target = (x.ravel()[known] / y.ravel()[known]) * np.sqrt(weight[known])
+    exact = whole @ np.linalg.lstsq(design, target, rcond=1e-9)[0]
+    inverse = np.linalg.pinv(design.T @ design, rcond=1e-9, hermitian=True)
+    effects = _additive(x, y, variance)
+    np.testing.assert_allclose(effects.sum.ravel()[known], exact[known], atol=1e-6)
+    np.testing.assert_allclose(
+        effects.variance.ravel()[known], np.einsum("ij,jk,ik->i", whole, inverse, whole)[known], rtol=1e-6, atol=1e-9
+    )
+
+
+def test_a_group_of_which_nothing_is_known_is_expected_to_do_as_the_others():
+    size, rate = truth(1, 0.0)
+    size[:, 2] = 0
+    noisy = noisy_rates(size, rate, 3)
+    noisy = NoisyRates(noisy.x, np.where(size > 0, noisy.y, -5.0), noisy.xx, noisy.yy, noisy.xy)
+    seen = modelled_rates(noisy).rate
+    others = np.delete(seen, 2, axis=1)
+    assert (others.min(axis=1) - 0.05 < seen[:, 2]).all()
+    assert (seen[:, 2] < others.max(axis=1) + 0.05).all()
