@@ -19,6 +19,7 @@ from scipy.stats import norm
 from ndl_export.bundle.make import write_bundle
 from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
+from ndl_export.tables import TABLES
 from privacy.release.inference import most_found
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts
@@ -65,7 +66,8 @@ def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
 def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:
     flags = tables["joined_dots"]["gld_children_percent_flag"]
     numbers = [str(pc.sum(pc.equal(flags, flag)).as_py() or 0) for flag in ("", "u", "low", "x")]
-    (line,) = [line for line in reliability_grid(tables).splitlines() if line.startswith("| `joined_dots`")]
+    label = TABLES["joined_dots"].measure("gld_children_percent").label
+    (line,) = [line for line in reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")]
     assert [cell.strip() for cell in line.split("|")[3:7]] == numbers
 
 
