@@ -39,6 +39,7 @@ from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 from sources.reference.places import place
+from sources.reference.targets import targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE)
@@ -76,6 +77,7 @@ def add_dimensions(
         "question": _question_rows(),
         "answer": _answer_rows(),
         "seen_and_concern": _seen_and_concern_rows(),
+        "target": ((t.name, t.area_code or "", t.percent, t.year, t.source) for t in targets()),
         "characteristic": _characteristic_rows(),
         "child_group": _child_group_rows(),
         "comparison": ((c.comparison, c.topic, c.first, c.second) for c in comparisons()),

@@ -337,3 +337,35 @@ SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_grou
        round(s.change_high, 2) AS change_upper_ci, s.change_low > 0 OR s.change_high < 0 AS is_certain
 FROM changes AS s
 ORDER BY s.time_period, s.release_position;
+
+-- How far each area is from a target for its children, what that is in children, and how sure it is.
+--
+-- Targets are those of dimension.target: the national ambition of 75% by 2028 for every area, and local ones for their
+-- own. points_to_go and children_to_go are what the cohort's own children lack (negative where the target is passed),
+-- with the interval of the noise; children count as many as are in the cohort. chance_met is the chance that these
+-- children meet it, given the noise; the verdict says so where it is above 97.5% or below 2.5%. points_a_year is the
+-- rise that it takes each year until then.
+--
+--     FROM gld_to_target('Total')
+CREATE MACRO gld_to_target(child_group, cohort := NULL) AS TABLE
+WITH asked AS (SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
+figures AS (
+    SELECT f.*, t.target, t.target_percent, t.target_year, f.gld_children_percent AS p,
+           f.gld_children_percent_lower_ci AS l, f.gld_children_percent_upper_ci AS u,
+           t.target_year - 2000 - right(f.time_period, 2)::INTEGER AS years,
+           greatest(standard_error(p, l, u), 0.001) AS noise
+    FROM asked AS a, releases.gld_by_group AS f
+    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
+    JOIN dimension.target AS t ON t.area_code IN ('', f.area_code)
+    WHERE f.group_key = a.group_key AND f.time_period = a.time_period)
+SELECT area_name, child_group, time_period, target, target_percent, target_year, p AS gld_percent,
+       round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1) AS points_lower_ci,
+       round(target_percent - l, 1) AS points_upper_ci,
+       round((target_percent - p) / 100 * children_count_estimate) AS children_to_go,
+       round((target_percent - u) / 100 * children_count_estimate) AS children_lower_ci,
+       round((target_percent - l) / 100 * children_count_estimate) AS children_upper_ci,
+       round(normal_cdf((p - target_percent) / noise), 3) AS chance_met,
+       CASE WHEN p IS NULL THEN 'no figure' WHEN l >= target_percent THEN 'met' WHEN u < target_percent THEN 'not met'
+            ELSE 'cannot be told from the noise' END AS verdict,
+       CASE WHEN years > 0 THEN round((target_percent - p) / years, 2) END AS points_a_year
+FROM figures ORDER BY is_all_together DESC, points_to_go DESC, area_name, target;

@@ -248,6 +248,21 @@ CREATE TABLE dimension.seen_and_concern (
     PRIMARY KEY (seen_by, concern_by)
 );
 
+-- Targets for a good level of development: of every area, or of one; gld_to_target holds the figures against them
+CREATE TABLE dimension.target (
+    -- What the target is called
+    target VARCHAR,
+    -- Code of its area; an empty text for one that is every area's
+    area_code VARCHAR,
+    -- Percentage of children to be at a good level of development
+    target_percent DOUBLE NOT NULL,
+    -- Year in which the academic year of the target ends
+    target_year INTEGER NOT NULL,
+    -- Who set it, where
+    source VARCHAR NOT NULL,
+    PRIMARY KEY (target, area_code)
+);
+
 -- What the groups of gld_by_group differ in, and where their figures come from
 CREATE TABLE dimension.characteristic (
     -- Name, as the macros take it

@@ -14,6 +14,16 @@ WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority' AND breakdown = 'Total' AND sex = 'Total'
 ORDER BY gld_children_percent DESC;
 
+-- # How far from the national ambition?
+--
+-- How many more children would have to reach a good level of development for 75%, in each area, and how sure is that?
+--
+-- Points and children that the cohort lacks; a negative number is above the target. Where the verdict is that it cannot
+-- be told, the noise is larger than the distance. A local target stands in a line of its own.
+SELECT area_name, target, target_percent, gld_percent, points_to_go, children_to_go, children_lower_ci,
+       children_upper_ci, verdict, points_a_year
+FROM gld_to_target('Total');
+
 -- # Free school meal gap
 --
 -- How far are children eligible for free school meals behind the others, by council?

@@ -8,6 +8,8 @@
   note); a score below the cut-off is "below", any other is "at or above".
 - `published_eyfsp_202425.csv`: figures of "Early years foundation stage profile results, 2024/25" (DfE) for England and
   the pilot councils; `how_read` says whether a figure was read or added up.
+- `gld_targets.csv`: targets for a good level of development, national and local, each with its source; a local one has
+  the code of its area.
 - `published_expected_level.csv`: shares of children at the expected level, by area of learning, for England and the
   pilot councils, 2021/22 to 2024/25 (DfE, Local Authority Interactive Tool).
 - `published_children_202122.csv`: numbers of children of the pilot councils by sex, ethnic group, first language and

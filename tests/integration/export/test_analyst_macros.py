@@ -304,6 +304,35 @@ def test_chances_of_ranks(reader: duckdb.DuckDBPyConnection, tables: dict[str, p
     assert sum(row["chance_highest"] for row in found) == pytest.approx(1, abs=0.02)
 
 
+def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    found = {row["area_name"]: row for row in answer(reader, "FROM gld_to_target('Total')")}
+    for row in council_rows(tables):
+        (p, low, high), told = ends(row), found[row["la_name"]]
+        assert (told["target_percent"], told["target_year"]) == (75, 2028)
+        if p is None:
+            assert told["verdict"] == "no figure"
+            continue
+        assert told["points_to_go"] == pytest.approx(75 - p, abs=0.051)
+        children = row["children_count_estimate"]
+        for column, rate in (("to_go", p), ("lower_ci", high), ("upper_ci", low)):
+            assert told[f"children_{column}"] == pytest.approx((75 - rate) / 100 * children, abs=0.51)
+        assert told["points_a_year"] == pytest.approx((75 - p) / 3, abs=0.006)
+        sure = {"met": low >= 75, "not met": high < 75, "cannot be told from the noise": low < 75 <= high}
+        assert sure[told["verdict"]]
+        error = max(high - p, p - low) / norm.ppf(0.975)
+        assert told["chance_met"] == pytest.approx(norm.cdf((p - 75) / error), abs=0.002)
+
+
+def test_a_local_target_stands_beside_the_national_one(two_cohorts: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes((two_cohorts / DATABASE_FILE).read_bytes())
+    with duckdb.connect(str(copy)) as connection:
+        connection.execute("INSERT INTO dimension.target VALUES ('local plan', 'E08000035', 70, 2027, 'Leeds')")
+        found = answer(connection, "FROM gld_to_target('Total') WHERE target = 'local plan'")
+    assert [(row["area_name"], row["target_percent"]) for row in found] == [("Leeds", 70)]
+    assert len(found) == 1
+
+
 def test_normal_cdf(reader: duckdb.DuckDBPyConnection) -> None:
     for z in (-6.0, -1.5, -0.2, 0.0, 0.7, 3.0, 9.0):
         [(found,)] = reader.execute("SELECT normal_cdf(?)", [z]).fetchall()

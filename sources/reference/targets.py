@@ -1,0 +1,46 @@
+"""Targets for a good level of development, national and local: `gld_targets.csv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sources.reference import rows_of
+from sources.reference.places import places
+
+FILE = Path(__file__).with_name("gld_targets.csv")
+
+
+@dataclass(frozen=True)
+class Target:
+    """So many percent of the children of an area are to reach a good level of development in the academic year that
+    ends in `year`; without an `area_code` it is every area's."""
+
+    area_code: str | None
+    percent: float
+    year: int
+    name: str
+    source: str
+
+
+@cache
+def targets(file: Path = FILE) -> tuple[Target, ...]:
+    """The targets, in the order of the file. Raises ValueError, which names the line, for one that cannot be."""
+    return tuple(_target(number, row) for number, row in enumerate(rows_of(file), start=2))
+
+
+def _target(line: int, row: dict[str, str]) -> Target:
+    codes = {code for place in places().values() for code in (place.new_la_code, place.region_code)}
+    codes |= {place.english_devolved_area_code for place in places().values()}
+    if row["area_code"] and row["area_code"] not in codes:
+        raise ValueError(f"{FILE.name}, line {line}: area_code is that of no area of England")
+    try:
+        percent, year = float(row["percent"]), int(row["year"])
+    except ValueError:
+        raise ValueError(f"{FILE.name}, line {line}: percent and year are numbers") from None
+    if not 0 < percent <= 100 or not row["name"] or not row["source"]:
+        raise ValueError(
+            f"{FILE.name}, line {line}: percent lies between 0 and 100, and a target has a name and a source"
+        )
+    return Target(row["area_code"] or None, percent, year, row["name"], row["source"])
