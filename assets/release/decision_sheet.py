@@ -89,7 +89,7 @@ def render_sheet(home: Home, request: Request) -> str:
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         usable=(usable := list(_published(bundle) if is_publication else _expected(home, record, measured))),
         words=_in_words(usable),
-        costs=[_cost(home, cohort, version, record) for cohort in measured],
+        costs=[cost for cohort in measured for cost in _costs(home, cohort, version, record)],
         policy=load_policy(),
         missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
         set_aside=[line for line in set_aside if line["bands"]],
@@ -151,21 +151,22 @@ def _in_words(tables: Sequence[Usable]) -> str:
     )
 
 
-def _cost(home: Home, cohort: str, version: str, record: ReleaseRecord) -> dict[str, Any]:
-    """What a cohort's budget is charged, rho and epsilon: before this release, by it, and what is left after it."""
+def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+    """What each account of a cohort is charged, rho and epsilon: before this release, by it, and what is left after."""
     policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
-    cap = ledger.cap(cohort) or policy.cap_rho
-    before = ledger.charged_besides(cohort, version) / NANO
-    own = sum(policy.split.values())
-    amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
-    families = {family: (rho, epsilon(rho, policy.delta)) for family, rho in policy.split.items()}
-    return {
-        "cohort": Cohort(cohort).label,
-        "share": record[cohort].share,
-        **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
-        "families": families,
-        "bar": charts.stacked((before / cap, own / cap)),
-    }
+    for unit, account in policy.accounts.items():
+        cap = ledger.cap(cohort, unit) or account.cap_rho
+        before = ledger.charged_besides(cohort, version, unit) / NANO
+        own = sum(account.split.values())
+        amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
+        yield {
+            "cohort": Cohort(cohort).label,
+            "unit": unit,
+            "share": record[cohort].share,
+            **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
+            "families": {family: (rho, epsilon(rho, policy.delta)) for family, rho in account.split.items()},
+            "bar": charts.stacked((before / cap, own / cap)),
+        }
 
 
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:

@@ -70,7 +70,7 @@ def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, 
     tables = {name: found for by_table in blocks.values() for name, found in by_table.items()}
     return {
         "councils": list(councils),
-        "cap_rho": policy.cap_rho,
+        "cap_rho": {unit: account.cap_rho for unit, account in policy.accounts.items()},
         "delta": policy.delta,
         "families": [
             {

@@ -87,7 +87,8 @@ def measure_family(
     charged = ledger.find(cohort, version, family)
     if charged is None or charged.end is None:
         approved = check_measurement(home, keys, cohort, version, councils)
-        ledger.approve(cohort, policy.cap_rho, approved)
+        unit = plan.family.unit
+        ledger.approve(cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)

@@ -264,7 +264,9 @@ def _of_cohort(
         "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
+        "charged_besides_nano_rho": {
+            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
+        },
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from statistics import median
@@ -34,7 +34,7 @@ def _budget(found: dict[str, Any]) -> list[str]:
     room = found["budget"]
     verdict = "it fits" if room["fits"] else f"IT DOES NOT FIT; {_largest(room['largest_share'])}"
     return [
-        f"Policy: at most rho {found['cap_rho']:g} per cohort, delta {found['delta']:g}",
+        f"Policy: of a cohort at most {_amounts(found['cap_rho'])}; delta {found['delta']:g}",
         "",
         f"{'family':<10}{'rho':>8}{'epsilon':>9}  plan",
         *(
@@ -42,9 +42,13 @@ def _budget(found: dict[str, Any]) -> list[str]:
             for family in found["families"]
         ),
         "",
-        f"A share of {room['share']:g} of the policy's split would charge rho {room['asked_rho']:g}, and the cohort has"
-        f" rho {room['left_rho']:g} left: {verdict}",
+        f"A share of {room['share']:g} of the policy's split would charge {_amounts(room['asked_rho'])}, and the cohort"
+        f" has {_amounts(room['left_rho'])} left: {verdict}",
     ]
+
+
+def _amounts(by_unit: Mapping[str, float]) -> str:
+    return " and ".join(f"rho {rho:g} for a {unit}" for unit, rho in by_unit.items())
 
 
 def _largest(share: float) -> str:

@@ -284,7 +284,7 @@ def test_the_plan_says_what_will_be_unusable() -> None:
 
 def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
     policy = load_policy()
-    poor = replace(policy, split=dict.fromkeys(policy.split, 1e-4))
+    poor = policy.scaled(1e-3)
     with pytest.raises(NotAccurateEnough, match="the tables of pupil are not worth their budget"):
         check_accuracy("pupil", plan_family("pupil", COUNCILS, poor), COUNCILS, poor)
     check_accuracy("pupil", plan_family("pupil", COUNCILS, policy), COUNCILS, policy)
@@ -292,7 +292,7 @@ def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
 
 def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load_policy()
-    monkeypatch.setattr(begin, "load_policy", lambda: replace(policy, split=dict.fromkeys(policy.split, 1e-4)))
+    monkeypatch.setattr(begin, "load_policy", lambda: policy.scaled(1e-3))
     home = Home(tmp_path)
     home.prepare()
     note_linked(home, COHORT, COUNCILS)

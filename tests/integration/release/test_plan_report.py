@@ -34,9 +34,10 @@ def brief(tmp_path_factory: pytest.TempPathFactory) -> str:
 def spent(tmp_path: Path) -> Path:
     """A home whose first release has spent the whole split."""
     ledger, policy = Ledger(Home(tmp_path).ledger), load_policy()
-    ledger.approve(COHORT, policy.cap_rho)
-    for family, rho in policy.split.items():
-        ledger.reserve(COHORT, "2026.11.0", family, rho, "p" * 64, "m" * 64)
+    for unit, account in policy.accounts.items():
+        ledger.approve(COHORT, account.cap_rho, unit=unit)
+        for family, rho in account.split.items():
+            ledger.reserve(COHORT, "2026.11.0", family, rho, "p" * 64, "m" * 64, unit=unit)
     return tmp_path
 
 
@@ -79,7 +80,7 @@ def test_one_council_is_shown_alone_and_must_take_part(tmp_path: Path) -> None:
 
 
 def test_a_plan_opens_no_ledger(tmp_path: Path) -> None:
-    assert "rho 0.3 left: it fits" in plan(tmp_path).output
+    assert "rho 0.3 for a child and rho 0.185 for a response left: it fits" in plan(tmp_path).output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,14 +88,17 @@ def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None
     policy = load_policy()
     room = room_for(Home(spent), COHORT, 0.5)
     assert not room.fits
-    assert room.left_rho == pytest.approx(policy.cap_rho - sum(policy.split.values()))
+    assert room.left_rho == {
+        unit: pytest.approx(account.cap_rho - sum(account.split.values())) for unit, account in policy.accounts.items()
+    }
     assert room_for(Home(spent), COHORT, room.largest_share).fits
     assert not room_for(Home(spent), COHORT, room.largest_share + 0.001).fits
     refused = plan(spent, "--share", "0.5")
     assert refused.exit_code == 1
     assert f"IT DOES NOT FIT; the largest share that would is {room.largest_share:g}" in refused.output
     assert plan(spent, "--share", f"{room.largest_share:g}").exit_code == 0
-    Ledger(Home(spent).ledger).check_fits(COHORT, "2026.12.0", policy.scaled(room.largest_share).split)
+    for unit, account in policy.scaled(room.largest_share).accounts.items():
+        Ledger(Home(spent).ledger).check_fits(COHORT, "2026.12.0", account.split, unit=unit)
 
 
 def test_a_share_that_no_release_may_spend_is_refused(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ import pytest
 import yaml
 
 from privacy.release.intervals import Reliability
-from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
+from privacy.release.policy import DEFAULT_PATH, Account, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
 
 
 def test_the_policy_of_the_project():
     policy = load_policy()
     assert policy == Policy(
-        cap_rho=0.30,
+        accounts={
+            "child": Account(0.30, {"pupil": 0.185, "health": 0.03}),
+            "response": Account(0.185, {"parents": 0.15}),
+        },
         delta=1e-6,
-        split={"pupil": 0.185, "health": 0.03, "parents": 0.03},
         weights={
             "headline": 12.0,
             "headline_by_sex": 0.5,
@@ -44,16 +46,21 @@ def test_the_policy_of_the_project():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(version=1), "policy version 2, not 1"),
+        (lambda p: p.update(version=1), "policy version 3, not 1"),
         (lambda p: p.update(cap=1), "'cap'"),
         (lambda p: p.pop("delta"), "'delta'"),
         (lambda p: p.update(delta=1.5), "between 0 and 1"),
         (lambda p: p.update(delta="1e-6"), "delta must be a number"),
-        (lambda p: p.update(cap_rho=0), "cap_rho: rho must be positive"),
-        (lambda p: p.update(cap_rho=0.2), r"spend rho 0\.245, more than the cap of 0\.2"),
-        (lambda p: p.update(split={}), "names no family"),
-        (lambda p: p.update(split=0.1), "must map families"),
-        (lambda p: p["split"].update(pupil=True), "split.pupil must be a number"),
+        (lambda p: p["accounts"]["child"].update(cap_rho=0), "child: cap_rho: rho must be positive"),
+        (
+            lambda p: p["accounts"]["child"].update(cap_rho=0.2),
+            r"child: .* spend rho 0\.215, more than the cap of 0\.2",
+        ),
+        (lambda p: p.update(accounts={}), "names no family"),
+        (lambda p: p.update(accounts=0.1), "must map units"),
+        (lambda p: p["accounts"]["child"].update(split=0.1), "must map families"),
+        (lambda p: p["accounts"]["child"]["split"].update(pupil=True), "split.pupil must be a number"),
+        (lambda p: p["accounts"]["response"]["split"].update(health=0.01), "in the split of two units"),
         (lambda p: p["minimum_accuracy"]["pupil"].update(share_of_rates=1.2), "pupil.share_of_rates"),
         (lambda p: p["minimum_accuracy"].pop("health"), "name the families of the split"),
         (lambda p: p["weights"].update(goals=0), "weights.goals must be positive"),
