@@ -31,7 +31,7 @@ from assets.linkage.inputs import (
     record_of_tables,
 )
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short

@@ -25,7 +25,7 @@ from assets.release.begin import (
     read_record,
     stands,
 )
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate

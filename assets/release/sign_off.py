@@ -21,7 +21,7 @@ from assets.release.anchors import published_charges
 from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
 from assets.release.holds import State, state, state_of_release
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE, BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
 from privacy.release.covariance import Covariances
@@ -63,6 +63,6 @@ def half_widths(councils: Sequence[str]) -> dict[str, tuple[float, float]]:
     return {level: (float(one), float(other)) for level, one, other in zip(levels, *found, strict=True)}
 
 
-def _measured(plan: Plan) -> tuple[Plan, Measurement]:
+def _measured(plan: Plan) -> Measurement:
     counts = {a: np.full(plan.family.shape(a), CHILDREN_IN_A_CELL, dtype=np.int64) for a in plan.sigmas}
-    return plan, measure(plan, counts, OpenDPNoise(charge(plan)))
+    return measure(plan, counts, OpenDPNoise(charge(plan)))

@@ -61,11 +61,14 @@ ASQ3 = Attribute(
         "Review without ASQ-3",
         NO_REVIEW,
     ),
+    shares=(0.61, 0.10, 0.06, 0.06, 0.17),
 )
 LINKED = tuple(category for category in ASQ3.categories if category != NO_REVIEW)
 
 NOT_LINKED_TO_SETTING = "Not linked to a setting"
-ENTITLEMENT = Attribute("entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING))
+ENTITLEMENT = Attribute(
+    "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING), (0.17, 0.65, 0.18)
+)
 
 BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
 CONCERN_GIVEN_SEEN = {
@@ -86,6 +89,7 @@ DOTS = Attribute(
     "dots",
     "Seen by and concern raised by",
     tuple(dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
+    shares=(0.03, 0.06, 0.05, 0.54, 0.02, 0.13, 0.01, 0.13, 0.03),
 )
 
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
@@ -123,8 +127,10 @@ GLD_HEADLINE = Table(
             axes=(_SEX_AXIS,),
             constants=_TOTAL_TOPIC,
             weight="headline",
+            everywhere=True,
         ),
         AverageBlock(
+            everywhere=True,
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
             average_of=tuple((goal, (EXPECTED,)) for goal in GOALS),
@@ -238,6 +244,7 @@ JOINED_DOTS = Table(
         _gld(
             axes=(Axis("seen_by", "dots", (ALL, *(Selection(seen, _seen_by(seen)) for seen in CONCERN_GIVEN_SEEN))),),
             constants={"concern_by": "Total"},
+            everywhere=True,
         ),
         _gld(axes=(_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}),
         *(
@@ -346,8 +353,15 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             numerator=("asq3", LINKED),
             rate="linked_children_percent",
             weight="linkage",
+            everywhere=axis is None,
         ),
-        Block(axes=(*axes, _LINKED_AXIS), constants=constants, base="children_count", weight="linkage"),
+        Block(
+            axes=(*axes, _LINKED_AXIS),
+            constants=constants,
+            base="children_count",
+            weight="linkage",
+            everywhere=axis is None,
+        ),
     )
 
 

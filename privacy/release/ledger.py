@@ -386,7 +386,7 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
             else f"nothing more can be released about a {unit} of this cohort"
         )
         raise BudgetExceeded(
-            f"{what} would charge rho {_shown(amount)} to cohort {cohort}, which for a {unit} has rho "
+            f"{what} would charge rho {_shown(amount)} for a {unit} of cohort {cohort}, which has rho "
             f"{_shown(left)} left of {_shown(approved.nano_rho)}: {advice}",
             asked=amount / NANO,
             left=left / NANO,

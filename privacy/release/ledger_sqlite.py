@@ -65,8 +65,8 @@ _CONVERSION = (
     "".join(f"DROP TRIGGER IF EXISTS {name}; " for name in ("never_update", "never_delete", *rules("entries")))
     + "".join(f"DROP INDEX IF EXISTS {name}; " for name in ("one_approval", "one_charge", "one_end", "by_charge"))
     + f"ALTER TABLE entries RENAME TO entries_before; {_TABLE} "
-    f"INSERT INTO entries ({_COLUMNS_OF_BEFORE}, unit) SELECT {_COLUMNS_OF_BEFORE}, '' FROM entries_before ORDER BY seq; "
-    "DROP TABLE entries_before; "
+    f"INSERT INTO entries ({_COLUMNS_OF_BEFORE}, unit) SELECT {_COLUMNS_OF_BEFORE}, '' FROM entries_before"
+    " ORDER BY seq; DROP TABLE entries_before; "
 )
 """The same entries, to the last byte, in a table that takes every kind and unit of today."""
 

@@ -75,7 +75,7 @@ def privacy_record(
     `approvals` are by the release that was measured under them.
 
     `privacy_parameters` are a child's in the largest cohort: cohorts are disjoint, so each child has those of its own.
-    `accounts` of a cohort have those of every unit, and `joint_parameters` those of somebody who is behind a row of each.
+    `accounts` of a cohort have those of every unit, and `joint_parameters` those of somebody behind a row of each.
     Depends on the ledger only up to the charges of what is published, so it stays the same when later releases are
     charged. Raises ValueError where a family was not charged and committed under its plan, or its measurement has
     another plan.

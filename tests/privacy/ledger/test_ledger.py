@@ -300,7 +300,7 @@ def test_units_have_accounts_of_their_own(ledger):
     charge = ledger.reserve("202425", "1", "parents", 0.15, PLAN, MAC, unit="response")
     assert charge.entry.account == "response"
     assert (ledger.remaining("202425"), ledger.remaining("202425", "response")) == (0.3, 0.035)
-    with pytest.raises(BudgetExceeded, match=r"which for a response has rho 0\.035 left"):
+    with pytest.raises(BudgetExceeded, match=r"for a response of cohort 202425, which has rho 0\.035 left"):
         ledger.reserve("202425", "2", "parents", 0.15, PLAN, MAC, unit="response")
     with pytest.raises(BudgetExceeded):
         ledger.check_fits("202425", "2", {"parents": 0.15}, unit="response")

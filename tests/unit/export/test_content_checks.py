@@ -65,8 +65,8 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "not their estimate rounded": ("joined_dots", lambda t: first(t, "children_count_estimate", 5.0)),
     "differs from the same number elsewhere": ("funded_entitlement", lambda t: nudge(t, "children_count_estimate")),
     "is not the sum over": (
-        "gld_headline",
-        lambda t: nudge(t, "children_count_estimate", where=pc.equal(t["breakdown"], "Summer-born")),
+        "funded_entitlement",
+        lambda t: nudge(t, "children_count_estimate", where=pc.equal(t["two_year_old_entitlement"], "Taken")),
     ),
     "is not the sum of its councils": ("parent_experience", lambda t: nudge(t, "response_count_estimate")),
     "columns differ": ("asq3_outcomes", lambda t: t.drop_columns(["breakdown"])),
