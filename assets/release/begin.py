@@ -31,7 +31,7 @@ from assets.linkage.inputs import (
     record_of_tables,
 )
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
@@ -43,7 +43,7 @@ from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import LedgerError
-from privacy.release.policy import Policy, PolicyError, load_policy
+from privacy.release.policy import Account, Policy, PolicyError, load_policy
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
@@ -336,25 +336,26 @@ def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
     Raises `PolicyError` for what is no share, and `BudgetExceeded`, which names the largest share that fits.
     """
     policy, ledger = load_policy(), Ledger(home.ledger)
-    split = policy.scaled(share).split
-    if not ledger.cap(cohort):
-        return
-    ledger.approve(cohort, policy.cap_rho)
-    try:
-        ledger.check_fits(cohort, version, split)
-    except BudgetExceeded as refused:
-        largest = _largest_share(policy, refused.left)
-        fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
-        raise BudgetExceeded(f"{refused}{fitting}", asked=refused.asked, left=refused.left) from None
+    for unit, account in policy.scaled(share).accounts.items():
+        if not ledger.cap(cohort, unit):
+            continue
+        ledger.approve(cohort, account.cap_rho, unit=unit)
+        try:
+            ledger.check_fits(cohort, version, account.split, unit=unit)
+        except BudgetExceeded as refused:
+            largest = room_for(home, cohort, share).largest_share
+            fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
+            raise BudgetExceeded(f"{refused}{fitting}", asked=refused.asked, left=refused.left) from None
 
 
 @dataclass(frozen=True)
 class Room:
-    """What a new release of a cohort would charge, and what is left for it, in rho; the largest share that fits."""
+    """What a new release of a cohort would charge to the account of each unit, and what is left there, in rho; the
+    largest share that fits in all of them."""
 
     share: float
-    asked_rho: float
-    left_rho: float
+    asked_rho: Mapping[str, float]
+    left_rho: Mapping[str, float]
     fits: bool
     largest_share: float
 
@@ -364,23 +365,30 @@ def room_for(home: Home, cohort: str, share: float) -> Room:
 
     Raises `PolicyError` for what is no share, and `LedgerError`.
     """
-    policy = load_policy()
-    asked, left = _nano(_policy_at(share)), round(_left(home, cohort, policy) * NANO)
-    return Room(share, asked / NANO, left / NANO, asked <= left, _largest_share(policy, left / NANO))
+    whole, wanted = load_policy().accounts, _policy_at(share).accounts
+    left = {unit: _left(home, cohort, unit, account) for unit, account in whole.items()}
+    asked = {unit: _nano(account) for unit, account in wanted.items()}
+    return Room(
+        share,
+        {unit: amount / NANO for unit, amount in asked.items()},
+        left,
+        all(amount <= round(left[unit] * NANO) for unit, amount in asked.items()),
+        min(_largest_share(account, left[unit]) for unit, account in whole.items()),
+    )
 
 
-def _largest_share(policy: Policy, left: float) -> float:
+def _largest_share(account: Account, left: float) -> float:
     """The largest share, in thousandths, for which there is room."""
-    return min(WHOLE, 1000 * round(left * NANO) // _nano(policy) / 1000)
+    return min(WHOLE, 1000 * round(left * NANO) // _nano(account) / 1000)
 
 
-def _nano(policy: Policy) -> int:
-    return sum(round(rho * NANO) for rho in policy.split.values())
+def _nano(account: Account) -> int:
+    return sum(round(rho * NANO) for rho in account.split.values())
 
 
-def _left(home: Home, cohort: str, policy: Policy) -> float:
-    """What is left of the cohort's budget; the policy's cap, where none was approved yet."""
+def _left(home: Home, cohort: str, unit: str, account: Account) -> float:
+    """What is left of a unit's budget, rho; the policy's cap, where none was approved yet."""
     if isinstance(home.ledger, Path) and not home.ledger.exists():
-        return policy.cap_rho
+        return account.cap_rho
     ledger = Ledger(home.ledger)
-    return ledger.remaining(cohort) if ledger.cap(cohort) else policy.cap_rho
+    return ledger.remaining(cohort, unit) if ledger.cap(cohort, unit) else account.cap_rho

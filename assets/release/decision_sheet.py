@@ -27,6 +27,7 @@ from assets.release.holds import state
 from ndl_export.facts.missing import SOURCES, short
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
+from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
@@ -56,6 +57,8 @@ class Usable:
     unreliable: float
     withheld: float
     half_width: float | None
+    detail: str = ""
+    """At which detail the plan publishes them, in words."""
 
     @property
     def bar(self) -> charts.Bars:
@@ -89,7 +92,7 @@ def render_sheet(home: Home, request: Request) -> str:
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         usable=(usable := list(_published(bundle) if is_publication else _expected(home, record, measured))),
         words=_in_words(usable),
-        costs=[_cost(home, cohort, version, record) for cohort in measured],
+        costs=[cost for cohort in measured for cost in _costs(home, cohort, version, record)],
         policy=load_policy(),
         missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
         set_aside=[line for line in set_aside if line["bands"]],
@@ -107,12 +110,13 @@ def _expected(home: Home, record: ReleaseRecord, measured: Sequence[str]) -> Ite
         councils = list(read_record(home, cohort).taking_part)
         rows = expected_accuracy(councils, record[cohort].share)["tables"]
         for name, areas in groupby(rows, key=itemgetter("table")):
-            own = [row for row in areas if row["council"] is not None and row["rates"]]
+            own = [row for row in areas if row["rates"]]
             rates = sum(row["rates"] for row in own)
             widths = [row["median_rate_half_width"] for row in own if row["median_rate_half_width"] is not None]
             unreliable, withheld = (sum(row[what] for row in own) for what in ("flagged_unreliable", "withheld"))
             if rates:
-                yield _usable(TABLES[name].title, rates, unreliable, withheld, median(widths) if widths else None)
+                half_width = median(widths) if widths else None
+                yield _usable(TABLES[name].title, rates, unreliable, withheld, half_width, _detail(own))
 
 
 def _published(bundle: Path) -> Iterator[Usable]:
@@ -133,9 +137,21 @@ def _flags_of_rates(table: Table) -> list[str]:
     return [column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
 
 
-def _usable(title: str, rates: int, unreliable: int, withheld: int, half_width: float | None) -> Usable:
+def _detail(areas: Sequence[dict[str, Any]]) -> str:
+    """How many rates of a table there are in how many areas: all councils together, areas of several, councils."""
+    together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
+    councils = [row["rates"] for row in areas if row["council"] is not None]
+    several = [row["rates"] for row in areas if row["council"] is None and row["level"] != ALL_TOGETHER]
+    counted = ((several, "area of several", "areas of several"), (councils, "council", "councils"))
+    found = [f"{sum(own):,} in {len(own)} {one if len(own) == 1 else more}" for own, one, more in counted if own]
+    return ", ".join([f"{together:,} of all together", *found])
+
+
+def _usable(
+    title: str, rates: int, unreliable: int, withheld: int, half_width: float | None, detail: str = ""
+) -> Usable:
     good = rates - unreliable - withheld
-    return Usable(title, rates, good / rates, unreliable / rates, withheld / rates, half_width)
+    return Usable(title, rates, good / rates, unreliable / rates, withheld / rates, half_width, detail)
 
 
 def _in_words(tables: Sequence[Usable]) -> str:
@@ -151,21 +167,22 @@ def _in_words(tables: Sequence[Usable]) -> str:
     )
 
 
-def _cost(home: Home, cohort: str, version: str, record: ReleaseRecord) -> dict[str, Any]:
-    """What a cohort's budget is charged, rho and epsilon: before this release, by it, and what is left after it."""
+def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+    """What each account of a cohort is charged, rho and epsilon: before this release, by it, and what is left after."""
     policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
-    cap = ledger.cap(cohort) or policy.cap_rho
-    before = ledger.charged_besides(cohort, version) / NANO
-    own = sum(policy.split.values())
-    amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
-    families = {family: (rho, epsilon(rho, policy.delta)) for family, rho in policy.split.items()}
-    return {
-        "cohort": Cohort(cohort).label,
-        "share": record[cohort].share,
-        **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
-        "families": families,
-        "bar": charts.stacked((before / cap, own / cap)),
-    }
+    for unit, account in policy.accounts.items():
+        cap = ledger.cap(cohort, unit) or account.cap_rho
+        before = ledger.charged_besides(cohort, version, unit) / NANO
+        own = sum(account.split.values())
+        amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
+        yield {
+            "cohort": Cohort(cohort).label,
+            "unit": unit,
+            "share": record[cohort].share,
+            **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
+            "families": {family: (rho, epsilon(rho, policy.delta)) for family, rho in account.split.items()},
+            "bar": charts.stacked((before / cap, own / cap)),
+        }
 
 
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from assets.release.begin import (
     read_record,
     stands,
 )
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate
@@ -87,7 +87,8 @@ def measure_family(
     charged = ledger.find(cohort, version, family)
     if charged is None or charged.end is None:
         approved = check_measurement(home, keys, cohort, version, councils)
-        ledger.approve(cohort, policy.cap_rho, approved)
+        unit = plan.family.unit
+        ledger.approve(cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
     table = home.confidential(family, cohort)
     check_readable(home, table)

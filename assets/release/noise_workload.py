@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
 
-from ndl_export.tables import FAMILIES, Block, Family
+from ndl_export.tables import Block, Family, Table
 from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, SharedTotal
 from privacy.release import workload as noise
-from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, LinearCombination, Selector
 from sources.reference.places import place
@@ -21,8 +20,21 @@ REGION = "region"
 """The attribute of the region a council lies in, where regions are measured."""
 
 
-def noise_family(family: Family, councils: Sequence[str], policy: Policy) -> noise.Family:
+def blocks_of(family: Family) -> list[tuple[Table, Block]]:
+    """Every block of a family, with its table."""
+    return [(table, block) for table in family.tables for block in table.blocks]
+
+
+def noise_family(
+    family: Family,
+    councils: Sequence[str],
+    policy: Policy,
+    together: Collection[int] = (),
+    left_out: Collection[int] = (),
+) -> noise.Family:
     """The family as the plan sees it: everything its tables publish, over the councils that take part.
+
+    The blocks `together`, by their place among all, are not told apart by council; those `left_out` are not measured.
 
     A marginal's weight multiplies the sum of the variances of its cells. A block that is published at several levels of
     detail counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest.
@@ -35,23 +47,26 @@ def noise_family(family: Family, councils: Sequence[str], policy: Policy) -> noi
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
     weights: dict[frozenset[str], float] = defaultdict(float)
-    for block in (block for table in family.tables for block in table.blocks):
-        for marginal, kind in _marginals(block).items():
+    measured = ((number, block) for number, (_, block) in enumerate(blocks_of(family)) if number not in left_out)
+    for number, block in measured:
+        for marginal, kind in _marginals(block, by_council=block.councils and number not in together).items():
             for level in _levels(marginal, nesting):
                 weights[level] = max(weights[level], policy.weight(kind))
     for name, kind in family.measured_apart:
         for level in _levels(frozenset({name}), nesting):
             weights[level] = policy.weight(kind)
     order = list(attributes)
+    marginals = tuple(
+        noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
+        for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
+    )
+    identities = (_identity(shared, list(weights)) for shared in family.shared_totals)
     return noise.Family(
         family.name,
         family.unit,
         tuple(attributes.values()),
-        tuple(
-            noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
-            for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
-        ),
-        tuple(_identity(shared) for shared in family.shared_totals),
+        marginals,
+        tuple(identity for identity in identities if identity is not None),
         nesting,
     )
 
@@ -72,16 +87,6 @@ def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[fro
     return [marginal, by_region] if COUNCIL in marginal else [by_region]
 
 
-def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
-    """The noise plan of a family: a function of the table definitions, the councils and the policy alone."""
-    return _planned(family, tuple(councils), policy)
-
-
-@lru_cache(maxsize=32)
-def _planned(family: str, councils: tuple[str, ...], policy: Policy) -> Plan:
-    return make_plan(noise_family(FAMILIES[family], councils, policy), policy.rho(family), delta=policy.delta)
-
-
 Rate = tuple[Cube | LinearCombination, Cube]
 """Numerator and denominator of a ratio."""
 
@@ -97,13 +102,18 @@ class BlockFigures:
     """By measure."""
     ratios: Mapping[str, tuple[Rate, Rate | None]]
     """By measure, a rate and the one that is taken off it, where one is."""
+    judged_by: tuple[tuple[Rate, Rate | None], ...]
+    """Those by which it is decided where a row is published."""
 
 
 def block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
-) -> BlockFigures:
-    """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted."""
-    places = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _which_areas(block))
+) -> BlockFigures | None:
+    """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted;
+    None where no area has."""
+    places = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _reach(block, family))
+    if places is None:
+        return None
     cube = cache(lambda count: _cube(block, family, places, count))
 
     def rate(ratio: Ratio) -> Rate:
@@ -111,14 +121,15 @@ def block_figures(
         part = parts[0] if len(parts) == 1 else LinearCombination(tuple((1.0, each) for each in parts))
         return part, cube(ratio.whole)
 
+    def both(ratio: Ratio) -> tuple[Rate, Rate | None]:
+        return rate(ratio), rate(ratio.taken_off) if ratio.taken_off else None
+
     return BlockFigures(
         places.areas,
         cube(Count()),
         {name: cube(count) for name, count in block.counts.items()},
-        {
-            name: (rate(ratio), rate(ratio.taken_off) if ratio.taken_off else None)
-            for name, ratio in block.ratios.items()
-        },
+        {name: both(ratio) for name, ratio in block.ratios.items()},
+        tuple(both(ratio) for ratio in block.judged_by),
     )
 
 
@@ -138,17 +149,53 @@ class _Places:
     together: Selector
 
 
-def _which_areas(block: Block) -> tuple[int | None, int | None]:
-    """Of all areas, of which the first is all councils together, the span that the block has rows for."""
-    return 1 if block.with_all_together else None, None if block.councils else 1
+@dataclass(frozen=True)
+class _Reach:
+    """Which areas a block has figures for: of any councils, or of whole `groups` of those that are measured together;
+    without groups, of all councils. An area cannot be held against itself where `others` are wanted."""
+
+    any_councils: bool
+    groups: tuple[frozenset[str], ...]
+    others: bool
+
+    def __contains__(self, area: Geography) -> bool:
+        members = frozenset(area.councils)
+        whole = frozenset[str]().union(*(group for group in self.groups if group <= members))
+        return self.any_councils or members == whole
 
 
-@lru_cache(maxsize=32)
+def _reach(block: Block, family: noise.Family) -> _Reach:
+    nesting = family.nesting
+    groups: tuple[frozenset[str], ...] = ()
+    if is_measured(block, family, {REGION} if nesting else set()):
+        everyone = frozenset(family.attribute(COUNCIL).categories)
+        groups = tuple(map(frozenset, nesting.members.values())) if nesting else (everyone,)
+    return _Reach(is_measured(block, family, {COUNCIL}), groups, block.with_all_together)
+
+
+def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
+    """Whether everything that a block's figures are made of is measured with the attribute of place `at`, if any."""
+
+    def attributes(count: Count) -> set[str]:
+        told = {axis.attribute for axis in block.axes if axis.filter != count.over and not _is_total(axis)}
+        return told | {attribute for attribute, _ in count.groups}
+
+    return all(family.covers(at | attributes(count)) for count in block.needed)
+
+
+def _is_total(axis: Axis) -> bool:
+    return all(level.categories is None for level in axis.selections)
+
+
+@lru_cache(maxsize=64)
 def _places(
-    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], span: tuple[int | None, int | None]
-) -> _Places:
+    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], reach: _Reach
+) -> _Places | None:
     available = tuple(area for area in geographies(councils, not_sent) if area.available)
-    areas, whole = available[slice(*span)], available[0]
+    areas = tuple(area for area in available[1 if reach.others else 0 :] if area in reach)
+    if not areas:
+        return None
+    whole = available[0]
     return _Places(
         areas,
         Selector.of(council, {area.code: area.councils for area in areas}),
@@ -156,11 +203,11 @@ def _places(
     )
 
 
-def _marginals(block: Block) -> dict[frozenset[str], str]:
+def _marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
     """Attribute sets a block reads, with kinds of weight: at full detail, and without each axis that has a total."""
-    fixed = {COUNCIL} if block.councils else set()
+    fixed = {COUNCIL} if by_council else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
-    optional = [axis.attribute for axis in block.axes if _has_total(block, axis)]
+    optional = [axis.attribute for axis in block.axes if _has_total(block, axis) and not _is_total(axis)]
     tails = [{attribute for attribute, _ in count.groups} for count in block.measured]
     at_total = block.total_weight or block.weight
     return {
@@ -187,8 +234,16 @@ def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
     return Selector.of(attribute, weights)
 
 
-def _identity(shared: SharedTotal) -> noise.Identity:
-    over = (COUNCIL, shared.within)
+def _identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
+    """By council where both of its sides are measured by council, else over all; None where one is not measured."""
+
+    def measured(over: tuple[str, ...]) -> bool:
+        sides = ({*over, name} for name, _ in (shared.left, shared.right))
+        return all(any(side <= marginal for marginal in marginals) for side in sides)
+
+    over = next((over for over in ((COUNCIL, shared.within), (shared.within,)) if measured(over)), None)
+    if over is None:
+        return None
     return noise.Identity(
         noise.Batch(over, (noise.Term(dict([shared.left])),)),
         noise.Batch(over, (noise.Term(dict([shared.right])),)),

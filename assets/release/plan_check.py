@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from assets.home.paths import Home
 from assets.release.begin import policy_of, read_record
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from privacy.release.mechanism import Measurement, check_counts
 from privacy.release.plan import Plan
 

@@ -21,7 +21,7 @@ from assets.release.anchors import published_charges
 from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
 from assets.release.decision_sheet import write_sheet
 from assets.release.holds import State, state, state_of_release
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from ndl_export.bundle.make import PRIVACY_RECORD_FILE, BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
@@ -264,7 +264,9 @@ def _of_cohort(
         "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        "charged_besides_nano_rho": ledger.charged_besides(cohort, version),
+        "charged_besides_nano_rho": {
+            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
+        },
     }
 
 

@@ -71,7 +71,8 @@ def tabulate(
     Raises `NotGiven` where a cohort was measured under definitions that do not give a table of today.
     """
     parts = [_tables(own, councils, reliability, missing.get(own.cohort, {})) for own in measured]
-    layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing)
+    plans = {key: plan for own in measured for key, plan in _documents(own).items()}
+    layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans)
     return {name: _whole(layouts[name], [part[name] for part in parts]) for name in parts[0]}
 
 
@@ -128,7 +129,7 @@ def _tables(
     own: MeasuredCohort, councils: Sequence[str], reliability: Reliability, missing: Missing
 ) -> dict[str, pa.Table]:
     """The rows of one cohort, without the column of breaks."""
-    tables, layouts = {}, table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing})
+    tables, layouts = {}, table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own))
     for family, plan in own.plans.items():
         absent = not_sent(missing, family)
         try:
@@ -141,6 +142,11 @@ def _tables(
                 f" tables as they are defined now: {error}. Leave the cohort out, or measure it anew in a revision."
             ) from None
     return tables
+
+
+def _documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
+    """The documents of a cohort's plans, by cohort and family."""
+    return {(own.cohort, family): plan.to_json() for family, plan in own.plans.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,10 +179,11 @@ def _table(
     if estimated is not None:
         for block in table.blocks:
             figures = block_figures(block, estimated.family, councils, absent)
-            positions = _positions(rows, block, figures.areas)
+            if figures is None or not (published := (positions := _positions(rows, block, figures.areas)) >= 0).any():
+                continue
             for name, found in _block(table, block, figures, estimated, reliability):
                 for role, values in found.items():
-                    columns[name][role][positions] = values.ravel()
+                    columns[name][role][positions[published]] = values.ravel()[published]
     keys = {name: rows.keys[name] for name in rows.keys.column_names}
     filled = {
         column: values
@@ -290,7 +297,7 @@ def _empty(rows: Layout, measure: Measure) -> _Figures:
 
 
 def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
-    """Rows of the table that a block's figures go to: area by area, in the order of its levels."""
+    """Rows of the table that a block's figures go to: area by area, in the order of its levels; -1 for none."""
     wanted = []
     for chosen in product(*(axis.selections for axis in block.axes)):
         by_filter = dict(block.constants) | {

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.linkage.children import build_confidential_tables
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import link

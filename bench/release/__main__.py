@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +13,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.noise_workload import plan_family
+from assets.home.paths import Home
+from assets.release.planning import plan_family
 from bench.release.england import half_widths, seconds
+from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
+from sources.reference.profile_results import PUBLISHED_COHORT
 from tests.support.release.accuracy import ADDITIVE, LARGE, Cells, Truth, largest_correlation, queries, release_errors
+from tests.support.release.usable import Usable, usable_rates
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
-RELEASES = 40
-TABLES, RELEASES_OF_EACH, WITH_THE_ONE = 50, 4, 12
+RELEASES, ENGLISH_RELEASES = 40, 3
+MADE_UP, RELEASES_OF_EACH, WITH_THE_ONE = 50, 4, 12
+"""Tables of children made up for the model's column, and releases of each; more where one group stands out."""
 SMALLEST = 10
 BANDS = ((10, 50), (50, 200), (200, 1000), (1000, float("inf")))
 WAYS = {
@@ -38,21 +44,28 @@ TRUTHS = {
 }
 
 
-def main() -> None:
+def main(home: Home | None) -> None:
+    """`home`: one in which synthetic extracts of the pilot were linked, whose tables are released as well."""
     pilot, policy = sorted(PILOT), load_policy()
     each, detailed = queries(plan_family("pupil", pilot, policy))
     rates = [(rho, release_errors(pilot, RELEASES, rho=rho)) for rho in (policy.rho("pupil"), 0.02436)]
+    linked = {family: home.confidential(family, PUBLISHED_COHORT) for family in FAMILIES} if home else {}
+    usable = {
+        "pilot": usable_rates(pilot, RELEASES),
+        **({"pilot, synthetic extracts": usable_rates(pilot, RELEASES, linked)} if linked else {}),
+        "England, with regions": usable_rates(sorted(places()), ENGLISH_RELEASES),
+    }
     models = {
-        what: release_errors(pilot, WITH_THE_ONE if truth.special else RELEASES_OF_EACH, truth=truth, tables=TABLES)
+        what: release_errors(pilot, WITH_THE_ONE if truth.special else RELEASES_OF_EACH, truth=truth, tables=MADE_UP)
         for what, truth in TRUTHS.items()
     }
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     PAGE.write_text(
         f"""# Accuracy and time of the release, measured
 
-Made by `python -m bench.release` on {dt.date.today()}: {machine}, OpenDP {version("opendp")}.
+Made by `python -m bench.release [HOME]` on {dt.date.today()}: {machine}, OpenDP {version("opendp")}.
 A child table of the pilot's published sizes is made up with a known truth, released {RELEASES} times, and compared
-with it. For the model's column, {TABLES} such tables are released {RELEASES_OF_EACH} times each, {WITH_THE_ONE} in the
+with it. For the model's column, {MADE_UP} such tables are released {RELEASES_OF_EACH} times each, {WITH_THE_ONE} in the
 last truth.
 
 ## Against one query a table
@@ -69,6 +82,23 @@ detailed tables only and adds up.
 The release has {_ratio(rates, "each")} of the error of the first and {_ratio(rates, "detailed")} of that of the second
 (cells of {LARGE} or more). The bound of the tests is 0.45. Of its 95% intervals, {_coverage(rates)} hold the truth
 (cells of {SMALLEST} or more; cells of a release share noise, so this share varies more than their number suggests).
+
+## Published rates that are usable
+
+Which rows are published in which area is decided from public sizes, before any data is read. Tables of all families
+are made up in the sizes that are expected, those of health and parents with shares that differ by council from what the
+plan assumes, and released {RELEASES} times (England {ENGLISH_RELEASES} times). A rate is usable where its flag is
+empty: its 95% interval is at most {policy.reliability.unreliable_half_width:g} points wide either way. Of the intervals
+of these rates, {_held(usable)} hold the truth. "Synthetic extracts" are those
+of `make demo`, taken in and linked in HOME; what the plan assumes was not fitted to them.
+
+| table | {" | ".join(f"{what}: rates published | usable" for what in usable)} |
+|---|{"---|---|" * len(usable)}
+{_usable(usable)}
+
+| answers of parents in | rates published | usable |
+|---|---|---|
+{_parents(usable["pilot"])}
 
 ## The model's column
 
@@ -144,6 +174,29 @@ def _coverage(rates: list[tuple[float, Cells]]) -> str:
     return " and ".join(f"{cells.coverage('release', cells.within(SMALLEST)):.1%}" for _, cells in rates)
 
 
+def _held(found: dict[str, Usable]) -> str:
+    return " and ".join(f"{each.coverage:.1%}" for each in found.values())
+
+
+def _usable(found: dict[str, Usable]) -> str:
+    """A line for each table, and one for all together."""
+    lines = [
+        (f"`{name}`", [(each.number(table=name), each.share(table=name)) for each in found.values()]) for name in TABLES
+    ]
+    lines.append(("all together", [(each.number(), each.share()) for each in found.values()]))
+    return "\n".join(
+        f"| {name} | " + " | ".join(f"{number:,} | {share:.1%}" for number, share in numbers) + " |"
+        for name, numbers in lines
+    )
+
+
+def _parents(found: Usable) -> str:
+    """A line for each area in which answers of parents are published."""
+    areas = [area for area in dict.fromkeys(found.area) if found.number(table="parent_experience", area=area)]
+    numbers = ((area, {"table": "parent_experience", "area": area}) for area in areas)
+    return "\n".join(f"| {area} | {found.number(**of):,} | {found.share(**of):.1%} |" for area, of in numbers)
+
+
 def _levels() -> str:
     found = half_widths(list(places()))
     return "\n".join(f"| {level} | {one:.1f} | {other:.1f} |" for level, (one, other) in found.items())
@@ -180,4 +233,4 @@ def _times(what: str, councils: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(Home(Path(sys.argv[1])) if len(sys.argv) > 1 else None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
 from privacy.release.covariance import Covariances

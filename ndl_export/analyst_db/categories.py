@@ -1,6 +1,6 @@
 """The categories of every filter, in an order that fits all tables that have the filter.
 
-They become ENUM types: `ORDER BY breakdown` gives quintile 1 to 5 and then Unknown, answers come as they were asked.
+They become ENUM types: `ORDER BY breakdown` gives quintile 1 to 5, answers come as they were asked.
 """
 
 from __future__ import annotations

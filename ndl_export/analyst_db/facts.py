@@ -41,7 +41,7 @@ _BY_GROUP_DESCRIPTION = (
 _GROUP_COLUMNS = {
     "characteristic": "What the groups differ in; see dimension.characteristic",
     "child_group": "The group of children; 'Total' for all of them; see dimension.child_group",
-    "group_key": "Name of the group that no other has, as the macros take it: 'SEN provision: Unknown'",
+    "group_key": "Name of the group that no other has, as the macros take it: 'SEN provision: No SEN provision'",
     "position": "Order of the groups: Total first",
 }
 CURRENT_COLUMNS = {

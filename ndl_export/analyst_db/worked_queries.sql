@@ -234,7 +234,7 @@ SELECT characteristic, count(*) AS figures,
        count(*) FILTER (gld_children_percent_flag = 'low') AS withheld
 FROM latest.gld_by_group
 WHERE time_period = latest_cohort()
-  AND geographic_level = 'Local authority' AND child_group <> 'Unknown'
+  AND geographic_level = 'Local authority'
 GROUP BY characteristic
 ORDER BY min(position);
 

@@ -219,7 +219,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables with their rows in the order of the definitions."""
-    layouts = table_layouts(facts.councils, facts.cohorts, facts.missing)
+    layouts = table_layouts(facts.councils, facts.cohorts, facts.missing, plans_of(facts.noisy_counts))
     faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
     faults += [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
     faults += [

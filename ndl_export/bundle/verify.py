@@ -139,7 +139,8 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         councils, stated = tuple(package["councils"]), package.get("missing", {})
         if odd := missing.faults(stated, councils, cohorts):
             raise ValueError("; ".join(odd))
-        layouts = table_layouts(councils, cohorts, stated)
+        plans = {key: files[name] for key, name in plan_files(cohorts).items()}
+        layouts = table_layouts(councils, cohorts, stated, plans)
     except (ValueError, KeyError, TypeError) as error:
         return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
     faults = _package_faults(files, package)
@@ -151,7 +152,6 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    plans = {key: files[name] for key, name in plan_files(cohorts).items()}
     faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
     unsound = [
         (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)

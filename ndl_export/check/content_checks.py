@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ndl_export.check.consistency import disagreements
 from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
+from ndl_export.tables.detail import Detail, detail_of
 from ndl_export.tables.geography import Geography, geographies
 from ndl_export.tables.rows import Layout, RowsDiffer, layout
 from ndl_export.tables.schema import (
@@ -34,24 +35,36 @@ from ndl_export.tables.schema import (
 )
 
 _ROUNDING = 1e-9
+_CHILD = "child"
 
 
 def table_layouts(
-    councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort = MappingProxyType({})
+    councils: tuple[str, ...],
+    cohorts: tuple[str, ...],
+    missing: MissingByCohort = MappingProxyType({}),
+    plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
 ) -> dict[str, Layout]:
-    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort."""
+    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort, and the
+    documents of the `plans`, which state the detail of each, by cohort and family."""
     stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
-    return _layouts(councils, stated)
+    return _layouts(councils, stated, tuple(sorted(plans.items())))
 
 
 @lru_cache(maxsize=8)
-def _layouts(councils: tuple[str, ...], not_sent: tuple[tuple[str, str, tuple[str, ...]], ...]) -> dict[str, Layout]:
+def _layouts(
+    councils: tuple[str, ...],
+    not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
+    plans: tuple[tuple[tuple[str, str], bytes], ...],
+) -> dict[str, Layout]:
     """The same, for councils that have not sent what a family counts, by cohort and family. A release is laid out
     once, however often its tables are looked at."""
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
         areas.setdefault(family, {})[cohort] = geographies(councils, absent)
-    return {name: layout(table, areas[table.family]) for name, table in TABLES.items()}
+    details: dict[str, dict[str, Detail | None]] = {}
+    for (cohort, family), plan in plans:
+        details.setdefault(family, {})[cohort] = detail_of(plan)
+    return {name: layout(table, areas[table.family], details.get(table.family, {})) for name, table in TABLES.items()}
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
@@ -84,7 +97,9 @@ def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, 
 
     Asks for `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`: the
     largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`, each
-    with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`.
+    with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. Those
+    of a cohort are a child's: what was charged to another unit is in `accounts`, and in the sum of both,
+    `joint_parameters`. A record of before there were accounts charges everything to the children.
     Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain conversion of
     zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
@@ -209,9 +224,23 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
     if stated.keys() != FAMILIES.keys():
         yield f"{what}: it speaks of the families {', '.join(sorted(stated))}, not {', '.join(sorted(FAMILIES))}"
     yield from _parameter_faults(what, entry["privacy_parameters"])
-    total = math.fsum(family["rho"] for family in stated.values())
-    if not math.isclose(total, entry["privacy_parameters"]["rho"], abs_tol=1e-6):
-        yield f"{what}: rho of the families adds up to {total:g}, not to that of the cohort"
+    if "accounts" in entry:
+        yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
+    accounts = entry.get("accounts", [{"unit": _CHILD, "privacy_parameters": entry["privacy_parameters"]}])
+    by_unit = {account["unit"]: account["privacy_parameters"] for account in accounts}
+    if by_unit[_CHILD] != entry["privacy_parameters"]:
+        yield f"{what}: the parameters of the cohort are not those of a child"
+    charged = {name: family.get("charged_to", _CHILD) for name, family in stated.items()}
+    if odd := set(charged.values()) ^ set(by_unit):
+        yield f"{what}: it has an account, or a family charged to one, of {', '.join(sorted(odd))} alone"
+    for unit, parameters in by_unit.items():
+        yield from _parameter_faults(f"{what}, {unit}", parameters)
+        total = math.fsum(family["rho"] for name, family in stated.items() if charged[name] == unit)
+        if not math.isclose(total, parameters["rho"], abs_tol=1e-6):
+            yield f"{what}: rho of the families adds up to {total:g}, not to that of a {unit}"
+    joint = entry.get("joint_parameters", entry["privacy_parameters"])["rho"]
+    if not math.isclose(joint, math.fsum(float(each["rho"]) for each in by_unit.values()), abs_tol=1e-6):
+        yield f"{what}: the joint rho is not the sum of its accounts"
     for name, family in stated.items():
         yield from _parameter_faults(f"{what}, family {name}", family)
         for text in ("privacy_unit", "mechanism", "ledger_entry"):

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
+from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
 
 _SHOWN_TOPICS = (ALL.label, FSM.label)
@@ -23,7 +24,8 @@ _MINUS = "\u2212"
 class Figure:
     """A published figure with its interval and flag: nothing that the table does not hold.
 
-    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval.
+    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval. A
+    figure that is not published for an area, since it could not be read there, is withheld without an interval.
     """
 
     measure: Measure
@@ -31,6 +33,10 @@ class Figure:
     lower: float | None
     upper: float | None
     flag: Flag
+
+    @property
+    def unpublished(self) -> bool:
+        return self.flag is Flag.WITHHELD and self.lower is None
 
     @property
     def reliable(self) -> bool:
@@ -60,6 +66,8 @@ class Figure:
     @cached_property
     def words(self) -> str:
         """The figure and its interval, within a sentence."""
+        if self.unpublished:
+            return "not published, since it could not be read [low]"
         if not self.range:
             return "not available [x]" if self.flag is Flag.NOT_AVAILABLE else "not applicable [z]"
         shown = "withheld as too uncertain [low]" if self.value is None else self.text
@@ -85,14 +93,24 @@ class Released:
         self._rows = {name: _by_key(name, data) for name, data in tables.items()}
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
-        """Raises KeyError where the table has no such row."""
-        row = self._rows[table][cohort, area, *levels]
+        """Raises KeyError where the definition has no such row."""
+        row = self._row(table, cohort, area, *levels)
+        if row is None:
+            return Figure(measure, None, None, None, Flag.WITHHELD)
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
         return Figure(measure, value, lower, upper, Flag(row[column_name(measure, ColumnRole.FLAG)]))
 
     def broken(self, table: str, cohort: str, area: str, *levels: str) -> bool:
-        """Whether the row is flagged as a break in the time series. Raises KeyError where there is no such row."""
-        return bool(self._rows[table][cohort, area, *levels][BREAK_COLUMN.name] == BREAK)
+        """Whether the row is flagged as a break in the time series."""
+        row = self._row(table, cohort, area, *levels)
+        return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
+
+    def _row(self, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
+        """None where the row is not published for the area."""
+        found = self._rows[table].get((cohort, area, *levels))
+        if found is None and levels not in {row.levels for row in rows(TABLES[table], all_together=True)}:
+            raise KeyError((table, cohort, area, *levels))
+        return found
 
 
 def _by_key(name: str, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -136,7 +136,7 @@ class Panel:
     @property
     def is_drawn(self) -> bool:
         """Whether there is anything to draw."""
-        return self.drawn_flags != {Flag.NOT_AVAILABLE}
+        return any(line.figures[column].range for line in self.lines for column in self.shape.drawn)
 
     @cached_property
     def drawn_flags(self) -> set[Flag]:
@@ -332,6 +332,8 @@ def available(lines: tuple[Line, ...], words: Words) -> Sentences:
     """What `words` say, where there is anything to say."""
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         return ("These figures are not available [x]: the council has not sent the records.",)
+    if all(line.figures[0].unpublished for line in lines):
+        return ("No figure is published here [low]: none could be read.",)
     return words(lines)
 
 

@@ -37,7 +37,7 @@ from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
 
-ELIGIBLE, NOT_ELIGIBLE, _ = FSM.categories
+ELIGIBLE, NOT_ELIGIBLE, *_ = FSM.categories
 _TOTAL = ALL.label
 _SEEN = {
     BOTH: "Health visitor and nursery",

@@ -6,9 +6,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ndl_export.tables.model import Attribute, Filter, Measure, MeasureKind
-
-UNKNOWN = "Unknown"
+from ndl_export.tables.model import UNKNOWN, Attribute, Filter, Measure, MeasureKind
 
 SEX = Attribute("sex", "Sex", ("Female", "Male", UNKNOWN))
 FSM = Attribute(

@@ -10,6 +10,9 @@ from functools import cached_property
 COUNCIL = "council"
 """The attribute of place in every family; its categories are the councils that take part in the release."""
 
+UNKNOWN = "Unknown"
+"""The category of rows of which an attribute is not known: counted in every total, and without a row of its own."""
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -18,6 +21,9 @@ class Attribute:
     name: str
     label: str
     categories: tuple[str, ...]
+    shares: tuple[float, ...] = ()
+    """Share of each category that a release is planned with, a public assumption; where there is none, the share that
+    is published nationally."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,9 @@ class Block:
     base: str | None = None
     as_linked: str | None = None
     councils: bool = True
-    """False keeps the block to the highest geography."""
+    """False measures the block for all councils together, or for regions, and for no council."""
+    everywhere: bool = False
+    """Whether it is published for every area, however wide its intervals: the figures that a release is about."""
     weight: str = "linked"
     """Kind of cell at full detail, in the weights of the privacy policy."""
     total_weight: str = ""
@@ -168,6 +176,12 @@ class Block:
         return {}
 
     @property
+    def judged_by(self) -> tuple[Ratio, ...]:
+        """The ratios by whose intervals it is decided where a row is published: its own, or of a block that counts
+        alone the count as a share of the row with its last axis at the total."""
+        return tuple(self.ratios.values()) or (Ratio((Count(),), Count(over=self.axes[-1].filter)),)
+
+    @property
     def measured(self) -> tuple[Count, ...]:
         """The counts that noise is added to for this block; others follow from them, or from those of other blocks."""
         return (Count(),)
@@ -180,6 +194,11 @@ class Block:
     def needed(self) -> frozenset[Count]:
         """Every count that its figures are made of."""
         return frozenset((*self.counts.values(), *(count for each in self.ratios.values() for count in each.counts)))
+
+    @property
+    def differs(self) -> bool:
+        """Whether its figures are differences of ratios, which count nobody themselves."""
+        return any(ratio.taken_off for ratio in self.ratios.values())
 
     @property
     def with_all_together(self) -> bool:
@@ -336,8 +355,8 @@ class Family:
 
 
 def each(attribute: Attribute) -> tuple[Selection, ...]:
-    """One level for each category."""
-    return tuple(Selection(category, (category,)) for category in attribute.categories)
+    """One level for each category but the unknown."""
+    return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 
 def total_and_each(attribute: Attribute) -> tuple[Selection, ...]:

@@ -1,7 +1,9 @@
 """Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
 
+from dataclasses import replace
+
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, MEASURES, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Family, Filter, ShareBlock, Table, each
+from ndl_export.tables.model import Attribute, Axis, Family, Filter, Selection, ShareBlock, Table, each
 from sources.reference import survey
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
@@ -12,14 +14,31 @@ def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
     return Attribute(name, label, (*answers.values(), NOT_ANSWERED))
 
 
+_SURE = ("Yes", "No")
 AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
-FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
+FUNDED = replace(
+    _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED),
+    shares=(0.25, 0.65, 0.05, 0.04, 0.01),
+)
 QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
+
+
+_AGES = AGE_BAND.categories[:-1]
+_BREAKDOWNS = {
+    AGE_BAND: (
+        Selection("Under three", _AGES[:3]),
+        Selection("Three or over", _AGES[3:]),
+        *(Selection(age, (age,)) for age in _AGES),
+    ),
+    FUNDED: tuple(Selection(answer, (answer,)) for answer in _SURE),
+}
+"""The levels of each breakdown. Ages stand together as well, for areas where few have answered; who gave no age, or is
+not sure of a funded place, is in the totals."""
 
 
 def _block(question: Attribute, breakdown: Attribute | None) -> ShareBlock:
     answers = Axis("answer", question.name, each(question))
-    levels = (Axis("breakdown", breakdown.name, each(breakdown)),) if breakdown else ()
+    levels = (Axis("breakdown", breakdown.name, _BREAKDOWNS[breakdown]),) if breakdown else ()
     return ShareBlock(
         axes=(answers, *levels),
         constants={
@@ -50,7 +69,7 @@ PARENT_EXPERIENCE = Table(
     blocks=tuple(_block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)),
 )
 
-RESPONSE_SHARE = 0.1
+RESPONSE_SHARE = 0.06
 """Responses to the survey of parents as a share of the cohort: a planning assumption."""
 
 FAMILY = Family(

@@ -66,12 +66,16 @@ ASQ3 = Attribute(
         NO_REVIEW,
         UNSEARCHABLE,
     ),
+    shares=(0.61, 0.10, 0.06, 0.06, 0.169, 0.001),
 )
 LINKED = tuple(category for category in ASQ3.categories if category not in (NO_REVIEW, UNSEARCHABLE))
 
 NOT_LINKED_TO_SETTING = "Not linked to a setting"
 ENTITLEMENT = Attribute(
-    "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE)
+    "entitlement",
+    "Two-year-old entitlement",
+    ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE),
+    (0.17, 0.65, 0.179, 0.001),
 )
 
 BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
@@ -94,6 +98,7 @@ DOTS = Attribute(
     "dots",
     "Seen by and concern raised by",
     tuple(dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
+    shares=(0.03, 0.06, 0.05, 0.54, 0.02, 0.13, 0.01, 0.13, 0.029, 0.001),
 )
 
 AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
@@ -133,8 +138,10 @@ GLD_HEADLINE = Table(
             axes=(_SEX_AXIS,),
             constants=_TOTAL_TOPIC,
             weight="headline",
+            everywhere=True,
         ),
         AverageBlock(
+            everywhere=True,
             axes=(Axis("sex", "sex", (ALL,)),),
             constants=_TOTAL_TOPIC,
             average_of=tuple((goal, (EXPECTED,)) for goal in GOALS),
@@ -249,8 +256,8 @@ JOINED_DOTS = Table(
     ),
     measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"], GLD_PERCENT),
     blocks=(
-        _gld(as_linked=AS_LINKED.name, axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}),
-        _share(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, share_of="seen_by"),
+        _gld(as_linked=AS_LINKED.name, axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, everywhere=True),
+        _share(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, share_of="seen_by", everywhere=True),
         _gld(
             as_linked=AS_LINKED.name,
             axes=(_concern_axis(*CONCERN_GIVEN_SEEN),),
@@ -370,6 +377,7 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             numerator=("asq3", LINKED),
             rate="linked_children_percent",
             weight="linkage",
+            everywhere=axis is None,
         ),
         Block(
             axes=(*axes, _LINKED_AXIS),
@@ -377,6 +385,7 @@ def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block
             base="children_count",
             as_linked=AS_LINKED.name,
             weight="linkage",
+            everywhere=axis is None,
         ),
     )
 

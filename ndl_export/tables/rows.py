@@ -1,15 +1,17 @@
 """Rows of a published table: which there are, in which order, and which figures apply to each.
 
-Derived from the table definition, the areas and the cohorts alone, so every release of the same councils, sent by the
-same ones, has the same rows whatever the data say. Which rows are flagged as a break in the time series is public too.
+Derived from the table definition, the areas, the cohorts and the detail that their plans state, so every release of the
+same councils, sent by the same ones, has the same rows whatever the data say. Which rows are flagged as a break in the
+time series is public too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES, TABLES, Block, Selection, Table
+from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import Group
 from ndl_export.tables.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
@@ -46,8 +49,9 @@ class Row:
 
 
 @cache
-def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
-    """Rows of one area in order of the definition; `all_together` for the area of all councils.
+def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
+    """Rows of one area in order of the definition; `all_together` for the area of all councils; with `every`, also
+    those that no council has.
 
     Blocks that give the same levels make one row with the measures of both.
     """
@@ -55,7 +59,7 @@ def rows(table: Table, *, all_together: bool) -> tuple[Row, ...]:
     counts: dict[tuple[str, ...], dict[str, Children]] = {}
     attributes: dict[tuple[str, ...], set[str]] = {}
     for block in table.blocks:
-        if not (block.councils or all_together):
+        if not (block.councils or all_together or every):
             continue
         for chosen in product(*(axis.selections for axis in block.axes)):
             labels = tuple(selection.label for selection in chosen)
@@ -137,8 +141,14 @@ class Layout:
 
     def of(self, cohort: str) -> Layout:
         """The rows of one cohort."""
-        areas = self._areas_of(self.cohorts.index(cohort))
-        return layout(self.table, {cohort: areas})
+        own = self.cohort_of == self.cohorts.index(cohort)
+        return replace(
+            self,
+            cohorts=(cohort,),
+            cohort_of=self.cohort_of[own] * 0,
+            area_of=self.area_of[own],
+            row_of=self.row_of[own],
+        )
 
     def _areas_of(self, index: int) -> list[Geography]:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
@@ -160,9 +170,10 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """(len(areas) * len(levels),): where the rows with these levels are in the first cohort, area by area."""
+        """(len(areas) * len(levels),): where the rows with these levels are in the first cohort, area by area; -1 for
+        a row that is not published."""
         per_area = [self._places[area.level, area.code] for area in areas]
-        return np.array([place[chosen] for place in per_area for chosen in levels], dtype=np.int64)
+        return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], dict[tuple[str, ...], int]]:
@@ -191,15 +202,25 @@ class Layout:
         return data.take(position)
 
 
-def layout(table: Table, areas: Mapping[str, Sequence[Geography]]) -> Layout:
-    """The rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first)."""
-    top, others = rows(table, all_together=True), rows(table, all_together=False)
+def layout(
+    table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
+) -> Layout:
+    """The rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first), as far
+    as the detail of the cohort's plan publishes them."""
+    top, others = rows(table, all_together=True), rows(table, all_together=False, every=True)
+    at_councils = {row.levels for row in rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
-    per_area = [
-        np.arange(len(top)) if index == 0 else len(top) + np.arange(len(others))
-        for cohort in cohorts
-        for index in range(len(areas[cohort]))
-    ]
+
+    def published(cohort: str, index: int) -> NDArray[np.int64]:
+        of_area, first = (others, len(top)) if index else (top, 0)
+        detail, area = details.get(cohort), areas[cohort][index]
+        shown = (
+            detail.publishes(table.name, row.levels, area) if detail else not index or row.levels in at_councils
+            for row in of_area
+        )
+        return first + np.flatnonzero(list(shown))
+
+    per_area = [published(cohort, index) for cohort in cohorts for index in range(len(areas[cohort]))]
     sizes = [len(indices) for indices in per_area]
     cohort_of_area = np.repeat(np.arange(len(cohorts)), [len(areas[cohort]) for cohort in cohorts])
     return Layout(

@@ -8,7 +8,7 @@ from typing import Any
 
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import NANO, Ledger, charges_of
-from privacy.release.ledger_storage import Entry, EntryKind
+from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
 
@@ -24,7 +24,7 @@ _LEGEND = {
 
 
 def statement(location: Path | str) -> list[Account]:
-    """By cohort: cap, releases with their charges, and what is left; JSON-ready.
+    """By cohort and unit: cap, releases with their charges, and what is left; JSON-ready.
 
     `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each; `given_back`
     is how often a charge was; `approvals` are what people signed, and whether it counted. Raises `LedgerError`.
@@ -32,27 +32,28 @@ def statement(location: Path | str) -> list[Account]:
     ledger = Ledger(location)
     ledger.verify_chain()
     entries, delta, signed = ledger.entries(), load_policy().delta, SignOffs(ledger)
-    approved = [entry.cohort for entry in entries if entry.kind == EntryKind.APPROVE]
-    waiting = {each.approval.cohort for each in signed.approvals} - set(approved)
+    approved = [(entry.cohort, entry.account) for entry in entries if entry.kind == EntryKind.APPROVE]
+    waiting = {each.approval.cohort for each in signed.approvals} - {cohort for cohort, _ in approved}
     return [
-        _account(cohort, entries, delta) | {"approvals": list(_approvals(cohort, signed))}
-        for cohort in [*approved, *sorted(waiting)]
+        _account(cohort, unit, entries, delta) | {"approvals": list(_approvals(cohort, signed))}
+        for cohort, unit in [*approved, *((cohort, CHILD) for cohort in sorted(waiting))]
     ]
 
 
 def render(found: Sequence[Account]) -> str:
-    """A block for each cohort: its charges, sums by release, what is left, and what the states mean."""
+    """A block for each account: its charges, sums by release, what is left, and what the states mean."""
     return "\n\n".join("\n".join(_block(account)) for account in found)
 
 
-def _account(cohort: str, entries: Iterable[Entry], delta: float) -> Account:
-    own = [entry for entry in entries if entry.cohort == cohort]
+def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:
+    own = [entry for entry in entries if (entry.cohort, entry.account) == (cohort, unit)]
     cap = next((entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE), 0)
     charges = list(charges_of(own).values())
     reserved = [charge.entry for charge in charges]
     spent = sum(entry.nano_rho for entry in reserved)
     return {
         "cohort": cohort,
+        "unit": unit,
         "cap_rho": cap / NANO,
         "delta": delta,
         "charges": [_charge(charge.entry, charge.end, delta) for charge in charges],
@@ -123,7 +124,8 @@ def _block(account: Account) -> list[str]:
     if not account["cap_rho"]:
         return [f"Cohort {account['cohort']}: no budget approved yet", *_signatures(account["approvals"])]
     lines = [
-        f"Cohort {account['cohort']}: cap rho {account['cap_rho']:.9f}; epsilon at delta {account['delta']:g}",
+        f"Cohort {account['cohort']}, one {account['unit']}: cap rho {account['cap_rho']:.9f}; epsilon at delta"
+        f" {account['delta']:g}",
         f"  {'release':<12}{'family':<10}{'rho':>12}{'epsilon':>9}  {'state':<12} recorded",
     ]
     for release in account["releases"]:
@@ -133,14 +135,14 @@ def _block(account: Account) -> list[str]:
             f"  of the cohort so far: rho {release['to_date_rho']:.9f}, epsilon {release['to_date_epsilon']:.2f}"
         )
     left = f"rho {account['remaining_rho']:.9f}, epsilon {account['remaining_epsilon']:.2f} if spent at once"
-    lines.append(f"  left: {left if account['remaining_rho'] else 'nothing; no more can be released of this cohort'}")
+    lines.append(f"  left: {left if account['remaining_rho'] else 'nothing; no more can be released of it'}")
     if account["given_back"]:
         lines.append(
             f"  given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn,"
             " if anything, was removed unseen, and cost nothing"
         )
     lines += [f"  {state}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
-    return [*lines, *_signatures(account["approvals"])]
+    return [*lines, *(_signatures(account["approvals"]) if account["unit"] == CHILD else [])]
 
 
 def _signatures(approvals: Sequence[dict[str, Any]]) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from statistics import median
 from typing import Any
 
 from assets.release.begin import WHOLE
+from ndl_export.tables.geography import ALL_TOGETHER
 from privacy.release.policy import MinimumAccuracy, load_policy
 
 ROWS_PER_WARNING = 3
@@ -34,7 +35,7 @@ def _budget(found: dict[str, Any]) -> list[str]:
     room = found["budget"]
     verdict = "it fits" if room["fits"] else f"IT DOES NOT FIT; {_largest(room['largest_share'])}"
     return [
-        f"Policy: at most rho {found['cap_rho']:g} per cohort, delta {found['delta']:g}",
+        f"Policy: of a cohort at most {_amounts(found['cap_rho'])}; delta {found['delta']:g}",
         "",
         f"{'family':<10}{'rho':>8}{'epsilon':>9}  plan",
         *(
@@ -42,9 +43,13 @@ def _budget(found: dict[str, Any]) -> list[str]:
             for family in found["families"]
         ),
         "",
-        f"A share of {room['share']:g} of the policy's split would charge rho {room['asked_rho']:g}, and the cohort has"
-        f" rho {room['left_rho']:g} left: {verdict}",
+        f"A share of {room['share']:g} of the policy's split would charge {_amounts(room['asked_rho'])}, and the cohort"
+        f" has {_amounts(room['left_rho'])} left: {verdict}",
     ]
+
+
+def _amounts(by_unit: Mapping[str, float]) -> str:
+    return " and ".join(f"rho {rho:g} for a {unit}" for unit, rho in by_unit.items())
 
 
 def _largest(share: float) -> str:
@@ -63,32 +68,38 @@ def _minima(found: dict[str, Any]) -> list[str]:
 
 
 def _minimum(entry: Row, wanted: MinimumAccuracy, *, whole: bool) -> str:
-    """The accuracy expected of a family's large rates, beside what the policy requires of a whole release."""
+    """The accuracy expected of a family's published rates, beside what the policy requires of a whole release."""
     refused = "this family would not be measured" if whole else "a share of the split is measured all the same"
     outcome = "met" if entry["met"] else f"NOT MET: {refused}"
     return (
-        f"{entry['family']:<10}{entry['share_accurate']:>7.1%} of {entry['rates']} rates of"
-        f" {wanted.denominator_at_least:g} or more are within {wanted.half_width_points:g} points"
-        f" (at least {wanted.share_of_rates:.0%}): {outcome}"
+        f"{entry['family']:<10}{entry['share_accurate']:>7.1%} of all {entry['rates']:,} rates that are published are"
+        f" within {wanted.half_width_points:g} points (at least {wanted.share_of_rates:.0%}): {outcome}"
     )
 
 
 def _in_brief(rows: Sequence[Row]) -> list[str]:
-    """A line for each table: least, median and greatest council, and how many figures of all councils are unusable."""
+    """A line for each table: least, median and greatest council, what is published at which detail, and how much of
+    that is unusable."""
     councils = {row["council"] for row in rows} - {None}
     lines = [
-        f"Expected half-width of 95% intervals in {len(councils)} councils, from public cohort sizes (of a council the",
-        "median over the rows of a table), and how many of all their rates will be unreliable (u) and withheld (low):",
+        f"Expected half-width of 95% intervals of what is published in {len(councils)} councils, from public sizes",
+        "(of a council the median over the rows of a table); how many rates are published of all together, of areas of",
+        "several councils and of councils, and how many of these will be unreliable (u) and withheld (low):",
         f"{'':<22}{'rate +- points':^24}{'count +-':^24}",
-        f"{'table':<22}" + 2 * f"{'least':>8}{'median':>8}{'most':>8}" + f"{'rates':>9}{'u':>8}{'low':>8}",
+        f"{'table':<22}" + 2 * f"{'least':>8}{'median':>8}{'most':>8}" + f"{'all':>6}{'areas':>7}{'councils':>10}"
+        f"{'u':>8}{'low':>8}",
     ]
-    for table, areas in groupby(rows, key=itemgetter("table")):
+    for table, found in groupby(rows, key=itemgetter("table")):
+        areas = list(found)
         own = [row for row in areas if row["council"] is not None]
-        rates = sum(row["rates"] for row in own)
+        rates = sum(row["rates"] for row in areas)
+        together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
+        of_councils = sum(row["rates"] for row in own)
         lines.append(
             f"{table:<22}"
             + "".join(_spread([row[f"median_{what}_half_width"] for row in own]) for what in ("rate", "count"))
-            + f"{rates:>9,}{_share(own, 'flagged_unreliable', rates):>8}{_share(own, 'withheld', rates):>8}"
+            + f"{together:>6,}{rates - together - of_councils:>7,}{of_councils:>10,}"
+            + f"{_share(areas, 'flagged_unreliable', rates):>8}{_share(areas, 'withheld', rates):>8}"
         )
     return [*lines, "Of one council: --council NAME; of every area: --all; as data: --json."]
 

@@ -2,7 +2,8 @@
 
 Rules, each enforced here with a message for people and again by the storage itself:
 
-- the budget of a cohort is approved once; its cap never changes;
+- a cohort has an account for each unit, a child or a response, since rows of the one are not rows of the other;
+- the budget of an account is approved once; its cap never changes;
 - entries are only ever added, and each carries the hash of the one before;
 - RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
@@ -28,6 +29,7 @@ from pathlib import Path
 from privacy.release.canonical import canonical_json, check_name
 from privacy.release.ledger_sqlite import SQLiteStorage
 from privacy.release.ledger_storage import (
+    CHILD,
     GENESIS,
     Entry,
     EntryKind,
@@ -111,25 +113,35 @@ class Ledger:
     def __init__(self, location: Path | str | Storage) -> None:
         self._storage = _storage(location)
 
-    def approve(self, cohort: str, cap_rho: float, note: str = "") -> Entry:
-        """Set the cohort's cap, once. The same cap again changes nothing; another raises BudgetNotApproved."""
+    def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
+        """Set the cap of the cohort's account of a unit, once. The same cap again changes nothing; another raises
+        BudgetNotApproved."""
         cap = _nano(cap_rho, ROUND_FLOOR)
         with self._storage.writing() as log:
             entries = _checked(log.entries())
-            approved = _approval(entries, cohort)
+            approved = _approval(entries, cohort, unit)
             if approved is None:
-                return _append(log, entries, Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note))
+                entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=_written(unit))
+                return _append(log, entries, entry)
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
-                    f"cohort {cohort} was approved with rho {_shown(approved.nano_rho)}; a cap of {_shown(cap)} is not "
-                    "possible, because a cohort's budget is approved once"
+                    f"for a {unit}, cohort {cohort} was approved with rho {_shown(approved.nano_rho)}; a cap of "
+                    f"{_shown(cap)} is not possible, because a cohort's budget is approved once"
                 )
             return approved
 
     def reserve(
-        self, cohort: str, release: str, family: str, rho: float, plan_sha256: str, input_mac: str
+        self,
+        cohort: str,
+        release: str,
+        family: str,
+        rho: float,
+        plan_sha256: str,
+        input_mac: str,
+        *,
+        unit: str = CHILD,
     ) -> Reservation:
-        """Charge one family of one release; durable on return.
+        """Charge one family of one release to the account of its unit; durable on return.
 
         Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict where it was charged before.
         """
@@ -141,12 +153,15 @@ class Ledger:
                     f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
                     "release. To measure it again, publish a new release."
                 )
-            _check_fits(entries, cohort, f"{family} of release {release}", amount)
-            charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac)
+            _check_fits(entries, cohort, unit, f"{family} of release {release}", amount)
+            charge = Entry(
+                *(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac), unit=_written(unit)
+            )
             return Reservation(_append(log, entries, charge))
 
-    def check_fits(self, cohort: str, release: str, charges: Mapping[str, float]) -> None:
-        """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
+    def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
+        """Raise BudgetExceeded or BudgetNotApproved unless all of a release's families of a unit (family -> rho) can be
+        charged.
 
         Those charged before count no more. Spends nothing: it keeps a release from stopping halfway, for want of budget
         that the families before have spent.
@@ -159,7 +174,7 @@ class Ledger:
             if (cohort, release, family) not in before
         }
         if due:
-            _check_fits(entries, cohort, f"release {release} ({', '.join(due)})", sum(due.values()))
+            _check_fits(entries, cohort, unit, f"release {release} ({', '.join(due)})", sum(due.values()))
 
     def commit(self, reservation: Reservation, measurement_sha256: str) -> Reservation:
         """End a charge as measured and stored. Raises ReleaseConflict where it has ended before."""
@@ -199,14 +214,14 @@ class Ledger:
         """Every entry, oldest first."""
         return self._storage.read()
 
-    def cap(self, cohort: str) -> float:
-        """Approved budget, rho; 0 where none was approved."""
-        approved = _approval(_checked(self._storage.read()), cohort)
+    def cap(self, cohort: str, unit: str = CHILD) -> float:
+        """Approved budget of an account, rho; 0 where none was approved."""
+        approved = _approval(_checked(self._storage.read()), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
 
-    def remaining(self, cohort: str) -> float:
-        """What is left of the cohort's budget, rho; 0 where none was approved."""
-        return _remaining(_checked(self._storage.read()), cohort) / NANO
+    def remaining(self, cohort: str, unit: str = CHILD) -> float:
+        """What is left of an account, rho; 0 where none was approved."""
+        return _remaining(_checked(self._storage.read()), cohort, unit) / NANO
 
     def identity(self) -> str:
         """What tells this ledger from every other: the hash of the first line of its signatures, which is random."""
@@ -215,10 +230,11 @@ class Ledger:
             made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
-    def charged_besides(self, cohort: str, release: str) -> int:
-        """Nano-rho that other releases have spent of the cohort's budget, for good."""
+    def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
+        """Nano-rho that other releases have spent of an account, for good."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
-        return sum(entry.nano_rho for entry in ended if entry.cohort == cohort and entry.release != release)
+        of_account = (entry for entry in ended if (entry.cohort, entry.account) == (cohort, unit))
+        return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
         """What people have signed, and what that allowed, oldest first. Raises LedgerCorrupt."""
@@ -318,8 +334,14 @@ def _nonce() -> str:
     return secrets.token_hex(16)
 
 
-def _approval(entries: list[Entry], cohort: str) -> Entry | None:
-    return next((e for e in entries if e.kind == EntryKind.APPROVE and e.cohort == cohort), None)
+def _written(unit: str) -> str:
+    """The unit as a line names it."""
+    return "" if unit == CHILD else check_name("unit", unit)
+
+
+def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
+    approved = (entry for entry in entries if entry.kind == EntryKind.APPROVE)
+    return next((entry for entry in approved if (entry.cohort, entry.account) == (cohort, unit)), None)
 
 
 def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
@@ -342,27 +364,30 @@ def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservati
     return found
 
 
-def _remaining(entries: list[Entry], cohort: str) -> int:
-    approved = _approval(entries, cohort)
-    spent = sum(charge.entry.nano_rho for charge in charges_of(entries).values() if charge.entry.cohort == cohort)
+def _remaining(entries: list[Entry], cohort: str, unit: str) -> int:
+    approved = _approval(entries, cohort, unit)
+    charged = (charge.entry for charge in charges_of(entries).values())
+    spent = sum(entry.nano_rho for entry in charged if (entry.cohort, entry.account) == (cohort, unit))
     return (approved.nano_rho if approved else 0) - spent
 
 
-def _check_fits(entries: list[Entry], cohort: str, what: str, amount: int) -> None:
-    approved = _approval(entries, cohort)
+def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount: int) -> None:
+    approved = _approval(entries, cohort, unit)
     if approved is None:
-        raise BudgetNotApproved(f"cohort {cohort} has no approved budget; approve one before anything is measured")
-    left = _remaining(entries, cohort)
+        raise BudgetNotApproved(
+            f"cohort {cohort} has no approved budget for a {unit}; approve one before anything is measured"
+        )
+    left = _remaining(entries, cohort, unit)
     if amount > left:
         advice = (
             f"a plan of rho {_shown(left)} or less ({_share(left, amount)} of what was asked) would fit, with noise "
             f"{(amount / left) ** 0.5:.2f} times as wide"
             if left
-            else "nothing more can be released about this cohort"
+            else f"nothing more can be released about a {unit} of this cohort"
         )
         raise BudgetExceeded(
-            f"{what} would charge rho {_shown(amount)} to cohort {cohort}, which has rho {_shown(left)} left of "
-            f"{_shown(approved.nano_rho)}: {advice}",
+            f"{what} would charge rho {_shown(amount)} for a {unit} of cohort {cohort}, which has rho "
+            f"{_shown(left)} left of {_shown(approved.nano_rho)}: {advice}",
             asked=amount / NANO,
             left=left / NANO,
         )

@@ -47,15 +47,17 @@ _SCHEMA = "readiness_ledger"
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
 _OF_BEFORE = """
-SELECT 1 FROM pg_constraint WHERE conrelid = 'readiness_ledger.entries'::regclass AND conname = 'entries_kind_check'
-   AND pg_get_constraintdef(oid) NOT LIKE '%VOID%'
+SELECT 1 WHERE NOT EXISTS (
+    SELECT 1 FROM pg_attribute WHERE attrelid = 'readiness_ledger.entries'::regclass AND attname = 'unit')
 """
-"""Whether the table is of before charges could be given back."""
+"""Whether the table is of before units had accounts of their own."""
 
 _CONVERSION = """
-DROP INDEX readiness_ledger.one_charge, readiness_ledger.one_end;
+DROP INDEX IF EXISTS readiness_ledger.one_approval, readiness_ledger.one_charge, readiness_ledger.one_end;
 ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
-    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF'));
+    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF')),
+    ADD COLUMN unit TEXT NOT NULL DEFAULT '';
+ALTER TABLE readiness_ledger.entries ALTER COLUMN unit DROP DEFAULT;
 """
 
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")

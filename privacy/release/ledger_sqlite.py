@@ -53,18 +53,22 @@ _TRIGGERS = _triggers("entries", "", rules("entries")) + _triggers("sign_offs", 
 _TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
 _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
 
-_COLUMNS = ", ".join(column.name for column in fields(Entry))
+_COLUMNS_OF_BEFORE = ", ".join(column.name for column in fields(Entry) if column.name != "unit")
 
-_OF_BEFORE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries' AND sql NOT LIKE '%''VOID''%'"
-"""Whether the file has a table of before charges could be given back."""
+_OF_BEFORE = """
+SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries'
+   AND NOT EXISTS (SELECT 1 FROM pragma_table_info('entries') WHERE name = 'unit')
+"""
+"""Whether the file has a table of before units had accounts of their own."""
 
 _CONVERSION = (
     "".join(f"DROP TRIGGER IF EXISTS {name}; " for name in ("never_update", "never_delete", *rules("entries")))
-    + "".join(f"DROP INDEX IF EXISTS {name}; " for name in ("one_approval", "one_charge", "one_end"))
+    + "".join(f"DROP INDEX IF EXISTS {name}; " for name in ("one_approval", "one_charge", "one_end", "by_charge"))
     + f"ALTER TABLE entries RENAME TO entries_before; {_TABLE} "
-    f"INSERT INTO entries ({_COLUMNS}) SELECT {_COLUMNS} FROM entries_before ORDER BY seq; DROP TABLE entries_before; "
+    f"INSERT INTO entries ({_COLUMNS_OF_BEFORE}, unit) SELECT {_COLUMNS_OF_BEFORE}, '' FROM entries_before"
+    " ORDER BY seq; DROP TABLE entries_before; "
 )
-"""The same entries, to the last byte, in a table that takes every kind of today."""
+"""The same entries, to the last byte, in a table that takes every kind and unit of today."""
 
 
 class SQLiteStorage:

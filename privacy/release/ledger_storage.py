@@ -14,6 +14,8 @@ from privacy.release.canonical import canonical_json, sha256_hex
 
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
+CHILD = "child"
+"""The unit whose lines name none."""
 _FOLDER = resources.files("privacy.release")
 
 
@@ -39,16 +41,24 @@ class EntryKind(StrEnum):
 class Chained:
     """A line that carries the hash of the one before."""
 
-    def computed_hash(self) -> str:
-        """SHA-256 of the canonical JSON of every field but `entry_hash`, the previous line's hash among them."""
+    def hashed(self) -> dict[str, Any]:
+        """What the hash covers: every field but `entry_hash`, the previous line's hash among them."""
         content = asdict(self)
         del content["entry_hash"]
-        return sha256_hex(canonical_json(content))
+        return content
+
+    def computed_hash(self) -> str:
+        """SHA-256 of the canonical JSON of what it covers."""
+        return sha256_hex(canonical_json(self.hashed()))
 
 
 @dataclass(frozen=True)
 class Entry(Chained):
-    """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind."""
+    """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind.
+
+    `unit` is what one row of the charged table stands for, and so whose account the line is of: empty for a child, as
+    in every line of before other units had accounts.
+    """
 
     seq: int
     kind: str
@@ -60,9 +70,20 @@ class Entry(Chained):
     input_mac: str = ""
     measurement_sha256: str = ""
     note: str = ""
+    unit: str = ""
     recorded_at: str = ""
     previous_hash: str = ""
     entry_hash: str = ""
+
+    @property
+    def account(self) -> str:
+        """The unit whose cap the line counts against."""
+        return self.unit or CHILD
+
+    def hashed(self) -> dict[str, Any]:
+        """A unit that is not named is no part of it."""
+        content = super().hashed()
+        return content if self.unit else {name: value for name, value in content.items() if name != "unit"}
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ CREATE TABLE IF NOT EXISTS {table} (
     input_mac          TEXT NOT NULL,
     measurement_sha256 TEXT NOT NULL,
     note               TEXT NOT NULL,
+    unit               TEXT NOT NULL, -- empty: a child
     recorded_at        TEXT NOT NULL,
     previous_hash      TEXT NOT NULL,
     entry_hash         TEXT NOT NULL UNIQUE
 ){options};
 
-CREATE UNIQUE INDEX IF NOT EXISTS one_approval ON {table} (cohort) WHERE kind = 'APPROVE';
+CREATE UNIQUE INDEX IF NOT EXISTS one_approval ON {table} (cohort, unit) WHERE kind = 'APPROVE';
 CREATE INDEX IF NOT EXISTS by_charge ON {table} (cohort, release, family);

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -71,12 +71,17 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured: for each measured marginal, in lattice order, the scale of its discrete Gaussian."""
+    """What will be measured: for each measured marginal, in lattice order, the scale of its discrete Gaussian.
+
+    `detail` is what was decided of the rows that will be published, JSON-ready, for whoever makes the tables; it is
+    part of the document and of its hash, and nothing here reads it.
+    """
 
     family: Family
     rho: float
     delta: float
     sigmas: Mapping[tuple[str, ...], float]
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rho > 0 or not 0 < self.delta < 1:
@@ -127,6 +132,7 @@ class Plan:
                 "delta": self.delta,
                 "family": asdict(self.family),
                 "measured": [{"attributes": list(a), "sigma": sigma} for a, sigma in self.sigmas.items()],
+                **({"detail": self.detail} if self.detail else {}),
             }
         )
 
@@ -139,7 +145,9 @@ class Plan:
             if method != METHOD:
                 raise PlanError(f"this plan is of method {method!r}; this software knows {METHOD!r}")
             sigmas = {tuple(entry["attributes"]): entry["sigma"] for entry in content["measured"]}
-            plan = cls(_family_of(content["family"]), content["rho"], content["delta"], sigmas)
+            plan = cls(
+                _family_of(content["family"]), content["rho"], content["delta"], sigmas, content.get("detail", {})
+            )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise PlanError(f"this is not a plan document: {error!r}") from error
         if plan.to_json() != document:

@@ -1,5 +1,5 @@
-"""The privacy policy, `privacy/policy.yaml`, as a checked value: caps, shares, thresholds decided beforehand, and who
-signs a release off."""
+"""The privacy policy, `privacy/policy.yaml`, as a checked value: budgets, shares, thresholds decided beforehand, and
+who signs a release off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.intervals import Reliability
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
-VERSION = 2
+VERSION = 3
 NANO = Decimal("1e-9")
 
 
@@ -33,10 +33,9 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class MinimumAccuracy:
-    """Of the rates with a public denominator of `denominator_at_least`, `share_of_rates` must have a 95% half-width
-    of at most `half_width_points`, as expected before any budget is spent."""
+    """Of all rates that are published, `share_of_rates` must have a 95% half-width of at most `half_width_points`, as
+    expected before any budget is spent."""
 
-    denominator_at_least: float
     half_width_points: float
     share_of_rates: float
 
@@ -85,17 +84,26 @@ class SignOff:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """Budget in rho (zCDP) per cohort (`cap_rho`) and per family of one release (`split`), and public thresholds.
-
-    `weights` say how much a cell of each kind counts in the plan; `regions_share` is the share of a family's budget for
-    regions, where they are measured.
-    """
+class Account:
+    """Budget in rho (zCDP) of one unit: per cohort (`cap_rho`), and per family of one release (`split`)."""
 
     cap_rho: float
-    delta: float
     split: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Budget by unit, what one row of a table stands for, and public thresholds.
+
+    `weights` say how much a cell of each kind counts in the plan; a row is published where its half-width is expected
+    to be at most `readable_half_width`, in points; `regions_share` is the share of a family's budget for regions, where
+    they are measured.
+    """
+
+    accounts: Mapping[str, Account]
+    delta: float
     weights: Mapping[str, float]
+    readable_half_width: float
     regions_share: float
     minimum_accuracy: Mapping[str, MinimumAccuracy]
     reliability: Reliability
@@ -106,15 +114,22 @@ class Policy:
             raise PolicyError(f"delta must lie between 0 and 1, not {self.delta}")
         if not self.split:
             raise PolicyError("the split names no family")
-        for what, rho in (("cap_rho", self.cap_rho), *self.split.items()):
-            if not rho > 0:
-                raise PolicyError(f"{what}: rho must be positive, not {rho}")
-        spent = sum(Decimal(repr(rho)) for rho in self.split.values())
-        if spent > Decimal(repr(self.cap_rho)):
-            raise PolicyError(f"one release would spend rho {spent}, more than the cap of {self.cap_rho}")
+        if len(self.split) < sum(len(account.split) for account in self.accounts.values()):
+            raise PolicyError("a family stands in the split of two units")
+        for unit, account in self.accounts.items():
+            for what, rho in (("cap_rho", account.cap_rho), *account.split.items()):
+                if not rho > 0:
+                    raise PolicyError(f"{unit}: {what}: rho must be positive, not {rho}")
+            spent = sum(Decimal(repr(rho)) for rho in account.split.values())
+            if spent > Decimal(repr(account.cap_rho)):
+                raise PolicyError(
+                    f"{unit}: one release would spend rho {spent}, more than the cap of {account.cap_rho}"
+                )
         for kind, weight in self.weights.items():
             if not weight > 0:
                 raise PolicyError(f"weights.{kind} must be positive, not {weight}")
+        if not 0 < self.readable_half_width <= self.reliability.unreliable_half_width:
+            raise PolicyError("readable_half_width must be over 0, and no more than reliability.unreliable_half_width")
         if not 0 < self.regions_share < 1:
             raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
         if set(self.minimum_accuracy) != set(self.split):
@@ -135,6 +150,11 @@ class Policy:
         del content["sign_off"]
         return sha256_hex(canonical_json(content))
 
+    @property
+    def split(self) -> dict[str, float]:
+        """Budget of every family in one release, whatever its unit."""
+        return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
+
     def scaled(self, share: float) -> Policy:
         """The policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho, rounded down.
 
@@ -142,8 +162,15 @@ class Policy:
         """
         if not 0 < share <= 1:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
-        exact = {family: Decimal(repr(rho)) * Decimal(repr(share)) for family, rho in self.split.items()}
-        return replace(self, split={family: float(rho.quantize(NANO, ROUND_FLOOR)) for family, rho in exact.items()})
+
+        def scaled(rho: float) -> float:
+            return float((Decimal(repr(rho)) * Decimal(repr(share))).quantize(NANO, ROUND_FLOOR))
+
+        accounts = {
+            unit: replace(account, split={family: scaled(rho) for family, rho in account.split.items()})
+            for unit, account in self.accounts.items()
+        }
+        return replace(self, accounts=accounts)
 
     def rho(self, family: str) -> float:
         """Budget of a family in one release. Raises PolicyError where the policy gives it none."""
@@ -173,17 +200,17 @@ def load_policy(path: Path | None = None) -> Policy:
     if content["version"] != VERSION:
         raise PolicyError(f"this software reads policy version {VERSION}, not {content['version']!r}")
     for section, what in (
-        ("split", "families to rho"),
+        ("accounts", "units to their budgets"),
         ("weights", "kinds of cells to weights"),
         ("minimum_accuracy", "families to limits"),
     ):
         if not isinstance(content[section], dict):
             raise PolicyError(f"{section} must map {what}")
     return Policy(
-        cap_rho=_number("cap_rho", content["cap_rho"]),
+        accounts={unit: _account(f"accounts.{unit}", account) for unit, account in content["accounts"].items()},
         delta=_number("delta", content["delta"]),
-        split={family: _number(f"split.{family}", rho) for family, rho in content["split"].items()},
         weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
+        readable_half_width=_number("readable_half_width", content["readable_half_width"]),
         regions_share=_number("regions_share", content["regions_share"]),
         minimum_accuracy={
             family: MinimumAccuracy(**_numbers(f"minimum_accuracy.{family}", minimum, MinimumAccuracy))
@@ -192,6 +219,14 @@ def load_policy(path: Path | None = None) -> Policy:
         reliability=Reliability(**_numbers("reliability", content["reliability"], Reliability)),
         sign_off=_sign_off(content["sign_off"]),
     )
+
+
+def _account(where: str, content: Any) -> Account:
+    _check_keys(where, content, {field.name for field in fields(Account)})
+    if not isinstance(content["split"], dict):
+        raise PolicyError(f"{where}.split must map families to rho")
+    split = {family: _number(f"{where}.split.{family}", rho) for family, rho in content["split"].items()}
+    return Account(_number(f"{where}.cap_rho", content["cap_rho"]), split)
 
 
 @lru_cache(maxsize=4)

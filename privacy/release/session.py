@@ -191,7 +191,8 @@ def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | No
 
 def _reserved(wanted: _Wanted, rho: float) -> Reservation:
     try:
-        return wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac)
+        unit = wanted.plan.family.unit
+        return wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac, unit=unit)
     except BudgetExceeded as refused:
         if not refused.left:
             raise

@@ -26,7 +26,7 @@ from privacy.release.approval import Signed
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.inference import inference
 from privacy.release.ledger import NANO, charges_of
-from privacy.release.ledger_storage import Entry, EntryKind
+from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
@@ -46,20 +46,20 @@ class MeasuredCohort:
     measurements: Mapping[str, Measurement]
 
 
-_GROUPS = (
-    (
-        "one row replaced by another, such as a child's category by another one",
-        2,
-        "one cell of a table loses 1 and one gains 1: squared L2 distance 2",
-    ),
-    (
-        "two rows added or removed, such as those of two siblings, of one child whose records were not joined, or two"
-        " responses of one parent",
-        4,
-        "a cell may change by 2: squared L2 distance 4",
-    ),
-)
-"""Changes larger than a neighbour, each with the factor on rho: zCDP of Gaussian noise grows with squared distance."""
+_REPLACED = (2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2")
+_TWO = (4, "a cell may change by 2: squared L2 distance 4")
+_GROUPS = {
+    "child": {
+        "one row replaced by another, such as a child's category by another one": _REPLACED,
+        "two rows added or removed, such as those of two siblings, or of one child whose records were not joined": _TWO,
+    },
+    "response": {
+        "one response replaced by another, such as an answer by another one": _REPLACED,
+        "two responses added or removed, such as those of one parent who answers twice": _TWO,
+    },
+}
+"""By unit, changes larger than a neighbour, each with the factor on rho: zCDP of Gaussian noise grows with squared
+distance."""
 
 
 def privacy_record(
@@ -74,7 +74,8 @@ def privacy_record(
 
     `approvals` are by the release that was measured under them.
 
-    `privacy_parameters` are those of the largest cohort: cohorts are disjoint, so each child has those of its own.
+    `privacy_parameters` are a child's in the largest cohort: cohorts are disjoint, so each child has those of its own.
+    `accounts` of a cohort have those of every unit, and `joint_parameters` those of somebody behind a row of each.
     Depends on the ledger only up to the charges of what is published, so it stays the same when later releases are
     charged. Raises ValueError where a family was not charged and committed under its plan, or its measurement has
     another plan.
@@ -94,7 +95,8 @@ def privacy_record(
         "release": release,
         "sign_off": said["sign_off"][_signed_by(cohorts)],
         "privacy_parameters": largest["privacy_parameters"],
-        "larger_changes": largest["larger_changes"],
+        "joint_parameters": largest["joint_parameters"],
+        "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
         "inference": inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
         "families": [
@@ -137,22 +139,40 @@ def _said(file: str) -> Record:
 def _cohort(
     own: MeasuredCohort, charges: Mapping[tuple[str, str], Entry], ledger: list[Entry], policy: Policy, release: str
 ) -> Record:
-    """What holds for the children of one cohort, up to the last charge of what is published.
+    """What holds for whoever is counted in one cohort, up to the last charge of what is published.
 
     A charge before that one which did not end was given back before it was made: `session.settle`.
     """
     last = max(entry.seq for entry in charges.values())
-    counted = [charge.entry for charge in charges_of(ledger).values() if charge.entry.cohort == own.cohort]
-    to_date = sum(entry.nano_rho for entry in counted if entry.seq <= last) / NANO
-    spent = sum(charges[own.cohort, family].nano_rho for family in own.plans) / NANO
-    cap = next(e.nano_rho for e in ledger if e.kind == EntryKind.APPROVE and e.cohort == own.cohort) / NANO
+    charged = [charges[own.cohort, family] for family in own.plans]
+    units = sorted({entry.account for entry in charged})
+    accounts = [
+        _account(unit, own, [entry for entry in charged if entry.account == unit], ledger[:last], policy, release)
+        for unit in units
+    ]
     return {
         "cohort": own.cohort,
         "measured_in": own.release,
+        "privacy_parameters": accounts[units.index(CHILD)]["privacy_parameters"],
+        "joint_parameters": _parameters(sum(entry.nano_rho for entry in charged) / NANO, policy.delta),
+        "accounts": accounts,
+    }
+
+
+def _account(
+    unit: str, own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
+) -> Record:
+    """What holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
+    spent = sum(entry.nano_rho for entry in charged) / NANO
+    mine = [entry for entry in ledger if (entry.cohort, entry.account) == (own.cohort, unit)]
+    cap = next(entry.nano_rho for entry in mine if entry.kind == EntryKind.APPROVE) / NANO
+    to_date = sum(charge.entry.nano_rho for charge in charges_of(mine).values()) / NANO
+    return {
+        "unit": unit,
         "privacy_parameters": _parameters(spent, policy.delta),
         "larger_changes": [
             {"change": change, "rho_factor": factor, **_parameters(factor * spent, policy.delta), "reason": reason}
-            for change, factor, reason in _GROUPS
+            for change, (factor, reason) in _GROUPS[unit].items()
         ],
         "budget": {
             "cap_rho": cap,
@@ -203,6 +223,7 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
         "cohort": cohort,
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
+        "charged_to": charged.account,
         **_parameters(charged.nano_rho / NANO, policy.delta),
         "mechanism": "discrete Gaussian noise on integer counts (Canonne, Kamath and Steinke 2020)",
         "noise_source": measurement.noise_source,

@@ -14,7 +14,7 @@ from assets.intake.one_pass import one_alone, tools_for
 from assets.intake.rows_apart import RowsToSend
 from assets.intake.take_in import Intake
 from assets.intake.tokens_file import tokens_schema
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy import row_keys
 from privacy.doors import sealed

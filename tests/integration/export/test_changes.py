@@ -34,7 +34,7 @@ def previous_of(tables: Mapping[str, pa.Table], **facts: object) -> Previous:
         "cohorts": (COHORT,),
         "councils": fake_facts().councils,
         "missing": {COHORT: {}},
-        "epsilon": {COHORT: 3.5},
+        "epsilon": {COHORT: 3.26},
         "measured_in": {COHORT: "2026.10.0"},
     }
     return Previous("2026.10.0", tables=tables, **(stated | facts))  # type: ignore[arg-type]

@@ -51,14 +51,14 @@ def test_the_bound_is_what_renyi_divergence_allows(rho: float, false_alarms: flo
 
 
 def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
-    """Presence at rho 0.245, a category of a child who is known to be counted at twice that: 21 and 33 in 100."""
+    """Presence at rho 0.215, a category of a child who is known to be counted at twice that: 20 and 30 in 100."""
     page = five_safes_page(fake_facts())
     for factor, change, found in (
-        (1, "added or removed", 21),
-        (2, "replaced by another", 33),
-        (4, "two rows added", 54),
+        (1, "added or removed", 20),
+        (2, "replaced by another", 30),
+        (4, "two rows added", 49),
     ):
-        assert found == round(100 * most_found(factor * 0.245))
+        assert found == round(100 * most_found(factor * 0.215))
         (line,) = [line for line in page.splitlines() if change in line and f"at most **{found} in 100**" in line]
         assert line.startswith("| whether" if factor != 2 else "| in which")
 

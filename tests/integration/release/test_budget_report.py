@@ -69,7 +69,7 @@ def test_the_table_says_what_happened_in_words(home: Path) -> None:
 
 def test_a_spent_budget_is_said(home: Path) -> None:
     Ledger(home / "ledger.sqlite").reserve("202425", "2027.03.0", "pupil", 0.1, "p", "m")
-    assert "left: nothing; no more can be released of this cohort" in budget(home).output
+    assert "left: nothing; no more can be released of it" in budget(home).output
 
 
 def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,8 @@ def test_what_was_measured_once_is_used_again_and_costs_nothing(made: Home) -> N
     assert sorted(charges(made)) == sorted(
         (cohort, version, family) for cohort, version in ((EARLIER, FIRST), (COHORT, SECOND)) for family in FAMILIES
     )
-    spent = load_policy().cap_rho - sum(load_policy().split.values())
+    account = load_policy().accounts["child"]
+    spent = account.cap_rho - sum(account.split.values())
     for cohort in (EARLIER, COHORT):
         assert Ledger(made.ledger).remaining(cohort) == pytest.approx(spent, abs=1e-5)
 
@@ -111,12 +112,14 @@ def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) 
     record = json.loads((made.release / SECOND / "privacy_statement.json").read_text())
     stated = {entry["cohort"]: entry for entry in record["cohorts"]}
     assert {cohort: entry["measured_in"] for cohort, entry in stated.items()} == {EARLIER: FIRST, COHORT: SECOND}
-    assert record["privacy_parameters"]["rho"] == pytest.approx(0.245, abs=1e-5)
-    assert stated[EARLIER]["budget"]["charged_by_this_release_rho"] == 0
-    assert stated[COHORT]["budget"]["charged_by_this_release_rho"] == pytest.approx(0.245, abs=1e-5)
+    assert record["privacy_parameters"]["rho"] == pytest.approx(0.215, abs=1e-5)
+    assert [each["budget"]["charged_by_this_release_rho"] for each in stated[EARLIER]["accounts"]] == [0, 0]
+    charged = [each["budget"]["charged_by_this_release_rho"] for each in stated[COHORT]["accounts"]]
+    assert charged == [pytest.approx(0.215, abs=1e-5), pytest.approx(0.15, abs=1e-5)]
+    assert record["joint_parameters"]["rho"] == pytest.approx(0.365, abs=1e-5)
     page = (made.release / SECOND / "privacy_statement.md").read_text(encoding="utf-8")
     for cohort, version in ((EARLIER, FIRST), (COHORT, SECOND)):
-        assert f"| {cohort} | 0.244999 | 3.5029 | 1e-06 | {version} |" in page
+        assert f"| {cohort} | 0.214999 | 3.2586 | 1e-06 | {version} |" in page
     assert "not added up" in page
 
 
@@ -135,7 +138,8 @@ def test_two_published_cohorts_make_a_series_without_a_charge(copy: Home, keys: 
     assert verify(bundle).ok, str(verify(bundle))
     assert charges(copy) == paid
     record = json.loads((bundle / "privacy_statement.json").read_text())
-    assert [entry["budget"]["charged_by_this_release_rho"] for entry in record["cohorts"]] == [0, 0]
+    accounts = [account for entry in record["cohorts"] for account in entry["accounts"]]
+    assert [account["budget"]["charged_by_this_release_rho"] for account in accounts] == [0, 0, 0, 0]
 
 
 def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path: Path, keys: KeyRing) -> None:

@@ -39,16 +39,21 @@ def begin(home: Home, version: str, share: float | None) -> None:
 @pytest.mark.slow
 def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: KeyRing) -> None:
     before = home.ledger.read_bytes() if isinstance(home.ledger, Path) else b""
-    with pytest.raises(BudgetExceeded, match=r"release 2026\.11\.1 \(pupil, health, parents\) .*\(--share 0\.224\)"):
+    with pytest.raises(BudgetExceeded, match=r"release 2026\.11\.1 \(pupil, health\) .*\(--share 0\.233\)"):
         begin(home, REVISION, None)
     assert before == (home.ledger.read_bytes() if isinstance(home.ledger, Path) else b"")
-    begin(home, REVISION, 0.224)
+    begin(home, REVISION, 0.233)
     bundle = released(home, keys, COUNCILS, REVISION)
     assert verify(bundle).ok, str(verify(bundle))
     record = json.loads((bundle / "privacy_statement.json").read_text())
-    assert record["cohorts"][0]["budget"]["charged_by_this_release_rho"] == pytest.approx(0.245 * 0.224, rel=1e-3)
-    assert Ledger(home.ledger).remaining(COHORT) < 1e-3
-    with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.224, not 1"):
+    charged = {each["unit"]: each["budget"]["charged_by_this_release_rho"] for each in record["cohorts"][0]["accounts"]}
+    assert charged == {
+        "child": pytest.approx(0.215 * 0.233, rel=1e-3),
+        "response": pytest.approx(0.15 * 0.233, rel=1e-3),
+    }
+    assert Ledger(home.ledger).remaining(COHORT, "response") < 1e-3
+    assert Ledger(home.ledger).remaining(COHORT) > 0.03
+    with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.233, not 1"):
         begin(home, REVISION, 1.0)
     kept = (bundle / "SHA256SUMS").read_bytes()
     assert released(home, keys, COUNCILS, REVISION) == bundle
@@ -63,7 +68,7 @@ def test_what_is_no_share_is_refused(home: Home, share: float) -> None:
 
 
 def test_shares_are_whole_nano_rho_rounded_down() -> None:
-    assert load_policy().scaled(0.2).split == {"pupil": 0.037, "health": 0.006, "parents": 0.006}
+    assert load_policy().scaled(0.2).split == {"pupil": 0.037, "health": 0.006, "parents": 0.03}
     assert load_policy().scaled(1e-7).split["pupil"] == 1.8e-8
     with pytest.raises(PolicyError, match="must be positive"):
         load_policy().scaled(1e-9)

@@ -24,7 +24,7 @@ from scipy import stats
 
 from assets.release import begin, sign_off
 from assets.release import measure as release
-from assets.release.noise_workload import plan_family
+from assets.release.planning import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing

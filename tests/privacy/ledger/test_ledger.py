@@ -232,8 +232,6 @@ def test_a_ledger_of_before_goes_on(backend):
     ledger._end(charges[1], EntryKind.WRITE_OFF, note="lost in a crash")
     entries = ledger.entries()
     backend.as_before()
-    with pytest.raises(backend.refused):
-        backend.insert(following(ledger, kind="VOID", release="1", family="parents"), "INSERT INTO {} ")
     ledger = Ledger(backend.location)
     assert ledger.entries() == entries
     assert [entry.kind for entry in entries] == kinds
@@ -292,6 +290,58 @@ def test_the_books_always_balance(ledger, amounts):
         assert refused.value.left == ledger.remaining(cohort)
     assert spent <= 300_000_000
     assert ledger.remaining(cohort) == (300_000_000 - spent) / 1e9
+
+
+def test_units_have_accounts_of_their_own(ledger):
+    """What is charged for a response is not taken from the children, and neither account can be raised."""
+    with pytest.raises(BudgetNotApproved, match="no approved budget for a response"):
+        ledger.reserve("202425", "1", "parents", 0.1, PLAN, MAC, unit="response")
+    ledger.approve("202425", 0.185, unit="response")
+    charge = ledger.reserve("202425", "1", "parents", 0.15, PLAN, MAC, unit="response")
+    assert charge.entry.account == "response"
+    assert (ledger.remaining("202425"), ledger.remaining("202425", "response")) == (0.3, 0.035)
+    with pytest.raises(BudgetExceeded, match=r"for a response of cohort 202425, which has rho 0\.035 left"):
+        ledger.reserve("202425", "2", "parents", 0.15, PLAN, MAC, unit="response")
+    with pytest.raises(BudgetExceeded):
+        ledger.check_fits("202425", "2", {"parents": 0.15}, unit="response")
+    with pytest.raises(BudgetNotApproved, match="approved once"):
+        ledger.approve("202425", 0.3, unit="response")
+    ledger.reserve("202425", "1", "pupil", 0.3, PLAN, MAC)
+    ledger.commit(charge, "f" * 64)
+    assert ledger.charged_besides("202425", "2", "response") == 150_000_000
+    assert ledger.charged_besides("202425", "2") == 0
+    ledger.verify_chain()
+
+
+def test_raw_sql_takes_from_no_other_account(ledger, backend):
+    ledger.approve("202425", 0.1, unit="response")
+    for changes, broken in (
+        ({"kind": "APPROVE", "nano_rho": 900_000_000, "unit": "response"}, "approved once"),
+        ({"kind": "APPROVE", "nano_rho": 900_000_000, "unit": ""}, "approved once"),
+        ({"kind": "RESERVE", "release": "1", "family": "a", "nano_rho": 200_000_000, "unit": "response"}, "overspend"),
+        ({"kind": "RESERVE", "release": "1", "family": "a", "nano_rho": 1, "unit": "other"}, "overspend"),
+    ):
+        with pytest.raises(backend.refused, match=broken):
+            backend.insert(following(ledger, **changes), "INSERT INTO {} ")
+    ledger.reserve("202425", "1", "parents", 0.1, PLAN, MAC, unit="response")
+    with pytest.raises(backend.refused, match="match one open charge"):
+        backend.insert(following(ledger, kind="VOID", unit=""), "INSERT INTO {} ")
+
+
+def test_what_was_charged_before_there_were_accounts_stays_the_childrens(backend):
+    ledger = approved(backend)
+    for family, rho in (("pupil", 0.185), ("health", 0.03), ("parents", 0.03)):
+        ledger.commit(ledger.reserve("202425", "1", family, rho, PLAN, MAC), "f" * 64)
+    entries = ledger.entries()
+    backend.without_units()
+    ledger = Ledger(backend.location)
+    assert ledger.entries() == entries
+    assert {entry.account for entry in entries} == {"child"}
+    assert (ledger.remaining("202425"), ledger.remaining("202425", "response")) == (0.055, 0)
+    ledger.approve("202425", 0.185, unit="response")
+    ledger.commit(ledger.reserve("202425", "2", "parents", 0.185, PLAN, MAC, unit="response"), "f" * 64)
+    assert ledger.remaining("202425") == 0.055
+    assert Ledger(backend.location).entries() == ledger.entries()
 
 
 def test_a_release_is_not_begun_that_would_stop_halfway(ledger):

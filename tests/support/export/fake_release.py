@@ -34,8 +34,11 @@ COHORTS = (EARLIER, COHORT)
 PARAMETERS = {
     "pupil": {"rho": 0.185, "epsilon": 3.0, "delta": 1e-6},
     "health": {"rho": 0.03, "epsilon": 1.12, "delta": 1e-6},
-    "parents": {"rho": 0.03, "epsilon": 1.12, "delta": 1e-6},
+    "parents": {"rho": 0.15, "epsilon": 2.67, "delta": 1e-6},
 }
+CHILD = {"rho": 0.215, "epsilon": 3.26, "delta": 1e-6}
+RESPONSE = PARAMETERS["parents"]
+JOINT = {"rho": 0.365, "epsilon": 4.39, "delta": 1e-6}
 
 
 def fake_facts(
@@ -87,13 +90,13 @@ def fake_privacy_record(
     earlier: Mapping[str, str] = MappingProxyType({}),
     paid: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    together = {"rho": 0.245, "epsilon": 3.5, "delta": 1e-6}
     measured = {**earlier, COHORT: version}
     families = [
         {
             "cohort": cohort,
             "family": name,
             "privacy_unit": FAMILIES[name].unit,
+            "charged_to": FAMILIES[name].unit,
             "mechanism": "discrete Gaussian",
             "noise_source": "opendp",
             "ledger_entry": paid.get(name, "ab" * 32),
@@ -106,13 +109,23 @@ def fake_privacy_record(
     return {
         "release": version,
         "cohorts": [
-            {"cohort": cohort, "measured_in": origin, "privacy_parameters": dict(together)}
+            {
+                "cohort": cohort,
+                "measured_in": origin,
+                "privacy_parameters": dict(CHILD),
+                "joint_parameters": dict(JOINT),
+                "accounts": [
+                    {"unit": "child", "privacy_parameters": dict(CHILD)},
+                    {"unit": "response", "privacy_parameters": dict(RESPONSE)},
+                ],
+            }
             for cohort, origin in measured.items()
         ],
-        "inference": inference(together["rho"]),
+        "inference": inference(CHILD["rho"]),
         "neighbouring_relation": "one row added or removed",
         "trust_model": "central model",
-        "privacy_parameters": together,
+        "privacy_parameters": dict(CHILD),
+        "joint_parameters": dict(JOINT),
         "families": families,
     }
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.expected_accuracy import public_shares
-from assets.release.noise_workload import plan_family
+from assets.release.expected_widths import public_shares
+from assets.release.planning import plan_family
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW, NOT_LINKED_TO_SETTING, dots_category
 from privacy.release.child_table import true_counts
 from privacy.release.covariance import Covariances
@@ -53,13 +53,16 @@ ADDITIVE = Truth()
 def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
     """A child for each published one."""
     rng = np.random.default_rng(seed)
-    council = np.repeat(np.arange(len(councils)), [round(council_size(name)) for name in councils])
+    sizes = [round(council_size(name)) for name in councils]
+    council = np.repeat(np.arange(len(councils)), sizes)
     rows = len(council)
     codes = {"council": council}
     chance = 0.68 + rng.normal(0, 0.03, len(councils))[council]
     for attribute in FAMILY.attributes:
-        shares = np.array(list(public_shares(attribute.label, attribute.categories).values()))
-        codes[attribute.name] = rng.choice(len(shares), rows, p=shares / shares.sum())
+        each = np.array([list(public_shares(attribute, name).values()) for name in councils])
+        shares = each.mean(axis=0)
+        drawn = [rng.choice(len(own), size, p=own / own.sum()) for own, size in zip(each, sizes, strict=True)]
+        codes[attribute.name] = np.concatenate(drawn)
         if attribute.name in CHARACTERISTICS:
             chance += _effects(rng, len(councils), shares, truth)[council, codes[attribute.name]]
     chance -= truth.special * ((council == 1) & (codes["ethnic_group"] == 1))
@@ -212,13 +215,18 @@ def _whole(plan: Plan) -> Plan:
     return Plan(family, plan.rho, plan.delta, wanted)
 
 
+_COMPARED = ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile")
+
+
 def largest_correlation(councils: Sequence[str]) -> float:
-    """Of the noise in the GLD rates of two councils, over all pairs and characteristics; rates taken as two thirds."""
+    """Of the noise in the GLD rates of two councils, over all pairs and the characteristics that are measured by
+    council; rates taken as two thirds."""
     plan = plan_family("pupil", councils, load_policy())
     covariances, largest = Covariances(plan), 0.0
     council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")
     pairs = list(combinations(councils, 2))
-    for name in ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile"):
+    measured = (name for name in _COMPARED if plan.family.covers(("council", name, "gld")))
+    for name in measured:
         groups = Selector.each(plan.family.attribute(name))
 
         def rate(of: int, name: str = name, groups: Selector = groups) -> LinearCombination:

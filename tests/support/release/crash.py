@@ -51,7 +51,7 @@ NEVER = -1
 
 def _family() -> Family:
     names: tuple[Attribute, ...] = (attribute("council", 4), attribute("fsm", 3), attribute("gld", 2))
-    return Family(FAMILY, "one child", names, (Marginal(("council", "gld"), 1.0), Marginal(("fsm", "gld"), 1.0)))
+    return Family(FAMILY, "child", names, (Marginal(("council", "gld"), 1.0), Marginal(("fsm", "gld"), 1.0)))
 
 
 PLAN: Plan = make_plan(_family(), 0.01, delta=1e-6)

@@ -37,7 +37,7 @@ def small_family() -> Family:
     """GLD by FSM and by review in four councils, with two attributes that record the same fact."""
     return Family(
         name="small",
-        unit="one child",
+        unit="child",
         attributes=(
             attribute("council", 4),
             attribute("fsm", 3),
@@ -93,7 +93,7 @@ def pilot_family(councils: int = 8) -> Family:
     marginals += [Marginal(("council", "asq", by), WEIGHTS["linkage"]) for by in ("sex", "fsm", "ethnic_group", "imd")]
     return Family(
         name="pupil",
-        unit="one child with an EYFS Profile in the cohort",
+        unit="child",
         attributes=tuple(attribute(name, size) for name, size in sizes.items()),
         marginals=tuple(marginals),
         identities=(

@@ -92,7 +92,7 @@ def test_what_parents_are_told_of_the_worst_case() -> None:
     category of a child who is known to be counted is one row replaced by another, 2 rho."""
     words = " ".join((PROJECT / "docs" / "what-is-protected.md").read_text(encoding="utf-8").split())
     page = " ".join((PROJECT / "docs" / "privacy.md").read_text(encoding="utf-8").split())
-    spent = sum(load_policy().split.values())
+    spent = sum(load_policy().accounts["child"].split.values())
     for factor in (1, 2):
         assert guessed_in_100(factor * spent) == np.ceil(100 * norm.cdf(np.sqrt(2 * factor * spent) / 2))
         assert f"right in {guessed_in_100(factor * spent)} of 100" in words

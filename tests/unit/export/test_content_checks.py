@@ -65,8 +65,8 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "not their estimate rounded": ("joined_dots", lambda t: first(t, "children_count_estimate", 5.0)),
     "differs from the same number elsewhere": ("funded_entitlement", lambda t: nudge(t, "children_count_estimate")),
     "is not the sum over": (
-        "gld_headline",
-        lambda t: nudge(t, "children_count_estimate", where=pc.equal(t["breakdown"], "Summer-born")),
+        "funded_entitlement",
+        lambda t: nudge(t, "children_count_estimate", where=pc.equal(t["two_year_old_entitlement"], "Taken")),
     ),
     "is not the sum of its councils": ("parent_experience", lambda t: nudge(t, "response_count_estimate")),
     "columns differ": ("asq3_outcomes", lambda t: t.drop_columns(["breakdown"])),
@@ -123,6 +123,18 @@ def test_a_good_privacy_record_has_no_fault() -> None:
     assert privacy_faults(fake_privacy_record(VERSION), VERSION, (COHORT,)) == []
 
 
+def test_a_record_of_before_there_were_accounts_is_read() -> None:
+    """It has charged the responses of parents to the children."""
+    record = fake_privacy_record(VERSION)
+    together = {"rho": 0.365, "epsilon": 4.39, "delta": 1e-6}
+    record["privacy_parameters"] = record["cohorts"][0]["privacy_parameters"] = together
+    for name in ("accounts", "joint_parameters"):
+        del record["cohorts"][0][name]
+    for family in record["families"]:
+        del family["charged_to"]
+    assert privacy_faults(record, VERSION, (COHORT,)) == []
+
+
 @pytest.mark.parametrize(
     ("path", "value", "what"),
     [
@@ -134,6 +146,9 @@ def test_a_good_privacy_record_has_no_fault() -> None:
         (("families", 0, "cohort"), "202324", "which it is not about"),
         (("families", 0, "family"), "pupils", "speaks of the families"),
         (("families", 0, "rho"), 0.2, "adds up"),
+        (("families", 2, "charged_to"), "child", "of response alone"),
+        (("cohorts", 0, "accounts", 1, "privacy_parameters", "rho"), 0.16, "not to that of a response"),
+        (("cohorts", 0, "joint_parameters", "rho"), 0.3, "not the sum of its accounts"),
         (("families", 0, "epsilon"), 2.0, "less than Gaussian noise"),
         (("families", 0, "epsilon"), 9.0, "more than rho"),
         (("families", 0, "delta"), 0.1, "out of range"),

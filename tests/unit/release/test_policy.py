@@ -6,17 +6,19 @@ import pytest
 import yaml
 
 from privacy.release.intervals import Reliability
-from privacy.release.policy import DEFAULT_PATH, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
+from privacy.release.policy import DEFAULT_PATH, Account, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
 
 
 def test_the_policy_of_the_project():
     policy = load_policy()
     assert policy == Policy(
-        cap_rho=0.30,
+        accounts={
+            "child": Account(0.30, {"pupil": 0.185, "health": 0.03}),
+            "response": Account(0.185, {"parents": 0.15}),
+        },
         delta=1e-6,
-        split={"pupil": 0.185, "health": 0.03, "parents": 0.03},
         weights={
-            "headline": 12.0,
+            "headline": 20.0,
             "headline_by_sex": 0.5,
             "goals": 0.5,
             "linked": 1.0,
@@ -26,11 +28,12 @@ def test_the_policy_of_the_project():
             "parents": 1.0,
             "parents_by_group": 0.1,
         },
+        readable_half_width=4.5,
         regions_share=0.15,
         minimum_accuracy={
-            "pupil": MinimumAccuracy(200, 5, 0.9),
-            "health": MinimumAccuracy(200, 5, 0.7),
-            "parents": MinimumAccuracy(2000, 5, 0.9),
+            "pupil": MinimumAccuracy(5, 0.85),
+            "health": MinimumAccuracy(5, 0.85),
+            "parents": MinimumAccuracy(5, 0.85),
         },
         reliability=Reliability(5, 15, 3),
         sign_off=SignOff({"measurement": 1, "publication": 1}, ()),
@@ -45,20 +48,26 @@ def test_the_policy_of_the_project():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(version=1), "policy version 2, not 1"),
+        (lambda p: p.update(version=1), "policy version 3, not 1"),
         (lambda p: p.update(cap=1), "'cap'"),
         (lambda p: p.pop("delta"), "'delta'"),
         (lambda p: p.update(delta=1.5), "between 0 and 1"),
         (lambda p: p.update(delta="1e-6"), "delta must be a number"),
-        (lambda p: p.update(cap_rho=0), "cap_rho: rho must be positive"),
-        (lambda p: p.update(cap_rho=0.2), r"spend rho 0\.245, more than the cap of 0\.2"),
-        (lambda p: p.update(split={}), "names no family"),
-        (lambda p: p.update(split=0.1), "must map families"),
-        (lambda p: p["split"].update(pupil=True), "split.pupil must be a number"),
+        (lambda p: p["accounts"]["child"].update(cap_rho=0), "child: cap_rho: rho must be positive"),
+        (
+            lambda p: p["accounts"]["child"].update(cap_rho=0.2),
+            r"child: .* spend rho 0\.215, more than the cap of 0\.2",
+        ),
+        (lambda p: p.update(accounts={}), "names no family"),
+        (lambda p: p.update(accounts=0.1), "must map units"),
+        (lambda p: p["accounts"]["child"].update(split=0.1), "must map families"),
+        (lambda p: p["accounts"]["child"]["split"].update(pupil=True), "split.pupil must be a number"),
+        (lambda p: p["accounts"]["response"]["split"].update(health=0.01), "in the split of two units"),
         (lambda p: p["minimum_accuracy"]["pupil"].update(share_of_rates=1.2), "pupil.share_of_rates"),
         (lambda p: p["minimum_accuracy"].pop("health"), "name the families of the split"),
         (lambda p: p["weights"].update(goals=0), "weights.goals must be positive"),
         (lambda p: p.update(weights=[]), "weights must map kinds of cells"),
+        (lambda p: p.update(readable_half_width=6), "readable_half_width must be over 0, and no more than"),
         (lambda p: p.update(regions_share=1), "regions_share must lie between 0 and 1"),
         (
             lambda p: p["reliability"].pop("withheld_half_width"),

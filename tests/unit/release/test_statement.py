@@ -27,7 +27,7 @@ RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 def released(tmp_path):
     plan, policy = small_plan(), load_policy()
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    ledger.approve("202425", policy.cap_rho)
+    ledger.approve("202425", policy.accounts["child"].cap_rho)
     counts = {a: np.full(plan.family.shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
     arguments = {"family": "small", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts, "published": tuple}
     measurement = measure_once(ledger, tmp_path, **RELEASE, **arguments)
@@ -53,7 +53,10 @@ def test_the_record_states_the_guarantee(released):
     assert family["rho"] == entry.nano_rho / NANO >= charge(plan)
     assert family["epsilon"] == pytest.approx(epsilon(family["rho"], 1e-6), abs=1e-4)
     assert record["privacy_parameters"] == {"rho": family["rho"], "epsilon": family["epsilon"], "delta": 1e-6}
-    assert record["cohorts"][0]["budget"]["remaining_rho"] == pytest.approx(policy.cap_rho - family["rho"])
+    [account] = record["cohorts"][0]["accounts"]
+    assert (account["unit"], family["charged_to"]) == ("child", "child")
+    assert account["budget"]["remaining_rho"] == pytest.approx(policy.accounts["child"].cap_rho - family["rho"])
+    assert record["joint_parameters"] == record["privacy_parameters"]
     assert json.loads(json.dumps(record)) == record
 
 

@@ -1,0 +1,149 @@
+"""How many of the published rates can be used, and hold the truth: made-up tables in the expected sizes, released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from assets.release.expected_widths import expected_rows, public_shares
+from assets.release.planning import plan_family
+from assets.release.tabulate import tabulate
+from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from privacy.release.child_table import UNIT_COLUMN, true_counts
+from privacy.release.intervals import Reliability
+from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, measure
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort
+from tests.support.release.accuracy import child_table
+
+_COHORT, _VERSION = "202425", "2026.11.0"
+_SPREAD = 100.0
+"""How near the shares of a council are to those assumed: the concentration of a Dirichlet distribution."""
+_ALL_SHOWN = Reliability(1e9, 1e9, 0.0)
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Of the rates of some tables over repeated releases: how many are published, which can be used, and which of those
+    with an interval hold the truth; by table, area and what the area is."""
+
+    table: NDArray[np.str_]
+    area: NDArray[np.str_]
+    level: NDArray[np.str_]
+    usable: NDArray[np.bool_]
+    """(releases, rates)"""
+    covered: NDArray[np.bool_]
+
+    def share(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> float:
+        """Share of the published rates that can be used; NaN where there is none."""
+        chosen = self._chosen(table, level, area)
+        return float(self.usable[:, chosen].mean()) if chosen.any() else float("nan")
+
+    def number(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
+        """Rates that are published."""
+        return int(self._chosen(table, level, area).sum())
+
+    @property
+    def coverage(self) -> float:
+        return float(self.covered.mean())
+
+    def _chosen(self, table: str | None, level: str | None, area: str | None) -> NDArray[np.bool_]:
+        every = np.ones(len(self.table), dtype=np.bool_)
+        for wanted, names in ((table, self.table), (level, self.level), (area, self.area)):
+            every &= names == wanted if wanted is not None else True
+        return every
+
+
+def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
+    """The confidential table of a family in the size that is expected of each council. Its shares differ from those
+    that the plan assumes, council by council."""
+    if family == "pupil":
+        return child_table(councils, seed)
+    definition, rng = FAMILIES[family], np.random.default_rng(seed)
+    sizes = [round(expected_rows(definition, [council])) for council in councils]
+    codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
+    for attribute in definition.attributes:
+        drawn = []
+        for council, size in zip(councils, sizes, strict=True):
+            assumed = np.array(list(public_shares(attribute, council).values()))
+            drawn.append(rng.choice(len(assumed), size, p=rng.dirichlet(np.maximum(assumed, 1e-3) * _SPREAD)))
+        codes[attribute.name] = np.concatenate(drawn)
+    domains = {"council": tuple(councils)} | {each.name: each.categories for each in definition.attributes}
+    columns = {name: pa.DictionaryArray.from_arrays(pa.array(of), list(domains[name])) for name, of in codes.items()}
+    return pa.table({UNIT_COLUMN: pa.array(range(sum(sizes)), pa.int64()), **columns})
+
+
+def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Path] = MappingProxyType({})) -> Usable:
+    """Release the same tables again and again under the policy: made-up ones, or those in files, by family."""
+    policy = load_policy()
+    plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
+    counts = {name: true_counts(tables.get(name) or made_up(name, councils, 1), plan) for name, plan in plans.items()}
+    truth = _rates(
+        _tables(plans, {name: _exact(plan, counts[name]) for name, plan in plans.items()}, councils, _ALL_SHOWN)
+    )
+    usable, covered = [], []
+    for _ in range(releases):
+        drawn = {name: measure(plan, counts[name], OpenDPNoise(charge(plan))) for name, plan in plans.items()}
+        found = _rates(_tables(plans, drawn, councils, policy.reliability))
+        usable.append(found.flag == Flag.RELIABLE.value)
+        covered.append((found.lower - truth.rounding <= truth.value) & (truth.value <= found.upper + truth.rounding))
+    defined = ~np.isnan(truth.value)
+    return Usable(truth.table, truth.area, truth.level, np.array(usable), np.array(covered)[:, defined])
+
+
+def _exact(plan: Plan, counts: Counts) -> Measurement:
+    """What a draw without noise would be."""
+    return Measurement(plan.sha256, "none", "none", plan.rho, counts)
+
+
+def _tables(
+    plans: dict[str, Plan], drawn: dict[str, Measurement], councils: Sequence[str], reliability: Reliability
+) -> dict[str, pa.Table]:
+    return tabulate([MeasuredCohort(_COHORT, _VERSION, plans, drawn)], councils, reliability, {})
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Percentages and differences that apply, all tables one after the other."""
+
+    table: NDArray[np.str_]
+    area: NDArray[np.str_]
+    level: NDArray[np.str_]
+    value: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    flag: NDArray[np.str_]
+    rounding: NDArray[np.float64]
+
+
+def _rates(tables: dict[str, pa.Table]) -> _Rates:
+    found: dict[str, list[np.ndarray]] = {name: [] for name in _Rates.__dataclass_fields__}
+    for name, data in tables.items():
+        area = pc.coalesce(
+            data["la_name"], data["english_devolved_area_name"], data["region_name"], data["geographic_level"]
+        )
+        for measure_ in (each for each in TABLES[name].measures if not each.is_count):
+            flag = data[column_name(measure_, ColumnRole.FLAG)].to_numpy(zero_copy_only=False).astype("<U3")
+            applies = flag != Flag.NOT_APPLICABLE.value
+            columns = {
+                "table": np.full(len(flag), name),
+                "area": area.to_numpy(zero_copy_only=False).astype(str),
+                "level": data["geographic_level"].to_numpy(zero_copy_only=False).astype(str),
+                "value": data[column_name(measure_, ColumnRole.FIGURE)].to_numpy(),
+                "lower": data[column_name(measure_, ColumnRole.LOWER)].to_numpy(),
+                "upper": data[column_name(measure_, ColumnRole.UPPER)].to_numpy(),
+                "flag": flag,
+                "rounding": np.full(len(flag), 0.5 * 10.0**-measure_.decimals),
+            }
+            for key, values in columns.items():
+                found[key].append(values[applies])
+    return _Rates(**{name: np.concatenate(values) for name, values in found.items()})
