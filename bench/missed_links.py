@@ -22,7 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.release.linkage_error import corrected
-from assets.release.noise_workload import block_figures, plan_family
+from assets.release.noise_workload import block_figures
+from assets.release.planning import plan_family
 from ndl_export.tables import pupil
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.keys import KeyRing
