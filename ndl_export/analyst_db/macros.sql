@@ -358,7 +358,7 @@ figures AS (
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.target AS t ON t.area_code IN ('', f.area_code)
     WHERE f.group_key = a.group_key AND f.time_period = a.time_period)
-SELECT area_name, child_group, time_period, target, target_percent, target_year, p AS gld_percent,
+SELECT f.area_name, f.child_group, f.time_period, target, target_percent, target_year, p AS gld_percent,
        round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1) AS points_lower_ci,
        round(target_percent - l, 1) AS points_upper_ci,
        round((target_percent - p) / 100 * children_count_estimate) AS children_to_go,
@@ -368,4 +368,4 @@ SELECT area_name, child_group, time_period, target, target_percent, target_year,
        CASE WHEN p IS NULL THEN 'no figure' WHEN l >= target_percent THEN 'met' WHEN u < target_percent THEN 'not met'
             ELSE 'cannot be told from the noise' END AS verdict,
        CASE WHEN years > 0 THEN round((target_percent - p) / years, 2) END AS points_a_year
-FROM figures ORDER BY is_all_together DESC, points_to_go DESC, area_name, target;
+FROM figures AS f ORDER BY is_all_together DESC, points_to_go DESC, area_name, target;

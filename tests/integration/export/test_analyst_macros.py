@@ -310,7 +310,7 @@ def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: d
     found = {row["area_name"]: row for row in answer(reader, "FROM gld_to_target('Total')")}
     for row in council_rows(tables):
         (p, low, high), told = ends(row), found[row["la_name"]]
-        assert (told["target_percent"], told["target_year"]) == (75, 2028)
+        assert (told["child_group"], told["target_percent"], told["target_year"]) == ("Total", 75, 2028)
         if p is None:
             assert told["verdict"] == "no figure"
             continue
