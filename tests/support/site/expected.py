@@ -103,7 +103,8 @@ def cell(row: dict[str, Any], measure: str) -> str:
 
 
 def _number(measure: str, value: float) -> str:
-    text = f"{value:,.0f}" if measure.endswith("_count") else f"{value:.1f}"
+    decimals = 3 if measure.endswith("_average") else 1
+    text = f"{value:,.0f}" if measure.endswith("_count") else f"{value:.{decimals}f}"
     return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
