@@ -235,13 +235,14 @@ def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
 
 
 def _identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
-    """By council where both of its sides are measured by council, else over all; None where one is not measured."""
+    """At the finest detail at which both of its sides are measured; None where one is not."""
 
     def measured(over: tuple[str, ...]) -> bool:
         sides = ({*over, name} for name, _ in (shared.left, shared.right))
         return all(any(side <= marginal for marginal in marginals) for side in sides)
 
-    over = next((over for over in ((COUNCIL, shared.within), (shared.within,)) if measured(over)), None)
+    details: tuple[tuple[str, ...], ...] = ((COUNCIL, shared.within), (COUNCIL,), (shared.within,), ())
+    over = next((over for over in details if measured(over)), None)
     if over is None:
         return None
     return noise.Identity(

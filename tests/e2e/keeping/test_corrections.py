@@ -69,7 +69,9 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     correct(place)
     assert not_as_linked(home, COHORT, councils) == ["leeds/eyfsp"]
     extracts = {source: extracts_of(home, source, COHORT, councils) for source in CONTRACTS}
-    build_confidential_tables(home.links(COHORT), extracts, {"pupil": tmp_path / "mixed.parquet"})
+    build_confidential_tables(
+        home.links(COHORT), home.agreement(COHORT), extracts, {"pupil": tmp_path / "mixed.parquet"}
+    )
 
     instance, done = step(place, *CONFIDENTIAL.values())
 
@@ -80,7 +82,9 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert not_as_linked(home, COHORT, councils) == []
     made = children(home.confidential("pupil", COHORT))
     link_cohort(home, COHORT, councils, place.keys)
-    build_confidential_tables(home.links(COHORT), extracts, {"pupil": tmp_path / "right.parquet"})
+    build_confidential_tables(
+        home.links(COHORT), home.agreement(COHORT), extracts, {"pupil": tmp_path / "right.parquet"}
+    )
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
 
