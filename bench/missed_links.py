@@ -154,6 +154,10 @@ def _tell_rates(name: str, linked: _Linked) -> None:
     print("| links | missed | estimated | standard deviation |\n|---|---|---|---|")
     for rate, here, estimate, deviation in lines:
         print(f"| {rate} | {here:.0f} | {estimate:.1f} | {deviation:.1f} |")
+    p = linked.pupils
+    unseen = [(~p[name], ~p[name] & p[f"found_{name}"]) for name in ("health", "setting")]
+    false, of_unseen = sum(int(found.sum()) for _, found in unseen), sum(int(those.sum()) for those, _ in unseen)
+    print(f"\nLinked to a service that had not seen the child: {false} of {of_unseen:,}")
 
 
 def _tell_figures(linked: _Linked, releases: int, seed: int) -> None:

@@ -199,7 +199,7 @@ def _block(
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
     impossible, asked = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
     for name, cube in figures.counts.items():
-        counted = _count(estimated.as_linked if name == block.as_linked else asked, cube)
+        counted = _count(estimated.as_linked if table.measure(name).as_linked else asked, cube)
         yield name, _not_applicable(counted, impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)

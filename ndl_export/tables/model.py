@@ -146,8 +146,8 @@ class Block:
     """Rows of one shape: geography x the outer product of `axes`, with `constants` in the other filter columns.
 
     `base` is the measure that counts the children of a row, and `as_linked` the same before it is corrected for linkage
-    error. A subclass is a kind of figure: it says which counts that
-    is made of, and the noise plan, the tables, the checks and the expected accuracy follow from what it says.
+    error. A subclass is a kind of figure: it says which counts that is made of, and the noise plan, the tables, the
+    checks and the expected accuracy follow from what it says.
     """
 
     axes: tuple[Axis, ...]
