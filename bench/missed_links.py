@@ -3,9 +3,9 @@ the published intervals of who had seen the children hold the truth.
 
     python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40]
 
-Populations of which the truth is known: the stress extracts of the tests, the same with three times the slips, the
-synthetic extracts (at the pilot's size, whatever --children), and those of the tests' independent generator. Each is
-linked once a seed, and its children are released so many times.
+Populations of which the truth is known: the stress extracts of the tests, the same with three times the slips in all
+councils, in the largest or in a small one, the synthetic extracts (at the pilot's size, whatever --children), and those
+of the tests' independent generator. Each is linked once a seed, and its children are released so many times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ndl_export.tables import pupil
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import CELLS
+from privacy.linkage.cells import CELLS, KIND_OF
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES, missed
 from privacy.release.child_table import true_counts
@@ -45,6 +45,7 @@ from tests.support.linkage.populations import Frames, tokenised
 
 Array = NDArray[np.float64]
 COHORT = "202425"
+_IN_LEEDS, _IN_WIRRAL = {"leeds": 3.0}, {"wirral": 3.0}
 _HEALTH, _SETTINGS, _PUPILS = "hv_reviews", "early_years_census", "eyfsp"
 _SEEN = (NEITHER, HV_ONLY, SETTING_ONLY, BOTH)
 
@@ -70,6 +71,10 @@ def _populations(children: int) -> dict[str, Callable[[int], Frames]]:
     return {
         "stress": lambda seed: stress.extracts(children, seed),
         "stress, three times the slips": lambda seed: stress.extracts(children, seed, slips=3.0),
+        "stress, three times the slips in Leeds": lambda seed: stress.extracts(children, seed, slips_of={"leeds": 3.0}),
+        "stress, three times the slips in Wirral": lambda seed: stress.extracts(
+            children, seed, slips_of={"wirral": 3.0}
+        ),
         "synthetic": _synthetic,
         "independent": lambda seed: _independent(children, seed),
     }
@@ -169,13 +174,26 @@ def _tell_figures(linked: _Linked, releases: int, seed: int) -> None:
     print("\n| seen by | truth | as linked | published | counts held | shares held | width, times an oracle's |")
     print("|---|---|---|---|---|---|---|")
     for place, seen in enumerate(_SEEN):
-        linked_so, published = (np.mean([each[key][place] for each in found]) for key in ("as_linked", "all"))
+        linked_so, published = (np.mean([each[key][0, place] for each in found]) for key in ("as_linked", "all"))
         held = [np.mean([each[key][:, place] for each in found]) for key in ("counts", "shares")]
         width = np.mean([each["width"][:, place] for each in found])
         print(
             f"| {seen} | {truth[seen].sum():.0f} | {linked_so:.0f} | {published:.0f}"
             f" | {held[0]:.1%} | {held[1]:.1%} | {width:.2f} |"
         )
+    _tell_worst(linked, councils, truth[NEITHER], found)
+
+
+def _tell_worst(linked: _Linked, councils: Sequence[str], truth: Array, found: Sequence[dict[str, Array]]) -> None:
+    """Whom neither service had seen, in the council in which most children were missed by both."""
+    p = linked.pupils
+    worst = p[(p.health | p.setting) & ~p.found_health & ~p.found_setting].council.mode()[0]
+    at, place = councils.index(worst) - len(councils), _SEEN.index(NEITHER)  # areas end with the councils, in order
+    linked_so, published = (np.mean([each[key][at, place] for each in found]) for key in ("as_linked", "all"))
+    held = np.mean([each["counts"][at, place] for each in found])
+    print(
+        f"\n{worst}: {NEITHER} {truth[at]:.0f}, as linked {linked_so:.0f}, published {published:.0f}; held {held:.1%}"
+    )
 
 
 def _released(plan: Plan, counts: Counts) -> Estimates:
@@ -203,8 +221,8 @@ def _one(plan: Plan, councils: Sequence[str], truth: dict[str, Array], estimates
         "counts": (counted.lower[:, at] <= true) & (true <= counted.upper[:, at]),
         "shares": (shares.lower[:, at] <= 100 * true / whole) & (100 * true / whole <= shares.upper[:, at]),
         "width": (counted.upper - counted.lower)[:, at] / (by_oracle.upper - by_oracle.lower)[:, at],
-        "all": moments.values(cube)[0][at],
-        "as_linked": estimates.values(cube)[0][at],
+        "all": moments.values(cube)[:, at],
+        "as_linked": estimates.values(cube)[:, at],
     }
 
 
@@ -223,6 +241,7 @@ def _tables(linked: _Linked, councils: Sequence[str], seed: int) -> tuple[pa.Tab
     nothing = np.where(unsearchable, UNSEARCHABLE, pupil.NOT_LINKED_TO_SETTING)
     columns["entitlement"] = np.where(p.found_setting, "Taken", nothing)
     columns[pupil.AGREEMENT.name] = np.array(CELLS)[p.cell]
+    columns[pupil.DIFFERENCES.name] = np.array(KIND_OF)[p.cell]
     columns["council"] = p.council.to_numpy().astype(str)
     table = pa.table({"child_id": np.arange(size), **columns})
     truly = np.where(unsearchable, UNSEARCHABLE, _who(p.health.to_numpy(), p.setting.to_numpy(), NEITHER))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ndl_export.tables import pupil
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from privacy.linkage.missed import missed
-from privacy.release.corrected import Corrected
+from privacy.linkage.missed import RATES, by_council, missed
+from privacy.release.corrected import Corrected, Local
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments
 from privacy.release.workload import Attribute, Cube, Family, Selector
@@ -46,12 +46,27 @@ def corrected(family: Family, estimates: Estimates) -> Moments:
     cells = Cube({**everywhere, agreement.name: Selector.each(agreement)})
     found = missed(estimates.values(cells)[0], estimates.variance(cells)[0])
     seen = Cube({**everywhere, "dots": _by_who_had_seen(family.attribute("dots"))})
-    transitions = _Transitions(family, estimates.values(seen)[0])
+    children = dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
+    transitions = _Transitions(family, children)
     rates = np.append(found.rates, FALSE_LINK)
     covariance = np.zeros((len(rates), len(rates)))
     covariance[:-1, :-1] = found.covariance
     covariance[-1, -1] = FALSE_LINK_SD**2
-    return Corrected(estimates, transitions, rates, covariance)
+    return Corrected(estimates, transitions, rates, covariance, _by_council(family, estimates, cells, children))
+
+
+def _by_council(family: Family, estimates: Estimates, cells: Cube, children: Mapping[str, float]) -> Local | None:
+    """In which councils more links are missed; None of a plan that does not tell."""
+    if pupil.DIFFERENCES.name not in family.columns:
+        return None
+    council, differences = family.attribute(COUNCIL), family.attribute(pupil.DIFFERENCES.name)
+    kinds = Cube({COUNCIL: Selector.each(council), differences.name: Selector.each(differences)})
+    found, noise = estimates.values(kinds), estimates.variance(kinds)
+    seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
+    factors = by_council(estimates.values(cells)[0], estimates.variance(cells)[0], found, noise, seen_by)
+    linked = np.maximum(found[:, 1:].sum(axis=1), 0.0)
+    of_missed = np.append(np.ones(len(RATES)), 0.0)
+    return Local(COUNCIL, factors.values, factors.variances, of_missed, linked, family.covers)
 
 
 def _by_who_had_seen(dots: Attribute) -> Selector:
@@ -69,9 +84,9 @@ class _Transitions:
     the other service had seen too, the linkage says enough (`children`, found, by who had seen them).
     """
 
-    def __init__(self, family: Family, children: Array) -> None:
+    def __init__(self, family: Family, children: Mapping[str, float]) -> None:
         self._domains = {name: family.attribute(name).categories for name in ("dots", "asq3", "entitlement")}
-        self._children = dict(zip(CONCERN_GIVEN_SEEN, np.round(np.maximum(children, 0.0), 3), strict=True))
+        self._children = {seen: round(max(each, 0.0), 3) for seen, each in children.items()}
 
     def __call__(self, rates: Array) -> Mapping[str, Array]:
         return {

@@ -52,8 +52,8 @@ def noise_family(
         for marginal, kind in _marginals(block, by_council=block.councils and number not in together).items():
             for level in _levels(marginal, nesting):
                 weights[level] = max(weights[level], policy.weight(kind))
-    for name, kind in family.measured_apart:
-        for level in _levels(frozenset({name}), nesting):
+    for names, kind in family.measured_apart:
+        for level in _levels(frozenset(names), nesting):
             weights[level] = policy.weight(kind)
     order = list(attributes)
     marginals = tuple(

@@ -341,9 +341,9 @@ class Family:
     is_linked: bool = True
     """Whether a row is about a linked child; else it stands for itself."""
     shared_totals: tuple[SharedTotal, ...] = ()
-    measured_apart: tuple[tuple[str, str], ...] = ()
-    """Attributes whose categories are counted for all councils together, though no table shows them, each with its kind
-    of cell in the weights of the privacy policy."""
+    measured_apart: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Marginals that are measured though no table shows them, each with its kind of cell in the weights of the privacy
+    policy; over all councils together where the council is not among its attributes."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ndl_export.tables.dimensions import (
 )
 from ndl_export.tables.model import (
     ALL,
+    COUNCIL,
     Attribute,
     AverageBlock,
     Axis,
@@ -32,7 +33,7 @@ from ndl_export.tables.model import (
     each,
     total_and_each,
 )
-from privacy.linkage.cells import ALL_AGREE, CELLS, ONE_DIFFERS
+from privacy.linkage.cells import ALL_AGREE, CELLS, KINDS, ONE_DIFFERS
 from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
@@ -108,6 +109,10 @@ AGREEMENT = Attribute(
     (0.2, 0.034, *(0.598 / len(ALL_AGREE) for _ in ALL_AGREE), *(0.168 / len(ONE_DIFFERS) for _ in ONE_DIFFERS)),
 )
 """Measured for how many links are missed, and shown in no table."""
+DIFFERENCES = Attribute(
+    "linkage_differences", "What differs between linked records", KINDS, (0.2, 0.598, 0.1, 0.068, 0.034)
+)
+"""The same in few categories, by council."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 
@@ -443,6 +448,7 @@ FAMILY = Family(
         ENTITLEMENT,
         DOTS,
         AGREEMENT,
+        DIFFERENCES,
         *GOAL_ATTRIBUTES.values(),
     ),
     tables=(
@@ -454,7 +460,10 @@ FAMILY = Family(
         FUNDED_ENTITLEMENT,
         LINKAGE_QUALITY,
     ),
-    measured_apart=((AGREEMENT.name, "linkage_error"),),
+    measured_apart=(
+        ((AGREEMENT.name,), "linkage_error"),
+        ((COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
+    ),
     shared_totals=(
         SharedTotal(
             "children without a linked review are those seen by a setting only or by neither service",

@@ -42,3 +42,18 @@ ALL_AGREE = tuple(
 ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
 CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
 """Every cell, as `Agreement.children` numbers them."""
+
+AGREE, POSTCODE_DIFFERS, FIELD_DIFFERS = (
+    "everything agrees",
+    "the postcode alone differs",
+    "another field alone differs",
+)
+KINDS = (NOT_BOTH, AGREE, POSTCODE_DIFFERS, FIELD_DIFFERS, SEVERAL)
+"""The cells in few, which can be told by council: a move changes the postcode, a slip any other field."""
+KIND_OF = (
+    NOT_BOTH,
+    SEVERAL,
+    *(AGREE for _ in ALL_AGREE),
+    *(POSTCODE_DIFFERS if each.field == "postcode" else FIELD_DIFFERS for each in ONE_DIFFERS),
+)
+"""The kind of each of `CELLS`, in their order."""

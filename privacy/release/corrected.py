@@ -10,11 +10,15 @@ to 1.
 Two more variances add to that of the noise. The rates behind M have a covariance C of their own: w (dM^-1/drate) N is
 how much a figure moves with each. And of the true children of a category, how many were found elsewhere is itself a
 matter of chance: those of category t add (w_f - w_t)^2 M[f, t] each, so that an interval is about these children.
+
+Rates may be higher in some places than in others, by a factor of each (`Local`). With S the derivative of M^-1 along
+these rates, M^-1 of a place with factor m is M^-1 + (m - 1) S but for what is of second order in the rates, and a
+figure of many places weighs each place's own. A factor is not known exactly either, and errs in each place by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -31,8 +35,28 @@ Transitions = Callable[[Array], Mapping[str, Array]]
 
 
 @dataclass(frozen=True, eq=False)
+class Local:
+    """By category of `attribute`, how many times as high as over all are the rates `of` (r,), which are told by 1.0 and
+    the others by 0.0: `factors` (categories,), with their `variances`. Where `told` says of the attributes of a figure
+    that it cannot be had by that attribute, the mean factor, by `sizes` (categories,), stands for all."""
+
+    attribute: str
+    factors: Array
+    variances: Array
+    of: Array
+    sizes: Array
+    told: Callable[[Iterable[str]], bool]
+
+    @cached_property
+    def mean(self) -> float:
+        whole = self.sizes.sum()
+        return float(self.factors @ self.sizes / whole) if whole > 0 else 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class Corrected:
-    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`.
+    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`; `local` says
+    where they are higher.
 
     A figure may weigh or choose the categories of one such attribute: ValueError for one that does of two.
     """
@@ -41,7 +65,8 @@ class Corrected:
     transitions: Transitions
     rates: Array
     covariance_of_rates: Array
-    _known: dict[int, tuple[Figures, list[Array]]] = field(default_factory=dict, init=False, repr=False)
+    local: Local | None = None
+    _known: dict[int, tuple[Figures, _Moves]] = field(default_factory=dict, init=False, repr=False)
     """By identity; figures are held on to, for safety."""
 
     def values(self, figures: Figures) -> Array:
@@ -57,29 +82,59 @@ class Corrected:
 
     def _of_linkage(self, left: Figures, right: Figures) -> Array:
         """What rates that are not known exactly, and chance in who is missed, add to the covariance."""
-        moves = [self._moves(figures) for figures in (left, right)]
+        one, other = self._moves(left), self._moves(right)
         total = np.zeros(left.shape)
-        for i, one in enumerate(moves[0]):
-            for j, other in enumerate(moves[1]):
-                total = total + self.covariance_of_rates[i, j] * one * other
+        for i, by_one in enumerate(one.rates):
+            for j, by_other in enumerate(other.rates):
+                total = total + self.covariance_of_rates[i, j] * by_one * by_other
+        if self.local is not None and one.places is not None and other.places is not None:
+            total = total + (one.places * other.places) @ self.local.variances
         for a, one_cube in terms_of(left):
             for b, other_cube in terms_of(right):
                 total = total + a * b * self._by_chance(one_cube, other_cube)
         return total
 
-    def _moves(self, figures: Figures) -> list[Array]:
-        """How much the figures move with each rate; none where they tell no such children apart. Worked out once."""
+    def _moves(self, figures: Figures) -> _Moves:
+        """How much the figures move with each rate, and with each place's factor. Worked out once."""
         if id(figures) not in self._known:
-            told = any(self._attribute(cube) is not None for _, cube in terms_of(figures))
-            moves = [self._moved(figures, rate) for rate in range(len(self.rates))] if told else []
-            self._known[id(figures)] = (figures, moves)
+            told = [(coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None]
+            rates = [self._moved(told, figures.shape, rate) for rate in range(len(self.rates))] if told else []
+            self._known[id(figures)] = (figures, _Moves(rates, self._moved_in_places(told)))
         return self._known[id(figures)][1]
 
-    def _moved(self, figures: Figures, rate: int) -> Array:
-        total = np.zeros(figures.shape)
-        for coefficient, cube in terms_of(figures):
-            if (name := self._attribute(cube)) is not None:
-                total = total + coefficient * self.moments.values(_weighed(cube, name, self._slopes[rate][name]))
+    def _moved(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
+        total = np.zeros(shape)
+        for coefficient, cube in terms:
+            scale, there = self._in_places(cube, rate)
+            name = self._attribute(cube)
+            assert name is not None
+            moved = self.moments.values(_weighed(there, name, self._slopes[rate][name]))
+            total = total + coefficient * scale * moved
+        return total
+
+    def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
+        """The cube as one of so many times as many children as rates are higher where they are."""
+        if self.local is None or not self.local.of[rate]:
+            return 1.0, cube
+        if not self._is_told(cube):
+            return self.local.mean, cube
+        return 1.0, _times(cube, self.local.attribute, self.local.factors)
+
+    def _moved_in_places(self, terms: Sequence[tuple[float, Cube]]) -> Array | None:
+        """How much the figures move with the factor of each place: (*figures, places)."""
+        total = None
+        for coefficient, cube in terms:
+            if self.local is not None and self._is_told(cube):
+                name, place = self._attribute(cube), self.local.attribute
+                assert name is not None
+                weights = _rows(cube, place)
+                each = Selector.each((cube.selectors.get(place) or cube.where[place]).attribute)
+                moved = self.moments.values(_weighed(_by(cube, place, each), name, self._along[name]))
+                axis = list(cube.selectors).index(place) if place in cube.selectors else None
+                by_place = np.moveaxis(moved, axis or 0, -1)
+                laid = by_place[None, ...] * weights.reshape(len(weights), *[1] * (by_place.ndim - 1), -1)
+                found = np.moveaxis(laid, 0, axis) if axis is not None else laid[0]
+                total = coefficient * found if total is None else total + coefficient * found
         return total
 
     def _by_chance(self, left: Cube, right: Cube) -> Array:
@@ -94,16 +149,35 @@ class Corrected:
             for f in range(found):
                 apart = (one[:, f] - one[:, t]) * (other[:, f] - other[:, t])
                 weights[:, t] = weights[:, t] + apart * self._matrices[name][f, t]
-        both = _intersection(left, right, name, weights)
-        return self.moments.values(_weighed(both, name, self._inverses[name]))
+        both = _weighed(_intersection(left, right, name, weights), name, self._inverses[name])
+        if self.local is None:
+            return self.moments.values(both)
+        if not self._is_told(both):
+            return self.local.mean * self.moments.values(both)
+        return self.moments.values(_times(both, self.local.attribute, self.local.factors))
 
     def _corrected(self, figures: Figures) -> Figures:
-        terms = [(coefficient, self._true(cube)) for coefficient, cube in terms_of(figures)]
-        return terms[0][1] if isinstance(figures, Cube) else LinearCombination(tuple(terms))
+        terms = [term for coefficient, cube in terms_of(figures) for term in self._true(coefficient, cube)]
+        return terms[0][1] if len(terms) == 1 and terms[0][0] == 1.0 else LinearCombination(tuple(terms))
 
-    def _true(self, cube: Cube) -> Cube:
+    def _true(self, coefficient: float, cube: Cube) -> list[tuple[float, Cube]]:
         name = self._attribute(cube)
-        return cube if name is None else _weighed(cube, name, self._inverses[name])
+        if name is None:
+            return [(coefficient, cube)]
+        terms = [(coefficient, _weighed(cube, name, self._inverses[name]))]
+        if self.local is not None and not _is_total(cube, name):
+            told = self._is_told(cube)
+            there = _times(cube, self.local.attribute, self.local.factors - 1.0) if told else cube
+            times = coefficient if told else coefficient * (self.local.mean - 1.0)
+            terms.append((times, _weighed(there, name, self._along[name])))
+        return terms
+
+    def _is_told(self, cube: Cube) -> bool:
+        """Whether a cube can be had by the places in which rates are higher."""
+        assert self.local is not None
+        selectors = {**cube.selectors, **cube.where}
+        told_apart = {name for name, selector in selectors.items() if not selector.is_total.all()}
+        return self.local.attribute in selectors and self.local.told({*told_apart, self.local.attribute})
 
     def _attribute(self, cube: Cube) -> str | None:
         """The attribute found by linkage that a cube tells children apart by."""
@@ -121,6 +195,15 @@ class Corrected:
         return {name: inverse(matrix) for name, matrix in self._matrices.items()}
 
     @cached_property
+    def _along(self) -> dict[str, Array]:
+        """By attribute, the derivative of M^-1 by the factor of a place."""
+        assert self.local is not None
+        along = {name: np.zeros_like(matrix) for name, matrix in self._inverses.items()}
+        for rate, (value, of) in enumerate(zip(self.rates, self.local.of, strict=True)):
+            along = {name: along[name] + value * of * self._slopes[rate][name] for name in along}
+        return along
+
+    @cached_property
     def _slopes(self) -> list[dict[str, Array]]:
         """For each rate, by attribute, the derivative of M^-1."""
         slopes = []
@@ -129,6 +212,14 @@ class Corrected:
             moved = {name: inverse(matrix) for name, matrix in self.transitions(there).items()}
             slopes.append({name: (moved[name] - self._inverses[name]) / _STEP for name in moved})
         return slopes
+
+
+@dataclass(frozen=True, eq=False)
+class _Moves:
+    """How much figures move with each rate, and (*figures, places) with the factor of each place, if any."""
+
+    rates: list[Array]
+    places: Array | None
 
 
 def inverse(matrix: Array) -> Array:
@@ -168,6 +259,23 @@ def _with(cube: Cube, name: str, weights: Array) -> Cube:
     if name in cube.selectors:
         return Cube({**cube.selectors, name: selector}, cube.where)
     return Cube(cube.selectors, {**cube.where, name: selector})
+
+
+def _is_total(cube: Cube, name: str) -> bool:
+    """Whether every row of the cube adds up all categories of an attribute."""
+    return bool((cube.selectors.get(name) or cube.where[name]).is_total.all())
+
+
+def _times(cube: Cube, name: str, factors: Array) -> Cube:
+    """The cube in which each category of an attribute weighs so many times as much."""
+    return _with(cube, name, _rows(cube, name) * factors)
+
+
+def _by(cube: Cube, name: str, selector: Selector) -> Cube:
+    """The cube with other rows of an attribute, as its axis, or as its first where it only chose some."""
+    if name in cube.selectors:
+        return Cube({**cube.selectors, name: selector}, cube.where)
+    return Cube({name: selector, **cube.selectors}, {each: s for each, s in cube.where.items() if each != name})
 
 
 def _intersection(left: Cube, right: Cube, name: str, weights: Array) -> Cube:

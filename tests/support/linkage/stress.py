@@ -6,6 +6,8 @@ Vectorised; a seed fixes everything. `extracts(children)` gives clear-text frame
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -127,11 +129,16 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
 
 
 def extracts(
-    children: int, seed: int = 1, nhs_on_education: float = 0.0, slips: float = 1.0
+    children: int,
+    seed: int = 1,
+    nhs_on_education: float = 0.0,
+    slips: float = 1.0,
+    slips_of: Mapping[str, float] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The four linked sources of one population, in contract columns, with `child`, `council`, `row_key`; `slips` times
-    the usual errors."""
+    the usual errors, and in some councils `slips_of` times as many again."""
     people = population(children, seed)
+    people["slips"] = people.council.map(slips_of or {}).astype(float).fillna(1.0)
     rng = np.random.default_rng(seed + 1)
     eyfsp = _seen(rng, people, 0.985, moved=0.0, errors=0.4 * slips)
     census = _seen(rng, people, 0.98, moved=0.01, errors=0.4 * slips)
@@ -152,7 +159,7 @@ def extracts(
     for name, frame in frames.items():
         unused = ["family", "group"] if name in ("eyfsp", "school_census") else ["family", "group", "upn"]
         shuffled = (
-            frame.drop(columns=unused)
+            frame.drop(columns=[*unused, "slips"])
             .sample(frac=1, random_state=seed)
             .sort_values("council", kind="stable")
             .reset_index(drop=True)
@@ -235,7 +242,7 @@ def _with_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> 
     frame = frame.reset_index(drop=True)
 
     def hit(share: float) -> np.ndarray:
-        return rng.random(n) < share * rate
+        return rng.random(n) < share * rate * frame.slips.to_numpy()
 
     short = frame.forename.map(_NICKNAMES)
     frame["forename"] = np.where(hit(0.06) & short.notna(), short, frame.forename)

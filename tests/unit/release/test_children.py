@@ -15,7 +15,7 @@ import pytest
 
 from assets.linkage.children import NotDerived, build_confidential_tables, derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
-from privacy.linkage.cells import CELLS
+from privacy.linkage.cells import CELLS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
 
@@ -111,6 +111,7 @@ def test_the_cell_of_a_child_is_that_of_its_records(case: Case) -> None:
     case.agreement = [{"child_id": "a", "cell": len(CELLS) - 1, "too_little": False}]
     made = case.tables(eyfsp=[profile("a"), profile("b")])["pupil"]
     assert [child["linkage_agreement"] for child in made] == [CELLS[-1], CELLS[0]]
+    assert [child["linkage_differences"] for child in made] == [KIND_OF[-1], KIND_OF[0]]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from privacy.release.corrected import Corrected, inverse
+from privacy.release.corrected import Corrected, Local, inverse
 from privacy.release.workload import Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 COUNCIL, SEEN = Attribute("council", ("a", "b")), Attribute("seen", ("both", "one", "none"))
@@ -115,3 +115,70 @@ def test_two_such_attributes_in_one_figure_are_refused() -> None:
     moments = Corrected(Exact(TRUE), lambda rates: {"seen": np.eye(3), "gld": np.eye(2)}, RATES, np.zeros((2, 2)))
     with pytest.raises(ValueError, match="gld"):
         moments.values(YES)
+
+
+def higher_in_b(counts: np.ndarray, variance: float = 0.0, told: bool = True) -> Corrected:
+    """Links are missed as often as `RATES` say in the council a, and `MORE` times as often in b."""
+    local = Local("council", np.array([1.0, MORE]), np.array([0.0, variance]), np.ones(2), SIZES, lambda _: told)
+    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), local)
+
+
+MORE = 1.5
+SIZES = np.array([3.0, 1.0])
+BOTH_COUNCILS = Cube({"council": Selector.total(COUNCIL), "seen": Selector.each(SEEN)})
+
+
+def found_more_wrongly_in_b(true: np.ndarray) -> np.ndarray:
+    matrices = np.stack([chances(RATES)["seen"], chances(MORE * RATES)["seen"]])
+    return np.einsum("cft,ctg->cfg", matrices, true)
+
+
+def test_each_place_is_corrected_by_its_own_rates_and_all_together_by_those_of_each() -> None:
+    moments = higher_in_b(found_more_wrongly_in_b(TRUE))
+    second_order = 300 * ((MORE - 1) * RATES[1]) ** 2
+    assert moments.values(BY_COUNCIL)[0] == pytest.approx(TRUE.sum(axis=2)[0])
+    assert moments.values(BY_COUNCIL)[1] == pytest.approx(TRUE.sum(axis=2)[1], abs=second_order)
+    assert moments.values(BOTH_COUNCILS)[0] == pytest.approx(moments.values(BY_COUNCIL).sum(axis=0))
+    assert (moments.values(WHOLE) == Exact(found_more_wrongly_in_b(TRUE)).values(WHOLE)).all()
+
+
+def test_a_figure_that_cannot_be_had_by_place_is_corrected_by_the_mean_factor() -> None:
+    counts = found_of(TRUE)
+    mean = (SIZES @ [1.0, MORE]) / SIZES.sum()
+    by_mean = Corrected(Exact(counts), chances, mean * RATES, np.zeros((2, 2)))
+    found = higher_in_b(counts, told=False)
+    assert found.values(BOTH_COUNCILS) == pytest.approx(by_mean.values(BOTH_COUNCILS), abs=0.1)
+    assert found.variance(BOTH_COUNCILS) == pytest.approx(by_mean.variance(BOTH_COUNCILS), rel=0.03)
+
+
+def test_a_factor_that_is_not_known_widens_its_own_place_and_what_holds_it() -> None:
+    counts = found_more_wrongly_in_b(TRUE)
+    sure, unsure = higher_in_b(counts), higher_in_b(counts, variance=0.25)
+    more = unsure.variance(BY_COUNCIL) - sure.variance(BY_COUNCIL)
+    step = 1e-6
+    local = Local("council", np.array([1.0, MORE + step]), np.zeros(2), np.ones(2), SIZES, lambda _: True)
+    moved = Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), local).values(BY_COUNCIL)
+    slope = (moved - sure.values(BY_COUNCIL)) / step
+    assert more[0] == pytest.approx(np.zeros(3), abs=1e-9)
+    assert more[1] == pytest.approx(0.25 * slope[1] ** 2, rel=1e-3, abs=1e-3)
+    of_both = unsure.variance(BOTH_COUNCILS) - sure.variance(BOTH_COUNCILS)
+    assert of_both[0] == pytest.approx(more[1])
+    apart = LinearCombination(((1.0, _only("a")), (-1.0, _only("b"))))
+    assert unsure.variance(apart) - sure.variance(apart) == pytest.approx(more[1])
+
+
+def _only(council: str) -> Cube:
+    return Cube({"seen": Selector.each(SEEN)}, {"council": Selector.only(COUNCIL, council)})
+
+
+def test_the_variance_by_chance_is_that_of_each_place() -> None:
+    rng = np.random.default_rng(2)
+    matrices = [chances(RATES)["seen"], chances(MORE * RATES)["seen"]]
+    drawn = []
+    for _ in range(4000):
+        counts = np.zeros_like(TRUE)
+        for council, true, gld in np.ndindex(*TRUE.shape):
+            counts[council, :, gld] += rng.multinomial(int(TRUE[council, true, gld]), matrices[council][:, true])
+        drawn.append(higher_in_b(counts).values(BY_COUNCIL))
+    stated = higher_in_b(found_more_wrongly_in_b(TRUE)).variance(BY_COUNCIL)
+    assert np.std(drawn, axis=0) == pytest.approx(np.sqrt(stated), rel=0.15, abs=0.15)
