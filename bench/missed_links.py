@@ -187,7 +187,10 @@ def _tell_figures(linked: _Linked, releases: int, seed: int) -> None:
 def _tell_worst(linked: _Linked, councils: Sequence[str], truth: Array, found: Sequence[dict[str, Array]]) -> None:
     """Whom neither service had seen, in the council in which most children were missed by both."""
     p = linked.pupils
-    worst = p[(p.health | p.setting) & ~p.found_health & ~p.found_setting].council.mode()[0]
+    lost = p[(p.health | p.setting) & ~p.found_health & ~p.found_setting]
+    if lost.empty:
+        return
+    worst = lost.council.mode()[0]
     at, place = councils.index(worst) - len(councils), _SEEN.index(NEITHER)  # areas end with the councils, in order
     linked_so, published = (np.mean([each[key][at, place] for each in found]) for key in ("as_linked", "all"))
     held = np.mean([each["counts"][at, place] for each in found])

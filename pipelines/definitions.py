@@ -44,7 +44,7 @@ _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
 _RESTRICTED_ASSETS: _Assets = (
     postcode_directory,
     *landed_extracts,
-    *pseudonymised_extracts,
+    pseudonymised_extracts,
     links,
     confidential_tables,
 )

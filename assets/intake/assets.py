@@ -1,7 +1,8 @@
 """Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import dagster as dg
@@ -70,50 +71,10 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
     )
 
 
-def _pseudonymised(contract: SourceContract) -> dg.AssetsDefinition:
-    key, landing = dg.AssetKey([RESTRICTED, contract.name]), dg.AssetKey([LANDING, contract.name])
-
-    @dg.multi_asset(
-        name="__".join(key.path),
-        specs=[_pseudonymised_spec(contract, key, landing)],
-        check_specs=[
-            *(
-                dg.AssetCheckSpec(name, asset=key, description=said, partitions_def=COUNCIL_COHORTS)
-                for name, said in FAMILIES.items()
-            ),
-            dg.AssetCheckSpec(
-                ALL_COUNCILS, asset=key, description="Of no council was the newest delivery stopped, or holds a release"
-            ),
-        ],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        can_subset=True,
-    )
-    @speaks_plainly
-    def intake(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[dg.AssetCheckResult]:
-        home, partitions = installation.open_home(), [parts(partition) for partition in context.partition_keys]
-        with in_use(home), turn(home, {cohort for _, cohort in partitions}):
-            stopped = _take_in_all(context, installation, contract.name, key)
-        for cohort in {cohort for _, cohort in partitions}:
-            if _all_have_sent(installation, contract.name, cohort):
-                whole = descriptions.checked({"cohort": cohort})
-                context.log_event(dg.AssetMaterialization(landing, metadata=whole))
-        waiting = waiting_anywhere(home, contract.name, {cohort for _, cohort in partitions})
-        yield dg.AssetCheckResult(
-            check_name=ALL_COUNCILS,
-            asset_key=key,
-            passed=not waiting,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=_first(waiting) if waiting else "no newest delivery is stopped, or holds a release",
-        )
-        if stopped:
-            raise ExtractsStopped(_first(stopped))
-
-    return intake
-
-
-def _pseudonymised_spec(contract: SourceContract, key: dg.AssetKey, landing: dg.AssetKey) -> dg.AssetSpec:
+def _pseudonymised(contract: SourceContract) -> dg.AssetSpec:
+    landing = dg.AssetKey([LANDING, contract.name])
     return dg.AssetSpec(
-        key,
+        EXTRACTS[contract.name],
         deps=[landing, postcode_directory.key],
         partitions_def=COUNCIL_COHORTS,
         skippable=True,
@@ -131,55 +92,102 @@ def _pseudonymised_spec(contract: SourceContract, key: dg.AssetKey, landing: dg.
     )
 
 
+EXTRACTS = {source: dg.AssetKey([RESTRICTED, source]) for source in CONTRACTS}
+"""The pseudonymised extracts, by source."""
+landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
+
+
+@dg.multi_asset(
+    specs=[_pseudonymised(contract) for contract in CONTRACTS.values()],
+    check_specs=[
+        spec
+        for key in EXTRACTS.values()
+        for spec in (
+            *(
+                dg.AssetCheckSpec(name, asset=key, description=said, partitions_def=COUNCIL_COHORTS)
+                for name, said in FAMILIES.items()
+            ),
+            dg.AssetCheckSpec(
+                ALL_COUNCILS, asset=key, description="Of no council was the newest delivery stopped, or holds a release"
+            ),
+        )
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    can_subset=True,
+)
+@speaks_plainly
+def pseudonymised_extracts(
+    context: dg.AssetExecutionContext, installation: Installation
+) -> Iterator[dg.AssetCheckResult]:
+    home, partitions = installation.open_home(), [parts(partition) for partition in context.partition_keys]
+    sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
+    cohorts = {cohort for _, cohort in partitions}
+    with in_use(home), turn(home, cohorts):
+        stopped = _take_in_all(context, installation, sources)
+    for source in sources:
+        for cohort in cohorts:
+            if _all_have_sent(installation, source, cohort):
+                whole = descriptions.checked({"cohort": cohort})
+                context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
+        waiting = waiting_anywhere(home, source, cohorts)
+        yield dg.AssetCheckResult(
+            check_name=ALL_COUNCILS,
+            asset_key=EXTRACTS[source],
+            passed=not waiting,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_first(waiting) if waiting else "no newest delivery is stopped, or holds a release",
+        )
+    if stopped:
+        raise ExtractsStopped(_first(stopped))
+
+
 def _all_have_sent(installation: Installation, source: str, cohort: str) -> bool:
     councils = taking_part(installation.landing_folder)
     return all(deliveries.current(installation.home_folder, source, cohort, council) for council in councils)
 
 
-def _take_in_all(
-    context: dg.AssetExecutionContext, installation: Installation, source: str, key: dg.AssetKey
-) -> list[str]:
-    """Take in each partition's extract, and say how it fared by every family of rules; the sentences of those that
+def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
+    """Take in each partition's extracts, and say how they fared by every family of rules; the sentences of those that
     were stopped."""
     stopped: list[str] = []
     intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
     for cohort in {parts(partition)[1] for partition in context.partition_keys}:
         check_may_be_held(Cohort(cohort), dt.date.today())
-    for partition in context.partition_keys:
+    for source, partition in product(sources, context.partition_keys):
         council, cohort = parts(partition)
         try:
             found = find(installation.landing_folder, council, source, cohort)
         except ExtractStopped as stop:
             intake.refuse(council, source, cohort, stop)
-            stopped.append(_say_stopped(context, key, partition, stop))
+            stopped.append(_say_stopped(context, source, partition, stop))
         else:
             landed += [found] if found else []
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
         partition = council_cohort(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
-            stopped.append(_say_stopped(context, key, partition, outcome))
+            stopped.append(_say_stopped(context, extract.source, partition, outcome))
         elif outcome:
-            _say_taken(context, installation, key, partition, outcome)
+            _say_taken(context, installation, partition, outcome)
     for sentence in intake.not_read:
         context.log.error(sentence)
     return stopped
 
 
-def _say_stopped(context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, stopped: ExtractStopped) -> str:
+def _say_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
     failed = Outcome(QUALITY, False, str(stopped))
-    context.log_event(_evaluation(key, partition, failed, dg.AssetCheckSeverity.ERROR))
+    context.log_event(_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
     return str(stopped)
 
 
 def _say_taken(
     context: dg.AssetExecutionContext,
     installation: Installation,
-    key: dg.AssetKey,
     partition: str,
     quality: ExtractQuality,
 ) -> None:
+    key = EXTRACTS[quality.source]
     report = installation.home_folder.reports(quality.cohort, quality.council) / f"{quality.source}.html"
     metadata = descriptions.checked(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     context.log_event(
@@ -231,7 +239,3 @@ def _metadata(quality: ExtractQuality) -> dict[str, Any]:
         "file_mac": quality.file_mac,
         "contract": quality.made_under["contract"],
     }
-
-
-landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
-pseudonymised_extracts = [_pseudonymised(contract) for contract in CONTRACTS.values()]

@@ -98,9 +98,15 @@ def load() -> None:
 
 
 def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
-    """Run the suites of the contract of extracts of one source; findings by extract, in their order."""
-    (source,) = {extract.source for extract in extracts}
-    contract = CONTRACTS[source]
+    """Run the suites of their contracts, once for the extracts of each source; findings by extract, in their order."""
+    found: dict[Path, tuple[Finding, ...]] = {}
+    for source in dict.fromkeys(extract.source for extract in extracts):
+        alike = [extract for extract in extracts if extract.source == source]
+        found |= zip((extract.kept for extract in alike), _judge(CONTRACTS[source], alike), strict=True)
+    return [found[extract.kept] for extract in extracts]
+
+
+def _judge(contract: SourceContract, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     if not all(finding.passed for finding in of_rows[0].values()):
         of_rows = [_judge_rows(contract, extract) for extract in extracts]

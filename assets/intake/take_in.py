@@ -117,7 +117,8 @@ class Intake:
         return outcome
 
     def take_in_all(self, extracts: Iterable[Landed]) -> Iterator[Outcome]:
-        """The outcome of each extract of one source, in their order.
+        """The outcome of each extract, in their order: of one source after another, for those of one are worked at
+        together.
 
         `ExtractStopped` names file and rule of one that cannot be taken. The same file under the same contract, keys
         and normaliser is answered from its earlier result.

@@ -9,7 +9,7 @@ from assets.catalogue import descriptions
 from assets.catalogue.policies import linked_at_night, linked_freshness
 from assets.catalogue.runs import COHORTS, Installation, speaks_plainly, versioned
 from assets.home.retention_policy import check_may_be_held
-from assets.intake.assets import RESTRICTED, pseudonymised_extracts
+from assets.intake.assets import EXTRACTS, RESTRICTED
 from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
 from assets.linkage.children import derivations
 from assets.linkage.inputs import named, sha256_of
@@ -26,7 +26,6 @@ from sources.reference.cohorts import Cohort
 GROUP = "linkage"
 ARRIVALS_CHECK, TABLE_CHECK = "arrivals", "fit_to_count"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
-EXTRACTS = {asset.key.path[-1]: asset.key for asset in pseudonymised_extracts}
 CONFIDENTIAL = {name: dg.AssetKey([RESTRICTED, family.confidential_table]) for name, family in FAMILIES.items()}
 _LINKS_METADATA = descriptions.links(key for source, key in EXTRACTS.items() if source in SERVICES)
 _CONFIDENTIAL_METADATA = {
@@ -43,7 +42,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 
 @dg.asset(
     key=LINKS,
-    deps=[_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in SERVICES],
+    deps=[_every_council(key) for source, key in EXTRACTS.items() if source in SERVICES],
     partitions_def=COHORTS,
     output_required=True,
     check_specs=[
@@ -106,7 +105,7 @@ def _arrivals_check(
 
 
 def _made_from(family: Family) -> list[dg.AssetDep]:
-    extracts = [_every_council(asset.key) for asset in pseudonymised_extracts if asset.key.path[-1] in family.sources]
+    extracts = [_every_council(key) for source, key in EXTRACTS.items() if source in family.sources]
     return [dg.AssetDep(LINKS), *extracts] if family.is_linked else extracts
 
 

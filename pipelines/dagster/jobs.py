@@ -22,7 +22,7 @@ from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(
     "intake",
-    selection=dg.AssetSelection.assets(*pseudonymised_extracts),
+    selection=dg.AssetSelection.assets(pseudonymised_extracts),
     description="Take in what has landed, for one council and cohort or, as a backfill, for all councils in one run.",
 )
 linkage_job = dg.define_asset_job(
