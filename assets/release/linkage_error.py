@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ndl_export.tables import pupil
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from privacy.linkage.missed import RATES, by_council, missed
+from privacy.linkage.in_councils import SERVICE_OF_RATE, factors
+from privacy.linkage.missed import missed
 from privacy.release.corrected import Corrected, Local
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments
@@ -63,10 +64,10 @@ def _by_council(family: Family, estimates: Estimates, cells: Cube, children: Map
     kinds = Cube({COUNCIL: Selector.each(council), differences.name: Selector.each(differences)})
     found, noise = estimates.values(kinds), estimates.variance(kinds)
     seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-    factors = by_council(estimates.values(cells)[0], estimates.variance(cells)[0], found, noise, seen_by)
+    more = factors(estimates.values(cells)[0], estimates.variance(cells)[0], found, noise, seen_by)
     linked = np.maximum(found[:, 1:].sum(axis=1), 0.0)
-    of_missed = np.append(np.ones(len(RATES)), 0.0)
-    return Local(COUNCIL, factors.values, factors.variances, of_missed, linked, family.covers)
+    groups = np.append(SERVICE_OF_RATE, -1)  # a false link is as likely everywhere
+    return Local(COUNCIL, more.values, more.covariances, groups, linked, family.covers)
 
 
 def _by_who_had_seen(dots: Attribute) -> Selector:

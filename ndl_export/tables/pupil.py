@@ -33,7 +33,7 @@ from ndl_export.tables.model import (
     each,
     total_and_each,
 )
-from privacy.linkage.cells import ALL_AGREE, CELLS, KINDS, ONE_DIFFERS
+from privacy.linkage.cells import ALL_AGREE, CELLS, KINDS, ONE_DIFFERS, ONE_SORT
 from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
@@ -110,9 +110,12 @@ AGREEMENT = Attribute(
 )
 """Measured for how many links are missed, and shown in no table."""
 DIFFERENCES = Attribute(
-    "linkage_differences", "What differs between linked records", KINDS, (0.2, 0.598, 0.1, 0.068, 0.034)
+    "linkage_differences",
+    "What differs between linked records",
+    KINDS,
+    (0.2, 0.034, 0.598, *(0.168 / len(ONE_SORT) for _ in ONE_SORT)),
 )
-"""The same in few categories, by council."""
+"""The same in fewer categories, by council."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 

@@ -43,17 +43,16 @@ ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record 
 CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
 """Every cell, as `Agreement.children` numbers them."""
 
-AGREE, POSTCODE_DIFFERS, FIELD_DIFFERS = (
-    "everything agrees",
-    "the postcode alone differs",
-    "another field alone differs",
-)
-KINDS = (NOT_BOTH, AGREE, POSTCODE_DIFFERS, FIELD_DIFFERS, SEVERAL)
-"""The cells in few, which can be told by council: a move changes the postcode, a slip any other field."""
+AGREE = "everything agrees"
+SORTS = {"move": "the postcode alone", "slip": "another field alone"}
+"""Of what differs: a move changes the postcode, a slip any other field."""
+ONE_SORT = tuple(f"{what} of {record} differs" for what in SORTS.values() for record in DIFFERS)
+KINDS = (NOT_BOTH, SEVERAL, AGREE, *ONE_SORT)
+"""The cells in fewer, which can be told by council."""
 KIND_OF = (
     NOT_BOTH,
     SEVERAL,
     *(AGREE for _ in ALL_AGREE),
-    *(POSTCODE_DIFFERS if each.field == "postcode" else FIELD_DIFFERS for each in ONE_DIFFERS),
+    *(f"{SORTS['move' if each.field == 'postcode' else 'slip']} of {each.record} differs" for each in ONE_DIFFERS),
 )
 """The kind of each of `CELLS`, in their order."""

@@ -12,17 +12,11 @@ first, and a review then to whichever it fits better. Adding up over every combi
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased but for the noise of the denominators, which are large; they may be negative.
 
-Councils record more or less carefully, and their families move more or less often. How many times as many links are
-missed in one as over all (`by_council`) is read off how many of its children differ in their postcode alone (they
-moved) and in another field alone (a slip), against all councils': every difference of that kind is taken to be so many
-times as common there, and the rates are added up again. What a few children and the noise cannot tell is left at what
-holds over all, as for a council that is like any other (an empirical Bayes estimate; `COUNCILS_SD`).
-
-Some numbers are fixed beforehand, from populations of which the truth is known (`python -m bench.missed_links`; none
+Three numbers are fixed beforehand, from populations of which the truth is known (`python -m bench.missed_links`; none
 of them is of the cohort): what a difference costs; by how much the model falls short of each rate (`SHORTFALL`: records
 without a date or a name, rivals, two differences in one field), and what it cannot see at all (`UNSEEN`: a second
 record of a pupil under another number, beside the one that was linked); and how far off it was, from one population to
-another (`RELATIVE_SD`), and from one council to another (`FACTOR_SD`).
+another (`RELATIVE_SD`).
 """
 
 from __future__ import annotations
@@ -36,17 +30,13 @@ from numpy.typing import NDArray
 
 from privacy.linkage.blocks import FREE_BITS
 from privacy.linkage.cells import (
-    AGREE,
     ALL_AGREE,
     CELLS,
     DIFFERS,
-    FIELD_DIFFERS,
     FIELDS,
-    KINDS,
     LEAST_WEIGHT,
     ONE_DIFFERS,
     PAIRS,
-    POSTCODE_DIFFERS,
     WEIGHT_STEP,
     Differs,
 )
@@ -74,12 +64,6 @@ RELATIVE_SD = np.array([0.5, 0.35, 0.35, 0.35, 0.5])
 UNSEEN = np.array([0.0002, 0.0, 0.0, 0.0, 0.0])
 USUAL = np.array([0.0005, 0.003, 0.003, 0.003, 0.004])
 """Rates of the populations that `SHORTFALL` comes from, on average."""
-COUNCILS_SD = 0.5
-"""How much more or less often records differ in one council than over all, as a standard deviation, before anything is
-known of it."""
-FACTOR_SD = 0.25
-"""How far off the model was in one council, as a share of its factor."""
-_STEP = 1e-3
 _DECIMALS = 9
 """Rates are rounded, so that they are the same on every machine, however it adds up."""
 _POINTS = 4
@@ -100,7 +84,7 @@ def missed(counts: Array, variances: Array) -> Missed:
 
     Where hardly a child was linked to both services, the rates are `USUAL`, with a deviation as large.
     """
-    if not _told(counts, variances):
+    if not enough_linked(counts, variances):
         return Missed(USUAL, np.diag(USUAL**2))
     weights, shares = counts[_ALL_AGREE].sum(), _shares(counts)
     found = _tensor()
@@ -117,60 +101,30 @@ def missed(counts: Array, variances: Array) -> Missed:
     return Missed(np.round(rates + UNSEEN, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
 
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """By council, how many times as many links are missed as over all (`values`, (councils,)), and its variance."""
-
-    values: Array
-    variances: Array
-
-
-def by_council(counts: Array, variances: Array, kinds: Array, kind_variances: Array, seen_by: Array) -> Factors:
-    """Factors from the cells of all councils together (see `missed`) and how many children of each council are of each
-    of `KINDS`, (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the children seen by both
-    services, by the health visitor only, and in a setting only, by which rates weigh.
-
-    Where too few were linked to both services to tell anything, no council differs from another.
-    """
-    weights = SHORTFALL * np.maximum(seen_by, 0.0)[[0, 0, 0, 1, 2]]
-    usual = float(weights @ _contracted(_tensor(), _shares(counts))) if _told(counts, variances) else 0.0
-    values, spread = np.ones(len(kinds)), np.zeros(len(kinds))
-    if usual <= 0:
-        return Factors(values, spread)
-    moved, slipped = (_times(kinds, kind_variances, KINDS.index(kind)) for kind in (POSTCODE_DIFFERS, FIELD_DIFFERS))
-
-    def factor(of_postcode: float, of_others: float) -> float:
-        missed_there = _contracted(_tensor(), _shares(counts, of_postcode, of_others))
-        return float(weights @ missed_there / usual)
-
-    for council, (v, u) in enumerate(zip(moved.values, slipped.values, strict=True)):
-        values[council] = factor(v, u)
-        slopes = np.array([factor(v + _STEP, u), factor(v, u + _STEP)]) - values[council]
-        own = np.array([moved.variances[council], slipped.variances[council]])
-        spread[council] = (slopes / _STEP) ** 2 @ own + (FACTOR_SD * values[council]) ** 2
-    return Factors(np.round(values, _DECIMALS), np.round(spread, _DECIMALS))
-
-
-def _times(kinds: Array, variances: Array, kind: int) -> Factors:
-    """How many times as many children of a council are of a kind, of those in whom all else agrees, as over all."""
-    agree = np.maximum(kinds[:, KINDS.index(AGREE)], 0.0)
-    expected = np.maximum(agree * max(kinds[:, kind].sum(), 0.0) / max(agree.sum(), 1.0), _STEP)
-    error = (variances[:, kind] + expected) / expected**2
-    told = COUNCILS_SD**2 / (COUNCILS_SD**2 + error)
-    return Factors(np.maximum(1.0 + told * (kinds[:, kind] / expected - 1.0), 0.0), told * error)
-
-
-def _told(counts: Array, variances: Array) -> bool:
+def enough_linked(counts: Array, variances: Array) -> bool:
     """Whether enough children were linked to both services to say how often records differ."""
     return bool(counts[_ALL_AGREE].sum() > 5 * np.sqrt(variances[_ALL_AGREE].sum()))
 
 
-def _shares(counts: Array, of_postcode: float = 1.0, of_others: float = 1.0) -> list[Array]:
-    """What differs in each field, and what pairs weigh, as shares; with so many times as many differences."""
+def rates_where(counts: Array, times: Array) -> Array:
+    """The rates (places, rates), of `RATES`, in places where each of `CELLS` is so many `times` as common as over all,
+    (places, cells), but for `UNSEEN`."""
+    found = np.einsum("abcdwr,w->abcdr", _tensor(), _shares(counts)[-1])
+    rates = np.empty((len(times), len(RATES)))
+    for place, there in enumerate(times):
+        left = found
+        for of_field in _shares(counts * there)[:-1]:
+            left = np.tensordot(of_field, left, axes=1)
+        rates[place] = SHORTFALL * left
+    return rates
+
+
+def _shares(counts: Array) -> list[Array]:
+    """What differs in each field, and what pairs weigh, as shares."""
     agree = counts[_ALL_AGREE]
     shares = []
     for field in FIELDS:
-        differing = counts[_cells_of(field)] * (of_postcode if field == "postcode" else of_others)
+        differing = counts[_cells_of(field)]
         shares.append(np.concatenate([[agree.sum()], differing]) / (agree.sum() + differing.sum()))
     return [*shares, agree / agree.sum()]
 

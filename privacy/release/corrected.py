@@ -11,9 +11,10 @@ Two more variances add to that of the noise. The rates behind M have a covarianc
 how much a figure moves with each. And of the true children of a category, how many were found elsewhere is itself a
 matter of chance: those of category t add (w_f - w_t)^2 M[f, t] each, so that an interval is about these children.
 
-Rates may be higher in some places than in others, by a factor of each (`Local`). With S the derivative of M^-1 along
-these rates, M^-1 of a place with factor m is M^-1 + (m - 1) S but for what is of second order in the rates, and a
-figure of many places weighs each place's own. A factor is not known exactly either, and errs in each place by itself.
+Rates may be higher in some places than in others, by a factor of each (`Local`), of one group of rates and another.
+With S the derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S but for what
+is of second order in the rates, and a figure of many places weighs each place's own. A factor is not known exactly
+either, and errs in each place by itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privacy.release.intervals import Moments
 from privacy.release.workload import Array, Cube, Figures, LinearCombination, Selector, terms_of
@@ -36,21 +38,23 @@ Transitions = Callable[[Array], Mapping[str, Array]]
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """By category of `attribute`, how many times as high as over all are the rates `of` (r,), which are told by 1.0 and
-    the others by 0.0: `factors` (categories,), with their `variances`. Where `told` says of the attributes of a figure
-    that it cannot be had by that attribute, the mean factor, by `sizes` (categories,), stands for all."""
+    """By category of `attribute`, how many times as high as over all the rates of each group are: `factors` (groups,
+    categories), with their `covariances` (categories, groups, groups). `groups` (rates,) is the group of each rate, or
+    -1 of one that is the same everywhere. Where `told` says of the attributes of a figure that it cannot be had by that
+    attribute, the mean factor, by `sizes` (categories,), stands for all."""
 
     attribute: str
     factors: Array
-    variances: Array
-    of: Array
+    covariances: Array
+    groups: NDArray[np.int64]
     sizes: Array
     told: Callable[[Iterable[str]], bool]
 
     @cached_property
-    def mean(self) -> float:
+    def mean(self) -> Array:
+        """Of each group."""
         whole = self.sizes.sum()
-        return float(self.factors @ self.sizes / whole) if whole > 0 else 1.0
+        return self.factors @ self.sizes / whole if whole > 0 else np.ones(len(self.factors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ class Corrected:
             for j, by_other in enumerate(other.rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
         if self.local is not None and one.places is not None and other.places is not None:
-            total = total + (one.places * other.places) @ self.local.variances
+            total = total + np.einsum("...cg,...ch,cgh->...", one.places, other.places, self.local.covariances)
         for a, one_cube in terms_of(left):
             for b, other_cube in terms_of(right):
                 total = total + a * b * self._by_chance(one_cube, other_cube)
@@ -113,48 +117,51 @@ class Corrected:
         return total
 
     def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
-        """The cube as one of so many times as many children as rates are higher where they are."""
-        if self.local is None or not self.local.of[rate]:
+        """The cube as one of so many times as many children as a rate is higher where they are."""
+        if self.local is None or self.local.groups[rate] < 0:
             return 1.0, cube
-        if not self._is_told(cube):
-            return self.local.mean, cube
-        return 1.0, _times(cube, self.local.attribute, self.local.factors)
+        return self._by_factor(
+            cube, self.local.factors[self.local.groups[rate]], self.local.mean[self.local.groups[rate]]
+        )
+
+    def _by_factor(self, cube: Cube, factors: Array, mean: float) -> tuple[float, Cube]:
+        """The cube in which the children of each place count by its factor, or all by the mean."""
+        assert self.local is not None
+        return (1.0, _times(cube, self.local.attribute, factors)) if self._is_told(cube) else (mean, cube)
 
     def _moved_in_places(self, terms: Sequence[tuple[float, Cube]]) -> Array | None:
-        """How much the figures move with the factor of each place: (*figures, places)."""
+        """How much the figures move with the factor of each place and group: (*figures, places, groups)."""
         total = None
         for coefficient, cube in terms:
             if self.local is not None and self._is_told(cube):
-                name, place = self._attribute(cube), self.local.attribute
-                assert name is not None
-                weights = _rows(cube, place)
-                each = Selector.each((cube.selectors.get(place) or cube.where[place]).attribute)
-                moved = self.moments.values(_weighed(_by(cube, place, each), name, self._along[name]))
-                axis = list(cube.selectors).index(place) if place in cube.selectors else None
-                by_place = np.moveaxis(moved, axis or 0, -1)
-                laid = by_place[None, ...] * weights.reshape(len(weights), *[1] * (by_place.ndim - 1), -1)
-                found = np.moveaxis(laid, 0, axis) if axis is not None else laid[0]
-                total = coefficient * found if total is None else total + coefficient * found
+                by_group = [self._by_place(cube, self.local.attribute, along) for along in self._along]
+                moved = coefficient * np.stack(by_group, axis=-1)
+                total = moved if total is None else total + moved
         return total
+
+    def _by_place(self, cube: Cube, place: str, along: Mapping[str, Array]) -> Array:
+        """How much of the figures, weighed by `along` of their attribute, comes from each place: (*figures, places)."""
+        name = self._attribute(cube)
+        assert name is not None
+        each = Selector.each((cube.selectors.get(place) or cube.where[place]).attribute)
+        moved = self.moments.values(_weighed(_by(cube, place, each), name, along[name]))
+        axis = list(cube.selectors).index(place) if place in cube.selectors else None
+        found = np.moveaxis(moved, axis or 0, -1)
+        if axis is None:
+            return found * _rows(cube, place)[0]
+        return np.moveaxis(found[..., None, :] * _rows(cube, place), -2, axis)
 
     def _by_chance(self, left: Cube, right: Cube) -> Array:
         """The covariance by chance of two cubes of one shape: of the children whom both count."""
         name = self._attribute(left)
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
-        one, other = _rows(left, name), _rows(right, name)
-        found, true = self._matrices[name].shape
-        weights = np.zeros((max(len(one), len(other)), true))
-        for t in range(true):
-            for f in range(found):
-                apart = (one[:, f] - one[:, t]) * (other[:, f] - other[:, t])
-                weights[:, t] = weights[:, t] + apart * self._matrices[name][f, t]
-        both = _weighed(_intersection(left, right, name, weights), name, self._inverses[name])
-        if self.local is None:
-            return self.moments.values(both)
-        if not self._is_told(both):
-            return self.local.mean * self.moments.values(both)
-        return self.moments.values(_times(both, self.local.attribute, self.local.factors))
+        total = np.zeros(left.shape)
+        for chances, factors, mean in self._parts:
+            both = _intersection(left, right, name, _apart(_rows(left, name), _rows(right, name), chances[name]))
+            scale, there = (1.0, both) if factors is None else self._by_factor(both, factors, mean)
+            total = total + scale * self.moments.values(_weighed(there, name, self._inverses[name]))
+        return total
 
     def _corrected(self, figures: Figures) -> Figures:
         terms = [term for coefficient, cube in terms_of(figures) for term in self._true(coefficient, cube)]
@@ -166,10 +173,9 @@ class Corrected:
             return [(coefficient, cube)]
         terms = [(coefficient, _weighed(cube, name, self._inverses[name]))]
         if self.local is not None and not _is_total(cube, name):
-            told = self._is_told(cube)
-            there = _times(cube, self.local.attribute, self.local.factors - 1.0) if told else cube
-            times = coefficient if told else coefficient * (self.local.mean - 1.0)
-            terms.append((times, _weighed(there, name, self._along[name])))
+            for factors, mean, along in zip(self.local.factors, self.local.mean, self._along, strict=True):
+                scale, there = self._by_factor(cube, factors - 1.0, mean - 1.0)
+                terms.append((coefficient * scale, _weighed(there, name, along[name])))
         return terms
 
     def _is_told(self, cube: Cube) -> bool:
@@ -195,13 +201,31 @@ class Corrected:
         return {name: inverse(matrix) for name, matrix in self._matrices.items()}
 
     @cached_property
-    def _along(self) -> dict[str, Array]:
-        """By attribute, the derivative of M^-1 by the factor of a place."""
+    def _parts(self) -> list[tuple[Mapping[str, Array], Array | None, float]]:
+        """The chances in M of being found in another category, in parts that add up: of the rates that are the same
+        everywhere, and of each group with its factors and their mean."""
+        if self.local is None:
+            return [(self._matrices, None, 1.0)]
+        everywhere = self.transitions(np.where(self.local.groups < 0, self.rates, 0.0))
+        parts: list[tuple[Mapping[str, Array], Array | None, float]] = [(everywhere, None, 1.0)]
+        for group, (factors, mean) in enumerate(zip(self.local.factors, self.local.mean, strict=True)):
+            without = self.transitions(np.where(self.local.groups == group, 0.0, self.rates))
+            chances = {name: matrix - without[name] for name, matrix in self._matrices.items()}
+            parts.append((chances, factors, mean))
+        return parts
+
+    @cached_property
+    def _along(self) -> list[dict[str, Array]]:
+        """For each group of rates, by attribute, the derivative of M^-1 by the factor of a place."""
         assert self.local is not None
-        along = {name: np.zeros_like(matrix) for name, matrix in self._inverses.items()}
-        for rate, (value, of) in enumerate(zip(self.rates, self.local.of, strict=True)):
-            along = {name: along[name] + value * of * self._slopes[rate][name] for name in along}
-        return along
+        found = []
+        for group in range(len(self.local.factors)):
+            rates = np.where(self.local.groups == group, self.rates, 0.0)
+            along = {name: np.zeros_like(matrix) for name, matrix in self._inverses.items()}
+            for value, slope in zip(rates, self._slopes, strict=True):
+                along = {name: along[name] + value * slope[name] for name in along}
+            found.append(along)
+        return found
 
     @cached_property
     def _slopes(self) -> list[dict[str, Array]]:
@@ -216,7 +240,7 @@ class Corrected:
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """How much figures move with each rate, and (*figures, places) with the factor of each place, if any."""
+    """How much figures move with each rate, and (*figures, places, groups) with the factors of each place, if any."""
 
     rates: list[Array]
     places: Array | None
@@ -259,6 +283,16 @@ def _with(cube: Cube, name: str, weights: Array) -> Cube:
     if name in cube.selectors:
         return Cube({**cube.selectors, name: selector}, cube.where)
     return Cube(cube.selectors, {**cube.where, name: selector})
+
+
+def _apart(one: Array, other: Array, chances: Array) -> Array:
+    """By true category t, the sum over f of (one_f - one_t) (other_f - other_t) chances[f, t]: (rows, true)."""
+    found, true = chances.shape
+    weights = np.zeros((max(len(one), len(other)), true))
+    for t in range(true):
+        for f in range(found):
+            weights[:, t] = weights[:, t] + (one[:, f] - one[:, t]) * (other[:, f] - other[:, t]) * chances[f, t]
+    return weights
 
 
 def _is_total(cube: Cube, name: str) -> bool:

@@ -7,21 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.linkage.cells import (
-    AGREE,
-    ALL_AGREE,
-    CELLS,
-    DIFFERS,
-    FIELD_DIFFERS,
-    FIELDS,
-    KIND_OF,
-    KINDS,
-    ONE_DIFFERS,
-    POSTCODE_DIFFERS,
-    SIZES,
-    Differs,
-)
-from privacy.linkage.missed import FACTOR_SD, RATES, SHORTFALL, UNSEEN, USUAL, Factors, by_council, missed
+from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, FIELDS, ONE_DIFFERS, SIZES, Differs
+from privacy.linkage.missed import RATES, SHORTFALL, UNSEEN, USUAL, missed
 
 CHILDREN = 20_000.0
 QUIET = np.zeros(len(CELLS))
@@ -110,66 +97,3 @@ def test_without_linked_children_rates_are_the_usual_ones_and_little_is_known_of
     found = missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
     assert found.rates == pytest.approx(USUAL)
     assert np.sqrt(np.diag(found.covariance)) == pytest.approx(USUAL)
-
-
-SLIPS = {of("date_of_birth", "the pupil's record"): 300.0, of("forename", "the setting's record"): 300.0}
-MOVES = {of("postcode", "the health visitor's record"): 600.0}
-SEEN_BY = np.array([20_000.0, 3_000.0, 3_000.0])
-
-
-def factors(moved: np.ndarray, slipped: np.ndarray, children: np.ndarray, deviation: float = 0.0) -> Factors:
-    """Of councils in which so many times as many children moved, and slips are so many times as common."""
-    found = counts(**SLIPS, **MOVES)
-    kinds = np.zeros((len(children), len(KINDS)))
-    kinds[:, KINDS.index(AGREE)] = children
-    for kind, cells, times in ((POSTCODE_DIFFERS, MOVES, moved), (FIELD_DIFFERS, SLIPS, slipped)):
-        kinds[:, KINDS.index(kind)] = children * sum(cells.values()) / CHILDREN * times
-    return by_council(found, QUIET, kinds, np.full(kinds.shape, deviation**2), SEEN_BY)
-
-
-def test_every_cell_has_a_kind_that_says_what_it_says() -> None:
-    assert set(KIND_OF) == set(KINDS)
-    for cell, kind in zip(CELLS, KIND_OF, strict=True):
-        assert (kind == AGREE) == (cell in ALL_AGREE)
-        assert (kind == POSTCODE_DIFFERS) == cell.startswith("postcode of")
-        assert (kind == FIELD_DIFFERS) == (" of " in cell and " differs" in cell and not cell.startswith("postcode"))
-
-
-def test_where_councils_are_alike_links_are_missed_as_often_in_each() -> None:
-    alike = np.ones(4)
-    found = factors(alike, alike, np.full(4, 5_000.0))
-    assert found.values == pytest.approx(alike)
-    assert (found.variances > FACTOR_SD**2).all()
-
-
-def test_a_council_with_more_slips_misses_more_links() -> None:
-    """Between in proportion, for a slip beside a move, and with the square, for two slips at once."""
-    slipped = np.array([3.0, 1 / 3, 1.0, 1.0])
-    found = factors(np.ones(4), slipped, np.full(4, 100_000.0))
-    of_all = slipped / np.average(slipped)
-    assert (found.values[:1] > of_all[:1]).all()
-    assert (found.values[:1] < of_all[:1] ** 2).all()
-    assert found.values[1] < found.values[2] < found.values[0]
-
-
-def test_what_the_noise_hides_is_left_as_over_all() -> None:
-    moved, slipped, children = np.ones(2), np.array([3.0, 1.0]), np.array([100.0, 100_000.0])
-    found = factors(moved, slipped, children, deviation=30.0)
-    assert found.values[0] == pytest.approx(1.0, abs=0.1)
-    assert np.sqrt(found.variances[0]) > 0.4
-
-
-def test_where_hardly_a_child_was_linked_no_council_differs() -> None:
-    kinds = np.zeros((3, len(KINDS)))
-    found = by_council(np.zeros(len(CELLS)), np.ones(len(CELLS)), kinds, np.ones(kinds.shape), SEEN_BY)
-    assert (found.values == 1).all()
-    assert (found.variances == 0).all()
-
-
-@given(st.lists(st.floats(-200, 5_000), min_size=5, max_size=5), st.floats(0, 100))
-def test_factors_of_any_noisy_counts_can_be_used(of_one: list[float], deviation: float) -> None:
-    kinds = np.array([of_one, [3_000.0, 10_000.0, 300.0, 300.0, 100.0]])
-    found = by_council(counts(**SLIPS, **MOVES), QUIET, kinds, np.full(kinds.shape, deviation**2), SEEN_BY)
-    assert np.isfinite(found.values).all()
-    assert (found.values >= 0).all()
-    assert (found.variances >= 0).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -117,13 +117,17 @@ def test_two_such_attributes_in_one_figure_are_refused() -> None:
         moments.values(YES)
 
 
-def higher_in_b(counts: np.ndarray, variance: float = 0.0, told: bool = True) -> Corrected:
-    """Links are missed as often as `RATES` say in the council a, and `MORE` times as often in b."""
-    local = Local("council", np.array([1.0, MORE]), np.array([0.0, variance]), np.ones(2), SIZES, lambda _: told)
+def higher_in_b(
+    counts: np.ndarray, variance: float = 0.0, told: bool = True, more: Sequence[float] | None = None
+) -> Corrected:
+    """Links are missed as often as `RATES` say in the council a, and `MORE` times as often in b, of each kind."""
+    covariances = np.array([np.zeros((2, 2)), np.diag([variance, 0.0])])
+    factors = np.stack([np.ones(2), MORE if more is None else more], axis=1)
+    local = Local("council", factors, covariances, np.array([0, 1]), SIZES, lambda _: told)
     return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), local)
 
 
-MORE = 1.5
+MORE = np.array([1.2, 1.5])
 SIZES = np.array([3.0, 1.0])
 BOTH_COUNCILS = Cube({"council": Selector.total(COUNCIL), "seen": Selector.each(SEEN)})
 
@@ -135,7 +139,7 @@ def found_more_wrongly_in_b(true: np.ndarray) -> np.ndarray:
 
 def test_each_place_is_corrected_by_its_own_rates_and_all_together_by_those_of_each() -> None:
     moments = higher_in_b(found_more_wrongly_in_b(TRUE))
-    second_order = 300 * ((MORE - 1) * RATES[1]) ** 2
+    second_order = 300 * ((MORE[1] - 1) * RATES[1]) ** 2
     assert moments.values(BY_COUNCIL)[0] == pytest.approx(TRUE.sum(axis=2)[0])
     assert moments.values(BY_COUNCIL)[1] == pytest.approx(TRUE.sum(axis=2)[1], abs=second_order)
     assert moments.values(BOTH_COUNCILS)[0] == pytest.approx(moments.values(BY_COUNCIL).sum(axis=0))
@@ -144,7 +148,7 @@ def test_each_place_is_corrected_by_its_own_rates_and_all_together_by_those_of_e
 
 def test_a_figure_that_cannot_be_had_by_place_is_corrected_by_the_mean_factor() -> None:
     counts = found_of(TRUE)
-    mean = (SIZES @ [1.0, MORE]) / SIZES.sum()
+    mean = (SIZES[0] + SIZES[1] * MORE) / SIZES.sum()
     by_mean = Corrected(Exact(counts), chances, mean * RATES, np.zeros((2, 2)))
     found = higher_in_b(counts, told=False)
     assert found.values(BOTH_COUNCILS) == pytest.approx(by_mean.values(BOTH_COUNCILS), abs=0.1)
@@ -156,8 +160,7 @@ def test_a_factor_that_is_not_known_widens_its_own_place_and_what_holds_it() -> 
     sure, unsure = higher_in_b(counts), higher_in_b(counts, variance=0.25)
     more = unsure.variance(BY_COUNCIL) - sure.variance(BY_COUNCIL)
     step = 1e-6
-    local = Local("council", np.array([1.0, MORE + step]), np.zeros(2), np.ones(2), SIZES, lambda _: True)
-    moved = Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), local).values(BY_COUNCIL)
+    moved = higher_in_b(counts, more=[MORE[0] + step, MORE[1]]).values(BY_COUNCIL)
     slope = (moved - sure.values(BY_COUNCIL)) / step
     assert more[0] == pytest.approx(np.zeros(3), abs=1e-9)
     assert more[1] == pytest.approx(0.25 * slope[1] ** 2, rel=1e-3, abs=1e-3)

@@ -24,7 +24,7 @@ def test_the_policy_of_the_project():
             "linked": 1.0,
             "linkage": 0.5,
             "linkage_error": 2.0,
-            "linkage_error_by_council": 0.5,
+            "linkage_error_by_council": 0.3,
             "health": 1.0,
             "parents": 1.0,
             "parents_by_group": 0.1,
