@@ -21,16 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.intervals import Moments
-from privacy.release.workload import Array, Cube, Figures, LinearCombination, Selector, terms_of
+from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 _STEP = 1e-6
 """By which a rate is moved, to see what moves with it."""
+_DECIMALS = 9
 
 Transitions = Callable[[Array], Mapping[str, Array]]
 """From the rates to M of each attribute: (categories found, true categories), in the order of its domain."""
@@ -52,9 +53,9 @@ class Local:
 
     @cached_property
     def mean(self) -> Array:
-        """Of each group."""
+        """Of each group; rounded, so that it is the same on every machine, however it adds up."""
         whole = self.sizes.sum()
-        return self.factors @ self.sizes / whole if whole > 0 else np.ones(len(self.factors))
+        return np.round(self.factors @ self.sizes / whole, _DECIMALS) if whole > 0 else np.ones(len(self.factors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,10 @@ class Corrected:
     covariance_of_rates: Array
     local: Local | None = None
     _known: dict[int, tuple[Figures, _Moves]] = field(default_factory=dict, init=False, repr=False)
-    """By identity; figures are held on to, for safety."""
+    _reweighed: dict[tuple[int, int, float], tuple[Selector, Selector]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """By identity; figures and selectors are held on to, for safety."""
 
     def values(self, figures: Figures) -> Array:
         return self.moments.values(self._corrected(figures))
@@ -92,7 +96,7 @@ class Corrected:
             for j, by_other in enumerate(other.rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
         if self.local is not None and one.places is not None and other.places is not None:
-            total = total + np.einsum("...cg,...ch,cgh->...", one.places, other.places, self.local.covariances)
+            total = total + _over_places(one.places, other.places, self.local.covariances)
         for a, one_cube in terms_of(left):
             for b, other_cube in terms_of(right):
                 total = total + a * b * self._by_chance(one_cube, other_cube)
@@ -120,14 +124,20 @@ class Corrected:
         """The cube as one of so many times as many children as a rate is higher where they are."""
         if self.local is None or self.local.groups[rate] < 0:
             return 1.0, cube
-        return self._by_factor(
-            cube, self.local.factors[self.local.groups[rate]], self.local.mean[self.local.groups[rate]]
-        )
+        return self._by_factor(cube, int(self.local.groups[rate]))
 
-    def _by_factor(self, cube: Cube, factors: Array, mean: float) -> tuple[float, Cube]:
-        """The cube in which the children of each place count by its factor, or all by the mean."""
+    def _by_factor(self, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
+        """The cube in which the children of each place count by its factor, or all by the mean, `less` so much."""
         assert self.local is not None
-        return (1.0, _times(cube, self.local.attribute, factors)) if self._is_told(cube) else (mean, cube)
+        if not self._is_told(cube):
+            return self.local.mean[group] - less, cube
+        place = self.local.attribute
+        there = cube.selectors.get(place) or cube.where[place]
+        key = (id(there), group, less)
+        if key not in self._reweighed:
+            weights = there.matrix * (self.local.factors[group] - less)
+            self._reweighed[key] = (there, _reweighed(there, weights))
+        return 1.0, _instead(cube, self._reweighed[key][1])
 
     def _moved_in_places(self, terms: Sequence[tuple[float, Cube]]) -> Array | None:
         """How much the figures move with the factor of each place and group: (*figures, places, groups)."""
@@ -143,7 +153,7 @@ class Corrected:
         """How much of the figures, weighed by `along` of their attribute, comes from each place: (*figures, places)."""
         name = self._attribute(cube)
         assert name is not None
-        each = Selector.each((cube.selectors.get(place) or cube.where[place]).attribute)
+        each = _each((cube.selectors.get(place) or cube.where[place]).attribute)
         moved = self.moments.values(_weighed(_by(cube, place, each), name, along[name]))
         axis = list(cube.selectors).index(place) if place in cube.selectors else None
         found = np.moveaxis(moved, axis or 0, -1)
@@ -157,9 +167,9 @@ class Corrected:
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
         total = np.zeros(left.shape)
-        for chances, factors, mean in self._parts:
+        for group, chances in self._parts.items():
             both = _intersection(left, right, name, _apart(_rows(left, name), _rows(right, name), chances[name]))
-            scale, there = (1.0, both) if factors is None else self._by_factor(both, factors, mean)
+            scale, there = (1.0, both) if group < 0 else self._by_factor(both, group)
             total = total + scale * self.moments.values(_weighed(there, name, self._inverses[name]))
         return total
 
@@ -173,8 +183,8 @@ class Corrected:
             return [(coefficient, cube)]
         terms = [(coefficient, _weighed(cube, name, self._inverses[name]))]
         if self.local is not None and not _is_total(cube, name):
-            for factors, mean, along in zip(self.local.factors, self.local.mean, self._along, strict=True):
-                scale, there = self._by_factor(cube, factors - 1.0, mean - 1.0)
+            for group, along in enumerate(self._along):
+                scale, there = self._by_factor(cube, group, less=1.0)
                 terms.append((coefficient * scale, _weighed(there, name, along[name])))
         return terms
 
@@ -201,17 +211,15 @@ class Corrected:
         return {name: inverse(matrix) for name, matrix in self._matrices.items()}
 
     @cached_property
-    def _parts(self) -> list[tuple[Mapping[str, Array], Array | None, float]]:
-        """The chances in M of being found in another category, in parts that add up: of the rates that are the same
-        everywhere, and of each group with its factors and their mean."""
+    def _parts(self) -> dict[int, Mapping[str, Array]]:
+        """The chances in M of being found in another category, in parts that add up: by group of rates, and -1 of those
+        that are the same everywhere."""
         if self.local is None:
-            return [(self._matrices, None, 1.0)]
-        everywhere = self.transitions(np.where(self.local.groups < 0, self.rates, 0.0))
-        parts: list[tuple[Mapping[str, Array], Array | None, float]] = [(everywhere, None, 1.0)]
-        for group, (factors, mean) in enumerate(zip(self.local.factors, self.local.mean, strict=True)):
+            return {-1: self._matrices}
+        parts = {-1: self.transitions(np.where(self.local.groups < 0, self.rates, 0.0))}
+        for group in range(len(self.local.factors)):
             without = self.transitions(np.where(self.local.groups == group, 0.0, self.rates))
-            chances = {name: matrix - without[name] for name, matrix in self._matrices.items()}
-            parts.append((chances, factors, mean))
+            parts[group] = {name: matrix - without[name] for name, matrix in self._matrices.items()}
         return parts
 
     @cached_property
@@ -246,6 +254,16 @@ class _Moves:
     places: Array | None
 
 
+def _over_places(one: Array, other: Array, covariances: Array) -> Array:
+    """The sum over places and pairs of groups of one . other . covariance, place after place on every machine."""
+    by_place = np.zeros(one.shape[:-1])
+    for g in range(one.shape[-1]):
+        for h in range(one.shape[-1]):
+            by_place = by_place + one[..., g] * other[..., h] * covariances[:, g, h]
+    total: Array = np.cumsum(by_place, axis=-1)[..., -1]
+    return total
+
+
 def inverse(matrix: Array) -> Array:
     """The inverse of a square matrix by Gauss and Jordan, whose result is the same to the last bit on any machine.
     Pivots are taken as they come: those of M lie near 1."""
@@ -277,9 +295,16 @@ def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
 
 def _with(cube: Cube, name: str, weights: Array) -> Cube:
     """The cube with other weights of an attribute's categories; all its rows stay."""
-    there = cube.selectors.get(name) or cube.where[name]
-    rows = tuple(tuple(row) for row in weights.tolist())
-    selector = Selector(there.attribute, there.labels, rows)
+    return _instead(cube, _reweighed(cube.selectors.get(name) or cube.where[name], weights))
+
+
+def _reweighed(selector: Selector, weights: Array) -> Selector:
+    return Selector(selector.attribute, selector.labels, tuple(map(tuple, weights.tolist())))
+
+
+def _instead(cube: Cube, selector: Selector) -> Cube:
+    """The cube with another selector on an attribute, of as many rows."""
+    name = selector.attribute.name
     if name in cube.selectors:
         return Cube({**cube.selectors, name: selector}, cube.where)
     return Cube(cube.selectors, {**cube.where, name: selector})
@@ -295,14 +320,14 @@ def _apart(one: Array, other: Array, chances: Array) -> Array:
     return weights
 
 
+@cache
+def _each(attribute: Attribute) -> Selector:
+    return Selector.each(attribute)
+
+
 def _is_total(cube: Cube, name: str) -> bool:
     """Whether every row of the cube adds up all categories of an attribute."""
     return bool((cube.selectors.get(name) or cube.where[name]).is_total.all())
-
-
-def _times(cube: Cube, name: str, factors: Array) -> Cube:
-    """The cube in which each category of an attribute weighs so many times as much."""
-    return _with(cube, name, _rows(cube, name) * factors)
 
 
 def _by(cube: Cube, name: str, selector: Selector) -> Cube:
@@ -332,4 +357,6 @@ def _intersection(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
 
 
 def _product(left: Selector, right: Selector) -> Selector:
-    return Selector(left.attribute, left.labels, tuple(map(tuple, (left.matrix * right.matrix).tolist())))
+    if left is right and np.isin(left.matrix, (0.0, 1.0)).all():
+        return left
+    return _reweighed(left, left.matrix * right.matrix)
