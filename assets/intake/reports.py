@@ -19,7 +19,7 @@ ALL_EXTRACTS = "council"
 
 
 def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None) -> None:
-    """Write the report of a delivery, and gather the council's anew.
+    """Write the report of a delivery; `report_council` gathers those of its council.
 
     `last` is the delivery before it, or the one that stays in place of a stopped one.
     """
@@ -31,7 +31,6 @@ def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: E
         else {}
     )
     files.write_all(of_expectations | _pages(folder, outcome.source, report, render(report)))
-    report_council(home, outcome.cohort, outcome.council)
 
 
 def _expectations(quality: ExtractQuality) -> dict[str, Any]:

@@ -131,6 +131,8 @@ class Intake:
                 for number, each in enumerate(landed)
             )
             yield from side_by_side(ways, self.answers, judging.judge)
+            for council, cohort in dict.fromkeys((each.council, each.cohort) for each in landed):
+                report_council(self.home, cohort, council)
 
     def _way(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         if landed.in_parts:
@@ -142,6 +144,7 @@ class Intake:
         with in_use(self.home), self.home.staging() as staging:
             way = self._together(replace(landed, parts=(), several=()), staging / "0", None)
             (outcome,) = side_by_side([(0, way)], self.answers, judging.judge)
+            report_council(self.home, landed.cohort, landed.council)
             return outcome
 
     def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
@@ -170,6 +173,7 @@ class Intake:
         """Keep, and report to the sender, why nothing that lies there for a cohort can be an extract."""
         folder = self._landing / council / source
         self._stop(Landed(council, source, cohort, folder / cohort), "", stopped)
+        report_council(self.home, cohort, council)
 
     def _on_its_way(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Way[Outcome]:
         """One extract from its file to its place: staged in `folder`, judged, then promoted or stopped, and reported.
@@ -342,7 +346,6 @@ class Intake:
             return None
         if not has_report(self.home, earlier):
             report_extract(self.home, earlier, deliveries.last(self.home, *landed.key, delivery.mac))
-        report_council(self.home, landed.cohort, landed.council)
         if self._came_since(landed):
             self.home.quality(*landed.key).touch()  # it was looked at
         return replace(earlier, unchanged=True)

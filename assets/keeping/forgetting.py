@@ -30,7 +30,7 @@ from assets.intake.composing import NUMBER
 from assets.intake.deliveries import ExtractQuality, row_keys_of
 from assets.intake.from_parts import marks_of as marks_of_parts
 from assets.intake.profile import Uncounted, count, rows_warned
-from assets.intake.reports import report_extract
+from assets.intake.reports import report_council, report_extract
 from assets.intake.rows_apart import RowState, TableWriter
 from assets.intake.suppressions import (
     Gone,
@@ -288,6 +288,7 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
         report_extract(home, stopped, now)
     else:
         report_extract(home, now, deliveries.last(home, *key, now.file_mac))
+    report_council(home, quality.cohort, quality.council)
 
 
 def write_without(

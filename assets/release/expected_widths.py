@@ -8,7 +8,7 @@ Rates are the published ones, or a half, which is the widest. Nothing confidenti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import product
 
@@ -53,7 +53,7 @@ class Widths:
 
 def expected_widths(plan: Plan, councils: Sequence[str]) -> list[Widths]:
     """The half-widths of every block that has a figure in some area, in order of the definitions."""
-    return _expected_widths(plan, tuple(councils))
+    return _expected_widths(replace(plan, detail={}), tuple(councils))  # which no width depends on
 
 
 @lru_cache(maxsize=32)
