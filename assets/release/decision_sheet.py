@@ -128,8 +128,8 @@ def _published(bundle: Path) -> Iterator[Usable]:
             yield _usable(table.title, len(shown), shown.count(Flag.UNRELIABLE), shown.count(Flag.WITHHELD), None)
 
 
-def _column(bundle: Path, table: str, column: str) -> list[str]:
-    found: list[str] = pq.read_table(bundle / f"{table}.parquet", columns=[column])[column].to_pylist()
+def _column(bundle: Path, table: str, column: str) -> list[str | None]:
+    found: list[str | None] = pq.read_table(bundle / f"{table}.parquet", columns=[column])[column].to_pylist()
     return found
 
 

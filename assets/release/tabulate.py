@@ -41,6 +41,7 @@ from ndl_export.tables.schema import (
 from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
 from privacy.release.intervals import (
+    RELIABLE,
     Moments,
     RatioTable,
     Reliability,
@@ -216,7 +217,7 @@ def _count(asked: Moments, cube: Figures) -> _Figures:
     """As published: never flagged as unreliable, never withheld."""
     counted = published_counts(asked, cube)
     value = counted.count.astype(np.float64)
-    flag = np.full(value.shape, Flag.RELIABLE.value, dtype="<U3")
+    flag = np.full(value.shape, RELIABLE)
     return _figures(value, asked.values(cube), counted.lower, counted.upper, flag)
 
 
@@ -291,7 +292,7 @@ def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
 def _empty(rows: Layout, measure: Measure) -> _Figures:
     """No figure in any row: not available where a figure applies, until it is filled in."""
     number = partial(np.full, len(rows.row_of), np.nan)
-    flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype("<U3")
+    flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype(object)
     figures = _figures(*(number() for _ in _ROLES[:-1]), flag)
     return figures | ({role: number() for role in MODEL_WITH_INTERVAL} if measure.modelled else {})
 
@@ -309,6 +310,11 @@ def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArra
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
     return {
-        column.name: pa.array(figures[column.role], from_pandas=True).cast(column.type)
-        for column in measure_columns(measure)
+        column.name: _array(column.role, figures[column.role]).cast(column.type) for column in measure_columns(measure)
     }
+
+
+def _array(role: ColumnRole, values: NDArray[Any]) -> pa.Array:
+    """NULL where there is no number, or of a flag nothing to say."""
+    mask = values == RELIABLE if role is ColumnRole.FLAG else None
+    return pa.array(values, mask=mask, from_pandas=True)

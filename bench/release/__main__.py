@@ -87,8 +87,8 @@ The release has {_ratio(rates, "each")} of the error of the first and {_ratio(ra
 
 Which rows are published in which area is decided from public sizes, before any data is read. Tables of all families
 are made up in the sizes that are expected, those of health and parents with shares that differ by council from what the
-plan assumes, and released {RELEASES} times (England {ENGLISH_RELEASES} times). A rate is usable where its flag is
-empty: its 95% interval is at most {policy.reliability.unreliable_half_width:g} points wide either way. Of the intervals
+plan assumes, and released {RELEASES} times (England {ENGLISH_RELEASES} times). A rate is usable where it has no
+flag: its 95% interval is at most {policy.reliability.unreliable_half_width:g} points wide either way. Of the intervals
 of these rates, {_held(usable)} hold the truth. "Synthetic extracts" are those
 of `make demo`, taken in and linked in HOME; what the plan assumes was not fitted to them.
 

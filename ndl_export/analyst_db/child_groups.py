@@ -106,7 +106,7 @@ def _query(characteristic: Characteristic) -> str:
         "SELECT release_version, time_period, geographic_level, area_code, area_name, is_all_together,"
         f" {quoted(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
         " children_count_estimate, gld_children_percent, gld_children_percent_lower_ci,"
-        " gld_children_percent_upper_ci, gld_children_percent_flag, coalesce(series_break, '') AS series_break"
+        " gld_children_percent_upper_ci, gld_children_percent_flag, series_break"
         f" FROM releases.{characteristic.table} WHERE {' AND '.join(conditions)}"
     )
 

@@ -19,7 +19,6 @@ from ndl_export.analyst_db.published import Release, all_categories
 from ndl_export.facts.missing import SOURCES, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Filter
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.ees import RELIABILITY
 from ndl_export.tables.geography import (
     ALL_TOGETHER,
     DEVOLVED,
@@ -32,7 +31,7 @@ from ndl_export.tables.geography import (
 from ndl_export.tables.health import DOMAINS
 from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
-from ndl_export.tables.schema import FLAG_MEANINGS, Flag
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
 from sources.reference import survey
 from sources.reference.asq3 import cut_offs
 from sources.reference.breaks import breaks
@@ -42,12 +41,13 @@ from sources.reference.places import place
 from sources.reference.targets import targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
-_SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE)
+_SHOWN = (Flag.UNRELIABLE, BREAK)
+"""Symbols that take no figure away."""
 
 
 def add_types(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> dict[str, tuple[str, ...]]:
     """The ENUM types; returns the categories of each filter."""
-    create_enum(connection, FLAG_TYPE, [flag.value for flag in Flag], "What a _flag column may hold")
+    create_enum(connection, FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     create_enum(connection, LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
     categories = all_categories(found)
     for name, values in categories.items():
@@ -68,7 +68,7 @@ def add_dimensions(
         "series_break": _break_rows(),
         "published_table": _table_rows(),
         "measure": _measure_rows(),
-        "flag": ((f, said, f in _SHOWN, f is Flag.RELIABLE, RELIABILITY.get(f)) for f, said in FLAG_MEANINGS.items()),
+        "flag": _symbol_rows(),
         "breakdown": _breakdown_rows(categories),
         **{name: _plain_rows(name, categories[name]) for name in _PLAIN_FILTERS},
         "early_learning_goal": _goal_rows(),
@@ -147,6 +147,11 @@ def _members(found: list[Release]) -> Iterator[tuple[str, ...]]:
     for *which, area in _areas_of_families(found):
         for council in area.councils:
             yield *which, area.code, place(council).new_la_code
+
+
+def _symbol_rows() -> Iterator[tuple[object, ...]]:
+    for symbol, meaning in SYMBOLS.items():
+        yield symbol, meaning, BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN
 
 
 def _break_rows() -> Iterator[tuple[object, ...]]:

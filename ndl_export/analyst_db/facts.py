@@ -125,7 +125,7 @@ def _column_types(table: Table) -> Iterator[tuple[str, str]]:
     for column in columns(table):
         if column.role is ColumnRole.FILTER:
             yield column.name, f"{category_type(column.name)} NOT NULL"
-        elif column.role is ColumnRole.FLAG:
+        elif column.symbols:
             yield column.name, FLAG_TYPE
         elif column.name == "geographic_level":
             yield column.name, f"{LEVEL_TYPE} NOT NULL"

@@ -130,7 +130,7 @@ SELECT f.time_period, f.area_name, f.characteristic, f.child_group,
 FROM placed AS p, releases.gld_by_group AS f
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.cohort AS y ON y.time_period = f.time_period
-    JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
+    LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
 WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND f.characteristic = p.characteristic
 ORDER BY f.position;
 

@@ -19,8 +19,8 @@ SELECT column_name, data_type, comment FROM duckdb_columns() WHERE schema_name =
 -- A row is a total unless a filter says otherwise: set every filter, or totals and their parts come together.
 SELECT area_name, gld_children_percent, gld_children_percent_lower_ci, gld_children_percent_upper_ci FROM latest.gld_headline WHERE breakdown = 'Total' AND sex = 'Total';
 
--- Look at the flag before you use a figure: empty is fine, anything else has a reason.
-SELECT flag, meaning, is_usable FROM dimension.flag;
+-- Look at the flag before you use a figure: NULL is fine, anything else has a reason.
+SELECT flag, meaning, stands_in, is_shown FROM dimension.flag;
 
 -- Never add up counts as shown: add up the columns that end in _estimate. Two figures of one release share noise: take
 -- the interval of a difference from gld_differences or gld_difference, not from their two intervals.

@@ -142,18 +142,17 @@ CREATE TABLE dimension.measure (
     PRIMARY KEY (table_name, measure)
 );
 
--- What the _flag columns say of a figure
+-- What the symbols mean: those of the _flag columns and of series_break, which are NULL where there is nothing to say.
+-- Join with LEFT JOIN, and compare with IS DISTINCT FROM, so that figures without a flag stay
 CREATE TABLE dimension.flag (
-    -- The flag
+    -- The symbol, the same in Parquet, CSV, database, pages and documents
     flag dimension.flag_type,
     -- What it means
     meaning VARCHAR NOT NULL,
+    -- Columns that it stands in: those that end in _flag, or series_break
+    stands_in VARCHAR NOT NULL,
     -- Whether the figure is given
     is_shown BOOLEAN NOT NULL,
-    -- Whether the figure can be used without more ado
-    is_usable BOOLEAN NOT NULL,
-    -- The word for it in the CSV files; empty where they have a symbol in every column
-    in_csv VARCHAR,
     PRIMARY KEY (flag)
 );
 

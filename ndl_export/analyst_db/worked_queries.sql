@@ -6,7 +6,7 @@
 -- What share of children reached a good level of development in each council, and how sure is it?
 --
 -- Councils whose intervals overlap may still differ: ask gld_difference, or the query after the next. A flag of u is a
--- wide interval; low is a figure withheld.
+-- wide interval; a figure that is too uncertain is withheld.
 SELECT area_name, gld_children_percent AS percent, round(gld_children_percent_lower_ci, 1) AS lower_ci,
        round(gld_children_percent_upper_ci, 1) AS upper_ci, gld_children_percent_flag AS flag
 FROM latest.gld_headline
@@ -231,7 +231,7 @@ SELECT characteristic, count(*) AS figures,
        round(min((gld_children_percent_upper_ci - gld_children_percent_lower_ci) / 2), 1) AS narrowest_half_width,
        round(median((gld_children_percent_upper_ci - gld_children_percent_lower_ci) / 2), 1) AS middle_half_width,
        count(*) FILTER (gld_children_percent_flag = 'u') AS unreliable,
-       count(*) FILTER (gld_children_percent_flag = 'low') AS withheld
+       count(*) FILTER (gld_children_percent_flag = 'withheld') AS withheld
 FROM latest.gld_by_group
 WHERE time_period = latest_cohort()
   AND geographic_level = 'Local authority'
@@ -244,10 +244,12 @@ ORDER BY min(position);
 --
 -- Leave withheld figures out, and give unreliable ones only with their interval. Flags come from published figures
 -- alone, so that they give nothing away.
-SELECT characteristic, child_group, count(*) AS areas, count(*) FILTER (f.is_usable) AS usable,
-       count(*) FILTER (f.flag = 'u') AS unreliable, count(*) FILTER (f.flag = 'low') AS withheld,
-       string_agg(area_name, '; ' ORDER BY area_name) FILTER (NOT f.is_usable) AS not_to_be_used
-FROM latest.gld_by_group JOIN dimension.flag AS f ON f.flag = gld_children_percent_flag
+SELECT characteristic, child_group, count(*) AS areas,
+       count(*) FILTER (gld_children_percent_flag IS NULL) AS usable,
+       count(*) FILTER (gld_children_percent_flag = 'u') AS unreliable,
+       count(*) FILTER (gld_children_percent_flag = 'withheld') AS withheld,
+       string_agg(area_name, '; ' ORDER BY area_name) FILTER (gld_children_percent_flag IS NOT NULL) AS not_to_be_used
+FROM latest.gld_by_group
 WHERE time_period = latest_cohort()
 GROUP BY characteristic, child_group, position
 ORDER BY position;

@@ -133,14 +133,15 @@ def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
 def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
     flag = data[column_name(measure, ColumnRole.FLAG)]
     withheld, undefined, unavailable = (
-        pc.equal(flag, value.value).to_numpy() for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
+        pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
+        for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
     applies, absent = expected.applies(measure.name), undefined | unavailable
     figure, lower, upper = (_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
     checks = {
-        "flags that are not legal": ~pc.is_in(flag, value_set=pa.array(list(Flag), pa.string())).to_numpy(),
+        "flags that are not legal": ~pc.is_in(flag, value_set=pa.array([None, *Flag], pa.string())).to_numpy(),
         "flag z where the figure applies, or the reverse": undefined == applies,
         "flag x where the council has sent its records, or the reverse": unavailable != (applies & ~expected.available),
         "figures missing, or shown where the flag says otherwise": np.isnan(figure) == shown,

@@ -1,4 +1,4 @@
-"""The data dictionary: every column of every table, with its type, meaning and, for filters, its levels."""
+"""The data dictionary: every column of every table, with its type, meaning and, for filters and symbols, its levels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import io
 
 from ndl_export.documents.markdown import grid, page
 from ndl_export.tables import TABLES, Table
+from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import ColumnRole, PublishedColumn, columns
+from ndl_export.tables.schema import SYMBOLS, ColumnRole, PublishedColumn, columns
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
@@ -31,7 +32,7 @@ def data_dictionary_csv() -> str:
                     str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
                     column.label,
                     column.description,
-                    " | ".join(levels(table, column.name)) if column.role is ColumnRole.FILTER else "",
+                    " | ".join(_levels(table, column)),
                 )
             )
     return stream.getvalue()
@@ -44,12 +45,21 @@ def data_dictionary_page() -> str:
     ]
     return page(
         "# Data dictionary",
-        "Columns of the Parquet files and of the analyst database. The CSV files have the same columns, with flags in "
-        "words (`_reliability` in the place of `_flag`) and symbols in the place of figures that are not shown.",
+        "Columns of the Parquet files and of the analyst database. The CSV files have the same columns with the same "
+        "symbols, but for flags of counts. There, the symbol stands in the place of a figure that is not shown, and "
+        f"`{NOTHING}` where there is no flag or no break.",
+        "## Symbols",
+        "They mean the same wherever they stand: in Parquet, CSV, database, pages and documents.",
+        symbols_grid(),
         "## Columns of time and place, in every table",
         _columns_grid(shared),
         *(part for table in TABLES.values() for part in _table_parts(table)),
     )
+
+
+def symbols_grid() -> str:
+    """Every symbol with its meaning."""
+    return grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
 
 
 def column_type(column: PublishedColumn) -> str:
@@ -65,6 +75,10 @@ def _table_parts(table: Table) -> tuple[str, ...]:
         _columns_grid(own),
         grid(("filter", "levels"), filters),
     )
+
+
+def _levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
+    return levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
 
 
 def _columns_grid(entries: list[PublishedColumn]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ndl_export.documents.data_dictionary import symbols_grid
 from ndl_export.documents.markdown import bullets, grid
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
@@ -22,8 +24,9 @@ from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure
+from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
-from ndl_export.tables.schema import FLAG_MEANINGS, ColumnRole, Flag, column_name
+from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
@@ -57,7 +60,8 @@ def methodology_page(facts: ReleaseFacts) -> str:
         populations=_populations(),
         geography=_geography(facts),
         breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
-        flags=grid(("flag", "meaning"), ((f"`{f}`" if f else "(empty)", text) for f, text in FLAG_MEANINGS.items())),
+        symbols=symbols_grid(),
+        nothing=NOTHING,
     )
 
 
@@ -128,7 +132,8 @@ def _geography(facts: ReleaseFacts) -> str:
 
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
-_SHOWN = (Flag.RELIABLE, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+_COUNTED = (None, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+"""Flags whose figures are counted, NULL first."""
 
 
 def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
@@ -154,7 +159,8 @@ def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
 
 def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
     flags = data[column_name(measure, ColumnRole.FLAG)]
-    numbers = [int(pc.sum(pc.equal(flags, flag.value)).as_py() or 0) for flag in _SHOWN]
+    found = Counter(flags.to_pylist())
+    numbers = [found[flag] for flag in _COUNTED]
     width = pc.subtract(
         data[column_name(measure, ColumnRole.UPPER)], data[column_name(measure, ColumnRole.LOWER)]
     ).drop_null()

@@ -143,7 +143,7 @@ def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _note(inside: bool, flag: str) -> str:
+def _note(inside: bool, flag: str | None) -> str:
     if flag == Flag.NOT_AVAILABLE:
         return "Not available: the council has sent no EYFS Profile"
     notes = [] if inside else ["The published figure lies outside our 95% interval"]

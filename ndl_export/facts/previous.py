@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ndl_export.facts.missing import MissingByCohort, read_missing
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.tables import TABLES
+from ndl_export.tables.earlier_symbols import in_todays_symbols
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,11 @@ def read_release(bundle: Path) -> Previous:
         missing=read_missing(package),
         epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
         measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
-        tables={name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()},
+        tables={
+            name: in_todays_symbols(pq.read_table(file))
+            for name in TABLES
+            if (file := bundle / f"{name}.parquet").is_file()
+        },
     )
 
 

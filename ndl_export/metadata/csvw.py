@@ -1,7 +1,7 @@
 """`csv-metadata.json`: every CSV file of the bundle in CSV on the Web (W3C), under the name that CSVW looks for.
 
-The files of tables have typed columns, in which symbols that stand in the place of a figure are nulls; of the others
-the columns are named.
+The files of tables have typed columns: nulls are symbols in the place of a figure, and `none` in columns of symbols. Of
+the others the columns are named.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from ndl_export.facts.description import LANGUAGE, OGL_ADDRESS, Description, file_title
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import ColumnRole
 
 _DIALECT = {"encoding": "utf-8", "delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
@@ -77,9 +77,9 @@ def _column(column: CsvColumn) -> dict[str, Any]:
     }
     if column.is_number:
         number = {"base": "integer" if column.is_whole else "decimal"} | column.limits
-        return described | {"null": list(SYMBOLS), "datatype": number}
-    if source.role is ColumnRole.FLAG:
-        return described | {"null": list(SYMBOLS), "datatype": _one_of(column.words)}
+        return described | {"null": list(INSTEAD), "datatype": number}
+    if source.symbols:
+        return described | {"null": [NOTHING], "datatype": _one_of(column.words)}
     if column.words:
         return described | {"required": True, "datatype": _one_of(column.words)}
     form = {"datatype": {"base": "string", "format": _FORMS[source.name]}} if source.name in _FORMS else {}

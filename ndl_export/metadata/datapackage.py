@@ -1,9 +1,9 @@
 """`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
 
 CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
-and hash. Four properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have
-not sent it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the
-tables.
+and hash. Columns of symbols have missing values of their own, as in version 2: `none` is missing there, no symbol is.
+Four properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have not sent
+it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import SYMBOLS, CsvColumn, csv_columns, csv_key
+from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole
 
 
@@ -81,7 +81,7 @@ def _tabular(table: Table) -> dict[str, Any]:
         "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
         "schema": {
             "fields": [_field(column) for column in csv_columns(table)],
-            "missingValues": ["", *SYMBOLS],
+            "missingValues": ["", *INSTEAD],
             "primaryKey": list(csv_key(table)),
         },
     }
@@ -91,8 +91,10 @@ def _field(column: CsvColumn) -> dict[str, Any]:
     described = {"name": column.name, "title": column.label, "description": column.description}
     if column.is_number:
         return described | {"type": "integer" if column.is_whole else "number", "constraints": column.limits}
-    role, named = column.source.role, column.name in ("geographic_level", "country_code", "country_name")
-    constraints: dict[str, Any] = {"required": True} if named or role not in (ColumnRole.PLACE, ColumnRole.FLAG) else {}
+    if column.source.symbols:
+        return described | {"type": "string", "missingValues": [NOTHING], "constraints": {"enum": list(column.words)}}
+    named = column.name in ("geographic_level", "country_code", "country_name")
+    constraints: dict[str, Any] = {"required": True} if named or column.source.role is not ColumnRole.PLACE else {}
     if column.words:
         constraints["enum"] = list(column.words)
     return described | {"type": "string", "constraints": constraints}

@@ -2,7 +2,8 @@
 
 The schema is what `data_dictionary.csv` states: tables, their columns, and the categories of the filters. Its version
 (`schema.SCHEMA_VERSION`) is semantic: something taken away, or given another meaning, is major, since a query that
-worked may not; something added is minor; a correction of words, decimals or order is a patch.
+worked may not; something added is minor; a correction of words, decimals or order is a patch. Symbols of before 2.0.0
+are one change, not one for each column that holds them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import pyarrow as pa
 
 from ndl_export.documents.changes import HEADER, Compared, compare
 from ndl_export.facts.previous import Previous, read_release
-from ndl_export.tables.schema import KEY_ROLES
+from ndl_export.tables.earlier_symbols import CHANGED as SYMBOLS_CHANGED
+from ndl_export.tables.schema import KEY_ROLES, ColumnRole
 
 Fields = Mapping[str, str]
 Dictionary = dict[str, dict[str, Fields]]
@@ -64,7 +66,32 @@ def read_dictionary(content: str) -> Dictionary:
 
 def schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
     """Every change from `before` to `now`, in order of the tables."""
+    if _older_symbols(before) and not _older_symbols(now):
+        told = SchemaChange(Weight.MAJOR, "", "", "", SYMBOLS_CHANGED)
+        return (told, *_tables(_with_symbols_of(now, before), now))
     return tuple(_tables(before, now))
+
+
+def _older_symbols(schema: Dictionary) -> bool:
+    """Whether its columns of symbols name none of those that they may hold, as all did before they were of today."""
+    return not any(line["levels"] for table in schema.values() for line in table.values() if _holds_symbols(line))
+
+
+def _with_symbols_of(now: Dictionary, before: Dictionary) -> Dictionary:
+    """The schema `before`, but that columns of symbols hold those of `now` and are described so."""
+    return {
+        table: {
+            name: {**line, **{field: now[table][name][field] for field in ("description", "levels")}}
+            if _holds_symbols(line) and name in now.get(table, {})
+            else line
+            for name, line in columns.items()
+        }
+        for table, columns in before.items()
+    }
+
+
+def _holds_symbols(line: Fields) -> bool:
+    return line["role"] in (ColumnRole.FLAG, ColumnRole.BREAK)
 
 
 def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:

@@ -32,7 +32,7 @@ class Figure:
     value: float | None
     lower: float | None
     upper: float | None
-    flag: Flag
+    flag: Flag | None
 
     @property
     def unpublished(self) -> bool:
@@ -40,7 +40,7 @@ class Figure:
 
     @property
     def reliable(self) -> bool:
-        return self.flag is Flag.RELIABLE
+        return self.flag is None
 
     @property
     def unreliable(self) -> bool:
@@ -48,7 +48,7 @@ class Figure:
 
     @cached_property
     def text(self) -> str:
-        """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[low]`."""
+        """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[withheld]`."""
         return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
 
     @property
@@ -67,10 +67,10 @@ class Figure:
     def words(self) -> str:
         """The figure and its interval, within a sentence."""
         if self.unpublished:
-            return "not published, since it could not be read [low]"
+            return "not published, since it could not be read"
         if not self.range:
             return "not available [x]" if self.flag is Flag.NOT_AVAILABLE else "not applicable [z]"
-        shown = "withheld as too uncertain [low]" if self.value is None else self.text
+        shown = "withheld as too uncertain" if self.value is None else self.text
         return f"{shown} (95% interval {self.range})"
 
     def _with_symbol(self, unit: str) -> str:
@@ -98,7 +98,8 @@ class Released:
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
-        return Figure(measure, value, lower, upper, Flag(row[column_name(measure, ColumnRole.FLAG)]))
+        flag = row[column_name(measure, ColumnRole.FLAG)]
+        return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
     def broken(self, table: str, cohort: str, area: str, *levels: str) -> bool:
         """Whether the row is flagged as a break in the time series."""

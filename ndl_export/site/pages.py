@@ -30,9 +30,9 @@ from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
 from ndl_export.site.views import VIEWS, charts_of, headline
 from ndl_export.tables import TABLES
-from ndl_export.tables.ees import WITHHELD_SYMBOL
+from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
-from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, NO_BREAK, Flag
+from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS
 
@@ -125,10 +125,10 @@ def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
         numbers = (_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
-        meaning = FLAG_MEANINGS[figure.flag] if figure.flag is not Flag.RELIABLE else ""
+        symbol = (figure.flag, FLAG_MEANINGS[figure.flag]) if figure.flag else ("", "")
         about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
-        broken = BREAK if line.broken else NO_BREAK
-        yield (*about, figure.measure.unit, *numbers, figure.flag, meaning, broken)
+        broken = BREAK if line.broken else ""
+        yield (*about, figure.measure.unit, *numbers, *symbol, broken)
 
 
 def _number(figure: Figure, number: float | None) -> str:
@@ -155,7 +155,8 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "gld_goals": len(GLD_GOALS),
         "flags": FLAG_MEANINGS,
         "Flag": Flag,
-        "csv_withheld": WITHHELD_SYMBOL,
+        "symbols": SYMBOLS,
+        "csv_nothing": NOTHING,
         "tables": TABLES,
         "sums": SUMS_FILE,
         "signature": SIGNATURE_FILE,

@@ -131,7 +131,7 @@ class Panel:
     def flags(self) -> list[Flag]:
         """The symbols that a reader meets in the panel, in the order of their definition."""
         met = {figure.flag for line in self.lines for figure in line.figures}
-        return [flag for flag in Flag if flag in met and flag is not Flag.RELIABLE]
+        return [flag for flag in Flag if flag in met]
 
     @property
     def is_drawn(self) -> bool:
@@ -139,7 +139,7 @@ class Panel:
         return any(line.figures[column].range for line in self.lines for column in self.shape.drawn)
 
     @cached_property
-    def drawn_flags(self) -> set[Flag]:
+    def drawn_flags(self) -> set[Flag | None]:
         return {line.figures[column].flag for line in self.lines for column in self.shape.drawn}
 
     @property
@@ -333,7 +333,7 @@ def available(lines: tuple[Line, ...], words: Words) -> Sentences:
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         return ("These figures are not available [x]: the council has not sent the records.",)
     if all(line.figures[0].unpublished for line in lines):
-        return ("No figure is published here [low]: none could be read.",)
+        return ("No figure is published here: none could be read.",)
     return words(lines)
 
 

@@ -32,7 +32,6 @@ from ndl_export.tables.geography import NATIONAL
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from ndl_export.tables.schema import Flag
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
@@ -83,7 +82,7 @@ def _by_label(table: str, measures: Iterable[str], levels: Mapping[str, Levels])
 def _england(cohort: str) -> Figure | None:
     """England's percentage in the official statistics of the cohort, which is exact."""
     exact = [each for each in official_figures(cohort) if each.geographic_level == NATIONAL and each.is_total]
-    return Figure(GLD_PERCENT, round(exact[0].percent, 1), None, None, Flag.RELIABLE) if exact else None
+    return Figure(GLD_PERCENT, round(exact[0].percent, 1), None, None, None) if exact else None
 
 
 _GAP = (

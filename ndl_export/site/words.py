@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ndl_export.site.panels import Line, Sentences
-from ndl_export.tables.schema import Flag
 
 _LINES_TO_COMPARE = 2
 
@@ -28,7 +27,7 @@ def outset(lines: tuple[Line, ...]) -> Sentences:
 
 def extremes(lines: tuple[Line, ...]) -> Sentences:
     """The lowest and the highest of the figures that can be used."""
-    usable = [line for line in lines if line.figures[0].flag is Flag.RELIABLE]
+    usable = [line for line in lines if line.figures[0].reliable]
     if len(usable) < _LINES_TO_COMPARE:
         return ()
     lowest, highest = (choose(usable, key=_first_value) for choose in (min, max))
@@ -40,7 +39,7 @@ def extremes(lines: tuple[Line, ...]) -> Sentences:
 
 def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
     """The goal that the fewest eligible children reach, in both groups."""
-    usable = [line for line in lines if all(figure.flag is Flag.RELIABLE for figure in line.figures)]
+    usable = [line for line in lines if all(figure.reliable for figure in line.figures)]
     if not usable:
         return ()
     lowest = min(usable, key=_first_value)
@@ -84,7 +83,7 @@ def most_given(lines: tuple[Line, ...]) -> Sentences:
     """The answer given most often, of those that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if not shown:
-        return ("Every figure here is withheld as too uncertain [low]. The chart and the table give their intervals.",)
+        return ("Every figure here is withheld as too uncertain. The chart and the table give their intervals.",)
     most = max(shown, key=_first_value)
     return (f"Given most often: {most.label}, {most.figures[0].words}.",)
 

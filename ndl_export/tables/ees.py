@@ -3,12 +3,12 @@
 Rules: the EES open data standards and the Department for Education's data screener. What follows from them here:
 
 - Rows of all councils together are left out where these are not England: that area has no official geography.
-- A cell of a figure holds a number or a GSS symbol, never a blank: `z` not applicable, `x` not available, `u` withheld
-  for low reliability. (GSS `low` means "rounds to zero", so it is not used for a withheld figure.) A figure that is
-  shown but unreliable stays a number; the indicator `<measure>_reliability` says so in words.
+- A cell of a figure holds a number or the symbol of why there is none, never a blank. An unreliable figure stays a
+  number beside its flag.
+- Flags and breaks are indicators with the symbols of the tables. An indicator may not be blank, and no cell may say
+  NULL: where the tables have NULL, `none` stands, which the metadata declare as such.
 - Estimates and interval limits are indicators too.
 - A filter with a single level stays in the data and out of the metadata.
-- A break in the time series stands beside the figures, in words: it takes no figure away.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
 - A filter without `Total` names its first level as its default.
 """
@@ -20,7 +20,6 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,9 +29,8 @@ from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import (
-    BREAK,
+    FLAG_MEANINGS,
     MODEL_WITH_INTERVAL,
-    NO_BREAK,
     ColumnRole,
     Flag,
     PublishedColumn,
@@ -42,12 +40,11 @@ from ndl_export.tables.schema import (
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
 
-SYMBOLS = {
-    "u": "withheld because it is too uncertain (low reliability)",
-    "x": "not available: the council has not sent the records",
-    "z": "not applicable",
-}
-"""GSS symbols that stand in the place of a figure."""
+INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)}
+"""Symbols that stand in the place of a figure, with their meanings."""
+
+NOTHING = "none"
+"""What stands in a cell of a flag or a break where there is nothing to say, and the tables have NULL."""
 
 LIMIT_DECIMALS = 3
 """Decimals of estimates and interval limits in the CSV files; the Parquet files hold them in full."""
@@ -63,16 +60,13 @@ META_COLUMNS = (
     "filter_grouping_column",
     "filter_default",
 )
-WITHHELD_SYMBOL = "u"
-BREAKS = {BREAK: "Break", NO_BREAK: "No break"}
-RELIABILITY = {Flag.RELIABLE: "Reliable", Flag.UNRELIABLE: "Unreliable", Flag.WITHHELD: "Withheld"}
 
 _GROUPS = {
     ColumnRole.FIGURE: "Figures",
     ColumnRole.ESTIMATE: "Estimates for adding up",
     ColumnRole.LOWER: "95% intervals",
     ColumnRole.UPPER: "95% intervals",
-    ColumnRole.FLAG: "Reliability",
+    ColumnRole.FLAG: "Flags",
     ColumnRole.BREAK: "Breaks in the time series",
     ColumnRole.MODEL: "Model estimates",
     ColumnRole.MODEL_LOWER: "Model estimates",
@@ -82,22 +76,27 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """A column of a CSV file: its name and label there, the table's column that it is made from, and all the words that
-    it may hold, where these are few."""
+    """A column of a CSV file: the table's column that it is made from, and all the words that it may hold besides
+    `NOTHING`, where these are few."""
 
-    name: str
-    label: str
     source: PublishedColumn
     words: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def label(self) -> str:
+        return self.source.label
+
+    @property
     def description(self) -> str:
-        measure = self.source.measure
-        if measure is None:
+        if self.source.symbols:
+            return self.source.description.replace("NULL", NOTHING)
+        if not self.is_number:
             return self.source.description
-        if self.source.role is ColumnRole.FLAG:
-            return f"Whether {measure.label} can be used"
-        return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in SYMBOLS.items())})"
+        return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in INSTEAD.items())})"
 
     @property
     def is_number(self) -> bool:
@@ -119,17 +118,12 @@ class CsvColumn:
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Columns of the CSV file: those of the table, with flags in words, and without those of counts (always shown)."""
-    found = []
-    for column in columns(table):
-        if column.measure is None or column.role is not ColumnRole.FLAG:
-            words = levels(table, column.name) if column.role is ColumnRole.FILTER else ()
-            words = tuple(BREAKS.values()) if column.role is ColumnRole.BREAK else words
-            found.append(CsvColumn(column.name, column.label, column, words))
-        elif not column.measure.is_count:
-            name, label = f"{column.measure.name}_reliability", f"{column.measure.label} (reliability)"
-            found.append(CsvColumn(name, label, column, tuple(RELIABILITY.values())))
-    return tuple(found)
+    """Columns of the CSV file: those of the table, without flags of counts, whose cells say all that these can say."""
+    return tuple(
+        CsvColumn(column, levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
+        for column in columns(table)
+        if not (column.role is ColumnRole.FLAG and column.measure is not None and column.measure.is_count)
+    )
 
 
 def csv_key(table: Table) -> tuple[str, ...]:
@@ -176,26 +170,17 @@ def default_level(table: Table, entry: Filter) -> str:
 def _cell(column: CsvColumn) -> str:
     """SQL of a cell's text."""
     role, measure, name = column.source.role, column.source.measure, identifier(column.source.name)
-    if role is ColumnRole.BREAK:
-        return f"CASE {name} {_words(BREAKS)} END"
+    if column.source.symbols:
+        return f"coalesce({name}, {quoted(NOTHING)})"
     if measure is None:
         return name
     flag = identifier(column_name(measure, ColumnRole.FLAG))
-    absent = f"WHEN {flag} IN ({quoted(Flag.NOT_APPLICABLE)}, {quoted(Flag.NOT_AVAILABLE)}) THEN {flag}"
-    if role is ColumnRole.FLAG:
-        return f"CASE {flag} {_words(RELIABILITY)} ELSE {flag} END"
-    decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
+    absent = [Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE, *([Flag.WITHHELD] if role is ColumnRole.FIGURE else [])]
+    cases = f"WHEN {flag} IN ({', '.join(map(quoted, absent))}) THEN {flag}"
     if role in MODEL_WITH_INTERVAL:
-        absent += f" WHEN {name} IS NULL THEN {quoted(Flag.NOT_APPLICABLE)}"
-    withheld = (
-        f"WHEN {flag} = {quoted(Flag.WITHHELD)} THEN {quoted(WITHHELD_SYMBOL)}" if role is ColumnRole.FIGURE else ""
-    )
-    return f"CASE {absent} {withheld} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
-
-
-def _words(words: Mapping[Any, str]) -> str:
-    """SQL of the cases of a value and the word for it."""
-    return " ".join(f"WHEN {quoted(value)} THEN {quoted(word)}" for value, word in words.items())
+        cases += f" WHEN {name} IS NULL THEN {quoted(Flag.NOT_APPLICABLE)}"
+    decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
+    return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
 
 
 def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from ndl_export.tables import FAMILIES, TABLES, Block, Selection, Table
 from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import Group
-from ndl_export.tables.schema import BREAK, NO_BREAK, TIME_IDENTIFIER, arrow_schema, key_names
+from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
 
@@ -135,9 +135,9 @@ class Layout:
     @cached_property
     def breaks(self) -> pa.Array:
         """(n,): `b` where a break lies between the row's cohort and the one before it in the release, or where it is
-        the first the academic year before; else empty. Without figures there is nothing to compare."""
+        the first the academic year before; else NULL. Without figures there is nothing to compare."""
         flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
-        return pa.array(np.where(flags & self.available, BREAK, NO_BREAK).tolist(), pa.string())
+        return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
     def of(self, cohort: str) -> Layout:
         """The rows of one cohort."""

@@ -23,26 +23,34 @@ INTERVAL = "95% interval"
 
 
 class Flag(StrEnum):
-    """What a `_flag` column may hold."""
+    """What a `_flag` column may hold; it is NULL where there is nothing to say, and the figure can be used.
 
-    RELIABLE = ""
+    `u`, `z` and `x` are symbols of the Government Statistical Service, in its sense (Analysis Function, "Using symbols
+    and shorthand in tables"). It has none for a figure that is withheld because it is uncertain: `c` says that it would
+    disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` stands beside figures that
+    are shown. For such a case the guidance allows a symbol of one's own: here the word itself.
+    """
+
     UNRELIABLE = "u"
-    WITHHELD = "low"
+    WITHHELD = "withheld"
     NOT_APPLICABLE = "z"
     NOT_AVAILABLE = "x"
 
 
-FLAG_MEANINGS: dict[Flag, str] = {
-    Flag.RELIABLE: "the figure can be used",
-    Flag.UNRELIABLE: "shown, but unreliable: the interval is wide",
-    Flag.WITHHELD: "withheld because it is too uncertain; its interval still stands",
+BREAK = "b"
+"""What the column `series_break` may hold, in the sense of the same guidance; NULL where no break is known."""
+
+FLAG_MEANINGS: dict[str, str] = {
+    Flag.UNRELIABLE: "low reliability: the figure is shown, and its interval is wide",
+    Flag.WITHHELD: "not shown, because it is too uncertain; a published row still has its interval",
     Flag.NOT_APPLICABLE: "not applicable: the figure is not defined for this row",
     Flag.NOT_AVAILABLE: "not available: the council has not sent the records that the figure counts",
 }
-
-
-BREAK, NO_BREAK = "b", ""
-"""What the column `series_break` may hold."""
+SYMBOLS: dict[str, str] = {
+    **FLAG_MEANINGS,
+    BREAK: "break in the time series: a figure of the row is not comparable with that of the cohort before",
+}
+"""Every symbol, with its one meaning, wherever it stands: tables, CSV files, database, pages and documents."""
 
 
 class ColumnRole(StrEnum):
@@ -85,6 +93,11 @@ class PublishedColumn:
     def is_key(self) -> bool:
         return self.role in KEY_ROLES
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that it may hold, if these are what it is for."""
+        return {ColumnRole.FLAG: tuple(Flag), ColumnRole.BREAK: (BREAK,)}.get(self.role, ())
+
 
 TIME_COLUMNS = (
     PublishedColumn(
@@ -107,8 +120,7 @@ BREAK_COLUMN = PublishedColumn(
     "series_break",
     "Break in the time series",
     pa.string(),
-    "b: a figure of the row is not comparable with that of the cohort before, for a reason that the methodology gives;"
-    " empty: no break is known",
+    f"{BREAK}: {SYMBOLS[BREAK]}, for a reason that the methodology gives; NULL: no break is known",
     ColumnRole.BREAK,
 )
 
@@ -205,10 +217,15 @@ def column_name(measure: Measure, role: ColumnRole) -> str:
     return measure.name + _SUFFIXES[role]
 
 
+def is_flag(column: str) -> bool:
+    """Whether a column of that name holds flags."""
+    return column.endswith(_SUFFIXES[ColumnRole.FLAG])
+
+
 def arrow_schema(table: Table) -> pa.Schema:
     """Names and types of the columns of `table`, each with `label` and `description` as field metadata.
 
-    Only figures, estimates, interval ends, models and columns of place may be null.
+    Only columns of time, filters and the level of the area are never null.
     """
     fields = [
         pa.field(
@@ -223,7 +240,7 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema(fields, metadata=metadata)
 
 
-_ALWAYS_FILLED = (ColumnRole.TIME, ColumnRole.FILTER, ColumnRole.BREAK, ColumnRole.FLAG)
+_ALWAYS_FILLED = (ColumnRole.TIME, ColumnRole.FILTER)
 
 _SUFFIXES = {
     ColumnRole.FIGURE: "",
@@ -248,4 +265,5 @@ def _caveat(measure: Measure) -> str:
 
 
 def _flag_description() -> str:
-    return "; ".join(f"{flag.value or 'empty'}: {meaning}" for flag, meaning in FLAG_MEANINGS.items())
+    meanings = {"NULL": "the figure can be used"} | FLAG_MEANINGS
+    return "; ".join(f"{flag}: {meaning}" for flag, meaning in meanings.items())

@@ -84,10 +84,10 @@ def _in_brief(rows: Sequence[Row]) -> list[str]:
     lines = [
         f"Expected half-width of 95% intervals of what is published in {len(councils)} councils, from public sizes",
         "(of a council the median over the rows of a table); how many rates are published of all together, of areas of",
-        "several councils and of councils, and how many of these will be unreliable (u) and withheld (low):",
+        "several councils and of councils, and how many of these will be unreliable (u) and withheld:",
         f"{'':<22}{'rate +- points':^24}{'count +-':^24}",
         f"{'table':<22}" + 2 * f"{'least':>8}{'median':>8}{'most':>8}" + f"{'all':>6}{'areas':>7}{'councils':>10}"
-        f"{'u':>8}{'low':>8}",
+        f"{'u':>8}{'withheld':>10}",
     ]
     for table, found in groupby(rows, key=itemgetter("table")):
         areas = list(found)
@@ -99,7 +99,7 @@ def _in_brief(rows: Sequence[Row]) -> list[str]:
             f"{table:<22}"
             + "".join(_spread([row[f"median_{what}_half_width"] for row in own]) for what in ("rate", "count"))
             + f"{together:>6,}{rates - together - of_councils:>7,}{of_councils:>10,}"
-            + f"{_share(areas, 'flagged_unreliable', rates):>8}{_share(areas, 'withheld', rates):>8}"
+            + f"{_share(areas, 'flagged_unreliable', rates):>8}{_share(areas, 'withheld', rates):>10}"
         )
     return [*lines, "Of one council: --council NAME; of every area: --all; as data: --json."]
 
@@ -140,10 +140,10 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> list[str]:
         lines += [f"{table:<22}{_warned(row)}" for row in largest[:most]]
         if most is not None and len(largest) > most:
             lines.append(f"{table:<22}and {len(largest) - most} smaller: see --all")
-    heading = "Warning: these rows will be unreliable (u) or withheld (low) in at least half of the councils:"
+    heading = "Warning: these rows will be unreliable (u) or withheld in at least half of the councils:"
     return [heading, *lines] if lines else []
 
 
 def _warned(row: Row) -> str:
     of = "" if row["denominator"] is None else f" (of {row['denominator']:,.0f} in the median council)"
-    return f"{row['rows']}{of}: u in {row['flagged_unreliable']}, low in {row['withheld']} of {row['councils']}"
+    return f"{row['rows']}{of}: u in {row['flagged_unreliable']}, withheld in {row['withheld']} of {row['councils']}"

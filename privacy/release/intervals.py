@@ -30,15 +30,16 @@ NEGLIGIBLE = 1e-12
 WHOLE_RANGE = 50.0
 """Half-width of a rate that may be anything from 0 to 100, in points."""
 
-RELIABLE, UNRELIABLE, WITHHELD = "", "u", "low"
+RELIABLE, UNRELIABLE, WITHHELD = "", "u", "withheld"
+"""Flags; empty where there is nothing to say of a ratio."""
 
 
 @dataclass(frozen=True)
 class Reliability:
     """Public thresholds. Half-widths are in points per hundred of the range a ratio can have.
 
-    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld, flagged `low`, where it
-    is above `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
+    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld where it is above
+    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
     """
 
     unreliable_half_width: float = 5.0
@@ -94,7 +95,7 @@ class RatioTable:
     """A ratio, or the difference of two, with its interval, in its own unit (points per hundred for a rate), and its
     flag.
 
-    `value` is NaN where the flag says `low`; the interval always stands.
+    `value` is NaN where the flag says `withheld`; the interval always stands.
     """
 
     value: Array

@@ -341,7 +341,7 @@ def test_the_model_stands_on_rows_of_councils_alone(bundles: dict[int, Path]) ->
     modelled = table[table.gld_children_percent_model.notna()]
     assert set(modelled.geographic_level) == {"Local authority"}
     assert not ((modelled.breakdown == "Total") & (modelled.sex == "Total")).any()
-    small = modelled[modelled.gld_children_percent_flag == "low"]
+    small = modelled[modelled.gld_children_percent_flag == "withheld"]
     assert len(small)
     lower, upper = modelled.gld_children_percent_model_lower_ci, modelled.gld_children_percent_model_upper_ci
     assert modelled.gld_children_percent_model.between(lower, upper).all()

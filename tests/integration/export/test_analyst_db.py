@@ -19,7 +19,7 @@ from ndl_export.analyst_db.document import analyst_database_page
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.tables import TABLES
-from ndl_export.tables.schema import FLAG_MEANINGS, columns
+from ndl_export.tables.schema import SYMBOLS, columns
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT, place
 from tests.support import PROJECT
@@ -151,9 +151,10 @@ def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnecti
         dict(connection.execute("SELECT code, early_learning_goal FROM dimension.early_learning_goal").fetchall())
         == GOALS
     )
-    flags = connection.execute("SELECT flag, meaning, is_usable FROM dimension.flag").fetchall()
-    assert {(flag, meaning) for flag, meaning, _ in flags} == set(FLAG_MEANINGS.items())
-    assert [flag for flag, _, usable in flags if usable] == [""]
+    flags = connection.execute("SELECT flag, meaning, stands_in, is_shown FROM dimension.flag").fetchall()
+    assert {flag: meaning for flag, meaning, _, _ in flags} == SYMBOLS
+    assert [flag for flag, _, column, _ in flags if column == "series_break"] == ["b"]
+    assert [flag for flag, _, _, shown in flags if shown] == ["u", "b"]
     members = connection.execute(
         "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND release_version = '2026.11.0'"
         " AND family = 'pupil'"

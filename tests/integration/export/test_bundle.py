@@ -169,12 +169,12 @@ def test_csv_files_leave_out_all_councils_together(bundle: Path, tables: dict[st
 
 def test_withheld_and_missing_figures_are_symbols(bundle: Path, tables: dict[str, pa.Table]) -> None:
     data = tables["gld_headline"].filter(pc.not_equal(tables["gld_headline"]["geographic_level"], "Pilot councils"))
-    words = {"": "Reliable", "u": "Unreliable", "low": "Withheld", "z": "z"}
     with (bundle / "gld_headline.csv").open(newline="") as file:
         for row, source in zip(csv.DictReader(file), data.to_pylist(), strict=True):
             flag = source["gld_children_percent_flag"]
-            assert row["gld_children_percent_reliability"] == words[flag]
-            assert row["gld_children_percent"] == ("u" if flag == "low" else f"{source['gld_children_percent']:.1f}")
+            shown = flag if flag == "withheld" else f"{source['gld_children_percent']:.1f}"
+            assert row["gld_children_percent_flag"] == (flag or "none")
+            assert row["gld_children_percent"] == shown
             assert row["gld_children_percent_lower_ci"] == f"{source['gld_children_percent_lower_ci']:.3f}"
             average = source["elgs_expected_average_flag"]
             assert (row["elgs_expected_average"] == "z") == (average == "z")

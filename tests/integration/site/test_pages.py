@@ -25,7 +25,7 @@ from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.site import SITE_FILES, site_files
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
-from ndl_export.tables.schema import FLAG_MEANINGS
+from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.site.dom import has_class, parse, words
@@ -134,7 +134,7 @@ def test_every_group_that_can_occur_is_shown() -> None:
 
 
 TOLD = re.compile(
-    r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain (\[low\]))"
+    r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain)"
     r" \(95% interval ([−\d.,%]+ to [−\d.,%]+)\)"
 )
 
@@ -145,7 +145,7 @@ def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Ma
         cells = {words(cell) for cell in panel.iter("td")}
         said = [words(p) for p in panel.iter("p") if has_class(p, "words")] + [words(d) for d in panel.iter("desc")]
         for sentence in said:
-            found = [f"{shown or withheld} {interval}" for shown, withheld, interval in TOLD.findall(sentence)]
+            found = [f"{shown or '[withheld]'} {interval}" for shown, interval in TOLD.findall(sentence)]
             assert set(found) <= cells, (chart, area, sentence)
             assert not re.search(r"\d%|points", TOLD.sub("", sentence)), sentence
             told += len(found)
@@ -155,7 +155,7 @@ def test_sentences_tell_figures_of_their_own_panel_with_their_intervals(made: Ma
 def told(cell: str) -> str:
     """A cell as a sentence tells it."""
     figure, interval = re.fullmatch(r"(.*?(?:%|points|\d)?(?: ?\[\w+\])?) ([−\d.,%]+ to [−\d.,%]+)", cell).groups()
-    return f"{figure.replace('[low]', 'withheld as too uncertain [low]')} (95% interval {interval})"
+    return f"{figure.replace('[withheld]', 'withheld as too uncertain')} (95% interval {interval})"
 
 
 def test_sentences_say_which_figure_is_which(whole: Made) -> None:
@@ -199,7 +199,7 @@ def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
     figure, interval = re.fullmatch(r"([\d.]+%(?: \[u\])?) (.*)", expected).groups()
     assert words(headline).startswith(f"{figure} of children")
     about = f"about {number(figure.removesuffix(' [u]')):.0f} in every 100"
-    explained = "[u]: shown, but unreliable"
+    explained = "[u]: low reliability"
     assert (about in words(headline), explained in words(headline)) == ("[u]" not in figure, "[u]" in figure)
     assert f"Its 95% interval is {interval}:" in words(headline)
 
@@ -274,7 +274,7 @@ def test_symbols_are_explained_where_they_stand(made: Made) -> None:
         explained = {words(entry) for entry in panel.iter("li") if has_class(entry, "symbol")}
         assert explained == {f"{found} {FLAG_MEANINGS[found[1:-1]]}" for found in re.findall(r"\[[a-z]+\]", text)}
     about = [words(entry) for entry in parse(made.page("about")).iter("div") if entry.find("dt") is not None]
-    assert {f"[{flag}]{meaning}" for flag, meaning in FLAG_MEANINGS.items() if flag} <= set(about)
+    assert {f"[{symbol}]{meaning}" for symbol, meaning in SYMBOLS.items()} <= set(about)
 
 
 @pytest.mark.parametrize("page", PAGES)

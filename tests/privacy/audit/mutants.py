@@ -120,12 +120,12 @@ def _suppressing() -> Iterator[None]:
 
 
 def _withheld(table: pa.Table) -> pa.Table:
-    """The table with every rate that stands in it flagged `low`, and its value taken out."""
+    """The table with every rate that stands in it flagged `withheld`, and its value taken out."""
     for name in (column for column in table.column_names if f"{column}_flag" in table.column_names):
         if name.endswith("_percent"):
             flags = table[f"{name}_flag"]
             stands = pc.invert(pc.is_in(flags, value_set=pa.array(["x", "z"])))
-            for column, instead in ((name, pa.scalar(None, table[name].type)), (f"{name}_flag", "low")):
+            for column, instead in ((name, pa.scalar(None, table[name].type)), (f"{name}_flag", "withheld")):
                 field, number = table.schema.field(column), table.column_names.index(column)
                 table = table.set_column(number, field, pc.if_else(stands, instead, table[column]))
     return table

@@ -205,7 +205,7 @@ def _count_columns(
         column_name(measure, ColumnRole.ESTIMATE): pa.array(estimate, mask=absent),
         column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
         column_name(measure, ColumnRole.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
-        column_name(measure, ColumnRole.FLAG): pa.array(np.where(absent, symbols, "")),
+        column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, "")),
     }
 
 
@@ -215,15 +215,20 @@ def _ratio_columns(
     largest = float(measure.kind.most or len(GOALS))
     half_width = rng.exponential(largest * 0.04, len(absent))
     value = rng.uniform(0.0, largest, len(absent))
-    flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["low", "u"], "")
+    flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["withheld", "u"], "")
     least = float(measure.kind.least)
     lower, upper = np.maximum(value - half_width, least), np.minimum(value + half_width, largest)
     model = dict(zip(MODEL_WITH_INTERVAL, (value, lower, upper), strict=True)) if measure.modelled else {}
     return {column_name(measure, role): pa.array(values, mask=absent) for role, values in model.items()} | {
         column_name(measure, ColumnRole.FIGURE): pa.array(
-            np.round(value, measure.decimals), mask=absent | (flag == "low")
+            np.round(value, measure.decimals), mask=absent | (flag == "withheld")
         ),
         column_name(measure, ColumnRole.LOWER): pa.array(lower, mask=absent),
         column_name(measure, ColumnRole.UPPER): pa.array(upper, mask=absent),
-        column_name(measure, ColumnRole.FLAG): pa.array(np.where(absent, symbols, flag)),
+        column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, flag)),
     }
+
+
+def _flags(symbols: NDArray[np.str_]) -> pa.Array:
+    """NULL where there is nothing to say."""
+    return pa.array(symbols, mask=symbols == "")

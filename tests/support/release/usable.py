@@ -94,7 +94,7 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     for _ in range(releases):
         drawn = {name: measure(plan, counts[name], OpenDPNoise(charge(plan))) for name, plan in plans.items()}
         found = _rates(_tables(plans, drawn, councils, policy.reliability))
-        usable.append(found.flag == Flag.RELIABLE.value)
+        usable.append(found.flag == "")
         covered.append((found.lower - truth.rounding <= truth.value) & (truth.value <= found.upper + truth.rounding))
     defined = ~np.isnan(truth.value)
     return Usable(truth.table, truth.area, truth.level, np.array(usable), np.array(covered)[:, defined])
@@ -122,6 +122,7 @@ class _Rates:
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     flag: NDArray[np.str_]
+    """Empty where there is none."""
     rounding: NDArray[np.float64]
 
 
@@ -132,7 +133,11 @@ def _rates(tables: dict[str, pa.Table]) -> _Rates:
             data["la_name"], data["english_devolved_area_name"], data["region_name"], data["geographic_level"]
         )
         for measure_ in (each for each in TABLES[name].measures if not each.is_count):
-            flag = data[column_name(measure_, ColumnRole.FLAG)].to_numpy(zero_copy_only=False).astype("<U3")
+            flag = (
+                pc.fill_null(data[column_name(measure_, ColumnRole.FLAG)], "")
+                .to_numpy(zero_copy_only=False)
+                .astype(str)
+            )
             applies = flag != Flag.NOT_APPLICABLE.value
             columns = {
                 "table": np.full(len(flag), name),

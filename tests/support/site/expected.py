@@ -92,7 +92,7 @@ class Published:
 
 
 def cell(row: dict[str, Any], measure: str) -> str:
-    """`63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[low] 3.0% to 41.9%`, `[x]`."""
+    """`63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[withheld] 3.0% to 41.9%`, `[x]`."""
     percent, points = ("%" if "percent" in measure else ""), (" points" if "points" in measure else "")
     flag, value = row[f"{measure}_flag"], row[measure]
     parts = [] if value is None else [f"{_number(measure, value)}{percent}{points}"]

@@ -53,7 +53,7 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "flags that are not legal": ("gld_headline", lambda t: first(t, "children_count_flag", "q")),
     "flag z where": ("gld_headline", lambda t: first(t, "children_count_flag", "z")),
     "figures missing": ("gld_headline", lambda t: first(t, "children_count", None)),
-    "shown where the flag": ("gld_headline", lambda t: first(t, "gld_children_percent_flag", "low")),
+    "shown where the flag": ("gld_headline", lambda t: first(t, "gld_children_percent_flag", "withheld")),
     "intervals missing": ("gld_headline", lambda t: first(t, "children_count_lower_ci", None)),
     "wrong way round": ("gld_headline", lambda t: first(t, "children_count_lower_ci", 1e9)),
     "figures outside their interval": ("gld_headline", lambda t: first(t, "gld_children_percent", 101.0)),
@@ -61,7 +61,10 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "not finite": ("gld_headline", lambda t: first(t, "children_count_upper_ci", float("inf"))),
     "values that are not finite": ("gld_headline", lambda t: first(t, "gld_children_percent_lower_ci", float("nan"))),
     "above 100": ("gld_headline", lambda t: first(t, "gld_children_percent_upper_ci", 100.5)),
-    "counts withheld": ("joined_dots", lambda t: first(first(t, "children_count_flag", "low"), "children_count", None)),
+    "counts withheld": (
+        "joined_dots",
+        lambda t: first(first(t, "children_count_flag", "withheld"), "children_count", None),
+    ),
     "not their estimate rounded": ("joined_dots", lambda t: first(t, "children_count_estimate", 5.0)),
     "differs from the same number elsewhere": ("funded_entitlement", lambda t: nudge(t, "children_count_estimate")),
     "is not the sum over": (

@@ -1,0 +1,34 @@
+"""Symbols of releases whose schema is older than 2.0.0, read as those of today: the one place that knows them.
+
+A withheld figure was flagged `low`, which means elsewhere that a figure rounds to zero, and where there was nothing to
+say stood empty text. Neither can stand in a table of today.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndl_export.tables.schema import BREAK_COLUMN, Flag, is_flag
+
+EMPTY, WITHHELD = "", "low"
+
+CHANGED = (
+    f"symbols changed: {WITHHELD} (withheld) -> {Flag.WITHHELD}, empty text (nothing to say) -> NULL; in the CSV files"
+    f" {Flag.UNRELIABLE} in the place of a figure -> {Flag.WITHHELD}, <measure>_reliability and series_break in words"
+    " -> <measure>_flag and series_break in the symbols of the tables"
+)
+"""What a reader of both must know."""
+
+
+def in_todays_symbols(data: pa.Table) -> pa.Table:
+    """The rows of a published table, of whatever schema, with the symbols of today."""
+    for position, name in enumerate(data.column_names):
+        if is_flag(name) or name == BREAK_COLUMN.name:
+            data = data.set_column(position, data.field(name).with_nullable(True), _translated(data[name]))
+    return data
+
+
+def _translated(symbols: pa.ChunkedArray) -> pa.ChunkedArray:
+    withheld = pc.if_else(pc.equal(symbols, WITHHELD), Flag.WITHHELD.value, symbols)
+    return pc.if_else(pc.equal(withheld, EMPTY), pa.scalar(None, pa.string()), withheld)
