@@ -144,6 +144,6 @@ def test_flag_x_stands_where_nothing_was_sent_and_nowhere_else(flag: str | None,
         )
     ]
     position = headline.column_names.index("children_count_flag")
-    wrong = headline.set_column(position, headline.schema.field(position), pa.array(flags))
+    wrong = headline.set_column(position, headline.schema.field(position), pa.array(flags, pa.string()))
     found = table_faults(tables | {"gld_headline": wrong}, layouts)
     assert any("flag x where the council has sent its records, or the reverse" in fault for _, fault in found)
