@@ -42,7 +42,7 @@ BREAK = "b"
 
 FLAG_MEANINGS: dict[str, str] = {
     Flag.UNRELIABLE: "low reliability: the figure is shown, and its interval is wide",
-    Flag.WITHHELD: "not shown, because it is too uncertain; a published row still has its interval",
+    Flag.WITHHELD: "not shown, because it is too uncertain",
     Flag.NOT_APPLICABLE: "not applicable: the figure is not defined for this row",
     Flag.NOT_AVAILABLE: "not available: the council has not sent the records that the figure counts",
 }
