@@ -43,7 +43,8 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True)
 class SchemaChange:
-    """One change: its weight, where (`column` and `category` are empty where it is about the whole), and what."""
+    """One change: its weight, where (empty but for `table` where it is about a whole table, and all three where it is about
+    every table), and what."""
 
     weight: Weight
     table: str

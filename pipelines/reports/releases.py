@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from ndl_export.analyst_db import DATABASE_FILE
@@ -72,9 +72,15 @@ def _named(side: Side) -> str:
 def _schema(found: ReleaseDiff) -> str:
     if not found.changes:
         return "Schema: no change."
-    rows = ((each.weight.name.lower(), each.table, each.column, each.category, each.what) for each in found.changes)
-    listed = _grid(("change", "table", "column", "category", "what"), rows)
-    return f"Schema\n{listed}" + (f"\nThese ask for schema {found.asked_for}." if found.asked_for else "")
+    of_all = [f"  {each.weight.name.lower()}, in every table: {each.what}." for each in found.changes if not each.table]
+    rows = [
+        (each.weight.name.lower(), each.table, each.column, each.category, each.what)
+        for each in found.changes
+        if each.table
+    ]
+    listed = [_grid(("change", "table", "column", "category", "what"), rows)] if rows else []
+    asked_for = [f"These ask for schema {found.asked_for}."] if found.asked_for else []
+    return "\n".join(["Schema", *of_all, *listed, *asked_for])
 
 
 def _figures(found: ReleaseDiff) -> str:
@@ -94,7 +100,7 @@ def _moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
     return f"Figures that moved beyond the interval of their change\n{listed}{more}"
 
 
-def _grid(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
