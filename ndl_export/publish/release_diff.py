@@ -43,8 +43,7 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True)
 class SchemaChange:
-    """One change: its weight, where (empty but for `table` where it is about a whole table, and all three where it is about
-    every table), and what."""
+    """One change: its weight, where (of a whole table only `table`, of every table nothing is given), and what."""
 
     weight: Weight
     table: str

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -146,9 +147,9 @@ def test_the_database_keeps_figures_without_a_flag(every_symbol: Path) -> None:
         ).fetchall()
         told = [
             row
-            for council in PILOT
+            for council, topic in product(PILOT, ("Ethnic group", "IMD quintile", "SEN provision"))
             for row in connection.execute(
-                "SELECT gld_percent, flag, in_words FROM gld_rate(?, 'Ethnic group')", [place(council).la_name]
+                "SELECT gld_percent, flag, in_words FROM gld_rate(?, ?)", [place(council).la_name, topic]
             ).fetchall()
         ]
     assert stated == SYMBOLS
