@@ -23,8 +23,8 @@ from ndl_export.tables.earlier_symbols import in_todays_symbols
 
 @dataclass(frozen=True)
 class Previous:
-    """Its version, cohorts, the councils and missing sources it states, and its tables by name; by cohort, epsilon of
-    all tables together and the release that the noisy counts were drawn for."""
+    """Its version, cohorts, the councils and missing sources it states, and its tables by name, in today's symbols; by
+    cohort, epsilon of all tables together and the release that the noisy counts were drawn for."""
 
     version: str
     cohorts: tuple[str, ...]
@@ -33,6 +33,8 @@ class Previous:
     epsilon: Mapping[str, float]
     measured_in: Mapping[str, str]
     tables: Mapping[str, pa.Table]
+    older_symbols: bool = False
+    """Whether it was published with symbols of before."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 def read_release(bundle: Path) -> Previous:
     """The release in the folder of a bundle; raises what reading its files raises."""
     package, stated = _json(bundle / "datapackage.json"), cohort_statements(_json(bundle / "privacy_statement.json"))
+    published = {name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()}
+    tables = {name: in_todays_symbols(data) for name, data in published.items()}
     return Previous(
         version=package["version"],
         cohorts=tuple(package["cohorts"]),
@@ -68,11 +72,8 @@ def read_release(bundle: Path) -> Previous:
         missing=read_missing(package),
         epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
         measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
-        tables={
-            name: in_todays_symbols(pq.read_table(file))
-            for name in TABLES
-            if (file := bundle / f"{name}.parquet").is_file()
-        },
+        tables=tables,
+        older_symbols=any(not data.equals(tables[name]) for name, data in published.items()),
     )
 
 

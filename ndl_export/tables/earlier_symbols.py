@@ -14,9 +14,9 @@ from ndl_export.tables.schema import BREAK_COLUMN, Flag, is_flag
 EMPTY, WITHHELD = "", "low"
 
 CHANGED = (
-    f"symbols changed: {WITHHELD} (withheld) -> {Flag.WITHHELD}, empty text (nothing to say) -> NULL; in the CSV files"
-    f" {Flag.UNRELIABLE} in the place of a figure -> {Flag.WITHHELD}, <measure>_reliability and series_break in words"
-    " -> <measure>_flag and series_break in the symbols of the tables"
+    f"symbols changed: `{WITHHELD}` (withheld) -> `{Flag.WITHHELD}`, empty text (nothing to say) -> NULL; in the CSV"
+    f" files `{Flag.UNRELIABLE}` in the place of a figure -> `{Flag.WITHHELD}`, `<measure>_reliability` and `series_break`"
+    " in words -> `<measure>_flag` and `series_break` in the symbols of the tables"
 )
 """What a reader of both must know."""
 

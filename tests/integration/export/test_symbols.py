@@ -188,8 +188,8 @@ def test_diff_explains_the_change_of_symbols_once(older: Path, bundle: Path) -> 
     found = diff(older, bundle)
     (change,) = found.changes
     assert (change.weight, change.table, change.column) == (Weight.MAJOR, "", "")
-    assert "low (withheld) -> withheld, empty text (nothing to say) -> NULL" in change.what
-    assert "u in the place of a figure -> withheld" in change.what
+    assert "`low` (withheld) -> `withheld`, empty text (nothing to say) -> NULL" in change.what
+    assert "`u` in the place of a figure -> `withheld`" in change.what
     assert found.asked_for == "2.0.0"
     assert all(one.moved == () and one.added == one.left_out == 0 for one in found.figures.values())
     said = CliRunner().invoke(main, ["diff", str(older), str(bundle)]).output
@@ -201,6 +201,18 @@ def test_an_older_release_is_read_in_todays_symbols(older: Path, bundle: Path) -
     assert before.keys() == now.keys()
     for name, data in before.items():
         assert data.equals(now[name])
+
+
+def test_the_changelog_of_the_next_release_says_so_and_no_later_one(
+    older: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> None:
+    next_one, later = (
+        write_bundle(older.parent, fake_facts(version), tables, signing_key) for version in ("2026.11.0", "2026.12.0")
+    )
+    assert "- Symbols changed: `low` (withheld) -> `withheld`" in (next_one / "changelog.md").read_text(
+        encoding="utf-8"
+    )
+    assert "Symbols changed" not in (later / "changelog.md").read_text(encoding="utf-8")
 
 
 def test_the_database_has_older_releases_in_todays_symbols(older: Path, bundle: Path) -> None:
