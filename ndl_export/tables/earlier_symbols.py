@@ -15,8 +15,8 @@ EMPTY, WITHHELD = "", "low"
 
 CHANGED = (
     f"symbols changed: `{WITHHELD}` (withheld) -> `{Flag.WITHHELD}`, empty text (nothing to say) -> NULL; in the CSV"
-    f" files `{Flag.UNRELIABLE}` in the place of a figure -> `{Flag.WITHHELD}`, `<measure>_reliability` and `series_break`"
-    " in words -> `<measure>_flag` and `series_break` in the symbols of the tables"
+    f" files `{Flag.UNRELIABLE}` in the place of a figure -> `{Flag.WITHHELD}`, `<measure>_reliability` and"
+    " `series_break` in words -> `<measure>_flag` and `series_break` in the symbols of the tables"
 )
 """What a reader of both must know."""
 
