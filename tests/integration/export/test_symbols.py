@@ -155,7 +155,9 @@ def test_the_database_keeps_figures_without_a_flag(every_symbol: Path) -> None:
     assert stated == SYMBOLS
     assert joined == rows
     assert {flag for _, flag, _ in told} >= {None, "u", "withheld", "x"}
-    assert all((f": {percent}%" if percent else f": {stated[flag]}") in words for percent, flag, words in told)
+    assert all(
+        (f": {percent}%" if percent is not None else f": {stated[flag]}") in words for percent, flag, words in told
+    )
 
 
 @pytest.fixture
